@@ -1,0 +1,79 @@
+package identity
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// ContextKey is the key under which a context holds its *[Principal].
+// [NewContext] and [FromContext] are what hosts call; the key is exported for
+// implementations of [context.Context] that carry a Principal among other
+// things and want to spare the allocation.
+type ContextKey struct{}
+
+// holderKey is where NewContext finds the Holder of an outer middleware.
+type holderKey struct{}
+
+// NewContext returns a context that carries p, and tells the [Holder] of an
+// outer middleware about it, if there is one. A nil p makes the context
+// anonymous again.
+func NewContext(ctx context.Context, p *Principal) context.Context {
+	Tell(ctx, p)
+	return context.WithValue(ctx, ContextKey{}, p)
+}
+
+// FromContext returns the principal that ctx carries, and whether there is
+// one. Without one the request is anonymous.
+func FromContext(ctx context.Context) (*Principal, bool) {
+	p, _ := ctx.Value(ContextKey{}).(*Principal)
+	return p, p != nil
+}
+
+// A Holder lets a middleware that runs before authentication, an access log
+// say, learn afterwards who the caller was. A context travels inwards only:
+// what an inner handler puts into it the outer one never sees.
+//
+//	ctx, holder := identity.WithHolder(r.Context())
+//	next.ServeHTTP(w, r.WithContext(ctx))
+//	if p := holder.Principal(); p != nil { … }
+type Holder struct{ principal atomic.Pointer[Principal] }
+
+// WithHolder returns a context whose descendants report their principal to
+// the Holder. Within a context that has a Holder already it returns that one,
+// so that any number of outer middlewares may ask.
+func WithHolder(ctx context.Context) (context.Context, *Holder) {
+	if h, ok := ctx.Value(holderKey{}).(*Holder); ok {
+		return ctx, h
+	}
+	h := new(Holder)
+	return context.WithValue(ctx, holderKey{}, h), h
+}
+
+// Principal returns who the caller turned out to be: a copy, as of the moment
+// they were identified, or nil while nobody was. It may be called at any time
+// and from any goroutine.
+func (h *Holder) Principal() *Principal {
+	seen := h.principal.Load()
+	if seen == nil {
+		return nil
+	}
+	own := *seen
+	return &own
+}
+
+// Tell reports p to the Holder that ctx has, if any. [NewContext] calls it;
+// only implementations of [context.Context] that answer [ContextKey] by
+// themselves need to.
+func Tell(ctx context.Context, p *Principal) {
+	h, ok := ctx.Value(holderKey{}).(*Holder)
+	if !ok {
+		return
+	}
+	if p == nil {
+		h.principal.Store(nil)
+		return
+	}
+	// A copy, for the handler may change its own while the log reads this.
+	seen := *p
+	h.principal.Store(&seen)
+}

@@ -1,0 +1,117 @@
+package identity
+
+import (
+	"encoding/json"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// A Set is a set of names: scopes, roles, factors. It cannot be changed once
+// made, so it may be shared by any number of goroutines and requests, and a
+// handler that is given one cannot widen it for others. Names are compared
+// byte for byte. The zero Set is empty and ready for use.
+type Set struct {
+	names []string // sorted, each once; never changed after NewSet
+}
+
+// NewSet returns the set of the given names. Empty strings are left out.
+func NewSet(names ...string) Set {
+	return setOf(slices.Clone(names))
+}
+
+// ParseSet returns the set of the names in s, which are separated by spaces:
+// the form of the OAuth "scope" parameter (RFC 6749 section 3.3). Only the
+// space separates; a tab is part of a name. It does not check what the names
+// are made of.
+func ParseSet(s string) Set {
+	if s == "" {
+		return Set{}
+	}
+	return setOf(strings.Split(s, " "))
+}
+
+// setOf takes possession of names.
+func setOf(names []string) Set {
+	if !slices.IsSorted(names) {
+		slices.Sort(names)
+	}
+	names = slices.Compact(names)
+	if len(names) > 0 && names[0] == "" {
+		names = names[1:]
+	}
+	return Set{names}
+}
+
+// linear is the length up to which looking at each name in turn is faster than
+// halving: most sets of scopes are shorter.
+const linear = 12
+
+// Has reports whether name is in the set.
+func (s Set) Has(name string) bool {
+	if len(s.names) > linear {
+		_, found := slices.BinarySearch(s.names, name)
+		return found
+	}
+	for _, n := range s.names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// HasAll reports whether every one of names is in the set. It is true of no
+// names.
+func (s Set) HasAll(names ...string) bool {
+	for _, n := range names {
+		if !s.Has(n) {
+			return false
+		}
+	}
+	return true
+}
+
+// Contains reports whether every name of t is in s.
+func (s Set) Contains(t Set) bool { return s.HasAll(t.names...) }
+
+// Len returns the number of names.
+func (s Set) Len() int { return len(s.names) }
+
+// All yields the names in ascending order of their bytes.
+func (s Set) All() iter.Seq[string] { return slices.Values(s.names) }
+
+// With returns the set of the names of s and the given ones.
+func (s Set) With(names ...string) Set {
+	return setOf(slices.Concat(s.names, names))
+}
+
+// Equal reports whether s and t hold the same names.
+func (s Set) Equal(t Set) bool { return slices.Equal(s.names, t.names) }
+
+// String returns the names in ascending order, separated by spaces: the form
+// that [ParseSet] reads, unless a name has a space in it.
+func (s Set) String() string { return strings.Join(s.names, " ") }
+
+// MarshalJSON writes the set as an array of strings, [] when it is empty. Names
+// should be UTF-8, for JSON can hold nothing else.
+func (s Set) MarshalJSON() ([]byte, error) {
+	if len(s.names) == 0 {
+		return []byte("[]"), nil
+	}
+	return json.Marshal(s.names)
+}
+
+// UnmarshalJSON reads an array of strings. As is the custom, null changes
+// nothing.
+func (s *Set) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return nil
+	}
+	var names []string
+	if err := json.Unmarshal(data, &names); err != nil {
+		return err
+	}
+	*s = setOf(names)
+	return nil
+}

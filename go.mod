@@ -1,0 +1,10 @@
+module github.com/gatewright/gatewright
+
+go 1.26.0
+
+require github.com/golang-jwt/jwt/v5 v5.3.1
+
+require (
+	golang.org/x/crypto v0.58.0
+	golang.org/x/sys v0.49.0 // indirect
+)
