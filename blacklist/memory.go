@@ -1,0 +1,327 @@
+package blacklist
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"math/bits"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// ErrFull is returned by [Memory.Revoke] when there is room for no more
+// entries and none has expired. Nothing is ever evicted to make room: each
+// entry is somebody's logout.
+var ErrFull = errors.New("blacklist: Memory is full of revocations that have not expired")
+
+// Memory is a [Revoker] that keeps everything in the memory of this process
+// and forgets it when the process ends; see the package's security
+// considerations before using it in production. The zero value is empty and
+// ready for use. A Memory must not be copied after first use.
+//
+// It starts no goroutine: entries that have expired are dropped a few at a
+// time by later calls of Revoke. The time is the wall clock: when it is set
+// back, revocations last longer and nothing is un-revoked.
+type Memory struct {
+	// MaxEntries is how many revocations are kept at most. One takes about
+	// 350 bytes with the usual identifiers, and less than 4 kB when each of
+	// its strings is as long as [MaxLength] allows. Not to be changed after
+	// first use. Default, and for less than one: 1,000,000.
+	MaxEntries int
+
+	mu      sync.RWMutex
+	issuers map[string]*issuer
+	ending  endings // the entries that expire, soonest first
+	size    int     // entries of all issuers
+}
+
+var _ Revoker = (*Memory)(nil)
+
+// Revoke implements [Revoker]. The context is not looked at, for there is
+// nothing to wait for.
+func (m *Memory) Revoke(_ context.Context, r identity.Revocation) error {
+	if err := Validate(r); err != nil {
+		return err
+	}
+	// Without the monotonic reading and the time zone, moments compare the
+	// same however they were made.
+	before, expires := r.Before.Round(0).UTC(), r.Expires.Round(0).UTC()
+	now := time.Now()
+	if past(expires, now) {
+		return nil
+	}
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sweep(now)
+	t := target{r.Credential, r.Session, r.Subject, r.Tenant}
+	if e := m.issuers[r.Issuer].entry(t); e != nil {
+		if past(e.expires, now) {
+			e.before, e.expires = before, expires
+		} else {
+			e.before, e.expires = later(e.before, before), later(e.expires, expires)
+		}
+		m.ending.update(e)
+		return nil
+	}
+	if m.size >= m.maxEntries() {
+		return ErrFull
+	}
+	m.add(r.Issuer, &entry{target: t.clone(), before: before, expires: expires, position: absent})
+	return nil
+}
+
+// Revoked implements [Revoker]. It allocates nothing, and calls do not wait
+// for each other. The context is not looked at, for there is nothing to wait
+// for.
+func (m *Memory) Revoked(_ context.Context, p *identity.Principal) (bool, error) {
+	switch {
+	case p == nil:
+		return false, errors.New("blacklist: principal is nil, want who was identified")
+	case p.Issuer == "":
+		return false, errors.New("blacklist: Principal.Issuer is empty, so that nothing could revoke it")
+	}
+
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	i := m.issuers[p.Issuer]
+	if i == nil {
+		return false, nil
+	}
+	whole := target{p.Credential, p.Session, p.Subject, p.Tenant}
+	has := whole.fields()
+	for rest := i.present; rest != 0; rest &= rest - 1 {
+		fields := fieldSet(bits.TrailingZeros16(rest))
+		if fields&^has != 0 {
+			continue
+		}
+		if i.entries[whole.only(fields)].matches(p) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Len returns how many entries take up room: those that hosts compare with
+// MaxEntries to raise an alarm in time. Revocations that name the same fields
+// with the same values share one. An entry that has expired counts until it is
+// dropped.
+func (m *Memory) Len() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.size
+}
+
+func (m *Memory) maxEntries() int {
+	if m.MaxEntries <= 0 {
+		return 1_000_000
+	}
+	return m.MaxEntries
+}
+
+// add records e, whose target has no entry yet.
+func (m *Memory) add(name string, e *entry) {
+	i := m.issuers[name]
+	if i == nil {
+		i = &issuer{name: strings.Clone(name), entries: make(map[target]*entry)}
+		if m.issuers == nil {
+			m.issuers = make(map[string]*issuer)
+		}
+		m.issuers[i.name] = i
+	}
+	e.issuer = i
+	i.entries[e.target] = e
+	fields := e.target.fields()
+	i.counts[fields]++
+	i.present |= 1 << fields
+	m.size++
+	m.ending.update(e)
+}
+
+// sweep drops expired entries, at most so many that readers do not notice the
+// lock. More than one, so that a backlog shrinks although each call may add an
+// entry; at least one if there is one, so that a Memory is full only of live
+// entries.
+func (m *Memory) sweep(now time.Time) {
+	for range 8 {
+		if len(m.ending) == 0 || !past(m.ending[0].expires, now) {
+			return
+		}
+		m.drop(heap.Pop(&m.ending).(*entry))
+	}
+}
+
+// drop forgets e, which is no longer in m.ending.
+func (m *Memory) drop(e *entry) {
+	i := e.issuer
+	delete(i.entries, e.target)
+	fields := e.target.fields()
+	if i.counts[fields]--; i.counts[fields] == 0 {
+		i.present &^= 1 << fields
+	}
+	if len(i.entries) == 0 {
+		delete(m.issuers, i.name)
+	}
+	m.size--
+}
+
+// An issuer holds the entries of one issuer. Keeping them apart makes the
+// usual answer, nothing, as quick as one look-up, and spares each entry a copy
+// of the name.
+type issuer struct {
+	name    string
+	entries map[target]*entry
+	present uint16    // bit f is set while counts[f] > 0
+	counts  [16]int32 // entries by the fields that their targets have
+}
+
+// entry returns the entry of exactly t, or nil.
+func (i *issuer) entry(t target) *entry {
+	if i == nil {
+		return nil
+	}
+	return i.entries[t]
+}
+
+// A target is what a revocation is compared with. As a key it is a struct and
+// not one string of all four, so that no choice of identifiers makes two
+// targets equal.
+type target struct{ credential, session, subject, tenant string }
+
+// A fieldSet says which fields of a target are not empty. A principal can be
+// matched by as many targets as it has subsets of fields, 16; but hosts
+// revoke in few ways, so that asking for the ways in use takes one or two
+// look-ups.
+type fieldSet uint8
+
+const (
+	hasCredential fieldSet = 1 << iota
+	hasSession
+	hasSubject
+	hasTenant
+)
+
+func (t target) fields() (f fieldSet) {
+	if t.credential != "" {
+		f |= hasCredential
+	}
+	if t.session != "" {
+		f |= hasSession
+	}
+	if t.subject != "" {
+		f |= hasSubject
+	}
+	if t.tenant != "" {
+		f |= hasTenant
+	}
+	return f
+}
+
+// only returns t without the fields that are not in f.
+func (t target) only(f fieldSet) target {
+	if f&hasCredential == 0 {
+		t.credential = ""
+	}
+	if f&hasSession == 0 {
+		t.session = ""
+	}
+	if f&hasSubject == 0 {
+		t.subject = ""
+	}
+	if f&hasTenant == 0 {
+		t.tenant = ""
+	}
+	return t
+}
+
+// clone returns a copy that keeps nothing else in memory: identifiers are
+// often cut from a whole token.
+func (t target) clone() target {
+	return target{
+		strings.Clone(t.credential),
+		strings.Clone(t.session),
+		strings.Clone(t.subject),
+		strings.Clone(t.tenant),
+	}
+}
+
+// An entry is all revocations of one target.
+type entry struct {
+	issuer   *issuer
+	target   target
+	before   time.Time // zero: whenever issued
+	expires  time.Time // zero: never
+	position int       // in endings, or absent
+}
+
+// matches reports whether e, found by the fields of p, also matches its date
+// of issue, now. No entry matches nothing.
+func (e *entry) matches(p *identity.Principal) bool {
+	if e == nil || !e.before.IsZero() && !p.IssuedAt.Before(e.before) {
+		return false
+	}
+	return e.expires.IsZero() || !past(e.expires, time.Now())
+}
+
+// past reports whether expires has come. The zero one never does.
+func past(expires, now time.Time) bool {
+	return !expires.IsZero() && !now.Before(expires)
+}
+
+// later returns the later of two moments, where zero is the end of time: no
+// Before matches more than any, and no Expires lasts longer than any.
+func later(a, b time.Time) time.Time {
+	switch {
+	case a.IsZero() || b.IsZero():
+		return time.Time{}
+	case a.After(b):
+		return a
+	}
+	return b
+}
+
+// endings is a heap of the entries that expire, so that whether one has
+// expired is known without looking at all of them.
+type endings []*entry
+
+// absent is the position of an entry that is not in the heap.
+const absent = -1
+
+// update puts e where its expires belongs.
+func (h *endings) update(e *entry) {
+	switch {
+	case e.position != absent && e.expires.IsZero():
+		heap.Remove(h, e.position)
+	case e.position != absent:
+		heap.Fix(h, e.position)
+	case !e.expires.IsZero():
+		heap.Push(h, e)
+	}
+}
+
+func (h endings) Len() int           { return len(h) }
+func (h endings) Less(i, j int) bool { return h[i].expires.Before(h[j].expires) }
+
+func (h endings) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].position, h[j].position = i, j
+}
+
+func (h *endings) Push(x any) {
+	e := x.(*entry)
+	e.position = len(*h)
+	*h = append(*h, e)
+}
+
+func (h *endings) Pop() any {
+	old := *h
+	last := len(old) - 1
+	e := old[last]
+	old[last] = nil // for the collector
+	*h = old[:last]
+	e.position = absent
+	return e
+}

@@ -1,0 +1,85 @@
+package blacklist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// A Revoker remembers revocations and says whether one of them matches. Its
+// methods are safe for use by any number of goroutines at once.
+//
+// A revocation matches a principal when
+//
+//   - its Issuer is the principal's,
+//   - each of its Credential, Session, Subject and Tenant that is not empty is
+//     the principal's, compared byte for byte,
+//   - its Before is zero, or the principal's IssuedAt is before it; at that
+//     very moment is not before, and a zero IssuedAt always is. The instants
+//     count, to the millisecond or finer, and not the time zones,
+//   - its Expires is zero or still to come.
+//
+// One matching revocation is enough. What was revoked stays so, whatever is
+// revoked later: there is no way back but Expires. An implementation may keep
+// a single entry for all revocations that name the same fields with the same
+// values, with the latest of their Before, where zero is latest, and the
+// latest of their Expires, where zero is latest again. It then refuses some
+// credentials for longer than they were revoked, but none too few. An entry
+// that has expired takes no part in this.
+type Revoker interface {
+	// Revoke records r. When it returns nil the revocation is durable, as
+	// far as the store is, and Revoked of the same value knows about it.
+	// Values on other machines know it after a time that the
+	// implementation states.
+	//
+	// Recording a revocation again changes nothing and is no error, and so
+	// is recording one that has expired. A revocation that [Validate]
+	// finds wrong is an error and has no effect.
+	//
+	// On any other error, a context that was cancelled among them, it is
+	// not known whether r was recorded; calling again is safe. Callers
+	// answer 503 and do not tell anybody that they are signed out.
+	Revoke(ctx context.Context, r identity.Revocation) error
+
+	// Revoked reports whether a revocation matches p. It neither changes p
+	// nor keeps it.
+	//
+	// Not to know is an error and never false: the store is down, the
+	// context was cancelled, what is known is too old. So is a p that is
+	// nil or has no Issuer, since no revocation could ever match it. With
+	// an error the other result means nothing, and callers refuse with
+	// 503.
+	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
+}
+
+// MaxLength is how many bytes each string of a revocation may have. Every
+// [Revoker] takes that many; a longer one is an error, since a store that cut
+// it would revoke somebody else's.
+const MaxLength = 512
+
+// Validate returns what is wrong with r, all of it, or nil. Implementations of
+// [Revoker] call it first.
+func Validate(r identity.Revocation) error {
+	var wrong []error
+	if r.Issuer == "" {
+		wrong = append(wrong, errors.New("blacklist: Revocation.Issuer is empty, want whose credentials are revoked"))
+	}
+	if r.Credential == "" && r.Session == "" && r.Subject == "" && r.Tenant == "" && r.Before.IsZero() {
+		wrong = append(wrong, errors.New("blacklist: Revocation has neither Credential, Session, Subject, Tenant nor Before"+
+			" and would refuse everybody for ever; to revoke all that the issuer has issued so far, set Before to now"))
+	}
+	for _, f := range [...]struct{ name, value string }{
+		{"Issuer", r.Issuer},
+		{"Credential", r.Credential},
+		{"Session", r.Session},
+		{"Subject", r.Subject},
+		{"Tenant", r.Tenant},
+	} {
+		if len(f.value) > MaxLength {
+			wrong = append(wrong, fmt.Errorf("blacklist: Revocation.%s has %d bytes, want at most %d", f.name, len(f.value), MaxLength))
+		}
+	}
+	return errors.Join(wrong...)
+}
