@@ -1,0 +1,178 @@
+package password
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// A BudgetConfig says how much hashing may go on at once. The zero
+// BudgetConfig is a good start.
+type BudgetConfig struct {
+	// Memory is how many bytes argon2id may use at once, at least 1 MiB. The
+	// garbage collector is always a little behind, so count on twice as much
+	// for the process, or set GOMEMLIMIT.
+	//
+	// The default is 256 MiB.
+	Memory int64
+
+	// Concurrent is how many calls may be hashing at once, however little
+	// memory each of them takes. Hashing computes without pause, and more of
+	// it at once than there are processors makes nobody faster, while the
+	// other requests of the process get a smaller share.
+	//
+	// The default is GOMAXPROCS at the time of the call.
+	Concurrent int
+
+	// MaxWaiting is how many calls may wait for their turn; the next one gets
+	// [ErrBusy] at once. Negative means that nobody waits.
+	//
+	// The default is 32.
+	MaxWaiting int
+
+	// MaxWait is how long one of them waits before it gets [ErrBusy], if its
+	// context does not end before.
+	//
+	// The default is 5 seconds.
+	MaxWait time.Duration
+}
+
+// A Budget bounds how much memory and how many processors the hashing of
+// passwords takes: without one, 200 sign-ins at the same time are 12 GiB.
+// It is made by [NewBudget] and given to any number of Hashers.
+//
+// Whoever comes first is served first, also when somebody behind would need
+// less and could go at once: otherwise a stream of small ones would keep a
+// large one waiting for ever.
+type Budget struct {
+	memory     int64
+	concurrent int
+	maxWaiting int
+	maxWait    time.Duration
+
+	mu      sync.Mutex
+	used    int64     // bytes of the permits given out
+	running int       // permits given out
+	queue   list.List // of *waiter, the oldest in front
+}
+
+// A waiter is a call that waits for a permit. Ready is closed, under the
+// Budget's lock, when it gets one; by then it is out of the queue.
+type waiter struct {
+	n     int64
+	ready chan struct{}
+}
+
+// NewBudget returns a Budget. The error names every mistake in c.
+func NewBudget(c BudgetConfig) (*Budget, error) {
+	if c.Memory == 0 {
+		c.Memory = 256 << 20
+	}
+	if c.Concurrent == 0 {
+		c.Concurrent = runtime.GOMAXPROCS(0)
+	}
+	if c.MaxWaiting == 0 {
+		c.MaxWaiting = 32
+	}
+	if c.MaxWait == 0 {
+		c.MaxWait = 5 * time.Second
+	}
+	var errs []error
+	if c.Memory < 1<<20 {
+		errs = append(errs, fmt.Errorf("password: BudgetConfig.Memory is %d bytes, want at least 1048576", c.Memory))
+	}
+	if c.Concurrent < 0 {
+		errs = append(errs, fmt.Errorf("password: BudgetConfig.Concurrent is %d, want a positive number", c.Concurrent))
+	}
+	if c.MaxWait < 0 {
+		errs = append(errs, fmt.Errorf("password: BudgetConfig.MaxWait is %v, want a positive duration", c.MaxWait))
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return &Budget{
+		memory:     c.Memory,
+		concurrent: c.Concurrent,
+		maxWaiting: c.MaxWaiting,
+		maxWait:    c.MaxWait,
+	}, nil
+}
+
+// acquire returns once there is a permit for n bytes, which must not be more
+// than the whole budget, or with the reason why there is none.
+func (b *Budget) acquire(ctx context.Context, n int64) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("password: before hashing: %w", err)
+	}
+	b.mu.Lock()
+	if b.queue.Len() == 0 && b.fits(n) {
+		b.take(n)
+		b.mu.Unlock()
+		return nil
+	}
+	if b.queue.Len() >= b.maxWaiting {
+		b.mu.Unlock()
+		return ErrBusy
+	}
+	w := &waiter{n, make(chan struct{})}
+	place := b.queue.PushBack(w)
+	b.mu.Unlock()
+
+	timer := time.NewTimer(b.maxWait)
+	defer timer.Stop()
+	var err error
+	select {
+	case <-w.ready:
+		return nil
+	case <-timer.C:
+		err = ErrBusy
+	case <-ctx.Done():
+		err = fmt.Errorf("password: waiting to hash: %w", ctx.Err())
+	}
+	b.giveUp(w, place)
+	return err
+}
+
+// giveUp takes w out of the queue. If it got its permit in the same moment,
+// that goes to the next; and if it stood in front, those behind may fit.
+func (b *Budget) giveUp(w *waiter, place *list.Element) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-w.ready:
+		b.putBack(w.n)
+	default:
+		b.queue.Remove(place)
+	}
+	b.serve()
+}
+
+// release gives back a permit for n bytes.
+func (b *Budget) release(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.putBack(n)
+	b.serve()
+}
+
+// serve gives permits to those in front of the queue, as long as they fit.
+// Like the ones below it is called with the lock held.
+func (b *Budget) serve() {
+	for front := b.queue.Front(); front != nil; front = b.queue.Front() {
+		w := front.Value.(*waiter)
+		if !b.fits(w.n) {
+			return
+		}
+		b.take(w.n)
+		b.queue.Remove(front)
+		close(w.ready)
+	}
+}
+
+func (b *Budget) fits(n int64) bool { return b.running < b.concurrent && n <= b.memory-b.used }
+func (b *Budget) take(n int64)      { b.used += n; b.running++ }
+func (b *Budget) putBack(n int64)   { b.used -= n; b.running-- }
