@@ -1,0 +1,195 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"unicode"
+
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// An EventName says what happened, in the words of the OWASP Logging
+// Vocabulary, without the parameters that it appends: those are fields of
+// [Event].
+type EventName string
+
+// The events of this module. A refusal is named for its status unless the
+// denial says better: 401 EventLoginFail, 403 EventAuthzFail,
+// 429 EventRateLimit, other 4xx EventInputFail, 5xx EventUnavailable.
+const (
+	EventLoginSuccess EventName = "authn_login_success"   // somebody signed in
+	EventLoginFail    EventName = "authn_login_fail"      // a sign-in or a credential was refused
+	EventLoginFailMax EventName = "authn_login_fail_max"  // refused unseen, after too many failures
+	EventTokenCreated EventName = "authn_token_created"   // a token was issued
+	EventTokenRevoked EventName = "authn_token_revoked"   // a token or session was ended
+	EventTokenReuse   EventName = "authn_token_reuse"     // a revoked or superseded token came back
+	EventPassword     EventName = "authn_password_change" // a password was changed
+	EventAuthzFail    EventName = "authz_fail"            // a known caller was refused
+	EventAuthzChange  EventName = "authz_change"          // somebody's rights were changed
+	EventRateLimit    EventName = "excess_rate_limit_exceeded"
+	EventInputFail    EventName = "input_validation_fail" // the request could not be understood
+	EventUserCreated  EventName = "user_created"
+	EventUserUpdated  EventName = "user_updated"
+	EventUnavailable  EventName = "sys_unavailable" // a store did not answer; not an OWASP name
+)
+
+// An Event is one line of the audit trail. It holds no secret, and no string
+// in it can begin a new line: control characters of what clients sent are
+// replaced by '?', and long values are cut.
+type Event struct {
+	Name EventName
+
+	// Principal is whom it concerns, nil if nobody was identified. It is
+	// the request's own: copy it to keep it.
+	Principal *identity.Principal
+
+	// Login is the name that somebody tried to sign in with, cleaned.
+	Login string
+
+	// Denial is the refusal, with its reason, nil if nothing was refused.
+	Denial *Denial
+
+	// Err is what went wrong beside the point, when nothing was refused for
+	// it: a password hash that could not be upgraded, say.
+	Err error
+
+	// Request is what the client sent.
+	Request RequestFacts
+}
+
+// RequestFacts is what an audit trail keeps of a request, cleaned. The query
+// is left out, for people put secrets there.
+type RequestFacts struct {
+	Method, Pattern, Path, Host, RemoteAddr, UserAgent string
+}
+
+func factsOf(r *http.Request) RequestFacts {
+	f := RequestFacts{
+		Method:     clean(r.Method),
+		Pattern:    clean(r.Pattern),
+		Host:       clean(r.Host),
+		RemoteAddr: clean(r.RemoteAddr),
+		UserAgent:  clean(r.UserAgent()),
+	}
+	if r.URL != nil {
+		f.Path = clean(r.URL.Path)
+	}
+	return f
+}
+
+// maxFact is how much of one value the audit trail keeps, in bytes.
+const maxFact = 256
+
+// clean makes s safe to store and print on one line.
+func clean(s string) string {
+	plain := len(s) <= maxFact
+	for i := 0; plain && i < len(s); i++ {
+		plain = ' ' <= s[i] && s[i] <= '~'
+	}
+	if plain {
+		return s
+	}
+	cut := len(s) > maxFact
+	if cut {
+		s = s[:maxFact]
+	}
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsGraphic(r) || r == unicode.ReplacementChar {
+			return '?'
+		}
+		return r
+	}, s)
+	if cut {
+		s += "…"
+	}
+	return s
+}
+
+// event returns the name of the event of a refusal.
+func (d *Denial) event() EventName {
+	switch {
+	case d.Event != "":
+		return d.Event
+	case d.Status == http.StatusUnauthorized:
+		return EventLoginFail
+	case d.Status == http.StatusForbidden:
+		return EventAuthzFail
+	case d.Status == http.StatusTooManyRequests:
+		return EventRateLimit
+	case d.Status >= 500:
+		return EventUnavailable
+	}
+	return EventInputFail
+}
+
+// Log returns an Observe that writes each event to l: its name as the message,
+// what is known of it as attributes. Refusals are warnings, failures of the
+// server are errors, as is a token that came back after it was ended; the rest
+// is information. So is an anonymous request to a guarded route, for browsers
+// send many, and a client that hung up, for it must not be able to raise an
+// alarm. It panics if l is nil.
+func Log(l *slog.Logger) func(context.Context, Event) {
+	if l == nil {
+		panic("guard: Log needs a logger")
+	}
+	return func(ctx context.Context, e Event) {
+		level := e.level()
+		if !l.Enabled(ctx, level) {
+			return
+		}
+		attrs := make([]slog.Attr, 0, 7)
+		if e.Principal != nil {
+			attrs = append(attrs, slog.GroupAttrs("principal", cleanGroup(e.Principal.LogValue())...))
+		}
+		if e.Login != "" {
+			attrs = append(attrs, slog.String("login", e.Login))
+		}
+		if d := e.Denial; d != nil {
+			attrs = append(attrs, slog.Int("status", d.Status), slog.String("code", clean(d.Code)))
+			if d.Err != nil {
+				attrs = append(attrs, slog.String("reason", clean(d.Err.Error())))
+			}
+		}
+		if e.Err != nil {
+			attrs = append(attrs, slog.String("error", clean(e.Err.Error())))
+		}
+		attrs = append(attrs, slog.GroupAttrs("request",
+			slog.String("method", e.Request.Method),
+			slog.String("pattern", e.Request.Pattern),
+			slog.String("path", e.Request.Path),
+			slog.String("host", e.Request.Host),
+			slog.String("remote_addr", e.Request.RemoteAddr),
+			slog.String("user_agent", e.Request.UserAgent),
+		))
+		l.LogAttrs(ctx, level, string(e.Name), attrs...)
+	}
+}
+
+// cleanGroup returns the attributes of v, cleaned: a remote issuer may let its
+// users choose what is a subject.
+func cleanGroup(v slog.Value) []slog.Attr {
+	attrs := v.Group()
+	for i := range attrs {
+		if attrs[i].Value.Kind() == slog.KindString {
+			attrs[i].Value = slog.StringValue(clean(attrs[i].Value.String()))
+		}
+	}
+	return attrs
+}
+
+func (e Event) level() slog.Level {
+	switch {
+	case e.Name == EventTokenReuse, e.Err != nil:
+		return slog.LevelError
+	case e.Denial == nil, errors.Is(e.Denial.Err, errClientGone):
+		return slog.LevelInfo
+	case e.Denial.Status >= 500:
+		return slog.LevelError
+	case errors.Is(e.Denial.Err, ErrNoCredentials):
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
+}

@@ -1,0 +1,223 @@
+package guard
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// Hooks is what a host may say about refusals and events, once for all
+// packages: each takes it as Config.Hooks. The zero Hooks is ready for use. It
+// is passed by value, and safe for concurrent use if its functions are.
+type Hooks struct {
+	// Deny writes the body of a refusal. Status, WWW-Authenticate,
+	// Retry-After and Cache-Control are decided and cannot be changed by
+	// it; it sets Content-Type and writes. It must not show d.Err. It may
+	// change d, which is a copy.
+	// Default: problem details as JSON (RFC 9457) with the members title,
+	// status, code and detail.
+	Deny func(w http.ResponseWriter, r *http.Request, d *Denial)
+
+	// Observe hears of refusals, sign-ins and changes of state, in the
+	// goroutine of the request and before the response is written. It must
+	// not block. See [Log] for one that writes to a slog.Logger.
+	// Default: nobody hears of them.
+	Observe func(ctx context.Context, e Event)
+
+	// Active is asked once per request, after any authenticator, whether
+	// the caller may still act at all, so that disabling an account ends
+	// what its credentials can do at the next request and not when they
+	// expire. It returns nil, [ErrInactive] (401), or the error of a store
+	// that did not answer (503). Default: every caller is.
+	Active func(ctx context.Context, p *identity.Principal) error
+}
+
+// Require returns a guard of the host's own: requests for which check returns
+// nil pass, others are refused with its error. The requirements say in the
+// route ledger what it demands; with none it is listed as a check.
+// It panics if check is nil.
+func (h Hooks) Require(check func(*http.Request) error, demands ...Requirement) func(http.Handler) http.Handler {
+	if check == nil {
+		panic("guard: Require needs a check")
+	}
+	if len(demands) == 0 {
+		demands = []Requirement{{Kind: KindCheck}}
+	}
+	return func(next http.Handler) http.Handler {
+		mustHandle(next)
+		return Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := check(r); err != nil {
+				h.Refuse(w, r, err)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}), next, demands...)
+	}
+}
+
+// Authenticated is the guard that asks for a caller, whoever it is.
+func (h Hooks) Authenticated(next http.Handler) http.Handler {
+	return h.Require(func(r *http.Request) error {
+		_, err := Caller(r)
+		return err
+	}, Requirement{Kind: KindCaller})(next)
+}
+
+// Caller returns who sent r, or the Denial for an anonymous request. Guards
+// call it first, so none lets a request pass because nobody was identified.
+func Caller(r *http.Request) (*identity.Principal, error) {
+	if p, ok := identity.FromContext(r.Context()); ok {
+		return p, nil
+	}
+	return nil, Unauthenticated()
+}
+
+// Emit tells Observe of e. It fills in the facts of r, and the caller of r
+// where e names no Principal, and cleans e.Login. It does nothing without
+// Observe.
+func (h Hooks) Emit(r *http.Request, e Event) {
+	if h.Observe == nil {
+		return
+	}
+	if e.Principal == nil {
+		e.Principal, _ = identity.FromContext(r.Context())
+	}
+	e.Login = clean(e.Login)
+	e.Request = factsOf(r)
+	h.Observe(r.Context(), e)
+}
+
+// Refuse answers r with err and tells Observe. It is the only place in this
+// module that writes a refusal, and hosts may call it from their handlers so
+// that their own look the same. An error that is not a [*Denial] is answered
+// 503, but for a *http.MaxBytesError (413) and [ErrInactive] (401).
+//
+// Every 401 carries a challenge: those of the denial, completed with those of
+// the authenticators that Identify was given, and Bearer if there are none.
+func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	d := asDenial(r.Context(), err)
+	if d.Status < 400 || d.Status > 599 {
+		// A copy: the caller's may be shared.
+		fixed := *d
+		fixed.Status = http.StatusInternalServerError
+		d = &fixed
+	}
+	if h.Observe != nil {
+		h.Emit(r, Event{Name: d.event(), Login: d.Login, Denial: d})
+	}
+
+	header := w.Header()
+	for _, name := range ofTheBody {
+		delete(header, name)
+	}
+	v := verdict{
+		status:     d.Status,
+		challenges: challenges(r.Context(), d),
+		retryAfter: d.retryAfter(),
+	}
+	v.apply(header)
+	if h.Deny == nil {
+		header["Content-Type"] = []string{"application/problem+json"}
+		w.WriteHeader(d.Status)
+		w.Write(problem(d))
+		return
+	}
+	body := &bodyWriter{ResponseWriter: w, verdict: v}
+	// A copy: a hook that translates Detail must not do so for everybody who
+	// is refused with the same Denial.
+	shown := *d
+	shown.Challenges = slices.Clone(d.Challenges)
+	h.Deny(body, r, &shown)
+	if !body.wrote {
+		body.WriteHeader(d.Status)
+	}
+}
+
+// ofTheBody are the headers that a handler may have set for the body that will
+// not be sent.
+var ofTheBody = [...]string{
+	"Content-Disposition", "Content-Encoding", "Content-Language", "Content-Length", "Content-Location",
+	"Content-Range", "Content-Type", "Etag", "Expires", "Last-Modified",
+}
+
+// retryAfter returns the seconds for the Retry-After header, zero for none.
+func (d *Denial) retryAfter() int64 {
+	wait := d.RetryAfter
+	if wait <= 0 {
+		if d.Status == http.StatusServiceUnavailable {
+			return 1
+		}
+		return 0
+	}
+	seconds := int64(wait / time.Second)
+	if wait%time.Second != 0 {
+		seconds++
+	}
+	return seconds
+}
+
+// verdict is what a refusal says outside its body.
+type verdict struct {
+	status     int
+	challenges []string
+	retryAfter int64
+}
+
+func (v verdict) apply(header http.Header) {
+	header["Cache-Control"] = []string{"no-store"}
+	if len(v.challenges) > 0 {
+		// A copy: whoever edits the header must not edit the verdict, which
+		// is applied a second time after Deny.
+		header["Www-Authenticate"] = slices.Clone(v.challenges)
+	} else {
+		delete(header, "Www-Authenticate")
+	}
+	if v.retryAfter > 0 {
+		header["Retry-After"] = []string{strconv.FormatInt(v.retryAfter, 10)}
+	} else {
+		delete(header, "Retry-After")
+	}
+}
+
+// bodyWriter is what Hooks.Deny writes to: whatever status it asks for and
+// whatever it does to the headers of the verdict, the verdict stands. There is
+// no Unwrap on purpose, for flushing what is underneath would send 200.
+type bodyWriter struct {
+	http.ResponseWriter
+	verdict
+	wrote bool
+}
+
+func (b *bodyWriter) WriteHeader(int) {
+	if b.wrote {
+		return
+	}
+	b.wrote = true
+	b.apply(b.Header())
+	b.ResponseWriter.WriteHeader(b.status)
+}
+
+func (b *bodyWriter) Write(p []byte) (int, error) {
+	b.WriteHeader(b.status)
+	return b.ResponseWriter.Write(p)
+}
+
+// problem returns the default body. "type" is left out, which makes it
+// about:blank, and so title is the status in words (RFC 9457 section 4.2.1).
+func problem(d *Denial) []byte {
+	body, err := json.Marshal(struct {
+		Title  string `json:"title,omitempty"`
+		Status int    `json:"status"`
+		Code   string `json:"code,omitempty"`
+		Detail string `json:"detail,omitempty"`
+	}{http.StatusText(d.Status), d.Status, d.Code, d.Detail})
+	if err != nil { // strings and an int: it cannot fail
+		panic(err)
+	}
+	return append(body, '\n')
+}

@@ -1,0 +1,122 @@
+package guard
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A Kind is what a [Requirement] is about.
+type Kind string
+
+// The kinds of requirements.
+const (
+	KindCaller     Kind = "caller"     // somebody must be identified
+	KindScheme     Kind = "scheme"     // by one of these authentication schemes
+	KindScope      Kind = "scope"      // the credential must be good for these scopes
+	KindRole       Kind = "role"       // the caller must have these roles
+	KindPermission Kind = "permission" // the caller must have these permissions
+	KindFactor     Kind = "factor"     // these factors must have been proven
+	KindCheck      Kind = "check"      // a check of the host's own
+	KindLimit      Kind = "limit"      // so many requests; by itself this guards nothing
+	KindOptional   Kind = "optional"   // a caller is identified if there is one, and not needed
+	KindPublic     Kind = "public"     // nothing is demanded; the value says why
+)
+
+// A Requirement is one demand of a guard, for the route ledger.
+type Requirement struct {
+	Kind   Kind
+	Values []string // names of scopes, roles and so on; the reason of KindPublic and KindOptional
+	Any    bool     // one of Values is enough; otherwise all are needed
+}
+
+// String returns the requirement on one line: `scope read:items`,
+// `any role admin|moderator`, `public (sign-in)`.
+func (q Requirement) String() string {
+	switch {
+	case q.Kind == KindPublic || q.Kind == KindOptional:
+		return string(q.Kind) + " (" + strings.Join(q.Values, ", ") + ")"
+	case len(q.Values) == 0:
+		return string(q.Kind)
+	case q.Any && len(q.Values) > 1:
+		return "any " + string(q.Kind) + " " + strings.Join(q.Values, "|")
+	}
+	return string(q.Kind) + " " + strings.Join(q.Values, " ")
+}
+
+// described is a handler that knows what it demands.
+type described struct {
+	http.Handler
+	next    http.Handler
+	demands []Requirement
+}
+
+// Describe returns h, which guards next, such that [Requirements] can tell
+// what it demands. Guards of this module call it; a middleware of the host's
+// own that stands between two guards calls it without demands, so that the
+// ledger sees through it. It panics if h is nil.
+func Describe(h, next http.Handler, demands ...Requirement) http.Handler {
+	if isNil(h) {
+		panic("guard: Describe has no handler")
+	}
+	return &described{h, next, cloneAll(demands)}
+}
+
+// isNil reports whether h is nil, or the function that [http.ServeMux] refuses
+// as well.
+func isNil(h http.Handler) bool {
+	f, ok := h.(http.HandlerFunc)
+	return h == nil || ok && f == nil
+}
+
+// mustHandle panics if there is nothing behind a guard.
+func mustHandle(next http.Handler) {
+	if isNil(next) {
+		panic("guard: no handler to guard")
+	}
+}
+
+// cloneAll copies what the ledger keeps or gives away.
+func cloneAll(demands []Requirement) []Requirement {
+	demands = slices.Clone(demands)
+	for i := range demands {
+		demands[i].Values = slices.Clone(demands[i].Values)
+	}
+	return demands
+}
+
+// Requirements returns what h and the guards within it demand, outermost
+// first. It is empty for a handler that has no guard, and for one whose guards
+// are hidden behind a middleware that did not call [Describe].
+func Requirements(h http.Handler) []Requirement {
+	var all []Requirement
+	for {
+		d, ok := h.(*described)
+		if !ok {
+			return all
+		}
+		all = append(all, cloneAll(d.demands)...)
+		h = d.next
+	}
+}
+
+// Public returns the middleware that says that a route is open to everybody,
+// and why: sign-in, health checks, documentation. In a [Mux] its credentials
+// are not looked at, so a stale token does not break it. It panics if there is
+// no reason.
+func Public(why string) func(http.Handler) http.Handler { return open(KindPublic, why) }
+
+// Optional returns the middleware that says that a route is open to everybody,
+// and greets a caller who is identified. In a [Mux], bad credentials are
+// refused here as anywhere. It panics if there is no reason.
+func Optional(why string) func(http.Handler) http.Handler { return open(KindOptional, why) }
+
+func open(kind Kind, why string) func(http.Handler) http.Handler {
+	if strings.TrimSpace(why) == "" {
+		panic("guard: a route that is open to everybody needs a reason")
+	}
+	return func(next http.Handler) http.Handler {
+		mustHandle(next)
+		return Describe(next, next, Requirement{Kind: kind, Values: []string{why}})
+	}
+}

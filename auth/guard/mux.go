@@ -1,0 +1,101 @@
+package guard
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// A Mux is a [http.ServeMux] that knows what each route demands. It refuses at
+// start-up a route that nobody guards and nobody declared [Public], and it
+// identifies callers after routing.
+//
+// Routes are registered before it serves. Serving is safe for concurrent use.
+type Mux struct {
+	mux     http.ServeMux
+	id      *identifier // nil without authenticators
+	schemes []string
+	routes  []Route
+}
+
+// A Route is a line of the route ledger.
+type Route struct {
+	Pattern      string        // as it was registered
+	Schemes      []string      // how callers are identified; none on a public route
+	Requirements []Requirement // outermost first
+}
+
+// String returns the route on one line.
+func (r Route) String() string {
+	demands := make([]string, len(r.Requirements))
+	for i, q := range r.Requirements {
+		demands[i] = q.String()
+	}
+	return r.Pattern + "\t" + strings.Join(demands, ", ")
+}
+
+// NewMux returns a Mux that identifies the callers of its guarded routes with
+// the given authenticators, as [Hooks.Identify] does. Without authenticators a
+// middleware outside of it has to.
+func NewMux(hooks Hooks, authenticators ...Authenticator) *Mux {
+	m := new(Mux)
+	if len(authenticators) > 0 {
+		m.id = newIdentifier(hooks, authenticators)
+		for _, c := range m.id.challenges {
+			m.schemes = append(m.schemes, c.Scheme)
+		}
+	}
+	return m
+}
+
+// Handle registers h for pattern, as ServeMux.Handle does, whose panics it
+// shares. It also panics if h has no guard and is not [Public], and if it has
+// both: [Requirements] tells which guards it sees.
+func (m *Mux) Handle(pattern string, h http.Handler) {
+	if isNil(h) {
+		panic(fmt.Sprintf("guard: route %q has no handler", pattern))
+	}
+	demands := Requirements(h)
+	guarded, public := false, false
+	for _, q := range demands {
+		switch q.Kind {
+		case KindPublic:
+			public = true
+		case KindLimit: // it slows callers down and asks nothing of them
+		default:
+			guarded = true
+		}
+	}
+	route := Route{Pattern: pattern, Requirements: demands}
+	switch {
+	case !guarded && !public:
+		panic(fmt.Sprintf("guard: route %q has no guard. Put one around its handler, or guard.Public with the reason; "+
+			"a middleware around a guard hides it unless it calls guard.Describe", pattern))
+	case guarded && public:
+		panic(fmt.Sprintf("guard: route %q is public and guarded at once: %v", pattern, demands))
+	case guarded:
+		route.Schemes = m.schemes
+		if m.id != nil {
+			h = m.id.handler(h)
+		}
+	}
+	m.mux.Handle(pattern, h)
+	m.routes = append(m.routes, route)
+}
+
+// ServeHTTP answers with the handler whose pattern matches best. A request
+// that matches none is answered 404 or 405 as by [http.ServeMux].
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTTP(w, r) }
+
+// Routes returns the ledger, ordered by pattern: what a test compares with a
+// golden file, and what the security part of an OpenAPI document is made of.
+func (m *Mux) Routes() []Route {
+	routes := slices.Clone(m.routes)
+	for i := range routes {
+		routes[i].Schemes = slices.Clone(routes[i].Schemes)
+		routes[i].Requirements = cloneAll(routes[i].Requirements)
+	}
+	slices.SortFunc(routes, func(a, b Route) int { return strings.Compare(a.Pattern, b.Pattern) })
+	return routes
+}
