@@ -1,0 +1,152 @@
+package token_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/token"
+)
+
+// benched is a usual token: two scopes, a session, a role.
+func benched(b *testing.B, alg token.Algorithm) (*token.Issuer, *token.Verifier, string) {
+	k := kits()[alg]
+	i := newIssuer(b, k.ring)
+	return i, newVerifier(b, k.ring), issue(b, i, identity.Principal{
+		Session: "s-1", Scopes: identity.NewSet("read:items", "write:items"), Roles: identity.NewSet("member"),
+	}, nil)
+}
+
+func BenchmarkVerify(b *testing.B) {
+	for _, alg := range append(everyday, token.PS256) {
+		_, v, good := benched(b, alg)
+		last := strings.LastIndexByte(good, '.') + 1
+		signature, err := decode(good[last:])
+		if err != nil {
+			b.Fatal(err)
+		}
+		signature[len(signature)-1] ^= 1
+		for name, s := range map[string]string{"good": good, "bad signature": good[:last] + b64(signature)} {
+			b.Run(string(alg)+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := v.Verify(context.Background(), s); (err == nil) != (name == "good") {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+		b.Run(string(alg)+"/good, parallel", func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := v.Verify(context.Background(), good); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+	k := kits()[token.HS256]
+	v := newVerifier(b, k.ring)
+	for name, s := range map[string]string{
+		"1 MiB":         strings.Repeat("x", 1<<20),
+		"million dots":  strings.Repeat(".", 1e6),
+		"8000 dots":     strings.Repeat(".", 8000),
+		"8 KiB claims":  b64(k.header()) + "." + strings.Repeat("A", 8000) + ".AAAA",
+		"unknown kid":   k.headed("kid", `"x"`),
+		"worst header":  unsigned(k.headed("x", worst(600))) + "." + b64(make([]byte, 32)),
+		"header 64 KiB": b64(strings.Repeat("[", 49152)) + ".e30.AAAA",
+	} {
+		b.Run("junk/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Verify(context.Background(), s); err == nil {
+					b.Fatal("taken")
+				}
+			}
+		})
+	}
+}
+
+// worst is JSON of about n bytes that makes the strict reader compare names as
+// often as can be.
+func worst(n int) string {
+	var members []string
+	for c := 'ā'; len(members) < 64 && len(strings.Join(members, ",")) < n; c += 3 {
+		members = append(members, string(c), "0")
+	}
+	return jsonObject(nil, members)
+}
+
+func BenchmarkMiddleware(b *testing.B) {
+	for _, alg := range everyday {
+		_, v, good := benched(b, alg)
+		hooks := guard.Hooks{Observe: func(context.Context, guard.Event) {}}
+		mux := guard.NewMux(hooks, v)
+		mux.Handle("GET /", hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })))
+		for name, c := range map[string]struct {
+			line   string
+			status int
+		}{
+			"good":    {"Bearer " + good, 204},
+			"refused": {"Bearer " + unsigned(good) + ".AAAA", 401},
+		} {
+			b.Run(string(alg)+"/"+name, func(b *testing.B) {
+				r := get(c.line)
+				w := &writer{header: make(http.Header)}
+				b.ReportAllocs()
+				for b.Loop() {
+					clear(w.header)
+					if mux.ServeHTTP(w, r); w.status != c.status {
+						b.Fatal(w.status)
+					}
+				}
+			})
+		}
+	}
+}
+
+// writer is a ResponseWriter that costs nothing.
+type writer struct {
+	header http.Header
+	status int
+}
+
+func (w *writer) Header() http.Header         { return w.header }
+func (w *writer) Write(p []byte) (int, error) { return len(p), nil }
+func (w *writer) WriteHeader(status int)      { w.status = status }
+
+func BenchmarkIssue(b *testing.B) {
+	for _, alg := range append(everyday, token.PS256) {
+		i, _, _ := benched(b, alg)
+		b.Run(string(alg), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p := identity.Principal{Subject: "alice", Session: "s-1", Scopes: identity.NewSet("read:items", "write:items")}
+				if _, err := i.Issue(context.Background(), &p, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkForm(b *testing.B) {
+	_, v, good := benched(b, token.HS256)
+	body := strings.Repeat("a=%41&", 10000)
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+good)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if _, err := v.Authenticate(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package token
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// IssuerConfig says which tokens an [Issuer] makes.
+type IssuerConfig struct {
+	// Issuer is the "iss" of the tokens: the URL of the service that signs
+	// people in. Required.
+	Issuer string
+
+	// Audience is the "aud" of the tokens: the service they are for.
+	// Required.
+	Audience string
+
+	// Type is the "typ" of the tokens. Default: [TypeAccess].
+	Type string
+
+	// Lifetime is how long a token is good for. What it may do cannot be
+	// taken back before then unless verifiers ask a Revoker or the host.
+	// Default: 15 minutes.
+	Lifetime time.Duration
+}
+
+// An Issuer signs tokens. It is safe for concurrent use.
+type Issuer struct {
+	config IssuerConfig
+	key    *key
+	header string // encoded, with the dot
+}
+
+// NewIssuer returns an issuer that signs with the first key of the ring that
+// can.
+func NewIssuer(ring *Keyring, config IssuerConfig) (*Issuer, error) {
+	var errs []error
+	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("token: "+format, args...)) }
+	switch {
+	case ring == nil:
+		mistake("the Keyring is nil, want one from NewKeyring")
+	case ring.signing == nil:
+		mistake("the Keyring has no key that can sign, want one with Secret or Signer")
+	}
+	if config.Issuer == "" {
+		mistake(`IssuerConfig.Issuer is empty, want the "iss" of the tokens, such as https://auth.example.com`)
+	}
+	if config.Audience == "" {
+		mistake(`IssuerConfig.Audience is empty, want the "aud" of the tokens, such as https://api.example.com`)
+	}
+	for _, f := range [...]struct{ name, value string }{
+		{"Issuer", config.Issuer}, {"Audience", config.Audience}, {"Type", config.Type},
+	} {
+		if !plainText(f.value) {
+			mistake("IssuerConfig.%s is %q, want UTF-8 without control characters", f.name, f.value)
+		}
+	}
+	if config.Type == "" {
+		config.Type = TypeAccess
+	}
+	setDefault(&config.Lifetime, 15*time.Minute)
+	if config.Lifetime < time.Second {
+		mistake("IssuerConfig.Lifetime is %v, want at least 1s", config.Lifetime)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	header, err := json.Marshal(struct {
+		Alg  string `json:"alg"`
+		Key  string `json:"kid"`
+		Type string `json:"typ"`
+	}{string(ring.signing.alg), ring.signing.id, config.Type})
+	if err != nil {
+		return nil, fmt.Errorf("token: IssuerConfig.Type: %w", err)
+	}
+	return &Issuer{config: config, key: ring.signing, header: encode(header) + "."}, nil
+}
+
+// Name returns IssuerConfig.Issuer, the "iss" of the tokens.
+func (i *Issuer) Name() string { return i.config.Issuer }
+
+// Lifetime returns how long tokens are good for.
+func (i *Issuer) Lifetime() time.Duration { return i.config.Lifetime }
+
+// payload is the claims set in the order of RFC 9068 section 2.2.
+type payload struct {
+	Issuer   string       `json:"iss"`
+	Expires  int64        `json:"exp"`
+	Audience string       `json:"aud"`
+	Subject  string       `json:"sub"`
+	Client   string       `json:"client_id"`
+	IssuedAt json.Number  `json:"iat"`
+	ID       string       `json:"jti"`
+	AuthTime int64        `json:"auth_time,omitempty"`
+	Factors  identity.Set `json:"amr,omitzero"`
+	Scope    string       `json:"scope,omitempty"`
+	Roles    identity.Set `json:"roles,omitzero"`
+	Session  string       `json:"sid,omitempty"`
+	Tenant   string       `json:"tenant,omitempty"`
+}
+
+// Issue signs a token for p, and completes p with what the token says: Issuer,
+// and Client, Credential, IssuedAt and Expires where they are empty. Subject
+// is required. The issue time is kept to the microsecond, so that a revocation
+// can tell two sign-ins of one second apart.
+//
+// extra, unless it is nil, is marshalled as a JSON object whose members are
+// added to the claims; [Claims] reads them back. A member that this package
+// writes itself is an error. A nil map or pointer adds nothing.
+//
+// A token that a Verifier would call malformed is an error here: names that
+// are not UTF-8 or have control characters, dates before 1970, more than 64
+// claims.
+//
+// The private key may be in a system of its own, whose Sign has no context:
+// an error of it is returned as it is, to be answered 503.
+func (i *Issuer) Issue(_ context.Context, p *identity.Principal, extra any) (string, error) {
+	if p.Subject == "" {
+		return "", errors.New("token: Issue needs a Principal with a Subject")
+	}
+	if err := checkNames(p); err != nil {
+		return "", err
+	}
+	p.Issuer = i.config.Issuer
+	if p.Client == "" {
+		p.Client = identity.FirstParty
+	}
+	if p.Credential == "" {
+		p.Credential = rand.Text() // 130 bits: RFC 6749 section 10.10 asks for 128
+	}
+	if p.IssuedAt.IsZero() {
+		p.IssuedAt = time.Now()
+	}
+	p.IssuedAt = p.IssuedAt.Truncate(time.Microsecond)
+	if p.Expires.IsZero() {
+		p.Expires = p.IssuedAt.Add(i.config.Lifetime)
+	}
+	p.Expires = p.Expires.Truncate(time.Second)
+	content := payload{
+		Issuer:   i.config.Issuer,
+		Expires:  p.Expires.Unix(),
+		Audience: i.config.Audience,
+		Subject:  p.Subject,
+		Client:   p.Client,
+		IssuedAt: numericDate(p.IssuedAt),
+		ID:       p.Credential,
+		Factors:  p.Factors,
+		Scope:    p.Scopes.String(),
+		Roles:    p.Roles,
+		Session:  p.Session,
+		Tenant:   p.Tenant,
+	}
+	if content.Scope != "" && !validScope(content.Scope) {
+		return "", fmt.Errorf("token: the scopes %q are not of the grammar of RFC 6749 section 3.3", content.Scope)
+	}
+	if !p.AuthTime.IsZero() {
+		content.AuthTime = p.AuthTime.Unix()
+	}
+	body, err := json.Marshal(content)
+	if err != nil {
+		return "", fmt.Errorf("token: %w", err)
+	}
+	if extra != nil {
+		if body, err = add(body, extra); err != nil {
+			return "", err
+		}
+	}
+	var check claims
+	if err := check.read(string(body), i.config.Audience); err != nil {
+		return "", fmt.Errorf("token: Issue would make a token that is refused: %w", err)
+	}
+	if !check.expires.After(check.issued) {
+		return "", fmt.Errorf("token: Issue would make a token that expires at %v, before it is issued at %v", p.Expires, p.IssuedAt)
+	}
+	input := i.header + encode(body)
+	signature, err := i.key.sign([]byte(input))
+	if err != nil {
+		return "", fmt.Errorf("token: signing: %w", err)
+	}
+	return input + "." + encode(signature), nil
+}
+
+// checkNames finds what json.Marshal would quietly replace, making two subjects
+// one, and what a verifier refuses.
+func checkNames(p *identity.Principal) error {
+	for _, f := range [...]struct{ name, value string }{
+		{"Subject", p.Subject}, {"Client", p.Client}, {"Credential", p.Credential},
+		{"Session", p.Session}, {"Tenant", p.Tenant},
+	} {
+		if !plainText(f.value) {
+			return fmt.Errorf("token: Principal.%s is %q, want UTF-8 without control characters", f.name, f.value)
+		}
+	}
+	for _, f := range [...]struct {
+		name string
+		set  identity.Set
+	}{{"Roles", p.Roles}, {"Factors", p.Factors}} {
+		for name := range f.set.All() {
+			if !plainText(name) {
+				return fmt.Errorf("token: Principal.%s has %q, want UTF-8 without control characters", f.name, name)
+			}
+		}
+	}
+	return nil
+}
+
+// add appends the members of extra to the object body.
+func add(body []byte, extra any) ([]byte, error) {
+	more, err := json.Marshal(extra)
+	if err != nil {
+		return nil, fmt.Errorf("token: the extra claims: %w", err)
+	}
+	if string(more) == "null" {
+		return body, nil
+	}
+	empty := true
+	err = object(string(more), registered, func(name string, _ value) error {
+		empty = false
+		for _, taken := range registered {
+			if name == taken {
+				return fmt.Errorf("%q is a claim that this package writes", name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("token: the extra claims are not an object of plain, distinct names: %w", err)
+	}
+	if empty {
+		return body, nil
+	}
+	return append(append(body[:len(body)-1], ','), more[1:]...), nil
+}
+
+// numericDate writes t as seconds with a fraction of six digits, or none.
+func numericDate(t time.Time) json.Number {
+	s := strconv.FormatInt(t.Unix(), 10)
+	if micros := t.Nanosecond() / 1000; micros != 0 {
+		s += fmt.Sprintf(".%06d", micros)
+	}
+	return json.Number(s)
+}

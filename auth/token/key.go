@@ -1,0 +1,512 @@
+package token
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math"
+	"math/big"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// An Algorithm is a signature algorithm of RFC 7518 section 3.1 or RFC 8037.
+type Algorithm string
+
+// The algorithms. ES256 suits most hosts: small tokens, and other services
+// verify them with a public key. HS256 is for tokens that only the issuer
+// itself verifies, since whoever can verify them can make them.
+const (
+	HS256 Algorithm = "HS256"
+	HS384 Algorithm = "HS384"
+	HS512 Algorithm = "HS512"
+	RS256 Algorithm = "RS256"
+	RS384 Algorithm = "RS384"
+	RS512 Algorithm = "RS512"
+	PS256 Algorithm = "PS256"
+	PS384 Algorithm = "PS384"
+	PS512 Algorithm = "PS512"
+	ES256 Algorithm = "ES256"
+	ES384 Algorithm = "ES384"
+	ES512 Algorithm = "ES512"
+	EdDSA Algorithm = "EdDSA" // with Ed25519
+)
+
+// A Key is what tokens are signed or verified with: one algorithm and the
+// material for it. The algorithm belongs to the key, so a token cannot choose
+// another one. Exactly one of Secret, Signer and Public is set.
+type Key struct {
+	Algorithm Algorithm
+
+	// Secret is the key of an HS algorithm: random bytes, at least as many
+	// as its hash has (RFC 7518 section 3.2), which is 32 for HS256.
+	Secret []byte `json:"-"`
+
+	// Signer is a private key, or a key management system that holds one.
+	Signer crypto.Signer `json:"-"`
+
+	// Public is the public half of a key that somebody else signs with, or
+	// of an earlier key of ours: it verifies and does not sign.
+	Public crypto.PublicKey `json:"-"`
+}
+
+// GenerateKey returns a new random key for the algorithm. RSA keys have 2048
+// bits, HS keys as many as their hash.
+func GenerateKey(alg Algorithm) (Key, error) {
+	s, ok := suites[alg]
+	if !ok {
+		return Key{}, fmt.Errorf("token: unknown algorithm %q", alg)
+	}
+	k := Key{Algorithm: alg}
+	var err error
+	switch s.family {
+	case familyHMAC:
+		k.Secret = make([]byte, s.hash.Size())
+		rand.Read(k.Secret)
+	case familyECDSA:
+		k.Signer, err = ecdsa.GenerateKey(s.curve, rand.Reader)
+	case familyEdDSA:
+		_, k.Signer, err = ed25519.GenerateKey(rand.Reader)
+	default:
+		k.Signer, err = rsa.GenerateKey(rand.Reader, minRSABits)
+	}
+	return k, err
+}
+
+// Format prints the algorithm and never the material. Package fmt calls it for
+// every verb but %p, and not for a Key in an unexported field of a struct that
+// is printed: do not print those.
+func (k Key) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "token.Key(%s)", k.Algorithm) }
+
+type family int
+
+const (
+	familyHMAC family = iota
+	familyRSA
+	familyPSS
+	familyECDSA
+	familyEdDSA
+)
+
+// A suite is how an algorithm signs and verifies.
+type suite struct {
+	family family
+	hash   crypto.Hash       // unused by EdDSA, which signs the message itself
+	curve  elliptic.Curve    // of ECDSA
+	method jwt.SigningMethod // verifies; nil for HMAC, see [key.verify]
+}
+
+var suites = map[Algorithm]suite{
+	HS256: {family: familyHMAC, hash: crypto.SHA256},
+	HS384: {family: familyHMAC, hash: crypto.SHA384},
+	HS512: {family: familyHMAC, hash: crypto.SHA512},
+	RS256: {family: familyRSA, hash: crypto.SHA256, method: jwt.SigningMethodRS256},
+	RS384: {family: familyRSA, hash: crypto.SHA384, method: jwt.SigningMethodRS384},
+	RS512: {family: familyRSA, hash: crypto.SHA512, method: jwt.SigningMethodRS512},
+	PS256: {family: familyPSS, hash: crypto.SHA256, method: exactSalt(jwt.SigningMethodPS256)},
+	PS384: {family: familyPSS, hash: crypto.SHA384, method: exactSalt(jwt.SigningMethodPS384)},
+	PS512: {family: familyPSS, hash: crypto.SHA512, method: exactSalt(jwt.SigningMethodPS512)},
+	ES256: {family: familyECDSA, hash: crypto.SHA256, curve: elliptic.P256(), method: jwt.SigningMethodES256},
+	ES384: {family: familyECDSA, hash: crypto.SHA384, curve: elliptic.P384(), method: jwt.SigningMethodES384},
+	ES512: {family: familyECDSA, hash: crypto.SHA512, curve: elliptic.P521(), method: jwt.SigningMethodES512},
+	EdDSA: {family: familyEdDSA, method: jwt.SigningMethodEdDSA},
+}
+
+// exactSalt is the method with the one salt length that RFC 7518 section 3.5
+// allows; golang-jwt would take any.
+func exactSalt(m *jwt.SigningMethodRSAPSS) jwt.SigningMethod {
+	return &jwt.SigningMethodRSAPSS{
+		SigningMethodRSA: m.SigningMethodRSA,
+		Options:          m.Options,
+		VerifyOptions:    &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: m.Hash},
+	}
+}
+
+const (
+	// minRSABits is the floor of RFC 7518 sections 3.3 and 3.5; maxRSABits
+	// bounds what one verification may cost.
+	minRSABits = 2048
+	maxRSABits = 8192
+)
+
+// key is a Key that was checked, ready for use.
+type key struct {
+	id     string // RFC 7638 thumbprint
+	alg    Algorithm
+	suite  suite
+	public any       // verifies; nil for HMAC
+	macs   sync.Pool // of *mac, which are costly to set up
+	jwk    any       // the public key as it is published; nil for HMAC
+
+	// The private material is in these functions only. fmt prints what
+	// unexported fields hold, and of a function it prints the address: so
+	// no verb, on no struct that a host may put us into, shows a secret.
+	newMAC func() hash.Hash // of HMAC
+	signer func(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
+}
+
+type mac struct {
+	hash.Hash
+	sum []byte
+}
+
+// newKey checks k. Its errors name the field and the fix.
+func newKey(k Key) (*key, error) {
+	s, ok := suites[k.Algorithm]
+	if !ok {
+		return nil, fmt.Errorf("the Algorithm is %q, want one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA", string(k.Algorithm))
+	}
+	set := 0
+	for _, given := range [...]bool{k.Secret != nil, k.Signer != nil, k.Public != nil} {
+		if given {
+			set++
+		}
+	}
+	if set != 1 {
+		return nil, fmt.Errorf("%d of Secret, Signer and Public are set, want exactly one", set)
+	}
+	out := &key{alg: k.Algorithm, suite: s}
+	if s.family == familyHMAC {
+		return out, out.setSecret(k)
+	}
+	if k.Secret != nil {
+		return nil, fmt.Errorf("the Secret is set, but %s needs Signer or Public", k.Algorithm)
+	}
+	public := k.Public
+	if k.Signer != nil {
+		if err := checkSigner(k.Signer); err != nil {
+			return nil, err
+		}
+		if public = k.Signer.Public(); public == nil {
+			return nil, errors.New("the Signer's Public() returns nil")
+		}
+		out.signer = k.Signer.Sign
+	}
+	return out, out.setPublic(public)
+}
+
+// checkSigner finds the private keys that would panic sooner or later: a nil
+// pointer, and those that lack what signing takes.
+func checkSigner(s crypto.Signer) error {
+	if v := reflect.ValueOf(s); v.Kind() == reflect.Pointer && v.IsNil() {
+		return fmt.Errorf("the Signer is a nil %T", s)
+	}
+	switch private := s.(type) {
+	case *rsa.PrivateKey:
+		if private.N == nil || private.D == nil {
+			return errors.New("the Signer is an incomplete *rsa.PrivateKey")
+		}
+	case *ecdsa.PrivateKey:
+		//lint:ignore SA1019 PrivateKey.Bytes panics where this returns an error.
+		if private.Curve == nil || private.D == nil {
+			return errors.New("the Signer is an incomplete *ecdsa.PrivateKey")
+		}
+	case *ed25519.PrivateKey:
+		return checkSigner(*private)
+	case ed25519.PrivateKey:
+		if len(private) != ed25519.PrivateKeySize {
+			return fmt.Errorf("the Signer is an Ed25519 key of %d bytes, want %d", len(private), ed25519.PrivateKeySize)
+		}
+	}
+	return nil
+}
+
+func (k *key) setSecret(from Key) error {
+	if from.Secret == nil {
+		return fmt.Errorf("%s needs Secret", k.alg)
+	}
+	if want := k.suite.hash.Size(); len(from.Secret) < want {
+		return fmt.Errorf("the Secret has %d bytes, want at least %d random ones (RFC 7518 section 3.2)", len(from.Secret), want)
+	}
+	if bytes.Contains(from.Secret, []byte("-----BEGIN ")) {
+		// Somebody's public key used as a secret is a secret everybody knows.
+		return errors.New("the Secret is a PEM file, want random bytes; give a private key as Signer")
+	}
+	if len(bytes.Trim(from.Secret, "\x00")) == 0 {
+		return errors.New("the Secret is all zeros, want random bytes: it was made and never filled")
+	}
+	secret := bytes.Clone(from.Secret)
+	k.newMAC = func() hash.Hash { return hmac.New(k.suite.hash.New, secret) }
+	k.macs.New = func() any {
+		return &mac{Hash: k.newMAC(), sum: make([]byte, 0, k.suite.hash.Size())}
+	}
+	// RFC 7638 section 3.2: the required members of the JWK, in order.
+	k.id = thumbprint(fmt.Sprintf(`{"k":%q,"kty":"oct"}`, encode(secret)))
+	return nil
+}
+
+// setPublic checks and copies the public key, so that the host's own cannot
+// change the ring's afterwards.
+func (k *key) setPublic(public crypto.PublicKey) error {
+	if v := reflect.ValueOf(public); v.Kind() == reflect.Pointer && v.IsNil() {
+		return fmt.Errorf("the key is a nil %T", public)
+	}
+	switch pub := public.(type) {
+	case *ecdsa.PublicKey:
+		if k.suite.family != familyECDSA {
+			return fmt.Errorf("the key is an ECDSA key, which %s cannot use", k.alg)
+		}
+		//lint:ignore SA1019 PublicKey.Bytes panics where this returns an error.
+		if pub.Curve == nil || pub.X == nil || pub.Y == nil {
+			return errors.New("the key is an incomplete *ecdsa.PublicKey")
+		}
+		if pub.Curve != k.suite.curve {
+			return fmt.Errorf("the key is on curve %s, want %s for %s (RFC 7518 section 3.4)", pub.Params().Name, k.suite.curve.Params().Name, k.alg)
+		}
+		point, err := pub.Bytes() // which checks that it is on the curve
+		if err != nil {
+			return fmt.Errorf("the key is not a point of its curve: %w", err)
+		}
+		size := (len(point) - 1) / 2 // after the 0x04 of an uncompressed point
+		jwk := ecJWK{"EC", k.suite.curve.Params().Name, encode(point[1 : 1+size]), encode(point[1+size:]), jwkUse{"sig", string(k.alg), ""}}
+		k.id = thumbprint(fmt.Sprintf(`{"crv":%q,"kty":"EC","x":%q,"y":%q}`, jwk.Curve, jwk.X, jwk.Y))
+		jwk.KeyID = k.id
+		k.jwk = jwk
+		if k.public, err = ecdsa.ParseUncompressedPublicKey(k.suite.curve, point); err != nil {
+			return fmt.Errorf("the key is not a point of its curve: %w", err)
+		}
+	case *rsa.PublicKey:
+		if k.suite.family != familyRSA && k.suite.family != familyPSS {
+			return fmt.Errorf("the key is an RSA key, which %s cannot use", k.alg)
+		}
+		if pub.N == nil || pub.N.Sign() <= 0 || pub.N.Bit(0) == 0 {
+			return errors.New("the RSA key has a modulus that is missing, negative or even")
+		}
+		if bits := pub.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+			return fmt.Errorf("the RSA key has %d bits, want %d to %d (RFC 7518 section 3.3)", bits, minRSABits, maxRSABits)
+		}
+		if pub.E < 3 || pub.E%2 == 0 || pub.E > math.MaxInt32 {
+			// crypto/rsa refuses larger ones at each use.
+			return fmt.Errorf("the RSA key has the public exponent %d, want an odd one from 3 to 2^31-1", pub.E)
+		}
+		jwk := rsaJWK{"RSA", encode(pub.N.Bytes()), encode(big.NewInt(int64(pub.E)).Bytes()), jwkUse{"sig", string(k.alg), ""}}
+		k.id = thumbprint(fmt.Sprintf(`{"e":%q,"kty":"RSA","n":%q}`, jwk.E, jwk.N))
+		jwk.KeyID = k.id
+		k.jwk = jwk
+		k.public = &rsa.PublicKey{N: new(big.Int).Set(pub.N), E: pub.E}
+	case ed25519.PublicKey:
+		if k.suite.family != familyEdDSA {
+			return fmt.Errorf("the key is an Ed25519 key, which %s cannot use", k.alg)
+		}
+		if len(pub) != ed25519.PublicKeySize {
+			return fmt.Errorf("the Ed25519 key has %d bytes, want %d", len(pub), ed25519.PublicKeySize)
+		}
+		if smallOrder(pub) {
+			return errors.New("the Ed25519 key is a point of small order, with which anybody can sign: it was made and never filled")
+		}
+		jwk := okpJWK{"OKP", "Ed25519", encode(pub), jwkUse{"sig", string(k.alg), ""}}
+		k.id = thumbprint(fmt.Sprintf(`{"crv":"Ed25519","kty":"OKP","x":%q}`, jwk.X))
+		jwk.KeyID = k.id
+		k.jwk = jwk
+		k.public = ed25519.PublicKey(bytes.Clone(pub))
+	default:
+		return fmt.Errorf("the key is a %T, want *ecdsa.PublicKey, *rsa.PublicKey or ed25519.PublicKey", public)
+	}
+	return nil
+}
+
+// smallOrder reports whether pub is one of the points of order 1, 2, 4 or 8,
+// in any encoding. A key of zeros is one of them. Under such a key signatures
+// can be made up without a private key, which a KMS or generator never yields
+// and a mistake easily does.
+func smallOrder(pub ed25519.PublicKey) bool {
+	y := [ed25519.PublicKeySize]byte(pub)
+	y[31] &= 0x7f // the sign of x
+	switch hex.EncodeToString(y[:]) {
+	case "0000000000000000000000000000000000000000000000000000000000000000", // 0
+		"0100000000000000000000000000000000000000000000000000000000000000", // 1
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // -1
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p, another 0
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f": // p+1, another 1
+		return true
+	}
+	return false
+}
+
+// canSign reports whether the key has what signing takes.
+func (k *key) canSign() bool { return k.newMAC != nil || k.signer != nil }
+
+// sign returns the signature of RFC 7515 section 5.1 over input.
+func (k *key) sign(input []byte) ([]byte, error) {
+	switch k.suite.family {
+	case familyHMAC:
+		h := k.newMAC()
+		h.Write(input)
+		return h.Sum(nil), nil
+	case familyEdDSA:
+		signature, err := k.signer(rand.Reader, input, crypto.Hash(0))
+		return k.sized(signature, err, ed25519.SignatureSize)
+	}
+	h := k.suite.hash.New()
+	h.Write(input)
+	var opts crypto.SignerOpts = k.suite.hash
+	if k.suite.family == familyPSS {
+		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: k.suite.hash}
+	}
+	signature, err := k.signer(rand.Reader, h.Sum(nil), opts)
+	if rsaKey, ok := k.public.(*rsa.PublicKey); ok {
+		return k.sized(signature, err, rsaKey.Size())
+	}
+	if err != nil {
+		return nil, err
+	}
+	// A crypto.Signer returns ASN.1, a JWS has R and S side by side at the
+	// curve's width (RFC 7518 section 3.4).
+	var rs struct{ R, S *big.Int }
+	if rest, err := asn1.Unmarshal(signature, &rs); err != nil || len(rest) > 0 {
+		return nil, errors.New("the Signer returned something other than an ECDSA signature in ASN.1")
+	}
+	width := (k.suite.curve.Params().BitSize + 7) / 8
+	if rs.R.Sign() <= 0 || rs.S.Sign() <= 0 || rs.R.BitLen() > width*8 || rs.S.BitLen() > width*8 {
+		return nil, errors.New("the Signer returned an ECDSA signature out of range")
+	}
+	out := make([]byte, 2*width)
+	rs.R.FillBytes(out[:width])
+	rs.S.FillBytes(out[width:])
+	return out, nil
+}
+
+// sized returns what a Signer returned, if it has the size of a signature.
+func (k *key) sized(signature []byte, err error, size int) ([]byte, error) {
+	if err == nil && len(signature) != size {
+		err = fmt.Errorf("the Signer returned %d bytes, want the %d of a signature", len(signature), size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return signature, nil
+}
+
+// verify reports whether signature is this key's over input, which is also
+// given as a string. HMAC is computed here with a pooled state, which costs
+// half of setting one up; golang-jwt verifies the rest.
+func (k *key) verify(input string, inputBytes, signature []byte) bool {
+	if k.suite.family != familyHMAC {
+		return k.suite.method.Verify(input, signature, k.public) == nil
+	}
+	m := k.macs.Get().(*mac)
+	m.Reset()
+	m.Write(inputBytes)
+	m.sum = m.Sum(m.sum[:0])
+	ok := hmac.Equal(m.sum, signature)
+	k.macs.Put(m)
+	return ok
+}
+
+// The published forms, RFC 7518 section 6 and RFC 8037 section 2. They have no
+// private members, so none can slip out.
+type (
+	jwkUse struct {
+		Use   string `json:"use"`
+		Alg   string `json:"alg"`
+		KeyID string `json:"kid"`
+	}
+	ecJWK struct {
+		Type  string `json:"kty"`
+		Curve string `json:"crv"`
+		X     string `json:"x"`
+		Y     string `json:"y"`
+		jwkUse
+	}
+	rsaJWK struct {
+		Type string `json:"kty"`
+		N    string `json:"n"`
+		E    string `json:"e"`
+		jwkUse
+	}
+	okpJWK struct {
+		Type  string `json:"kty"`
+		Curve string `json:"crv"`
+		X     string `json:"x"`
+		jwkUse
+	}
+)
+
+// thumbprint returns the key ID of RFC 7638 section 3.
+func thumbprint(canonical string) string {
+	sum := sha256.Sum256([]byte(canonical))
+	return encode(sum[:])
+}
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// A Keyring holds the keys of one issuer: the first key that can sign signs,
+// and all of them verify. It cannot be changed, and is safe for concurrent
+// use.
+type Keyring struct {
+	signing *key // nil if the ring only verifies
+	keys    []*key
+	byID    map[string]*key
+	jwks    []byte
+}
+
+// NewKeyring returns a ring of the given keys. The key ID of each is its
+// thumbprint (RFC 7638), so it needs no name and cannot have a wrong one.
+//
+// To change the key that signs, put the new one first and leave the old one in
+// until the last token it signed has expired. Its Public half is enough. If
+// others verify with [Keyring.JWKSHandler], let them see the new key first: put
+// it last, wait for longer than they keep the set, and only then put it first.
+func NewKeyring(keys ...Key) (*Keyring, error) {
+	ring := &Keyring{byID: make(map[string]*key)}
+	var errs []error
+	if len(keys) == 0 {
+		errs = append(errs, errors.New("token: NewKeyring needs at least one key"))
+	}
+	set := struct {
+		Keys []any `json:"keys"`
+	}{Keys: []any{}}
+	for i, given := range keys {
+		k, err := newKey(given)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("token: key %d: %w", i, err))
+			continue
+		}
+		if _, twice := ring.byID[k.id]; twice {
+			errs = append(errs, fmt.Errorf("token: key %d: the same key material is in the ring already; one key has one algorithm", i))
+			continue
+		}
+		ring.byID[k.id] = k
+		ring.keys = append(ring.keys, k)
+		if ring.signing == nil && k.canSign() {
+			ring.signing = k
+		}
+		if k.jwk != nil {
+			set.Keys = append(set.Keys, k.jwk)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	var err error
+	ring.jwks, err = json.Marshal(set)
+	return ring, err
+}
+
+// Format prints the keys' algorithms and IDs, under every verb.
+func (ring *Keyring) Format(f fmt.State, _ rune) {
+	names := make([]string, len(ring.keys))
+	for i, k := range ring.keys {
+		names[i] = string(k.alg) + " " + k.id
+	}
+	fmt.Fprintf(f, "token.Keyring(%s)", strings.Join(names, ", "))
+}

@@ -1,0 +1,416 @@
+package token
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The strict reader of JSON. encoding/json lets the last of two members with
+// one name win, takes "EXP" and even "ſub" for "exp" and "sub", and replaces
+// what is not UTF-8: three ways for two parsers to read one token differently
+// (RFC 8725 section 2.4). This one refuses the lot, bounds everything, and
+// makes no copy.
+
+const (
+	maxDepth   = 8  // of nested objects and arrays
+	maxMembers = 64 // of one object
+)
+
+var errJSON = errors.New("not JSON as this package reads it")
+
+// A reader walks over s, which it never changes.
+type reader struct {
+	s string
+	i int
+}
+
+// A value is a member's value: its JSON text.
+type value string
+
+// object reads one object, which must be all there is in s, and calls member
+// for each of its members. A name that differs from one of the known ones in
+// case only is refused.
+func object(s string, known []string, member func(name string, v value) error) error {
+	if !utf8.ValidString(s) {
+		return errJSON
+	}
+	r := reader{s: s}
+	r.space()
+	if err := r.object(0, known, member); err != nil {
+		return err
+	}
+	r.space()
+	if r.i != len(s) {
+		return errJSON
+	}
+	return nil
+}
+
+func (r *reader) object(depth int, known []string, member func(string, value) error) error {
+	if depth >= maxDepth || !r.take('{') {
+		return errJSON
+	}
+	var names [maxMembers]string
+	n, folding := 0, false
+	r.space()
+	if r.take('}') {
+		return nil
+	}
+	for {
+		r.space()
+		name, plain, ok := r.name()
+		if !ok || n == maxMembers {
+			return errJSON
+		}
+		for _, other := range names[:n] {
+			if other == name {
+				return errJSON
+			}
+		}
+		names[n] = name
+		n++
+		folding = folding || !plain
+		r.space()
+		if !r.take(':') {
+			return errJSON
+		}
+		r.space()
+		start := r.i
+		if err := r.skip(depth + 1); err != nil {
+			return err
+		}
+		if member != nil {
+			if err := member(name, value(r.s[start:r.i])); err != nil {
+				return err
+			}
+		}
+		r.space()
+		if r.take(',') {
+			continue
+		}
+		if !r.take('}') {
+			return errJSON
+		}
+		break
+	}
+	if !folding {
+		return nil
+	}
+	// Some name has upper case or letters beyond ASCII: the slow comparison.
+	for i, name := range names[:n] {
+		for _, other := range names[:i] {
+			if strings.EqualFold(name, other) {
+				return errJSON
+			}
+		}
+		for _, k := range known {
+			if name != k && strings.EqualFold(name, k) {
+				return errJSON
+			}
+		}
+	}
+	return nil
+}
+
+// name reads a member's name. Escapes are refused: no issuer needs them for
+// the names that matter, and each is a second spelling. plain says that it is
+// lower-case ASCII, so that no folding can make it another name.
+func (r *reader) name() (name string, plain, ok bool) {
+	if !r.take('"') {
+		return "", false, false
+	}
+	start := r.i
+	plain = true
+	for ; r.i < len(r.s); r.i++ {
+		switch c := r.s[r.i]; {
+		case c == '"':
+			name = r.s[start:r.i]
+			r.i++
+			return name, plain, true
+		case c == '\\' || c < ' ':
+			return "", false, false
+		case c >= 0x80 || 'A' <= c && c <= 'Z':
+			plain = false
+		}
+	}
+	return "", false, false
+}
+
+// skip moves past one value, checking all of it.
+func (r *reader) skip(depth int) error {
+	if r.i == len(r.s) {
+		return errJSON
+	}
+	ok := false
+	switch c := r.s[r.i]; {
+	case c == '"':
+		ok = r.string()
+	case c == '{':
+		return r.object(depth, nil, nil)
+	case c == '[':
+		return r.array(depth, nil)
+	case c == '-' || '0' <= c && c <= '9':
+		ok = r.number()
+	case c == 't':
+		ok = r.literal("true")
+	case c == 'f':
+		ok = r.literal("false")
+	case c == 'n':
+		ok = r.literal("null")
+	}
+	if !ok {
+		return errJSON
+	}
+	return nil
+}
+
+func (r *reader) array(depth int, element func(value) error) error {
+	if depth >= maxDepth || !r.take('[') {
+		return errJSON
+	}
+	r.space()
+	if r.take(']') {
+		return nil
+	}
+	for {
+		r.space()
+		start := r.i
+		if err := r.skip(depth + 1); err != nil {
+			return err
+		}
+		if element != nil {
+			if err := element(value(r.s[start:r.i])); err != nil {
+				return err
+			}
+		}
+		r.space()
+		if r.take(',') {
+			continue
+		}
+		if r.take(']') {
+			return nil
+		}
+		return errJSON
+	}
+}
+
+func (r *reader) string() bool {
+	r.i++ // the quote
+	for r.i < len(r.s) {
+		switch c := r.s[r.i]; {
+		case c == '"':
+			r.i++
+			return true
+		case c < ' ':
+			return false
+		case c == '\\':
+			if !r.escape() {
+				return false
+			}
+		default:
+			r.i++
+		}
+	}
+	return false
+}
+
+// escape reads one escape of RFC 8259 section 7. Half a surrogate pair is
+// refused: it stands for no character.
+func (r *reader) escape() bool {
+	if r.i+1 >= len(r.s) {
+		return false
+	}
+	c := r.s[r.i+1]
+	if c != 'u' {
+		r.i += 2
+		return strings.IndexByte(`"\/bfnrt`, c) >= 0
+	}
+	first, ok := r.hex4()
+	if !ok {
+		return false
+	}
+	switch {
+	case 0xDC00 <= first && first <= 0xDFFF:
+		return false
+	case 0xD800 <= first && first <= 0xDBFF:
+		if !strings.HasPrefix(r.s[r.i:], `\u`) {
+			return false
+		}
+		second, ok := r.hex4()
+		return ok && 0xDC00 <= second && second <= 0xDFFF
+	}
+	return true
+}
+
+// hex4 reads \uXXXX.
+func (r *reader) hex4() (uint16, bool) {
+	if r.i+6 > len(r.s) {
+		return 0, false
+	}
+	digits := r.s[r.i+2 : r.i+6]
+	r.i += 6
+	var v uint16
+	for i := range 4 {
+		d := strings.IndexByte("0123456789abcdef", digits[i]|0x20)
+		if d < 0 || digits[i] < '0' {
+			return 0, false
+		}
+		v = v<<4 | uint16(d)
+	}
+	return v, true
+}
+
+// number reads a number of RFC 8259 section 6.
+func (r *reader) number() bool {
+	r.take('-')
+	switch {
+	case r.take('0'): // and no digit may follow
+	case r.digits() == 0:
+		return false
+	}
+	if r.take('.') && r.digits() == 0 {
+		return false
+	}
+	if r.take('e') || r.take('E') {
+		if !r.take('+') {
+			r.take('-')
+		}
+		if r.digits() == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *reader) digits() int {
+	start := r.i
+	for r.i < len(r.s) && '0' <= r.s[r.i] && r.s[r.i] <= '9' {
+		r.i++
+	}
+	return r.i - start
+}
+
+func (r *reader) literal(want string) bool {
+	if !strings.HasPrefix(r.s[r.i:], want) {
+		return false
+	}
+	r.i += len(want)
+	return true
+}
+
+func (r *reader) take(c byte) bool {
+	if r.i < len(r.s) && r.s[r.i] == c {
+		r.i++
+		return true
+	}
+	return false
+}
+
+func (r *reader) space() {
+	for r.i < len(r.s) {
+		switch r.s[r.i] {
+		case ' ', '\t', '\n', '\r':
+			r.i++
+		default:
+			return
+		}
+	}
+}
+
+// text returns the value of a string that is not empty and has no control
+// characters: an identifier that ends up in logs, keys and headers.
+func (v value) text() (string, bool) {
+	s := string(v)
+	if len(s) < 2 || s[0] != '"' {
+		return "", false
+	}
+	if strings.IndexByte(s, '\\') < 0 {
+		s = s[1 : len(s)-1]
+	} else {
+		s = unescape(s)
+	}
+	return s, s != "" && plainText(s)
+}
+
+// plainText reports whether s is UTF-8 without control characters.
+func plainText(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == 0x7f {
+			return false
+		}
+		if s[i] >= utf8.RuneSelf {
+			return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
+		}
+	}
+	return true
+}
+
+// unescape returns the text of a string that was read before, "" if it is
+// none. It is apart so that text needs no allocation without escapes.
+func unescape(quoted string) (s string) {
+	if json.Unmarshal([]byte(quoted), &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// texts appends the strings of an array to list.
+func (v value) texts(list []string) ([]string, bool) {
+	if v == "" || v[0] != '[' {
+		return nil, false
+	}
+	r := reader{s: string(v)}
+	err := r.array(0, func(e value) error {
+		s, ok := e.text()
+		if !ok {
+			return errJSON
+		}
+		list = append(list, s)
+		return nil
+	})
+	return list, err == nil
+}
+
+// maxDate is the last second of the year 9999, the end of RFC 3339.
+const maxDate = 253402300799
+
+// date reads a NumericDate (RFC 7519 section 2): a JSON number of seconds
+// since 1970, with the fraction kept to the nanosecond. Zero and before is
+// refused: no token is that old.
+func (v value) date() (time.Time, bool) {
+	s := string(v)
+	if s == "" || s[0] < '0' || s[0] > '9' {
+		return time.Time{}, false
+	}
+	if strings.ContainsAny(s, "eE") {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil || f < 1 || f > maxDate {
+			return time.Time{}, false
+		}
+		return time.Unix(int64(math.Floor(f)), 0), true
+	}
+	whole, fraction, _ := strings.Cut(s, ".")
+	if len(whole) > 12 {
+		return time.Time{}, false
+	}
+	var seconds, nanos int64
+	for i := range len(whole) {
+		seconds = seconds*10 + int64(whole[i]-'0')
+	}
+	for i := range 9 {
+		nanos *= 10
+		if i < len(fraction) {
+			nanos += int64(fraction[i] - '0')
+		}
+	}
+	if seconds < 1 || seconds > maxDate {
+		return time.Time{}, false
+	}
+	return time.Unix(seconds, nanos), true
+}

@@ -1,0 +1,527 @@
+package token
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// Types of tokens, the "typ" of their header.
+const (
+	TypeAccess  = "at+jwt" // RFC 9068 section 2.1
+	TypeRefresh = "rt+jwt" // a refresh token of package auth
+)
+
+// A Revoker knows which credentials were ended before their time. A
+// *blacklist.Memory is one.
+type Revoker interface {
+	// Revoked reports whether p's credential is revoked. An error means
+	// that it could not be found out, which refuses the request with 503.
+	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
+}
+
+// Config says which tokens a [Verifier] accepts.
+type Config struct {
+	// Issuer is the "iss" that tokens must have, to the letter. Required.
+	Issuer string
+
+	// Audience is this service's own identifier, which must be in the "aud"
+	// of tokens, to the letter. Required.
+	Audience string
+
+	// Type is the "typ" that tokens must have, so that no token made for
+	// something else passes. Default: [TypeAccess].
+	Type string
+
+	// Revoker is asked about each token that is good otherwise. Default:
+	// nothing is ever revoked, and logging out does not end access tokens.
+	Revoker Revoker
+
+	// Leeway is how far the clock of the issuer may be ahead: it is granted
+	// to "nbf" and "iat", and never to "exp". Default: 30 seconds.
+	Leeway time.Duration
+
+	// MaxLifetime is the longest time from "iat" to "exp" that is accepted,
+	// whatever the issuer wrote. Default: 24 hours.
+	MaxLifetime time.Duration
+
+	// MaxSize is the longest token that is looked at, in bytes, of which
+	// the header may have 1024. Default: 8192.
+	MaxSize int
+
+	// Realm and ResourceMetadata go into the challenge (RFC 6750 section 3,
+	// RFC 9728 section 5.1). Default: left out.
+	Realm, ResourceMetadata string
+}
+
+// Reasons for which a token is refused, found with [errors.Is]. They are for
+// the audit trail; the client is told invalid_token and nothing else. All are
+// ErrInvalid too.
+var (
+	ErrInvalid         = errors.New("token: invalid")
+	ErrMalformed error = refusal("token: malformed")                  // size, envelope, header or claims
+	ErrKey       error = refusal("token: no key of that ID")          // unknown or missing kid
+	ErrAlgorithm error = refusal("token: not the key's algorithm")    // alg is another, or none
+	ErrType      error = refusal("token: made for something else")    // typ
+	ErrSignature error = refusal("token: the signature is not right") //
+	ErrIssuer    error = refusal("token: from another issuer")        // iss
+	ErrAudience  error = refusal("token: for another audience")       // aud
+	ErrExpired   error = refusal("token: expired")                    // exp
+	ErrTooEarly  error = refusal("token: not valid yet")              // nbf or iat
+	ErrLifetime  error = refusal("token: lives longer than accepted") // exp - iat
+	ErrRevoked   error = refusal("token: revoked")                    //
+)
+
+// A refusal is a constant reason, so refusing costs no allocation for it.
+type refusal string
+
+func (r refusal) Error() string        { return string(r) }
+func (r refusal) Is(target error) bool { return target == ErrInvalid }
+
+// A Verifier checks tokens and, as a [guard.Authenticator], takes them from
+// the Authorization header. It is safe for concurrent use.
+//
+// A token has one spelling: an envelope that another decoder would repair is
+// refused, so that no second spelling of a token slips past whatever
+// remembers the first.
+type Verifier struct {
+	config  Config
+	ring    *Keyring
+	scratch sync.Pool // of *scratch
+
+	// headers remembers the decisions on header strings that stood before a
+	// good signature. Issuers write few different ones, and nobody without
+	// a key can add to it.
+	headers   atomic.Pointer[map[string]*key]
+	headersMu sync.Mutex // to replace headers
+}
+
+// maxHeaders bounds Verifier.headers. Headers beyond it are read each time.
+const maxHeaders = 64
+
+// maxHeader is the longest header that is looked at, encoded. Anybody may send
+// one, and reading it is all that a stranger can make this package do beyond
+// one verification; with a thumbprint for the kid it has some 130 bytes.
+const maxHeader = 1024
+
+type scratch struct{ token, part, signature []byte }
+
+// NewVerifier returns a verifier of tokens that were signed by a key of the
+// ring.
+func NewVerifier(ring *Keyring, config Config) (*Verifier, error) {
+	var errs []error
+	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("token: "+format, args...)) }
+	if ring == nil {
+		mistake("the Keyring is nil, want one from NewKeyring")
+	}
+	if config.Issuer == "" {
+		mistake(`Config.Issuer is empty, want the "iss" of the tokens`)
+	}
+	if config.Audience == "" {
+		mistake(`Config.Audience is empty, want this service's name in the "aud" of the tokens`)
+	}
+	for _, f := range [...]struct{ name, value string }{
+		{"Issuer", config.Issuer}, {"Audience", config.Audience}, {"Type", config.Type},
+	} {
+		if !plainText(f.value) {
+			mistake("Config.%s is %q, want UTF-8 without control characters", f.name, f.value)
+		}
+	}
+	if config.Type == "" {
+		config.Type = TypeAccess
+	}
+	setDefault(&config.Leeway, 30*time.Second)
+	setDefault(&config.MaxLifetime, 24*time.Hour)
+	if config.MaxSize == 0 {
+		config.MaxSize = 8192
+	}
+	if config.Leeway < 0 || config.Leeway > 5*time.Minute {
+		mistake("Config.Leeway is %v, want 0 to 5m", config.Leeway)
+	}
+	if config.MaxLifetime < 0 {
+		mistake("Config.MaxLifetime is %v, want a positive duration", config.MaxLifetime)
+	}
+	if config.MaxSize < 128 || config.MaxSize > 64<<10 {
+		mistake("Config.MaxSize is %d, want 128 to 65536 bytes", config.MaxSize)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	v := &Verifier{config: config, ring: ring}
+	v.headers.Store(&map[string]*key{})
+	v.scratch.New = func() any {
+		return &scratch{
+			token:     make([]byte, 0, config.MaxSize),
+			part:      make([]byte, 0, config.MaxSize),
+			signature: make([]byte, 0, config.MaxSize),
+		}
+	}
+	return v, nil
+}
+
+func setDefault(d *time.Duration, to time.Duration) {
+	if *d == 0 {
+		*d = to
+	}
+}
+
+// Verify returns whose token it is. The error is one of the reasons above for
+// a token that is no good, and another one if the Revoker did not answer.
+//
+// The order is fixed: size, envelope, header, key, signature, and only then
+// what the token says. Nothing that a stranger wrote is read as claims.
+func (v *Verifier) Verify(ctx context.Context, token string) (*identity.Principal, error) {
+	payload, err := v.open(token)
+	if err != nil {
+		return nil, err
+	}
+	p, err := v.judge(payload, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if v.config.Revoker != nil {
+		revoked, err := v.config.Revoker.Revoked(ctx, p)
+		if err != nil {
+			return nil, undecided{err}
+		}
+		if revoked {
+			return nil, fmt.Errorf("%w: %s of session %q, subject %q", ErrRevoked, p.Credential, p.Session, p.Subject)
+		}
+	}
+	return p, nil
+}
+
+// undecided is the error of a Revoker. It is what the Revoker says, for
+// errors.Is and errors.As, but never a verdict: a Revoker that asks over a
+// network may well fail with an ErrExpired or a 401 of its own, which says
+// nothing about the token in hand.
+type undecided struct{ err error }
+
+func (u undecided) Error() string {
+	return "token: asking whether a token is revoked: " + u.err.Error()
+}
+
+func (u undecided) Is(target error) bool {
+	if _, verdict := target.(refusal); verdict || target == ErrInvalid || target == guard.ErrNoCredentials {
+		return false
+	}
+	return errors.Is(u.err, target)
+}
+
+func (u undecided) As(target any) bool {
+	switch target := target.(type) {
+	case **http.MaxBytesError: // would be answered 413
+		return false
+	case **guard.Denial:
+		// One of a 503 says when to come back.
+		d, ok := errors.AsType[*guard.Denial](u.err)
+		if ok = ok && d.Status >= http.StatusInternalServerError; ok {
+			*target = d
+		}
+		return ok
+	}
+	return errors.As(u.err, target)
+}
+
+// open checks everything about a token but its claims, and returns its
+// payload.
+func (v *Verifier) open(token string) (string, error) {
+	if len(token) > v.config.MaxSize {
+		return "", ErrMalformed
+	}
+	header, rest, ok := strings.Cut(token, ".")
+	if !ok {
+		return "", ErrMalformed
+	}
+	body, signature, ok := strings.Cut(rest, ".")
+	// A further dot is caught below, since it is not in the alphabet. So is
+	// an empty signature, as no algorithm makes one.
+	if !ok || header == "" || body == "" || signature == "" || len(header) > maxHeader {
+		return "", ErrMalformed
+	}
+	// The decoder skips line breaks, whatever its mode; all else that is
+	// foreign it refuses.
+	if strings.IndexByte(token, '\n') >= 0 || strings.IndexByte(token, '\r') >= 0 {
+		return "", ErrMalformed
+	}
+
+	s := v.scratch.Get().(*scratch)
+	defer v.scratch.Put(s)
+	s.token = append(s.token[:0], token...)
+	var err error
+	if s.signature, err = appendDecoded(s.signature[:0], s.token[len(token)-len(signature):]); err != nil {
+		return "", ErrMalformed
+	}
+	input := len(header) + 1 + len(body)
+	if s.part, err = appendDecoded(s.part[:0], s.token[len(header)+1:input]); err != nil {
+		return "", ErrMalformed
+	}
+	known := *v.headers.Load()
+	key, seen := known[header]
+	if !seen {
+		if key, err = v.header(s.token[:len(header)]); err != nil {
+			return "", err
+		}
+	}
+	if !key.verify(token[:input], s.token[:input], s.signature) {
+		return "", ErrSignature
+	}
+	if !seen {
+		v.remember(header, key)
+	}
+	return string(s.part), nil
+}
+
+// strictBase64 refuses padding and bits that no encoder sets (RFC 4648
+// section 3.5).
+var strictBase64 = base64.RawURLEncoding.Strict()
+
+func appendDecoded(dst, src []byte) ([]byte, error) {
+	n := strictBase64.DecodedLen(len(src))
+	dst = append(dst, make([]byte, n)...)
+	m, err := strictBase64.Decode(dst[len(dst)-n:], src)
+	return dst[:len(dst)-n+m], err
+}
+
+// headerNames are the members of a header that mean something here.
+var headerNames = []string{"alg", "typ", "kid", "crit", "b64", "zip", "enc", "cty", "jku", "jwk", "x5u", "x5c"}
+
+// header reads a header and decides which key it asks for.
+func (v *Verifier) header(encoded []byte) (*key, error) {
+	raw, err := appendDecoded(nil, encoded)
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	var alg, typ, kid string
+	err = object(string(raw), headerNames, func(name string, val value) error {
+		ok := true
+		switch name {
+		case "alg":
+			alg, ok = val.text()
+		case "typ":
+			typ, ok = val.text()
+		case "kid":
+			kid, ok = val.text()
+		case "crit", "b64", "zip", "enc", "cty":
+			// Extensions that must be understood are not (RFC 7515 section
+			// 4.1.11, RFC 7797 section 6); compression, encryption and
+			// nesting (RFC 7519 section 5.2) make it something other than
+			// a signed claims set.
+			ok = false
+		case "jku", "jwk", "x5u", "x5c":
+			// Keys that the token brings along prove nothing.
+			ok = false
+		}
+		if !ok {
+			return errJSON
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, ErrMalformed
+	}
+	key := v.ring.byID[kid]
+	switch {
+	case key == nil:
+		return nil, ErrKey
+	case alg != string(key.alg):
+		return nil, ErrAlgorithm
+	case typ != v.config.Type && typ != "application/"+v.config.Type:
+		return nil, ErrType // RFC 9068 section 4: both spellings, no other
+	}
+	return key, nil
+}
+
+// remember keeps the decision on a header, in a copy of the map that readers
+// have.
+func (v *Verifier) remember(header string, k *key) {
+	v.headersMu.Lock()
+	defer v.headersMu.Unlock()
+	old := *v.headers.Load()
+	if len(old) >= maxHeaders {
+		return
+	}
+	next := maps.Clone(old)
+	next[strings.Clone(header)] = k
+	v.headers.Store(&next)
+}
+
+// judge decides on the claims of a token whose signature is right.
+func (v *Verifier) judge(payload string, now time.Time) (*identity.Principal, error) {
+	var c claims
+	if err := c.read(payload, v.config.Audience); err != nil {
+		return nil, fmt.Errorf("%w: claims: %w", ErrMalformed, err)
+	}
+	switch {
+	case c.subject == "" || c.id == "" || c.client == "" || c.expires.IsZero() || c.issued.IsZero():
+		// RFC 9068 section 2.2; iss and aud follow.
+		return nil, fmt.Errorf("%w: one of sub, jti, client_id, exp and iat is missing", ErrMalformed)
+	case c.issuer != v.config.Issuer:
+		return nil, ErrIssuer
+	case !c.audience:
+		return nil, ErrAudience
+	case !now.Before(c.expires):
+		return nil, ErrExpired
+	case c.notBefore.After(now.Add(v.config.Leeway)), c.issued.After(now.Add(v.config.Leeway)):
+		return nil, ErrTooEarly
+	case c.expires.Sub(c.issued) > v.config.MaxLifetime:
+		return nil, ErrLifetime
+	}
+	return &identity.Principal{
+		Issuer:     v.config.Issuer,
+		Subject:    c.subject,
+		Tenant:     c.tenant,
+		Session:    c.session,
+		Credential: c.id,
+		Client:     c.client,
+		Roles:      c.roles,
+		Scopes:     c.scopes,
+		Factors:    c.factors,
+		AuthTime:   c.authTime,
+		IssuedAt:   c.issued,
+		Expires:    c.expires,
+		Claims:     payload,
+	}, nil
+}
+
+// scheme is that of RFC 6750.
+const scheme = "Bearer"
+
+// Authenticate takes the token from the Authorization header (RFC 6750 section
+// 2.1) and verifies it. Tokens in the query or in a form are never accepted;
+// together with one in the header they make the request ambiguous, which is
+// answered 400. For that, up to 64 KiB of a form that comes with a good token
+// are read ahead and put back.
+func (v *Verifier) Authenticate(r *http.Request) (*identity.Principal, error) {
+	lines := r.Header["Authorization"]
+	if len(lines) == 0 {
+		return nil, guard.ErrNoCredentials
+	}
+	token, ours := credentials(lines[0])
+	if !ours {
+		return nil, guard.ErrNoCredentials
+	}
+	if len(lines) > 1 {
+		return nil, guard.InvalidRequest("The request carries more than one Authorization header.",
+			errors.New("token: more than one Authorization header"))
+	}
+	// The form comes after the verdict, so that a stranger cannot make us
+	// wait for a body.
+	if inQuery(r) {
+		return nil, ambiguous()
+	}
+	p, err := v.Verify(r.Context(), token)
+	if err == nil {
+		if inForm(r) {
+			return nil, ambiguous()
+		}
+		return p, nil
+	}
+	if !errors.Is(err, ErrInvalid) {
+		return nil, err
+	}
+	d := guard.InvalidToken(scheme, err)
+	if errors.Is(err, ErrRevoked) {
+		d.Event = guard.EventTokenReuse
+	}
+	return nil, d
+}
+
+// credentials returns what stands after the scheme in an Authorization header,
+// and whether that is ours, in any case (RFC 9110 section 11.1). A tab where
+// the space belongs is left in, for the token to be refused: this is a bearer
+// token to the next server, so it must not be anonymous here.
+func credentials(line string) (token string, ours bool) {
+	if len(line) < len(scheme) || !strings.EqualFold(line[:len(scheme)], scheme) {
+		return "", false
+	}
+	token = line[len(scheme):]
+	if token != "" && token[0] != ' ' && token[0] != '\t' {
+		return "", false
+	}
+	return strings.TrimLeft(token, " "), true
+}
+
+func ambiguous() *guard.Denial {
+	return guard.InvalidRequest("The request carries an access token in more than one place.",
+		errors.New("token: access_token in the query or form beside the Authorization header"))
+}
+
+// Challenge asks for a bearer token.
+func (v *Verifier) Challenge() guard.Challenge {
+	return guard.Challenge{Scheme: scheme, Realm: v.config.Realm, ResourceMetadata: v.config.ResourceMetadata}
+}
+
+// parameter is the name of a token outside the Authorization header (RFC 6750
+// sections 2.2 and 2.3).
+const parameter = "access_token"
+
+// maxForm is how much of a form is searched for a second token.
+const maxForm = 64 << 10
+
+// inQuery reports whether r carries an access token in its query.
+func inQuery(r *http.Request) bool { return r.URL != nil && hasParameter(r.URL.RawQuery) }
+
+// inForm reports whether r carries an access token in a form.
+func inForm(r *http.Request) bool {
+	if r.PostForm.Has(parameter) {
+		return true // somebody in front of us has read the body
+	}
+	if r.Body == nil || r.Body == http.NoBody {
+		return false
+	}
+	contentType := r.Header["Content-Type"]
+	if len(contentType) == 0 {
+		return false
+	}
+	if media, _, _ := mime.ParseMediaType(contentType[0]); media != "application/x-www-form-urlencoded" {
+		return false
+	}
+	// A read error is kept for the handler, who meets it at the same place.
+	var ahead bytes.Buffer
+	_, err := io.CopyN(&ahead, r.Body, maxForm)
+	found := hasParameter(ahead.String())
+	rest := io.Reader(r.Body)
+	if err != nil && err != io.EOF {
+		rest = failing{err}
+	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(&ahead, rest), r.Body}
+	return found
+}
+
+type failing struct{ error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.error }
+
+func hasParameter(encoded string) bool {
+	// Most queries have neither, and need no look at their names.
+	if !strings.Contains(encoded, parameter) && !strings.Contains(encoded, "%") {
+		return false
+	}
+	// Not url.ParseQuery: it keeps everything, gives up on ten thousand
+	// parameters, and skips those with a semicolon, which others split at.
+	for pair := range strings.FieldsFuncSeq(encoded, func(c rune) bool { return c == '&' || c == ';' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(name); err == nil && name == parameter {
+			return true
+		}
+	}
+	return false
+}
