@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -57,6 +58,7 @@ func (r *reader) object(depth int, known []string, member func(string, value) er
 		return errJSON
 	}
 	var names [maxMembers]string
+	var seen uint64 // a bit for each name, shared by few
 	n, folding := 0, false
 	r.space()
 	if r.take('}') {
@@ -68,10 +70,12 @@ func (r *reader) object(depth int, known []string, member func(string, value) er
 		if !ok || n == maxMembers {
 			return errJSON
 		}
-		for _, other := range names[:n] {
-			if other == name {
-				return errJSON
-			}
+		// Names that share no bit are different; the usual claims mostly do
+		// not, which spares comparing each with each.
+		if bit := bitOf(name); seen&bit == 0 {
+			seen |= bit
+		} else if slices.Contains(names[:n], name) {
+			return errJSON
 		}
 		names[n] = name
 		n++
@@ -116,6 +120,14 @@ func (r *reader) object(depth int, known []string, member func(string, value) er
 		}
 	}
 	return nil
+}
+
+// bitOf returns one of 64 bits, the same for equal names.
+func bitOf(name string) uint64 {
+	if name == "" {
+		return 1
+	}
+	return 1 << ((uint(name[0])*2 + uint(name[len(name)-1]) + uint(len(name))) % 64)
 }
 
 // name reads a member's name. Escapes are refused: no issuer needs them for
@@ -341,10 +353,7 @@ func (v value) text() (string, bool) {
 // plainText reports whether s is UTF-8 without control characters.
 func plainText(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == 0x7f {
-			return false
-		}
-		if s[i] >= utf8.RuneSelf {
+		if s[i]-' ' >= 0x7f-' ' { // a control character, or beyond ASCII
 			return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
 		}
 	}
@@ -388,7 +397,7 @@ func (v value) date() (time.Time, bool) {
 	if s == "" || s[0] < '0' || s[0] > '9' {
 		return time.Time{}, false
 	}
-	if strings.ContainsAny(s, "eE") {
+	if strings.IndexByte(s, 'e') >= 0 || strings.IndexByte(s, 'E') >= 0 {
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil || f < 1 || f > maxDate {
 			return time.Time{}, false

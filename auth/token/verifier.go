@@ -366,6 +366,7 @@ func (v *Verifier) judge(payload string, now time.Time) (*identity.Principal, er
 	if err := c.read(payload, v.config.Audience); err != nil {
 		return nil, fmt.Errorf("%w: claims: %w", ErrMalformed, err)
 	}
+	ahead := now.Add(v.config.Leeway)
 	switch {
 	case c.subject == "" || c.id == "" || c.client == "" || c.expires.IsZero() || c.issued.IsZero():
 		// RFC 9068 section 2.2; iss and aud follow.
@@ -376,7 +377,7 @@ func (v *Verifier) judge(payload string, now time.Time) (*identity.Principal, er
 		return nil, ErrAudience
 	case !now.Before(c.expires):
 		return nil, ErrExpired
-	case c.notBefore.After(now.Add(v.config.Leeway)), c.issued.After(now.Add(v.config.Leeway)):
+	case c.notBefore.After(ahead), c.issued.After(ahead):
 		return nil, ErrTooEarly
 	case c.expires.Sub(c.issued) > v.config.MaxLifetime:
 		return nil, ErrLifetime
