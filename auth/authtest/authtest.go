@@ -1,0 +1,434 @@
+// Package authtest has the conformance suites of the stores that package auth
+// asks a host for. A host runs them in the tests of its own stores:
+//
+//	func TestSessions(t *testing.T) {
+//		authtest.RunRefresh(t, func(t *testing.T) auth.RefreshStore { return newStore(t) })
+//	}
+//
+// Each rule is a subtest with a store of its own, and a failure says why the
+// rule is there. The suites take a second or two of real time, since a store's
+// clock may be the database's.
+package authtest
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// RunUsers checks a [auth.UserStore]. open returns a store that knows exactly
+// the given users under the given logins, which are canonical. If the store is
+// an [auth.PasswordUpdater] too, that is checked as well.
+func RunUsers(t *testing.T, open func(t *testing.T, users map[string]auth.User) auth.UserStore) {
+	alice := auth.User{
+		ID:           "1",
+		PasswordHash: "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$old",
+		Roles:        identity.NewSet("user"),
+		Scopes:       identity.NewSet("read:items", "write:items"),
+	}
+	bob := auth.User{ID: "2", Disabled: true}
+	users := map[string]auth.User{"alice": alice, "bob": bob}
+	ctx := context.Background()
+
+	run := func(name, why string, check func(s auth.UserStore) error) {
+		t.Run(name, func(t *testing.T) {
+			if err := check(open(t, users)); err != nil {
+				t.Errorf("%v\n\t%s", err, why)
+			}
+		})
+	}
+	same := func(got *auth.User, err error, want auth.User) error {
+		switch {
+		case err != nil:
+			return err
+		case got == nil:
+			return errors.New("neither a user nor an error")
+		case got.ID != want.ID || got.PasswordHash != want.PasswordHash || got.Disabled != want.Disabled || got.Tenant != want.Tenant:
+			return fmt.Errorf("got user %q, want %q with the same hash, state and tenant", got.ID, want.ID)
+		case !got.Roles.Equal(want.Roles) || !got.Scopes.Equal(want.Scopes):
+			return fmt.Errorf("got roles %q and scopes %q, want %q and %q", got.Roles, got.Scopes, want.Roles, want.Scopes)
+		}
+		return nil
+	}
+
+	run("a user is found by login and by ID", "both must lead to the same user, or a token would speak for another one than the password", func(s auth.UserStore) error {
+		u, err := s.UserByLogin(ctx, "alice")
+		if err := same(u, err, alice); err != nil {
+			return err
+		}
+		u, err = s.UserByID(ctx, "1")
+		return same(u, err, alice)
+	})
+	run("a disabled user is returned as disabled", "auth refuses them after the same work as others; a store that hides them would tell by its time who is disabled", func(s auth.UserStore) error {
+		u, err := s.UserByLogin(ctx, "bob")
+		if err := same(u, err, bob); err != nil {
+			return err
+		}
+		u, err = s.UserByID(ctx, "2")
+		return same(u, err, bob)
+	})
+	run("an unknown user is ErrNotFound", "any other error is answered 503 and would lock nobody out but tell who exists", func(s auth.UserStore) error {
+		for _, name := range []string{"carol", "", "alice ", "1", "' OR '1'='1", "alice'--", "a%", "alic_"} {
+			if u, err := s.UserByLogin(ctx, name); !errors.Is(err, auth.ErrNotFound) {
+				return fmt.Errorf("UserByLogin(%q) = %v, %v; want auth.ErrNotFound", name, u, err)
+			}
+		}
+		for _, id := range []string{"3", "", "alice", "1 ", "01", "1 OR 1=1"} {
+			if u, err := s.UserByID(ctx, id); !errors.Is(err, auth.ErrNotFound) {
+				return fmt.Errorf("UserByID(%q) = %v, %v; want auth.ErrNotFound", id, u, err)
+			}
+		}
+		return nil
+	})
+	run("a password hash is replaced only where the old one still stands", "a password changed during a sign-in must not be undone by the upgrade of the old one", func(s auth.UserStore) error {
+		updater, ok := s.(auth.PasswordUpdater)
+		if !ok {
+			return nil
+		}
+		if err := updater.UpdatePasswordHash(ctx, "1", "something else", "new"); err != nil {
+			return err
+		}
+		u, err := s.UserByID(ctx, "1")
+		if err := same(u, err, alice); err != nil {
+			return fmt.Errorf("after an update of another hash: %w", err)
+		}
+		if err := updater.UpdatePasswordHash(ctx, "1", alice.PasswordHash, "new"); err != nil {
+			return err
+		}
+		changed := alice
+		changed.PasswordHash = "new"
+		u, err = s.UserByID(ctx, "1")
+		if err := same(u, err, changed); err != nil {
+			return err
+		}
+		u, err = s.UserByID(ctx, "2")
+		return same(u, err, bob)
+	})
+}
+
+// id returns the hash of a refresh token for the tests.
+func id(name string) auth.TokenHash { return sha256.Sum256([]byte(name)) }
+
+// RunRefresh checks a [auth.RefreshStore]. open returns an empty store.
+func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
+	ctx := context.Background()
+	// Microseconds are what a store must keep.
+	now := time.Now().Truncate(time.Microsecond)
+	const grace, idle = 10 * time.Second, time.Hour
+	session := func(id, subject, tenant string) auth.Session {
+		return auth.Session{ID: id, Subject: subject, Tenant: tenant, Client: identity.FirstParty, Created: now, Expires: now.Add(90 * time.Minute)}
+	}
+	create := func(s auth.RefreshStore, sessions ...auth.Session) error {
+		for _, one := range sessions {
+			if err := s.CreateRefresh(ctx, one, id("a"), now.Add(idle)); err != nil {
+				return fmt.Errorf("CreateRefresh: %w", err)
+			}
+		}
+		return nil
+	}
+	rotate := func(s auth.RefreshStore, session, old, new string, after time.Duration) (auth.Rotated, error) {
+		return s.RotateRefresh(ctx, auth.Rotation{
+			Session: session, Old: id(old), New: id(new), Now: now.Add(after), Grace: grace, Idle: idle,
+		})
+	}
+	expect := func(s auth.RefreshStore, session, old, new string, after time.Duration, want auth.Outcome) error {
+		got, err := rotate(s, session, old, new, after)
+		if err != nil {
+			return fmt.Errorf("RotateRefresh: %w", err)
+		}
+		if got.Outcome != want {
+			return fmt.Errorf("%s → %s after %v: outcome %v, want %v", old, new, after, got.Outcome, want)
+		}
+		return nil
+	}
+	run := func(name, why string, check func(s auth.RefreshStore) error) {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			err := create(s, session("s1", "alice", "acme"), session("s2", "alice", ""), session("s3", "bob", "acme"))
+			if err == nil {
+				err = check(s)
+			}
+			if err != nil {
+				t.Errorf("%v\n\t%s", err, why)
+			}
+		})
+	}
+
+	run("the current token is rotated and tells what is current", "the successor's times are part of the token that is signed", func(s auth.RefreshStore) error {
+		got, err := rotate(s, "s1", "a", "b", time.Minute)
+		if err != nil {
+			return err
+		}
+		want := auth.Rotated{Outcome: auth.RefreshRotated, Current: id("b"), At: now.Add(time.Minute), Expires: now.Add(time.Minute + idle)}
+		return equal(got, want)
+	})
+	run("a token does not outlive its session", "the absolute limit is what ends a session that is refreshed for ever", func(s auth.RefreshStore) error {
+		got, err := rotate(s, "s1", "a", "b", 45*time.Minute)
+		if err != nil {
+			return err
+		}
+		want := auth.Rotated{Outcome: auth.RefreshRotated, Current: id("b"), At: now.Add(45 * time.Minute), Expires: now.Add(90 * time.Minute)}
+		if err := equal(got, want); err != nil {
+			return err
+		}
+		return expect(s, "s1", "b", "c", 90*time.Minute, auth.RefreshUnknown)
+	})
+	run("the predecessor may come back within the grace, and gets the same answer", "an answer that was lost on the way must not sign anybody out", func(s auth.RefreshStore) error {
+		if err := expect(s, "s1", "a", "b", time.Minute, auth.RefreshRotated); err != nil {
+			return err
+		}
+		for _, after := range []time.Duration{0, time.Second, grace} {
+			// Another successor is wished for, as by a process whose keys
+			// were rotated meanwhile: what counts is what was stored.
+			got, err := rotate(s, "s1", "a", "x", time.Minute+after)
+			if err != nil {
+				return err
+			}
+			want := auth.Rotated{Outcome: auth.RefreshReplayed, Current: id("b"), At: now.Add(time.Minute), Expires: now.Add(time.Minute + idle)}
+			if err := equal(got, want); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	run("a replay changes nothing, so the grace does not slide", "or a thief who replays every nine seconds stays for ever", func(s auth.RefreshStore) error {
+		if err := expect(s, "s1", "a", "b", 0, auth.RefreshRotated); err != nil {
+			return err
+		}
+		if err := expect(s, "s1", "a", "x", grace-time.Second, auth.RefreshReplayed); err != nil {
+			return err
+		}
+		return expect(s, "s1", "a", "b", grace+time.Microsecond, auth.RefreshReused)
+	})
+	run("a replay after the grace ends the session", "somebody has a copy of the token, and nobody can tell who", func(s auth.RefreshStore) error {
+		if err := expect(s, "s1", "a", "b", 0, auth.RefreshRotated); err != nil {
+			return err
+		}
+		if err := expect(s, "s1", "a", "b", time.Minute, auth.RefreshReused); err != nil {
+			return err
+		}
+		if err := expect(s, "s1", "b", "c", time.Minute, auth.RefreshUnknown); err != nil {
+			return fmt.Errorf("the successor is still good: %w", err)
+		}
+		return expect(s, "s2", "a", "b", time.Minute, auth.RefreshRotated) // the other device
+	})
+	run("a token two generations old ends the session even within the grace", "the grace is for the immediate predecessor, and ends when the successor is used", func(s auth.RefreshStore) error {
+		if err := expect(s, "s1", "a", "b", 0, auth.RefreshRotated); err != nil {
+			return err
+		}
+		if err := expect(s, "s1", "b", "c", time.Second, auth.RefreshRotated); err != nil {
+			return err
+		}
+		if err := expect(s, "s1", "a", "b", 2*time.Second, auth.RefreshReused); err != nil {
+			return err
+		}
+		return expect(s, "s1", "c", "d", 2*time.Second, auth.RefreshUnknown)
+	})
+	run("a token that never was ends the session", "it is signed with our key and not ours: something is very wrong", func(s auth.RefreshStore) error {
+		if err := expect(s, "s1", "z", "b", 0, auth.RefreshReused); err != nil {
+			return err
+		}
+		return expect(s, "s1", "a", "b", 0, auth.RefreshUnknown)
+	})
+	run("an idle session expires", "a forgotten token must not be good for the session's whole length", func(s auth.RefreshStore) error {
+		return expect(s, "s1", "a", "b", idle, auth.RefreshUnknown)
+	})
+	run("an unknown session is unknown", "it may have been revoked and forgotten", func(s auth.RefreshStore) error {
+		for _, name := range []string{"", "s9", "S1", "s1 ", "' OR 1=1 --"} {
+			if err := expect(s, name, "a", "b", 0, auth.RefreshUnknown); err != nil {
+				return fmt.Errorf("session %q: %w", name, err)
+			}
+		}
+		return nil
+	})
+	run("a session ID is not given twice", "the second would inherit the first one's tokens", func(s auth.RefreshStore) error {
+		if err := create(s, session("s1", "mallory", "")); err == nil {
+			return errors.New("CreateRefresh of an existing ID returned nil")
+		}
+		return expect(s, "s1", "a", "b", 0, auth.RefreshRotated)
+	})
+	run("of 64 rotations at once one rotates", "get-then-set would leave several successors alive, and a replay would revoke none of them", func(s auth.RefreshStore) error {
+		var mu sync.Mutex
+		count := map[auth.Outcome]int{}
+		var failed error
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() {
+				got, err := rotate(s, "s1", "a", "b", time.Second)
+				mu.Lock()
+				defer mu.Unlock()
+				count[got.Outcome]++
+				if err != nil {
+					failed = err
+				} else if got.Current != id("b") {
+					failed = errors.New("somebody was told another current token")
+				}
+			})
+		}
+		all.Wait()
+		if failed != nil {
+			return failed
+		}
+		if count[auth.RefreshRotated] != 1 || count[auth.RefreshReplayed] != 63 {
+			return fmt.Errorf("outcomes %v, want 1 rotated and 63 replayed", count)
+		}
+		return nil
+	})
+
+	revoke := func(name string, which identity.Revocation, ended, alive []string) {
+		run(name, "what EndSessions was told to end must not be refreshed any more, and nothing else may end", func(s auth.RefreshStore) error {
+			for range 2 { // the second time there is nothing left to do
+				if err := s.RevokeRefresh(ctx, which); err != nil {
+					return fmt.Errorf("RevokeRefresh: %w", err)
+				}
+			}
+			for _, one := range ended {
+				if err := expect(s, one, "a", "b", 0, auth.RefreshUnknown); err != nil {
+					return fmt.Errorf("session %s: %w", one, err)
+				}
+			}
+			for _, one := range alive {
+				if err := expect(s, one, "a", "b", 0, auth.RefreshRotated); err != nil {
+					return fmt.Errorf("session %s: %w", one, err)
+				}
+			}
+			return nil
+		})
+	}
+	revoke("one session is revoked", identity.Revocation{Issuer: "https://any.example", Session: "s1"}, []string{"s1"}, []string{"s2", "s3"})
+	revoke("all sessions of a subject are revoked", identity.Revocation{Subject: "alice"}, []string{"s1", "s2"}, []string{"s3"})
+	revoke("all sessions of a tenant are revoked", identity.Revocation{Tenant: "acme"}, []string{"s1", "s3"}, []string{"s2"})
+	revoke("two fields narrow it down", identity.Revocation{Subject: "alice", Tenant: "acme"}, []string{"s1"}, []string{"s2", "s3"})
+	revoke("a session of somebody else is left alone", identity.Revocation{Session: "s3", Subject: "alice"}, nil, []string{"s1", "s2", "s3"})
+	revoke("sessions from before a moment are revoked", identity.Revocation{Before: now.Add(time.Microsecond)}, []string{"s1", "s2", "s3"}, nil)
+	revoke("sessions from that moment on are left alone", identity.Revocation{Subject: "alice", Before: now}, nil, []string{"s1", "s2", "s3"})
+	revoke("what never was is revoked without complaint", identity.Revocation{Session: "s9"}, nil, []string{"s1", "s2", "s3"})
+
+	run("a revocation of everything, or of one credential, is refused", "the first is a mistake in the host's code, the second cannot be done here", func(s auth.RefreshStore) error {
+		for _, which := range []identity.Revocation{{}, {Issuer: "https://any.example"}, {Session: "s1", Credential: "c"}} {
+			if err := s.RevokeRefresh(ctx, which); err == nil {
+				return fmt.Errorf("RevokeRefresh(%+v) returned nil", which)
+			}
+		}
+		return expect(s, "s1", "a", "b", 0, auth.RefreshRotated)
+	})
+	run("a cancelled context is an error or a full success", "an outcome that is neither would be taken for a decision", func(s auth.RefreshStore) error {
+		cancelled, cancel := context.WithCancel(ctx)
+		cancel()
+		got, err := s.RotateRefresh(cancelled, auth.Rotation{Session: "s1", Old: id("a"), New: id("b"), Now: now, Grace: grace, Idle: idle})
+		if err == nil && got.Outcome != auth.RefreshRotated {
+			return fmt.Errorf("outcome %v without an error", got.Outcome)
+		}
+		return nil
+	})
+}
+
+func equal(got, want auth.Rotated) error {
+	if got.Outcome != want.Outcome || got.Current != want.Current || !got.At.Equal(want.At) || !got.Expires.Equal(want.Expires) {
+		return fmt.Errorf("got outcome %v at %v until %v, want %v at %v until %v (and the current hash)",
+			got.Outcome, got.At, got.Expires, want.Outcome, want.At, want.Expires)
+	}
+	return nil
+}
+
+// RunChallenges checks a [auth.ChallengeStore]. open returns an empty store.
+func RunChallenges(t *testing.T, open func(t *testing.T) auth.ChallengeStore) {
+	ctx := context.Background()
+	expires := time.Now().Add(time.Minute)
+	run := func(name, why string, check func(s auth.ChallengeStore) error) {
+		t.Run(name, func(t *testing.T) {
+			if err := check(open(t)); err != nil {
+				t.Errorf("%v\n\t%s", err, why)
+			}
+		})
+	}
+	attempt := func(s auth.ChallengeStore, name string, want bool) error {
+		got, err := s.AttemptChallenge(ctx, id(name), 3, expires)
+		if err == nil && got != want {
+			err = fmt.Errorf("AttemptChallenge = %v, want %v", got, want)
+		}
+		return err
+	}
+	finish := func(s auth.ChallengeStore, name string, want bool) error {
+		got, err := s.FinishChallenge(ctx, id(name))
+		if err == nil && got != want {
+			err = fmt.Errorf("FinishChallenge = %v, want %v", got, want)
+		}
+		return err
+	}
+	run("the limit is the limit, for each challenge", "every attempt beyond it is a free guess", func(s auth.ChallengeStore) error {
+		for _, want := range []bool{true, true, true, false, false} {
+			if err := attempt(s, "a", want); err != nil {
+				return err
+			}
+		}
+		return attempt(s, "b", true)
+	})
+	run("of 64 attempts at once the limit is allowed", "a count that is read and then written lets parallel guesses through", func(s auth.ChallengeStore) error {
+		var mu sync.Mutex
+		var failed error
+		allowed := 0
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() {
+				ok, err := s.AttemptChallenge(ctx, id("a"), 3, expires)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					failed = err
+				}
+				if ok {
+					allowed++
+				}
+			})
+		}
+		all.Wait()
+		if failed == nil && allowed != 3 {
+			failed = fmt.Errorf("%d attempts were allowed, want 3", allowed)
+		}
+		return failed
+	})
+	run("a finished challenge is over", "it was exchanged for a session, and must not be again", func(s auth.ChallengeStore) error {
+		return errors.Join(attempt(s, "a", true), finish(s, "a", true), finish(s, "a", false), attempt(s, "a", false))
+	})
+	run("an answer to the last attempt counts", "whoever gets it right at last has got it right", func(s auth.ChallengeStore) error {
+		return errors.Join(attempt(s, "a", true), attempt(s, "a", true), attempt(s, "a", true), finish(s, "a", true))
+	})
+	run("of 64 that finish at once one is first", "two codes answered in parallel would open two sessions", func(s auth.ChallengeStore) error {
+		if err := attempt(s, "a", true); err != nil {
+			return err
+		}
+		var mu sync.Mutex
+		var failed error
+		firsts := 0
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() {
+				first, err := s.FinishChallenge(ctx, id("a"))
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					failed = err
+				}
+				if first {
+					firsts++
+				}
+			})
+		}
+		all.Wait()
+		if failed == nil && firsts != 1 {
+			failed = fmt.Errorf("%d were first, want 1", firsts)
+		}
+		return failed
+	})
+	run("a challenge that was never attempted cannot be finished", "nobody has answered it", func(s auth.ChallengeStore) error {
+		return finish(s, "a", false)
+	})
+}

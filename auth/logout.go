@@ -1,0 +1,61 @@
+package auth
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// Logout returns the handler of POST /logout/, which ends the session that the
+// access token of the request belongs to: its refresh tokens, and every access
+// token issued in it, at once. It demands a caller, and so runs behind
+// Hooks.Identify or in a guard.Mux.
+//
+// It answers 200 when that is certain to hold, and 503 when it is not, so that
+// a client which was told "logged out" is.
+func (s *Server) Logout() http.Handler {
+	hooks := s.config.Hooks
+	return hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			hooks.Refuse(w, r, badRequest(http.StatusMethodNotAllowed, "This endpoint takes POST requests."))
+			return
+		}
+		p, err := guard.Caller(r)
+		if err != nil {
+			hooks.Refuse(w, r, err)
+			return
+		}
+		if err := s.logout(r, p); err != nil {
+			hooks.Refuse(w, r, err)
+			return
+		}
+		hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked})
+		writeJSON(w, http.StatusOK, struct {
+			Message string `json:"message"`
+		}{"Successfully logged out"})
+	}))
+}
+
+func (s *Server) logout(r *http.Request, p *identity.Principal) error {
+	switch {
+	case p.Issuer != s.tokens.Name():
+		return badRequest(http.StatusBadRequest, "These credentials are not of a session that can be ended here.")
+	case p.Session != "":
+		return s.EndSessions(r.Context(), identity.Revocation{Session: p.Session})
+	case p.Credential != "":
+		// A token that was issued outside of a session: it alone.
+		err := s.config.Revoker.Revoke(r.Context(), identity.Revocation{
+			Issuer:     p.Issuer,
+			Credential: p.Credential,
+			Expires:    p.Expires,
+		})
+		if err != nil {
+			return unavailable("revoking an access token", err)
+		}
+		return nil
+	}
+	return errors.New("auth: the caller has neither a session nor a credential to end")
+}

@@ -1,0 +1,231 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// Memory is a [UserStore], [PasswordUpdater], [RefreshStore] and
+// [ChallengeStore] for tests and trials: it forgets everything when the
+// process ends. The zero Memory is ready for use, and safe for concurrent use.
+// It must not be copied.
+type Memory struct {
+	// MaxSessions is how many sessions, and how many challenges, are kept.
+	// When so many are alive, new ones fail with [ErrFull]: to forget a
+	// session would sign its user out, to forget a challenge would give its
+	// attempts back. Default: 100,000.
+	MaxSessions int
+
+	mu         sync.Mutex
+	users      map[string]User   // by ID
+	logins     map[string]string // to ID
+	sessions   map[string]*memorySession
+	challenges map[TokenHash]*memoryChallenge
+	sweepAt    int // how many entries there are when expired ones are next dropped
+}
+
+type memorySession struct {
+	Session
+	current, previous TokenHash
+	replaced          bool      // previous is one
+	rotated           time.Time // when current became that
+	idle              time.Time // when current expires
+}
+
+type memoryChallenge struct {
+	attempts int
+	finished bool
+	expires  time.Time
+}
+
+// SetUser adds a user who signs in with the given login, or changes the one of
+// that ID. The login is brought into the form of [CanonicalLogin].
+func (m *Memory) SetUser(login string, u User) error {
+	canonical, err := CanonicalLogin(login)
+	if err != nil {
+		return err
+	}
+	if u.ID == "" {
+		return errors.New("auth: a User needs an ID")
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if id, taken := m.logins[canonical]; taken && id != u.ID {
+		return fmt.Errorf("auth: the login %q is taken", canonical)
+	}
+	if m.users == nil {
+		m.users = make(map[string]User)
+		m.logins = make(map[string]string)
+	}
+	m.users[u.ID] = u
+	m.logins[canonical] = u.ID
+	return nil
+}
+
+// UserByLogin is of [UserStore].
+func (m *Memory) UserByLogin(_ context.Context, login string) (*User, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.user(m.logins[login])
+}
+
+// UserByID is of [UserStore].
+func (m *Memory) UserByID(_ context.Context, id string) (*User, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.user(id)
+}
+
+func (m *Memory) user(id string) (*User, error) {
+	u, ok := m.users[id]
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return &u, nil
+}
+
+// UpdatePasswordHash is of [PasswordUpdater].
+func (m *Memory) UpdatePasswordHash(_ context.Context, id, old, new string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u, ok := m.users[id]; ok && u.PasswordHash == old {
+		u.PasswordHash = new
+		m.users[id] = u
+	}
+	return nil
+}
+
+// CreateRefresh is of [RefreshStore].
+func (m *Memory) CreateRefresh(_ context.Context, s Session, first TokenHash, idle time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if limit := m.room(); len(m.sessions) >= limit {
+		return ErrFull
+	}
+	if _, taken := m.sessions[s.ID]; taken {
+		return errors.New("auth: the session exists already")
+	}
+	if m.sessions == nil {
+		m.sessions = make(map[string]*memorySession)
+	}
+	m.sessions[s.ID] = &memorySession{Session: s, current: first, rotated: s.Created, idle: idle}
+	return nil
+}
+
+// room returns how many sessions, and how many challenges, there may be. It
+// drops what has expired, each time the number of entries has doubled, so that
+// an addition costs the same on average however many there are.
+func (m *Memory) room() int {
+	limit := m.MaxSessions
+	if limit <= 0 {
+		limit = 100_000
+	}
+	if n := max(len(m.sessions), len(m.challenges)); n >= limit || n >= max(m.sweepAt, 1024) {
+		now := time.Now()
+		for id, s := range m.sessions {
+			if !now.Before(s.idle) || !now.Before(s.Expires) {
+				delete(m.sessions, id)
+			}
+		}
+		for id, c := range m.challenges {
+			if !now.Before(c.expires) {
+				delete(m.challenges, id)
+			}
+		}
+		m.sweepAt = 2 * max(len(m.sessions), len(m.challenges))
+	}
+	return limit
+}
+
+// RotateRefresh is of [RefreshStore].
+func (m *Memory) RotateRefresh(_ context.Context, r Rotation) (Rotated, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.sessions[r.Session]
+	if !ok || !r.Now.Before(s.idle) || !r.Now.Before(s.Expires) {
+		return Rotated{}, nil
+	}
+	outcome := RefreshRotated
+	switch {
+	case r.Old == s.current:
+		s.previous, s.current, s.replaced = s.current, r.New, true
+		s.rotated = r.Now
+		s.idle = r.Now.Add(r.Idle)
+		if s.idle.After(s.Expires) {
+			s.idle = s.Expires
+		}
+	case s.replaced && r.Old == s.previous && r.Now.Sub(s.rotated) <= r.Grace:
+		outcome = RefreshReplayed
+	default:
+		delete(m.sessions, r.Session)
+		return Rotated{Outcome: RefreshReused}, nil
+	}
+	return Rotated{Outcome: outcome, Current: s.current, At: s.rotated, Expires: s.idle}, nil
+}
+
+// RevokeRefresh is of [RefreshStore].
+func (m *Memory) RevokeRefresh(_ context.Context, which identity.Revocation) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if which.Credential != "" || which.Session == "" && which.Subject == "" && which.Tenant == "" && which.Before.IsZero() {
+		return errors.New("auth: RevokeRefresh needs a Session, Subject, Tenant or Before, and no Credential")
+	}
+	if which.Session != "" {
+		if s, ok := m.sessions[which.Session]; ok && s.matches(which) {
+			delete(m.sessions, which.Session)
+		}
+		return nil
+	}
+	for id, s := range m.sessions {
+		if s.matches(which) {
+			delete(m.sessions, id)
+		}
+	}
+	return nil
+}
+
+func (s *memorySession) matches(which identity.Revocation) bool {
+	return (which.Session == "" || which.Session == s.ID) &&
+		(which.Subject == "" || which.Subject == s.Subject) &&
+		(which.Tenant == "" || which.Tenant == s.Tenant) &&
+		(which.Before.IsZero() || s.Created.Before(which.Before))
+}
+
+// AttemptChallenge is of [ChallengeStore].
+func (m *Memory) AttemptChallenge(_ context.Context, id TokenHash, limit int, expires time.Time) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.challenges[id]
+	if !ok {
+		if limit := m.room(); len(m.challenges) >= limit {
+			return false, ErrFull
+		}
+		if m.challenges == nil {
+			m.challenges = make(map[TokenHash]*memoryChallenge)
+		}
+		c = &memoryChallenge{expires: expires}
+		m.challenges[id] = c
+	}
+	if c.finished || c.attempts >= limit {
+		return false, nil
+	}
+	c.attempts++
+	return true, nil
+}
+
+// FinishChallenge is of [ChallengeStore].
+func (m *Memory) FinishChallenge(_ context.Context, id TokenHash) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.challenges[id]
+	if !ok || c.finished {
+		return false, nil
+	}
+	c.finished = true
+	return true, nil
+}

@@ -1,0 +1,110 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// A challenge is the answer to a right password when a second factor is due.
+type challenge struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+	Token       string `json:"mfa_token"`
+	ExpiresIn   int64  `json:"expires_in"`
+}
+
+// challenge makes the proof that p's password was right, to be exchanged at
+// [Server.MFA]. It is signed with a key of its own, so it passes nowhere else.
+func (s *Server) challenge(r *http.Request, p *identity.Principal, login string) (any, error) {
+	p.IssuedAt = p.AuthTime // what was ended since then ends the challenge too
+	signed, err := s.mfa.Issue(r.Context(), p, nil)
+	if err != nil {
+		return nil, unavailable("issuing a challenge", err)
+	}
+	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: p, Login: login})
+	return challenge{
+		Error:       codeMFARequired,
+		Description: "A second factor is required.",
+		Token:       signed,
+		ExpiresIn:   int64(time.Until(p.Expires) / time.Second),
+	}, nil
+}
+
+// MFA returns the handler of POST /token/mfa, which exchanges the mfa_token
+// that [Server.Token] answered with, and the code of a second factor, for a
+// pair of tokens. A challenge is good for ten minutes, five attempts and one
+// sign-in. It is public in the route ledger, and answers 404 without
+// Config.SecondFactor.
+func (s *Server) MFA() http.Handler {
+	if s.config.SecondFactor == nil {
+		return guard.Public("second factor")(http.NotFoundHandler())
+	}
+	return s.endpoint("second factor", s.exchange)
+}
+
+func (s *Server) exchange(r *http.Request, f form) (any, error) {
+	for _, name := range [...]string{"mfa_token", "code"} {
+		if f.get(name) == "" {
+			return nil, badRequest(http.StatusBadRequest, "The parameter "+name+" is missing.")
+		}
+	}
+	began := moment()
+	p, err := s.asked.Verify(r.Context(), f.get("mfa_token"))
+	if err != nil {
+		return nil, refusedToken(wrongCode, err)
+	}
+	user, method, err := s.prove(r.Context(), p, f.get("code"))
+	if err != nil {
+		return nil, about{err, p}
+	}
+	return s.begin(r, user, &identity.Principal{
+		Subject:  p.Subject,
+		Scopes:   p.Scopes,
+		Factors:  p.Factors.With(method),
+		AuthTime: p.AuthTime,
+	}, "", began)
+}
+
+// prove returns the user whose challenge p is, and the method that code
+// proves.
+func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) (user *User, method string, _ error) {
+	// First, so that a store that does not answer costs neither an attempt
+	// nor the code, which is good once.
+	user, err := s.users.UserByID(ctx, p.Subject)
+	switch {
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return nil, "", unavailable("looking a user up", err)
+	case err != nil || user == nil || user.Disabled || !user.Scopes.Contains(p.Scopes):
+		return nil, "", invalidGrant(wrongCode, errors.New("the user is gone, disabled or has lost a scope since the password"))
+	}
+	// Counted before the code is looked at, so that parallel guesses cannot
+	// outrun the count.
+	id := hashOf(p.Credential)
+	allowed, err := s.config.Challenges.AttemptChallenge(ctx, id, mfaAttempts, p.Expires)
+	if err != nil {
+		return nil, "", unavailable("counting an attempt at a second factor", err)
+	}
+	if !allowed {
+		return nil, "", invalidGrant(wrongCode, errors.New("too many attempts, or the challenge was answered before"))
+	}
+	method, err = s.config.SecondFactor.VerifyFactor(ctx, p.Subject, code)
+	if err != nil {
+		return nil, "", unavailable("verifying a second factor", err)
+	}
+	if method == "" {
+		return nil, "", invalidGrant(wrongCode, errors.New("wrong second factor"))
+	}
+	first, err := s.config.Challenges.FinishChallenge(ctx, id)
+	if err != nil {
+		return nil, "", unavailable("finishing a second-factor challenge", err)
+	}
+	if !first {
+		return nil, "", invalidGrant(wrongCode, errors.New("the challenge was answered before"))
+	}
+	return user, method, nil
+}

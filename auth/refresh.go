@@ -1,0 +1,165 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/token"
+)
+
+// Refresh returns the handler of POST /token/refresh, which exchanges the
+// refresh_token of the form for a new pair. The optional scope narrows the
+// access token, not the session (RFC 6749 section 6).
+//
+// The user is looked up anew: whoever was disabled, or has lost a scope of the
+// session, is answered 400 invalid_grant, as is every other refresh token that
+// is not good. It is public in the route ledger.
+func (s *Server) Refresh() http.Handler {
+	return s.endpoint("refresh", s.rotate)
+}
+
+// rotate is the refresh_token grant.
+func (s *Server) rotate(r *http.Request, f form) (any, error) {
+	given := f.get("refresh_token")
+	if given == "" {
+		return nil, badRequest(http.StatusBadRequest, "The parameter refresh_token is missing.")
+	}
+	ctx := r.Context()
+	p, err := s.opener.Verify(ctx, given)
+	if err != nil {
+		return nil, refusedToken(wrongRefresh, err)
+	}
+	if claims, err := token.ClaimsOf[refreshClaims](p); err != nil || claims.Type != typeRefresh || p.Session == "" {
+		return nil, invalidGrant(wrongRefresh, errors.New("not a refresh token of this package"))
+	}
+	out, err := s.exchangeRefresh(r, f, p)
+	if err != nil {
+		return nil, about{err, p}
+	}
+	return out, nil
+}
+
+// exchangeRefresh exchanges the refresh token p, which is one of ours, if the
+// user and the store say so.
+func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal) (any, error) {
+	ctx := r.Context()
+	user, err := s.current(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if !user.Scopes.Contains(p.Scopes) {
+		return nil, invalidGrant(wrongRefresh, errors.New("a scope of the session was withdrawn from the user"))
+	}
+	scopes, denial := requested(f, p.Scopes)
+	if denial != nil {
+		return nil, denial
+	}
+
+	now := moment()
+	next, rotated, err := s.advance(ctx, p, now)
+	if err != nil {
+		return nil, err
+	}
+	switch rotated.Outcome {
+	case RefreshRotated, RefreshReplayed:
+	case RefreshReused:
+		// The thief or the victim: whoever comes second is found out, and
+		// both lose the session (RFC 9700 section 4.14.2).
+		d := invalidGrant(wrongRefresh, errors.New("a refresh token that was replaced came back; the session is ended"))
+		d.Event = guard.EventTokenReuse
+		if err := s.endAccess(ctx, identity.Revocation{Issuer: s.tokens.Name(), Session: p.Session}); err != nil {
+			// The next try will find no session: this is the only chance to
+			// raise the alarm.
+			s.hooks.Emit(r, guard.Event{Name: guard.EventTokenReuse, Principal: p, Err: fmt.Errorf("%w; %w", d.Err, err)})
+			return nil, err
+		}
+		return nil, d
+	default:
+		// Over already. If ending its access tokens failed at the time,
+		// this mends it.
+		if err := s.endAccess(ctx, identity.Revocation{Issuer: s.tokens.Name(), Session: p.Session}); err != nil {
+			return nil, err
+		}
+		return nil, invalidGrant(wrongRefresh, errors.New("the session has ended"))
+	}
+
+	session := &identity.Principal{
+		Subject:  p.Subject,
+		Tenant:   p.Tenant,
+		Session:  p.Session,
+		Client:   p.Client,
+		Scopes:   p.Scopes,
+		Factors:  p.Factors,
+		AuthTime: p.AuthTime,
+	}
+	out, issued, err := s.issue(ctx, user, session, scopes, now, refreshToken{next, rotated.At, rotated.Expires})
+	if err != nil {
+		return nil, err
+	}
+	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: issued})
+	return out, nil
+}
+
+// refusedToken is the refusal of a refresh token or challenge that does not
+// verify; err is 503 if that could not be decided.
+func refusedToken(detail string, err error) error {
+	if !errors.Is(err, token.ErrInvalid) {
+		return unavailable("verifying a token", err)
+	}
+	d := invalidGrant(detail, err)
+	if errors.Is(err, token.ErrRevoked) {
+		d.Event = guard.EventTokenReuse
+	}
+	return d
+}
+
+// current looks up whose token p is, and ends the session if the user is gone
+// or disabled.
+func (s *Server) current(ctx context.Context, p *identity.Principal) (*User, error) {
+	user, err := s.users.UserByID(ctx, p.Subject)
+	switch {
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return nil, unavailable("looking a user up", err)
+	case err == nil && user != nil && !user.Disabled && user.Tenant == p.Tenant:
+		return user, nil
+	}
+	if p.Session != "" {
+		if err := s.EndSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
+			return nil, err
+		}
+	}
+	return nil, invalidGrant(wrongRefresh, errors.New("the user is gone, disabled, or of another tenant now"))
+}
+
+// advance replaces the refresh token p in the store, and returns the ID of its
+// successor.
+func (s *Server) advance(ctx context.Context, p *identity.Principal, now time.Time) (next string, _ Rotated, _ error) {
+	next = successor(s.derive[0], p.Session, p.Credential)
+	rotated, err := s.config.Sessions.RotateRefresh(ctx, Rotation{
+		Session: p.Session,
+		Old:     hashOf(p.Credential),
+		New:     hashOf(next),
+		Now:     now,
+		Grace:   s.config.RefreshGrace,
+		Idle:    s.config.RefreshIdle,
+	})
+	if err != nil {
+		return "", Rotated{}, unavailable("rotating a refresh token", err)
+	}
+	if rotated.Outcome != RefreshReplayed {
+		return next, rotated, nil
+	}
+	// The first to come may have used a key that is no longer the first.
+	for _, key := range s.derive {
+		next = successor(key, p.Session, p.Credential)
+		if hashOf(next) == rotated.Current {
+			return next, rotated, nil
+		}
+	}
+	return "", Rotated{}, errors.New("auth: no key of Config.RefreshKeys leads to the current refresh token; an old one was taken out too early")
+}

@@ -1,0 +1,358 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/password"
+)
+
+// What clients read, one sentence for each class of refusal.
+const (
+	wrongPassword = "The login or the password is not right."
+	wrongRefresh  = "The refresh token is not valid."
+	wrongCode     = "The code is not right, or the challenge has ended."
+)
+
+// A response is the answer of RFC 6749 section 5.1.
+type response struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token"`
+	Scope        string `json:"scope,omitempty"`
+}
+
+// Token returns the handler of POST /token: grant_type password signs in with
+// username and password, grant_type refresh_token refreshes as [Server.Refresh]
+// does. Without a grant_type, a form with a username is the sign-in form that
+// FastAPI has. The optional scope asks for less than the user may have.
+//
+// It answers 200 with access_token, refresh_token, token_type, expires_in and,
+// unless the user has none, scope; 400 invalid_grant with one body for every sign-in that fails, whatever
+// the reason; 400 mfa_required with an mfa_token if a second factor is due;
+// 400 for other mistakes in the form; 429 or 503 with Retry-After. It is public
+// in the route ledger.
+func (s *Server) Token() http.Handler {
+	return s.endpoint("sign-in", func(r *http.Request, f form) (any, error) {
+		switch grant := f.get("grant_type"); {
+		case grant == "password", grant == "" && f.get("username") != "":
+			return s.signIn(r, f)
+		case grant == "refresh_token":
+			return s.rotate(r, f)
+		case grant == "":
+			return nil, badRequest(http.StatusBadRequest, "The parameter grant_type is missing.")
+		}
+		return nil, &guard.Denial{
+			Status: http.StatusBadRequest,
+			Code:   codeUnsupportedGrantType,
+			Detail: "The grant_type must be password or refresh_token.",
+			Err:    errors.New("unknown grant_type"),
+		}
+	})
+}
+
+// endpoint returns the handler that reads a form and writes what answer makes
+// of it.
+func (s *Server) endpoint(why string, answer func(*http.Request, form) (any, error)) http.Handler {
+	return guard.Public(why)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f, err := readForm(w, r)
+		if err != nil {
+			s.hooks.Refuse(w, r, err)
+			return
+		}
+		body, err := answer(r, f)
+		if err != nil {
+			if whose, ok := errors.AsType[about](err); ok {
+				// Not identity.NewContext: nobody has been identified.
+				r = r.WithContext(context.WithValue(r.Context(), identity.ContextKey{}, whose.p))
+			}
+			s.hooks.Refuse(w, r, err)
+			return
+		}
+		status := http.StatusOK
+		if _, asked := body.(challenge); asked {
+			status = http.StatusBadRequest
+		}
+		writeJSON(w, status, body)
+	}))
+}
+
+// signIn is the password grant.
+func (s *Server) signIn(r *http.Request, f form) (any, error) {
+	username := f.get("username")
+	if username == "" {
+		return nil, badRequest(http.StatusBadRequest, "The parameter username is missing.")
+	}
+	began := moment()
+	login, err := s.config.CanonicalLogin(username)
+	if err != nil {
+		// The name of nobody: go on as with any other unknown name.
+		login = ""
+	}
+	user, err := s.attempt(r, login, username, f.get("password"))
+	if err != nil {
+		return nil, err
+	}
+	scopes, denial := requested(f, user.Scopes)
+	if denial != nil {
+		// Whoever asked has shown that the password is right.
+		denial.Login = username
+		return nil, denial
+	}
+	p := &identity.Principal{
+		Subject:  user.ID,
+		Scopes:   scopes,
+		Factors:  identity.NewSet("pwd"),
+		AuthTime: began,
+	}
+	if s.config.SecondFactor != nil {
+		due, err := s.config.SecondFactor.Required(r.Context(), user.ID)
+		if err != nil {
+			return nil, unavailable("asking whether a second factor is due", err)
+		}
+		if due {
+			return s.challenge(r, p, login)
+		}
+	}
+	return s.begin(r, user, p, login, began)
+}
+
+// moment is the present as tokens and stores keep it.
+func moment() time.Time { return time.Now().Truncate(time.Microsecond) }
+
+// attempt is authenticate within what the Throttle allows.
+func (s *Server) attempt(r *http.Request, login, username, given string) (*User, error) {
+	settle, err := s.reserve(r, login, username)
+	if err != nil {
+		return nil, err
+	}
+	// If something panics, the attempt stays charged.
+	failed := true
+	defer func() { settle(failed) }()
+	user, err := s.authenticate(r, login, username, given)
+	// A store or a hasher that does not answer is nobody's failure.
+	d, refused := errors.AsType[*guard.Denial](err)
+	failed = refused && d.Code == codeInvalidGrant
+	return user, err
+}
+
+// reserve charges the Throttle.
+func (s *Server) reserve(r *http.Request, login, username string) (settle func(failed bool), err error) {
+	if s.config.Throttle == nil {
+		return func(bool) {}, nil
+	}
+	addr, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		addr = r.RemoteAddr
+	}
+	settle, wait, err := s.config.Throttle.Reserve(r.Context(), login, addr)
+	switch {
+	case err != nil:
+		return nil, unavailable("asking the throttle", err)
+	case wait > 0:
+		return nil, &guard.Denial{
+			Status:     http.StatusTooManyRequests,
+			Code:       codeUnavailable,
+			Detail:     "There were too many attempts. Please wait.",
+			RetryAfter: wait,
+			Event:      guard.EventLoginFailMax,
+			Login:      username,
+			Err:        errors.New("too many attempts to sign in"),
+		}
+	case settle == nil:
+		return nil, errors.New("auth: the Throttle returned neither settle nor retryAfter")
+	}
+	return settle, nil
+}
+
+// authenticate returns the user whose password it is. A refusal is a Denial,
+// the same for every reason and after the same work: the hash is computed
+// whether there is a user or not.
+func (s *Server) authenticate(r *http.Request, login, username, given string) (*User, error) {
+	ctx := r.Context()
+	var user *User
+	if login != "" {
+		found, err := s.users.UserByLogin(ctx, login)
+		switch {
+		case err == nil && found != nil:
+			user = found
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return nil, unavailable("looking a user up", err)
+		}
+	}
+	encoded := ""
+	if user != nil && !user.Disabled {
+		// For a disabled user there is nothing to find out, and a password
+		// that is right would take another time than one that is not.
+		encoded = user.PasswordHash
+	}
+	ok, upgraded, err := s.config.Passwords.Verify(ctx, given, encoded)
+	refused := func(reason string) error {
+		d := invalidGrant(wrongPassword, errors.New(reason))
+		d.Login = username
+		return d
+	}
+	switch {
+	case errors.Is(err, password.ErrMalformed), errors.Is(err, password.ErrUnsupported):
+		// To the client it is a wrong password, or it would tell who exists.
+		// The host must hear that a stored hash is damaged.
+		s.hooks.Emit(r, guard.Event{Name: guard.EventUnavailable, Login: username, Err: err})
+		return nil, refused("the stored password hash cannot be used")
+	case errors.Is(err, password.ErrBusy):
+		return nil, guard.Unavailable(2*time.Second, err)
+	case err != nil:
+		return nil, unavailable("verifying a password", err)
+	case user == nil:
+		return nil, refused("no such user")
+	case user.Disabled:
+		return nil, refused("the account is disabled")
+	case user.PasswordHash == "":
+		return nil, refused("the user has no password")
+	case !ok:
+		return nil, refused("wrong password")
+	}
+	if upgraded != "" {
+		s.upgrade(r, user, username, upgraded)
+	}
+	return user, nil
+}
+
+// upgrade stores a better hash. Who signs in does not suffer if that fails.
+func (s *Server) upgrade(r *http.Request, user *User, username, upgraded string) {
+	updater, ok := s.users.(PasswordUpdater)
+	if !ok {
+		return
+	}
+	if err := updater.UpdatePasswordHash(r.Context(), user.ID, user.PasswordHash, upgraded); err != nil {
+		s.hooks.Emit(r, guard.Event{
+			Name:  guard.EventUnavailable,
+			Login: username,
+			Err:   fmt.Errorf("auth: storing an upgraded password hash: %w", err),
+		})
+	}
+}
+
+// requested returns the scopes that a form asks for, all that may be granted
+// if it has no such parameter.
+func requested(f form, granted identity.Set) (identity.Set, *guard.Denial) {
+	if f.get("scope") == "" {
+		return granted, nil
+	}
+	asked := identity.ParseSet(f.get("scope"))
+	if asked.Len() == 0 || !granted.Contains(asked) {
+		return identity.Set{}, invalidScope()
+	}
+	return asked, nil
+}
+
+// begin opens a session for p, who has proven enough, and answers with its
+// first pair of tokens. It dates from the moment the request began, which is
+// before the user was looked up: what EndSessions ended since then was ended
+// for this sign-in too, for it may be the one with the stolen password.
+func (s *Server) begin(r *http.Request, user *User, p *identity.Principal, login string, began time.Time) (any, error) {
+	ctx := r.Context()
+	p.Session = rand.Text()
+	p.Tenant = user.Tenant
+	p.Client = identity.FirstParty
+	idle := began.Add(s.config.RefreshIdle)
+	// Signing first: a key management system that is down leaves no session
+	// behind that nobody has.
+	first := rand.Text()
+	out, issued, err := s.issue(ctx, user, p, p.Scopes, began, refreshToken{first, began, idle})
+	if err != nil {
+		return nil, err
+	}
+	err = s.config.Sessions.CreateRefresh(ctx, Session{
+		ID:      p.Session,
+		Subject: p.Subject,
+		Tenant:  p.Tenant,
+		Client:  p.Client,
+		Created: began,
+		Expires: began.Add(s.config.RefreshAbsolute),
+	}, hashOf(first), idle)
+	if err != nil {
+		return nil, unavailable("opening a session", err)
+	}
+	revoked, err := s.config.Revoker.Revoked(ctx, issued)
+	if err != nil {
+		return nil, unavailable("asking whether the user's sessions were ended", err)
+	}
+	if revoked {
+		if err := s.EndSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
+			return nil, err
+		}
+		d := invalidGrant(wrongPassword, errors.New("the user's sessions were ended while this one began"))
+		d.Login = login
+		return nil, about{d, issued}
+	}
+	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: login})
+	return out, nil
+}
+
+// refreshClaims is what refresh tokens say beside the usual claims: the mark
+// by which FastAPI's guide tells them from access tokens.
+type refreshClaims struct {
+	Type string `json:"type"`
+}
+
+const typeRefresh = "refresh"
+
+// maxRefresh is the longest refresh token, which leaves some of the form to the
+// other parameters.
+const maxRefresh = maxForm - 512
+
+// refreshToken is what a refresh token says of itself.
+type refreshToken struct {
+	id        string
+	at, until time.Time
+}
+
+// issue signs the pair of tokens of the session that p describes: an access
+// token for scopes, issued at now, and the refresh token, which keeps all of
+// p's. now is before the store was asked, so that what is revoked after the
+// store was told to end the session includes the token.
+func (s *Server) issue(ctx context.Context, user *User, p *identity.Principal, scopes identity.Set, now time.Time, next refreshToken) (*response, *identity.Principal, error) {
+	access := *p
+	access.Scopes = scopes
+	access.Roles = user.Roles
+	access.IssuedAt = now
+	access.Expires = now.Add(s.tokens.Lifetime())
+	if access.Expires.After(next.until) {
+		access.Expires = next.until // nor does it outlive its session
+	}
+	var extra any
+	if s.config.Claims != nil {
+		var err error
+		if extra, err = s.config.Claims(ctx, user); err != nil {
+			return nil, nil, unavailable("the claims of a user", err)
+		}
+	}
+	accessToken, err := s.tokens.Issue(ctx, &access, extra)
+	if err != nil {
+		return nil, nil, unavailable("issuing an access token", err)
+	}
+	refresh := *p
+	refresh.Credential, refresh.IssuedAt, refresh.Expires = next.id, next.at, next.until
+	signed, err := s.refresh.Issue(ctx, &refresh, refreshClaims{typeRefresh})
+	if err != nil {
+		return nil, nil, unavailable("issuing a refresh token", err)
+	}
+	if len(signed) > maxRefresh {
+		return nil, nil, fmt.Errorf("auth: the refresh token has %d bytes and could not be sent back, for a form may have %d: the user has too many scopes", len(signed), maxForm)
+	}
+	return &response{
+		AccessToken:  accessToken,
+		TokenType:    "bearer",
+		ExpiresIn:    int64(time.Until(access.Expires) / time.Second),
+		RefreshToken: signed,
+		Scope:        scopes.String(),
+	}, &access, nil
+}
