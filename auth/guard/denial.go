@@ -78,6 +78,8 @@ const (
 	CodeInsufficientScope = "insufficient_scope"
 	CodeUnauthenticated   = "unauthenticated"
 	CodeForbidden         = "forbidden"
+	CodeNotFound          = "not_found"
+	CodeMethodNotAllowed  = "method_not_allowed"
 	CodeUnavailable       = "unavailable"
 )
 

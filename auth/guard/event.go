@@ -128,9 +128,9 @@ func (d *Denial) event() EventName {
 // Log returns an Observe that writes each event to l: its name as the message,
 // what is known of it as attributes. Refusals are warnings, failures of the
 // server are errors, as is a token that came back after it was ended; the rest
-// is information. So is an anonymous request to a guarded route, for browsers
-// send many, and a client that hung up, for it must not be able to raise an
-// alarm. It panics if l is nil.
+// is information. So is an anonymous request to a guarded route, and one to no
+// route, for browsers send many, and a client that hung up, for it must not be
+// able to raise an alarm. It panics if l is nil.
 func Log(l *slog.Logger) func(context.Context, Event) {
 	if l == nil {
 		panic("guard: Log needs a logger")
@@ -188,7 +188,7 @@ func (e Event) level() slog.Level {
 		return slog.LevelInfo
 	case e.Denial.Status >= 500:
 		return slog.LevelError
-	case errors.Is(e.Denial.Err, ErrNoCredentials):
+	case errors.Is(e.Denial.Err, ErrNoCredentials), errors.Is(e.Denial.Err, errNoRoute):
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn

@@ -3,6 +3,7 @@ package guard_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -183,29 +184,77 @@ func TestMux(t *testing.T) {
 	}
 }
 
-func TestMuxAnswersUnknownRoutesAsServeMuxDoes(t *testing.T) {
+func TestMuxRefusesUnknownRoutesLikeAnythingElse(t *testing.T) {
 	next, heard := new(spy), new(events)
 	hooks := guard.Hooks{Observe: heard.observe}
 	mux := guard.NewMux(hooks, bearer())
 	mux.Handle("GET /me", hooks.Authenticated(next))
-	std := http.NewServeMux()
-	std.Handle("GET /me", next)
-	for _, request := range []string{"GET /", "POST /me", "GET /me/", "GET //me", "GET /x/../me"} {
-		t.Run(request, func(t *testing.T) {
-			method, target, _ := strings.Cut(request, " ")
-			do := func(h http.Handler) string {
-				r := get("http://h"+target, "Authorization: Bearer bad")
-				r.Method = method
-				w := serve(h, r)
-				return fmt.Sprint(w.Code, w.Header(), w.Body)
+	mux.Handle("/sub/", guard.Public("a mux within")(guard.NewMux(hooks)))
+	for _, test := range []struct {
+		name, method, target string
+		status               int
+		body, allow          string
+	}{
+		{"no such path", "GET", "/", 404, `{"title":"Not Found","status":404,"code":"not_found","detail":"There is nothing here."}`, ""},
+		{"a path below", "GET", "/me/", 404, `{"title":"Not Found","status":404,"code":"not_found","detail":"There is nothing here."}`, ""},
+		{"no such path of a mux within", "GET", "/sub/x", 404, `{"title":"Not Found","status":404,"code":"not_found","detail":"There is nothing here."}`, ""},
+		{"another method", "POST", "/me", 405, `{"title":"Method Not Allowed","status":405,"code":"method_not_allowed","detail":"This method is not allowed here."}`, "GET, HEAD"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			heard.all = nil
+			r := get("http://h"+test.target, "Authorization: Bearer bad")
+			r.Method = test.method
+			w := serve(mux, r)
+			if w.Code != test.status || strings.TrimSpace(w.Body.String()) != test.body {
+				t.Errorf("got %d %s", w.Code, w.Body)
 			}
-			if got, want := do(mux), do(std); got != want {
-				t.Errorf("\n got %s\nwant %s", got, want)
+			h := w.Header()
+			if h.Get("Content-Type") != "application/problem+json" || h.Get("Cache-Control") != "no-store" || h.Get("Allow") != test.allow {
+				t.Errorf("headers %v", h)
+			}
+			if len(heard.all) != 1 || heard.all[0].Name != guard.EventInputFail {
+				t.Errorf("events %v", heard.all)
 			}
 		})
 	}
-	if next.ran() || len(heard.all) != 0 {
-		t.Errorf("next ran = %v, events = %v", next.ran(), heard.all)
+	if next.ran() {
+		t.Error("next ran")
+	}
+}
+
+func TestMuxRedirectsToTheCleanPathAsServeMuxDoes(t *testing.T) {
+	next := new(spy)
+	mux := guard.NewMux(guard.Hooks{})
+	mux.Handle("GET /me", guard.Public("a test")(next))
+	std := http.NewServeMux()
+	std.Handle("GET /me", next)
+	for _, target := range []string{"//me", "/x/../me"} {
+		do := func(h http.Handler) string {
+			w := serve(h, get("http://h"+target))
+			return fmt.Sprint(w.Code, w.Header(), w.Body)
+		}
+		if got, want := do(mux), do(std); got != want {
+			t.Errorf("%s\n got %s\nwant %s", target, got, want)
+		}
+	}
+	if next.ran() {
+		t.Error("next ran")
+	}
+}
+
+// A handler that a Mux found writes to the server's own ResponseWriter, so that
+// its 404 is its own and what else the writer can do is not hidden.
+func TestMuxStandsBetweenNothing(t *testing.T) {
+	var seen http.ResponseWriter
+	mux := guard.NewMux(guard.Hooks{})
+	mux.Handle("/", guard.Public("a test")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		seen = w
+		http.Error(w, "mine", http.StatusNotFound)
+	})))
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, get("/x"))
+	if seen != http.ResponseWriter(w) || strings.TrimSpace(w.Body.String()) != "mine" {
+		t.Errorf("the handler wrote %q to a %T", w.Body, seen)
 	}
 }
 

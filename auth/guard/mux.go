@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,6 +14,7 @@ import (
 //
 // Routes are registered before it serves. Serving is safe for concurrent use.
 type Mux struct {
+	hooks   Hooks
 	mux     http.ServeMux
 	id      *identifier // nil without authenticators
 	schemes []string
@@ -39,7 +41,7 @@ func (r Route) String() string {
 // the given authenticators, as [Hooks.Identify] does. Without authenticators a
 // middleware outside of it has to.
 func NewMux(hooks Hooks, authenticators ...Authenticator) *Mux {
-	m := new(Mux)
+	m := &Mux{hooks: hooks}
 	if len(authenticators) > 0 {
 		m.id = newIdentifier(hooks, authenticators)
 		for _, c := range m.id.challenges {
@@ -80,13 +82,54 @@ func (m *Mux) Handle(pattern string, h http.Handler) {
 			h = m.id.handler(h)
 		}
 	}
-	m.mux.Handle(pattern, h)
+	m.mux.Handle(pattern, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if u, ok := w.(*unmatched); ok {
+			w = u.ResponseWriter // it did match: nothing stands between
+		}
+		h.ServeHTTP(w, r)
+	}))
 	m.routes = append(m.routes, route)
 }
 
-// ServeHTTP answers with the handler whose pattern matches best. A request
-// that matches none is answered 404 or 405 as by [http.ServeMux].
-func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTTP(w, r) }
+// ServeHTTP answers with the handler whose pattern matches best. A request that
+// matches none is refused like any other: 404 "not_found", or 405
+// "method_not_allowed" with the Allow header of [http.ServeMux], whose
+// redirects to the clean form of a path stay.
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m.mux.ServeHTTP(&unmatched{ResponseWriter: w, mux: m, request: r}, r)
+}
+
+// unmatched is what the ServeMux itself writes to, as opposed to a handler that
+// it found. It puts our refusal in the place of its plain text.
+type unmatched struct {
+	http.ResponseWriter
+	mux     *Mux
+	request *http.Request
+	refused bool
+}
+
+func (u *unmatched) WriteHeader(status int) {
+	switch status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		u.refused = true
+		d := &Denial{Status: status, Code: CodeNotFound, Detail: "There is nothing here.", Err: errNoRoute}
+		if status == http.StatusMethodNotAllowed {
+			d.Code, d.Detail = CodeMethodNotAllowed, "This method is not allowed here."
+		}
+		u.mux.hooks.Refuse(u.ResponseWriter, u.request, d)
+	default:
+		u.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (u *unmatched) Write(p []byte) (int, error) {
+	if u.refused {
+		return len(p), nil // the ServeMux's own words
+	}
+	return u.ResponseWriter.Write(p)
+}
+
+var errNoRoute = errors.New("guard: no route matches")
 
 // Routes returns the ledger, ordered by pattern: what a test compares with a
 // golden file, and what the security part of an OpenAPI document is made of.

@@ -1,0 +1,55 @@
+// Command bench measures Gatewright beside its peers, in one run on one
+// machine, and prints a table of ratios:
+//
+//	go -C examples/bench run .
+//
+// Nanoseconds depend on the machine and on what else it does; the ratio to the
+// peer of the same run is what counts. It is a module of its own, so that the
+// peers decide nobody else's dependencies.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"text/tabwriter"
+)
+
+// A job is one thing to do, by a peer and by us.
+type job struct {
+	name  string
+	peer  string
+	run   map[string]func(*testing.B) // by who does it; "gatewright" is ours
+	bound string                      // what we mean to reach
+}
+
+func jobs() []job { return slices.Concat(bearerJobs()) }
+
+func main() {
+	testing.Init()
+	runs := flag.Int("runs", 5, "runs of each job, of which the median counts")
+	flag.Parse()
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "job\tpeer\tpeer ns\tallocs\tgatewright ns\tallocs\tratio\tto reach")
+	for _, j := range jobs() {
+		// In turn, so that a machine that slows down slows both.
+		var peer, ours []testing.BenchmarkResult
+		for range *runs {
+			peer = append(peer, testing.Benchmark(j.run[j.peer]))
+			ours = append(ours, testing.Benchmark(j.run["gatewright"]))
+		}
+		p, o := median(peer), median(ours)
+		fmt.Fprintf(table, "%s\t%s\t%.0f\t%d\t%.0f\t%d\t%.2f\t%s\n", j.name, j.peer,
+			nanos(p), p.AllocsPerOp(), nanos(o), o.AllocsPerOp(), nanos(o)/nanos(p), j.bound)
+	}
+	table.Flush()
+}
+
+func nanos(r testing.BenchmarkResult) float64 { return float64(r.T.Nanoseconds()) / float64(r.N) }
+
+func median(all []testing.BenchmarkResult) testing.BenchmarkResult {
+	slices.SortFunc(all, func(a, b testing.BenchmarkResult) int { return int(nanos(a) - nanos(b)) })
+	return all[len(all)/2]
+}

@@ -1,0 +1,186 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// shell runs a printed line as it stands.
+func shell(t *testing.T, line string) string {
+	t.Helper()
+	for _, program := range []string{"sh", "curl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("needs %s: %v", program, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "sh", "-c", line).Output()
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return string(out)
+}
+
+func TestPrintedCurlLineSignsIn(t *testing.T) {
+	ctx := t.Context()
+	for _, addr := range []string{"127.0.0.1:0", ":0"} {
+		t.Run(addr, func(t *testing.T) {
+			p := launch(t, "server", nil, "-addr", addr, "-db", filepath.Join(t.TempDir(), "a b", "server.db"))
+			pair := wantPair(t)(answer{status: http.StatusOK, body: shell(t, p.curl)}, nil)
+			want(t, http.StatusOK)(p.me(ctx, pair.Access))
+		})
+	}
+}
+
+func TestQuickstartSignsInAndOut(t *testing.T) {
+	ctx := t.Context()
+	p := launch(t, "quickstart", []string{"ADDR=127.0.0.1:0"})
+	pair := wantPair(t)(answer{status: http.StatusOK, body: shell(t, p.curl)}, nil)
+	me := func() answer {
+		a, err := send(ctx, "GET", p.url+"/me", "", pair.Access, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if got := me(); got.status != http.StatusOK || got.body != "You are user 1.\n" {
+		t.Errorf("signed in: %d %s", got.status, got.body)
+	}
+	want(t, http.StatusOK)(p.logout(ctx, pair.Access))
+	if got := me(); got.status != http.StatusUnauthorized {
+		t.Errorf("signed out: %d %s, want 401", got.status, got.body)
+	}
+	if strings.Contains(p.stderr.String(), p.password()) {
+		t.Error("the log has the password")
+	}
+}
+
+func TestOAuth2PackageSignsInAndRefreshes(t *testing.T) {
+	p := server(t, filepath.Join(t.TempDir(), "server.db"))
+	for _, tt := range []struct {
+		name  string
+		style oauth2.AuthStyle
+	}{
+		{"with its client ID in the form", oauth2.AuthStyleInParams},
+		{"with its client ID in the header", oauth2.AuthStyleInHeader},
+		{"finding out by itself", oauth2.AuthStyleAutoDetect},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx := context.WithValue(t.Context(), oauth2.HTTPClient, client)
+			config := &oauth2.Config{
+				ClientID: "first-party",
+				Endpoint: oauth2.Endpoint{TokenURL: p.url + "/token", AuthStyle: tt.style},
+				Scopes:   []string{"read:items"},
+			}
+			refusedWith := func(err error, code string) {
+				t.Helper()
+				var refused *oauth2.RetrieveError
+				if !errors.As(err, &refused) || refused.ErrorCode != code {
+					t.Errorf("got %v, want the error code %s", err, code)
+				}
+			}
+			_, err := config.PasswordCredentialsToken(ctx, "alice", "wrong")
+			refusedWith(err, "invalid_grant")
+
+			first, err := config.PasswordCredentialsToken(ctx, "alice", p.password())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first.Type() != "Bearer" || first.RefreshToken == "" || first.Extra("scope") != "read:items" ||
+				time.Until(first.Expiry) < 10*time.Minute || time.Until(first.Expiry) > 16*time.Minute {
+				t.Errorf("got type %s, scope %v, expiry %v", first.Type(), first.Extra("scope"), first.Expiry)
+			}
+
+			// As if a quarter of an hour had passed.
+			stale := *first
+			stale.Expiry = time.Now().Add(-time.Minute)
+			source := config.TokenSource(ctx, &stale)
+			second, err := source.Token()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if second.AccessToken == first.AccessToken || second.RefreshToken == first.RefreshToken {
+				t.Error("a token is the same as before the refresh")
+			}
+			if again, err := source.Token(); err != nil || again.AccessToken != second.AccessToken {
+				t.Errorf("a good token was refreshed too (%v)", err)
+			}
+			resp, err := oauth2.NewClient(ctx, source).Get(p.url + "/users/me")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("GET /users/me: %s", resp.Status)
+			}
+
+			want(t, http.StatusOK)(p.logout(ctx, second.AccessToken))
+			stale = *second
+			stale.Expiry = time.Now().Add(-time.Minute)
+			_, err = config.TokenSource(ctx, &stale).Token()
+			refusedWith(err, "invalid_grant")
+		})
+	}
+}
+
+func TestJoseVerifiesATokenWithThePublishedKeys(t *testing.T) {
+	missing := t.Skipf
+	if os.Getenv("GATEWRIGHT_REQUIRE_NODE") == "1" {
+		missing = t.Fatalf
+	}
+	if _, err := exec.LookPath("node"); err != nil {
+		missing("needs node: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join("jose", "node_modules", "jose")); err != nil {
+		missing("needs jose, run npm --prefix examples/integration/jose ci: %v", err)
+	}
+
+	p := server(t, filepath.Join(t.TempDir(), "server.db"))
+	pair := wantPair(t)(p.signIn(t.Context(), "alice", p.password()))
+	verify := func(token, issuer, audience string) (string, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "node", "verify.mjs", p.url+"/.well-known/jwks.json", issuer, audience)
+		cmd.Dir = "jose"
+		cmd.Stdin = strings.NewReader(token)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	out, err := verify(pair.Access, issuer, issuer)
+	var claims struct{ Sub, Scope, Jti, Sid string }
+	if err := errors.Join(err, json.Unmarshal([]byte(out), &claims)); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if claims.Sub != "1" || claims.Scope != "read:items write:items" || claims.Jti == "" || claims.Sid == "" {
+		t.Errorf("jose reads %s", out)
+	}
+
+	// The check itself can fail.
+	forged := []byte(pair.Access)
+	if c := &forged[len(forged)-10]; *c == 'A' {
+		*c = 'B'
+	} else {
+		*c = 'A'
+	}
+	for _, tt := range []struct{ name, token, issuer, audience, code string }{
+		{"a forged token", string(forged), issuer, issuer, "ERR_JWS_SIGNATURE_VERIFICATION_FAILED"},
+		{"another audience", pair.Access, issuer, "https://other.test", "ERR_JWT_CLAIM_VALIDATION_FAILED"},
+		{"a refresh token", pair.Refresh, issuer, issuer, "ERR_JOSE_ALG_NOT_ALLOWED"},
+	} {
+		if out, err := verify(tt.token, tt.issuer, tt.audience); err == nil || out != tt.code {
+			t.Errorf("%s: jose says %s (%v), want %s", tt.name, out, err, tt.code)
+		}
+	}
+}

@@ -1,0 +1,27 @@
+// Package integration proves the reference server and the quickstart from the
+// outside: as processes, over the network, with clients that others wrote.
+//
+//	go -C examples test ./integration
+//
+// It builds the two programs once, starts each on a free port of the loopback
+// interface with a database in a temporary folder, and kills only what it
+// started. What it proves:
+//
+//   - the curl line that is printed signs in as it stands,
+//   - golang.org/x/oauth2 signs in and refreshes, however it sends its client
+//     ID,
+//   - jose, a JavaScript library, verifies a token with the published keys,
+//   - kill -9 at any moment loses nothing that was acknowledged,
+//   - 200 sign-ins at once stay within the memory they may have, and the ones
+//     that are too many are told to come back,
+//   - several processes share a database and its secrets.
+//
+// Two tests need programs that may be missing, and say so when they are
+// skipped: curl, and node with the packages that are installed by
+//
+//	npm --prefix examples/integration/jose ci
+//
+// With GATEWRIGHT_REQUIRE_NODE=1 in the environment a missing node is a
+// failure. It takes less than a minute on two processors; with -short the
+// longest test makes fewer rounds.
+package integration

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/felixge/httpsnoop"
+
+	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/password"
+	"github.com/gatewright/gatewright/auth/sqlstore"
+	"github.com/gatewright/gatewright/auth/token"
+)
+
+// An app is the server's parts, joined.
+type app struct {
+	log       *slog.Logger
+	hooks     guard.Hooks
+	users     users
+	sessions  *sqlstore.Store
+	revoked   *revoker
+	passwords *password.Hasher
+	me        *auth.CurrentUser[*user]
+	signIn    *auth.Server
+	mux       *guard.Mux
+}
+
+// newApp joins the parts. Nothing is served before start.
+func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, issuer string, log *slog.Logger) (*app, error) {
+	a := &app{log: log, users: users{db}, revoked: &revoker{db: db}, passwords: passwords}
+	a.hooks = guard.Hooks{Observe: guard.Log(log)}
+	a.me = auth.NewCurrentUser(a.loadUser, a.hooks)
+	// From here on a disabled user is out at the next request, everywhere.
+	a.hooks.Active = a.me.Active
+
+	ring, err := keys.ring()
+	if err != nil {
+		return nil, err
+	}
+	verifier, errVerifier := token.NewVerifier(ring, token.Config{Issuer: issuer, Audience: issuer, Revoker: a.revoked})
+	tokens, errTokens := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: issuer})
+	sessions, errSessions := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
+	if err := errors.Join(errVerifier, errTokens, errSessions); err != nil {
+		return nil, err
+	}
+	a.sessions = sessions
+	a.signIn, err = auth.New(a.users, tokens, auth.Config{
+		Sessions:    sessions,
+		RefreshKeys: [][]byte{keys.RefreshKey},
+		Revoker:     a.revoked,
+		Passwords:   passwords,
+		Hooks:       a.hooks,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.routes(ring, verifier)
+	return a, nil
+}
+
+// start reads what earlier processes have revoked, and makes the demo users.
+func (a *app) start(ctx context.Context, keys *secrets) error {
+	if err := a.revoked.load(ctx); err != nil {
+		return fmt.Errorf("loading revocations: %w", err)
+	}
+	return a.seed(ctx, keys)
+}
+
+// routes is the whole surface of the server. The mux refuses to start with a
+// route that nobody guards and nobody called public.
+func (a *app) routes(ring *token.Keyring, verifier *token.Verifier) {
+	a.mux = guard.NewMux(a.hooks, verifier)
+	public := func(why string, h http.HandlerFunc) http.Handler { return guard.Public(why)(h) }
+	signedIn := func(h http.HandlerFunc) http.Handler { return a.me.Handler(h) }
+
+	a.mux.Handle("/token", a.signIn.Token())
+	a.mux.Handle("/token/refresh", a.signIn.Refresh())
+	a.mux.Handle("/logout/{$}", a.signIn.Logout())
+	a.mux.Handle("POST /users/{$}", public("registration", a.register))
+	a.mux.Handle("GET /users/me", signedIn(a.showMe))
+	a.mux.Handle("GET /users/{username}", signedIn(a.showUser))
+	a.mux.Handle("GET /.well-known/jwks.json", ring.JWKSHandler())
+	a.mux.Handle("GET /healthz", public("health check", a.healthz))
+}
+
+// handler is the mux with what stands in front of it.
+func (a *app) handler() http.Handler { return a.accessLog(a.mux) }
+
+// accessLog writes a line for each request. The holder lets it name the
+// caller, who is identified further in.
+func (a *app) accessLog(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, holder := identity.WithHolder(r.Context())
+		r = r.WithContext(ctx)
+		m := httpsnoop.CaptureMetrics(next, w, r)
+		attrs := []slog.Attr{
+			slog.String("method", r.Method),
+			slog.String("path", r.URL.Path), // never the query
+			slog.Int("status", m.Code),
+			slog.Int64("bytes", m.Written),
+			slog.Duration("duration", m.Duration),
+		}
+		if p := holder.Principal(); p != nil {
+			attrs = append(attrs, slog.Any("principal", p))
+		}
+		a.log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
+	})
+}
+
+// loadUser is who a.me loads.
+func (a *app) loadUser(ctx context.Context, p *identity.Principal) (*user, error) {
+	u, err := a.users.byID(ctx, p.Subject)
+	if err == nil && u.Disabled {
+		return nil, guard.ErrInactive
+	}
+	return u, err
+}
+
+// sweep drops what has expired from the database, now and every hour.
+func (a *app) sweep(ctx context.Context) {
+	for {
+		now := time.Now()
+		_, err := a.sessions.DeleteExpired(ctx, now)
+		if err := errors.Join(err, a.revoked.forget(ctx, now)); err != nil && ctx.Err() == nil {
+			a.log.Error("dropping expired rows", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Hour):
+		}
+	}
+}
+
+// A demoUser is a user whom every database has from the start.
+type demoUser struct {
+	user
+	note string
+}
+
+var demoUsers = []demoUser{
+	{user{Username: "alice", Email: "alice@example.com", FullName: "Alice Example",
+		Roles: identity.NewSet("user"), Scopes: identity.NewSet("read:items", "write:items")}, "may read and write items"},
+	{user{Username: "mod", Email: "mod@example.com", FullName: "Mo Derator",
+		Roles: identity.NewSet("moderator"), Scopes: identity.NewSet("read:items")}, "is a moderator"},
+	{user{Username: "admin", Email: "admin@example.com", FullName: "Ad Ministrator",
+		Roles: identity.NewSet("admin"), Scopes: identity.NewSet("read:items", "write:items", "admin")}, "is an administrator"},
+	{user{Username: "dora", Email: "dora@example.com", FullName: "Dora Disabled", Disabled: true,
+		Roles: identity.NewSet("user")}, "is disabled: signing in fails"},
+}
+
+// seed creates the demo users that are missing. When the secrets are new, those
+// who were there get the new password, which is the one that is printed.
+func (a *app) seed(ctx context.Context, keys *secrets) error {
+	for _, demo := range demoUsers {
+		found, err := a.users.byUsername(ctx, demo.Username)
+		if err == nil && !keys.fresh {
+			continue
+		}
+		if err != nil && !errors.Is(err, auth.ErrNotFound) {
+			return err
+		}
+		hash, err := a.passwords.Hash(ctx, keys.DemoPassword)
+		if err != nil {
+			return err
+		}
+		if found != nil {
+			id := strconv.FormatInt(found.ID, 10)
+			if err := a.users.UpdatePasswordHash(ctx, id, found.PasswordHash, hash); err != nil {
+				return err
+			}
+			continue
+		}
+		u := demo.user
+		u.PasswordHash = hash
+		// Another process may have been first.
+		if err := a.users.create(ctx, &u); err != nil && !errors.Is(err, errTaken) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/mail"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/password"
+)
+
+// A profile is what others may see of a user.
+type profile struct {
+	Username string `json:"username"`
+	Email    string `json:"email"`
+	FullName string `json:"full_name"`
+	Disabled bool   `json:"disabled"`
+}
+
+func profileOf(u *user) profile { return profile{u.Username, u.Email, u.FullName, u.Disabled} }
+
+// showMe is GET /users/me.
+func (a *app) showMe(w http.ResponseWriter, r *http.Request) {
+	u, err := a.me.Of(r.Context()) // loaded by the guard already
+	if err != nil {
+		a.hooks.Refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, profileOf(u))
+}
+
+// showUser is GET /users/{username}.
+func (a *app) showUser(w http.ResponseWriter, r *http.Request) {
+	username, err := auth.CanonicalLogin(r.PathValue("username"))
+	if err != nil {
+		a.hooks.Refuse(w, r, notFound())
+		return
+	}
+	u, err := a.users.byUsername(r.Context(), username)
+	if errors.Is(err, auth.ErrNotFound) {
+		err = notFound()
+	}
+	if err != nil {
+		a.hooks.Refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, profileOf(u))
+}
+
+// A registration is the body of POST /users/.
+type registration struct{ Username, Email, FullName, Password string }
+
+// register is POST /users/. It tells whether a name is taken, as it must; to
+// find out about many takes as many password hashes.
+func (a *app) register(w http.ResponseWriter, r *http.Request) {
+	var in registration
+	err := readJSON(w, r, map[string]any{
+		"username":  &in.Username,
+		"email":     &in.Email,
+		"full_name": &in.FullName,
+		"password":  &in.Password,
+	})
+	if err != nil {
+		a.hooks.Refuse(w, r, err)
+		return
+	}
+	u, err := in.user()
+	if err != nil {
+		a.hooks.Refuse(w, r, invalid(err))
+		return
+	}
+	// Before the look-up: names that are taken cost the same.
+	u.PasswordHash, err = a.passwords.Hash(r.Context(), in.Password)
+	switch {
+	case errors.Is(err, password.ErrTooLong):
+		err = invalid(errors.New("password: must have at most 1024 bytes"))
+	case err == nil:
+		err = a.users.create(r.Context(), u)
+	}
+	if errors.Is(err, errTaken) {
+		err = &guard.Denial{Status: http.StatusConflict, Code: "username_taken", Detail: "This username is taken.", Err: err}
+	}
+	if err != nil {
+		a.hooks.Refuse(w, r, err)
+		return
+	}
+	a.hooks.Emit(r, guard.Event{Name: guard.EventUserCreated, Login: u.Username})
+	w.Header().Set("Location", "/users/"+u.Username)
+	writeJSON(w, http.StatusCreated, profileOf(u))
+}
+
+// minPassword is the least number of characters of a password that stands
+// alone (NIST SP 800-63B-4 section 3.1.1.2). There are no rules on what they
+// are.
+const minPassword = 15
+
+// usernameForm keeps usernames fit for a path: "/users/.." would be another.
+var usernameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
+// user checks a registration and returns the user it asks for. Its error names
+// every mistake.
+func (in registration) user() (*user, error) {
+	var errs []error
+	username, err := auth.CanonicalLogin(in.Username)
+	if err != nil || !usernameForm.MatchString(username) || username == "me" {
+		errs = append(errs, errors.New("username: must have 1 to 64 letters, digits, dots, dashes or underscores, begin with a letter or digit, and not be me"))
+	}
+	if in.Email != "" {
+		if address, err := mail.ParseAddress(in.Email); err != nil || address.Address != in.Email || len(in.Email) > 254 {
+			errs = append(errs, errors.New("email: is not an address"))
+		}
+	}
+	if len(in.FullName) > 200 || strings.ContainsFunc(in.FullName, unicode.IsControl) {
+		errs = append(errs, errors.New("full_name: must have at most 200 bytes and no control characters"))
+	}
+	if utf8.RuneCountInString(in.Password) < minPassword {
+		errs = append(errs, errors.New("password: must have at least 15 characters"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return &user{
+		Username: username,
+		Email:    in.Email,
+		FullName: in.FullName,
+		Roles:    identity.NewSet("user"),
+		Scopes:   identity.NewSet("read:items", "write:items"),
+	}, nil
+}
+
+// healthz is GET /healthz.
+func (a *app) healthz(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+func notFound() error {
+	return &guard.Denial{Status: http.StatusNotFound, Code: "not_found", Detail: "There is nothing here."}
+}
+
+// invalid tells the client what is wrong with its input.
+func invalid(err error) error {
+	return &guard.Denial{
+		Status: http.StatusUnprocessableEntity,
+		Code:   "invalid_input",
+		Detail: strings.ReplaceAll(err.Error(), "\n", "; "),
+		Err:    err,
+	}
+}
+
+// maxBody is the largest JSON body that is read, in bytes.
+const maxBody = 16 << 10
+
+// readJSON reads one JSON object, the values of its members into what members
+// has for their names: none twice, none in another case, none unknown, nothing
+// after the object, nothing that is not UTF-8. encoding/json by itself takes
+// the last of two members, and "USERNAME" for "username", so that whatever
+// checks the body before this server could see another user.
+func readJSON(w http.ResponseWriter, r *http.Request, members map[string]any) error {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return &guard.Denial{Status: http.StatusUnsupportedMediaType, Code: guard.CodeInvalidRequest, Detail: "The body must be application/json."}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			return err
+		}
+		return guard.InvalidRequest("The body cannot be read.", err)
+	}
+	if !utf8.Valid(body) || !decodeObject(body, members) {
+		return guard.InvalidRequest("The body is not one JSON object of the members that are wanted.", nil)
+	}
+	return nil
+}
+
+func decodeObject(body []byte, members map[string]any) bool {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	if begin, err := decoder.Token(); err != nil || begin != json.Delim('{') {
+		return false
+	}
+	members = maps.Clone(members)
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return false
+		}
+		value, wanted := members[name.(string)] // a Decoder takes nothing else for a name
+		if !wanted || decoder.Decode(value) != nil {
+			return false
+		}
+		delete(members, name.(string)) // a second one is unwanted
+	}
+	if _, err := decoder.Token(); err != nil {
+		return false
+	}
+	_, err := decoder.Token()
+	return err == io.EOF
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the status is sent; an error means that the client went away
+}

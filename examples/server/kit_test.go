@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/password"
+)
+
+const (
+	testIssuer   = "https://server.test"
+	testPassword = "a quite usual passphrase" // of users whom tests register
+)
+
+// quick hashes passwords with next to no work, for tests that are about
+// something else. Those that call run have the real parameters.
+var quick = sync.OnceValue(func() *password.Hasher {
+	return must(password.New(password.Config{
+		Argon2id:         password.Argon2id{Memory: 64, Passes: 1, Lanes: 1},
+		InsecureArgon2id: true,
+	}))
+})
+
+// template is a database with the demo users, and the secrets that belong to
+// it. It is made once and copied for each test.
+var template = sync.OnceValues(func() ([]byte, *secrets) {
+	ctx := context.Background()
+	dir := must(os.MkdirTemp("", "server-test-"))
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "server.db")
+	db := must(openDatabase(ctx, path))
+	keys := must(newSecrets())
+	check(must(newApp(db, keys, quick(), testIssuer, slog.New(slog.DiscardHandler))).start(ctx, keys))
+	// The last one to close leaves everything in this one file.
+	check(db.Close())
+	keys.fresh = false // each start with them is a second one
+	return must(os.ReadFile(path)), keys
+})
+
+func must[T any](v T, err error) T {
+	check(err)
+	return v
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// A site is a running server with a database and a log of its own.
+type site struct {
+	*app
+	db   *sql.DB
+	keys *secrets
+	url  string
+	log  *record
+}
+
+func openSite(t *testing.T) *site {
+	t.Helper()
+	file, keys := template()
+	path := filepath.Join(t.TempDir(), "server.db")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db := openTestDatabase(t, path)
+	s := &site{db: db, keys: keys, log: new(record)}
+	var err error
+	if s.app, err = newApp(db, keys, quick(), testIssuer, slog.New(slog.NewTextHandler(s.log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.start(t.Context(), keys); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(s.handler())
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
+
+func openTestDatabase(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := openDatabase(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// exec changes the database behind the server's back.
+func (s *site) exec(t *testing.T, statement string, args ...any) {
+	t.Helper()
+	result, err := s.db.ExecContext(t.Context(), statement, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		t.Fatalf("%s: changed %d rows (%v)", statement, n, err)
+	}
+}
+
+// count returns the one number that a query selects.
+func (s *site) count(t *testing.T, query string, args ...any) (n int) {
+	t.Helper()
+	if err := s.db.QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// client does not follow redirects and keeps a connection for each of the many
+// who ask at once.
+var client = &http.Client{
+	Transport:     &http.Transport{MaxIdleConnsPerHost: 1000, IdleConnTimeout: 5 * time.Second},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	Timeout:       50 * time.Second,
+}
+
+// An answer is a response that has been read.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request; the headers are "Name: value" lines.
+func do(method, target, body string, headers ...string) (answer, error) {
+	req, err := http.NewRequest(method, target, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Add(name, value)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, string(data)}, err
+}
+
+func (s *site) do(t *testing.T, method, path, body string, headers ...string) answer {
+	t.Helper()
+	a, err := do(method, s.url+path, body, headers...)
+	if err != nil {
+		t.Fatalf("%s %.80s: %v", method, path, err)
+	}
+	return a
+}
+
+const (
+	formType = "Content-Type: application/x-www-form-urlencoded"
+	jsonType = "Content-Type: application/json"
+)
+
+func bearer(token string) string { return "Authorization: Bearer " + token }
+
+// form encodes pairs of names and values.
+func form(pairs ...string) string {
+	values := make(url.Values)
+	for i := 0; i < len(pairs); i += 2 {
+		values.Add(pairs[i], pairs[i+1])
+	}
+	return values.Encode()
+}
+
+// tokens is the answer of the token endpoints, the parts that tests need.
+type tokens struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+	Scope   string `json:"scope"`
+}
+
+func (a answer) tokens(t *testing.T) tokens {
+	t.Helper()
+	var all tokens
+	if err := json.Unmarshal([]byte(a.body), &all); err != nil || a.status != http.StatusOK || all.Access == "" || all.Refresh == "" {
+		t.Fatalf("got %d %s, want 200 and a pair of tokens", a.status, a.body)
+	}
+	return all
+}
+
+// refused fails the test unless a is the OAuth error of that code.
+func (a answer) refused(t *testing.T, status int, code string) {
+	t.Helper()
+	if a.status != status || a.code() != code {
+		t.Errorf("got %d %s, want %d %s", a.status, a.body, status, code)
+	}
+}
+
+// code returns the error code of either kind of body, OAuth's or a problem.
+func (a answer) code() string {
+	var body struct{ Error, Code string }
+	_ = json.Unmarshal([]byte(a.body), &body) // not JSON: no code
+	return body.Error + body.Code
+}
+
+func (s *site) signIn(t *testing.T, username, password string, more ...string) tokens {
+	t.Helper()
+	pairs := append([]string{"grant_type", "password", "username", username, "password", password}, more...)
+	return s.do(t, "POST", "/token", form(pairs...), formType).tokens(t)
+}
+
+func (s *site) signInAlice(t *testing.T) tokens {
+	t.Helper()
+	return s.signIn(t, "alice", s.keys.DemoPassword)
+}
+
+func (s *site) refresh(t *testing.T, token string) answer {
+	t.Helper()
+	return s.do(t, "POST", "/token/refresh", form("refresh_token", token), formType)
+}
+
+// me is GET /users/me.
+func (s *site) me(t *testing.T, access string) answer {
+	t.Helper()
+	return s.do(t, "GET", "/users/me", "", bearer(access))
+}
+
+// register is POST /users/ with JSON made of v, or v itself if it is a string.
+func (s *site) register(t *testing.T, v any) answer {
+	t.Helper()
+	body, ok := v.(string)
+	if !ok {
+		data, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body = string(data)
+	}
+	return s.do(t, "POST", "/users/", body, jsonType)
+}
+
+// A record is a log or standard output that can be read while it is written.
+type record struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buffer.Write(p)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buffer.String()
+}

@@ -1,0 +1,219 @@
+// Command server is the reference server of Gatewright: everything the library
+// has, put together the way a host would.
+//
+// It listens on 127.0.0.1:8080, keeps its database in the user's cache
+// directory, and prints a curl line that signs a demo user in:
+//
+//	go -C examples run ./server
+package main
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/password"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal does not wait for requests
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "server:", err)
+		os.Exit(1)
+	}
+}
+
+// options are what the command line says.
+type options struct {
+	addr, issuer     string
+	db, secrets      string
+	tlsCert, tlsKey  string
+	listRoutesAndEnd bool
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("server", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` to listen on")
+	flags.StringVar(&o.issuer, "issuer", "", "`URL` under which clients reach the server, the issuer of its tokens (default: made of -addr)")
+	flags.StringVar(&o.db, "db", "", "`file` of the SQLite database (default: gatewright/server.db in the user's cache directory)")
+	flags.StringVar(&o.secrets, "secrets", "", "`file` of the keys, made if it is missing (default: beside the database)")
+	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` of the TLS certificate; serves HTTPS")
+	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` of the certificate's private key")
+	flags.BoolVar(&o.listRoutesAndEnd, "routes", false, "print each route with what it demands, and end")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if (o.tlsCert == "") != (o.tlsKey == "") {
+		return o, errors.New("-tls-cert and -tls-key go together")
+	}
+	if scheme, _, ok := strings.Cut(o.db, "://"); ok {
+		// Without the rest: there may be a password in it.
+		return o, fmt.Errorf("-db %s://…: want the path of an SQLite file", scheme)
+	}
+	if o.db == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return o, fmt.Errorf("-db is needed: %w", err)
+		}
+		o.db = filepath.Join(cache, "gatewright", "server.db")
+	}
+	o.secrets = cmp.Or(o.secrets, o.db+".secrets")
+	return o, nil
+}
+
+// run is the server until ctx ends.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if o.listRoutesAndEnd {
+		return listRoutes(stdout, log)
+	}
+
+	listener, err := net.Listen("tcp", o.addr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	scheme := "http"
+	if o.tlsCert != "" {
+		scheme = "https"
+	}
+	url := scheme + "://" + listener.Addr().String()
+	o.issuer = cmp.Or(o.issuer, url)
+
+	keys, err := loadSecrets(o.secrets)
+	if err != nil {
+		return err
+	}
+	db, err := openDatabase(ctx, o.db)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+
+	passwords, err := password.New(password.Config{})
+	if err != nil {
+		return err
+	}
+	app, err := newApp(db, keys, passwords, o.issuer, log)
+	if err != nil {
+		return err
+	}
+	if err := app.start(ctx, keys); err != nil {
+		return err
+	}
+	go app.sweep(ctx)
+
+	server := newServer(app.handler(), log)
+	served := make(chan error, 1)
+	go func() {
+		if o.tlsCert != "" {
+			served <- server.ServeTLS(listener, o.tlsCert, o.tlsKey)
+			return
+		}
+		served <- server.Serve(listener)
+	}()
+	greet(stdout, url, o, keys.DemoPassword)
+
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("shutting down")
+	// What has begun may finish: an answer that is cut off makes a client
+	// try again what was done already.
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		return errors.Join(err, server.Close())
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// newServer returns the HTTP server with all its limits set: without them a
+// client that sends or reads a byte a minute holds a connection for ever.
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// listRoutes prints the ledger. For that it makes an app that is never
+// started, and needs neither a port nor a file.
+func listRoutes(w io.Writer, log *slog.Logger) error {
+	keys, err := newSecrets()
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	passwords, err := password.New(password.Config{})
+	if err != nil {
+		return err
+	}
+	app, err := newApp(db, keys, passwords, "http://localhost", log)
+	if err != nil {
+		return err
+	}
+	for _, route := range app.mux.Routes() {
+		fmt.Fprintln(w, route)
+	}
+	return nil
+}
+
+// greet tells a newcomer what to do next. The password of the demo users was
+// made up at the first start, and is theirs to change.
+func greet(w io.Writer, url string, o options, password string) {
+	fmt.Fprintf(w, "Gatewright's reference server listens on %s\n", url)
+	fmt.Fprintf(w, "Database %s, secrets %s\n", o.db, o.secrets)
+	fmt.Fprintf(w, "Demo users, all with the password %s:\n", password)
+	for _, u := range demoUsers {
+		fmt.Fprintf(w, "  %-6s %s\n", u.Username, u.note)
+	}
+	fmt.Fprintln(w, "Sign in:")
+	insecure := ""
+	if strings.HasPrefix(url, "https:") {
+		insecure = "-k "
+	}
+	fmt.Fprintf(w, "curl -s %s%s/token -d grant_type=password -d username=%s -d password=%s\n", insecure, url, demoUsers[0].Username, password)
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write testdata/routes.golden")
+
+// A route that loses its guard, or a new one that nobody thought about, shows
+// in the difference of this file.
+func TestRoutesDemandWhatTheGoldenFileSays(t *testing.T) {
+	var got bytes.Buffer
+	if err := run(t.Context(), []string{"-routes"}, &got, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	golden := filepath.Join("testdata", "routes.golden")
+	if *update {
+		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("-routes prints\n%s\nwant\n%s\nIf that is meant: go test ./server -run Golden -update", got.String(), want)
+	}
+}
+
+func TestRoutesAreListedWithoutAPortOrAFile(t *testing.T) {
+	s := openSite(t) // has the port
+	folder := t.TempDir()
+	args := []string{"-routes", "-addr", strings.TrimPrefix(s.url, "http://"), "-db", filepath.Join(folder, "x.db")}
+	if err := run(t.Context(), args, io.Discard, io.Discard); err != nil {
+		t.Error(err)
+	}
+	if files, err := os.ReadDir(folder); err != nil || len(files) > 0 {
+		t.Errorf("left behind %v (%v)", files, err)
+	}
+}
+
+func TestRouteWithoutAGuardPanicsAtStart(t *testing.T) {
+	s := openSite(t)
+	defer func() {
+		if recover() == nil {
+			t.Error("the route was registered")
+		}
+	}()
+	s.mux.Handle("GET /forgotten", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+}
+
+func TestEachRouteInEachOutcome(t *testing.T) {
+	s := openSite(t)
+	alice, second := s.signInAlice(t), s.signInAlice(t)
+	auth := bearer(alice.Access)
+	// Correct but for one letter of its signature.
+	forged := []byte(alice.Access)
+	if c := &forged[len(forged)-10]; *c == 'A' {
+		*c = 'B'
+	} else {
+		*c = 'A'
+	}
+	spoiled := bearer(string(forged))
+	dora := form("username", "dora", "password", s.keys.DemoPassword)
+	good := form("grant_type", "password", "username", "alice", "password", s.keys.DemoPassword)
+	newcomer := `{"username":"newcomer","email":"new@example.com","full_name":"New Comer","password":"` + testPassword + `"}`
+	long := strings.Repeat("x", 5<<10)
+
+	const (
+		oauth   = "application/json" // RFC 6749 section 5
+		problem = "application/problem+json"
+		plain   = "text/plain; charset=utf-8" // of the router itself
+		data    = "application/json"
+	)
+	tests := []struct {
+		name         string
+		method, path string
+		body         string
+		headers      []string
+		status       int
+		code         string // of a refusal
+		contentType  string
+		challenge    string // how WWW-Authenticate begins
+		allow        string
+	}{
+		{"signing in", "POST", "/token", good, []string{formType}, 200, "", oauth, "", ""},
+		{"signing in as FastAPI's form does", "POST", "/token", strings.Replace(good, "grant_type=password&", "", 1), []string{formType}, 200, "", oauth, "", ""},
+		{"signing in with a stale token at hand", "POST", "/token", good, []string{formType, spoiled}, 200, "", oauth, "", ""},
+		{"signing in with parameters that nobody knows", "POST", "/token", good + "&client_id=x&resource=y", []string{formType}, 200, "", oauth, "", ""},
+		{"a wrong password", "POST", "/token", form("username", "alice", "password", "wrong"), []string{formType}, 400, "invalid_grant", oauth, "", ""},
+		{"an empty password", "POST", "/token", "username=alice&password=", []string{formType}, 400, "invalid_grant", oauth, "", ""},
+		{"an unknown user", "POST", "/token", form("username", "nobody", "password", "wrong"), []string{formType}, 400, "invalid_grant", oauth, "", ""},
+		{"a disabled user", "POST", "/token", dora, []string{formType}, 400, "invalid_grant", oauth, "", ""},
+		{"no username", "POST", "/token", "grant_type=password&password=x", []string{formType}, 400, "invalid_request", oauth, "", ""},
+		{"no grant_type", "POST", "/token", "", []string{formType}, 400, "invalid_request", oauth, "", ""},
+		{"an unknown grant_type", "POST", "/token", "grant_type=client_credentials", []string{formType}, 400, "unsupported_grant_type", oauth, "", ""},
+		{"a scope that alice has not", "POST", "/token", good + "&scope=admin", []string{formType}, 400, "invalid_scope", oauth, "", ""},
+		{"a repeated parameter", "POST", "/token", good + "&username=mod", []string{formType}, 400, "invalid_request", oauth, "", ""},
+		{"invalid UTF-8", "POST", "/token", "username=%ff&password=x", []string{formType}, 400, "invalid_request", oauth, "", ""},
+		{"a body that is no form", "POST", "/token", "username=%zz", []string{formType}, 400, "invalid_request", oauth, "", ""},
+		{"a password in the URL", "POST", "/token?password=x", good, []string{formType}, 400, "invalid_request", oauth, "", ""},
+		{"a form of 5 KiB", "POST", "/token", good + "&x=" + long, []string{formType}, 413, "invalid_request", oauth, "", ""},
+		{"JSON for a form", "POST", "/token", `{"username":"alice"}`, []string{jsonType}, 415, "invalid_request", oauth, "", ""},
+		{"no content type", "POST", "/token", good, nil, 415, "invalid_request", oauth, "", ""},
+		{"GET /token", "GET", "/token", "", nil, 405, "invalid_request", oauth, "", "POST"},
+
+		{"refreshing", "POST", "/token/refresh", form("refresh_token", alice.Refresh), []string{formType}, 200, "", oauth, "", ""},
+		{"no refresh token", "POST", "/token/refresh", "", []string{formType}, 400, "invalid_request", oauth, "", ""},
+		{"junk for a refresh token", "POST", "/token/refresh", "refresh_token=junk", []string{formType}, 400, "invalid_grant", oauth, "", ""},
+		{"an access token for a refresh token", "POST", "/token/refresh", form("refresh_token", alice.Access), []string{formType}, 400, "invalid_grant", oauth, "", ""},
+		{"a refresh token in the URL", "POST", "/token/refresh?refresh_token=x", "", []string{formType}, 400, "invalid_request", oauth, "", ""},
+		{"a refresh form of 5 KiB", "POST", "/token/refresh", "x=" + long, []string{formType}, 413, "invalid_request", oauth, "", ""},
+		{"JSON for a refresh form", "POST", "/token/refresh", "{}", []string{jsonType}, 415, "invalid_request", oauth, "", ""},
+		{"PUT /token/refresh", "PUT", "/token/refresh", "", nil, 405, "invalid_request", oauth, "", "POST"},
+
+		{"logging out", "POST", "/logout/", "", []string{bearer(second.Access)}, 200, "", data, "", ""},
+		{"logging out anonymously", "POST", "/logout/", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"logging out twice", "POST", "/logout/", "", []string{bearer(second.Access)}, 401, "invalid_token", problem, `Bearer error="invalid_token"`, ""},
+		{"GET /logout/", "GET", "/logout/", "", []string{auth}, 405, "invalid_request", problem, "", "POST"},
+		{"below /logout/", "POST", "/logout/x", "", []string{auth}, 404, "not_found", problem, "", ""},
+
+		{"registering", "POST", "/users/", newcomer, []string{jsonType}, 201, "", data, "", ""},
+		{"registering with a charset", "POST", "/users/", strings.Replace(newcomer, "newcomer", "second", 1), []string{jsonType + "; charset=utf-8"}, 201, "", data, "", ""},
+		{"registering a taken name", "POST", "/users/", newcomer, []string{jsonType}, 409, "username_taken", problem, "", ""},
+		{"registering with broken JSON", "POST", "/users/", `{"username":`, []string{jsonType}, 400, "invalid_request", problem, "", ""},
+		{"registering with 17 KiB", "POST", "/users/", strings.Repeat(" ", 17<<10) + newcomer, []string{jsonType}, 413, "invalid_request", problem, "", ""},
+		{"registering with a form", "POST", "/users/", "username=x", []string{formType}, 415, "invalid_request", problem, "", ""},
+		{"registering with nothing filled in", "POST", "/users/", "{}", []string{jsonType}, 422, "invalid_input", problem, "", ""},
+		{"listing users", "GET", "/users/", "", []string{auth}, 405, "method_not_allowed", problem, "", "POST"},
+
+		{"oneself", "GET", "/users/me", "", []string{auth}, 200, "", data, "", ""},
+		{"oneself, with a scheme in lower case", "GET", "/users/me", "", []string{"Authorization: bearer " + alice.Access}, 200, "", data, "", ""},
+		{"oneself, anonymously", "GET", "/users/me", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"oneself, with Basic", "GET", "/users/me", "", []string{"Authorization: Basic YWxpY2U6eA=="}, 401, "unauthenticated", problem, "Bearer", ""},
+		{"oneself, with a forged token", "GET", "/users/me", "", []string{spoiled}, 401, "invalid_token", problem, `Bearer error="invalid_token"`, ""},
+		{"oneself, with a refresh token", "GET", "/users/me", "", []string{bearer(alice.Refresh)}, 401, "invalid_token", problem, `Bearer error="invalid_token"`, ""},
+		{"oneself, with a token in the URL", "GET", "/users/me?access_token=" + alice.Access, "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"oneself, with a token in a cookie", "GET", "/users/me", "", []string{"Cookie: access_token=" + alice.Access}, 401, "unauthenticated", problem, "Bearer", ""},
+		{"oneself, with two tokens", "GET", "/users/me", "", []string{auth, auth}, 400, "invalid_request", problem, "", ""},
+		{"DELETE /users/me", "DELETE", "/users/me", "", []string{auth}, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+
+		{"somebody", "GET", "/users/mod", "", []string{auth}, 200, "", data, "", ""},
+		{"somebody in capitals", "GET", "/users/MOD", "", []string{auth}, 200, "", data, "", ""},
+		{"somebody, anonymously", "GET", "/users/mod", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"nobody, anonymously", "GET", "/users/nobody", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"nobody", "GET", "/users/nobody", "", []string{auth}, 404, "not_found", problem, "", ""},
+		{"a name that nobody can have", "GET", "/users/%00%ff", "", []string{auth}, 404, "not_found", problem, "", ""},
+		{"PATCH /users/mod", "PATCH", "/users/mod", "", []string{auth}, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+
+		{"the public keys", "GET", "/.well-known/jwks.json", "", nil, 200, "", "application/jwk-set+json", "", ""},
+		{"POST of public keys", "POST", "/.well-known/jwks.json", "", nil, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+		{"health", "GET", "/healthz", "", nil, 200, "", data, "", ""},
+		{"health with a stale token at hand", "GET", "/healthz", "", []string{spoiled}, 200, "", data, "", ""},
+		{"POST of health", "POST", "/healthz", "", nil, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+		{"a page that does not exist", "GET", "/nothing", "", nil, 404, "not_found", problem, "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := s.do(t, tt.method, tt.path, tt.body, tt.headers...)
+			if got.status != tt.status || got.code() != tt.code {
+				t.Fatalf("got %d %s, want %d %s", got.status, got.body, tt.status, tt.code)
+			}
+			if tt.contentType != "" && got.header.Get("Content-Type") != tt.contentType {
+				t.Errorf("Content-Type is %q, want %q", got.header.Get("Content-Type"), tt.contentType)
+			}
+			// RFC 9110 section 15.5.2: each 401 says what would help.
+			challenge := got.header.Get("WWW-Authenticate")
+			if (challenge == "") != (tt.challenge == "") || !strings.HasPrefix(challenge, tt.challenge) {
+				t.Errorf("WWW-Authenticate is %q, want %q", challenge, tt.challenge)
+			}
+			if allow := got.header.Get("Allow"); allow != tt.allow {
+				t.Errorf("Allow is %q, want %q", allow, tt.allow)
+			}
+			if tt.contentType == oauth || tt.contentType == problem {
+				if cached := got.header.Get("Cache-Control"); cached != "no-store" {
+					t.Errorf("Cache-Control is %q, want no-store", cached)
+				}
+				if !json.Valid([]byte(got.body)) {
+					t.Errorf("the body is not JSON: %q", got.body)
+				}
+			}
+			// RFC 6749 sections 5.1 and 5.2.
+			if strings.HasPrefix(tt.path, "/token") && got.header.Get("Pragma") != "no-cache" {
+				t.Error("Pragma is not no-cache")
+			}
+		})
+	}
+}
+
+func TestFailedSignInsCannotBeToldApart(t *testing.T) {
+	s := openSite(t)
+	s.exec(t, "UPDATE users SET password_hash = '' WHERE username = 'mod'")
+	s.exec(t, "UPDATE users SET password_hash = 'damaged' WHERE username = 'admin'")
+	var first answer
+	for i, tt := range []struct{ name, username, password string }{
+		{"wrong password", "alice", "wrong"},
+		{"unknown", "nobody", s.keys.DemoPassword},
+		{"disabled", "dora", s.keys.DemoPassword},
+		{"without a password", "mod", s.keys.DemoPassword},
+		{"with a damaged hash", "admin", s.keys.DemoPassword},
+		{"empty password", "alice", ""},
+		{"over-long password", "alice", strings.Repeat("x", 2000)},
+		{"a name that nobody can have", "ali\u0000ce", s.keys.DemoPassword},
+		{"a name that looks alike", "аlice", s.keys.DemoPassword},
+	} {
+		got := s.do(t, "POST", "/token", form("grant_type", "password", "username", tt.username, "password", tt.password), formType)
+		got.header.Del("Date")
+		if i == 0 {
+			first = got
+			got.refused(t, http.StatusBadRequest, "invalid_grant")
+			continue
+		}
+		if got.status != first.status || got.body != first.body || !sameHeader(got.header, first.header) {
+			t.Errorf("%s: got %d %q %v, a wrong password gets %d %q %v", tt.name, got.status, got.body, got.header, first.status, first.body, first.header)
+		}
+	}
+}
+
+func sameHeader(a, b http.Header) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for name := range a {
+		if !slices.Equal(a[name], b[name]) {
+			return false
+		}
+	}
+	return true
+}
