@@ -79,6 +79,69 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
+// What a whole table of Django's costs, at the parameters of Django 5.2, and
+// what each of its schemes costs when it is imported alone.
+func BenchmarkVerifyImported(b *testing.B) {
+	var (
+		pbkdf2 = password.PBKDF2SHA256(1_000_000)
+		bc     = password.BcryptSHA256(12)
+		scrypt = password.Scrypt{LogN: 14, R: 8, P: 5}
+		argon  = password.Argon2id{Memory: 102400, Passes: 2, Lanes: 8}
+	)
+	for _, bm := range []struct {
+		name     string
+		imported []password.Scheme
+	}{
+		{"PBKDF2", []password.Scheme{pbkdf2}},
+		{"bcrypt_sha256", []password.Scheme{bc}},
+		{"both bcrypts", []password.Scheme{bc, password.Bcrypt(12)}},
+		{"scrypt", []password.Scheme{scrypt}},
+		{"argon2", []password.Scheme{argon}},
+		{"PBKDF2 and bcrypt_sha256", []password.Scheme{pbkdf2, bc}},
+		{"all", []password.Scheme{pbkdf2, bc, scrypt, argon}},
+	} {
+		h := newDefault(b, bm.imported...)
+		for _, encoded := range []string{
+			"",
+			"pbkdf2_sha256$390000$seasalt$8xBlGd3jVgvJ+92hWPxi5ww0uuAuAnKgC45eudxro7c=",
+		} {
+			name := bm.name + ", unknown"
+			if encoded != "" {
+				name = bm.name + ", PBKDF2 of fewer iterations"
+			}
+			b.Run(name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if ok, _, _ := h.Verify(b.Context(), "wrong", encoded); ok {
+						b.Fatal("a wrong password is right")
+					}
+				}
+			})
+		}
+	}
+}
+
+// What a stored hash can cost at the bounds.
+func BenchmarkVerifyAtTheBounds(b *testing.B) {
+	for _, bm := range []struct {
+		name, encoded string
+		scheme        password.Scheme
+	}{
+		{"PBKDF2", "pbkdf2_sha256$10000000$seasalt$8xBlGd3jVgvJ+92hWPxi5ww0uuAuAnKgC45eudxro7c=", password.PBKDF2SHA256(1)},
+		{"scrypt", "$scrypt$ln=17,r=8,p=8$++++MDEyMzQ1Njc4OWFiYw$/c20mqxllgaX3meAOKQ1dnep+yiDGyg5VolFDJQMCxo", password.Scrypt{LogN: 1, R: 1, P: 1}},
+		{"bcrypt", "bcrypt_sha256$$2b$16$abcdefghijklmnopqrstuuqq6aB1EEsHE5BBDphEe9yI.f2B9NDXS", password.BcryptSHA256(4)},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			h := newDefault(b, bm.scheme)
+			for b.Loop() {
+				if _, _, err := h.Verify(b.Context(), "wrong", bm.encoded); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // As many at once as may run: what a sign-in costs when all processors do
 // nothing else.
 func BenchmarkVerifyParallel(b *testing.B) {

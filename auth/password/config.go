@@ -1,8 +1,10 @@
 package password
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -19,16 +21,19 @@ type Config struct {
 
 	// Imported are the schemes of hashes that came from elsewhere, or were
 	// made under an earlier Config. A hash of a scheme listed here is
-	// verified, and replaced when its user signs in. At most one [Bcrypt] is
-	// listed, with the highest cost among the stored hashes; without it a
-	// bcrypt hash is an [ErrUnsupported]. An argon2id hash is verified
-	// whether its parameters are listed or not; of a listed [Argon2id] only
-	// Memory, Passes and Lanes count.
+	// verified, and replaced when its user signs in. At most one value each
+	// of [Bcrypt], [BcryptSHA256], [PBKDF2SHA256] and [Scrypt] is listed, with
+	// the highest cost among the stored hashes; a hash of one that is not is
+	// an [ErrUnsupported]. An argon2id hash is verified whether its
+	// parameters are listed or not; of a listed [Argon2id] only Memory, Passes
+	// and Lanes count.
 	//
 	// Each verification that fails does the work of every scheme listed,
 	// whatever the stored hash is, so that the time of a failure does not
-	// tell which users have an old hash, or exist. So list what is stored
-	// and no more, and take a scheme out when its last hash is gone.
+	// tell which users have an old hash, or exist. Only Bcrypt and
+	// BcryptSHA256 share theirs, being the same function: together they cost
+	// what the costlier does. So list what is stored and no more, and take a
+	// scheme out when its last hash is gone.
 	//
 	// The default is none.
 	Imported []Scheme
@@ -50,7 +55,8 @@ type Config struct {
 	// InsecureTruncate72 lets bcrypt hashes match passwords of more than 72
 	// bytes by their first 72, as the library that made them may have done.
 	// It is for users who had such passwords at the time. Passwords with a
-	// NUL byte match no bcrypt hash all the same.
+	// NUL byte match no bcrypt hash all the same. It has no part in
+	// [BcryptSHA256], which takes passwords of any length.
 	//
 	// What an attacker gains: who knows the first 72 bytes of a password, for
 	// example because they are a fixed prefix, is let in whatever follows.
@@ -70,16 +76,6 @@ type Config struct {
 	//
 	// The default is that such parameters are an error.
 	InsecureArgon2id bool
-}
-
-// A Scheme is a way to hash passwords, with the parameters that decide how
-// long it takes. [Argon2id] and [Bcrypt] are the ones there are.
-type Scheme interface {
-	// kdf is what the time of one run depends on, and problems are what is
-	// wrong with the parameters, as the ends of sentences that begin with
-	// the name of a field.
-	kdf() kdf
-	problems() []string
 }
 
 // Argon2id are the parameters of argon2id (RFC 9106). Each field that is zero
@@ -190,24 +186,6 @@ func (a Argon2id) tooWeak() (problems []string) {
 	return problems
 }
 
-// Bcrypt stands for bcrypt hashes that were imported, and is the cost of the
-// costliest of them, from 4 to 16: list password.Bcrypt(12) in
-// [Config.Imported]. Hashes of a lower cost are verified too, and padded to
-// take as long. Hashes of a higher cost, up to 16, are verified and take
-// longer; see the security considerations of the package.
-//
-// New hashes are never bcrypt.
-type Bcrypt int
-
-func (b Bcrypt) kdf() kdf { return kdf{cost: int(b)} }
-
-func (b Bcrypt) problems() []string {
-	if b < minCost || b > maxCost {
-		return []string{fmt.Sprintf(" is Bcrypt(%d), want %d to %d", int(b), minCost, maxCost)}
-	}
-	return nil
-}
-
 // New returns a Hasher. The error names every mistake in c.
 func New(c Config) (*Hasher, error) {
 	var errs []error
@@ -225,10 +203,10 @@ func New(c Config) (*Hasher, error) {
 	}
 
 	bill := []kdf{params.kdf()}
-	bcrypts := 0
+	count := make(map[string]int)
 	for i, s := range c.Imported {
 		if s == nil {
-			wrong("Imported[%d] is nil, want an Argon2id or a Bcrypt", i)
+			wrong("Imported[%d] is nil, want a Scheme such as password.Bcrypt(12)", i)
 			continue
 		}
 		problems := s.problems()
@@ -239,16 +217,22 @@ func New(c Config) (*Hasher, error) {
 			continue
 		}
 		k := s.kdf()
-		if k.isBcrypt() {
-			bcrypts++
-		}
-		if !k.isBcrypt() && slices.Contains(bill, k) {
+		if k.function() != argon2idFunction {
+			count[s.name()]++
+		} else if slices.Contains(bill, k) {
 			wrong("Imported[%d] has the parameters of Config.Argon2id or of another one listed, want each once, or every failure pays for it twice", i)
 		}
-		bill = append(bill, k)
+		// Bcrypt and BcryptSHA256 are one function, of which one run is paid.
+		if at := slices.IndexFunc(bill, kdf.isBcrypt); k.isBcrypt() && at >= 0 {
+			bill[at].cost = max(bill[at].cost, k.cost)
+		} else {
+			bill = append(bill, k)
+		}
 	}
-	if bcrypts > 1 {
-		wrong("Imported has %d values of Bcrypt, want one, of the highest cost", bcrypts)
+	for _, name := range slices.Sorted(maps.Keys(count)) {
+		if n := count[name]; n > 1 {
+			wrong("Imported has %d values of %s, want one, of the highest cost", n, name)
+		}
 	}
 
 	maxLength := c.MaxLength
@@ -264,10 +248,10 @@ func New(c Config) (*Hasher, error) {
 		// The zero BudgetConfig has no mistake to report.
 		budget, _ = NewBudget(BudgetConfig{})
 	}
-	most := slices.MaxFunc(bill, func(a, b kdf) int { return int(a.memory) - int(b.memory) }).memory
-	if weight(most) > budget.memory && len(errs) == 0 {
-		wrong("Budget is %d MiB and one run of argon2id takes %d KiB; give NewBudget a BudgetConfig.Memory of at least that, better of several times that",
-			budget.memory>>20, most)
+	most := slices.MaxFunc(bill, func(a, b kdf) int { return cmp.Compare(a.kib(), b.kib()) })
+	if most.weight() > budget.memory && len(errs) == 0 {
+		wrong("Budget is %d MiB and one run of %s takes %d KiB; give NewBudget a BudgetConfig.Memory of at least that, better of several times that",
+			budget.memory>>20, most.function(), most.kib())
 	}
 
 	if len(errs) > 0 {
@@ -276,15 +260,12 @@ func New(c Config) (*Hasher, error) {
 	return &Hasher{
 		params:     params,
 		bill:       bill,
-		weight:     weight(most),
-		readMemory: uint32(min(int64(max(most, maxMemory)), budget.memory>>10)),
+		imported:   slices.Clone(c.Imported),
+		weight:     most.weight(),
+		readMemory: uint32(min(int64(max(most.kib(), maxMemory)), budget.memory>>10)),
 		maxLength:  maxLength,
 		truncate:   c.InsecureTruncate72,
 		budget:     budget,
 		derive:     derive,
 	}, nil
 }
-
-// weight is how much of a budget a run of argon2id over so many KiB takes, in
-// bytes. Bcrypt takes 4 KiB, which is left out of account.
-func weight(memory uint32) int64 { return int64(memory) << 10 }

@@ -3,6 +3,7 @@ package password
 import (
 	"encoding/base64"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -21,6 +22,12 @@ const (
 	maxTag     = 64 // bytes
 	minCost    = 4  // of bcrypt; below it x/crypto refuses
 	maxCost    = 16 // of bcrypt; four times the work of the costliest in common use
+
+	maxIterations   = 10_000_000 // of PBKDF2; Django 5.2 has 1,000,000
+	maxLogN         = 23         // of scrypt, of which the next line leaves less for an r or p above 1
+	maxScryptBlocks = 1 << 23    // eight times what OWASP recommends: 2^17 × 8
+	maxR, maxP      = 32, 16
+	maxImportedSalt = 64 // bytes, of PBKDF2 and scrypt
 )
 
 // bcryptSalt and bcryptTag are the lengths of the two in a bcrypt hash, in
@@ -48,23 +55,58 @@ func unsupported(format string, args ...any) error {
 // the first two dollar signs may be anything, a password among it.
 var foreign = [...]struct{ prefix, name string }{
 	{"$argon2i$", "argon2i"},
+	{"argon2$argon2i$", "Django's argon2i"},
 	{"$argon2d$", "argon2d"},
+	{"argon2$argon2d$", "Django's argon2d"},
 	{"$2x$", "bcrypt 2x, made by a library with a known defect"},
 	{"$2$", "bcrypt 2, the first and defective version"},
-	{"$bcrypt-sha256$", "passlib's bcrypt_sha256"},
-	{"bcrypt_sha256$", "Django's bcrypt_sha256"},
-	{"$scrypt$", "scrypt"},
-	{"$7$", "scrypt"},
-	{"scrypt$", "scrypt"},
+	{"$7$", "scrypt in the spelling of crypt(3)"},
 	{"$y$", "yescrypt"},
-	{"$pbkdf2", "PBKDF2"},
-	{"pbkdf2_", "PBKDF2"},
+	{"$pbkdf2$", "passlib's PBKDF2 with SHA-1"},
+	{"$pbkdf2-sha512$", "passlib's PBKDF2 with SHA-512"},
+	{"pbkdf2_sha1$", "Django's PBKDF2 with SHA-1"},
 	{"$5$", "sha256crypt"},
 	{"$6$", "sha512crypt"},
 	{"$1$", "md5crypt"},
 	{"$apr1$", "Apache's md5crypt"},
 	{"$P$", "phpass"},
 	{"$H$", "phpass"},
+}
+
+// A spelling is one of the ways in which a hash is written. Those of bcrypt
+// also say what it was run over.
+type spelling uint8
+
+const (
+	// native is the PHC string format for argon2id and scrypt, the usual $2b$
+	// for bcrypt, and passlib's for PBKDF2, which has no other.
+	native spelling = iota
+
+	// django begins with the name of the function, as Django has it, and a
+	// dollar sign. For argon2id and bcrypt the native spelling follows.
+	django
+
+	djangoSHA256    // bcrypt over the SHA-256 of the password, in hexadecimal
+	passlibSHA256v1 // bcrypt over that in base64
+	passlibSHA256v2 // bcrypt over its HMAC-SHA256 under the salt, in base64
+)
+
+// spellings are the beginnings of the hashes that are read, each with what
+// reads the rest. None is the beginning of another's.
+var spellings = [...]struct {
+	prefix string
+	parse  func(fields string, maxMemory uint32) (digest, error)
+}{
+	{"$argon2id$", parseArgon2id},
+	{"argon2$argon2id$", inDjango(parseArgon2id, django)},
+	{"$2", parseBcrypt},
+	{"bcrypt$$2", inDjango(parseBcrypt, django)},
+	{"bcrypt_sha256$$2", inDjango(parseBcrypt, djangoSHA256)},
+	{"$bcrypt-sha256$", parsePasslibSHA256},
+	{"$pbkdf2-sha256$", parsePBKDF2(native)},
+	{"pbkdf2_sha256$", parsePBKDF2(django)},
+	{"$scrypt$", parseScrypt},
+	{"scrypt$", parseDjangoScrypt},
 }
 
 // parse reads a stored hash. What it returns is within the bounds, with at
@@ -76,20 +118,30 @@ func parse(encoded string, maxMemory uint32) (digest, error) {
 	if len(encoded) > maxEncoded {
 		return digest{}, malformed("it has %d bytes, want at most %d", len(encoded), maxEncoded)
 	}
-	if fields, ok := strings.CutPrefix(encoded, "$argon2id$"); ok {
-		return parseArgon2id(fields, maxMemory)
-	}
-	for _, prefix := range [...]string{"$2a$", "$2b$", "$2y$"} {
-		if strings.HasPrefix(encoded, prefix) {
-			return parseBcrypt(encoded)
-		}
-	}
 	for _, f := range foreign {
 		if strings.HasPrefix(encoded, f.prefix) {
-			return digest{}, unsupported("it is %s, want argon2id or bcrypt; its user needs a new password", f.name)
+			return digest{}, unsupported("it is %s, which this package does not verify; its user needs a new password", f.name)
+		}
+	}
+	for _, s := range spellings {
+		if fields, ok := strings.CutPrefix(encoded, s.prefix); ok {
+			d, err := s.parse(fields, maxMemory)
+			if err != nil {
+				return digest{}, err
+			}
+			return d, nil
 		}
 	}
 	return digest{}, malformed("it begins like no known scheme; a user without a password has an empty hash")
+}
+
+// inDjango returns a parse that gives what is read another spelling.
+func inDjango(parse func(string, uint32) (digest, error), s spelling) func(string, uint32) (digest, error) {
+	return func(fields string, maxMemory uint32) (digest, error) {
+		d, err := parse(fields, maxMemory)
+		d.spelling = s
+		return d, err
+	}
 }
 
 // parseArgon2id reads what follows "$argon2id$" in
@@ -112,18 +164,9 @@ func parseArgon2id(fields string, maxMemory uint32) (digest, error) {
 		return digest{}, malformed("its version of argon2id is not spelled v=19")
 	}
 
-	var numbers [3]uint32
-	values := strings.Split(params, ",")
-	if len(values) != len(numbers) {
-		return digest{}, malformed("its parameters are not spelled m=…,t=…,p=…")
-	}
-	for i, name := range [...]string{"m=", "t=", "p="} {
-		value, named := strings.CutPrefix(values[i], name)
-		n, ok := decimal(value)
-		if !named || !ok {
-			return digest{}, malformed("its parameters are not spelled m=…,t=…,p=…, each a decimal number below 2^32")
-		}
-		numbers[i] = n
+	numbers, ok := parameters(params, "m=", "t=", "p=")
+	if !ok {
+		return digest{}, malformed("its parameters are not spelled m=…,t=…,p=…, each a decimal number below 2^32")
 	}
 	memory, passes, lanes := numbers[0], numbers[1], numbers[2]
 	switch {
@@ -138,13 +181,28 @@ func parseArgon2id(fields string, maxMemory uint32) (digest, error) {
 	}
 
 	d := digest{kdf: kdf{memory: memory, passes: passes, lanes: uint8(lanes)}}
-	if d.salt, ok = decodeBase64(salt); !ok || len(d.salt) < minSalt || len(d.salt) > maxSalt {
+	if d.salt, ok = decode(base64.RawStdEncoding, salt); !ok || len(d.salt) < minSalt || len(d.salt) > maxSalt {
 		return digest{}, malformed("its salt is not %d to %d bytes of unpadded base64", minSalt, maxSalt)
 	}
-	if d.tag, ok = decodeBase64(tag); !ok || len(d.tag) < minTag || len(d.tag) > maxTag {
+	if d.tag, ok = decode(base64.RawStdEncoding, tag); !ok || len(d.tag) < minTag || len(d.tag) > maxTag {
 		return digest{}, malformed("its tag is not %d to %d bytes of unpadded base64", minTag, maxTag)
 	}
 	return d, nil
+}
+
+// parameters reads three numbers, each behind its name and between commas.
+func parameters(s string, names ...string) (numbers [3]uint32, ok bool) {
+	values := strings.Split(s, ",")
+	if len(values) != len(numbers) {
+		return numbers, false
+	}
+	for i, name := range names {
+		value, named := strings.CutPrefix(values[i], name)
+		if numbers[i], ok = decimal(value); !named || !ok {
+			return numbers, false
+		}
+	}
+	return numbers, true
 }
 
 // decimal reads a number as the PHC string format spells it: no sign, and no
@@ -157,39 +215,55 @@ func decimal(s string) (uint32, bool) {
 	return uint32(n), err == nil
 }
 
-// decodeBase64 reads standard base64 without padding, of which the unused bits
-// are zero (RFC 4648 section 3.5). The decoder of the standard library skips
-// line breaks even when it is strict.
-func decodeBase64(s string) ([]byte, bool) {
+// decode reads base64 of which the unused bits are zero (RFC 4648 section
+// 3.5). The decoder of the standard library skips line breaks even when it is
+// strict.
+func decode(encoding *base64.Encoding, s string) ([]byte, bool) {
 	if strings.ContainsAny(s, "\r\n") {
 		return nil, false
 	}
-	b, err := base64.RawStdEncoding.Strict().DecodeString(s)
+	b, err := encoding.Strict().DecodeString(s)
 	return b, err == nil
 }
 
-// parseBcrypt reads the whole of
+// parseBcrypt reads what follows "$2" in
 //
 //	$2b$12$ 22 characters of salt, 31 characters of tag
 //
 // which has 60 bytes, without the spaces. The prefixes 2a, 2b and 2y name the
 // same function for passwords of up to 72 bytes.
-func parseBcrypt(encoded string) (digest, error) {
-	const salt, tag = len("$2b$12$"), len("$2b$12$") + bcryptSalt
-	if len(encoded) != tag+bcryptTag {
-		return digest{}, malformed("it is bcrypt and has %d bytes, want %d", len(encoded), tag+bcryptTag)
+func parseBcrypt(fields string, _ uint32) (digest, error) {
+	const prefix, salt, tag = len("$2"), len("b$12$"), len("b$12$") + bcryptSalt
+	if len(fields) < 2 || fields[1] != '$' || strings.IndexByte("aby", fields[0]) < 0 {
+		return digest{}, malformed("it begins like bcrypt, and its version is not 2a, 2b or 2y")
 	}
-	tens, ones := encoded[4]-'0', encoded[5]-'0'
-	if tens > 9 || ones > 9 || encoded[6] != '$' {
+	if len(fields) != tag+bcryptTag {
+		return digest{}, malformed("it is bcrypt and has %d bytes, want %d", prefix+len(fields), prefix+tag+bcryptTag)
+	}
+	tens, ones := fields[2]-'0', fields[3]-'0'
+	if tens > 9 || ones > 9 || fields[4] != '$' {
 		return digest{}, malformed("the cost of a bcrypt hash is two digits between dollar signs")
 	}
-	cost := 10*int(tens) + int(ones)
-	if cost < minCost || cost > maxCost {
-		return digest{}, malformed("its bcrypt cost is %d, want %d to %d", cost, minCost, maxCost)
+	d := digest{
+		kdf:   kdf{cost: 10*int(tens) + int(ones)},
+		minor: fields[0],
+		salt:  []byte(fields[salt:tag]),
+		tag:   []byte(fields[tag:]),
 	}
-	for _, c := range []byte(encoded[salt:]) {
-		if strings.IndexByte(bcryptAlphabet, c) < 0 {
-			return digest{}, malformed("it is bcrypt and its salt or tag has a character that bcrypt's base64 has not")
+	return d, d.checkBcrypt()
+}
+
+// checkBcrypt returns what is wrong with a bcrypt hash whose salt and tag have
+// the right length.
+func (d digest) checkBcrypt() error {
+	if d.cost < minCost || d.cost > maxCost {
+		return malformed("its bcrypt cost is %d, want %d to %d", d.cost, minCost, maxCost)
+	}
+	for _, field := range [...][]byte{d.salt, d.tag} {
+		for _, c := range field {
+			if strings.IndexByte(bcryptAlphabet, c) < 0 {
+				return malformed("it is bcrypt and its salt or tag has a character that bcrypt's base64 has not")
+			}
 		}
 	}
 	// The last character of the tag has two unused bits. One with them set is
@@ -197,23 +271,249 @@ func parseBcrypt(encoded string) (digest, error) {
 	// The last character of the salt has four, and libraries have set those:
 	// passlib up to 1.5.2 did (its issue 25). They change nothing, so those
 	// users may come in.
-	if strings.IndexByte(bcryptAlphabet, encoded[len(encoded)-1])&3 != 0 {
-		return digest{}, malformed("it is bcrypt and the unused bits of its tag are set")
+	if strings.IndexByte(bcryptAlphabet, d.tag[bcryptTag-1])&3 != 0 {
+		return malformed("it is bcrypt and the unused bits of its tag are set")
 	}
-	return digest{
-		kdf:   kdf{cost: cost},
-		minor: encoded[2],
-		salt:  []byte(encoded[salt:tag]),
-		tag:   []byte(encoded[tag:]),
-	}, nil
+	// In this spelling the salt is also the key of the HMAC, as a text, where
+	// each bit counts. Passlib makes and takes none with stray bits.
+	if d.spelling == passlibSHA256v2 && strings.IndexByte(bcryptAlphabet, d.salt[bcryptSalt-1])&15 != 0 {
+		return malformed("it is bcrypt and the unused bits of its salt are set")
+	}
+	return nil
+}
+
+// parsePasslibSHA256 reads what follows "$bcrypt-sha256$" in
+//
+//	$bcrypt-sha256$v=2,t=2b,r=12$ salt $ tag
+//	$bcrypt-sha256$2b,12$ salt $ tag
+//
+// where the cost is a number without a zero in front.
+func parsePasslibSHA256(fields string, _ uint32) (digest, error) {
+	params, fields, _ := strings.Cut(fields, "$")
+	salt, tag, ok := strings.Cut(fields, "$")
+	if !ok || len(salt) != bcryptSalt || len(tag) != bcryptTag {
+		return digest{}, malformed("passlib's bcrypt_sha256 has parameters, %d characters of salt and %d of tag", bcryptSalt, bcryptTag)
+	}
+	d := digest{salt: []byte(salt), tag: []byte(tag)}
+	var cost string
+	for _, s := range [...]struct {
+		prefix   string
+		spelling spelling
+		minor    byte
+	}{
+		{"v=2,t=2b,r=", passlibSHA256v2, 'b'},
+		{"2b,", passlibSHA256v1, 'b'},
+		{"2a,", passlibSHA256v1, 'a'},
+	} {
+		if cost, ok = strings.CutPrefix(params, s.prefix); ok {
+			d.spelling, d.minor = s.spelling, s.minor
+			break
+		}
+	}
+	n, number := decimal(cost)
+	if !ok || !number {
+		return digest{}, malformed("the parameters of passlib's bcrypt_sha256 are spelled v=2,t=2b,r=… or 2b,… or 2a,…")
+	}
+	d.cost = int(n)
+	return d, d.checkBcrypt()
+}
+
+// ab64 is the base64 of passlib for PBKDF2.
+var ab64 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./").WithPadding(base64.NoPadding)
+
+// parsePBKDF2 returns what reads the rest of
+//
+//	$pbkdf2-sha256$29000$ salt $ tag
+//	pbkdf2_sha256$1000000$ salt $ tag
+//
+// of which the first, by passlib, has both in its base64, and the second, by
+// Django, has its salt as it is and its tag in padded base64.
+func parsePBKDF2(s spelling) func(string, uint32) (digest, error) {
+	return func(fields string, _ uint32) (digest, error) {
+		iterations, fields, _ := strings.Cut(fields, "$")
+		salt, tag, ok := strings.Cut(fields, "$")
+		if !ok {
+			return digest{}, malformed("a PBKDF2 hash has a number of iterations, a salt and a tag, and here one is missing")
+		}
+		n, ok := decimal(iterations)
+		if !ok || n < 1 || n > maxIterations {
+			return digest{}, malformed("its iterations are not a number from 1 to %d", maxIterations)
+		}
+		d := digest{kdf: kdf{iterations: n}, spelling: s}
+		encoding := base64.StdEncoding
+		if s == native {
+			encoding = ab64
+		}
+		if d.salt, ok = d.importedSalt(ab64, salt); !ok {
+			return digest{}, errSalt
+		}
+		if d.tag, ok = decode(encoding, tag); !ok || len(d.tag) != 32 {
+			return digest{}, malformed("its tag is not 32 bytes of base64")
+		}
+		return d, nil
+	}
+}
+
+// parseScrypt reads what follows "$scrypt$" in
+//
+//	$scrypt$ln=16,r=8,p=1$ salt $ tag
+//
+// which is the PHC string format, as passlib writes it among others.
+func parseScrypt(fields string, maxMemory uint32) (digest, error) {
+	params, fields, _ := strings.Cut(fields, "$")
+	salt, tag, ok := strings.Cut(fields, "$")
+	if !ok {
+		return digest{}, malformed("an scrypt hash has parameters, a salt and a tag, and here one is missing")
+	}
+	numbers, ok := parameters(params, "ln=", "r=", "p=")
+	if !ok {
+		return digest{}, malformed("its parameters are not spelled ln=…,r=…,p=…, each a decimal number below 2^32")
+	}
+	k, err := scryptOf(numbers[0], numbers[1], numbers[2], maxMemory)
+	if err != nil {
+		return digest{}, err
+	}
+	d := digest{kdf: k}
+	if d.salt, ok = d.importedSalt(base64.RawStdEncoding, salt); !ok {
+		return digest{}, errSalt
+	}
+	if d.tag, ok = decode(base64.RawStdEncoding, tag); !ok || len(d.tag) < minTag || len(d.tag) > maxTag {
+		return digest{}, malformed("its tag is not %d to %d bytes of unpadded base64", minTag, maxTag)
+	}
+	return d, nil
+}
+
+// parseDjangoScrypt reads what follows "scrypt$" in
+//
+//	scrypt$16384$ salt $8$5$ tag
+//
+// which are N, r and p, a salt as it is and a tag of 64 bytes in padded base64.
+func parseDjangoScrypt(fields string, maxMemory uint32) (digest, error) {
+	parts := strings.Split(fields, "$")
+	if len(parts) != 5 {
+		return digest{}, malformed("Django's scrypt hash has N, a salt, r, p and a tag")
+	}
+	n, okN := decimal(parts[0])
+	r, okR := decimal(parts[2])
+	p, okP := decimal(parts[3])
+	if !okN || !okR || !okP {
+		return digest{}, malformed("its N, r and p are not decimal numbers below 2^32")
+	}
+	if bits.OnesCount32(n) != 1 {
+		return digest{}, malformed("its N is %d, want a power of two (RFC 7914 section 2)", n)
+	}
+	k, err := scryptOf(uint32(bits.TrailingZeros32(n)), r, p, maxMemory)
+	if err != nil {
+		return digest{}, err
+	}
+	d := digest{kdf: k, spelling: django}
+	var ok bool
+	if d.salt, ok = d.importedSalt(nil, parts[1]); !ok {
+		return digest{}, errSalt
+	}
+	if d.tag, ok = decode(base64.StdEncoding, parts[4]); !ok || len(d.tag) != 64 {
+		return digest{}, malformed("its tag is not 64 bytes of base64")
+	}
+	return d, nil
+}
+
+// scryptOf returns the scrypt of these parameters, if they are in bounds.
+func scryptOf(logN, r, p, maxMemory uint32) (kdf, error) {
+	switch {
+	case logN < 1 || logN > maxLogN:
+		return kdf{}, malformed("the binary logarithm of its N is %d, want 1 to %d", logN, maxLogN)
+	case r < 1 || r > maxR:
+		return kdf{}, malformed("its r is %d, want 1 to %d", r, maxR)
+	case p < 1 || p > maxP:
+		return kdf{}, malformed("its p is %d, want 1 to %d", p, maxP)
+	case logN >= 16*r:
+		return kdf{}, malformed("the binary logarithm of its N is %d with an r of %d, want less than 16 times that (RFC 7914 section 2)", logN, r)
+	}
+	k := kdf{logN: uint8(logN), r: uint8(r), p: uint8(p)}
+	if n := k.scryptBlocks(); n > maxScryptBlocks {
+		return kdf{}, malformed("it asks for %d blocks, want at most %d", n, maxScryptBlocks)
+	}
+	if k.kib() > maxMemory {
+		return kdf{}, malformed("its memory is %d KiB, want at most %d, the smaller of the budget and the package's bound", k.kib(), maxMemory)
+	}
+	return k, nil
+}
+
+// importedSalt returns the salt of a hash of PBKDF2 or scrypt. Django's is
+// text, and goes in as it is. It may be short: that is not safe, but its user
+// may come in and get a new one.
+func (d digest) importedSalt(encoding *base64.Encoding, s string) (salt []byte, ok bool) {
+	if d.spelling != django {
+		salt, ok = decode(encoding, s)
+		return salt, ok && len(salt) >= 1 && len(salt) <= maxImportedSalt
+	}
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' || c == '$' {
+			return nil, false
+		}
+	}
+	return []byte(s), len(s) >= 1 && len(s) <= maxImportedSalt
+}
+
+var errSalt = malformed("its salt is not 1 to %d bytes, in base64 or, if it is Django's, of printable ASCII", maxImportedSalt)
+
+// bcrypt returns a bcrypt hash in the native spelling, whatever its own is.
+func (d digest) bcrypt() string {
+	return fmt.Sprintf("$2%c$%02d$%s%s", d.minor, d.cost, d.salt, d.tag)
 }
 
 // String returns d as it is stored.
 func (d digest) String() string {
-	if d.isBcrypt() {
-		return fmt.Sprintf("$2%c$%02d$%s%s", d.minor, d.cost, d.salt, d.tag)
+	std, raw := base64.StdEncoding.EncodeToString, base64.RawStdEncoding.EncodeToString
+	prefix := ""
+	switch d.function() {
+	case bcryptFunction:
+		switch d.spelling {
+		case passlibSHA256v2:
+			return fmt.Sprintf("$bcrypt-sha256$v=2,t=2%c,r=%d$%s$%s", d.minor, d.cost, d.salt, d.tag)
+		case passlibSHA256v1:
+			return fmt.Sprintf("$bcrypt-sha256$2%c,%d$%s$%s", d.minor, d.cost, d.salt, d.tag)
+		case djangoSHA256:
+			prefix = "bcrypt_sha256$"
+		case django:
+			prefix = "bcrypt$"
+		}
+		return prefix + d.bcrypt()
+	case pbkdf2Function:
+		if d.spelling == django {
+			return fmt.Sprintf("pbkdf2_sha256$%d$%s$%s", d.iterations, d.salt, std(d.tag))
+		}
+		return fmt.Sprintf("$pbkdf2-sha256$%d$%s$%s", d.iterations, ab64.EncodeToString(d.salt), ab64.EncodeToString(d.tag))
+	case scryptFunction:
+		if d.spelling == django {
+			return fmt.Sprintf("scrypt$%d$%s$%d$%d$%s", 1<<d.logN, d.salt, d.r, d.p, std(d.tag))
+		}
+		return fmt.Sprintf("$scrypt$ln=%d,r=%d,p=%d$%s$%s", d.logN, d.r, d.p, raw(d.salt), raw(d.tag))
 	}
-	b64 := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s",
-		d.memory, d.passes, d.lanes, b64.EncodeToString(d.salt), b64.EncodeToString(d.tag))
+	if d.spelling == django {
+		prefix = "argon2"
+	}
+	return prefix + fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", d.memory, d.passes, d.lanes, raw(d.salt), raw(d.tag))
+}
+
+// scheme returns the one that the host lists to have d verified, or nil when
+// that is not needed.
+func (d digest) scheme() Scheme {
+	switch d.function() {
+	case bcryptFunction:
+		if d.prehashed() {
+			return BcryptSHA256(d.cost)
+		}
+		return Bcrypt(d.cost)
+	case pbkdf2Function:
+		return PBKDF2SHA256(d.iterations)
+	case scryptFunction:
+		return Scrypt{LogN: int(d.logN), R: int(d.r), P: int(d.p)}
+	}
+	return nil
+}
+
+// prehashed reports whether d is bcrypt of a digest of the password.
+func (d digest) prehashed() bool {
+	return d.spelling == djangoSHA256 || d.spelling == passlibSHA256v1 || d.spelling == passlibSHA256v2
 }

@@ -31,6 +31,46 @@ func TestArgon2idVectors(t *testing.T) {
 	}
 }
 
+// RFC 7914 sections 11 and 12. The last vector of the latter takes 1 GiB.
+func TestRFC7914Vectors(t *testing.T) {
+	for _, tt := range []struct {
+		password, salt string
+		kdf            kdf
+		tag            string
+	}{
+		{"passwd", "salt", kdf{iterations: 1},
+			"55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783"},
+		{"Password", "NaCl", kdf{iterations: 80000},
+			"4ddcd8f60b98be21830cee5ef22701f9641a4418d04c0414aeff08876b34ab56a1d425a1225833549adb841b51c9b3176a272bdebba1d078478f62b397f33c8d"},
+		{"", "", kdf{logN: 4, r: 1, p: 1},
+			"77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442fcd0069ded0948f8326a753a0fc81f17e8d3e0fb2e0d3628cf35e20c38d18906"},
+		{"password", "NaCl", kdf{logN: 10, r: 8, p: 16},
+			"fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b3731622eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640"},
+		{"pleaseletmein", "SodiumChloride", kdf{logN: 14, r: 8, p: 1},
+			"7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887"},
+	} {
+		d := digest{kdf: tt.kdf, salt: []byte(tt.salt), tag: make([]byte, len(tt.tag)/2)}
+		if got := hex.EncodeToString(derive(d, []byte(tt.password))); got != tt.tag {
+			t.Errorf("%s of %q: tag is %s, want %s", tt.kdf.function(), tt.password, got, tt.tag)
+		}
+	}
+}
+
+// What is in the budget is what x/crypto allocates, with some room for its
+// small pieces.
+func TestScryptTakesWhatIsBudgeted(t *testing.T) {
+	for _, k := range []kdf{{logN: 10, r: 8, p: 1}, {logN: 4, r: 32, p: 16}, {logN: 14, r: 8, p: 5}, {logN: 12, r: 1, p: 1}} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		derive(dummy(k), []byte("a password"))
+		runtime.ReadMemStats(&after)
+		got := int64(after.TotalAlloc - before.TotalAlloc)
+		if got < k.weight()-1024 || got > k.weight()+k.weight()/8+8192 {
+			t.Errorf("%+v allocates %d bytes, and %d are budgeted", k, got, k.weight())
+		}
+	}
+}
+
 // Whatever the stored hash is: no panic, parameters within the bounds, and one
 // spelling only, so that what is read is written the same again.
 func FuzzParse(f *testing.F) {
@@ -47,6 +87,18 @@ func FuzzParse(f *testing.F) {
 		"$2y$31$BCryptRequires22Chrcte/VlQH0piJtjXl.0t1XkA8pw9dMXTpOq",
 		"$2x$05$/OK.fbVrR/bpIqNJ5ianF.CE5elHaaO4EbggVDjb8P19RukzXSM3e",
 		"$2b$",
+		"pbkdf2_sha256$390000$seasalt$8xBlGd3jVgvJ+92hWPxi5ww0uuAuAnKgC45eudxro7c=",
+		"$pbkdf2-sha256$1212$4vjV83LKPjQzk31VI4E0Vw$hsYF68OiOUPdDZ1Fg.fJPeq1h/gXXY7acBp9/6c.tmQ",
+		"$pbkdf2-sha256$4294967295$$",
+		"scrypt$1024$seasalt$6$1$Qj3+9PPyRjSJIebHnG81TMjsqtaIGxNQG/aEB/NYafTJ7tibgfYz71m0ldQESkXFRkdVCBhhY8mx7rQwite/Pw==",
+		"scrypt$4294967295$seasalt$8$1$",
+		"$scrypt$ln=8,r=8,p=1$wlhLyXmP8b53bm1NKYVQqg$mTpvG8lzuuDk+DWz8HZIB6Vum6erDuUm0As5yU+VxWA",
+		"$scrypt$ln=64,r=4294967295,p=4294967295$$",
+		"bcrypt$$2b$12$LZSJchsWG/DrBy1erNs4ee31eJ7DaWiuwhDOC7aqIyqGGggfu6Y/.",
+		"bcrypt_sha256$$2a$08$NDjSAIcas.EcoxCRiArvT.MkNiPYVhrsrnJsRkLueZOoV1bsQqlmC",
+		"$bcrypt-sha256$2a,5$5Hg1DKFqPE8C2aflZ5vVoe$12BjNE0p7axMg55.Y/mHsYiVuFBDQyu",
+		"$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS",
+		"argon2$argon2id$v=19$m=512,t=2,p=8$Y041dExhNkljRUUy$TMa6A8fPJhCAUXRhJXCXdw",
 	} {
 		f.Add(seed)
 	}
@@ -65,16 +117,25 @@ func FuzzParse(f *testing.F) {
 		if got := d.String(); got != encoded {
 			t.Errorf("%q is written as %q", encoded, got)
 		}
-		if d.isBcrypt() {
-			if d.cost < minCost || d.cost > maxCost || len(d.salt) != bcryptSalt || len(d.tag) != bcryptTag {
-				t.Errorf("out of bounds: %+v", d)
-			}
-			return
+		bounded := false
+		switch d.function() {
+		case bcryptFunction:
+			bounded = d.cost >= minCost && d.cost <= maxCost && len(d.salt) == bcryptSalt && len(d.tag) == bcryptTag
+		case pbkdf2Function:
+			bounded = d.iterations <= maxIterations && len(d.salt) >= 1 && len(d.salt) <= maxImportedSalt && len(d.tag) == 32
+		case scryptFunction:
+			bounded = d.logN >= 1 && d.p >= 1 && d.kib() <= most && d.scryptBlocks() <= maxScryptBlocks &&
+				len(d.salt) >= 1 && len(d.salt) <= maxImportedSalt && len(d.tag) >= minTag && len(d.tag) <= maxTag
+		case argon2idFunction:
+			bounded = d.memory >= 8*uint32(d.lanes) && d.memory <= most && d.passes >= 1 && d.passes <= maxPasses &&
+				d.lanes >= 1 && d.lanes <= maxLanes &&
+				len(d.salt) >= minSalt && len(d.salt) <= maxSalt && len(d.tag) >= minTag && len(d.tag) <= maxTag
 		}
-		if d.memory < 8*uint32(d.lanes) || d.memory > most || d.passes < 1 || d.passes > maxPasses ||
-			d.lanes < 1 || d.lanes > maxLanes ||
-			len(d.salt) < minSalt || len(d.salt) > maxSalt || len(d.tag) < minTag || len(d.tag) > maxTag {
+		if !bounded {
 			t.Errorf("out of bounds: %+v", d)
+		}
+		if want := d.scheme(); want != nil && len(want.problems()) > 0 {
+			t.Errorf("%+v is read, and cannot be listed: %s", d, want.problems())
 		}
 	})
 }
@@ -84,6 +145,12 @@ func TestParseAllocatesNothingByTheParameters(t *testing.T) { // corpus row 32
 		"$argon2id$v=19$m=4294967295,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
 		"$argon2id$v=19$m=64,t=4294967295,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
 		"$2b$31$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG",
+		"$bcrypt-sha256$v=2,t=2b,r=31$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS",
+		"bcrypt_sha256$$2b$31$abcdefghijklmnopqrstuu7EJV7kdjBBQxyb0HjTh9KS7.Lah/6CG",
+		"pbkdf2_sha256$4294967295$seasalt$8xBlGd3jVgvJ+92hWPxi5ww0uuAuAnKgC45eudxro7c=",
+		"$scrypt$ln=31,r=8,p=1$wlhLyXmP8b53bm1NKYVQqg$mTpvG8lzuuDk+DWz8HZIB6Vum6erDuUm0As5yU+VxWA",
+		"$scrypt$ln=1,r=4294967295,p=4294967295$wlhLyXmP8b53bm1NKYVQqg$mTpvG8lzuuDk+DWz8HZIB6Vum6erDuUm0As5yU+VxWA",
+		"scrypt$2147483648$seasalt$8$1$Qj3+9PPyRjSJIebHnG81TMjsqtaIGxNQG/aEB/NYafTJ7tibgfYz71m0ldQESkXFRkdVCBhhY8mx7rQwite/Pw==",
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

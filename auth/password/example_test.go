@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"strings"
+	"time"
 
 	"github.com/gatewright/gatewright/auth/password"
 )
@@ -51,6 +52,102 @@ func Example() {
 	// rasmus: true, replaced: true, now "argon2id"
 	// rasmus: true, replaced: false, now "argon2id"
 	// mallory: false, replaced: false, now ""
+}
+
+// The table auth_user of an application in Django, taken over as it is. What
+// its PASSWORD_HASHERS have made is listed at the highest cost it was made
+// with; SELECT DISTINCT over the beginnings of the hashes tells. (The costs of
+// this example are those of long ago, so that it does not take long.)
+func ExampleNew_django() {
+	ctx := context.Background()
+	hasher, err := password.New(password.Config{
+		Imported: []password.Scheme{
+			password.PBKDF2SHA256(24_000),
+			password.BcryptSHA256(8),
+			password.Scrypt{LogN: 14, R: 8, P: 1},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	hashes := map[string]string{
+		"ada":    "pbkdf2_sha256$24000$KQ8zeK6wKRuR$cmhbSt1XVKuO4FGd9+AX8qSBD4Z0395nZatXTJpEtTY=",
+		"barbra": "bcrypt_sha256$$2a$08$NDjSAIcas.EcoxCRiArvT.MkNiPYVhrsrnJsRkLueZOoV1bsQqlmC",
+		"chris":  "scrypt$16384$seasalt$8$1$Qj3+9PPyRjSJIebHnG81TMjsqtaIGxNQG/aEB/NYafTJ7tibgfYz71m0ldQESkXFRkdVCBhhY8mx7rQwite/Pw==",
+		"dora":   "!GvJmZ9xv8QEbbY4NLG5Y2S1Uw2V3pTqLkHc0zXyR", // signs in elsewhere
+	}
+	// Django's mark of a user without a password is an empty hash here. This
+	// belongs into the import; each time it is met otherwise, it is an
+	// ErrMalformed.
+	for login, stored := range hashes {
+		if strings.HasPrefix(stored, "!") {
+			hashes[login] = ""
+		}
+	}
+
+	signIn := func(login, given string) {
+		ok, upgraded, err := hasher.Verify(ctx, given, hashes[login])
+		if err != nil {
+			log.Fatal(err)
+		}
+		if upgraded != "" {
+			hashes[login] = upgraded
+		}
+		fmt.Printf("%s: %v, replaced: %v\n", login, ok, strings.HasPrefix(upgraded, "$argon2id$"))
+	}
+	signIn("ada", "ExjGmyUT73bFoT")
+	signIn("ada", "ExjGmyUT73bFoT")
+	signIn("barbra", "lètmein")
+	signIn("chris", "lètmein")
+	signIn("dora", "lètmein")
+	// Output:
+	// ada: true, replaced: true
+	// ada: true, replaced: false
+	// barbra: true, replaced: true
+	// chris: true, replaced: true
+	// dora: false, replaced: false
+}
+
+// What a user hears who registers. The list would be a file of passwords that
+// were breached; see [password.PolicyConfig].
+func ExamplePolicy_Check() {
+	blocklist, err := password.ReadBlocklist(strings.NewReader("letmeinletmeinletmein\nilovemyboyfriend\n"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	policy, err := password.NewPolicy(password.PolicyConfig{Blocklist: blocklist})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, chosen := range []string{"Tr0ub4dor&3", "ILoveMyBoyfriend", "alice@gatewright2026", "123456", "correct horse battery staple"} {
+		err := policy.Check(chosen, "Gatewright", "alice", "alice@example.com")
+		fmt.Printf("%s\n%v\n", chosen, err)
+	}
+	// Output:
+	// Tr0ub4dor&3
+	// The password has 11 characters, and needs at least 15.
+	// ILoveMyBoyfriend
+	// The password is on a list of those that are used often and guessed first.
+	// alice@gatewright2026
+	// The password has little in it but the name of the user or of this service.
+	// 123456
+	// The password has 6 characters, and needs at least 15.
+	// The password is a simple sequence or repetition of characters.
+	// correct horse battery staple
+	// <nil>
+}
+
+// A line for the configuration, made on the machine that it is for.
+func ExampleCalibrate() {
+	params, err := password.Calibrate(context.Background(), password.CalibrateConfig{
+		Target:     500 * time.Millisecond,
+		Memory:     1 << 30,
+		Concurrent: 8,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("Argon2id: password.Argon2id{Memory: %d, Passes: %d, Lanes: %d}\n", params.Memory, params.Passes, params.Lanes)
 }
 
 // One budget for all the hashing of a process, however many Hashers it has.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -13,8 +14,8 @@ import (
 // them, and nothing wrapped around them, has any part of a password or a hash
 // in it.
 var (
-	// ErrEmpty and ErrTooLong are of [Hasher.Hash]: the user has to choose
-	// another password.
+	// ErrEmpty and ErrTooLong are of [Hasher.Hash], the latter of
+	// [Policy.Check] too: the user has to choose another password.
 	ErrEmpty   = errors.New("password: the password is empty")
 	ErrTooLong = errors.New("password: the password is longer than Config.MaxLength")
 
@@ -37,6 +38,7 @@ var (
 type Hasher struct {
 	params     Argon2id // of new hashes
 	bill       []kdf    // what a failed verification costs: params, then Config.Imported
+	imported   []Scheme // Config.Imported
 	weight     int64    // what it takes of the budget: the largest memory on the bill
 	readMemory uint32   // how many KiB a stored hash may ask for
 	maxLength  int
@@ -60,7 +62,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (encoded string, err
 	if len(password) > h.maxLength {
 		return "", ErrTooLong
 	}
-	n := weight(h.bill[0].memory)
+	n := h.bill[0].weight()
 	if err := h.budget.acquire(ctx, n); err != nil {
 		return "", err
 	}
@@ -86,9 +88,9 @@ func (h *Hasher) hash(password string) string {
 // password, and one longer than [Config.MaxLength], match nothing.
 //
 // A password that matches may come with a hash to replace the stored one:
-// upgraded is not empty when that was bcrypt, has parameters that
-// [Config.Imported] lists, or is of other parameters than [Config.Argon2id]
-// and not stronger. The host stores it, if it still finds encoded in its place;
+// upgraded is not empty when that was of another function than argon2id, has
+// parameters that [Config.Imported] lists, or is of other parameters than
+// [Config.Argon2id] and not stronger. The host stores it, if it still finds encoded in its place;
 // when that fails, the user is signed in nevertheless, and the next time will
 // do. Upgraded is empty too when ctx has ended by then: a sign-in does not
 // fail for it.
@@ -103,7 +105,7 @@ func (h *Hasher) hash(password string) string {
 func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok bool, upgraded string, err error) {
 	stored, problem := h.read(encoded)
 	// One permit for all the runs: who has begun never waits again.
-	n := max(h.weight, weight(stored.memory))
+	n := max(h.weight, stored.weight())
 	if err := h.budget.acquire(ctx, n); err != nil {
 		return false, "", err
 	}
@@ -111,7 +113,7 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok bool,
 
 	bill := h.bill
 	if stored.tag != nil {
-		given, admitted := h.admit(password, stored.kdf)
+		given, admitted := h.admit(password, stored)
 		match := subtle.ConstantTimeCompare(h.derive(stored, given), stored.tag) == 1
 		if match && admitted {
 			if h.keeps(stored) || ctx.Err() != nil {
@@ -137,23 +139,37 @@ func (h *Hasher) read(encoded string) (digest, error) {
 	if err != nil {
 		return digest{}, err
 	}
-	if d.isBcrypt() && !slices.ContainsFunc(h.bill, kdf.isBcrypt) {
-		return digest{}, unsupported("it is bcrypt of cost %d; list password.Bcrypt(%d) in Config.Imported, or a higher cost if others have one", d.cost, d.cost)
+	if want := d.scheme(); want != nil && !slices.ContainsFunc(h.imported, func(s Scheme) bool { return s.name() == want.name() }) {
+		return digest{}, unsupported("it is %s; list password.%s in Config.Imported, or a higher cost if others have one", d.function(), spell(want))
 	}
 	return d, nil
 }
 
-// bcryptLength is how many bytes of a password bcrypt looks at.
-const bcryptLength = 72
+// spell returns s as it is written in Go, without the package.
+func spell(s Scheme) string {
+	if s, ok := s.(Scrypt); ok {
+		return fmt.Sprintf("Scrypt{LogN: %d, R: %d, P: %d}", s.LogN, s.R, s.P)
+	}
+	return fmt.Sprintf("%s(%d)", s.name(), s)
+}
 
-// admit returns the bytes that k is run over, and whether password may match a
-// hash of that scheme at all. If not, k is run over nothing, and what comes of
+// bcryptLength is how many bytes of a password bcrypt looks at, and hmacBlock
+// how many HMAC-SHA256 takes as they are: PBKDF2 and scrypt, which begins with
+// PBKDF2, have the password for its key.
+const (
+	bcryptLength = 72
+	hmacBlock    = 64
+)
+
+// admit returns the bytes that d is run over, and whether password may match a
+// hash of that scheme at all. If not, d is run over nothing, and what comes of
 // it does not count.
-func (h *Hasher) admit(password string, k kdf) (given []byte, ok bool) {
+func (h *Hasher) admit(password string, d digest) (given []byte, ok bool) {
 	if password == "" || len(password) > h.maxLength {
 		return nil, false
 	}
-	if k.isBcrypt() {
+	switch f := d.function(); {
+	case f == bcryptFunction && !d.prehashed():
 		// The library would look at the first 72 bytes only. It would also
 		// take "secret" and "secret\x00secret" for the same, because bcrypt
 		// repeats its key, with a NUL after it, until the 72 are full.
@@ -166,6 +182,12 @@ func (h *Hasher) admit(password string, k kdf) (given []byte, ok bool) {
 			}
 			password = password[:bcryptLength]
 		}
+	case f == pbkdf2Function || f == scryptFunction:
+		// HMAC fills its key up with NULs (RFC 2104 section 2), so it takes
+		// "secret" and "secret\x00" for the same.
+		if len(password) <= hmacBlock && strings.HasSuffix(password, "\x00") {
+			return nil, false
+		}
 	}
 	return []byte(password), true
 }
@@ -174,7 +196,7 @@ func (h *Hasher) admit(password string, k kdf) (given []byte, ok bool) {
 // when it is what hash would make, and when it is stronger: nothing is
 // replaced by something weaker, unless the host listed it to be replaced.
 func (h *Hasher) keeps(d digest) bool {
-	if d.isBcrypt() || slices.Contains(h.bill[1:], d.kdf) {
+	if d.function() != argon2idFunction || slices.Contains(h.bill[1:], d.kdf) {
 		return false
 	}
 	want := h.bill[0]

@@ -2,64 +2,140 @@ package password
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"slices"
 
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/crypto/scrypt"
 )
 
-// A kdf is a key derivation function with its parameters: all that the time
-// of one run depends on. It is bcrypt when cost is set, and argon2id otherwise.
-type kdf struct {
-	cost   int    // bcrypt: 2^cost rounds
-	memory uint32 // argon2id: KiB
-	passes uint32
-	lanes  uint8
+// A function is one of the key derivation functions.
+type function uint8
+
+const (
+	argon2idFunction function = iota
+	bcryptFunction
+	pbkdf2Function
+	scryptFunction
+)
+
+func (f function) String() string {
+	return [...]string{"argon2id", "bcrypt", "PBKDF2-SHA256", "scrypt"}[f]
 }
 
-func (k kdf) isBcrypt() bool { return k.cost != 0 }
+// A kdf is a key derivation function with its parameters: all that the time
+// of one run depends on. It is bcrypt when cost is set, PBKDF2 when iterations
+// is, scrypt when r is, and argon2id otherwise.
+type kdf struct {
+	cost       int    // bcrypt: 2^cost rounds
+	memory     uint32 // argon2id: KiB
+	passes     uint32
+	lanes      uint8
+	iterations uint32 // PBKDF2
+	logN, r, p uint8  // scrypt
+}
+
+func (k kdf) function() function {
+	switch {
+	case k.cost != 0:
+		return bcryptFunction
+	case k.iterations != 0:
+		return pbkdf2Function
+	case k.r != 0:
+		return scryptFunction
+	}
+	return argon2idFunction
+}
+
+func (k kdf) isBcrypt() bool { return k.function() == bcryptFunction }
 
 // blocks is how many blocks of 1 KiB a run of argon2id computes.
 func (k kdf) blocks() uint64 { return uint64(k.memory) * uint64(k.passes) }
 
+// scryptBlocks is how many blocks of 128 bytes a run of scrypt fills its
+// memory with, which it does P times. Each is read once more.
+func (k kdf) scryptBlocks() uint64 { return uint64(k.r) * uint64(k.p) << k.logN }
+
+// kib is how much memory a run takes, in KiB. Scrypt has its N blocks of
+// 128 × R bytes, P that it begins with and two to work on (RFC 7914 section 6,
+// and x/crypto, which works on its P parts one after the other). Bcrypt takes
+// 4 KiB and PBKDF2 less, which is left out of account.
+func (k kdf) kib() uint32 {
+	if k.function() == scryptFunction {
+		return uint32((uint64(k.r)*(1<<k.logN+uint64(k.p)+2) + 7) / 8)
+	}
+	return k.memory
+}
+
+// weight is how much of a budget a run takes, in bytes.
+func (k kdf) weight() int64 { return int64(k.kib()) << 10 }
+
 // less returns the runs that remain of k once done has been run, for two of
-// the same scheme: together they are as much work as k, or none if done was
+// the same function: together they are as much work as k, or none if done was
 // more.
 //
 // For bcrypt that is exact: 2^c + (2^c + 2^(c+1) + … + 2^(C-1)) = 2^C. For
-// argon2id it is exact in the blocks computed, up to 8 for each lane, and near
-// in time: a smaller memory fits the caches better, and the lanes of done may
-// be fewer than there are cores.
+// PBKDF2 it is exact in iterations. For scrypt it is exact in the blocks
+// computed when both have the same r, and short of less than 2 × r of them
+// otherwise. For argon2id it is exact in the blocks computed, up to 8 for each
+// lane. For these two it is near in time: a smaller memory fits the caches
+// better, and the lanes of done may be fewer than there are cores.
 func (k kdf) less(done kdf) (runs []kdf) {
-	if k.isBcrypt() {
+	switch k.function() {
+	case bcryptFunction:
 		for c := done.cost; c < k.cost; c++ {
 			runs = append(runs, kdf{cost: c})
 		}
-		return runs
-	}
-	if done.blocks() >= k.blocks() {
-		return nil
-	}
-	left := k.blocks() - done.blocks()
-	whole, part := uint32(left/uint64(k.memory)), uint32(left%uint64(k.memory))
-	if whole > 0 {
-		runs = append(runs, kdf{memory: k.memory, passes: whole, lanes: k.lanes})
-	}
-	if part >= 8*uint32(k.lanes) {
-		runs = append(runs, kdf{memory: part, passes: 1, lanes: k.lanes})
+	case pbkdf2Function:
+		if done.iterations < k.iterations {
+			runs = append(runs, kdf{iterations: k.iterations - done.iterations})
+		}
+	case scryptFunction:
+		if done.scryptBlocks() >= k.scryptBlocks() {
+			return nil
+		}
+		// In units of r blocks: as many whole parts as there are, which are
+		// one run, and a power of two for each bit of what remains.
+		left := (k.scryptBlocks() - done.scryptBlocks()) / uint64(k.r)
+		if whole := uint8(left >> k.logN); whole > 0 {
+			runs = append(runs, kdf{logN: k.logN, r: k.r, p: whole})
+		}
+		for logN := k.logN - 1; logN >= 1; logN-- { // 2 is the least N there is
+			if left>>logN&1 == 1 {
+				runs = append(runs, kdf{logN: logN, r: k.r, p: 1})
+			}
+		}
+	case argon2idFunction:
+		if done.blocks() >= k.blocks() {
+			return nil
+		}
+		left := k.blocks() - done.blocks()
+		whole, part := uint32(left/uint64(k.memory)), uint32(left%uint64(k.memory))
+		if whole > 0 {
+			runs = append(runs, kdf{memory: k.memory, passes: whole, lanes: k.lanes})
+		}
+		if part >= 8*uint32(k.lanes) {
+			runs = append(runs, kdf{memory: part, passes: 1, lanes: k.lanes})
+		}
 	}
 	return runs
 }
 
 // rest returns what remains of a bill once done has been run. A run that is on
-// the bill is taken off. Another is charged to the first of its scheme, which
-// for argon2id is the one of new hashes.
+// the bill is taken off. Another is charged to the first of its function, which
+// for argon2id is the one of new hashes, and which for the others is the only
+// one.
 func rest(bill []kdf, done kdf) []kdf {
 	if i := slices.Index(bill, done); i >= 0 {
 		return slices.Concat(bill[:i], bill[i+1:])
 	}
 	for i, k := range bill {
-		if k.isBcrypt() == done.isBcrypt() {
+		if k.function() == done.function() {
 			return slices.Concat(bill[:i], k.less(done), bill[i+1:])
 		}
 	}
@@ -67,10 +143,11 @@ func rest(bill []kdf, done kdf) []kdf {
 }
 
 // A digest is a stored hash that has been read. For bcrypt, salt and tag are
-// in its own base64, the way the library wants them; for argon2id they are
-// decoded.
+// in its own base64, the way the library wants them; for the others they are
+// the bytes that go in and come out.
 type digest struct {
 	kdf
+	spelling  spelling
 	minor     byte // bcrypt: 'a', 'b' or 'y'
 	salt, tag []byte
 }
@@ -91,18 +168,47 @@ func dummy(k kdf) digest {
 }
 
 // derive runs the function of d once over password. It returns what is to be
-// compared with the tag of d: for argon2id the key of that length, for bcrypt,
-// whose library compares by itself and in constant time, the tag or nothing.
+// compared with the tag of d: for bcrypt, whose library compares by itself and
+// in constant time, the tag or nothing, and for the others the key of that
+// length.
 //
 // It is the only place of this package where a key derivation function runs,
 // and the Hasher reaches it through a field, so a test that looks there sees
 // all the work there is.
 func derive(d digest, password []byte) []byte {
-	if !d.isBcrypt() {
-		return argon2.IDKey(password, d.salt, d.passes, d.memory, d.lanes, uint32(len(d.tag)))
+	// Within the bounds that parse and New keep, neither scrypt nor PBKDF2
+	// fails, unless GODEBUG=fips140=only has PBKDF2 refuse a short salt. Then
+	// the key is nil, which is equal to no tag.
+	switch d.function() {
+	case bcryptFunction:
+		if bcrypt.CompareHashAndPassword([]byte(d.bcrypt()), d.bcryptKey(password)) != nil {
+			return nil
+		}
+		return d.tag
+	case pbkdf2Function:
+		key, _ := pbkdf2.Key(sha256.New, string(password), d.salt, int(d.iterations), len(d.tag))
+		return key
+	case scryptFunction:
+		key, _ := scrypt.Key(password, d.salt, 1<<d.logN, int(d.r), int(d.p), len(d.tag))
+		return key
 	}
-	if bcrypt.CompareHashAndPassword([]byte(d.String()), password) != nil {
-		return nil
+	return argon2.IDKey(password, d.salt, d.passes, d.memory, d.lanes, uint32(len(d.tag)))
+}
+
+// bcryptKey returns what d runs bcrypt over: the password, or a text that
+// stands for it.
+func (d digest) bcryptKey(password []byte) []byte {
+	switch d.spelling {
+	case djangoSHA256:
+		sum := sha256.Sum256(password)
+		return hex.AppendEncode(nil, sum[:])
+	case passlibSHA256v1:
+		sum := sha256.Sum256(password)
+		return base64.StdEncoding.AppendEncode(nil, sum[:])
+	case passlibSHA256v2:
+		mac := hmac.New(sha256.New, d.salt) // as it is spelled, not decoded
+		mac.Write(password)
+		return base64.StdEncoding.AppendEncode(nil, mac.Sum(nil))
 	}
-	return d.tag
+	return password
 }

@@ -1,6 +1,7 @@
 package password
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -32,21 +33,30 @@ func (c *counter) sorted() []kdf {
 	runs := c.runs
 	c.runs = nil
 	slices.SortFunc(runs, func(a, b kdf) int {
-		return 1000*(a.cost-b.cost) + int(a.blocks()) - int(b.blocks())
+		return cmp.Or(
+			cmp.Compare(a.function(), b.function()), a.cost-b.cost, cmp.Compare(a.blocks(), b.blocks()),
+			cmp.Compare(a.iterations, b.iterations), cmp.Compare(a.scryptBlocks(), b.scryptBlocks()),
+		)
 	})
 	return runs
 }
 
-// work sums up runs: the rounds of bcrypt, and the blocks of argon2id.
-func work(runs []kdf) (rounds, blocks uint64) {
+// work sums up runs by their function: the blocks of argon2id, the rounds of
+// bcrypt, the iterations of PBKDF2 and the blocks of scrypt.
+func work(runs []kdf) (sum [4]uint64) {
 	for _, k := range runs {
-		if k.isBcrypt() {
-			rounds += 1 << k.cost
-		} else {
-			blocks += k.blocks()
+		switch k.function() {
+		case argon2idFunction:
+			sum[argon2idFunction] += k.blocks()
+		case bcryptFunction:
+			sum[bcryptFunction] += 1 << k.cost
+		case pbkdf2Function:
+			sum[pbkdf2Function] += uint64(k.iterations)
+		case scryptFunction:
+			sum[scryptFunction] += k.scryptBlocks()
 		}
 	}
-	return rounds, blocks
+	return sum
 }
 
 func newInternal(t testing.TB, c Config) *Hasher {
@@ -69,6 +79,14 @@ func bcryptOf(t testing.TB, cost int) string {
 	return string(encoded)
 }
 
+// pbkdf2Of returns one of PBKDF2.
+func pbkdf2Of(t testing.TB, iterations uint32) string {
+	t.Helper()
+	d := dummy(kdf{iterations: iterations})
+	d.tag = derive(d, []byte("right"))
+	return d.String()
+}
+
 // Corpus row 30: whoever watches the time of a refused sign-in learns nothing
 // about the user, because all of them are the same runs.
 func TestEveryFailureDoesTheSameWork(t *testing.T) {
@@ -80,6 +98,18 @@ func TestEveryFailureDoesTheSameWork(t *testing.T) {
 			t.Fatal(err)
 		}
 		return encoded
+	}
+	scrypt := Scrypt{LogN: 5, R: 2, P: 3}
+	spelled := func(k kdf, s spelling, minor byte) string { // a hash that no password has
+		d := dummy(k)
+		d.spelling, d.minor = s, minor
+		if s == django {
+			d.salt = []byte("seasalt")
+			if k.function() == scryptFunction {
+				d.tag = make([]byte, 64)
+			}
+		}
+		return d.String()
 	}
 	argon, old, b6, b4 := made(params, "right"), made(listed, "right"), bcryptOf(t, 6), bcryptOf(t, 4)
 	x72 := strings.Repeat("x", 72)
@@ -104,6 +134,43 @@ func TestEveryFailureDoesTheSameWork(t *testing.T) {
 		{"bcrypt, NUL", "right\x00right", b6},
 		{"bcrypt, more than 72 bytes", x72 + "x", b6},
 		{"bcrypt, over-long password", long, b6},
+		{"Django's bcrypt", "wrong", spelled(kdf{cost: 6}, django, 'b')},
+		{"Django's bcrypt_sha256", "wrong", spelled(kdf{cost: 6}, djangoSHA256, 'b')},
+		{"Django's bcrypt_sha256, empty password", "", spelled(kdf{cost: 6}, djangoSHA256, 'b')},
+		{"Django's bcrypt_sha256, NUL", "a\x00", spelled(kdf{cost: 6}, djangoSHA256, 'b')},
+		{"passlib's bcrypt_sha256, version 1", "wrong", spelled(kdf{cost: 6}, passlibSHA256v1, 'a')},
+		{"passlib's bcrypt_sha256, version 2", x72 + "x", spelled(kdf{cost: 6}, passlibSHA256v2, 'b')},
+		{"malformed bcrypt_sha256", "right", "bcrypt_sha256$$2b$06$"},
+		{"Django's PBKDF2", "wrong", spelled(kdf{iterations: 100}, django, 0)},
+		{"Django's PBKDF2, empty password", "", spelled(kdf{iterations: 100}, django, 0)},
+		{"passlib's PBKDF2", "wrong", spelled(kdf{iterations: 100}, native, 0)},
+		{"passlib's PBKDF2, NUL at the end", "wrong\x00", spelled(kdf{iterations: 100}, native, 0)},
+		{"passlib's PBKDF2, over-long password", long, spelled(kdf{iterations: 100}, native, 0)},
+		{"malformed PBKDF2", "right", "pbkdf2_sha256$100$seasalt$"},
+		{"PBKDF2 out of bounds", "right", "pbkdf2_sha256$4294967295$seasalt$8xBlGd3jVgvJ+92hWPxi5ww0uuAuAnKgC45eudxro7c="},
+		{"Django's scrypt", "wrong", spelled(scrypt.kdf(), django, 0)},
+		{"scrypt", "wrong", spelled(scrypt.kdf(), native, 0)},
+		{"scrypt, empty password", "", spelled(scrypt.kdf(), native, 0)},
+		{"scrypt, NUL at the end", "wrong\x00", spelled(scrypt.kdf(), native, 0)},
+		{"scrypt, over-long password", long, spelled(scrypt.kdf(), native, 0)},
+		{"malformed scrypt", "right", "$scrypt$ln=5,r=2,p=3$"},
+		{"scrypt out of bounds", "right", "$scrypt$ln=23,r=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA"},
+		{"Django's argon2", "wrong", "argon2" + argon},
+	}
+	// What there is of less work than is listed, each function on its own.
+	weaker := []string{
+		b4,
+		spelled(kdf{cost: 5}, django, 'b'),
+		spelled(kdf{cost: 4}, djangoSHA256, 'b'),
+		spelled(kdf{cost: 5}, passlibSHA256v1, 'a'),
+		spelled(kdf{cost: 4}, passlibSHA256v2, 'b'),
+		spelled(kdf{iterations: 1}, django, 0),
+		spelled(kdf{iterations: 99}, native, 0),
+		spelled(kdf{logN: 5, r: 2, p: 2}, django, 0),
+		spelled(kdf{logN: 4, r: 2, p: 3}, native, 0),
+		spelled(kdf{logN: 1, r: 2, p: 1}, native, 0),
+		spelled(kdf{logN: 3, r: 2, p: 11}, native, 0),
+		spelled(kdf{logN: 6, r: 2, p: 1}, native, 0), // of more memory
 	}
 	for _, tt := range []struct {
 		name     string
@@ -112,12 +179,25 @@ func TestEveryFailureDoesTheSameWork(t *testing.T) {
 		{"nothing imported", nil},
 		{"bcrypt imported", []Scheme{Bcrypt(6)}},
 		{"argon2id imported", []Scheme{listed}},
-		{"both imported", []Scheme{listed, Bcrypt(6)}},
+		{"argon2id and bcrypt imported", []Scheme{listed, Bcrypt(6)}},
+		{"bcrypt_sha256 imported", []Scheme{BcryptSHA256(6)}},
+		{"PBKDF2 imported", []Scheme{PBKDF2SHA256(100)}},
+		{"scrypt imported", []Scheme{scrypt}},
+		{"Django imported", []Scheme{PBKDF2SHA256(100), BcryptSHA256(6), scrypt}},
+		{"all imported", []Scheme{listed, PBKDF2SHA256(100), Bcrypt(6), scrypt, BcryptSHA256(6)}},
+		{"all imported, and bcrypt_sha256 the cheaper bcrypt", []Scheme{BcryptSHA256(4), Bcrypt(6), scrypt, PBKDF2SHA256(100), listed}},
+		{"all imported, and bcrypt_sha256 the costlier bcrypt", []Scheme{Bcrypt(5), BcryptSHA256(6), scrypt, PBKDF2SHA256(100), listed}},
 	} {
 		h := newInternal(t, Config{Argon2id: params, Imported: tt.imported})
-		c := count(h, false)
+		c := count(h, len(tt.imported) > 1) // the others show that it fails if it is run
 		want := []kdf{params.kdf()}
 		for _, s := range tt.imported {
+			if s.kdf().isBcrypt() { // both of it are one, of cost 6
+				if !slices.Contains(want, kdf{cost: 6}) {
+					want = append(want, kdf{cost: 6})
+				}
+				continue
+			}
 			want = append(want, s.kdf())
 		}
 		want = (&counter{want}).sorted()
@@ -131,9 +211,8 @@ func TestEveryFailureDoesTheSameWork(t *testing.T) {
 				if class.encoded == old && !slices.Contains(want, listed.kdf()) {
 					// Not listed, so it is charged to the parameters of
 					// new hashes: as many blocks in more runs.
-					_, blocks := work(got)
-					if _, wanted := work(want); blocks != wanted {
-						t.Errorf("%d blocks, want %d", blocks, wanted)
+					if work(got) != work(want) {
+						t.Errorf("work is %d, want %d", work(got), work(want))
 					}
 					return
 				}
@@ -142,15 +221,16 @@ func TestEveryFailureDoesTheSameWork(t *testing.T) {
 				}
 			})
 		}
-		t.Run(tt.name+"/bcrypt of a lower cost", func(t *testing.T) {
-			for _, pw := range []string{"wrong", "", "right\x00", x72 + "x"} {
-				h.Verify(t.Context(), pw, b4)
-				rounds, blocks := work(c.sorted())
-				if wantRounds, wantBlocks := work(want); rounds != wantRounds || blocks != wantBlocks {
-					t.Errorf("%d rounds and %d blocks, want %d and %d", rounds, blocks, wantRounds, wantBlocks)
+		for _, encoded := range weaker {
+			t.Run(tt.name+"/less than listed/"+encoded, func(t *testing.T) {
+				for _, pw := range []string{"wrong", "", "right\x00", x72 + "x"} {
+					h.Verify(t.Context(), pw, encoded)
+					if got := c.sorted(); work(got) != work(want) {
+						t.Errorf("work is %d, want %d, by %+v", work(got), work(want), got)
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -164,10 +244,72 @@ func TestBcryptIsPaddedExactly(t *testing.T) {
 			if _, _, err := h.Verify(t.Context(), "x", encoded); err != nil {
 				t.Fatal(err)
 			}
-			rounds, blocks := work(c.sorted())
-			if want := uint64(1) << max(listed, stored); rounds != want || blocks != 8 {
-				t.Errorf("cost %d under a listed %d: %d rounds and %d blocks, want %d and 8", stored, listed, rounds, blocks, want)
+			got := work(c.sorted())
+			if want := [4]uint64{argon2idFunction: 8, bcryptFunction: 1 << max(listed, stored)}; got != want {
+				t.Errorf("cost %d under a listed %d: work is %d, want %d", stored, listed, got, want)
 			}
+		}
+	}
+}
+
+func TestPBKDF2IsPaddedExactly(t *testing.T) {
+	for _, listed := range []int{1, 2, 29000, 1_000_000, maxIterations} {
+		h := newInternal(t, Config{Argon2id: Argon2id{Memory: 8, Passes: 1, Lanes: 1}, Imported: []Scheme{PBKDF2SHA256(listed)}})
+		c := count(h, true)
+		for _, stored := range []int{1, 2, 28999, 29000, 29001, 999_999, 1_000_000, maxIterations} {
+			encoded := dummy(PBKDF2SHA256(stored).kdf()).String()
+			if _, _, err := h.Verify(t.Context(), "x", encoded); err != nil {
+				t.Fatal(err)
+			}
+			runs := c.sorted()
+			if got, want := work(runs), ([4]uint64{argon2idFunction: 8, pbkdf2Function: uint64(max(listed, stored))}); got != want || len(runs) > 3 {
+				t.Errorf("%d iterations under a listed %d: work is %d, want %d, by %+v", stored, listed, got, want, runs)
+			}
+		}
+	}
+}
+
+// Exactly for the same r, and otherwise up to what no run is as small as: two
+// times r blocks. No run that is added takes more memory than the listed one.
+func TestScryptIsPaddedInBlocks(t *testing.T) {
+	budget := newBudget(t, BudgetConfig{Memory: 2 << 30})
+	for _, listed := range []Scrypt{{14, 8, 5}, {14, 8, 1}, {16, 8, 1}, {17, 8, 1}, {15, 8, 3}, {10, 4, 16}, {1, 1, 1}, {12, 3, 2}} {
+		h := newInternal(t, Config{Argon2id: Argon2id{Memory: 8, Passes: 1, Lanes: 1}, Imported: []Scheme{listed}, Budget: budget})
+		c := count(h, true)
+		for logN := 1; logN <= 17; logN++ {
+			for r := 1; r <= 9; r++ {
+				for p := 1; p <= maxP; p++ {
+					stored := Scrypt{logN, r, p}
+					if len(stored.problems()) > 0 {
+						continue
+					}
+					if _, _, err := h.Verify(t.Context(), "x", dummy(stored.kdf()).String()); err != nil {
+						t.Fatal(err)
+					}
+					runs := c.sorted()
+					want := max(listed.kdf().scryptBlocks(), stored.kdf().scryptBlocks())
+					short := want - work(runs)[scryptFunction]
+					if short >= 2*uint64(listed.R) || r == listed.R && short != 0 {
+						t.Errorf("%+v under %+v: %d blocks are missing of %d, by %+v", stored, listed, short, want, runs)
+					}
+					for _, run := range runs {
+						if run.function() == scryptFunction && run != stored.kdf() && run.kib() > listed.kdf().kib() {
+							t.Errorf("%+v under %+v: a run of %+v is added", stored, listed, run)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// Bcrypt and BcryptSHA256 are the same function, so one run of the costlier is
+// all that a failure owes.
+func TestBcryptAndBcryptSHA256ShareTheirWork(t *testing.T) {
+	for _, imported := range [][]Scheme{{Bcrypt(10), BcryptSHA256(12)}, {BcryptSHA256(10), Bcrypt(12)}, {BcryptSHA256(12), PBKDF2SHA256(1), Bcrypt(10)}} {
+		h := newInternal(t, Config{Imported: imported})
+		if got := work(h.bill)[bcryptFunction]; got != 1<<12 {
+			t.Errorf("%v owes %d rounds, want %d", imported, got, 1<<12)
 		}
 	}
 }
@@ -207,8 +349,11 @@ func TestDummiesAreRun(t *testing.T) {
 			t.Errorf("cost %d: got %v", cost, err)
 		}
 	}
-	for _, k := range []kdf{{cost: 4}, {memory: 64, passes: 1, lanes: 1}} {
+	for _, k := range []kdf{{cost: 4}, {memory: 64, passes: 1, lanes: 1}, {iterations: 1}, {logN: 1, r: 1, p: 1}, {logN: 14, r: 8, p: 5}} {
 		d := dummy(k)
+		if k.cost == 0 && len(derive(d, nil)) != 32 {
+			t.Errorf("%s is not run", d)
+		}
 		if got, err := parse(d.String(), maxMemory); err != nil || got.String() != d.String() {
 			t.Errorf("%s is read as %s, %v", d, got, err)
 		}
@@ -217,7 +362,7 @@ func TestDummiesAreRun(t *testing.T) {
 
 func TestSuccessCostsWhatItNeeds(t *testing.T) {
 	params := Argon2id{Memory: 64, Passes: 1, Lanes: 1}
-	h := newInternal(t, Config{Argon2id: params, Imported: []Scheme{Bcrypt(5)}})
+	h := newInternal(t, Config{Argon2id: params, Imported: []Scheme{Bcrypt(5), PBKDF2SHA256(9)}})
 	stored, err := h.Hash(t.Context(), "right")
 	if err != nil {
 		t.Fatal(err)
@@ -228,6 +373,7 @@ func TestSuccessCostsWhatItNeeds(t *testing.T) {
 		want          []kdf
 	}{
 		{"a new hash costs one run", stored, []kdf{params.kdf()}},
+		{"PBKDF2 too", pbkdf2Of(t, 7), []kdf{params.kdf(), {iterations: 7}}},
 		{"bcrypt costs its own and that of its replacement", bcryptOf(t, 5), []kdf{params.kdf(), {cost: 5}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -288,6 +434,7 @@ func TestListedParametersRaiseTheBound(t *testing.T) {
 		{"by default it is 256 MiB", Config{}, 256 << 10},
 		{"a larger budget does not raise it", Config{Budget: budget}, 256 << 10},
 		{"an imported scheme does", Config{Budget: budget, Imported: []Scheme{Argon2id{Memory: 512 << 10}}}, 512 << 10},
+		{"so does scrypt, which takes a little more than its N", Config{Budget: budget, Imported: []Scheme{Scrypt{LogN: 19, R: 8, P: 1}}}, 512<<10 + 3},
 		{"so do the parameters of new hashes", Config{Budget: budget, Argon2id: Argon2id{Memory: 1 << 20}}, 1 << 20},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -336,6 +483,25 @@ func TestWeightIsTheLargestMemory(t *testing.T) {
 			}
 		})
 	}
+	t.Run("scrypt counts like argon2id", func(t *testing.T) {
+		h := newInternal(t, Config{
+			Argon2id: Argon2id{Memory: 64, Passes: 1, Lanes: 1},
+			Imported: []Scheme{Scrypt{LogN: 8, R: 8, P: 6}},
+			Budget:   budget,
+		})
+		h.derive = func(digest, []byte) []byte {
+			used = append(used, budget.used>>10)
+			return nil
+		}
+		used = nil
+		if _, _, err := h.Verify(t.Context(), "x", ""); err != nil || !slices.Equal(used, []int64{264, 264}) {
+			t.Errorf("%d KiB were taken for an unknown user, %v", used, err)
+		}
+		used = nil
+		if _, _, err := h.Verify(t.Context(), "x", dummy(kdf{logN: 9, r: 8, p: 6}).String()); err != nil || used[0] != 520 {
+			t.Errorf("%d KiB were taken for a hash of more memory than listed, %v", used, err)
+		}
+	})
 	t.Run("a new hash asks for its own", func(t *testing.T) {
 		used = nil
 		if _, err := h.Hash(t.Context(), "x"); err != nil || !slices.Equal(used, []int64{64}) {
@@ -356,11 +522,13 @@ func TestWeightIsTheLargestMemory(t *testing.T) {
 
 // All that is not hashing: reading the hash, the budget, the comparison.
 func BenchmarkVerifyWithoutHashing(b *testing.B) {
-	h := newInternal(b, Config{Imported: []Scheme{Bcrypt(12)}})
+	h := newInternal(b, Config{Imported: []Scheme{Bcrypt(12), PBKDF2SHA256(1_000_000), Scrypt{LogN: 14, R: 8, P: 5}}})
 	h.derive = func(digest, []byte) []byte { return nil }
 	for _, bm := range []struct{ name, encoded string }{
 		{"argon2id", dummy(h.bill[0]).String()},
 		{"bcrypt", dummy(h.bill[1]).String()},
+		{"PBKDF2", dummy(h.bill[2]).String()},
+		{"scrypt", dummy(h.bill[3]).String()},
 		{"junk", "$argon2id$v=19$m=4294967295,t=0,p=1$c29tZXNhbHQ$AAAA"},
 		{"unknown", ""},
 	} {
