@@ -29,6 +29,18 @@ type Authenticator interface {
 	Challenge() Challenge
 }
 
+// An IntoAuthenticator is an [Authenticator] that fills in a Principal which
+// guard has room for in the request's context, instead of making one: it spares
+// the busiest path an allocation.
+type IntoAuthenticator interface {
+	Authenticator
+
+	// AuthenticateInto does what Authenticate does, and writes the caller to
+	// p, which is zero before. What it leaves in p with an error does not
+	// count.
+	AuthenticateInto(r *http.Request, p *identity.Principal) error
+}
+
 // Identify returns the middleware that settles who is calling.
 //
 //   - No credentials: the request goes on anonymously, and the route's guard
@@ -92,8 +104,9 @@ func (h Hooks) Accept(authenticators ...Authenticator) func(http.Handler) http.H
 type identifier struct {
 	hooks          Hooks
 	authenticators []Authenticator
-	challenges     []Challenge // of the authenticators, in their order
-	lines          []string    // the same as they stand in the header
+	into           []IntoAuthenticator // the same, nil for those that are none
+	challenges     []Challenge         // of the authenticators, in their order
+	lines          []string            // the same as they stand in the header
 }
 
 func newIdentifier(h Hooks, authenticators []Authenticator) *identifier {
@@ -110,6 +123,8 @@ func newIdentifier(h Hooks, authenticators []Authenticator) *identifier {
 			panic(fmt.Sprintf("guard: authenticator %d (%T) has a standing Error, want none: it would accuse anonymous requests", i, a))
 		}
 		id.authenticators = append(id.authenticators, a)
+		into, _ := a.(IntoAuthenticator)
+		id.into = append(id.into, into)
 		id.challenges = append(id.challenges, c)
 		c.ErrorURI = "" // like the Error it explains
 		id.lines = append(id.lines, c.String())
@@ -121,7 +136,7 @@ func (id *identifier) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := &requestContext{Context: r.Context(), id: id}
 		r = r.WithContext(rc)
-		p, by, err := id.identify(r)
+		p, by, err := id.identify(r, &rc.room)
 		if err != nil {
 			id.hooks.Refuse(w, r, err)
 			return
@@ -146,8 +161,9 @@ func (id *identifier) handler(next http.Handler) http.Handler {
 	})
 }
 
-// identify returns nil, nil, nil for an anonymous request.
-func (id *identifier) identify(r *http.Request) (*identity.Principal, Authenticator, error) {
+// identify returns nil, nil, nil for an anonymous request. The caller is in
+// room if the authenticator can use it.
+func (id *identifier) identify(r *http.Request, room *identity.Principal) (*identity.Principal, Authenticator, error) {
 	if len(r.Header["Authorization"]) > 1 {
 		return nil, nil, InvalidRequest("The request carries more than one Authorization header.",
 			errors.New("guard: more than one Authorization header"))
@@ -157,15 +173,25 @@ func (id *identifier) identify(r *http.Request) (*identity.Principal, Authentica
 		caller  *identity.Principal
 		verdict error
 	)
-	for _, a := range id.authenticators {
-		p, err := a.Authenticate(r)
+	for i, a := range id.authenticators {
+		var p *identity.Principal
+		var err error
+		if into := id.into[i]; into != nil && found == nil {
+			p = room
+			err = into.AuthenticateInto(r, p)
+		} else {
+			p, err = a.Authenticate(r)
+		}
 		if noCredentials(err) {
+			if p == room {
+				*room = identity.Principal{}
+			}
 			continue
 		}
 		if found != nil {
 			return nil, nil, twoKinds(fmt.Errorf("guard: both %s and %s credentials", found.Challenge().Scheme, a.Challenge().Scheme))
 		}
-		if err == nil && p == nil {
+		if err == nil && (p == nil || p == room && nobody(p)) {
 			err = fmt.Errorf("guard: %T returned neither a principal nor an error", a)
 		}
 		found, caller, verdict = a, p, err
@@ -174,6 +200,11 @@ func (id *identifier) identify(r *http.Request) (*identity.Principal, Authentica
 		return nil, nil, verdict
 	}
 	return caller, found, nil
+}
+
+// nobody reports whether nothing was written to p that says who it is.
+func nobody(p *identity.Principal) bool {
+	return p.Issuer == "" && p.Subject == "" && p.Credential == ""
 }
 
 // noCredentials reports whether err says that there was nothing to judge. A
@@ -242,8 +273,8 @@ func mentions(challenges []Challenge, scheme string) bool {
 }
 
 // requestContext is what Identify puts around the request's context. It
-// answers two keys and holds the memo, so a request costs one allocation for
-// all three.
+// answers two keys and holds the memo and the caller, so a request costs one
+// allocation for all four.
 type requestContext struct {
 	context.Context
 	id *identifier
@@ -253,6 +284,7 @@ type requestContext struct {
 	// behind that log with it. by, which of them found it, is written before.
 	principal atomic.Pointer[identity.Principal]
 	by        Authenticator
+	room      identity.Principal // where principal points, if it can
 
 	memo memo
 }
