@@ -15,6 +15,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -327,6 +328,95 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 			return fmt.Errorf("outcome %v without an error", got.Outcome)
 		}
 		return nil
+	})
+}
+
+// A SessionStore is an [auth.RefreshStore] that can also tell where somebody is
+// signed in. Package auth does not ask for that; a host that shows people their
+// sessions does.
+type SessionStore interface {
+	auth.RefreshStore
+
+	// Sessions returns the sessions of a subject that can be refreshed now,
+	// those that began last first. There may be a bound on how many; those
+	// that began last are returned in any case. To have none is no error.
+	Sessions(ctx context.Context, subject string) ([]auth.Session, error)
+}
+
+// RunSessions checks what a [SessionStore] has beyond [RunRefresh]. open
+// returns an empty store.
+func RunSessions(t *testing.T, open func(t *testing.T) SessionStore) {
+	ctx := context.Background()
+	now := time.Now().Truncate(time.Microsecond)
+	session := func(id, subject string, age time.Duration) auth.Session {
+		return auth.Session{ID: id, Subject: subject, Tenant: "acme", Client: identity.FirstParty, Created: now.Add(-age), Expires: now.Add(time.Hour)}
+	}
+	oldest, middle, newest := session("s1", "alice", 3*time.Minute), session("s3", "alice", 2*time.Minute), session("s2", "alice", time.Minute)
+	other := session("s4", "bob", 0)
+	run := func(name, why string, check func(s SessionStore) error) {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			var err error
+			for _, one := range []auth.Session{middle, oldest, newest, other} {
+				err = errors.Join(err, s.CreateRefresh(ctx, one, id("a"), now.Add(time.Hour)))
+			}
+			if err == nil {
+				err = check(s)
+			}
+			if err != nil {
+				t.Errorf("%v\n\t%s", err, why)
+			}
+		})
+	}
+	expect := func(s SessionStore, subject string, want ...auth.Session) error {
+		got, err := s.Sessions(ctx, subject)
+		if err != nil {
+			return fmt.Errorf("Sessions(%q): %w", subject, err)
+		}
+		same := func(a, b auth.Session) bool {
+			return a.ID == b.ID && a.Subject == b.Subject && a.Tenant == b.Tenant && a.Client == b.Client &&
+				a.Created.Equal(b.Created) && a.Expires.Equal(b.Expires)
+		}
+		if !slices.EqualFunc(got, want, same) {
+			return fmt.Errorf("Sessions(%q) = %v, want %v", subject, got, want)
+		}
+		return nil
+	}
+	run("the sessions of a subject are listed, the newest first", "people look for the one that they do not know", func(s SessionStore) error {
+		return expect(s, "alice", newest, middle, oldest)
+	})
+	run("nobody else's session is listed", "or people see, and end, those of others", func(s SessionStore) error {
+		for _, subject := range []string{"", "carol", "ALICE", "alice ", "alic_", "%", "s1", "' OR '1'='1"} {
+			if err := expect(s, subject); err != nil {
+				return err
+			}
+		}
+		return expect(s, "bob", other)
+	})
+	run("a session that was refreshed is listed as it began", "a refresh is no other sign-in", func(s SessionStore) error {
+		got, err := s.RotateRefresh(ctx, auth.Rotation{Session: "s1", Old: id("a"), New: id("b"), Now: now, Grace: time.Second, Idle: time.Hour})
+		if err != nil || got.Outcome != auth.RefreshRotated {
+			return fmt.Errorf("RotateRefresh: outcome %v, %v", got.Outcome, err)
+		}
+		return expect(s, "alice", newest, middle, oldest)
+	})
+	run("a session that was ended is not listed", "people would try in vain to end it", func(s SessionStore) error {
+		if err := s.RevokeRefresh(ctx, identity.Revocation{Session: "s3"}); err != nil {
+			return err
+		}
+		return expect(s, "alice", newest, oldest)
+	})
+	run("a session that has expired is not listed", "nobody is signed in with it", func(s SessionStore) error {
+		idle, over := session("s5", "alice", time.Hour), session("s6", "alice", time.Hour)
+		over.Expires = now.Add(-time.Second)
+		err := errors.Join(
+			s.CreateRefresh(ctx, idle, id("a"), now.Add(-time.Second)),
+			s.CreateRefresh(ctx, over, id("a"), now.Add(time.Hour)),
+		)
+		if err != nil {
+			return err
+		}
+		return expect(s, "alice", newest, middle, oldest)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,6 +62,17 @@ var refreshDefects = []defect{
 	{"a cancelled request is unknown", "a cancelled context is an error or a full success"},
 }
 
+var sessionDefects = []defect{
+	{"the oldest first", "the sessions of a subject are listed, the newest first"},
+	{"the tenant is forgotten", "the sessions of a subject are listed, the newest first"},
+	{"the sessions of everybody", "nobody else's session is listed"},
+	{"subjects in any case", "nobody else's session is listed"},
+	{"a refresh is a beginning", "a session that was refreshed is listed as it began"},
+	{"ended sessions are listed", "a session that was ended is not listed"},
+	{"idle sessions are listed", "a session that has expired is not listed"},
+	{"expired sessions are listed", "a session that has expired is not listed"},
+}
+
 var challengeDefects = []defect{
 	{"no limit", "the limit is the limit, for each challenge"},
 	{"one too many", "the limit is the limit, for each challenge"},
@@ -94,6 +106,13 @@ func TestBrokenStores(t *testing.T) {
 			for _, d := range append(refreshDefects, defect{}) {
 				t.Run("<"+d.name+">", func(t *testing.T) {
 					authtest.RunRefresh(t, func(*testing.T) auth.RefreshStore { return &store{broken: d.name} })
+				})
+			}
+		})
+		t.Run("sessions", func(t *testing.T) {
+			for _, d := range append(sessionDefects, defect{}) {
+				t.Run("<"+d.name+">", func(t *testing.T) {
+					authtest.RunSessions(t, func(*testing.T) authtest.SessionStore { return &store{broken: d.name} })
 				})
 			}
 		})
@@ -134,7 +153,7 @@ func TestBrokenStores(t *testing.T) {
 		t.Fatalf("nothing can be read from the output:\n%s", out)
 	}
 	underscored := func(s string) string { return strings.ReplaceAll(s, " ", "_") }
-	for suite, defects := range map[string][]defect{"refresh": refreshDefects, "challenges": challengeDefects, "users": userDefects} {
+	for suite, defects := range map[string][]defect{"refresh": refreshDefects, "sessions": sessionDefects, "challenges": challengeDefects, "users": userDefects} {
 		for _, d := range defects {
 			t.Run(suite+": "+d.name, func(t *testing.T) {
 				if !failed["TestBrokenStores/"+suite+"/<"+underscored(d.name)+">/"+underscored(d.rule)] {
@@ -285,7 +304,7 @@ func (s *store) RevokeRefresh(_ context.Context, which identity.Revocation) erro
 		which.Credential != "" && s.broken != "a credential is revoked with its session" {
 		return errors.New("refused")
 	}
-	if s.broken == "revocation does nothing" {
+	if s.broken == "revocation does nothing" || s.broken == "ended sessions are listed" {
 		return nil
 	}
 	created := func(t time.Time) time.Time {
@@ -321,6 +340,39 @@ func (s *store) RevokeRefresh(_ context.Context, which identity.Revocation) erro
 		return errors.New("there is no such session")
 	}
 	return nil
+}
+
+func (s *store) Sessions(_ context.Context, subject string) ([]auth.Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	var all []auth.Session
+	for _, one := range s.sessions {
+		switch {
+		case one.Subject == subject, s.broken == "the sessions of everybody",
+			s.broken == "subjects in any case" && strings.EqualFold(one.Subject, subject):
+		default:
+			continue
+		}
+		if !now.Before(one.idle) && s.broken != "idle sessions are listed" || !now.Before(one.Expires) && s.broken != "expired sessions are listed" {
+			continue
+		}
+		listed := one.Session
+		if s.broken == "a refresh is a beginning" {
+			listed.Created = one.rotated
+		}
+		if s.broken == "the tenant is forgotten" {
+			listed.Tenant = ""
+		}
+		all = append(all, listed)
+	}
+	slices.SortFunc(all, func(a, b auth.Session) int {
+		if s.broken == "the oldest first" {
+			return a.Created.Compare(b.Created)
+		}
+		return b.Created.Compare(a.Created)
+	})
+	return all, nil
 }
 
 func (s *store) AttemptChallenge(_ context.Context, id auth.TokenHash, limit int, _ time.Time) (bool, error) {

@@ -223,6 +223,38 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) er
 	return s.wrap(err, "revoking sessions")
 }
 
+// maxSessions is how many sessions [Store.Sessions] returns.
+const maxSessions = 1000
+
+// Sessions returns the sessions of a subject that can be refreshed now, those
+// that began last first, and no more than 1000 of them: for the page on which
+// people see where they are signed in.
+func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session, err error) {
+	defer func() { err = s.wrap(err, "listing sessions") }()
+	now := time.Now().UnixMicro()
+	rows, err := s.db.QueryContext(ctx, s.bind(`SELECT id, subject, tenant, client, created, expires
+		FROM gatewright_sessions WHERE subject = ? AND idle > ? AND expires > ?
+		ORDER BY created DESC, id LIMIT ?`), subject, now, now, maxSessions)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []auth.Session
+	for rows.Next() {
+		var one auth.Session
+		var created, expires int64
+		if err := rows.Scan(&one.ID, &one.Subject, &one.Tenant, &one.Client, &created, &expires); err != nil {
+			return nil, err
+		}
+		one.Created, one.Expires = time.UnixMicro(created), time.UnixMicro(expires)
+		all = append(all, one)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
 // AttemptChallenge is of [auth.ChallengeStore].
 func (s *Store) AttemptChallenge(ctx context.Context, id auth.TokenHash, limit int, expires time.Time) (bool, error) {
 	if limit < 1 {

@@ -84,6 +84,7 @@ func TestDatabaseDown(t *testing.T) {
 				return nil, err
 			}},
 			{"RevokeRefresh", func() (any, error) { return nil, s.RevokeRefresh(ctx, identity.Revocation{Session: "s"}) }},
+			{"Sessions", func() (any, error) { all, err := s.Sessions(ctx, "u"); return or(all != nil), err }},
 			{"AttemptChallenge", func() (any, error) {
 				ok, err := s.AttemptChallenge(ctx, auth.TokenHash{}, 5, time.Now())
 				return or(ok), err
@@ -131,10 +132,11 @@ func TestPlaceholders(t *testing.T) {
 		s.CreateRefresh(ctx, auth.Session{ID: "s", Created: now, Expires: now}, auth.TokenHash{}, now)
 		s.RotateRefresh(ctx, auth.Rotation{Session: "s", Now: now})
 		s.RevokeRefresh(ctx, identity.Revocation{Session: "s", Subject: "u", Tenant: "t", Before: now})
+		s.Sessions(ctx, "u")
 		s.AttemptChallenge(ctx, auth.TokenHash{}, 5, now)
 		s.FinishChallenge(ctx, auth.TokenHash{})
 		s.DeleteExpired(ctx, now)
-		if len(d.statements) < 6 {
+		if len(d.statements) < 7 {
 			t.Fatalf("%v: %d statements", dialect, len(d.statements))
 		}
 		for _, got := range d.statements {
