@@ -37,6 +37,11 @@ type Config struct {
 
 	// Optional.
 
+	// Verifier verifies the access tokens that the Server issues: the one
+	// that guards the host's routes. [Server.Revoke], [Server.Introspect]
+	// and [NewCookies] need it.
+	Verifier *token.Verifier
+
 	// Passwords hashes and verifies. Default: password.New of its zero
 	// Config.
 	Passwords *password.Hasher
@@ -73,6 +78,12 @@ type Config struct {
 	// when the successor is used. Default: 10 seconds. At most one minute.
 	RefreshGrace time.Duration
 
+	// GuideStatusCodes answers a bad sign-in and a failed refresh with 401
+	// and "WWW-Authenticate: Bearer", as FastAPI's guide does, instead of
+	// the 400 of RFC 6749 section 5.2. The body stays the same. Default:
+	// 400.
+	GuideStatusCodes bool
+
 	// Hooks says who hears of events. Its Deny is not called here: these
 	// endpoints answer in the form of RFC 6749 section 5.2.
 	Hooks guard.Hooks
@@ -90,6 +101,10 @@ type Server struct {
 	mfa     *token.Issuer
 	asked   *token.Verifier // of second-factor challenges
 	derive  [][]byte        // keys of successors, in the order of RefreshKeys
+
+	// room is how long an access token may be, in bytes, to fit into what
+	// will carry it. Zero: any length.
+	room int
 }
 
 const (

@@ -14,8 +14,19 @@ import (
 // once per request, however many guards and handlers ask. It is safe for
 // concurrent use.
 type CurrentUser[U any] struct {
-	load  func(context.Context, *identity.Principal) (U, error)
-	hooks guard.Hooks
+	load   func(context.Context, *identity.Principal) (U, error)
+	config CurrentUserConfig
+}
+
+// CurrentUserConfig says how a [CurrentUser] refuses.
+type CurrentUserConfig struct {
+	// GuideStatusCodes answers somebody who is disabled with 400 "Inactive
+	// user", as FastAPI's guide does, instead of 401 invalid_token. Clients
+	// that sign in anew at a 401 then do not. Default: 401.
+	GuideStatusCodes bool
+
+	// Hooks says how refusals look, and who hears of them.
+	Hooks guard.Hooks
 }
 
 // NewCurrentUser returns a CurrentUser that loads with load. load returns
@@ -23,11 +34,19 @@ type CurrentUser[U any] struct {
 // for somebody who is disabled (both answered 401), and another error if that
 // could not be found out (503). It panics if load is nil.
 func NewCurrentUser[U any](load func(context.Context, *identity.Principal) (U, error), hooks guard.Hooks) *CurrentUser[U] {
+	return NewCurrentUserWith(load, CurrentUserConfig{Hooks: hooks})
+}
+
+// NewCurrentUserWith is [NewCurrentUser] with more to choose.
+func NewCurrentUserWith[U any](load func(context.Context, *identity.Principal) (U, error), config CurrentUserConfig) *CurrentUser[U] {
 	if load == nil {
 		panic("auth: NewCurrentUser needs a function that loads a user")
 	}
-	return &CurrentUser[U]{load, hooks}
+	return &CurrentUser[U]{load, config}
 }
+
+// codeInactiveUser is that of the guide's 400.
+const codeInactiveUser = "inactive_user"
 
 // Of returns the user who is calling. Nobody is: 401; gone or disabled: 401
 // invalid_token; the store is down: 503.
@@ -47,7 +66,18 @@ func (c *CurrentUser[U]) of(ctx context.Context, p *identity.Principal) (U, erro
 	}
 	var none U
 	if errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("%w: %w", guard.ErrInactive, err)
+		return none, fmt.Errorf("%w: %w", guard.ErrInactive, err)
+	}
+	if c.config.GuideStatusCodes && errors.Is(err, guard.ErrInactive) {
+		if _, own := errors.AsType[*guard.Denial](err); !own {
+			err = &guard.Denial{
+				Status: http.StatusBadRequest,
+				Code:   codeInactiveUser,
+				Detail: "Inactive user",
+				Event:  guard.EventLoginFail,
+				Err:    err,
+			}
+		}
 	}
 	return none, err
 }
@@ -63,7 +93,7 @@ func (c *CurrentUser[U]) Active(ctx context.Context, p *identity.Principal) erro
 // Handler is the guard that asks for a caller who still is somebody: the
 // get_current_active_user of FastAPI's guide. The user is ready for [CurrentUser.Of].
 func (c *CurrentUser[U]) Handler(next http.Handler) http.Handler {
-	return c.hooks.Require(func(r *http.Request) error {
+	return c.config.Hooks.Require(func(r *http.Request) error {
 		_, err := c.Of(r.Context())
 		return err
 	}, guard.Requirement{Kind: guard.KindCaller})(next)

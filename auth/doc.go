@@ -47,13 +47,31 @@
 // sign-in are kept, and the session ends after RefreshIdle without use, or
 // RefreshAbsolute in any case. No access token outlives its session.
 //
+// # Other services
+//
+// Revoke ends a token (RFC 7009), Introspect tells another service whether an
+// access token is good (RFC 7662), Metadata and ResourceMetadata say where
+// everything is (RFC 8414, RFC 9728), and StepUp proves a second factor for
+// somebody who is signed in (RFC 9470).
+//
+// # Browser pages
+//
+// Pages that should not keep tokens where a script can read them are signed in
+// with [Cookies]. That is opt-in, and brings its protection against requests of
+// other origins along.
+//
 // # Differences from FastAPI's guide
 //
-// A failed sign-in is 400 invalid_grant (the guide: 401), as RFC 6749 section
-// 5.2 says; so is a failed refresh. A disabled user with a token that is still
-// good is 401 invalid_token (the guide: 400). The refresh token is taken from
-// the form and not from the URL. Logout ends the session by its ID and not by
-// the bytes of the token, since one token can be spelled in several ways.
+// These have a field each that brings the guide's behaviour back:
+//
+//   - A failed sign-in is 400 invalid_grant, as RFC 6749 section 5.2 says; so is
+//     a failed refresh. The guide: 401, with Config.GuideStatusCodes.
+//   - A disabled user with a token that is still good is 401 invalid_token. The
+//     guide: 400 "Inactive user", with CurrentUserConfig.GuideStatusCodes.
+//
+// These have none. The refresh token is taken from the form and not from the
+// URL. Logout ends the session by its ID and not by the bytes of the token,
+// since one token can be spelled in several ways.
 //
 // # Security considerations
 //

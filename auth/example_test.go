@@ -254,3 +254,59 @@ func exampleServer(revoked auth.Revoker) (*auth.Server, *guard.Mux) {
 	mux.Handle("/users/me", hooks.Authenticated(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	return signIn, mux
 }
+
+// Pages that keep no tokens: the browser has them in cookies that no script can
+// read, and a page of another origin cannot use them.
+func ExampleCookies() {
+	var hooks guard.Hooks
+	cookies, err := auth.NewCookies(serverWithVerifier(), auth.CookieConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := guard.NewMux(hooks, cookies)
+	mux.Handle("/session", cookies.Token())
+	mux.Handle("POST /items", hooks.Authenticated(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("POST", "/session", strings.NewReader("username=alice&password=correct+horse+battery"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	mux.ServeHTTP(w, r)
+	fmt.Println("tokens in the body:", strings.Contains(w.Body.String(), "token"))
+
+	for _, site := range []string{"same-origin", "cross-site"} { // as browsers tell
+		r := httptest.NewRequest("POST", "/items", nil)
+		r.Header.Set("Sec-Fetch-Site", site)
+		for _, c := range w.Result().Cookies() {
+			r.AddCookie(c)
+		}
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		fmt.Println(site, w.Code)
+	}
+	// Output:
+	// tokens in the body: false
+	// same-origin 200
+	// cross-site 403
+}
+
+// serverWithVerifier is a server that has Config.Verifier.
+func serverWithVerifier() *auth.Server {
+	passwords, err := password.New(password.Config{Argon2id: password.Argon2id{Memory: 8, Passes: 1, Lanes: 1}, InsecureArgon2id: true})
+	hash, err2 := passwords.Hash(context.Background(), "correct horse battery")
+	store, revoked := new(auth.Memory), new(blacklist.Memory)
+	err3 := store.SetUser("alice", auth.User{ID: "1", PasswordHash: hash, Scopes: identity.NewSet("items")})
+	ring, err4 := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("an access token secret of 32 b..")})
+	tokens, err5 := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: audience, Lifetime: lifetime})
+	verifier, err6 := token.NewVerifier(ring, token.Config{Issuer: issuer, Audience: audience, Revoker: revoked})
+	signIn, err7 := auth.New(store, tokens, auth.Config{
+		Sessions:    store,
+		RefreshKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")},
+		Revoker:     revoked,
+		Verifier:    verifier,
+		Passwords:   passwords,
+	})
+	if err := errors.Join(err, err2, err3, err4, err5, err6, err7); err != nil {
+		log.Fatal(err)
+	}
+	return signIn
+}

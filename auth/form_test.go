@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,7 +99,7 @@ func TestForms(t *testing.T) {
 		{"no body", func(p, f string) *http.Request { return post(p, formType, "") }, 400},
 		{"ampersands only", func(p, f string) *http.Request { return post(p, formType, "&&&&") }, 400},
 		{"parameters without a value", func(p, f string) *http.Request {
-			return post(p, formType, "username&password&refresh_token&mfa_token&code")
+			return post(p, formType, "username&password&refresh_token&mfa_token&code&token")
 		}, 400},
 		{"the form in the URL", func(p, f string) *http.Request { return post(p+"?"+f, formType, "") }, 400},
 		{"a password in the URL beside the form", func(p, f string) *http.Request { return post(p+"?password=x", formType, f) }, 400},
@@ -108,6 +109,7 @@ func TestForms(t *testing.T) {
 		{"a client_secret in the URL", func(p, f string) *http.Request { return post(p+"?client_secret=", formType, f) }, 400},
 		{"an mfa_token in the URL", func(p, f string) *http.Request { return post(p+"?mfa_token=x", formType, f) }, 400},
 		{"a code in the URL", func(p, f string) *http.Request { return post(p+"?code=x", formType, f) }, 400},
+		{"a token in the URL", func(p, f string) *http.Request { return post(p+"?token=x", formType, f) }, 400},
 		{"a query that cannot be read", func(p, f string) *http.Request {
 			r := post(p, formType, f)
 			r.URL.RawQuery = "a=%zz"
@@ -119,8 +121,9 @@ func TestForms(t *testing.T) {
 			return r
 		}, 400},
 	}
+	forms := append(slices.Clip(endpoints), struct{ path, form string }{"/revoke", "token=x"})
 	codes := map[int]string{400: guard.CodeInvalidRequest, 405: guard.CodeInvalidRequest, 413: guard.CodeInvalidRequest, 415: guard.CodeInvalidRequest}
-	for _, e := range endpoints {
+	for _, e := range forms {
 		for _, tt := range tests {
 			t.Run(e.path+": "+tt.name, func(t *testing.T) {
 				h := newHost(t, withFactor(&factor{}))
@@ -178,11 +181,12 @@ func TestForms(t *testing.T) {
 		h.want(h.signIn("nobody", right), http.StatusBadRequest, "invalid_grant")
 		h.want(h.refresh("x"), http.StatusBadRequest, "invalid_grant")
 	})
-	t.Run("the routes are public in the ledger, but for the logout", func(t *testing.T) {
+	t.Run("the ledger tells which routes are public, and what the others demand", func(t *testing.T) {
 		h := newHost(t, withFactor(&factor{}))
 		want := map[string]string{
 			"/token": "public (sign-in)", "/token/refresh": "public (refresh)", "/token/mfa": "public (second factor)",
-			"/logout/": "caller", "GET /me": "caller",
+			"/logout/": "caller", "GET /me": "caller", "/step-up": "caller",
+			"/revoke": "public (token revocation)", "/introspect": "scope introspect",
 		}
 		for _, route := range h.mux.Routes() {
 			if got := strings.TrimPrefix(route.String(), route.Pattern+"\t"); got != want[route.Pattern] {

@@ -61,6 +61,8 @@ type host struct {
 	revoked *blacklist.Memory
 	hash    string // of right
 	events  *events
+	cookies *auth.Cookies // nil without cookie mode
+	wrote   int           // requests that would have changed something
 
 	mu      sync.Mutex
 	log     bytes.Buffer
@@ -73,6 +75,11 @@ type setup struct {
 	users    auth.UserStore // default: the Memory
 	lifetime time.Duration  // of access tokens
 	store    *auth.Memory
+
+	asked    token.Revoker          // by the verifier; default: that of the host
+	others   []guard.Authenticator  // beside the verifier
+	cookies  *auth.CookieConfig     // nil: no cookie mode
+	verifier func() *token.Verifier // of Config; default: that of the mux
 }
 
 // newHost returns a host with the users alice, who has the scopes read and
@@ -115,18 +122,46 @@ func newHost(t testing.TB, changes ...func(*setup)) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := token.NewVerifier(ring, token.Config{Issuer: issuer, Audience: audience, Revoker: h.revoked})
+	if s.asked == nil {
+		s.asked = h.revoked
+	}
+	verifier, err := token.NewVerifier(ring, token.Config{Issuer: issuer, Audience: audience, Revoker: s.asked})
 	if err != nil {
 		t.Fatal(err)
+	}
+	s.Config.Verifier = verifier
+	if s.verifier != nil {
+		s.Config.Verifier = s.verifier()
 	}
 	if h.server, err = auth.New(s.users, tokens, s.Config); err != nil {
 		t.Fatal(err)
 	}
-	h.mux = guard.NewMux(s.Hooks, verifier)
+	authenticators := append([]guard.Authenticator{verifier}, s.others...)
+	if s.cookies != nil {
+		if h.cookies, err = auth.NewCookies(h.server, *s.cookies); err != nil {
+			t.Fatal(err)
+		}
+		authenticators = append(authenticators, h.cookies)
+	}
+	h.mux = guard.NewMux(s.Hooks, authenticators...)
+	if s.cookies != nil {
+		h.mux.Handle("/session", h.cookies.Token())
+		h.mux.Handle("/session/refresh", h.cookies.Refresh())
+		h.mux.Handle("/session/mfa", h.cookies.MFA())
+		h.mux.Handle("/session/step-up", h.cookies.StepUp())
+		h.mux.Handle("/session/logout", h.cookies.Logout())
+		h.mux.Handle("/write", s.Hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			h.wrote++
+			w.Write([]byte("{}"))
+		})))
+	}
 	h.mux.Handle("/token", h.server.Token())
 	h.mux.Handle("/token/refresh", h.server.Refresh())
 	h.mux.Handle("/token/mfa", h.server.MFA())
 	h.mux.Handle("/logout/", h.server.Logout())
+	h.mux.Handle("/revoke", h.server.Revoke())
+	h.mux.Handle("/introspect", h.server.Introspect())
+	h.mux.Handle("/step-up", h.server.StepUp())
 	h.mux.Handle("GET /me", s.Hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, _ := identity.FromContext(r.Context())
 		json.NewEncoder(w).Encode(map[string]any{
@@ -250,7 +285,7 @@ func (h *host) serve(r *http.Request) answer {
 	w := httptest.NewRecorder()
 	h.mux.ServeHTTP(w, r)
 	a := answer{status: w.Code, header: w.Header(), raw: w.Body.String()}
-	if err := json.Unmarshal(w.Body.Bytes(), &a.json); err != nil && r.URL.Path != "/logout/" {
+	if err := json.Unmarshal(w.Body.Bytes(), &a.json); err != nil && r.URL.Path != "/logout/" && (r.URL.Path != "/revoke" || a.raw != "") {
 		h.t.Errorf("%s %s: the body is not JSON: %q", r.Method, r.URL.Path, a.raw)
 	}
 	h.secret(a.access(), a.refresh(), a.text("mfa_token"))
@@ -572,4 +607,11 @@ func answerOrNothing(w *httptest.ResponseRecorder) answer {
 	a := answer{status: w.Code, header: w.Header(), raw: w.Body.String()}
 	_ = json.Unmarshal(w.Body.Bytes(), &a.json)
 	return a
+}
+
+// recorded returns what a handler answers, whatever it is.
+func recorded(handler http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	return w
 }

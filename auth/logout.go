@@ -33,11 +33,14 @@ func (s *Server) Logout() http.Handler {
 			return
 		}
 		hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked})
-		writeJSON(w, http.StatusOK, struct {
-			Message string `json:"message"`
-		}{"Successfully logged out"})
+		writeJSON(w, http.StatusOK, loggedOut)
 	}))
 }
+
+// loggedOut is the guide's answer to who logs out.
+var loggedOut any = struct {
+	Message string `json:"message"`
+}{"Successfully logged out"}
 
 func (s *Server) logout(r *http.Request, p *identity.Principal) error {
 	switch {
@@ -47,15 +50,7 @@ func (s *Server) logout(r *http.Request, p *identity.Principal) error {
 		return s.EndSessions(r.Context(), identity.Revocation{Session: p.Session})
 	case p.Credential != "":
 		// A token that was issued outside of a session: it alone.
-		err := s.config.Revoker.Revoke(r.Context(), identity.Revocation{
-			Issuer:     p.Issuer,
-			Credential: p.Credential,
-			Expires:    p.Expires,
-		})
-		if err != nil {
-			return unavailable("revoking an access token", err)
-		}
-		return nil
+		return s.endCredential(r.Context(), p)
 	}
 	return errors.New("auth: the caller has neither a session nor a credential to end")
 }

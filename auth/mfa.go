@@ -14,7 +14,7 @@ import (
 type challenge struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
-	Token       string `json:"mfa_token"`
+	Token       string `json:"mfa_token,omitempty"` // empty: it is in a cookie
 	ExpiresIn   int64  `json:"expires_in"`
 }
 

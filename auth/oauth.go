@@ -32,7 +32,7 @@ const (
 
 // secrets are the parameters that must not stand in a URL (RFC 6749 sections
 // 2.3.1 and 10.3).
-var secrets = []string{"username", "password", "refresh_token", "client_secret", "mfa_token", "code"}
+var secrets = []string{"username", "password", "refresh_token", "client_secret", "mfa_token", "code", "token"}
 
 // A form is the parameters of a request, each at most once. One without a
 // value is as if it had been left out (RFC 6749 section 3.2).
@@ -140,6 +140,11 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache")
+	if body == nil { // RFC 7009 section 2.2: the status says it all
+		h.Del("Content-Type")
+		w.WriteHeader(status)
+		return
+	}
 	w.WriteHeader(status)
 	encodeJSON(w, body)
 }

@@ -20,7 +20,7 @@ import (
 // session, is answered 400 invalid_grant, as is every other refresh token that
 // is not good. It is public in the route ledger.
 func (s *Server) Refresh() http.Handler {
-	return s.endpoint("refresh", s.rotate)
+	return s.endpoint("refresh", s.guided(s.rotate))
 }
 
 // rotate is the refresh_token grant.
@@ -48,7 +48,7 @@ func (s *Server) rotate(r *http.Request, f form) (any, error) {
 // user and the store say so.
 func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal) (any, error) {
 	ctx := r.Context()
-	user, err := s.current(ctx, p)
+	user, err := s.current(ctx, p, wrongRefresh)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +119,8 @@ func refusedToken(detail string, err error) error {
 }
 
 // current looks up whose token p is, and ends the session if the user is gone
-// or disabled.
-func (s *Server) current(ctx context.Context, p *identity.Principal) (*User, error) {
+// or disabled, to be told detail.
+func (s *Server) current(ctx context.Context, p *identity.Principal, detail string) (*User, error) {
 	user, err := s.users.UserByID(ctx, p.Subject)
 	switch {
 	case err != nil && !errors.Is(err, ErrNotFound):
@@ -133,7 +133,7 @@ func (s *Server) current(ctx context.Context, p *identity.Principal) (*User, err
 			return nil, err
 		}
 	}
-	return nil, invalidGrant(wrongRefresh, errors.New("the user is gone, disabled, or of another tenant now"))
+	return nil, invalidGrant(detail, errors.New("the user is gone, disabled, or of another tenant now"))
 }
 
 // advance replaces the refresh token p in the store, and returns the ID of its

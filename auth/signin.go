@@ -28,6 +28,8 @@ type response struct {
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token"`
 	Scope        string `json:"scope,omitempty"`
+
+	refreshUntil time.Time
 }
 
 // Token returns the handler of POST /token: grant_type password signs in with
@@ -41,7 +43,7 @@ type response struct {
 // 400 for other mistakes in the form; 429 or 503 with Retry-After. It is public
 // in the route ledger.
 func (s *Server) Token() http.Handler {
-	return s.endpoint("sign-in", func(r *http.Request, f form) (any, error) {
+	return s.endpoint("sign-in", s.guided(func(r *http.Request, f form) (any, error) {
 		switch grant := f.get("grant_type"); {
 		case grant == "password", grant == "" && f.get("username") != "":
 			return s.signIn(r, f)
@@ -56,13 +58,34 @@ func (s *Server) Token() http.Handler {
 			Detail: "The grant_type must be password or refresh_token.",
 			Err:    errors.New("unknown grant_type"),
 		}
-	})
+	}))
+}
+
+// guided is answer with the status that Config.GuideStatusCodes asks for.
+func (s *Server) guided(answer func(*http.Request, form) (any, error)) func(*http.Request, form) (any, error) {
+	if !s.config.GuideStatusCodes {
+		return answer
+	}
+	return func(r *http.Request, f form) (any, error) {
+		body, err := answer(r, f)
+		if d, ok := errors.AsType[*guard.Denial](err); ok && d.Code == codeInvalidGrant {
+			// It was made for this request: nobody shares it.
+			d.Status = http.StatusUnauthorized
+			d.Challenges = []guard.Challenge{{Scheme: "Bearer"}}
+		}
+		return body, err
+	}
 }
 
 // endpoint returns the handler that reads a form and writes what answer makes
 // of it.
 func (s *Server) endpoint(why string, answer func(*http.Request, form) (any, error)) http.Handler {
-	return guard.Public(why)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return guard.Public(why)(s.formHandler(answer))
+}
+
+// formHandler is an endpoint that is not public.
+func (s *Server) formHandler(answer func(*http.Request, form) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f, err := readForm(w, r)
 		if err != nil {
 			s.hooks.Refuse(w, r, err)
@@ -70,11 +93,7 @@ func (s *Server) endpoint(why string, answer func(*http.Request, form) (any, err
 		}
 		body, err := answer(r, f)
 		if err != nil {
-			if whose, ok := errors.AsType[about](err); ok {
-				// Not identity.NewContext: nobody has been identified.
-				r = r.WithContext(context.WithValue(r.Context(), identity.ContextKey{}, whose.p))
-			}
-			s.hooks.Refuse(w, r, err)
+			s.refuse(w, r, err)
 			return
 		}
 		status := http.StatusOK
@@ -82,7 +101,16 @@ func (s *Server) endpoint(why string, answer func(*http.Request, form) (any, err
 			status = http.StatusBadRequest
 		}
 		writeJSON(w, status, body)
-	}))
+	})
+}
+
+// refuse is hooks.Refuse, where the audit trail is told what err is about.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if whose, ok := errors.AsType[about](err); ok {
+		// Not identity.NewContext: nobody has been identified.
+		r = r.WithContext(context.WithValue(r.Context(), identity.ContextKey{}, whose.p))
+	}
+	s.hooks.Refuse(w, r, err)
 }
 
 // signIn is the password grant.
@@ -339,6 +367,9 @@ func (s *Server) issue(ctx context.Context, user *User, p *identity.Principal, s
 	if err != nil {
 		return nil, nil, unavailable("issuing an access token", err)
 	}
+	if s.room > 0 && len(accessToken) > s.room {
+		return nil, nil, fmt.Errorf("auth: the access token has %d bytes and a cookie has room for %d: the user has too many scopes, roles or claims", len(accessToken), s.room)
+	}
 	refresh := *p
 	refresh.Credential, refresh.IssuedAt, refresh.Expires = next.id, next.at, next.until
 	signed, err := s.refresh.Issue(ctx, &refresh, refreshClaims{typeRefresh})
@@ -354,5 +385,6 @@ func (s *Server) issue(ctx context.Context, user *User, p *identity.Principal, s
 		ExpiresIn:    int64(time.Until(access.Expires) / time.Second),
 		RefreshToken: signed,
 		Scope:        scopes.String(),
+		refreshUntil: next.until,
 	}, &access, nil
 }

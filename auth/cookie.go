@@ -1,0 +1,451 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/token"
+)
+
+// CookieConfig says how [Cookies] are set. The zero CookieConfig is ready for
+// use.
+type CookieConfig struct {
+	// Name tells the cookies of several applications on one host apart,
+	// for browsers share them between its ports: with "shop" the cookies
+	// are __Host-shop-access_token and so on. It has up to 32 letters,
+	// digits, '-' and '_'. Default: none.
+	Name string
+
+	// TrustedOrigins are other origins, such as "https://app.example.com",
+	// whose pages may act for whoever is signed in, as if they were this
+	// server's own. They are https, or http on this machine. Default: none,
+	// only pages of this server.
+	TrustedOrigins []string
+}
+
+// Cookies is the sign-in of browser pages that do not keep tokens themselves:
+// the tokens of a [Server] travel in cookies that no script can read, and no
+// answer has one in its body. It is the [guard.Authenticator] of these cookies,
+// and has variants of the Server's handlers that set and clear them. It is safe
+// for concurrent use.
+//
+//	cookies, err := auth.NewCookies(signIn, auth.CookieConfig{})
+//	…
+//	mux := guard.NewMux(hooks, verifier, cookies) // both, or one of them
+//	mux.Handle("/session", cookies.Token())
+//	mux.Handle("/session/refresh", cookies.Refresh())
+//	mux.Handle("/session/logout", cookies.Logout())
+//
+// Browsers send cookies along whichever page makes the request. So a request
+// that would change something (any method but GET, HEAD and OPTIONS, and every
+// WebSocket) is answered 403 if it comes from a page of another origin, as
+// [http.CrossOriginProtection] finds out. This is a part of the authenticator
+// and of the handlers, and cannot be left out. Handlers of GET requests must not
+// change anything.
+//
+// All cookies are Secure and HttpOnly, have the path "/" and no Domain, and
+// names that begin with __Host-, for which browsers insist on that: no other
+// host, not even a subdomain that was taken over, can plant one.
+//
+//   - __Host-access_token has the access token, until that expires. It is
+//     SameSite=Lax, so that who follows a link from elsewhere is signed in when
+//     the page opens.
+//   - __Host-refresh_token has the refresh token and is SameSite=Strict, as only
+//     the application's own pages refresh. It could be kept from other paths
+//     only under a name with __Secure-, since __Host- asks for the path "/". A
+//     path is no border for scripts of the same origin, whereas without __Host-
+//     any subdomain could sign a visitor in to an account of its own. And
+//     logging out needs the cookie too.
+//   - __Host-mfa_token has the challenge of a second factor. It is
+//     SameSite=Strict.
+//
+// Over plain HTTP browsers ignore cookies that are Secure; most make an
+// exception for localhost. Both tokens are sent with every request to the host:
+// a proxy in front must take headers of that size, up to 8 KiB.
+type Cookies struct {
+	server               *Server // a copy with room for cookies
+	protection           *http.CrossOriginProtection
+	access, refresh, mfa string // names
+}
+
+// maxCookie is the longest cookie that browsers have to keep, with its name and
+// its attributes, in bytes (RFC 6265 section 6.1). What is longer they drop
+// without a word.
+const maxCookie = 4096
+
+// NewCookies returns the cookie mode of s, which needs Config.Verifier. Its
+// error lists every mistake.
+func NewCookies(s *Server, config CookieConfig) (*Cookies, error) {
+	var errs []error
+	if s == nil {
+		errs = append(errs, errors.New("auth: the Server is nil"))
+	} else if s.config.Verifier == nil {
+		errs = append(errs, errors.New("auth: NewCookies needs Config.Verifier of the Server"))
+	}
+	prefix := "__Host-"
+	if config.Name != "" {
+		if len(config.Name) > 32 || strings.Trim(config.Name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+			errs = append(errs, fmt.Errorf("auth: CookieConfig.Name is %q, want up to 32 letters, digits, '-' and '_'", config.Name))
+		}
+		prefix += config.Name + "-"
+	}
+	c := &Cookies{
+		protection: http.NewCrossOriginProtection(),
+		access:     prefix + "access_token",
+		refresh:    prefix + "refresh_token",
+		mfa:        prefix + "mfa_token",
+	}
+	for _, origin := range config.TrustedOrigins {
+		if err := c.trust(origin); err != nil {
+			errs = append(errs, fmt.Errorf("auth: CookieConfig.TrustedOrigins: %w", err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	own := *s
+	own.room = maxCookie - len(c.cookie(c.access, "", 24*time.Hour*400, http.SameSiteStrictMode).String())
+	c.server = &own
+	return c, nil
+}
+
+func (c *Cookies) trust(origin string) error {
+	if err := checkURL(origin, false); err != nil {
+		return err
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme+"://"+strings.ToLower(u.Host) != origin || u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
+		return fmt.Errorf("%q is not an origin as browsers write it, want scheme://host in lower case, and the port if it is not the usual one", origin)
+	}
+	return c.protection.AddTrustedOrigin(origin)
+}
+
+// cookieScheme names the cookies in challenges. HTTP has no scheme for them; a
+// 401 needs one (RFC 9110 section 15.5.2), and browsers do not mind one that
+// they do not know.
+const cookieScheme = "Cookie"
+
+// Challenge is of [guard.Authenticator]. Its scheme, "Cookie", is not a
+// registered one.
+func (c *Cookies) Challenge() guard.Challenge { return guard.Challenge{Scheme: cookieScheme} }
+
+// Authenticate takes the access token from its cookie and verifies it. Without
+// the cookie there are no credentials; two of that name are answered 400, and
+// one that a page of another origin makes the browser send with a request that
+// would change something, 403.
+func (c *Cookies) Authenticate(r *http.Request) (*identity.Principal, error) {
+	given, present, err := c.read(r, c.access)
+	switch {
+	case err != nil:
+		return nil, err
+	case !present:
+		return nil, guard.ErrNoCredentials
+	}
+	if err := c.check(r); err != nil {
+		return nil, err
+	}
+	p, err := c.server.config.Verifier.Verify(r.Context(), given)
+	if err == nil || !errors.Is(err, token.ErrInvalid) {
+		return p, err
+	}
+	d := guard.InvalidToken(cookieScheme, err)
+	if errors.Is(err, token.ErrRevoked) {
+		d.Event = guard.EventTokenReuse
+	}
+	return nil, d
+}
+
+// check refuses what the page of another origin may not do.
+func (c *Cookies) check(r *http.Request) error {
+	checked := r
+	if len(r.Header["Upgrade"]) > 0 {
+		// A WebSocket begins with a GET, and changes what it likes.
+		checked = &http.Request{Method: http.MethodPost, URL: r.URL, Host: r.Host, Header: r.Header}
+	}
+	if err := c.protection.Check(checked); err != nil {
+		return guard.Forbidden(fmt.Errorf("auth: %w", err))
+	}
+	return nil
+}
+
+// read returns the value of the cookie of that name, and whether there is one.
+// It does not leave that to net/http, which skips a cookie that it cannot read
+// and takes quotes off: a bad credential must not be none.
+func (c *Cookies) read(r *http.Request, name string) (value string, present bool, _ error) {
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			given, v, _ := strings.Cut(strings.Trim(pair, " \t\r\n"), "=")
+			if strings.TrimRight(given, " \t\r\n") != name {
+				continue
+			}
+			if present {
+				return "", false, guard.InvalidRequest("The request carries a cookie more than once.",
+					errors.New("auth: more than one cookie "+name))
+			}
+			value, present = v, true
+		}
+	}
+	return value, present, nil
+}
+
+// Token returns the variant of [Server.Token] that signs in with username and
+// password and sets the cookies. It answers 200 with expires_in, after which
+// the page refreshes, and scope; if a second factor is due, 400 mfa_required
+// and expires_in, and the challenge is in a cookie. The session that the
+// browser had ends, as OWASP ASVS 5.0 asks in 7.2.4. It is public in the route
+// ledger.
+func (c *Cookies) Token() http.Handler {
+	s := c.server
+	return guard.Public("sign-in")(c.handler(s.guided(func(r *http.Request, f form) (any, error) {
+		if grant := f.get("grant_type"); grant != "" && grant != "password" {
+			return nil, &guard.Denial{
+				Status: http.StatusBadRequest,
+				Code:   codeUnsupportedGrantType,
+				Detail: "The grant_type must be password.",
+				Err:    errors.New("unknown grant_type"),
+			}
+		}
+		return c.replacing(r, func() (any, error) { return s.signIn(r, f) })
+	})))
+}
+
+// MFA returns the variant of [Server.MFA] that takes the challenge from its
+// cookie, the code from the form, and sets the cookies of a session. It is
+// public in the route ledger, and answers 404 without Config.SecondFactor.
+func (c *Cookies) MFA() http.Handler {
+	if c.server.config.SecondFactor == nil {
+		return c.server.MFA()
+	}
+	return guard.Public("second factor")(c.handler(func(r *http.Request, f form) (any, error) {
+		if err := c.fill(r, f, c.mfa, "mfa_token"); err != nil {
+			return nil, err
+		}
+		return c.replacing(r, func() (any, error) { return c.server.exchange(r, f) })
+	}))
+}
+
+// Refresh returns the variant of [Server.Refresh] that takes the refresh token
+// from its cookie and sets new ones. The body is a form all the same, which may
+// be empty or have a scope. If the token is no good the cookies are cleared. It
+// is public in the route ledger.
+func (c *Cookies) Refresh() http.Handler {
+	s := c.server
+	return guard.Public("refresh")(c.handler(s.guided(func(r *http.Request, f form) (any, error) {
+		if err := c.fill(r, f, c.refresh, "refresh_token"); err != nil {
+			return nil, err
+		}
+		body, err := s.rotate(r, f)
+		if d, ok := errors.AsType[*guard.Denial](err); ok && d.Code == codeInvalidGrant {
+			return nil, signedOut{err}
+		}
+		return body, err
+	})))
+}
+
+// StepUp returns the variant of [Server.StepUp] that sets the cookies of the new
+// session.
+func (c *Cookies) StepUp() http.Handler {
+	s := c.server
+	if s.config.SecondFactor == nil {
+		return s.StepUp()
+	}
+	return s.config.Hooks.Authenticated(c.handler(s.stepUpForm))
+}
+
+// Logout returns the variant of [Server.Logout] for cookies: it ends the session
+// they belong to and clears them. It takes the refresh token too, so that
+// somebody whose access token has expired can log out, and is therefore public
+// in the route ledger. Cookies that are no good are cleared all the same.
+//
+// It answers 200 when the end of the session is certain to hold, and 503, with
+// the cookies left as they are, when it is not.
+func (c *Cookies) Logout() http.Handler {
+	s := c.server
+	return guard.Public("logout")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, err := c.logout(w, r)
+		if err != nil {
+			s.config.Hooks.Refuse(w, r, err)
+			return
+		}
+		c.clear(w)
+		if p != nil {
+			s.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked, Principal: p})
+		}
+		writeJSON(w, http.StatusOK, loggedOut)
+	}))
+}
+
+// logout returns whose session it was, nil if there was none to end.
+func (c *Cookies) logout(w http.ResponseWriter, r *http.Request) (ended *identity.Principal, _ error) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return nil, badRequest(http.StatusMethodNotAllowed, "This endpoint takes POST requests.")
+	}
+	if err := c.check(r); err != nil {
+		return nil, err
+	}
+	for _, cookie := range [...]struct {
+		name   string
+		verify *token.Verifier
+	}{{c.refresh, c.server.opener}, {c.access, c.server.config.Verifier}} {
+		given, present, err := c.read(r, cookie.name)
+		if err != nil {
+			return nil, err
+		}
+		if !present {
+			continue
+		}
+		p, err := cookie.verify.Verify(r.Context(), given)
+		switch {
+		case errors.Is(err, token.ErrInvalid):
+			continue
+		case err != nil:
+			return nil, unavailable("verifying a token", err)
+		case p.Issuer != c.server.tokens.Name(), ended != nil && ended.Session == p.Session:
+			continue
+		}
+		if err := c.server.logout(r, p); err != nil {
+			return nil, err
+		}
+		ended = p
+	}
+	return ended, nil
+}
+
+// replacing signs in with signIn, and ends the session that the browser had
+// before.
+func (c *Cookies) replacing(r *http.Request, signIn func() (any, error)) (any, error) {
+	before, present, err := c.read(r, c.refresh)
+	if err != nil {
+		return nil, err
+	}
+	body, err := signIn()
+	if err != nil || !present {
+		return body, err
+	}
+	if _, in := body.(*response); !in {
+		return body, nil // to a challenge, and not yet signed in
+	}
+	p, err := c.server.opener.Verify(r.Context(), before)
+	switch {
+	case errors.Is(err, token.ErrInvalid):
+		return body, nil
+	case err != nil:
+		return nil, unavailable("verifying a refresh token", err)
+	}
+	return body, c.server.EndSessions(r.Context(), identity.Revocation{Session: p.Session})
+}
+
+// fill puts the value of a cookie into the form, as the parameter that it stands
+// for.
+func (c *Cookies) fill(r *http.Request, f form, cookie, parameter string) error {
+	value, _, err := c.read(r, cookie)
+	switch {
+	case err != nil:
+		return err
+	case value == "":
+		return badRequest(http.StatusBadRequest, "The cookie "+cookie+" is missing.")
+	case f.get(parameter) != "":
+		return badRequest(http.StatusBadRequest, "The "+parameter+" belongs into the cookie, not into the form.")
+	}
+	url.Values(f).Set(parameter, value)
+	return nil
+}
+
+// signedOut is a refusal after which the cookies are of no more use.
+type signedOut struct{ error }
+
+func (s signedOut) Unwrap() error { return s.error }
+
+// handler is [Server.formHandler] with cookies in the place of tokens.
+func (c *Cookies) handler(answer func(*http.Request, form) (any, error)) http.Handler {
+	s := c.server
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// First, so that another origin learns nothing and changes nothing:
+		// it could sign a visitor in to an account of its own.
+		if err := c.check(r); err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		f, err := readForm(w, r)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		body, err := answer(r, f)
+		if err != nil {
+			if _, out := errors.AsType[signedOut](err); out {
+				c.clear(w)
+			}
+			s.refuse(w, r, err)
+			return
+		}
+		cookies, status, shown := c.instead(body)
+		for _, cookie := range cookies {
+			if n := len(cookie.String()); n > maxCookie {
+				s.refuse(w, r, fmt.Errorf("auth: the cookie %s has %d bytes, more than the %d that browsers keep", cookie.Name, n, maxCookie))
+				return
+			}
+		}
+		for _, cookie := range cookies {
+			http.SetCookie(w, cookie)
+		}
+		writeJSON(w, status, shown)
+	})
+}
+
+// instead returns the cookies with the tokens of an answer, and the answer
+// without them.
+func (c *Cookies) instead(body any) (cookies []*http.Cookie, status int, shown any) {
+	good := func(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
+	switch body := body.(type) {
+	case *response:
+		return []*http.Cookie{
+			c.cookie(c.access, body.AccessToken, good(body.ExpiresIn), http.SameSiteLaxMode),
+			c.cookie(c.refresh, body.RefreshToken, time.Until(body.refreshUntil), http.SameSiteStrictMode),
+			c.cookie(c.mfa, "", 0, http.SameSiteStrictMode),
+		}, http.StatusOK, signedInBody{body.ExpiresIn, body.Scope}
+	case challenge:
+		cookie := c.cookie(c.mfa, body.Token, good(body.ExpiresIn), http.SameSiteStrictMode)
+		body.Token = ""
+		return []*http.Cookie{cookie}, http.StatusBadRequest, body
+	}
+	panic(fmt.Sprintf("auth: no cookies for a %T", body)) // a mistake in this file
+}
+
+// signedInBody is what a page is told of the tokens that it has in cookies.
+type signedInBody struct {
+	ExpiresIn int64  `json:"expires_in"`
+	Scope     string `json:"scope,omitempty"`
+}
+
+// clear takes the cookies back. Browsers find them by name, path and domain;
+// a __Host- cookie is taken back only with the attributes it was set with.
+func (c *Cookies) clear(w http.ResponseWriter) {
+	http.SetCookie(w, c.cookie(c.access, "", 0, http.SameSiteLaxMode))
+	http.SetCookie(w, c.cookie(c.refresh, "", 0, http.SameSiteStrictMode))
+	http.SetCookie(w, c.cookie(c.mfa, "", 0, http.SameSiteStrictMode))
+}
+
+// cookie returns a cookie for so long. Without a value it takes one back.
+func (c *Cookies) cookie(name, value string, good time.Duration, site http.SameSite) *http.Cookie {
+	cookie := &http.Cookie{
+		Name:     name,
+		Value:    value,
+		Path:     "/",
+		MaxAge:   int(good / time.Second),
+		Secure:   true,
+		HttpOnly: true,
+		SameSite: site,
+	}
+	if cookie.MaxAge < 1 { // zero would be "until the browser is closed"
+		cookie.MaxAge = -1
+	}
+	return cookie
+}

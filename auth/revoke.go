@@ -1,0 +1,74 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/token"
+)
+
+// Revoke returns the handler of POST /revoke (RFC 7009), which ends the token
+// of the form: a refresh token ends its session, access tokens and all (section
+// 2.1), an access token ends alone. It needs no other credentials, since its
+// clients have none: whoever has a token may end it.
+//
+// It answers 200 when that is certain to hold, and for a token that is unknown,
+// expired or not one at all too (section 2.2), since it is no good either way;
+// and 503 if the store did not answer. The parameter token_type_hint is not
+// needed. It is public in the route ledger. It panics without Config.Verifier.
+func (s *Server) Revoke() http.Handler {
+	if s.config.Verifier == nil {
+		panic("auth: Revoke needs Config.Verifier")
+	}
+	return s.endpoint("token revocation", func(r *http.Request, f form) (any, error) {
+		given := f.get("token")
+		if given == "" {
+			return nil, badRequest(http.StatusBadRequest, "The parameter token is missing.")
+		}
+		p, err := s.revoke(r.Context(), given)
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			s.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked, Principal: p})
+		}
+		return nil, nil
+	})
+}
+
+// revoke returns whose token it was, nil if there was nothing to end.
+func (s *Server) revoke(ctx context.Context, given string) (*identity.Principal, error) {
+	p, err := s.opener.Verify(ctx, given)
+	switch {
+	case err == nil:
+		return p, s.EndSessions(ctx, identity.Revocation{Session: p.Session})
+	case !errors.Is(err, token.ErrInvalid):
+		return nil, unavailable("verifying a refresh token", err)
+	}
+	p, err = s.config.Verifier.Verify(ctx, given)
+	switch {
+	case err == nil && p.Issuer != s.tokens.Name():
+		return nil, nil // not ours to end
+	case err == nil:
+		return p, s.endCredential(ctx, p)
+	case !errors.Is(err, token.ErrInvalid):
+		return nil, unavailable("verifying an access token", err)
+	}
+	return nil, nil
+}
+
+// endCredential ends one access token.
+func (s *Server) endCredential(ctx context.Context, p *identity.Principal) error {
+	err := s.config.Revoker.Revoke(ctx, identity.Revocation{
+		Issuer:     p.Issuer,
+		Credential: p.Credential,
+		Expires:    p.Expires,
+	})
+	if err != nil {
+		return unavailable("revoking an access token", err)
+	}
+	return nil
+}
