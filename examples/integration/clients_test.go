@@ -134,7 +134,9 @@ func TestOAuth2PackageSignsInAndRefreshes(t *testing.T) {
 	}
 }
 
-func TestJoseVerifiesATokenWithThePublishedKeys(t *testing.T) {
+// needsNode skips a test if node or a package of it is missing.
+func needsNode(t *testing.T, library string) {
+	t.Helper()
 	missing := t.Skipf
 	if os.Getenv("GATEWRIGHT_REQUIRE_NODE") == "1" {
 		missing = t.Fatalf
@@ -142,10 +144,59 @@ func TestJoseVerifiesATokenWithThePublishedKeys(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		missing("needs node: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join("jose", "node_modules", "jose")); err != nil {
-		missing("needs jose, run npm --prefix examples/integration/jose ci: %v", err)
+	if _, err := os.Stat(filepath.Join("jose", "node_modules", library)); err != nil {
+		missing("needs %s, run npm --prefix examples/integration/jose ci: %v", library, err)
+	}
+}
+
+func TestOAuth4WebAPIFindsAndUsesEveryEndpoint(t *testing.T) {
+	needsNode(t, "oauth4webapi")
+	// The issuer is where the server is: what the metadata says is used.
+	p := launch(t, "server", nil, "-addr", "127.0.0.1:0", "-db", filepath.Join(t.TempDir(), "server.db"))
+	admin := wantPair(t)(p.signIn(t.Context(), "admin", p.password()))
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", "client.mjs", p.url, "alice", p.password(), admin.Access)
+	cmd.Dir = "jose"
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v, after\n%s", err, out)
 	}
 
+	wants := []map[string]any{
+		{"step": "challenge", "scheme": "bearer", "error": "invalid_token", "resource_metadata": p.url + "/.well-known/oauth-protected-resource"},
+		{"step": "resource", "resource": p.url},
+		{"step": "server", "issuer": p.url, "token_endpoint": p.url + "/token", "revocation_endpoint": p.url + "/revoke",
+			"introspection_endpoint": p.url + "/introspect", "jwks_uri": p.url + "/.well-known/jwks.json"},
+		{"step": "signed in", "token_type": "bearer", "scope": "read:items"},
+		{"step": "introspected", "active": true, "sub": "1", "scope": "read:items", "iss": p.url, "client_id": "first-party"},
+		{"step": "refreshed", "token_type": "bearer", "scope": "read:items", "replaced": true},
+		{"step": "used", "status": 200.0, "username": "alice"},
+		{"step": "revoked the access token", "active": false},
+		{"step": "refreshed again", "active": true, "sub": "1"},
+		{"step": "revoked the refresh token", "active": false},
+		{"step": "refused", "error": "invalid_grant", "status": 400.0},
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) != len(wants) {
+		t.Fatalf("%d steps, want %d:\n%s", len(lines), len(wants), out)
+	}
+	for i, line := range lines {
+		var got map[string]any
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		for name, value := range wants[i] {
+			if got[name] != value {
+				t.Errorf("%s: %s is %v, want %v", line, name, got[name], value)
+			}
+		}
+	}
+}
+
+func TestJoseVerifiesATokenWithThePublishedKeys(t *testing.T) {
+	needsNode(t, "jose")
 	p := server(t, filepath.Join(t.TempDir(), "server.db"))
 	pair := wantPair(t)(p.signIn(t.Context(), "alice", p.password()))
 	verify := func(token, issuer, audience string) (string, error) {

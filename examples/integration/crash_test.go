@@ -62,6 +62,75 @@ func TestReuseThatWasFoundOutBeforeAKillStaysFoundOut(t *testing.T) {
 	}
 }
 
+func TestKilledServerKeepsTheLifecycleOfUsers(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "server.db")
+	p := server(t, path)
+	// Each change is acknowledged, and the next thing that happens is a kill.
+	restart := func() {
+		t.Helper()
+		p.kill()
+		p = server(t, path)
+	}
+	over := func(pairs ...tokens) {
+		t.Helper()
+		for _, pair := range pairs {
+			want(t, http.StatusUnauthorized)(p.me(ctx, pair.Access))
+			want(t, http.StatusBadRequest)(p.refresh(ctx, pair.Refresh))
+		}
+	}
+	signIn := func(word string) tokens {
+		t.Helper()
+		return wantPair(t)(p.signIn(ctx, "carol", word))
+	}
+	const changed = "quite another passphrase"
+	admin := wantPair(t)(p.signIn(ctx, "admin", p.password()))
+	want(t, http.StatusCreated)(p.register(ctx, "carol", password))
+
+	own, other := signIn(password), signIn(password)
+	want(t, http.StatusNoContent)(p.changePassword(ctx, own.Access, password, changed))
+	restart()
+	over(other)
+	want(t, http.StatusOK)(p.me(ctx, own.Access))
+	own = wantPair(t)(p.refresh(ctx, own.Refresh))
+	want(t, http.StatusBadRequest)(p.signIn(ctx, "carol", password))
+
+	other = signIn(changed)
+	id, err := p.session(ctx, other.Access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, http.StatusNoContent)(p.endSession(ctx, own.Access, id))
+	restart()
+	over(other)
+	want(t, http.StatusOK)(p.me(ctx, own.Access))
+
+	other = signIn(changed)
+	want(t, http.StatusOK)(p.revoke(ctx, other.Refresh))
+	restart()
+	over(other)
+	want(t, http.StatusOK)(p.revoke(ctx, own.Access))
+	restart()
+	want(t, http.StatusUnauthorized)(p.me(ctx, own.Access))
+	own = wantPair(t)(p.refresh(ctx, own.Refresh))
+
+	other = signIn(changed)
+	want(t, http.StatusOK)(p.logoutAll(ctx, own.Access))
+	restart()
+	over(own, other)
+
+	own = signIn(changed)
+	want(t, http.StatusOK)(p.administer(ctx, admin.Access, "carol", "disable"))
+	restart()
+	over(own)
+	want(t, http.StatusBadRequest)(p.signIn(ctx, "carol", changed))
+	want(t, http.StatusOK)(p.administer(ctx, admin.Access, "carol", "enable"))
+	restart()
+	over(own)
+	own = signIn(changed)
+	want(t, http.StatusOK)(p.me(ctx, own.Access))
+}
+
 // A patron is a client that writes until the server is gone, and remembers
 // what was acknowledged.
 type patron struct {

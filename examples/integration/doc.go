@@ -11,12 +11,14 @@
 //   - golang.org/x/oauth2 signs in and refreshes, however it sends its client
 //     ID,
 //   - jose, a JavaScript library, verifies a token with the published keys,
+//   - oauth4webapi, another one, finds every endpoint by the metadata, and
+//     refreshes, introspects and revokes,
 //   - kill -9 at any moment loses nothing that was acknowledged,
 //   - 200 sign-ins at once stay within the memory they may have, and the ones
 //     that are too many are told to come back,
 //   - several processes share a database and its secrets.
 //
-// Two tests need programs that may be missing, and say so when they are
+// Some tests need programs that may be missing, and say so when they are
 // skipped: curl, and node with the packages that are installed by
 //
 //	npm --prefix examples/integration/jose ci

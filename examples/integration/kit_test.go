@@ -232,6 +232,52 @@ func (p *process) logout(ctx context.Context, access string) (answer, error) {
 	return send(ctx, "POST", p.url+"/logout/", "", access, "")
 }
 
+func (p *process) changePassword(ctx context.Context, access, current, wanted string) (answer, error) {
+	body, err := json.Marshal(map[string]string{"current_password": current, "new_password": wanted})
+	if err != nil {
+		return answer{}, err
+	}
+	return send(ctx, "POST", p.url+"/users/me/password", jsonType, access, string(body))
+}
+
+// administer disables or enables a user.
+func (p *process) administer(ctx context.Context, access, username, what string) (answer, error) {
+	return send(ctx, "POST", p.url+"/users/"+username+"/"+what, "", access, "")
+}
+
+func (p *process) revoke(ctx context.Context, token string) (answer, error) {
+	return send(ctx, "POST", p.url+"/revoke", formType, "", url.Values{"token": {token}}.Encode())
+}
+
+// session returns the ID of the session in which access was issued.
+func (p *process) session(ctx context.Context, access string) (string, error) {
+	a, err := send(ctx, "GET", p.url+"/sessions/", "", access, "")
+	if err != nil {
+		return "", err
+	}
+	var all []struct {
+		ID      string
+		Current bool
+	}
+	if err := json.Unmarshal([]byte(a.body), &all); err != nil {
+		return "", fmt.Errorf("got %d %s: %w", a.status, a.body, err)
+	}
+	for _, one := range all {
+		if one.Current {
+			return one.ID, nil
+		}
+	}
+	return "", fmt.Errorf("no session is the current one: %s", a.body)
+}
+
+func (p *process) endSession(ctx context.Context, access, id string) (answer, error) {
+	return send(ctx, "DELETE", p.url+"/sessions/"+id, "", access, "")
+}
+
+func (p *process) logoutAll(ctx context.Context, access string) (answer, error) {
+	return send(ctx, "POST", p.url+"/logout/all", "", access, "")
+}
+
 func (p *process) me(ctx context.Context, access string) (answer, error) {
 	return send(ctx, "GET", p.url+"/users/me", "", access, "")
 }

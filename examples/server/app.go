@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/felixge/httpsnoop"
@@ -23,19 +25,25 @@ import (
 // An app is the server's parts, joined.
 type app struct {
 	log       *slog.Logger
+	issuer    string
 	hooks     guard.Hooks
 	users     users
 	sessions  *sqlstore.Store
 	revoked   *revoker
 	passwords *password.Hasher
+	policy    *password.Policy
 	me        *auth.CurrentUser[*user]
 	signIn    *auth.Server
 	mux       *guard.Mux
 }
 
+// longestToken is how long a credential can be good for after it was issued,
+// and so how long a revocation has to be remembered.
+const longestToken = 24 * time.Hour
+
 // newApp joins the parts. Nothing is served before start.
 func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, issuer string, log *slog.Logger) (*app, error) {
-	a := &app{log: log, users: users{db}, revoked: &revoker{db: db}, passwords: passwords}
+	a := &app{log: log, issuer: issuer, users: users{db}, revoked: &revoker{db: db}, passwords: passwords}
 	a.hooks = guard.Hooks{Observe: guard.Log(log)}
 	a.me = auth.NewCurrentUser(a.loadUser, a.hooks)
 	// From here on a disabled user is out at the next request, everywhere.
@@ -45,24 +53,36 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, issuer string
 	if err != nil {
 		return nil, err
 	}
-	verifier, errVerifier := token.NewVerifier(ring, token.Config{Issuer: issuer, Audience: issuer, Revoker: a.revoked})
+	resourceMetadata, errMetadata := auth.ResourceMetadataPath(issuer)
+	verifier, errVerifier := token.NewVerifier(ring, token.Config{
+		Issuer:           issuer,
+		Audience:         issuer,
+		Revoker:          a.revoked,
+		MaxLifetime:      longestToken,
+		ResourceMetadata: origin(issuer) + resourceMetadata,
+	})
 	tokens, errTokens := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: issuer})
 	sessions, errSessions := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
-	if err := errors.Join(errVerifier, errTokens, errSessions); err != nil {
+	policy, errPolicy := password.NewPolicy(password.PolicyConfig{})
+	if err := errors.Join(errMetadata, errVerifier, errTokens, errSessions, errPolicy); err != nil {
 		return nil, err
 	}
+	a.policy = policy
 	a.sessions = sessions
 	a.signIn, err = auth.New(a.users, tokens, auth.Config{
 		Sessions:    sessions,
 		RefreshKeys: [][]byte{keys.RefreshKey},
 		Revoker:     a.revoked,
+		Verifier:    verifier,
 		Passwords:   passwords,
 		Hooks:       a.hooks,
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.routes(ring, verifier)
+	if err := a.routes(ring, verifier); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -76,19 +96,115 @@ func (a *app) start(ctx context.Context, keys *secrets) error {
 
 // routes is the whole surface of the server. The mux refuses to start with a
 // route that nobody guards and nobody called public.
-func (a *app) routes(ring *token.Keyring, verifier *token.Verifier) {
+func (a *app) routes(ring *token.Keyring, verifier *token.Verifier) error {
 	a.mux = guard.NewMux(a.hooks, verifier)
 	public := func(why string, h http.HandlerFunc) http.Handler { return guard.Public(why)(h) }
 	signedIn := func(h http.HandlerFunc) http.Handler { return a.me.Handler(h) }
+	// Whoever is signed in, in a session of their own: what is about sessions
+	// is not for other credentials.
+	inSession := func(h http.HandlerFunc) http.Handler {
+		return a.me.Handler(a.hooks.Require(hasSession, guard.Requirement{Kind: guard.KindCheck, Values: []string{"session"}})(h))
+	}
+	administrator := func(h http.HandlerFunc) http.Handler {
+		return a.me.Handler(a.requireScope("admin")(a.requireRole("admin")(h)))
+	}
 
 	a.mux.Handle("/token", a.signIn.Token())
 	a.mux.Handle("/token/refresh", a.signIn.Refresh())
+	a.mux.Handle("/revoke", a.signIn.Revoke())
+	a.mux.Handle("/introspect", a.signIn.Introspect())
 	a.mux.Handle("/logout/{$}", a.signIn.Logout())
+	a.mux.Handle("POST /logout/all", inSession(a.logoutAll))
+	a.mux.Handle("GET /sessions/{$}", inSession(a.listSessions))
+	a.mux.Handle("DELETE /sessions/{id}", inSession(a.endSession))
 	a.mux.Handle("POST /users/{$}", public("registration", a.register))
 	a.mux.Handle("GET /users/me", signedIn(a.showMe))
+	a.mux.Handle("POST /users/me/password", inSession(a.changePassword))
 	a.mux.Handle("GET /users/{username}", signedIn(a.showUser))
+	a.mux.Handle("POST /users/{username}/disable", administrator(a.disableUser))
+	a.mux.Handle("POST /users/{username}/enable", administrator(a.enableUser))
 	a.mux.Handle("GET /.well-known/jwks.json", ring.JWKSHandler())
 	a.mux.Handle("GET /healthz", public("health check", a.healthz))
+	return a.metadata()
+}
+
+// metadata adds the documents by which programs find the endpoints.
+func (a *app) metadata() error {
+	// Whether there is TLS was settled where the server was started; a client
+	// that got here without it has nothing to lose any more.
+	const insecureHTTP = true
+	scopes := []string{"read:items", "write:items"}
+	at := func(path string) string { return strings.TrimSuffix(a.issuer, "/") + path }
+	server, errServer := a.signIn.Metadata(auth.Metadata{
+		TokenEndpoint:         at("/token"),
+		RevocationEndpoint:    at("/revoke"),
+		IntrospectionEndpoint: at("/introspect"),
+		JWKSURI:               at("/.well-known/jwks.json"),
+		Scopes:                scopes,
+		InsecureHTTP:          insecureHTTP,
+	})
+	resource, errResource := auth.ResourceMetadata{
+		Resource:             a.issuer,
+		AuthorizationServers: []string{a.issuer},
+		Scopes:               scopes,
+		InsecureHTTP:         insecureHTTP,
+	}.Handler()
+	if err := errors.Join(errServer, errResource); err != nil {
+		return err
+	}
+	serverPath, errServer := auth.MetadataPath(a.issuer)
+	resourcePath, errResource := auth.ResourceMetadataPath(a.issuer)
+	if err := errors.Join(errServer, errResource); err != nil {
+		return err
+	}
+	a.mux.Handle("GET "+serverPath, server)
+	a.mux.Handle("GET "+resourcePath, resource)
+	return nil
+}
+
+// origin returns the scheme and the host of a URL, where well-known paths
+// begin.
+func origin(issuer string) string {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return "" // auth.ResourceMetadataPath tells
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// requireScope is the guard that asks what the token is good for.
+func (a *app) requireScope(scope string) func(http.Handler) http.Handler {
+	return a.hooks.Require(func(r *http.Request) error {
+		p, err := guard.Caller(r)
+		if err != nil {
+			return err
+		}
+		if p.Scopes.Has(scope) {
+			return nil
+		}
+		return &guard.Denial{
+			Status:     http.StatusForbidden,
+			Code:       guard.CodeInsufficientScope,
+			Detail:     "The token is not good for this.",
+			Challenges: []guard.Challenge{{Scheme: "Bearer", Error: guard.CodeInsufficientScope, Scope: identity.NewSet(scope)}},
+			Err:        fmt.Errorf("the scope %s is missing", scope),
+		}
+	}, guard.Requirement{Kind: guard.KindScope, Values: []string{scope}})
+}
+
+// requireRole is the guard that asks who the caller is now. The role in the
+// token may be up to a quarter of an hour old.
+func (a *app) requireRole(role string) func(http.Handler) http.Handler {
+	return a.hooks.Require(func(r *http.Request) error {
+		u, err := a.me.Of(r.Context())
+		if err != nil {
+			return err
+		}
+		if !u.Roles.Has(role) {
+			return guard.Forbidden(fmt.Errorf("the role %s is missing", role))
+		}
+		return nil
+	}, guard.Requirement{Kind: guard.KindRole, Values: []string{role}})
 }
 
 // handler is the mux with what stands in front of it.
@@ -152,7 +268,7 @@ var demoUsers = []demoUser{
 	{user{Username: "mod", Email: "mod@example.com", FullName: "Mo Derator",
 		Roles: identity.NewSet("moderator"), Scopes: identity.NewSet("read:items")}, "is a moderator"},
 	{user{Username: "admin", Email: "admin@example.com", FullName: "Ad Ministrator",
-		Roles: identity.NewSet("admin"), Scopes: identity.NewSet("read:items", "write:items", "admin")}, "is an administrator"},
+		Roles: identity.NewSet("admin"), Scopes: identity.NewSet("read:items", "write:items", "admin", "introspect")}, "is an administrator"},
 	{user{Username: "dora", Email: "dora@example.com", FullName: "Dora Disabled", Disabled: true,
 		Roles: identity.NewSet("user")}, "is disabled: signing in fails"},
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"mime"
@@ -42,15 +43,7 @@ func (a *app) showMe(w http.ResponseWriter, r *http.Request) {
 
 // showUser is GET /users/{username}.
 func (a *app) showUser(w http.ResponseWriter, r *http.Request) {
-	username, err := auth.CanonicalLogin(r.PathValue("username"))
-	if err != nil {
-		a.hooks.Refuse(w, r, notFound())
-		return
-	}
-	u, err := a.users.byUsername(r.Context(), username)
-	if errors.Is(err, auth.ErrNotFound) {
-		err = notFound()
-	}
+	u, err := a.named(r)
 	if err != nil {
 		a.hooks.Refuse(w, r, err)
 		return
@@ -75,17 +68,14 @@ func (a *app) register(w http.ResponseWriter, r *http.Request) {
 		a.hooks.Refuse(w, r, err)
 		return
 	}
-	u, err := in.user()
+	u, err := in.user(a.policy)
 	if err != nil {
 		a.hooks.Refuse(w, r, invalid(err))
 		return
 	}
 	// Before the look-up: names that are taken cost the same.
 	u.PasswordHash, err = a.passwords.Hash(r.Context(), in.Password)
-	switch {
-	case errors.Is(err, password.ErrTooLong):
-		err = invalid(errors.New("password: must have at most 1024 bytes"))
-	case err == nil:
+	if err == nil {
 		err = a.users.create(r.Context(), u)
 	}
 	if errors.Is(err, errTaken) {
@@ -100,17 +90,15 @@ func (a *app) register(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, profileOf(u))
 }
 
-// minPassword is the least number of characters of a password that stands
-// alone (NIST SP 800-63B-4 section 3.1.1.2). There are no rules on what they
-// are.
-const minPassword = 15
+// service is the name of this one, which nobody should have for a password.
+const service = "Gatewright"
 
 // usernameForm keeps usernames fit for a path: "/users/.." would be another.
 var usernameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
 // user checks a registration and returns the user it asks for. Its error names
 // every mistake.
-func (in registration) user() (*user, error) {
+func (in registration) user(policy *password.Policy) (*user, error) {
 	var errs []error
 	username, err := auth.CanonicalLogin(in.Username)
 	if err != nil || !usernameForm.MatchString(username) || username == "me" {
@@ -124,8 +112,8 @@ func (in registration) user() (*user, error) {
 	if len(in.FullName) > 200 || strings.ContainsFunc(in.FullName, unicode.IsControl) {
 		errs = append(errs, errors.New("full_name: must have at most 200 bytes and no control characters"))
 	}
-	if utf8.RuneCountInString(in.Password) < minPassword {
-		errs = append(errs, errors.New("password: must have at least 15 characters"))
+	if err := policy.Check(in.Password, service, username, in.Email, in.FullName); err != nil {
+		errs = append(errs, fmt.Errorf("password: %w", err))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

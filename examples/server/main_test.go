@@ -316,7 +316,7 @@ func TestLogOfAWholeSessionHasNoSecret(t *testing.T) {
 	s := &site{url: p.url}
 	const wrong = "wr0ng-but-almost-right"
 	secret := []string{
-		keys.DemoPassword, testPassword, wrong,
+		keys.DemoPassword, testPassword, newTestPassword, wrong, "sh0rt-and-new",
 		base64.StdEncoding.EncodeToString(keys.RefreshKey),
 		base64.StdEncoding.EncodeToString(keys.SigningKey)[:40],
 		"argon2id",
@@ -336,6 +336,16 @@ func TestLogOfAWholeSessionHasNoSecret(t *testing.T) {
 	s.register(t, `{"username":"x","password":"`+testPassword+`"`)
 	first := keep(s.signIn(t, "logged", testPassword))
 	keep(s.signIn(t, "alice", keys.DemoPassword))
+	admin := keep(s.signIn(t, "admin", keys.DemoPassword))
+	changing := keep(s.signIn(t, "alice", keys.DemoPassword))
+	s.changePassword(t, changing.Access, wrong, newTestPassword)
+	s.changePassword(t, changing.Access, keys.DemoPassword, "sh0rt-and-new")
+	s.changePassword(t, changing.Access, keys.DemoPassword, newTestPassword)
+	s.do(t, "POST", "/introspect", form("token", changing.Access), formType, bearer(admin.Access))
+	s.do(t, "POST", "/introspect?token="+changing.Access, "", formType, bearer(admin.Access))
+	s.do(t, "POST", "/revoke", form("token", changing.Refresh), formType)
+	s.do(t, "POST", "/revoke?token="+changing.Refresh, "", formType)
+	s.administer(t, admin.Access, "alice", "disable")
 	token("username", "logged", "password", wrong)
 	token("username", "nobody", "password", wrong)
 	token("grant_type", wrong, "password", wrong)
@@ -372,7 +382,7 @@ func TestLogOfAWholeSessionHasNoSecret(t *testing.T) {
 		}
 	}
 	// It is a log all the same.
-	for _, name := range []string{"authn_login_success", "authn_login_fail", "authn_token_created", "authn_token_reuse", "authn_token_revoked", "user_created", "input_validation_fail", "msg=request"} {
+	for _, name := range []string{"authn_login_success", "authn_login_fail", "authn_token_created", "authn_token_reuse", "authn_token_revoked", "authn_password_change", "authz_change", "user_created", "input_validation_fail", "msg=request"} {
 		if !strings.Contains(log, name) {
 			t.Errorf("the log does not tell of %s", name)
 		}

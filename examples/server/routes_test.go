@@ -61,7 +61,14 @@ func TestRouteWithoutAGuardPanicsAtStart(t *testing.T) {
 
 func TestEachRouteInEachOutcome(t *testing.T) {
 	s := openSite(t)
-	alice, second := s.signInAlice(t), s.signInAlice(t)
+	alice, second, third, fourth := s.signInAlice(t), s.signInAlice(t), s.signInAlice(t), s.signInAlice(t)
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	asAdmin := bearer(admin.Access)
+	limited := bearer(s.signIn(t, "admin", s.keys.DemoPassword, "scope", "read:items").Access)
+	mod := s.signIn(t, "mod", s.keys.DemoPassword)
+	newPassword := func(current, wanted string) string {
+		return `{"current_password":"` + current + `","new_password":"` + wanted + `"}`
+	}
 	auth := bearer(alice.Access)
 	// Correct but for one letter of its signature.
 	forged := []byte(alice.Access)
@@ -123,11 +130,41 @@ func TestEachRouteInEachOutcome(t *testing.T) {
 		{"JSON for a refresh form", "POST", "/token/refresh", "{}", []string{jsonType}, 415, "invalid_request", oauth, "", ""},
 		{"PUT /token/refresh", "PUT", "/token/refresh", "", nil, 405, "invalid_request", oauth, "", "POST"},
 
-		{"logging out", "POST", "/logout/", "", []string{bearer(second.Access)}, 200, "", data, "", ""},
+		{"logging out", "POST", "/logout/", "", []string{bearer(fourth.Access)}, 200, "", data, "", ""},
 		{"logging out anonymously", "POST", "/logout/", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
-		{"logging out twice", "POST", "/logout/", "", []string{bearer(second.Access)}, 401, "invalid_token", problem, `Bearer error="invalid_token"`, ""},
+		{"logging out twice", "POST", "/logout/", "", []string{bearer(fourth.Access)}, 401, "invalid_token", problem, `Bearer error="invalid_token"`, ""},
 		{"GET /logout/", "GET", "/logout/", "", []string{auth}, 405, "invalid_request", problem, "", "POST"},
 		{"below /logout/", "POST", "/logout/x", "", []string{auth}, 404, "not_found", problem, "", ""},
+
+		{"revoking a refresh token", "POST", "/revoke", form("token", third.Refresh), []string{formType}, 200, "", "", "", ""},
+		{"revoking it again", "POST", "/revoke", form("token", third.Refresh, "token_type_hint", "refresh_token"), []string{formType}, 200, "", "", "", ""},
+		{"revoking an access token of the session that is over", "POST", "/revoke", form("token", third.Access), []string{formType}, 200, "", "", "", ""},
+		{"revoking junk", "POST", "/revoke", "token=junk", []string{formType}, 200, "", "", "", ""},
+		{"revoking nothing", "POST", "/revoke", "", []string{formType}, 400, "invalid_request", oauth, "", ""},
+		{"revoking a token in the URL", "POST", "/revoke?token=x", "", []string{formType}, 400, "invalid_request", oauth, "", ""},
+		{"revoking with a form of 5 KiB", "POST", "/revoke", "x=" + long, []string{formType}, 413, "invalid_request", oauth, "", ""},
+		{"revoking with JSON", "POST", "/revoke", "{}", []string{jsonType}, 415, "invalid_request", oauth, "", ""},
+		{"GET /revoke", "GET", "/revoke", "", nil, 405, "invalid_request", oauth, "", "POST"},
+
+		{"introspecting", "POST", "/introspect", form("token", alice.Access), []string{formType, asAdmin}, 200, "", oauth, "", ""},
+		{"introspecting junk", "POST", "/introspect", "token=junk", []string{formType, asAdmin}, 200, "", oauth, "", ""},
+		{"introspecting nothing", "POST", "/introspect", "", []string{formType, asAdmin}, 400, "invalid_request", oauth, "", ""},
+		{"introspecting anonymously", "POST", "/introspect", form("token", alice.Access), []string{formType}, 401, "unauthenticated", problem, "Bearer", ""},
+		{"introspecting with a forged token", "POST", "/introspect", form("token", alice.Access), []string{formType, spoiled}, 401, "invalid_token", problem, `Bearer error="invalid_token"`, ""},
+		{"introspecting without the scope", "POST", "/introspect", form("token", alice.Access), []string{formType, auth}, 403, "insufficient_scope", problem, `Bearer scope="introspect", error="insufficient_scope"`, ""},
+		{"introspecting with JSON", "POST", "/introspect", "{}", []string{jsonType, asAdmin}, 415, "invalid_request", oauth, "", ""},
+		{"GET /introspect", "GET", "/introspect", "", []string{asAdmin}, 405, "invalid_request", oauth, "", "POST"},
+
+		{"own sessions", "GET", "/sessions/", "", []string{auth}, 200, "", data, "", ""},
+		{"own sessions, anonymously", "GET", "/sessions/", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"POST of sessions", "POST", "/sessions/", "", []string{auth}, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+		{"ending an own session", "DELETE", "/sessions/" + claims(t, second.Access).Session, "", []string{auth}, 204, "", "", "", ""},
+		{"ending it again", "DELETE", "/sessions/" + claims(t, second.Access).Session, "", []string{auth}, 404, "not_found", problem, "", ""},
+		{"ending somebody else's session", "DELETE", "/sessions/" + claims(t, mod.Access).Session, "", []string{auth}, 404, "not_found", problem, "", ""},
+		{"ending somebody else's session as an administrator", "DELETE", "/sessions/" + claims(t, mod.Access).Session, "", []string{asAdmin}, 404, "not_found", problem, "", ""},
+		{"ending a session that never was", "DELETE", "/sessions/%27%20OR%201=1", "", []string{auth}, 404, "not_found", problem, "", ""},
+		{"ending a session anonymously", "DELETE", "/sessions/x", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"GET of a session", "GET", "/sessions/x", "", []string{auth}, 405, "method_not_allowed", problem, "", "DELETE"},
 
 		{"registering", "POST", "/users/", newcomer, []string{jsonType}, 201, "", data, "", ""},
 		{"registering with a charset", "POST", "/users/", strings.Replace(newcomer, "newcomer", "second", 1), []string{jsonType + "; charset=utf-8"}, 201, "", data, "", ""},
@@ -157,6 +194,42 @@ func TestEachRouteInEachOutcome(t *testing.T) {
 		{"a name that nobody can have", "GET", "/users/%00%ff", "", []string{auth}, 404, "not_found", problem, "", ""},
 		{"PATCH /users/mod", "PATCH", "/users/mod", "", []string{auth}, 405, "method_not_allowed", problem, "", "GET, HEAD"},
 
+		{"a password that is too short", "POST", "/users/me/password", newPassword(s.keys.DemoPassword, "short"), []string{jsonType, auth}, 422, "invalid_input", problem, "", ""},
+		{"a wrong current password", "POST", "/users/me/password", newPassword("wrong", testPassword), []string{jsonType, auth}, 400, "wrong_password", problem, "", ""},
+		{"no current password", "POST", "/users/me/password", `{"new_password":"` + testPassword + `"}`, []string{jsonType, auth}, 400, "wrong_password", problem, "", ""},
+		{"a password and something else", "POST", "/users/me/password", `{"new_password":"` + testPassword + `","username":"mod"}`, []string{jsonType, auth}, 400, "invalid_request", problem, "", ""},
+		{"a password of 17 KiB", "POST", "/users/me/password", strings.Repeat(" ", 17<<10) + "{}", []string{jsonType, auth}, 413, "invalid_request", problem, "", ""},
+		{"a password in a form", "POST", "/users/me/password", "new_password=x", []string{formType, auth}, 415, "invalid_request", problem, "", ""},
+		{"a password, anonymously", "POST", "/users/me/password", newPassword(s.keys.DemoPassword, testPassword), []string{jsonType}, 401, "unauthenticated", problem, "Bearer", ""},
+		{"another password", "POST", "/users/me/password", newPassword(s.keys.DemoPassword, testPassword), []string{jsonType, auth}, 204, "", "", "", ""},
+		{"GET of a password", "GET", "/users/me/password", "", []string{auth}, 405, "method_not_allowed", problem, "", "POST"},
+
+		{"disabling somebody", "POST", "/users/mod/disable", "", []string{asAdmin}, 200, "", data, "", ""},
+		{"disabling somebody twice", "POST", "/users/mod/disable", "", []string{asAdmin}, 200, "", data, "", ""},
+		{"being disabled", "GET", "/users/me", "", []string{bearer(mod.Access)}, 401, "invalid_token", problem, `Bearer error="invalid_token"`, ""},
+		{"enabling somebody", "POST", "/users/mod/enable", "", []string{asAdmin}, 200, "", data, "", ""},
+		{"enabling somebody twice", "POST", "/users/MOD/enable", "", []string{asAdmin}, 200, "", data, "", ""},
+		{"disabling nobody", "POST", "/users/nobody/disable", "", []string{asAdmin}, 404, "not_found", problem, "", ""},
+		{"enabling a name that nobody can have", "POST", "/users/%00/enable", "", []string{asAdmin}, 404, "not_found", problem, "", ""},
+		{"disabling oneself", "POST", "/users/admin/disable", "", []string{asAdmin}, 409, "own_account", problem, "", ""},
+		{"disabling oneself in capitals", "POST", "/users/ADMIN/disable", "", []string{asAdmin}, 409, "own_account", problem, "", ""},
+		{"disabling somebody, anonymously", "POST", "/users/mod/disable", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"enabling somebody, anonymously", "POST", "/users/dora/enable", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"disabling somebody without the scope", "POST", "/users/mod/disable", "", []string{limited}, 403, "insufficient_scope", problem, `Bearer scope="admin", error="insufficient_scope"`, ""},
+		{"disabling somebody as anybody", "POST", "/users/mod/disable", "", []string{auth}, 403, "insufficient_scope", problem, `Bearer scope="admin", error="insufficient_scope"`, ""},
+		{"enabling somebody as anybody", "POST", "/users/dora/enable", "", []string{auth}, 403, "insufficient_scope", problem, `Bearer scope="admin", error="insufficient_scope"`, ""},
+		{"disabling nobody as anybody", "POST", "/users/nobody/disable", "", []string{auth}, 403, "insufficient_scope", problem, `Bearer scope="admin", error="insufficient_scope"`, ""},
+		{"GET of disabling", "GET", "/users/mod/disable", "", []string{asAdmin}, 405, "method_not_allowed", problem, "", "POST"},
+
+		{"logging out everywhere, anonymously", "POST", "/logout/all", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"logging out everywhere", "POST", "/logout/all", "", []string{auth}, 200, "", data, "", ""},
+		{"logging out everywhere twice", "POST", "/logout/all", "", []string{auth}, 401, "invalid_token", problem, `Bearer error="invalid_token"`, ""},
+
+		{"where the endpoints are", "GET", "/.well-known/oauth-authorization-server", "", nil, 200, "", "application/json", "", ""},
+		{"POST of where the endpoints are", "POST", "/.well-known/oauth-authorization-server", "", nil, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+		{"who issues the tokens", "GET", "/.well-known/oauth-protected-resource", "", nil, 200, "", "application/json", "", ""},
+		{"POST of who issues the tokens", "POST", "/.well-known/oauth-protected-resource", "", nil, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+
 		{"the public keys", "GET", "/.well-known/jwks.json", "", nil, 200, "", "application/jwk-set+json", "", ""},
 		{"POST of public keys", "POST", "/.well-known/jwks.json", "", nil, 405, "method_not_allowed", problem, "", "GET, HEAD"},
 		{"health", "GET", "/healthz", "", nil, 200, "", data, "", ""},
@@ -178,10 +251,15 @@ func TestEachRouteInEachOutcome(t *testing.T) {
 			if (challenge == "") != (tt.challenge == "") || !strings.HasPrefix(challenge, tt.challenge) {
 				t.Errorf("WWW-Authenticate is %q, want %q", challenge, tt.challenge)
 			}
+			// RFC 9728 section 5.1: and where to get it.
+			const where = `resource_metadata="` + testIssuer + `/.well-known/oauth-protected-resource"`
+			if challenge != "" && !strings.HasSuffix(challenge, where) {
+				t.Errorf("WWW-Authenticate is %q, want %s in it", challenge, where)
+			}
 			if allow := got.header.Get("Allow"); allow != tt.allow {
 				t.Errorf("Allow is %q, want %q", allow, tt.allow)
 			}
-			if tt.contentType == oauth || tt.contentType == problem {
+			if cacheable := tt.status == 200 && strings.HasPrefix(tt.path, "/.well-known/"); !cacheable && (tt.contentType == oauth || tt.contentType == problem) {
 				if cached := got.header.Get("Cache-Control"); cached != "no-store" {
 					t.Errorf("Cache-Control is %q, want no-store", cached)
 				}

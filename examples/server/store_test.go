@@ -53,16 +53,43 @@ func TestUsersAreAUserStore(t *testing.T) {
 	})
 }
 
-func openSessions(t *testing.T) *sqlstore.Store {
-	s, err := sqlstore.New(emptyDatabase(t), sqlstore.Config{Dialect: sqlstore.SQLite})
+// openedSessions are sessions whose database is at hand.
+type openedSessions struct {
+	*sqlstore.Store
+	db *sql.DB
+}
+
+func openSessions(t *testing.T) openedSessions {
+	db := emptyDatabase(t)
+	s, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return openedSessions{s, db}
 }
 
 func TestSessionsAreARefreshStore(t *testing.T) {
 	authtest.RunRefresh(t, func(t *testing.T) auth.RefreshStore { return openSessions(t) })
+}
+
+func TestSessionsCanBeListed(t *testing.T) {
+	authtest.RunSessions(t, func(t *testing.T) authtest.SessionStore { return openSessions(t) })
+}
+
+func TestListOfSessionsIsBounded(t *testing.T) {
+	s := openSessions(t)
+	now := time.Now().Truncate(time.Microsecond)
+	// One statement, since a thousand and five commits would take their time.
+	_, err := s.db.Exec(`WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 1004)
+		INSERT INTO gatewright_sessions (id, subject, tenant, client, created, expires, current_hash, rotated, idle)
+		SELECT 's' || i, 'alice', '', '', ? - i, ?, x'00', 0, ? FROM n`, now.UnixMicro(), now.Add(time.Hour).UnixMicro(), now.Add(time.Hour).UnixMicro())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Sessions(t.Context(), "alice")
+	if err != nil || len(all) != 1000 || all[0].ID != "s0" || all[999].ID != "s999" {
+		t.Errorf("%d sessions (%v), want the thousand that began last", len(all), err)
+	}
 }
 
 func TestSessionsAreAChallengeStore(t *testing.T) {
@@ -120,6 +147,77 @@ func TestRevokerRemembersAcrossARestart(t *testing.T) {
 	var rows int
 	if err := db.QueryRow("SELECT count(*) FROM revocations").Scan(&rows); err != nil || rows != 4 {
 		t.Errorf("%d rows (%v) after dropping what has expired, want 4", rows, err)
+	}
+}
+
+func TestRevokerSparesOneSession(t *testing.T) {
+	ctx := t.Context()
+	db := emptyDatabase(t)
+	now := time.Now().Truncate(time.Microsecond)
+	before := &revoker{db: db}
+	others := func(subject string, at time.Time, expires time.Duration, spared string) {
+		t.Helper()
+		r := identity.Revocation{Issuer: "i", Subject: subject, Before: at, Expires: now.Add(expires)}
+		if err := before.revokeOthers(ctx, r, spared); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others("alice", now, time.Hour, "own")
+	others("bob", now, time.Hour, "first")
+	others("bob", now.Add(time.Minute), time.Hour, "second")
+	others("bob", now.Add(time.Second), time.Hour, "late") // overtaken
+	others("carol", now, time.Millisecond, "own")
+	others("dave", now, time.Hour, "own")
+	if err := before.Revoke(ctx, identity.Revocation{Issuer: "i", Session: "own", Subject: "dave", Expires: now.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []identity.Revocation{
+		{Subject: "alice", Before: now, Expires: now},
+		{Issuer: "i", Before: now, Expires: now},
+		{Issuer: "i", Subject: "alice", Expires: now},
+		{Issuer: "i", Subject: "alice", Before: now},
+	} {
+		if err := before.revokeOthers(ctx, r, "own"); err == nil {
+			t.Errorf("%+v was taken", r)
+		}
+	}
+	if err := before.revokeOthers(ctx, identity.Revocation{Issuer: "i", Subject: "alice", Before: now, Expires: now}, ""); err == nil {
+		t.Error("no session to spare was taken: every token without one would be spared")
+	}
+	if err := before.forget(ctx, now.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	after := &revoker{db: db}
+	if err := after.load(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name             string
+		subject, session string
+		issued           time.Duration
+		want             bool
+	}{
+		{"another session", "alice", "other", -time.Hour, true},
+		{"a token without a session", "alice", "", -time.Hour, true},
+		{"the session that is spared", "alice", "own", -time.Hour, false},
+		{"a session that begins at that moment", "alice", "other", 0, false},
+		{"somebody else", "eve", "other", -time.Hour, false},
+		{"the session that was spared first", "bob", "first", -time.Hour, true},
+		{"the session that was spared last", "bob", "second", -time.Hour, false},
+		{"the session that an overtaken one spared", "bob", "late", -time.Hour, true},
+		{"after the first and before the last", "bob", "other", 30 * time.Second, true},
+		{"what has expired", "carol", "other", -time.Hour, false},
+		{"a spared session that is revoked by itself", "dave", "own", -time.Hour, true},
+	} {
+		p := &identity.Principal{Issuer: "i", Subject: tt.subject, Session: tt.session, IssuedAt: now.Add(tt.issued)}
+		for when, v := range map[string]*revoker{"before": before, "after": after} {
+			if got, err := v.Revoked(ctx, p); err != nil || got != tt.want {
+				t.Errorf("%s, %s the restart: revoked = %v, %v; want %v", tt.name, when, got, err, tt.want)
+			}
+		}
+	}
+	if p := (&identity.Principal{Issuer: "j", Subject: "alice"}); must(after.Revoked(ctx, p)) {
+		t.Error("an alice of another issuer is revoked")
 	}
 }
 

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/password"
+)
+
+// What becomes of a user after the registration: another password, being
+// disabled, being enabled again.
+
+// endTimeout is how long it may take to end what somebody has. It is less than
+// the server's WriteTimeout, so that there is an answer.
+const endTimeout = 20 * time.Second
+
+// changePassword is POST /users/me/password. It answers 204 when the password
+// is changed and all that the user had is ended, but for the session of the
+// caller.
+func (a *app) changePassword(w http.ResponseWriter, r *http.Request) {
+	p, err := guard.Caller(r)
+	if err == nil {
+		err = a.newPassword(w, r, p)
+	}
+	if err != nil {
+		a.hooks.Refuse(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
+	var current, wanted string
+	err := readJSON(w, r, map[string]any{"current_password": &current, "new_password": &wanted})
+	if err != nil {
+		return err
+	}
+	u, err := a.me.Of(r.Context()) // as the guard has loaded it
+	if err != nil {
+		return err
+	}
+	if err := a.policy.Check(wanted, service, u.Username, u.Email, u.FullName); err != nil {
+		return invalid(fmt.Errorf("new_password: %w", err))
+	}
+	// A token is not enough: whoever finds one must not be able to lock its
+	// owner out.
+	if err := a.prove(r, u, current); err != nil {
+		return err
+	}
+	hash, err := a.passwords.Hash(r.Context(), wanted)
+	if err != nil {
+		return busy(err)
+	}
+	replaced, err := a.users.changePassword(r.Context(), u.ID, u.PasswordHash, hash)
+	if err != nil {
+		return err
+	}
+	if !replaced {
+		return &guard.Denial{
+			Status: http.StatusConflict,
+			Code:   "conflict",
+			Detail: "The account was changed at the same time. Please try again.",
+			Err:    errors.New("the password was changed, or the account disabled, at the same time"),
+		}
+	}
+	a.hooks.Emit(r, guard.Event{Name: guard.EventPassword, Login: u.Username})
+	if err := a.endOthers(r.Context(), p); err != nil {
+		return &guard.Denial{
+			Status: http.StatusServiceUnavailable,
+			Code:   guard.CodeUnavailable,
+			Detail: "The password is changed, but it is not certain that other sessions are ended. Please sign out everywhere.",
+			Err:    fmt.Errorf("ending the other sessions after a change of the password: %w", err),
+		}
+	}
+	return nil
+}
+
+// prove checks the current password of u, with the care of a sign-in: the same
+// work whatever is stored, and an alarm if that is damaged.
+func (a *app) prove(r *http.Request, u *user, given string) error {
+	ok, _, err := a.passwords.Verify(r.Context(), given, u.PasswordHash)
+	reason := errors.New("wrong current password")
+	switch {
+	case errors.Is(err, password.ErrMalformed), errors.Is(err, password.ErrUnsupported):
+		a.hooks.Emit(r, guard.Event{Name: guard.EventUnavailable, Login: u.Username, Err: err})
+		reason = errors.New("the stored password hash cannot be used")
+	case err != nil:
+		return busy(err)
+	case ok:
+		return nil
+	}
+	return &guard.Denial{
+		Status: http.StatusBadRequest,
+		Code:   "wrong_password",
+		Detail: "The current password is not right.",
+		Event:  guard.EventLoginFail,
+		Login:  u.Username,
+		Err:    reason,
+	}
+}
+
+// busy tells when to come back, if too many passwords are being hashed.
+func busy(err error) error {
+	if errors.Is(err, password.ErrBusy) {
+		return guard.Unavailable(2*time.Second, err)
+	}
+	return err
+}
+
+// endOthers ends the sessions and tokens that p's user got before now, but for
+// p's own session. auth.Server.EndSessions for the subject would end that one
+// too, and a list of the others knows nothing of a sign-in that is under way.
+// So it takes two steps, after the new hash is stored:
+//
+// First, what was issued to the user before this moment is revoked, p's session
+// spared. A sign-in that saw the old hash dates from before it, as auth.Server
+// takes the time before it looks the user up, and asks the Revoker after it has
+// opened its session. Either it finds the revocation and ends itself, or its
+// session was there by then.
+//
+// Second, the sessions that are there are ended one by one. They are revoked
+// for good, so that a refresh which is under way gets nothing out of it either.
+//
+// Whoever signs in later, with the new password, is left alone.
+func (a *app) endOthers(ctx context.Context, p *identity.Principal) error {
+	// It goes on when the client hangs up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	before := time.Now().Truncate(time.Microsecond).Add(time.Microsecond)
+	err := a.revoked.revokeOthers(ctx, identity.Revocation{
+		Issuer:  p.Issuer,
+		Subject: p.Subject,
+		Before:  before,
+		Expires: before.Add(longestToken),
+	}, p.Session)
+	if err != nil {
+		return err
+	}
+	// A list may be cut off, so there is another until nothing is left to do.
+	for {
+		all, err := a.sessions.Sessions(ctx, p.Subject)
+		if err != nil {
+			return err
+		}
+		ended := 0
+		for _, one := range all {
+			if one.ID == p.Session || !one.Created.Before(before) {
+				continue
+			}
+			if err := a.endForGood(ctx, p, one.ID); err != nil {
+				return err
+			}
+			ended++
+		}
+		if ended == 0 {
+			return nil
+		}
+	}
+}
+
+// endForGood ends a session of p's user. Its access tokens go first: if the
+// rest fails, the session is still listed, and can be ended again.
+func (a *app) endForGood(ctx context.Context, p *identity.Principal, session string) error {
+	err := a.revoked.Revoke(ctx, identity.Revocation{
+		Issuer:  p.Issuer,
+		Session: session,
+		Subject: p.Subject,
+		Expires: time.Now().Add(longestToken),
+	})
+	if err != nil {
+		return err
+	}
+	return a.signIn.EndSessions(ctx, identity.Revocation{Session: session, Subject: p.Subject})
+}
+
+// disableUser is POST /users/{username}/disable. It answers 200 when all that
+// the user had is ended.
+func (a *app) disableUser(w http.ResponseWriter, r *http.Request) {
+	a.change(w, r, func(by, u *user) error {
+		if err := a.setDisabled(r, by, u, true); err != nil {
+			return err
+		}
+		return a.endAll(r.Context(), u)
+	})
+}
+
+// enableUser is POST /users/{username}/enable. The user can sign in again;
+// nothing that was ended comes back.
+func (a *app) enableUser(w http.ResponseWriter, r *http.Request) {
+	a.change(w, r, func(by, u *user) error {
+		if !u.Disabled {
+			return nil
+		}
+		// Once more, and first: disabling may have come no further than to
+		// the mark, or not have been done here.
+		if err := a.endAll(r.Context(), u); err != nil {
+			return err
+		}
+		return a.setDisabled(r, by, u, false)
+	})
+}
+
+// change carries out what an administrator wants to be done to the user of the
+// path, and shows the user as it is then.
+func (a *app) change(w http.ResponseWriter, r *http.Request, do func(by, u *user) error) {
+	u, err := a.changed(r, do)
+	if err != nil {
+		a.hooks.Refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, profileOf(u))
+}
+
+func (a *app) changed(r *http.Request, do func(by, u *user) error) (*user, error) {
+	by, err := a.me.Of(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	u, err := a.named(r)
+	if err != nil {
+		return nil, err
+	}
+	if u.ID == by.ID {
+		return nil, &guard.Denial{
+			Status: http.StatusConflict,
+			Code:   "own_account",
+			Detail: "This cannot be done to one's own account.",
+		}
+	}
+	if err := do(by, u); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+func (a *app) setDisabled(r *http.Request, by, u *user, disabled bool) error {
+	done, err := a.users.setDisabled(r.Context(), u.ID, by.ID, disabled)
+	if err != nil {
+		return err
+	}
+	if !done {
+		return fmt.Errorf("%w: disabled at the same time", guard.ErrInactive)
+	}
+	u.Disabled = disabled
+	a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Login: u.Username})
+	return nil
+}
+
+// endAll ends everything that u has, at once.
+func (a *app) endAll(ctx context.Context, u *user) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	return a.signIn.EndSessions(ctx, identity.Revocation{Subject: strconv.FormatInt(u.ID, 10)})
+}
+
+// named returns the user whose name is in the path.
+func (a *app) named(r *http.Request) (*user, error) {
+	username, err := auth.CanonicalLogin(r.PathValue("username"))
+	if err != nil {
+		return nil, notFound()
+	}
+	u, err := a.users.byUsername(r.Context(), username)
+	if errors.Is(err, auth.ErrNotFound) {
+		return nil, notFound()
+	}
+	return u, err
+}
