@@ -3,6 +3,9 @@
 //
 //	go -C examples/bench run .
 //
+// Command timing, in the folder of that name, compares the times of failed
+// sign-ins instead.
+//
 // Nanoseconds depend on the machine and on what else it does; the ratio to the
 // peer of the same run is what counts. It is a module of its own, so that the
 // peers decide nobody else's dependencies.
