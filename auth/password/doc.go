@@ -98,8 +98,12 @@
 //     number of blocks, which the caches make faster or slower too.
 //   - A hash that is stronger than what is configured or listed takes longer,
 //     and may take a larger permit.
-//   - A right password is answered without the other schemes. Nobody sees
-//     that time who does not have the password, but see the section on order.
+//   - Each run that pads a cheaper bcrypt hash sets up anew. That came to 31 µs
+//     in 2.1 ms for a hash of cost 4 where 5 was listed, and is some hundred
+//     times less beside the time that cost 12 takes.
+//   - A right password is answered without the schemes that come after it.
+//     Nobody sees that time who does not have the password, but see the section
+//     on order.
 //   - What the host does before and after is its own: it must call
 //     [Hasher.Verify] for unknown users too, with an empty hash.
 //

@@ -126,20 +126,25 @@ func (k kdf) less(done kdf) (runs []kdf) {
 	return runs
 }
 
-// rest returns what remains of a bill once done has been run. A run that is on
-// the bill is taken off. Another is charged to the first of its function, which
-// for argon2id is the one of new hashes, and which for the others is the only
-// one.
-func rest(bill []kdf, done kdf) []kdf {
-	if i := slices.Index(bill, done); i >= 0 {
-		return slices.Concat(bill[:i], bill[i+1:])
+// place returns which run of a bill the stored hash takes the place of, and what
+// is to be run after it to make up for a cheaper one. A run that is on the bill
+// is its own. Another is charged to the first of its function, which for
+// argon2id is the one of new hashes, and which for the others is the only one.
+// Without a stored hash it is none, which is -1.
+func place(bill []kdf, stored digest) (at int, padding []kdf) {
+	if stored.tag == nil {
+		return -1, nil
+	}
+	if i := slices.Index(bill, stored.kdf); i >= 0 {
+		return i, nil
 	}
 	for i, k := range bill {
-		if k.function() == done.function() {
-			return slices.Concat(bill[:i], k.less(done), bill[i+1:])
+		if k.function() == stored.function() {
+			return i, k.less(stored.kdf)
 		}
 	}
-	return bill
+	// Unreachable, for read admits no other function.
+	return -1, nil
 }
 
 // A digest is a stored hash that has been read. For bcrypt, salt and tag are

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -341,6 +342,36 @@ func TestArgon2idIsPaddedInBlocks(t *testing.T) {
 	}
 }
 
+// The order of the runs tells by the caches they leave, and the length of what
+// they are run over by itself: both are the same with a stored hash and without.
+func TestFailuresRunInOneOrderOverTheSameBytes(t *testing.T) {
+	h := newInternal(t, Config{Argon2id: Argon2id{Memory: 64, Passes: 1, Lanes: 1}, Imported: []Scheme{Bcrypt(4), PBKDF2SHA256(9)}})
+	stored, err := h.Hash(t.Context(), "right")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var runs []string
+	h.derive = func(d digest, password []byte) []byte {
+		runs = append(runs, fmt.Sprintf("%v over %d", d.kdf, len(password)))
+		return derive(d, password)
+	}
+	for _, given := range []string{"wrong", strings.Repeat("x", 73), strings.Repeat("x", 1024), strings.Repeat("x", 1025), "", "nul\x00"} {
+		var want []string
+		for name, encoded := range map[string]string{"unknown": "", "argon2id": stored, "bcrypt": bcryptOf(t, 4), "PBKDF2": pbkdf2Of(t, 9), "damaged": "$"} {
+			runs = nil
+			if ok, _, _ := h.Verify(t.Context(), given, encoded); ok {
+				t.Fatal("it matched")
+			}
+			if want == nil {
+				want = slices.Clone(runs)
+			}
+			if !slices.Equal(runs, want) {
+				t.Errorf("%s with a password of %d bytes: runs are\n%q\nothers are\n%q", name, len(given), runs, want)
+			}
+		}
+	}
+}
+
 // A dummy that its library turned down would cost nothing.
 func TestDummiesAreRun(t *testing.T) {
 	for cost := minCost; cost <= 8; cost++ {
@@ -373,8 +404,8 @@ func TestSuccessCostsWhatItNeeds(t *testing.T) {
 		want          []kdf
 	}{
 		{"a new hash costs one run", stored, []kdf{params.kdf()}},
-		{"PBKDF2 too", pbkdf2Of(t, 7), []kdf{params.kdf(), {iterations: 7}}},
-		{"bcrypt costs its own and that of its replacement", bcryptOf(t, 5), []kdf{params.kdf(), {cost: 5}}},
+		{"bcrypt costs what is before it, its own and that of its replacement", bcryptOf(t, 5), []kdf{params.kdf(), params.kdf(), {cost: 5}}},
+		{"PBKDF2 too", pbkdf2Of(t, 7), []kdf{params.kdf(), params.kdf(), {cost: 5}, {iterations: 7}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if ok, _, err := h.Verify(t.Context(), "right", tt.encoded); !ok || err != nil {
@@ -399,8 +430,8 @@ func TestNoUpgradeAfterTheContextEnded(t *testing.T) {
 		return derive(d, password)
 	}
 	ok, upgraded, err := h.Verify(ctx, "right", bcryptOf(t, 4))
-	if !ok || upgraded != "" || err != nil || runs != 1 {
-		t.Errorf("got %v, %q, %v after %d runs, want true without a replacement after 1", ok, upgraded, err, runs)
+	if !ok || upgraded != "" || err != nil || runs != 2 {
+		t.Errorf("got %v, %q, %v after %d runs, want true without a replacement after 2", ok, upgraded, err, runs)
 	}
 }
 
