@@ -22,7 +22,18 @@
 //	mux.Handle("GET /reports/", hooks.Authenticated(reports))
 //
 // Package auth builds on it what a sign-in needs; a service that only takes
-// tokens needs nothing beyond this package.
+// tokens needs nothing beyond this package. It verifies with the keys that the
+// issuer publishes:
+//
+//	keys, err := token.NewRemote(token.RemoteConfig{
+//		URL:        "https://auth.example.com/.well-known/jwks.json",
+//		Algorithms: []token.Algorithm{token.ES256},
+//		OnError:    func(err error) { slog.Error("signing keys", "error", err) },
+//	})
+//	…
+//	verifier, err := token.NewVerifier(keys, token.Config{…})
+//
+// [Any] takes the tokens of several issuers.
 //
 // # What is verified, in this order
 //
@@ -38,6 +49,46 @@
 // golang-jwt supplies the verification of asymmetric signatures. Its parser and
 // its global registry of algorithms are not used.
 //
+// # Tokens that were seen before
+//
+// A [Verifier] remembers tokens that were good, Config.CacheSize of them, so
+// that a caller who comes again costs the same with every algorithm: a look-up.
+// It compares the whole token. Asked again each time is what may have changed
+// since: whether it has expired, or is not good yet by a clock that was put
+// back; whether its key still verifies, and the keys are the ones it was
+// verified with; the Revoker, and Hooks.Active. Every request has a Principal
+// of its own. Tokens longer than two kilobytes are not remembered. Only those
+// with a good signature are, so a stranger can push none out.
+//
+// # Rotation
+//
+// A [Key] says when it is published, when it begins to sign and when it is
+// retired, and a [Keyring] with several of them needs nothing but the clock:
+// pending, published, signing, verifying, retired. NewKeyring, NewIssuer and
+// Replace refuse schedules in which a key would sign before others could know
+// it, or in which nobody could sign before a later key's turn; and no token is
+// signed with a key that would be retired before it. So a rotation refuses no
+// good token, here or at whoever keeps the JWK Set for the five minutes that
+// its Cache-Control grants. All processes of an issuer load the same keys, and
+// their clocks and those of the verifiers may be a minute apart.
+//
+// A stolen key is withdrawn by [Keyring.Replace] without it, in each process.
+// Services that fetch the keys notice at their next fetch; a [Remote] that is
+// in use makes one every five minutes.
+//
+// # Keys of others
+//
+// No request waits for a [Remote]: it fetches in the background of those that
+// need it, one fetch at a time and at most one in a Cooldown, whatever key IDs
+// strangers invent. While the endpoint is down, keys that are known stay good
+// for MaxStale; what cannot be known is answered 503, and not 401, which would
+// sign everybody out. Private keys that somebody published, keys for another
+// use, and two keys of one ID are refused.
+//
+// A Signer that is not a private key in memory, such as a key management
+// system, has IssuerConfig.SignTimeout to answer, and what it returns is
+// verified before it leaves. Its failures are those of Issue alone.
+//
 // # Security considerations
 //
 // A token is good for whoever holds it. It should be short-lived, travel over
@@ -50,6 +101,13 @@
 // this module identifies a token by its bytes, so the twin is revoked with it;
 // do the same in your own code: use Principal.Credential.
 //
-// A private key behind a network is called without a deadline: a Signer must
-// have its own.
+// A call of a Signer that hangs is given up and cannot be ended: up to 64 of
+// them for an Issuer stay, until they return.
+//
+// Whoever controls the URL of a Remote, its host, or the certificates of both,
+// can sign tokens of that issuer. And whoever can keep us from the URL keeps
+// keys alive that were withdrawn meanwhile, for as long as RemoteConfig.MaxStale.
+//
+// The memory of a Verifier holds tokens that are good. A dump of it is as
+// valuable as a log of Authorization headers.
 package token

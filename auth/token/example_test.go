@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
@@ -152,28 +156,153 @@ func newPair(typ string, keys ...token.Key) (*token.Issuer, *token.Verifier) {
 	return issuer, verifier
 }
 
-// Rotation in three deployments: the new key is published behind the old one,
-// then signs, and at last the old one goes.
+// Four keys of a year, made and loaded at once: they take turns by the clock,
+// each published for a day before it signs, and good for half an hour after its
+// turn. Here the calendar is moved instead of the clock.
 func ExampleNewKeyring_rotation() {
-	old, err := token.GenerateKey(token.ES256)
-	if err != nil {
-		panic(err)
+	var quarters [4]token.Key
+	for n := range quarters {
+		key, err := token.GenerateKey(token.ES256)
+		if err != nil {
+			panic(err)
+		}
+		quarters[n] = key
 	}
-	next, err := token.GenerateKey(token.ES256)
-	if err != nil {
-		panic(err)
-	}
-	retired := token.Key{Algorithm: old.Algorithm, Public: old.Signer.Public()}
-	for _, keys := range [][]token.Key{
-		{old, next},     // for longer than others keep the JWK Set
-		{next, retired}, // for longer than tokens live
-		{next},
-	} {
-		ring, err := token.NewKeyring(keys...)
-		fmt.Println(ring != nil, err)
+	const day = 24 * time.Hour
+	for _, today := range []time.Duration{0, 89 * day, 90 * day, 90*day + 20*time.Minute, 91 * day, 180 * day, 300 * day} {
+		newYear := time.Now().Add(-today)
+		keys := quarters
+		for n := range keys {
+			if n > 0 {
+				keys[n].SignFrom = newYear.Add(time.Duration(n) * 90 * day)
+				keys[n].PublishFrom = keys[n].SignFrom.Add(-day)
+			}
+			if n < 3 {
+				keys[n].VerifyUntil = newYear.Add(time.Duration(n+1)*90*day + 30*time.Minute)
+			}
+		}
+		ring, err := token.NewKeyring(keys[:]...)
+		if err != nil {
+			panic(err)
+		}
+		line := fmt.Sprintf("%-11v", today)
+		for _, info := range slices.Backward(ring.Keys()) {
+			line += fmt.Sprintf("%-10v", info.State)
+		}
+		fmt.Println(strings.TrimRight(line, " "))
 	}
 	// Output:
-	// true <nil>
-	// true <nil>
-	// true <nil>
+	// 0s         signing   pending   pending   pending
+	// 2136h0m0s  signing   published pending   pending
+	// 2160h0m0s  verifying signing   pending   pending
+	// 2160h20m0s verifying signing   pending   pending
+	// 2184h0m0s  retired   signing   pending   pending
+	// 4320h0m0s  retired   verifying signing   pending
+	// 7200h0m0s  retired   retired   retired   signing
+}
+
+// A stolen key is withdrawn: at once, and with it all that it has signed.
+func ExampleKeyring_Replace() {
+	stolen, err := token.GenerateKey(token.ES256)
+	if err != nil {
+		panic(err)
+	}
+	ring, err := token.NewKeyring(stolen)
+	if err != nil {
+		panic(err)
+	}
+	config := token.Config{Issuer: issuerName, Audience: audience}
+	verifier, err := token.NewVerifier(ring, config)
+	if err != nil {
+		panic(err)
+	}
+	issuer, err := token.NewIssuer(ring, token.IssuerConfig{Issuer: config.Issuer, Audience: config.Audience})
+	if err != nil {
+		panic(err)
+	}
+	signed, err := issuer.Issue(context.Background(), &identity.Principal{Subject: "alice"}, nil)
+	if err != nil {
+		panic(err)
+	}
+	_, err = verifier.Verify(context.Background(), signed)
+	fmt.Println(err)
+
+	fresh, err := token.GenerateKey(token.ES256)
+	if err != nil {
+		panic(err)
+	}
+	if err := ring.Replace(fresh); err != nil {
+		panic(err)
+	}
+	_, err = verifier.Verify(context.Background(), signed)
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// token: no key of that ID
+}
+
+// A service takes the tokens of its own issuer and those of a partner, whose
+// keys are fetched from the partner.
+func ExampleAny() {
+	theirs, err := token.GenerateKey(token.EdDSA)
+	if err != nil {
+		panic(err)
+	}
+	theirRing, err := token.NewKeyring(theirs)
+	if err != nil {
+		panic(err)
+	}
+	partner := httptest.NewServer(theirRing.JWKSHandler())
+	defer partner.Close()
+
+	remote, err := token.NewRemote(token.RemoteConfig{
+		URL:        partner.URL,
+		Algorithms: []token.Algorithm{token.EdDSA},
+		OnError:    func(err error) { slog.Error("keys of the partner", "error", err) },
+	})
+	if err != nil {
+		panic(err)
+	}
+	// Before the first request; later fetches are made in the background.
+	if err := remote.Fetch(context.Background()); err != nil {
+		fmt.Println("starting without the keys of the partner:", err)
+	}
+
+	ourRing, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("32 random bytes, or as many more")})
+	if err != nil {
+		panic(err)
+	}
+	ours, err := token.NewVerifier(ourRing, token.Config{Issuer: issuerName, Audience: audience})
+	if err != nil {
+		panic(err)
+	}
+	partners, err := token.NewVerifier(remote, token.Config{Issuer: "https://partner.example.com", Audience: audience})
+	if err != nil {
+		panic(err)
+	}
+	verifier, err := token.Any(ours, partners)
+	if err != nil {
+		panic(err)
+	}
+
+	// The partner signs in its own name, and then in ours.
+	for _, name := range []string{"https://partner.example.com", issuerName} {
+		issuer, err := token.NewIssuer(theirRing, token.IssuerConfig{Issuer: name, Audience: audience})
+		if err != nil {
+			panic(err)
+		}
+		signed, err := issuer.Issue(context.Background(), &identity.Principal{Subject: "bob"}, nil)
+		if err != nil {
+			panic(err)
+		}
+		p, err := verifier.Verify(context.Background(), signed)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(p.Subject, "of", p.Issuer)
+	}
+	// Output:
+	// bob of https://partner.example.com
+	// token: from another issuer
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,24 +30,33 @@ type IssuerConfig struct {
 	// taken back before then unless verifiers ask a Revoker or the host.
 	// Default: 15 minutes.
 	Lifetime time.Duration
+
+	// SignTimeout is how long a Signer that is not a key in memory, such as
+	// a key management system, may take. At most 64 calls of it are under
+	// way at once. Default: 3 seconds.
+	SignTimeout time.Duration
 }
+
+// maxSigning bounds the calls of a Signer that are under way, so that one which
+// hangs does not collect goroutines.
+const maxSigning = 64
 
 // An Issuer signs tokens. It is safe for concurrent use.
 type Issuer struct {
-	config IssuerConfig
-	key    *key
-	header string // encoded, with the dot
+	config  IssuerConfig
+	ring    *Keyring
+	signing chan struct{} // a place for each call of a remote Signer
 }
 
-// NewIssuer returns an issuer that signs with the first key of the ring that
-// can.
+// NewIssuer returns an issuer that signs with the key of the ring whose turn it
+// is. It is an error if there is none, now or before a later one's turn.
 func NewIssuer(ring *Keyring, config IssuerConfig) (*Issuer, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("token: "+format, args...)) }
 	switch {
-	case ring == nil:
-		mistake("the Keyring is nil, want one from NewKeyring")
-	case ring.signing == nil:
+	case !ring.made():
+		mistake("the Keyring is nil or zero, want one from NewKeyring")
+	case !slices.ContainsFunc(ring.state.Load().keys, (*key).canSign):
 		mistake("the Keyring has no key that can sign, want one with Secret or Signer")
 	}
 	if config.Issuer == "" {
@@ -69,18 +79,25 @@ func NewIssuer(ring *Keyring, config IssuerConfig) (*Issuer, error) {
 	if config.Lifetime < time.Second {
 		mistake("IssuerConfig.Lifetime is %v, want at least 1s", config.Lifetime)
 	}
+	setDefault(&config.SignTimeout, 3*time.Second)
+	if config.SignTimeout < 0 {
+		mistake("IssuerConfig.SignTimeout is %v, want a positive duration", config.SignTimeout)
+	}
+	if errs == nil {
+		if at, found := ring.state.Load().gap(time.Now(), config.Lifetime); found {
+			errs = append(errs, gapError(at, config.Lifetime))
+		}
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	header, err := json.Marshal(struct {
-		Alg  string `json:"alg"`
-		Key  string `json:"kid"`
-		Type string `json:"typ"`
-	}{string(ring.signing.alg), ring.signing.id, config.Type})
-	if err != nil {
-		return nil, fmt.Errorf("token: IssuerConfig.Type: %w", err)
+	for longest := &ring.lifetime; ; { // what Replace has to mind from now on
+		l := longest.Load()
+		if l >= int64(config.Lifetime) || longest.CompareAndSwap(l, int64(config.Lifetime)) {
+			break
+		}
 	}
-	return &Issuer{config: config, key: ring.signing, header: encode(header) + "."}, nil
+	return &Issuer{config: config, ring: ring, signing: make(chan struct{}, maxSigning)}, nil
 }
 
 // Name returns IssuerConfig.Issuer, the "iss" of the tokens.
@@ -119,9 +136,10 @@ type payload struct {
 // are not UTF-8 or have control characters, dates before 1970, more than 64
 // claims.
 //
-// The private key may be in a system of its own, whose Sign has no context:
-// an error of it is returned as it is, to be answered 503.
-func (i *Issuer) Issue(_ context.Context, p *identity.Principal, extra any) (string, error) {
+// The private key may be in a system of its own, whose Sign has no context. It
+// is given IssuerConfig.SignTimeout, or until ctx ends; an error of it is to be
+// answered 503.
+func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (string, error) {
 	if p.Subject == "" {
 		return "", errors.New("token: Issue needs a Principal with a Subject")
 	}
@@ -157,7 +175,7 @@ func (i *Issuer) Issue(_ context.Context, p *identity.Principal, extra any) (str
 		Session:  p.Session,
 		Tenant:   p.Tenant,
 	}
-	if content.Scope != "" && !validScope(content.Scope) {
+	if content.Scope != "" && (!validScope(content.Scope) || !identity.ParseSet(content.Scope).Equal(p.Scopes)) {
 		return "", fmt.Errorf("token: the scopes %q are not of the grammar of RFC 6749 section 3.3", content.Scope)
 	}
 	if !p.AuthTime.IsZero() {
@@ -179,12 +197,66 @@ func (i *Issuer) Issue(_ context.Context, p *identity.Principal, extra any) (str
 	if !check.expires.After(check.issued) {
 		return "", fmt.Errorf("token: Issue would make a token that expires at %v, before it is issued at %v", p.Expires, p.IssuedAt)
 	}
-	input := i.header + encode(body)
-	signature, err := i.key.sign([]byte(input))
+	k := i.ring.load().signing(time.Now(), p.Expires)
+	if k == nil {
+		return "", fmt.Errorf("token: no key of the Keyring may sign a token until %v", p.Expires)
+	}
+	header, err := json.Marshal(struct {
+		Alg  string `json:"alg"`
+		Key  string `json:"kid"`
+		Type string `json:"typ"`
+	}{string(k.alg), k.id, i.config.Type})
+	if err != nil {
+		return "", fmt.Errorf("token: IssuerConfig.Type: %w", err)
+	}
+	input := encode(header) + "." + encode(body)
+	signature, err := i.sign(ctx, k, []byte(input))
 	if err != nil {
 		return "", fmt.Errorf("token: signing: %w", err)
 	}
 	return input + "." + encode(signature), nil
+}
+
+// sign calls k, and does not wait for one that is not in memory longer than it
+// may take. A call that is given up keeps its place until it returns.
+func (i *Issuer) sign(ctx context.Context, k *key, input []byte) ([]byte, error) {
+	if !k.remote {
+		return k.sign(input)
+	}
+	ctx, cancel := context.WithTimeout(ctx, i.config.SignTimeout)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return nil, err // and not a call whose answer nobody waits for
+	}
+	select {
+	case i.signing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for one of %d calls of the Signer to return: %w", maxSigning, ctx.Err())
+	}
+	type result struct {
+		signature []byte
+		err       error
+	}
+	done := make(chan result, 1)
+	go func() {
+		r := result{err: errors.New("the Signer panicked")}
+		defer func() {
+			_ = recover() // or a panic would end the process, not the request
+			done <- r
+			<-i.signing
+		}()
+		signature, err := k.sign(input)
+		if err == nil && !k.verify(string(input), input, signature) {
+			err = errors.New("the Signer returned a signature that its own public key does not verify")
+		}
+		r = result{signature, err}
+	}()
+	select {
+	case r := <-done:
+		return r.signature, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the Signer did not answer: %w", ctx.Err())
+	}
 }
 
 // checkNames finds what json.Marshal would quietly replace, making two subjects

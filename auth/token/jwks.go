@@ -4,29 +4,40 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
+// jwksMaxAge is how long clients may keep the JWK Set. A key is published for
+// longer before it signs, see publishLead.
+const jwksMaxAge = 5 * time.Minute
+
 // JWKSHandler serves the public keys of the ring as a JWK Set (RFC 7517
 // section 5), by custom at /.well-known/jwks.json, so that other services can
-// verify the tokens. HS keys are never in it. Clients may keep it for five
-// minutes. It is public in the route ledger.
+// verify the tokens: those that sign now, will sign soon, or have signed what
+// is still good. HS keys are never in it. Clients may keep it for five minutes.
+// It is public in the route ledger.
 func (ring *Keyring) JWKSHandler() http.Handler {
-	sum := sha256.Sum256(ring.jwks)
-	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	cacheControl := fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds()))
 	return guard.Public("public keys")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			guard.Hooks{}.Refuse(w, r, &guard.Denial{Status: http.StatusMethodNotAllowed, Code: guard.CodeInvalidRequest})
 			return
 		}
+		body, err := ring.load().jwks(time.Now())
+		if err != nil {
+			guard.Hooks{}.Refuse(w, r, err)
+			return
+		}
+		sum := sha256.Sum256(body)
 		h := w.Header()
 		h.Set("Content-Type", "application/jwk-set+json") // RFC 7517 section 8.5.2
-		h.Set("Cache-Control", "public, max-age=300")
-		h.Set("Etag", etag)
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.jwks))
+		h.Set("Cache-Control", cacheControl)
+		h.Set("Etag", `"`+base64.RawURLEncoding.EncodeToString(sum[:12])+`"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 	}))
 }

@@ -13,7 +13,6 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -21,8 +20,8 @@ import (
 	"math"
 	"math/big"
 	"reflect"
-	"strings"
 	"sync"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -65,6 +64,13 @@ type Key struct {
 	// Public is the public half of a key that somebody else signs with, or
 	// of an earlier key of ours: it verifies and does not sign.
 	Public crypto.PublicKey `json:"-"`
+
+	// PublishFrom is when the key is first published and verifies, SignFrom
+	// when it begins to sign, and VerifyUntil when it is retired: it has
+	// stopped signing one token's lifetime before. A zero PublishFrom or
+	// SignFrom means from the start, a zero VerifyUntil for ever. See
+	// [Keyring] for how keys take turns.
+	PublishFrom, SignFrom, VerifyUntil time.Time
 }
 
 // GenerateKey returns a new random key for the algorithm. RSA keys have 2048
@@ -148,17 +154,25 @@ const (
 
 // key is a Key that was checked, ready for use.
 type key struct {
-	id     string // RFC 7638 thumbprint
-	alg    Algorithm
-	suite  suite
-	public any       // verifies; nil for HMAC
-	macs   sync.Pool // of *mac, which are costly to set up
-	jwk    any       // the public key as it is published; nil for HMAC
+	id       string // the "kid": material, or the name that another issuer gave it
+	material string // RFC 7638 thumbprint
+	alg      Algorithm
+	suite    suite
+	public   any       // verifies; nil for HMAC
+	macs     sync.Pool // of *mac, which are costly to set up
+	jwk      any       // the public key as it is published; nil for HMAC
+
+	publishFrom, signFrom, verifyUntil time.Time
+
+	// publishedSince is since when this process has published the key, or
+	// will: what Keyring.Replace goes by.
+	publishedSince time.Time
 
 	// The private material is in these functions only. fmt prints what
 	// unexported fields hold, and of a function it prints the address: so
 	// no verb, on no struct that a host may put us into, shows a secret.
 	newMAC func() hash.Hash // of HMAC
+	remote bool             // signer may be anywhere, and needs a deadline
 	signer func(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
 }
 
@@ -182,9 +196,20 @@ func newKey(k Key) (*key, error) {
 	if set != 1 {
 		return nil, fmt.Errorf("%d of Secret, Signer and Public are set, want exactly one", set)
 	}
-	out := &key{alg: k.Algorithm, suite: s}
+	if err := checkTimes(k); err != nil {
+		return nil, err
+	}
+	out := &key{
+		alg:         k.Algorithm,
+		suite:       s,
+		publishFrom: k.PublishFrom,
+		signFrom:    k.SignFrom,
+		verifyUntil: k.VerifyUntil,
+	}
 	if s.family == familyHMAC {
-		return out, out.setSecret(k)
+		err := out.setSecret(k)
+		out.material = out.id
+		return out, err
 	}
 	if k.Secret != nil {
 		return nil, fmt.Errorf("the Secret is set, but %s needs Signer or Public", k.Algorithm)
@@ -198,8 +223,11 @@ func newKey(k Key) (*key, error) {
 			return nil, errors.New("the Signer's Public() returns nil")
 		}
 		out.signer = k.Signer.Sign
+		out.remote = !inMemory(k.Signer)
 	}
-	return out, out.setPublic(public)
+	err := out.setPublic(public)
+	out.material = out.id
+	return out, err
 }
 
 // checkSigner finds the private keys that would panic sooner or later: a nil
@@ -226,6 +254,16 @@ func checkSigner(s crypto.Signer) error {
 		}
 	}
 	return nil
+}
+
+// inMemory reports whether s is a private key of the standard library, which
+// signs without waiting for anything.
+func inMemory(s crypto.Signer) bool {
+	switch s.(type) {
+	case *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey, *ed25519.PrivateKey:
+		return true
+	}
+	return false
 }
 
 func (k *key) setSecret(from Key) error {
@@ -448,65 +486,3 @@ func thumbprint(canonical string) string {
 }
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// A Keyring holds the keys of one issuer: the first key that can sign signs,
-// and all of them verify. It cannot be changed, and is safe for concurrent
-// use.
-type Keyring struct {
-	signing *key // nil if the ring only verifies
-	keys    []*key
-	byID    map[string]*key
-	jwks    []byte
-}
-
-// NewKeyring returns a ring of the given keys. The key ID of each is its
-// thumbprint (RFC 7638), so it needs no name and cannot have a wrong one.
-//
-// To change the key that signs, put the new one first and leave the old one in
-// until the last token it signed has expired. Its Public half is enough. If
-// others verify with [Keyring.JWKSHandler], let them see the new key first: put
-// it last, wait for longer than they keep the set, and only then put it first.
-func NewKeyring(keys ...Key) (*Keyring, error) {
-	ring := &Keyring{byID: make(map[string]*key)}
-	var errs []error
-	if len(keys) == 0 {
-		errs = append(errs, errors.New("token: NewKeyring needs at least one key"))
-	}
-	set := struct {
-		Keys []any `json:"keys"`
-	}{Keys: []any{}}
-	for i, given := range keys {
-		k, err := newKey(given)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("token: key %d: %w", i, err))
-			continue
-		}
-		if _, twice := ring.byID[k.id]; twice {
-			errs = append(errs, fmt.Errorf("token: key %d: the same key material is in the ring already; one key has one algorithm", i))
-			continue
-		}
-		ring.byID[k.id] = k
-		ring.keys = append(ring.keys, k)
-		if ring.signing == nil && k.canSign() {
-			ring.signing = k
-		}
-		if k.jwk != nil {
-			set.Keys = append(set.Keys, k.jwk)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	var err error
-	ring.jwks, err = json.Marshal(set)
-	return ring, err
-}
-
-// Format prints the keys' algorithms and IDs, under every verb.
-func (ring *Keyring) Format(f fmt.State, _ rune) {
-	names := make([]string, len(ring.keys))
-	for i, k := range ring.keys {
-		names[i] = string(k.alg) + " " + k.id
-	}
-	fmt.Fprintf(f, "token.Keyring(%s)", strings.Join(names, ", "))
-}

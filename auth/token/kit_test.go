@@ -188,7 +188,7 @@ func join(r, s *big.Int) []byte {
 	return out
 }
 
-func newVerifier(tb testing.TB, ring *token.Keyring, edit ...func(*token.Config)) *token.Verifier {
+func newVerifier(tb testing.TB, ring token.KeySource, edit ...func(*token.Config)) *token.Verifier {
 	tb.Helper()
 	config := token.Config{Issuer: issuerName, Audience: audience}
 	for _, e := range edit {

@@ -63,6 +63,12 @@ type Config struct {
 	// the header may have 1024. Default: 8192.
 	MaxSize int
 
+	// CacheSize is how many tokens that were good are remembered, so that a
+	// caller who comes again costs a look-up and not a verification. At each
+	// hit the expiry, the keys and the Revoker are asked again. A token takes
+	// one to two kilobytes, four at most. Negative: none. Default: 4096.
+	CacheSize int
+
 	// Realm and ResourceMetadata go into the challenge (RFC 6750 section 3,
 	// RFC 9728 section 5.1). Default: left out.
 	Realm, ResourceMetadata string
@@ -100,18 +106,28 @@ func (r refusal) Is(target error) bool { return target == ErrInvalid }
 // remembers the first.
 type Verifier struct {
 	config  Config
-	ring    *Keyring
+	keys    KeySource
+	cache   *cache
 	scratch sync.Pool // of *scratch
 
 	// headers remembers the decisions on header strings that stood before a
 	// good signature. Issuers write few different ones, and nobody without
 	// a key can add to it.
-	headers   atomic.Pointer[map[string]*key]
+	headers   atomic.Pointer[headers]
 	headersMu sync.Mutex // to replace headers
+}
+
+// headers is what header strings led to while a ring had certain keys.
+type headers struct {
+	state *ringState
+	keys  map[string]*key
 }
 
 // maxHeaders bounds Verifier.headers. Headers beyond it are read each time.
 const maxHeaders = 64
+
+// maxCacheSize bounds what a mistyped Config.CacheSize can do.
+const maxCacheSize = 1 << 20
 
 // maxHeader is the longest header that is looked at, encoded. Anybody may send
 // one, and reading it is all that a stranger can make this package do beyond
@@ -120,13 +136,13 @@ const maxHeader = 1024
 
 type scratch struct{ token, part, signature []byte }
 
-// NewVerifier returns a verifier of tokens that were signed by a key of the
-// ring.
-func NewVerifier(ring *Keyring, config Config) (*Verifier, error) {
+// NewVerifier returns a verifier of tokens that were signed with one of the
+// keys, which are a [*Keyring], or a [*Remote] for another issuer's.
+func NewVerifier(keys KeySource, config Config) (*Verifier, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("token: "+format, args...)) }
-	if ring == nil {
-		mistake("the Keyring is nil, want one from NewKeyring")
+	if keys == nil || !keys.made() {
+		mistake("the KeySource is nil or zero, want a Keyring from NewKeyring or a Remote from NewRemote")
 	}
 	if config.Issuer == "" {
 		mistake(`Config.Issuer is empty, want the "iss" of the tokens`)
@@ -149,6 +165,12 @@ func NewVerifier(ring *Keyring, config Config) (*Verifier, error) {
 	if config.MaxSize == 0 {
 		config.MaxSize = 8192
 	}
+	if config.CacheSize == 0 {
+		config.CacheSize = 4096
+	}
+	if config.CacheSize > maxCacheSize {
+		mistake("Config.CacheSize is %d, want at most %d", config.CacheSize, maxCacheSize)
+	}
 	if config.Leeway < 0 || config.Leeway > 5*time.Minute {
 		mistake("Config.Leeway is %v, want 0 to 5m", config.Leeway)
 	}
@@ -161,8 +183,8 @@ func NewVerifier(ring *Keyring, config Config) (*Verifier, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	v := &Verifier{config: config, ring: ring}
-	v.headers.Store(&map[string]*key{})
+	v := &Verifier{config: config, keys: keys, cache: newCache(config.CacheSize)}
+	v.headers.Store(new(headers))
 	v.scratch.New = func() any {
 		return &scratch{
 			token:     make([]byte, 0, config.MaxSize),
@@ -180,43 +202,67 @@ func setDefault(d *time.Duration, to time.Duration) {
 }
 
 // Verify returns whose token it is. The error is one of the reasons above for
-// a token that is no good, and another one if the Revoker did not answer.
+// a token that is no good, and another one if the Revoker did not answer or the
+// keys cannot be known.
 //
 // The order is fixed: size, envelope, header, key, signature, and only then
 // what the token says. Nothing that a stranger wrote is read as claims.
 func (v *Verifier) Verify(ctx context.Context, token string) (*identity.Principal, error) {
-	payload, err := v.open(token)
+	return v.verify(ctx, token, nil)
+}
+
+// verify is Verify into p, or into a new Principal if that is nil.
+func (v *Verifier) verify(ctx context.Context, token string, p *identity.Principal) (*identity.Principal, error) {
+	now := time.Now()
+	state, err := v.keys.current(now)
 	if err != nil {
-		return nil, err
+		return nil, undecided{"finding the keys of the issuer", err}
 	}
-	p, err := v.judge(payload, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	if v.config.Revoker != nil {
-		revoked, err := v.config.Revoker.Revoked(ctx, p)
+	if hit := v.cache.get(token, state, now); hit != nil {
+		if p == nil {
+			p = new(identity.Principal)
+		}
+		*p = hit.principal
+	} else {
+		payload, k, err := v.open(token, state, now)
 		if err != nil {
-			return nil, undecided{err}
+			return nil, err
 		}
-		if revoked {
-			return nil, fmt.Errorf("%w: %s of session %q, subject %q", ErrRevoked, p.Credential, p.Session, p.Subject)
+		if p == nil {
+			p = new(identity.Principal)
 		}
+		from, err := v.judge(payload, now, p)
+		if err != nil {
+			return nil, err
+		}
+		v.cache.put(token, state, k, from, now, p)
+	}
+	if v.config.Revoker == nil {
+		return p, nil
+	}
+	revoked, err := v.config.Revoker.Revoked(ctx, p)
+	if err != nil {
+		return nil, undecided{"asking whether a token is revoked", err}
+	}
+	if revoked {
+		return nil, fmt.Errorf("%w: %s of session %q, subject %q", ErrRevoked, p.Credential, p.Session, p.Subject)
 	}
 	return p, nil
 }
 
-// undecided is the error of a Revoker. It is what the Revoker says, for
+// undecided is the error of a Revoker or KeySource. It is what they say, for
 // errors.Is and errors.As, but never a verdict: a Revoker that asks over a
 // network may well fail with an ErrExpired or a 401 of its own, which says
 // nothing about the token in hand.
-type undecided struct{ err error }
-
-func (u undecided) Error() string {
-	return "token: asking whether a token is revoked: " + u.err.Error()
+type undecided struct {
+	doing string
+	err   error
 }
 
+func (u undecided) Error() string { return "token: " + u.doing + ": " + u.err.Error() }
+
 func (u undecided) Is(target error) bool {
-	if _, verdict := target.(refusal); verdict || target == ErrInvalid || target == guard.ErrNoCredentials {
+	if _, verdict := target.(refusal); verdict || target == ErrInvalid || target == guard.ErrNoCredentials || target == guard.ErrInactive {
 		return false
 	}
 	return errors.Is(u.err, target)
@@ -237,53 +283,56 @@ func (u undecided) As(target any) bool {
 	return errors.As(u.err, target)
 }
 
-// open checks everything about a token but its claims, and returns its
-// payload.
-func (v *Verifier) open(token string) (string, error) {
+// open checks everything about a token but its claims, and returns its payload
+// and the key it is signed with.
+func (v *Verifier) open(token string, state *ringState, now time.Time) (payload string, _ *key, err error) {
 	if len(token) > v.config.MaxSize {
-		return "", ErrMalformed
+		return "", nil, ErrMalformed
 	}
 	header, rest, ok := strings.Cut(token, ".")
 	if !ok {
-		return "", ErrMalformed
+		return "", nil, ErrMalformed
 	}
 	body, signature, ok := strings.Cut(rest, ".")
 	// A further dot is caught below, since it is not in the alphabet. So is
 	// an empty signature, as no algorithm makes one.
 	if !ok || header == "" || body == "" || signature == "" || len(header) > maxHeader {
-		return "", ErrMalformed
+		return "", nil, ErrMalformed
 	}
 	// The decoder skips line breaks, whatever its mode; all else that is
 	// foreign it refuses.
 	if strings.IndexByte(token, '\n') >= 0 || strings.IndexByte(token, '\r') >= 0 {
-		return "", ErrMalformed
+		return "", nil, ErrMalformed
 	}
 
 	s := v.scratch.Get().(*scratch)
 	defer v.scratch.Put(s)
 	s.token = append(s.token[:0], token...)
-	var err error
 	if s.signature, err = appendDecoded(s.signature[:0], s.token[len(token)-len(signature):]); err != nil {
-		return "", ErrMalformed
+		return "", nil, ErrMalformed
 	}
 	input := len(header) + 1 + len(body)
 	if s.part, err = appendDecoded(s.part[:0], s.token[len(header)+1:input]); err != nil {
-		return "", ErrMalformed
+		return "", nil, ErrMalformed
 	}
-	known := *v.headers.Load()
-	key, seen := known[header]
+	known := v.headers.Load()
+	var k *key
+	if known.state == state {
+		k = known.keys[header]
+	}
+	seen := k != nil && k.published(now)
 	if !seen {
-		if key, err = v.header(s.token[:len(header)]); err != nil {
-			return "", err
+		if k, err = v.header(s.token[:len(header)], state, now); err != nil {
+			return "", nil, err
 		}
 	}
-	if !key.verify(token[:input], s.token[:input], s.signature) {
-		return "", ErrSignature
+	if !k.verify(token[:input], s.token[:input], s.signature) {
+		return "", nil, ErrSignature
 	}
 	if !seen {
-		v.remember(header, key)
+		v.remember(header, state, k)
 	}
-	return string(s.part), nil
+	return string(s.part), k, nil
 }
 
 // strictBase64 refuses padding and bits that no encoder sets (RFC 4648
@@ -301,7 +350,7 @@ func appendDecoded(dst, src []byte) ([]byte, error) {
 var headerNames = []string{"alg", "typ", "kid", "crit", "b64", "zip", "enc", "cty", "jku", "jwk", "x5u", "x5c"}
 
 // header reads a header and decides which key it asks for.
-func (v *Verifier) header(encoded []byte) (*key, error) {
+func (v *Verifier) header(encoded []byte, state *ringState, now time.Time) (*key, error) {
 	raw, err := appendDecoded(nil, encoded)
 	if err != nil {
 		return nil, ErrMalformed
@@ -334,9 +383,14 @@ func (v *Verifier) header(encoded []byte) (*key, error) {
 	if err != nil {
 		return nil, ErrMalformed
 	}
-	key := v.ring.byID[kid]
+	key := state.lookup(kid, now)
 	switch {
+	case kid == "":
+		return nil, ErrKey
 	case key == nil:
+		if err := v.keys.unknown(now); err != ErrKey {
+			return nil, undecided{"finding the keys of the issuer", err}
+		}
 		return nil, ErrKey
 	case alg != string(key.alg):
 		return nil, ErrAlgorithm
@@ -348,41 +402,48 @@ func (v *Verifier) header(encoded []byte) (*key, error) {
 
 // remember keeps the decision on a header, in a copy of the map that readers
 // have.
-func (v *Verifier) remember(header string, k *key) {
+func (v *Verifier) remember(header string, state *ringState, k *key) {
 	v.headersMu.Lock()
 	defer v.headersMu.Unlock()
-	old := *v.headers.Load()
-	if len(old) >= maxHeaders {
-		return
+	next := &headers{state, map[string]*key{}}
+	if old := v.headers.Load(); old.state == state {
+		if len(old.keys) >= maxHeaders {
+			return
+		}
+		maps.Copy(next.keys, old.keys)
 	}
-	next := maps.Clone(old)
-	next[strings.Clone(header)] = k
-	v.headers.Store(&next)
+	next.keys[strings.Clone(header)] = k
+	v.headers.Store(next)
 }
 
-// judge decides on the claims of a token whose signature is right.
-func (v *Verifier) judge(payload string, now time.Time) (*identity.Principal, error) {
+// judge decides on the claims of a token whose signature is right, and writes
+// to p whose it is. It returns the moment before which the token is too early.
+func (v *Verifier) judge(payload string, now time.Time, p *identity.Principal) (from time.Time, err error) {
 	var c claims
 	if err := c.read(payload, v.config.Audience); err != nil {
-		return nil, fmt.Errorf("%w: claims: %w", ErrMalformed, err)
+		return from, fmt.Errorf("%w: claims: %w", ErrMalformed, err)
 	}
-	ahead := now.Add(v.config.Leeway)
+	from = c.issued
+	if c.notBefore.After(from) {
+		from = c.notBefore
+	}
+	from = from.Add(-v.config.Leeway)
 	switch {
 	case c.subject == "" || c.id == "" || c.client == "" || c.expires.IsZero() || c.issued.IsZero():
 		// RFC 9068 section 2.2; iss and aud follow.
-		return nil, fmt.Errorf("%w: one of sub, jti, client_id, exp and iat is missing", ErrMalformed)
+		return from, fmt.Errorf("%w: one of sub, jti, client_id, exp and iat is missing", ErrMalformed)
 	case c.issuer != v.config.Issuer:
-		return nil, ErrIssuer
+		return from, ErrIssuer
 	case !c.audience:
-		return nil, ErrAudience
+		return from, ErrAudience
 	case !now.Before(c.expires):
-		return nil, ErrExpired
-	case c.notBefore.After(ahead), c.issued.After(ahead):
-		return nil, ErrTooEarly
+		return from, ErrExpired
+	case now.Before(from):
+		return from, ErrTooEarly
 	case c.expires.Sub(c.issued) > v.config.MaxLifetime:
-		return nil, ErrLifetime
+		return from, ErrLifetime
 	}
-	return &identity.Principal{
+	*p = identity.Principal{
 		Issuer:     v.config.Issuer,
 		Subject:    c.subject,
 		Tenant:     c.tenant,
@@ -396,7 +457,8 @@ func (v *Verifier) judge(payload string, now time.Time) (*identity.Principal, er
 		IssuedAt:   c.issued,
 		Expires:    c.expires,
 		Claims:     payload,
-	}, nil
+	}
+	return from, nil
 }
 
 // scheme is that of RFC 6750.
@@ -408,6 +470,21 @@ const scheme = "Bearer"
 // answered 400. For that, up to 64 KiB of a form that comes with a good token
 // are read ahead and put back.
 func (v *Verifier) Authenticate(r *http.Request) (*identity.Principal, error) {
+	return authenticate(v, r, nil)
+}
+
+// AuthenticateInto is Authenticate for a Principal that is there already: see
+// [guard.IntoAuthenticator].
+func (v *Verifier) AuthenticateInto(r *http.Request, p *identity.Principal) error {
+	_, err := authenticate(v, r, p)
+	return err
+}
+
+// authenticate is Authenticate with v, a Verifier or several, into p if that is
+// not nil.
+func authenticate(v interface {
+	verify(ctx context.Context, token string, p *identity.Principal) (*identity.Principal, error)
+}, r *http.Request, p *identity.Principal) (*identity.Principal, error) {
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
 		return nil, guard.ErrNoCredentials
@@ -425,7 +502,7 @@ func (v *Verifier) Authenticate(r *http.Request) (*identity.Principal, error) {
 	if inQuery(r) {
 		return nil, ambiguous()
 	}
-	p, err := v.Verify(r.Context(), token)
+	p, err := v.verify(r.Context(), token, p)
 	if err == nil {
 		if inForm(r) {
 			return nil, ambiguous()

@@ -22,7 +22,7 @@ import (
 
 func TestVerifierMistakesAreJoined(t *testing.T) {
 	_, err := token.NewVerifier(nil, token.Config{Leeway: 6 * time.Minute, MaxLifetime: -1, MaxSize: 127})
-	for _, want := range []string{"Keyring is nil", "Config.Issuer is empty", "Config.Audience is empty", "Config.Leeway is 6m0s", "Config.MaxLifetime is -1ns", "Config.MaxSize is 127"} {
+	for _, want := range []string{"KeySource is nil", "Config.Issuer is empty", "Config.Audience is empty", "Config.Leeway is 6m0s", "Config.MaxLifetime is -1ns", "Config.MaxSize is 127"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("NewVerifier = %v, want it to mention %q", err, want)
 		}
@@ -360,7 +360,7 @@ func (c *closing) Close() error               { c.closed = true; return nil }
 // Under the race detector sync.Pool forgets at random, hence some room.
 func TestAllocations(t *testing.T) {
 	k := kits()[token.HS256]
-	v := newVerifier(t, k.ring)
+	v := newVerifier(t, k.ring, forgetful)
 	s := issue(t, newIssuer(t, k.ring), identity.Principal{Scopes: identity.NewSet("read:items", "write:items")}, nil)
 	if _, err := v.Verify(t.Context(), s); err != nil { // so that the header is known
 		t.Fatal(err)

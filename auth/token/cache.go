@@ -1,0 +1,95 @@
+package token
+
+import (
+	"hash/maphash"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// A cache remembers tokens that were good, so that the next request with one
+// pays for a look-up and not for a signature. What may change is asked again
+// at each hit: the time, the keys, and by the caller whether it was revoked.
+//
+// It has a fixed number of places, in sets of four, and a new token takes the
+// place of another of its set. Only tokens that somebody with a key signed are
+// put in, so a stranger can push nothing out.
+type cache struct {
+	seed maphash.Seed // so that nobody can choose tokens of one set
+	sets []cacheSet   // a power of two
+}
+
+type cacheSet [4]atomic.Pointer[cached]
+
+// A cached is never changed.
+type cached struct {
+	hash      uint64
+	token     string
+	state     *ringState // that key was in; with another one it is verified anew
+	key       *key
+	from      time.Time // before which it is refused, were a clock put back
+	principal identity.Principal
+}
+
+// maxCached is the longest token that is remembered. Usual ones have 500 to 800
+// bytes, and larger ones must not make the memory of the cache a matter of what
+// is sent.
+const maxCached = 2048
+
+// newCache returns a cache of at least size places, nil for none.
+func newCache(size int) *cache {
+	if size <= 0 {
+		return nil
+	}
+	sets := 1
+	for sets*len(cacheSet{}) < size {
+		sets *= 2
+	}
+	return &cache{maphash.MakeSeed(), make([]cacheSet, sets)}
+}
+
+// good reports whether verifying the token again would lead to the same.
+func (e *cached) good(state *ringState, now time.Time) bool {
+	return e.state == state && now.Before(e.principal.Expires) && !now.Before(e.from) && e.key.published(now)
+}
+
+// get returns what is remembered of token if that is still good, else nil.
+func (c *cache) get(token string, state *ringState, now time.Time) *cached {
+	if c == nil || len(token) > maxCached {
+		return nil
+	}
+	hash := maphash.String(c.seed, token)
+	set := &c.sets[hash&uint64(len(c.sets)-1)]
+	for i := range set {
+		if e := set[i].Load(); e != nil && e.hash == hash && e.token == token && e.good(state, now) {
+			return e
+		}
+	}
+	return nil
+}
+
+// put remembers that token is p's, good from a moment on and signed with a key
+// of state.
+func (c *cache) put(token string, state *ringState, k *key, from, now time.Time, p *identity.Principal) {
+	if c == nil || len(token) > maxCached {
+		return
+	}
+	e := &cached{maphash.String(c.seed, token), strings.Clone(token), state, k, from, *p}
+	set := &c.sets[e.hash&uint64(len(c.sets)-1)]
+	// Best in a place that is of no more use, so that what is good stays: the
+	// token's own from before, one that was never used, or an ended one's.
+	free := int(e.hash >> 62)
+	for i := range set {
+		old := set[i].Load()
+		if old != nil && old.hash == e.hash && old.token == token {
+			free = i
+			break
+		}
+		if old == nil || !old.good(state, now) {
+			free = i
+		}
+	}
+	set[free].Store(e)
+}

@@ -1,0 +1,327 @@
+package token
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// publishLead is how long a key must be published before it signs: twice as
+// long as clients may keep the JWK Set, so that no token is signed with a key
+// that a client could not know.
+const publishLead = 2 * jwksMaxAge
+
+// clockMargin is how far the clocks of an issuer's processes may be apart. A
+// key signs no token that would expire within it of the key's retirement.
+const clockMargin = time.Minute
+
+// A KeyState is what a key does at a moment.
+type KeyState int
+
+// The states, in the order in which a key passes through them.
+const (
+	KeyPending   KeyState = iota // before PublishFrom: it does nothing
+	KeyPublished                 // in the JWK Set, and verifies, so that everybody has it in time
+	KeySigning                   // signs new tokens
+	KeyVerifying                 // another one signs; this one verifies what it has signed
+	KeyRetired                   // from VerifyUntil on: it does nothing
+)
+
+func (s KeyState) String() string {
+	switch s {
+	case KeyPending:
+		return "pending"
+	case KeyPublished:
+		return "published"
+	case KeySigning:
+		return "signing"
+	case KeyVerifying:
+		return "verifying"
+	case KeyRetired:
+		return "retired"
+	}
+	return fmt.Sprintf("KeyState(%d)", int(s))
+}
+
+// A KeyInfo describes a key of a ring without its material.
+type KeyInfo struct {
+	ID        string // RFC 7638 thumbprint, the "kid"
+	Algorithm Algorithm
+	State     KeyState
+}
+
+// A Keyring holds the keys of one issuer. Of those whose SignFrom has come,
+// the one whose SignFrom is latest signs; among equals, the one that was given
+// first. Every key verifies from its PublishFrom to its VerifyUntil. So keys
+// take turns by the clock: load next month's key today, and every process that
+// has it begins to sign with it at the same time, after having published it.
+//
+//	token.NewKeyring(
+//		token.Key{Algorithm: token.ES256, Signer: march, VerifyUntil: april1.Add(time.Hour)},
+//		token.Key{Algorithm: token.ES256, Signer: april, PublishFrom: april1.Add(-24 * time.Hour), SignFrom: april1},
+//	)
+//
+// What holds then, whatever the moment: a key that signs was published for at
+// least ten minutes, which is twice as long as clients keep the JWK Set; and
+// no token outlives the key that verifies it, even if clocks differ by up to a
+// minute.
+//
+// A Keyring is safe for concurrent use. Make one with [NewKeyring]; the zero
+// Keyring has no keys.
+type Keyring struct {
+	state    atomic.Pointer[ringState]
+	changing sync.Mutex   // held by Replace
+	lifetime atomic.Int64 // of the longest-lived tokens of its Issuers
+}
+
+// A ringState is the keys that a ring has at one time. It is never changed, so
+// what was decided with it holds for as long as the ring has it.
+type ringState struct {
+	keys []*key // by SignFrom, the latest first
+	byID map[string]*key
+}
+
+// NewKeyring returns a ring of the given keys. The key ID of each is its
+// thumbprint (RFC 7638), so it needs no name and cannot have a wrong one. The
+// error lists every mistake.
+func NewKeyring(keys ...Key) (*Keyring, error) {
+	state, err := newRingState(keys)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	for _, k := range state.keys {
+		k.publishedSince = now
+		if !k.publishFrom.IsZero() {
+			k.publishedSince = k.publishFrom
+		}
+	}
+	ring := new(Keyring)
+	ring.state.Store(state)
+	return ring, nil
+}
+
+// Replace gives the ring other keys, at once and for everything that uses it.
+// A key that is left out stops verifying now: that is how a key which was
+// stolen is withdrawn. A key must not begin to sign before the ring has
+// published it for ten minutes, unless no key of before is left that could sign
+// meanwhile; nor may there be a time without a key to sign with before a later
+// one's turn. After an error the ring is as before.
+func (ring *Keyring) Replace(keys ...Key) error {
+	state, err := newRingState(keys)
+	if err != nil {
+		return err
+	}
+	ring.changing.Lock()
+	defer ring.changing.Unlock()
+	now, old := time.Now(), ring.load()
+	for _, k := range state.keys {
+		k.publishedSince = latest(now, k.publishFrom)
+		if before := old.byID[k.id]; before != nil {
+			k.publishedSince = latest(before.publishedSince, k.publishFrom)
+		}
+	}
+	var errs []error
+	left := slices.ContainsFunc(state.keys, func(k *key) bool {
+		before := old.byID[k.id]
+		return before != nil && before.turnHasCome(now) && k.turnHasCome(now)
+	})
+	for _, k := range state.keys {
+		if !k.canSign() {
+			continue
+		}
+		// One that the ring has as it is now, or with an earlier turn, was
+		// looked at before.
+		before, signs := old.byID[k.id], latest(now, k.signFrom)
+		if before != nil && before.canSign() && !signs.Before(latest(now, before.signFrom)) {
+			continue
+		}
+		if left && signs.Before(k.publishedSince.Add(publishLead)) {
+			errs = append(errs, fmt.Errorf("token: the key %s would sign before it was published for %v and clients can know it; let its SignFrom be %v or later",
+				k.id, publishLead, k.publishedSince.Add(publishLead).UTC().Format(time.RFC3339)))
+		}
+	}
+	lifetime := time.Duration(ring.lifetime.Load())
+	if at, found := state.gap(now, lifetime); found && lifetime > 0 && slices.ContainsFunc(state.keys, (*key).canSign) {
+		errs = append(errs, gapError(at, lifetime))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	ring.state.Store(state)
+	return nil
+}
+
+// load returns the keys there are. A Keyring that nobody made has none.
+func (ring *Keyring) load() *ringState {
+	if state := ring.state.Load(); state != nil {
+		return state
+	}
+	return new(ringState)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+func newRingState(keys []Key) (*ringState, error) {
+	state := &ringState{byID: make(map[string]*key)}
+	var errs []error
+	if len(keys) == 0 {
+		errs = append(errs, errors.New("token: a Keyring needs at least one key"))
+	}
+	for i, given := range keys {
+		k, err := newKey(given)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("token: key %d: %w", i, err))
+			continue
+		}
+		if _, twice := state.byID[k.id]; twice {
+			errs = append(errs, fmt.Errorf("token: key %d: the same key material is in the ring already; one key has one algorithm", i))
+			continue
+		}
+		state.byID[k.id] = k
+		state.keys = append(state.keys, k)
+	}
+	slices.SortStableFunc(state.keys, func(a, b *key) int { return b.signFrom.Compare(a.signFrom) })
+	return state, errors.Join(errs...)
+}
+
+// checkTimes checks the schedule of one key.
+func checkTimes(k Key) error {
+	var errs []error
+	signs := k.Signer != nil || k.Secret != nil
+	if signs && !k.PublishFrom.IsZero() && k.SignFrom.Before(k.PublishFrom.Add(publishLead)) {
+		errs = append(errs, fmt.Errorf("the SignFrom is %v and the PublishFrom %v, want SignFrom at least %v later, for clients keep the JWK Set for %v",
+			k.SignFrom, k.PublishFrom, publishLead, jwksMaxAge))
+	}
+	if until := latest(k.SignFrom, k.PublishFrom); !k.VerifyUntil.IsZero() && !k.VerifyUntil.After(until) {
+		errs = append(errs, fmt.Errorf("the VerifyUntil is %v, want it later than SignFrom and PublishFrom", k.VerifyUntil))
+	}
+	return errors.Join(errs...)
+}
+
+// published reports whether k is in the JWK Set and verifies at now.
+func (k *key) published(now time.Time) bool {
+	return !now.Before(k.publishFrom) && (k.verifyUntil.IsZero() || now.Before(k.verifyUntil))
+}
+
+// turnHasCome reports whether k may sign at now, as far as its own times go.
+func (k *key) turnHasCome(now time.Time) bool {
+	return k.canSign() && !now.Before(k.signFrom) && k.published(now)
+}
+
+// signing returns the key for a token that is signed now and expires at until,
+// nil if there is none.
+func (s *ringState) signing(now, until time.Time) *key {
+	for _, k := range s.keys {
+		if k.turnHasCome(now) && (k.verifyUntil.IsZero() || !until.Add(clockMargin).After(k.verifyUntil)) {
+			return k
+		}
+	}
+	return nil
+}
+
+// lookup returns the key of that ID, if it verifies at now.
+func (s *ringState) lookup(id string, now time.Time) *key {
+	if k := s.byID[id]; k != nil && k.published(now) {
+		return k
+	}
+	return nil
+}
+
+// gap returns the first moment from now on at which no key may sign a token of
+// that lifetime although a later one will again; ok is false if there is none.
+func (s *ringState) gap(now time.Time, lifetime time.Duration) (at time.Time, ok bool) {
+	for at = now; ; {
+		k := s.signing(at, at.Add(lifetime))
+		if k == nil {
+			later := slices.ContainsFunc(s.keys, func(k *key) bool { return k.canSign() && k.signFrom.After(at) })
+			return at, later || at.Equal(now)
+		}
+		if k.verifyUntil.IsZero() {
+			return time.Time{}, false
+		}
+		at = k.verifyUntil.Add(-lifetime - clockMargin + 1)
+	}
+}
+
+func gapError(at time.Time, lifetime time.Duration) error {
+	return fmt.Errorf("token: at %v no key of the Keyring may sign a token that lives for %v; let the SignFrom of one be earlier, or the VerifyUntil of another later",
+		at, lifetime)
+}
+
+// A KeySource is where a [Verifier] finds keys: a [*Keyring], or a [*Remote] for
+// the keys of another issuer.
+type KeySource interface {
+	// current returns the keys there are at now. An error says that they
+	// cannot be known, which is answered 503.
+	current(now time.Time) (*ringState, error)
+
+	// unknown returns the error for a key ID that is not among them, and
+	// has the chance to look for it in the background.
+	unknown(now time.Time) error
+
+	// made reports whether it is one that its constructor returned.
+	made() bool
+}
+
+func (ring *Keyring) made() bool { return ring != nil && ring.state.Load() != nil }
+
+func (ring *Keyring) current(time.Time) (*ringState, error) { return ring.load(), nil }
+
+func (ring *Keyring) unknown(time.Time) error { return ErrKey }
+
+// Keys tells what each key does now, those that sign latest first.
+func (ring *Keyring) Keys() []KeyInfo {
+	now, state := time.Now(), ring.load()
+	signing := state.signing(now, now.Add(time.Duration(ring.lifetime.Load())))
+	all := make([]KeyInfo, len(state.keys))
+	for i, k := range state.keys {
+		info := KeyInfo{ID: k.id, Algorithm: k.alg}
+		switch {
+		case now.Before(k.publishFrom):
+			info.State = KeyPending
+		case !k.published(now):
+			info.State = KeyRetired
+		case k == signing:
+			info.State = KeySigning
+		case k.canSign() && now.Before(k.signFrom):
+			info.State = KeyPublished
+		default:
+			info.State = KeyVerifying
+		}
+		all[i] = info
+	}
+	return all
+}
+
+// jwks returns the JWK Set (RFC 7517 section 5) as it is at now.
+func (s *ringState) jwks(now time.Time) ([]byte, error) {
+	set := struct {
+		Keys []any `json:"keys"`
+	}{Keys: []any{}}
+	for _, k := range s.keys {
+		if k.jwk != nil && k.published(now) {
+			set.Keys = append(set.Keys, k.jwk)
+		}
+	}
+	return json.Marshal(set)
+}
+
+// Format prints the keys' algorithms and IDs, under every verb.
+func (ring *Keyring) Format(f fmt.State, _ rune) {
+	var names []string
+	for _, k := range ring.load().keys {
+		names = append(names, string(k.alg)+" "+k.id)
+	}
+	fmt.Fprintf(f, "token.Keyring(%s)", strings.Join(names, ", "))
+}
