@@ -7,13 +7,18 @@
 //
 //	hooks := guard.Hooks{Observe: guard.Log(slog.Default())}
 //	mux := guard.NewMux(hooks, tokens) // tokens is a guard.Authenticator
-//	mux.Handle("POST /token", guard.Public("sign-in")(signIn.Token()))
+//	mux.Handle("POST /token", guard.Public("sign-in")(signIn))
 //	mux.Handle("GET /users/me", hooks.Authenticated(me))
 //	http.ListenAndServe("127.0.0.1:8080", mux)
 //
 // A [Mux] refuses to start with a route that has neither a guard nor a reason
-// to be public. With a plain [http.ServeMux], or any other router, put
-// hooks.Identify(tokens) around it and the guards around the handlers.
+// to be public. With a plain [http.ServeMux], or any other router, put Identify
+// around each guarded handler or group. Around the whole router it would judge a
+// stale token on the sign-in route too:
+//
+//	identify := hooks.Identify(tokens)
+//	mux.Handle("POST /token", signIn)
+//	mux.Handle("GET /users/me", identify(hooks.Authenticated(me)))
 //
 // # The verdict
 //

@@ -14,7 +14,7 @@ import (
 )
 
 // sessions is the smallest authenticator: it knows its bearer tokens by heart.
-// A server takes token.Verifier or apikey.Middleware instead.
+// A server takes token.Verifier instead.
 type sessions map[string]string // token to user
 
 func (s sessions) Challenge() guard.Challenge {

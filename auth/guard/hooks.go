@@ -12,7 +12,8 @@ import (
 )
 
 // Hooks is what a host may say about refusals and events, once for all
-// packages: each takes it as Config.Hooks. The zero Hooks is ready for use. It
+// packages: those that refuse requests by themselves take it, most as
+// Config.Hooks. It is copied, so its fields are set before it is handed on. The zero Hooks is ready for use. It
 // is passed by value, and safe for concurrent use if its functions are.
 type Hooks struct {
 	// Deny writes the body of a refusal. Status, WWW-Authenticate,

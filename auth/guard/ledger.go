@@ -102,8 +102,8 @@ func Requirements(h http.Handler) []Requirement {
 
 // Public returns the middleware that says that a route is open to everybody,
 // and why: sign-in, health checks, documentation. In a [Mux] its credentials
-// are not looked at, so a stale token does not break it. It panics if there is
-// no reason.
+// are not looked at, so a stale token does not break it; an Identify outside of
+// it looks at them all the same. It panics if there is no reason.
 func Public(why string) func(http.Handler) http.Handler { return open(KindPublic, why) }
 
 // Optional returns the middleware that says that a route is open to everybody,

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A Mux is a [http.ServeMux] that knows what each route demands. It refuses at
@@ -19,6 +20,7 @@ type Mux struct {
 	id      *identifier // nil without authenticators
 	schemes []string
 	routes  []Route
+	writers sync.Pool // of *unmatched, to spare each request one
 }
 
 // A Route is a line of the route ledger.
@@ -96,7 +98,15 @@ func (m *Mux) Handle(pattern string, h http.Handler) {
 // "method_not_allowed" with the Allow header of [http.ServeMux], whose
 // redirects to the clean form of a path stay.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	m.mux.ServeHTTP(&unmatched{ResponseWriter: w, mux: m, request: r}, r)
+	u, ok := m.writers.Get().(*unmatched)
+	if !ok {
+		u = new(unmatched)
+	}
+	*u = unmatched{ResponseWriter: w, mux: m, request: r}
+	m.mux.ServeHTTP(u, r)
+	// Nobody has it any more: a handler that was found has never seen it.
+	*u = unmatched{}
+	m.writers.Put(u)
 }
 
 // unmatched is what the ServeMux itself writes to, as opposed to a handler that
