@@ -16,11 +16,10 @@ import (
 	"github.com/gatewright/gatewright/auth/token"
 )
 
-// Config says how people sign in. The fields under "Required" have no default.
+// Config says how people sign in. Sessions, RefreshKeys and Revoker are
+// required.
 type Config struct {
-	// Required.
-
-	// Sessions keeps refresh tokens.
+	// Sessions keeps refresh tokens. Required.
 	Sessions RefreshStore
 
 	// RefreshKeys are secrets of at least 32 random bytes, apart from the
@@ -28,14 +27,13 @@ type Config struct {
 	// their successors; the others still verify. Put a new one first, and
 	// take the old one out when RefreshIdle has passed. If there are several
 	// processes, put the new one last in all of them before it becomes the
-	// first in any.
+	// first in any. Required.
 	RefreshKeys [][]byte
 
 	// Revoker ends access tokens at logout. Give the same one to the
 	// token.Verifier, or logging out ends nothing before they expire.
+	// Required.
 	Revoker Revoker
-
-	// Optional.
 
 	// Verifier verifies the access tokens that the Server issues: the one
 	// that guards the host's routes. [Server.Revoke], [Server.Introspect]
@@ -84,8 +82,9 @@ type Config struct {
 	// 400.
 	GuideStatusCodes bool
 
-	// Hooks says who hears of events. Its Deny is not called here: these
-	// endpoints answer in the form of RFC 6749 section 5.2.
+	// Hooks says who hears of events. Its Deny is not called by the endpoints
+	// that read a form, which answer as RFC 6749 section 5.2 says; refusals of
+	// callers by Logout, StepUp and Introspect do call it.
 	Hooks guard.Hooks
 }
 

@@ -48,8 +48,10 @@ const (
 	// grace longer.
 	RefreshReplayed
 
-	// RefreshReused means that Old was replaced earlier than that. Whoever
-	// sent it, somebody has a copy: the session is revoked in the same step.
+	// RefreshReused means that Old is neither the current token nor its
+	// predecessor within the grace. Whoever sent it, somebody has a copy: the
+	// session is revoked in the same step. Older tokens need not be
+	// remembered for it.
 	RefreshReused
 )
 
@@ -76,7 +78,7 @@ var ErrFull = errors.New("auth: the session store is full")
 // authtest.RunRefresh is its conformance suite.
 type RefreshStore interface {
 	// CreateRefresh begins a session whose current token is first, replaced
-	// never, good until idle. The ID is new.
+	// never, good until idle. An ID that exists already is an error.
 	CreateRefresh(ctx context.Context, s Session, first TokenHash, idle time.Time) error
 
 	// RotateRefresh decides on a rotation and carries it out, in one atomic
@@ -86,8 +88,8 @@ type RefreshStore interface {
 
 	// RevokeRefresh ends the sessions that match: Session, Subject and
 	// Tenant where they are not empty, and Created before Before where that
-	// is not zero. At least one of them is set; Credential must be empty.
-	// Issuer and Expires do not matter. To end what has ended or never was
+	// is not zero. If none of them is set, or Credential is, it is an error
+	// and ends nothing. Issuer and Expires do not matter. To end what has ended or never was
 	// is no error. When it returns nil, no rotation of these sessions
 	// succeeds any more.
 	RevokeRefresh(ctx context.Context, which identity.Revocation) error
@@ -109,8 +111,9 @@ type ChallengeStore interface {
 	FinishChallenge(ctx context.Context, id TokenHash) (first bool, err error)
 }
 
-// A Revoker keeps access tokens from being used before they expire. A
-// *blacklist.Memory is one.
+// A Revoker keeps access tokens from being used after they were ended. A
+// *blacklist.Memory is one. It keeps the rules of blacklist.Revoker, of which
+// blacklisttest.Run is the conformance suite.
 type Revoker interface {
 	// Revoke returns after the revocation is certain to hold.
 	Revoke(ctx context.Context, r identity.Revocation) error

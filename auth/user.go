@@ -41,6 +41,8 @@ var ErrNotFound = errors.New("auth: not found")
 // not exist; any other error means that it could not be found out, and is
 // answered 503. Disabled users are returned like others. The caller does not
 // change what is returned.
+//
+// authtest.RunUsers is its conformance suite.
 type UserStore interface {
 	// UserByLogin returns the user who signs in with this name, which is in
 	// the form that Config.CanonicalLogin gives it.

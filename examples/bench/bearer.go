@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -107,17 +106,9 @@ func newBearer(alg token.Algorithm) bearer {
 		return hooks.Identify(must(token.NewVerifier(ring, c)))(hooks.Authenticated(http.HandlerFunc(handled)))
 	}
 	config := token.Config{Issuer: issuer, Audience: audience}
-	return bearer{signed, peer, ours(forgetful(config)), ours(config)}
-}
-
-// forgetful returns c for a verifier that remembers no tokens. It is written so
-// that it also works with a token.Config that has no CacheSize, whose verifiers
-// never do.
-func forgetful(c token.Config) token.Config {
-	if size := reflect.ValueOf(&c).Elem().FieldByName("CacheSize"); size.IsValid() {
-		size.SetInt(-1)
-	}
-	return c
+	forgetful := config
+	forgetful.CacheSize = -1 // each request is the first one with its token
+	return bearer{signed, peer, ours(forgetful), ours(config)}
 }
 
 // serve measures the peer and ours, one request after the other.
