@@ -210,15 +210,38 @@ func (b *bodyWriter) Write(p []byte) (int, error) {
 
 // problem returns the default body. "type" is left out, which makes it
 // about:blank, and so title is the status in words (RFC 9457 section 4.2.1).
+//
+// It is written out by hand, since a refusal must not cost more than letting
+// the request through; strings that need an escape, which are rare, are
+// encoding/json's.
 func problem(d *Denial) []byte {
-	body, err := json.Marshal(struct {
-		Title  string `json:"title,omitempty"`
-		Status int    `json:"status"`
-		Code   string `json:"code,omitempty"`
-		Detail string `json:"detail,omitempty"`
-	}{http.StatusText(d.Status), d.Status, d.Code, d.Detail})
-	if err != nil { // strings and an int: it cannot fail
-		panic(err)
+	body := make([]byte, 0, 192)
+	body = append(body, '{')
+	if title := http.StatusText(d.Status); title != "" {
+		body = append(appendString(append(body, `"title":`...), title), ',')
 	}
-	return append(body, '\n')
+	body = strconv.AppendInt(append(body, `"status":`...), int64(d.Status), 10)
+	if d.Code != "" {
+		body = appendString(append(body, `,"code":`...), d.Code)
+	}
+	if d.Detail != "" {
+		body = appendString(append(body, `,"detail":`...), d.Detail)
+	}
+	return append(body, '}', '\n')
+}
+
+// appendString appends s as a JSON string, spelled as encoding/json does.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, err := json.Marshal(s)
+			if err != nil { // a string: it cannot fail
+				panic(err)
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
