@@ -10,6 +10,9 @@ import (
 func FuzzProblem(f *testing.F) {
 	f.Add(401, "invalid_token", "The credentials are not valid.")
 	f.Add(499, "", "")
+	f.Add(400, "a<b", "1 > 0 & 0 < 1")
+	f.Add(400, `"`, `\`)
+	f.Add(400, "\x1f", "\x7f")
 	f.Add(503, "a\"b\\c", "<&> \x00\x7f\n é \xff \u2028")
 	f.Fuzz(func(t *testing.T, status int, code, detail string) {
 		want, err := json.Marshal(struct {
