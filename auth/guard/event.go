@@ -33,6 +33,7 @@ const (
 	EventInputFail    EventName = "input_validation_fail" // the request could not be understood
 	EventUserCreated  EventName = "user_created"
 	EventUserUpdated  EventName = "user_updated"
+	EventUserDeleted  EventName = "user_deleted"
 	EventUnavailable  EventName = "sys_unavailable" // a store did not answer; not an OWASP name
 )
 

@@ -1,0 +1,137 @@
+package scopes
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// codeStepUp is that of RFC 9470 section 3.
+const codeStepUp = "insufficient_user_authentication"
+
+// Fresh returns the guard of a route that needs a recent or a strong sign-in:
+// one that is not older than maxAge, if that is not zero, and in one of the
+// authentication contexts acr, if there are any. They are names in [Config.ACR],
+// in order of preference, which is for the client only: each of them is enough.
+//
+// Other callers are answered 401 insufficient_user_authentication, with all
+// that the route needs in max_age and acr_values (RFC 9470 section 3); a client
+// that understands it lets its user sign in anew and tries again. A caller
+// whose time of sign-in is unknown is too old: API keys are refused by any
+// maxAge, and by any acr unless they have factors.
+//
+// It panics if both are empty, if maxAge is negative or no whole number of
+// seconds, which is what max_age has, and if an acr is not in Config.ACR.
+func (m *Middleware) Fresh(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
+	if err := m.usable(maxAge, acr); err != nil {
+		panic("scopes: Fresh: " + err.Error())
+	}
+	acr = slices.Clone(acr)
+	var demands []guard.Requirement
+	if len(acr) > 0 {
+		demands = append(demands, guard.Requirement{Kind: guard.KindFactor, Values: acr, Any: true})
+	}
+	if maxAge > 0 {
+		age := fmt.Sprintf("max_age=%d", maxAge/time.Second)
+		demands = append(demands, guard.Requirement{Kind: guard.KindFactor, Values: []string{age}})
+	}
+	return m.config.Hooks.Require(func(r *http.Request) error {
+		p, err := guard.Caller(r)
+		if err != nil {
+			return err
+		}
+		return m.fresh(p, maxAge, acr)
+	}, demands...)
+}
+
+// CheckFresh decides what [Middleware.Fresh] does, for a caller who is at hand:
+// in a handler that asks for more above a certain sum, say. It returns nil, or a
+// [*guard.Denial] for guard.Hooks.Refuse. A p that is nil is nobody. Where Fresh
+// panics it returns another error, which is answered 503.
+func (m *Middleware) CheckFresh(p *identity.Principal, maxAge time.Duration, acr ...string) error {
+	if err := m.usable(maxAge, acr); err != nil {
+		return fmt.Errorf("scopes: CheckFresh: %w", err)
+	}
+	if p == nil {
+		return guard.Unauthenticated()
+	}
+	return m.fresh(p, maxAge, acr)
+}
+
+// usable says what is wrong with the demand.
+func (m *Middleware) usable(maxAge time.Duration, acr []string) error {
+	switch {
+	case maxAge == 0 && len(acr) == 0:
+		return errors.New("neither a maximal age nor an acr, want one of them")
+	case maxAge < 0 || maxAge%time.Second != 0:
+		return fmt.Errorf("the maximal age is %v, want whole seconds", maxAge)
+	}
+	for _, name := range acr {
+		if _, ok := m.acr[name]; !ok {
+			return fmt.Errorf("the acr %q is not in Config.ACR", name)
+		}
+	}
+	return nil
+}
+
+func (m *Middleware) fresh(p *identity.Principal, maxAge time.Duration, acr []string) error {
+	reason := ""
+	if maxAge > 0 {
+		// Whatever leads to a wrong age must lead to a refusal: no time at
+		// all, and one that is still to come.
+		switch age := time.Since(p.AuthTime); {
+		case p.AuthTime.IsZero():
+			reason = "the time of the sign-in is unknown"
+		case age < -m.config.Leeway:
+			reason = "the sign-in is still to come"
+		case age > maxAge:
+			reason = "the sign-in is too old"
+		}
+	}
+	if len(acr) > 0 && !slices.ContainsFunc(acr, func(name string) bool { return p.Factors.Contains(m.acr[name]) }) {
+		if reason != "" {
+			reason += ", and "
+		}
+		reason += "none of " + strings.Join(acr, ", ") + " is proven"
+	}
+	if reason == "" {
+		return nil
+	}
+	return m.stepUp(maxAge, acr, reason)
+}
+
+// stepUp returns the refusal of RFC 9470. It depends on the route alone, but for
+// the reason, which the client is not told.
+//
+// An API key is challenged in the scheme of tokens too: a key never gets a
+// sign-in, whereas a token may.
+func (m *Middleware) stepUp(maxAge time.Duration, acr []string, reason string) *guard.Denial {
+	// The first two are the words of the examples in RFC 9470 section 3.
+	description := "A different authentication level is required"
+	switch {
+	case len(acr) == 0:
+		description = "More recent authentication is required"
+	case maxAge > 0:
+		description = "A more recent authentication of a different level is required"
+	}
+	return &guard.Denial{
+		Status: http.StatusUnauthorized,
+		Code:   codeStepUp,
+		Detail: "This needs you to sign in again.",
+		Challenges: []guard.Challenge{{
+			Scheme:           m.config.Scheme,
+			Error:            codeStepUp,
+			ErrorDescription: description,
+			ACRValues:        slices.Clone(acr),
+			MaxAge:           maxAge,
+		}},
+		Event: guard.EventAuthzFail,
+		Err:   errors.New("scopes: " + reason),
+	}
+}

@@ -1,0 +1,140 @@
+package scopes
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// Require returns the guard of a route that needs all of the scopes. It panics
+// without any, and if one is not a scope of RFC 6749 section 3.3.
+func (m *Middleware) Require(scopes ...string) func(http.Handler) http.Handler {
+	scopes = mustBeScopes("Require", scopes)
+	needs := m.needs(scopes)
+	return m.config.Hooks.Require(func(r *http.Request) error {
+		p, err := guard.Caller(r)
+		if err != nil {
+			return err
+		}
+		if !needs.met(p.Scopes, false) {
+			return m.insufficient(p, scopes, scopes)
+		}
+		return nil
+	}, guard.Requirement{Kind: guard.KindScope, Values: scopes})
+}
+
+// RequireAny returns the guard of a route for which one of the scopes is
+// enough. Its challenge names the first of them, for a list would ask the
+// client to get them all: put the one with the least power first. It panics
+// like [Middleware.Require].
+func (m *Middleware) RequireAny(scopes ...string) func(http.Handler) http.Handler {
+	scopes = mustBeScopes("RequireAny", scopes)
+	needs := m.needs(scopes)
+	return m.config.Hooks.Require(func(r *http.Request) error {
+		p, err := guard.Caller(r)
+		if err != nil {
+			return err
+		}
+		if !needs.met(p.Scopes, true) {
+			return m.insufficient(p, scopes, scopes[:1])
+		}
+		return nil
+	}, guard.Requirement{Kind: guard.KindScope, Values: scopes, Any: true})
+}
+
+// Check decides what [Middleware.Require] does, for a caller who is at hand: in
+// a handler that knows only then what it needs, a WebSocket, or another
+// protocol. It returns nil, or a [*guard.Denial] for guard.Hooks.Refuse. A p
+// that is nil is nobody. Without scopes, or with one that is none of RFC 6749,
+// it returns another error, which is answered 503; [Parse] first what comes
+// from a client.
+func (m *Middleware) Check(p *identity.Principal, scopes ...string) error {
+	if p == nil {
+		return guard.Unauthenticated()
+	}
+	if len(scopes) == 0 {
+		return errNone
+	}
+	if p.Scopes.HasAll(scopes...) {
+		return nil
+	}
+	for _, name := range scopes {
+		if !m.implied.passes(p.Scopes, name) {
+			return m.refuse(p, scopes, scopes)
+		}
+	}
+	return nil
+}
+
+// CheckAny is to [Middleware.RequireAny] what Check is to Require.
+func (m *Middleware) CheckAny(p *identity.Principal, scopes ...string) error {
+	if p == nil {
+		return guard.Unauthenticated()
+	}
+	if len(scopes) == 0 {
+		return errNone
+	}
+	for _, name := range scopes {
+		if m.implied.passes(p.Scopes, name) {
+			return nil
+		}
+	}
+	return m.refuse(p, scopes, scopes[:1])
+}
+
+var errNone = errors.New("scopes: no scope is asked for, want at least one")
+
+// mustBeScopes returns a copy of scopes. It panics if a route asks for nothing,
+// or for what nobody can have.
+func mustBeScopes(method string, scopes []string) []string {
+	if len(scopes) == 0 {
+		panic("scopes: " + method + " needs at least one scope")
+	}
+	for _, name := range scopes {
+		if !isToken(name) {
+			panic(fmt.Sprintf("scopes: %s has the scope %q, want %s", method, name, tokenGrammar))
+		}
+	}
+	return slices.Clone(scopes)
+}
+
+// refuse is insufficient for scopes that nobody has looked at yet.
+func (m *Middleware) refuse(p *identity.Principal, wanted, told []string) error {
+	for _, name := range wanted {
+		if !isToken(name) {
+			return fmt.Errorf("scopes: %q is asked for, want %s", name, tokenGrammar)
+		}
+	}
+	return m.insufficient(p, wanted, told)
+}
+
+// insufficient returns the refusal of p, who has too little of what is wanted.
+// The client is told, with the same words whatever it has.
+func (m *Middleware) insufficient(p *identity.Principal, wanted, told []string) *guard.Denial {
+	scheme := m.config.Scheme
+	if isKey(p) {
+		scheme = "ApiKey"
+	}
+	missing := slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return m.implied.passes(p.Scopes, name) })
+	d := &guard.Denial{
+		Status:     http.StatusForbidden,
+		Code:       guard.CodeInsufficientScope,
+		Detail:     "The token is not good for this.",
+		Challenges: []guard.Challenge{{Scheme: scheme, Error: guard.CodeInsufficientScope, Scope: identity.NewSet(told...)}},
+		Event:      guard.EventAuthzFail,
+		Err:        fmt.Errorf("scopes: missing %s", strings.Join(missing, " ")),
+	}
+	if m.config.GuideStatusCodes {
+		d.Status, d.Detail = http.StatusUnauthorized, "Not enough permissions"
+	}
+	return d
+}
+
+// isKey reports whether p came with an API key, by the form of its issuer that
+// identity.Principal documents.
+func isKey(p *identity.Principal) bool { return strings.HasPrefix(p.Issuer, "apikey:") }
