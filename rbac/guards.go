@@ -1,0 +1,81 @@
+package rbac
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// Require returns the guard of a route that asks for all of the permissions.
+// It panics if there are none, and if one is not of this engine.
+func (e *Engine) Require(permissions ...Permission) func(http.Handler) http.Handler {
+	permissions = slices.Clone(permissions)
+	names := e.want("Require", permissions)
+	return e.config.Hooks.Require(func(r *http.Request) error {
+		return e.Check(r.Context(), permissions...)
+	}, guard.Requirement{Kind: guard.KindPermission, Values: names})
+}
+
+// RequireAny returns the guard of a route for which one of the permissions is
+// enough. It panics as [Engine.Require] does.
+func (e *Engine) RequireAny(permissions ...Permission) func(http.Handler) http.Handler {
+	permissions = slices.Clone(permissions)
+	names := e.want("RequireAny", permissions)
+	return e.config.Hooks.Require(func(r *http.Request) error {
+		return e.CheckAny(r.Context(), permissions...)
+	}, guard.Requirement{Kind: guard.KindPermission, Values: names, Any: true})
+}
+
+// RequireRole returns the guard of a route for those who have any one of the
+// roles, or a role that inherits it. Two guards, one in the other, ask for
+// two. It panics if there are none, and if the policy in force has no such
+// role; later policies must have it too.
+//
+// A permission says what a route does, and who may do it stays the policy's
+// affair. Ask for a role where it is the role itself that counts.
+func (e *Engine) RequireRole(roles ...string) func(http.Handler) http.Handler {
+	if len(roles) == 0 {
+		panic("rbac: RequireRole needs a role")
+	}
+	roles = slices.Clone(roles)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, name := range roles {
+		if e.policy.Load().roles[name] == nil {
+			panic(fmt.Sprintf("rbac: RequireRole(%q): the policy has no such role", name))
+		}
+	}
+	for _, name := range roles {
+		e.wanted.roles[name] = true
+	}
+	return e.config.Hooks.Require(func(r *http.Request) error {
+		return e.CheckRole(r.Context(), roles...)
+	}, guard.Requirement{Kind: guard.KindRole, Values: roles, Any: true})
+}
+
+// want notes that a route asks for the permissions and returns their names. It
+// panics if that cannot be granted.
+func (e *Engine) want(guard string, permissions []Permission) []string {
+	if len(permissions) == 0 {
+		panic(fmt.Sprintf("rbac: %s needs a permission", guard))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.policy.Load()
+	for _, p := range permissions {
+		if !e.knows(p) {
+			panic(fmt.Sprintf("rbac: %s(%q): the permission is not of Config.Permissions nor from Engine.Permission", guard, p.name))
+		}
+		if _, ok := c.bit(p); !ok {
+			panic(fmt.Sprintf("rbac: %s(%q): the policy does not declare it any more", guard, p.name))
+		}
+	}
+	for _, p := range permissions {
+		if p.bit == byName {
+			e.wanted.permissions[p.name] = true
+		}
+	}
+	return Names(permissions...)
+}

@@ -1,0 +1,179 @@
+package rbac
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// A Permission is something that can be permitted, such as "users:delete". It
+// comes from a [Registry], where the code declares it, or from
+// [Engine.Permission], for names that only the policy knows; it cannot be made
+// of a string, so a misspelt one does not compile. The zero Permission is
+// granted to nobody.
+//
+// Permissions can be compared: those of one registry with the same name are
+// equal.
+type Permission struct {
+	of   *Registry
+	name string
+	bit  int // in every compiled policy, or byName
+}
+
+// byName is the bit of a permission that only the policy declares: where it
+// stands may differ from one policy to the next.
+const byName = -1
+
+// String returns the name.
+func (p Permission) String() string { return p.name }
+
+// Names returns the names of the permissions, for the Allow and Deny of a
+// [Role] that is written in Go:
+//
+//	rbac.Role{Allow: rbac.Names(ReadUsers, DeleteUsers)}
+func Names(permissions ...Permission) []string {
+	names := make([]string, len(permissions))
+	for i, p := range permissions {
+		names[i] = p.name
+	}
+	return names
+}
+
+// A Registry holds the permissions that the code declares, usually as package
+// variables:
+//
+//	var perms rbac.Registry
+//
+//	var (
+//		ReadUsers   = perms.Permission("users:read")
+//		DeleteUsers = perms.Permission("users:delete")
+//	)
+//
+// The zero Registry is empty and ready for use. It must not be copied after
+// first use. Its methods may be called concurrently.
+type Registry struct {
+	mu     sync.Mutex
+	names  []string // by bit
+	folded map[string]string
+	sealed bool
+}
+
+// Permission declares a permission and returns it. A name has segments of
+// letters, digits and the characters _ . - / @ + with colons between them, and
+// at most 128 bytes.
+//
+// It panics, like [http.ServeMux.Handle] on a bad pattern, if the name is
+// malformed, if it was declared before, be it in other upper and lower case,
+// and if [New] has used the registry already: a policy in force cannot learn
+// of it any more.
+func (r *Registry) Permission(name string) Permission {
+	if why := malformed(name); why != "" {
+		panic(fmt.Sprintf("rbac: Permission(%q): the name %s", name, why))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sealed {
+		panic(fmt.Sprintf("rbac: Permission(%q) is declared after New, want it in a package variable", name))
+	}
+	if len(r.names) == maxPermissions {
+		panic(fmt.Sprintf("rbac: Permission(%q): there are %d already, the most there may be", name, maxPermissions))
+	}
+	if other, ok := r.folded[strings.ToLower(name)]; ok {
+		panic(fmt.Sprintf("rbac: Permission(%q): there is %q already", name, other))
+	}
+	if r.folded == nil {
+		r.folded = make(map[string]string)
+	}
+	r.folded[strings.ToLower(name)] = name
+	r.names = append(r.names, name)
+	return Permission{of: r, name: name, bit: len(r.names) - 1}
+}
+
+// seal ends the declaring: bits that policies are compiled with must not come
+// to mean more.
+func (r *Registry) seal() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sealed = true
+}
+
+// declared returns the names by bit. They are appended to only, so the slice
+// needs no copy.
+func (r *Registry) declared() []string {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.names[:len(r.names):len(r.names)]
+}
+
+// Bounds of a policy. The largest one compiles to some 20 MB.
+const (
+	maxName        = 128   // bytes of a name of a role or a permission
+	maxRoles       = 4096  // of a policy
+	maxPermissions = 16384 // of a registry and a policy together
+	maxWildcards   = 4096  // different ones, in a policy
+)
+
+// malformed says what is wrong with the name of a role or a permission, "" if
+// nothing is.
+func malformed(name string) string { return check(name, false) }
+
+// malformedRule is malformed for the name of a permission that may have
+// wildcards.
+func malformedRule(rule string) string { return check(rule, true) }
+
+func check(name string, wildcards bool) string {
+	switch {
+	case name == "":
+		return "is empty"
+	case len(name) > maxName:
+		return fmt.Sprintf("has %d bytes, want at most %d", len(name), maxName)
+	}
+	for segment := range strings.SplitSeq(name, ":") {
+		if segment == "" {
+			return "has an empty segment, want something on both sides of each colon"
+		}
+		if wildcards && segment == "*" {
+			continue
+		}
+		for i := range len(segment) {
+			switch c := segment[i]; {
+			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("_.-/@+", c) >= 0:
+			case c == '*' && wildcards:
+				return "has a * beside other characters, want it to be a whole segment"
+			case c == '*':
+				return "has a *, which only Allow and Deny may have"
+			default:
+				return fmt.Sprintf("has the character %q, want letters, digits and _ . - / @ + with colons between segments", rune(c))
+			}
+		}
+	}
+	return ""
+}
+
+// isWildcard reports whether rule stands for more than one name.
+func isWildcard(rule string) bool { return strings.Contains(rule, "*") }
+
+// matches reports whether a rule is about the permission of that name. A *
+// stands for one segment; as the last segment, for all that is left, which is
+// one at least.
+func matches(rule, name string) bool {
+	for {
+		want, rest, more := strings.Cut(rule, ":")
+		segment, left, longer := strings.Cut(name, ":")
+		switch {
+		case want == "*" && !more:
+			return true
+		case want != "*" && want != segment:
+			return false
+		case !more || !longer:
+			return more == longer
+		}
+		rule, name = rest, left
+	}
+}

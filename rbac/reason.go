@@ -1,0 +1,73 @@
+package rbac
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// Reasons, for the log, that have nothing to do with the policy.
+var (
+	errNoSubject    = errors.New("rbac: the caller's Principal.Subject is empty")
+	errNoTenant     = errors.New("rbac: the caller acts in no tenant")
+	errTooManyRoles = fmt.Errorf("rbac: the caller has more than %d roles", MaxRoles)
+	errNoPermission = errors.New("rbac: Check was given no permission")
+)
+
+// A reason is why the policy refuses somebody. Most of the work is left to
+// Error, for without an Observe nobody asks.
+type reason struct {
+	subject string
+	roles   identity.Set
+	policy  *compiled
+	why     string
+	names   []string // that why is about
+}
+
+// refuse returns the 403 of p.
+func (v view) refuse(p *identity.Principal, why string, names ...string) error {
+	return guard.Forbidden(&reason{p.Subject, *v.roles, v.compiled, why, names})
+}
+
+// Error tells who was refused what, and which of their roles the policy does
+// not have: that is how a misspelt role shows.
+func (r *reason) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "rbac: %s %s", quote(r.subject), r.why)
+	for i, name := range r.names {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(" " + quote(name))
+	}
+	const shown = 3
+	var unknown []string
+	n := 0
+	for name := range r.roles.All() {
+		if r.policy.roles[name] != nil {
+			continue
+		}
+		if n++; n <= shown {
+			unknown = append(unknown, quote(name))
+		}
+	}
+	if n > 0 {
+		fmt.Fprintf(&b, "; of their %d roles the policy does not have %d: %s", r.roles.Len(), n, strings.Join(unknown, ", "))
+	}
+	if n > shown {
+		b.WriteString(", …")
+	}
+	return b.String()
+}
+
+// quote returns a name that may come from anywhere as one that a log can hold.
+func quote(name string) string {
+	const most = 64
+	if len(name) > most {
+		return fmt.Sprintf("%q…", name[:most])
+	}
+	return fmt.Sprintf("%q", name)
+}
