@@ -1,0 +1,241 @@
+package apikey
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A Format is how the keys of one application are spelled:
+//
+//	acme_live_4kT9xQ2mWb7Z_<43 characters: 256 random bits><6 characters: CRC-32>
+//
+// The prefix tells a secret scanner, and whoever finds the key in a log, whose
+// it is; the environment keeps test keys off the live service; the identifier
+// finds the record and may be logged. All else is written in base 62, with the
+// digits 0-9, A-Z and a-z in this order. A key has one spelling: fixed widths,
+// no number beyond its range, and a checksum over all that stands before it.
+//
+// The checksum refuses typing errors and junk without asking a store. It is no
+// protection: anybody can compute it.
+//
+// A Format is made by [NewFormat]; the zero Format accepts nothing.
+type Format struct {
+	prefix string
+	heads  []head
+}
+
+// A head is what the keys of one environment begin with.
+type head struct {
+	text        string // "acme_live_"
+	environment string
+	crc         uint32 // the state of the checksum after text
+}
+
+// Widths of the parts of a key.
+const (
+	idWidth     = 12
+	secretWidth = 43 // 62^43 is a little more than 2^256
+	crcWidth    = 6  // 62^6 is more than 2^32
+
+	afterHead = idWidth + len("_") + secretWidth + crcWidth
+	maxName   = 16 // of a prefix or an environment
+)
+
+// DefaultEnvironment is the environment of a [Format] that is given none.
+const DefaultEnvironment = "live"
+
+// NewFormat returns the format of keys that begin with the prefix and one of
+// the environments: "acme" and "live", "test" for acme_live_… and acme_test_….
+// Without environments there is one, [DefaultEnvironment]. Each name is a
+// lower-case letter followed by up to 15 lower-case letters and digits: an
+// underscore in one would make two names out of it. The prefix "static" is that
+// of [Static].
+//
+// A live service is given the format of its own environment alone, and then
+// refuses test keys as it refuses junk.
+func NewFormat(prefix string, environments ...string) (Format, error) {
+	var errs []error
+	switch {
+	case !isName(prefix):
+		errs = append(errs, fmt.Errorf("apikey: the prefix is %q, want a lower-case letter and up to %d more lower-case letters and digits", prefix, maxName-1))
+	case prefix == staticPrefix:
+		errs = append(errs, fmt.Errorf("apikey: the prefix is %q, want another: it is that of Static", prefix))
+	}
+	if len(environments) == 0 {
+		environments = []string{DefaultEnvironment}
+	}
+	f := Format{prefix: prefix}
+	for i, environment := range environments {
+		if !isName(environment) {
+			errs = append(errs, fmt.Errorf("apikey: environment %d is %q, want a lower-case letter and up to %d more lower-case letters and digits", i, environment, maxName-1))
+		}
+		if slices.Contains(environments[:i], environment) {
+			errs = append(errs, fmt.Errorf("apikey: environment %d is %q, want each once", i, environment))
+		}
+		text := prefix + "_" + environment + "_"
+		f.heads = append(f.heads, head{text, environment, updateCRC(^uint32(0), text)})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Format{}, err
+	}
+	return f, nil
+}
+
+// isName reports whether s may be a prefix or an environment.
+func isName(s string) bool {
+	if s == "" || len(s) > maxName || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
+}
+
+// Prefix returns what the keys begin with, "acme".
+func (f Format) Prefix() string { return f.prefix }
+
+// Environments returns the environments whose keys the format accepts.
+func (f Format) Environments() []string {
+	var all []string
+	for i := range f.heads {
+		all = append(all, f.heads[i].environment)
+	}
+	return all
+}
+
+// Parts is what a well-formed key says without its secret.
+type Parts struct{ ID, Environment string }
+
+// Parse returns the parts of a key. The error is [ErrMalformed], whatever is
+// wrong with it. That a key is well-formed does not mean that it is good for
+// anything, nor that it was ever issued. Parse allocates nothing, and ID is a
+// part of the key's own memory.
+func (f Format) Parse(key string) (Parts, error) {
+	for i := range f.heads {
+		h := &f.heads[i]
+		if len(key) != len(h.text)+afterHead || key[:len(h.text)] != h.text {
+			continue
+		}
+		body := key[len(h.text):]
+		if !wellFormed(body, h.crc) {
+			return Parts{}, ErrMalformed
+		}
+		return Parts{body[:idWidth], h.environment}, nil
+	}
+	return Parts{}, ErrMalformed
+}
+
+// wellFormed reports whether body, what follows the head of a key, is spelled
+// as it must be. The checksum comes first: junk mostly ends there.
+func wellFormed(body string, crc uint32) bool {
+	const before = afterHead - crcWidth
+	var given uint64
+	for i := before; i < afterHead; i++ {
+		d := digits[body[i]]
+		if d == noDigit {
+			return false
+		}
+		given = given*62 + uint64(d)
+	}
+	if given != uint64(^updateCRC(crc, body[:before])) {
+		return false
+	}
+	if body[idWidth] != '_' {
+		return false
+	}
+	for i := range before {
+		if i != idWidth && digits[body[i]] == noDigit {
+			return false
+		}
+	}
+	// The digits stand in the order of their bytes, so numbers of one width
+	// compare like strings.
+	return body[idWidth+1:before] <= maxSecret
+}
+
+// Regexp returns an expression for secret scanners, which finds whatever has
+// the shape of a key of this format and is not a part of a longer word. It is
+// of the syntax that RE2, PCRE and Go share; its String is what scanners are
+// configured with. [Format.Parse] of what it found tells keys from lookalikes.
+func (f Format) Regexp() *regexp.Regexp {
+	if len(f.heads) == 0 {
+		return regexp.MustCompile(`[^\s\S]`) // matches nothing, as the format does
+	}
+	return regexp.MustCompile(fmt.Sprintf(`\b%s_(?:%s)_[0-9A-Za-z]{%d}_[0-9A-Za-z]{%d}\b`,
+		f.prefix, strings.Join(f.Environments(), "|"), idWidth, secretWidth+crcWidth))
+}
+
+// generate returns a new key of the environment, which the format has, and its
+// identifier.
+func (f Format) generate(environment string) (key Secret, id string) {
+	i := slices.IndexFunc(f.heads, func(h head) bool { return h.environment == environment })
+	h := &f.heads[i]
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // it does not fail: see crypto/rand
+	id = newID()
+	body := id + "_" + base62(random, secretWidth)
+	var sum [32]byte
+	crc := ^updateCRC(h.crc, body)
+	sum[28], sum[29], sum[30], sum[31] = byte(crc>>24), byte(crc>>16), byte(crc>>8), byte(crc)
+	shown := h.text + id + "_" + redacted
+	return newSecret(h.text+body+base62(sum, crcWidth), shown), id
+}
+
+// newID returns twelve random digits, each as likely as any other.
+func newID() string {
+	id := make([]byte, 0, idWidth)
+	var random [2 * idWidth]byte
+	for {
+		_, _ = rand.Read(random[:])
+		for _, b := range random {
+			if b >= 4*62 { // 248 to 255 would make the first digits likelier
+				continue
+			}
+			if id = append(id, alphabet[b%62]); len(id) == idWidth {
+				return string(id)
+			}
+		}
+	}
+}
+
+const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// noDigit marks bytes that are no digit.
+const noDigit = 0xff
+
+// digits has the value of each byte.
+var digits = func() (values [256]byte) {
+	for i := range values {
+		values[i] = noDigit
+	}
+	for i := range len(alphabet) {
+		values[alphabet[i]] = byte(i)
+	}
+	return values
+}()
+
+// maxSecret is 2^256-1: greater numbers of its width are no secrets.
+var maxSecret = func() string {
+	var all [32]byte
+	for i := range all {
+		all[i] = 0xff
+	}
+	return base62(all, secretWidth)
+}()
+
+// base62 writes a big-endian number with so many digits, the last ones if it
+// has more.
+func base62(number [32]byte, width int) string {
+	out := make([]byte, width)
+	for i := width - 1; i >= 0; i-- {
+		rest := uint32(0)
+		for j, b := range number {
+			n := rest<<8 | uint32(b)
+			number[j], rest = byte(n/62), n%62
+		}
+		out[i] = alphabet[rest]
+	}
+	return string(out)
+}

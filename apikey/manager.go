@@ -1,0 +1,413 @@
+package apikey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// A Spec is what a new key shall be.
+type Spec struct {
+	// Owner is who asks for the key: the Subject of its principals. In a
+	// handler, that of the caller, and never what the request says.
+	// Required.
+	Owner string
+
+	// Name is what the owner calls it, up to 128 bytes without control
+	// characters.
+	Name string
+
+	// Tenant is the organisation it acts in. Default: none.
+	Tenant string
+
+	// Environment is one of the Format's. Default: the first.
+	Environment string
+
+	// Roles and Scopes are the most that it is good for. Default: none.
+	Roles, Scopes identity.Set
+
+	// NotBefore is when it begins, ExpiresAt when it ends. Default: at
+	// once, never.
+	NotBefore, ExpiresAt time.Time
+
+	// AllowedPrefixes are the networks it may be used from, up to 64.
+	// Default: everywhere.
+	AllowedPrefixes []netip.Prefix
+
+	// Limits is for the host's rate limits. Default: none.
+	Limits string
+}
+
+// ManagerConfig says what a [Manager] does beside writing to its store.
+type ManagerConfig struct {
+	// Revoker spreads revocations to processes that remember the key: give
+	// the one that their Authenticators have, as Config.Revoker. A
+	// *blacklist.Memory is one. Default: they refuse a revoked key when
+	// they have forgotten what they remember, CacheTTL later.
+	Revoker interface {
+		Revoke(ctx context.Context, r identity.Revocation) error
+	}
+
+	// Hooks says who hears of keys that were made and revoked.
+	Hooks guard.Hooks
+}
+
+// A Manager makes, replaces and ends keys. It is safe for concurrent use, by
+// several processes too, if the store is. It decides nothing about who may:
+// its callers do, with [Manager.Owned] for keys that requests name.
+type Manager struct {
+	keys   *Authenticator
+	store  KeyWriter
+	config ManagerConfig
+}
+
+// Reasons for which a [Manager] refuses, beside [ErrNotFound] and [ErrConflict].
+var (
+	// ErrSpec is what is wrong with a Spec: the answer is 400 or 422.
+	ErrSpec = errors.New("apikey: the key cannot be made")
+
+	// ErrAlreadyRotated is what Rotate returns for a key that has a
+	// successor. Of several calls at once for one key, one returns the
+	// successor and the others return this: its text exists once.
+	ErrAlreadyRotated = errors.New("apikey: the key was replaced already")
+
+	// ErrNotRotatable is what Rotate returns for a key that is not good any
+	// more: who has lost it must be given a new one, not its successor.
+	ErrNotRotatable = errors.New("apikey: the key has ended and cannot be replaced")
+)
+
+const (
+	maxText     = 512 // of an owner, a tenant or limits
+	maxKeyName  = 128
+	maxNetworks = 64
+	maxOverlap  = 366 * 24 * time.Hour
+
+	// attempts at a change that others get in the way of, and at finding an
+	// identifier that nobody has.
+	attempts = 8
+
+	// revocationLife is how long a Revoker must remember: longer than any
+	// process remembers a record.
+	revocationLife = time.Hour
+)
+
+// NewManager returns a manager of the keys that the Authenticator accepts. The
+// store is the Authenticator's, or one on the same data.
+func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Manager, error) {
+	var errs []error
+	if keys == nil {
+		errs = append(errs, errors.New("apikey: the Authenticator is nil, want one from New"))
+	}
+	if store == nil {
+		errs = append(errs, errors.New("apikey: the KeyWriter is nil, want one such as sqlstore.New(db, …), or &apikey.Memory{} in tests"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return &Manager{keys, store, config}, nil
+}
+
+// Issue makes a key. Its text is in the Secret and nowhere else: it is shown to
+// the owner once. The error is [ErrSpec], with every mistake, or that of the
+// store.
+func (m *Manager) Issue(ctx context.Context, spec Spec) (Secret, Record, error) {
+	now := moment()
+	if spec.Environment == "" {
+		spec.Environment = m.keys.config.Format.heads[0].environment
+	}
+	if err := m.check(&spec, now); err != nil {
+		return Secret{}, Record{}, err
+	}
+	r := Record{
+		Name:            spec.Name,
+		Owner:           spec.Owner,
+		Tenant:          spec.Tenant,
+		Environment:     spec.Environment,
+		Roles:           spec.Roles,
+		Scopes:          spec.Scopes,
+		Active:          true,
+		CreatedAt:       now,
+		NotBefore:       spec.NotBefore.Truncate(time.Microsecond),
+		ExpiresAt:       spec.ExpiresAt.Truncate(time.Microsecond),
+		AllowedPrefixes: slices.Clone(spec.AllowedPrefixes),
+		Limits:          spec.Limits,
+	}
+	for i, p := range r.AllowedPrefixes {
+		r.AllowedPrefixes[i] = unmapped(p).Masked()
+	}
+	for range attempts {
+		key := m.mint(&r)
+		err := m.store.WriteKeys(ctx, nil, &r)
+		switch {
+		case err == nil:
+			r.Version = 1
+			m.tell(ctx, guard.EventTokenCreated, &r)
+			return key, r, nil
+		case !errors.Is(err, ErrConflict):
+			return Secret{}, Record{}, undecided{"storing a new key", err}
+		}
+		// Somebody has the identifier: of 62^12 that is no accident twice.
+	}
+	return Secret{}, Record{}, errors.New("apikey: storing a new key: the store has every identifier")
+}
+
+// mint makes a key for r, with its ID and hash.
+func (m *Manager) mint(r *Record) Secret {
+	key, id := m.keys.config.Format.generate(r.Environment)
+	hasher := &m.keys.hashers[0]
+	r.ID, r.PepperID, r.Hash = id, hasher.id, hasher.hash(key.Plain())
+	return key
+}
+
+// moment is the present as stores keep it.
+func moment() time.Time { return time.Now().Truncate(time.Microsecond) }
+
+// check returns what is wrong with a spec.
+func (m *Manager) check(spec *Spec, now time.Time) error {
+	var errs []error
+	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("Spec."+format, args...)) }
+	if spec.Owner == "" {
+		mistake("Owner is empty, want who asks for the key")
+	}
+	for _, f := range [...]struct {
+		name, value string
+		max         int
+	}{
+		{"Owner", spec.Owner, maxText}, {"Tenant", spec.Tenant, maxText}, {"Limits", spec.Limits, maxText}, {"Name", spec.Name, maxKeyName},
+	} {
+		if len(f.value) > f.max {
+			mistake("%s has %d bytes, want at most %d", f.name, len(f.value), f.max)
+		} else if !printable(f.value) {
+			mistake("%s is %q, want UTF-8 without control characters", f.name, f.value)
+		}
+	}
+	if all := m.keys.config.Format.Environments(); !slices.Contains(all, spec.Environment) {
+		mistake("Environment is %q, want one of %s", spec.Environment, strings.Join(all, ", "))
+	}
+	if !spec.ExpiresAt.IsZero() {
+		if !spec.ExpiresAt.After(now) {
+			mistake("ExpiresAt is %v, which is over", spec.ExpiresAt.UTC().Format(time.RFC3339))
+		}
+		if !spec.ExpiresAt.After(spec.NotBefore) {
+			mistake("ExpiresAt is %v, want a moment after NotBefore", spec.ExpiresAt.UTC().Format(time.RFC3339))
+		}
+	}
+	if len(spec.AllowedPrefixes) > maxNetworks {
+		mistake("AllowedPrefixes has %d networks, want at most %d", len(spec.AllowedPrefixes), maxNetworks)
+	}
+	for i, p := range spec.AllowedPrefixes {
+		if !p.IsValid() {
+			mistake("AllowedPrefixes[%d] is not valid, want a network such as 192.0.2.0/24", i)
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrSpec, errors.Join(errs...))
+}
+
+// printable reports whether s is UTF-8 without control characters.
+func printable(s string) bool {
+	for i, c := range s {
+		if c < ' ' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' || c == '\ufffd' && !strings.HasPrefix(s[i:], "\ufffd") {
+			return false
+		}
+	}
+	return true
+}
+
+// Rotate replaces a key by a new one with the same name, owner, rights, networks
+// and limits. Both are good for the overlap, which may be zero and is a year at
+// most; then the old one is refused, at that very moment, by every process that
+// knows of it. If the old one was made to last for some time, the new one lasts
+// as long again.
+//
+// The errors are [ErrNotFound], [ErrAlreadyRotated], [ErrNotRotatable] and
+// those of the store.
+func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration) (Secret, Record, error) {
+	if overlap < 0 || overlap > maxOverlap {
+		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v, want 0 to %v", overlap, maxOverlap)
+	}
+	var key Secret
+	var successor Record
+	old, err := m.change(ctx, id, "rotating a key", func(old *Record) (*Record, error) {
+		// Not the moment, which is cut to the microsecond: a key that has
+		// just expired would still be good then.
+		state, now := old.state(time.Now()), moment()
+		switch {
+		case old.rotated():
+			return nil, ErrAlreadyRotated
+		case state != nil && state != ErrTooEarly:
+			return nil, fmt.Errorf("%w: %w", ErrNotRotatable, state)
+		}
+		if !slices.Contains(m.keys.config.Format.Environments(), old.Environment) {
+			return nil, fmt.Errorf("%w: its environment %q is not one of the Format's", ErrNotRotatable, old.Environment)
+		}
+		successor = old.Clone()
+		successor.CreatedAt = now
+		successor.LastUsedAt = time.Time{}
+		if !old.ExpiresAt.IsZero() {
+			successor.ExpiresAt = now.Add(old.ExpiresAt.Sub(old.CreatedAt))
+		}
+		key = m.mint(&successor)
+		old.Successor, old.GraceUntil = successor.ID, now.Add(overlap)
+		return &successor, nil
+	})
+	if err != nil {
+		return Secret{}, Record{}, err
+	}
+	successor.Version = 1
+	m.tell(ctx, guard.EventTokenCreated, &successor)
+	if overlap == 0 {
+		if err := m.spread(ctx, &old); err != nil {
+			// The successor exists and its text must not be lost.
+			return key, successor, err
+		}
+	}
+	return key, successor, nil
+}
+
+// Revoke ends a key for good. To revoke one that is revoked changes nothing.
+// When it returns nil, the store has it, and so has the Revoker; this process
+// refuses the key from now on.
+//
+// A successor that the key was rotated to is another key, and stays.
+func (m *Manager) Revoke(ctx context.Context, id string) error {
+	r, err := m.change(ctx, id, "revoking a key", func(r *Record) (*Record, error) {
+		if !r.RevokedAt.IsZero() {
+			return nil, errUnchanged
+		}
+		r.RevokedAt = moment()
+		return nil, nil
+	})
+	if err != nil {
+		return err
+	}
+	// Even if it was revoked before: the Revoker may not have been told.
+	return m.spread(ctx, &r)
+}
+
+// SetActive switches a key off, or on again. Other processes take notice within
+// CacheTTL.
+func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
+	_, err := m.change(ctx, id, "switching a key", func(r *Record) (*Record, error) {
+		if r.Active == active {
+			return nil, errUnchanged
+		}
+		r.Active = active
+		return nil, nil
+	})
+	return err
+}
+
+// List returns the keys of an owner, those made last first. The store must be a
+// [KeyLister]; otherwise the error is errors.ErrUnsupported.
+func (m *Manager) List(ctx context.Context, owner string) ([]Record, error) {
+	lister, ok := m.store.(KeyLister)
+	if !ok {
+		return nil, fmt.Errorf("apikey: the store (%T) has no KeysByOwner: %w", m.store, errors.ErrUnsupported)
+	}
+	if owner == "" {
+		return nil, nil
+	}
+	all, err := lister.KeysByOwner(ctx, owner)
+	if err != nil {
+		return nil, undecided{"listing keys", err}
+	}
+	return all, nil
+}
+
+// Owned returns the record of a key if it is the owner's, and [ErrNotFound] if
+// it is not or there is none: what a handler asks before it revokes the key
+// that a request names.
+func (m *Manager) Owned(ctx context.Context, owner, id string) (Record, error) {
+	r, err := m.load(ctx, id)
+	if err != nil {
+		return Record{}, err
+	}
+	if owner == "" || r.Owner != owner {
+		return Record{}, ErrNotFound
+	}
+	return *r, nil
+}
+
+// errUnchanged is what a change returns that has nothing to do.
+var errUnchanged = errors.New("apikey: nothing to change")
+
+// change reads a record, has it edited and writes it, again if another change
+// came between. edit may return a record to add in the same step.
+func (m *Manager) change(ctx context.Context, id, doing string, edit func(*Record) (created *Record, err error)) (Record, error) {
+	// What this process remembers may be what is being changed, and the
+	// write may have happened although it failed.
+	defer m.keys.Evict(id)
+	for range attempts {
+		r, err := m.load(ctx, id)
+		if err != nil {
+			return Record{}, err
+		}
+		created, err := edit(r)
+		if err == errUnchanged {
+			return *r, nil
+		}
+		if err != nil {
+			return Record{}, err
+		}
+		err = m.store.WriteKeys(ctx, r, created)
+		switch {
+		case err == nil:
+			return *r, nil
+		case errors.Is(err, ErrNotFound):
+			return Record{}, ErrNotFound
+		case !errors.Is(err, ErrConflict):
+			return Record{}, undecided{doing, err}
+		}
+	}
+	return Record{}, fmt.Errorf("apikey: %s: %w", doing, ErrConflict)
+}
+
+// load returns a record that is the caller's own.
+func (m *Manager) load(ctx context.Context, id string) (*Record, error) {
+	r, err := m.store.KeyByID(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, ErrNotFound
+	case err != nil:
+		return nil, undecided{"asking the store of keys", err}
+	case r == nil || r.ID != id:
+		return nil, errors.New("apikey: the store of keys returned another record, or none and no error")
+	}
+	own := r.Clone()
+	return &own, nil
+}
+
+// spread tells the Revoker, and who listens, that a key has ended.
+func (m *Manager) spread(ctx context.Context, r *Record) error {
+	if m.config.Revoker != nil {
+		err := m.config.Revoker.Revoke(ctx, identity.Revocation{
+			Issuer:     m.keys.issuer,
+			Credential: r.ID,
+			Expires:    time.Now().Add(revocationLife),
+		})
+		if err != nil {
+			return undecided{"telling the Revoker of a key", err}
+		}
+	}
+	m.tell(ctx, guard.EventTokenRevoked, r)
+	return nil
+}
+
+// tell makes an event of what happened to a key.
+func (m *Manager) tell(ctx context.Context, name guard.EventName, r *Record) {
+	if m.config.Hooks.Observe != nil {
+		m.config.Hooks.Observe(ctx, guard.Event{Name: name, Principal: &identity.Principal{
+			Issuer: m.keys.issuer, Subject: r.Owner, Tenant: r.Tenant, Credential: r.ID, Client: identity.FirstParty, IssuedAt: r.CreatedAt,
+		}})
+	}
+}

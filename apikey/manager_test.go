@@ -1,0 +1,352 @@
+package apikey_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatewright/gatewright/apikey"
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+func TestNewManagerListsEveryMistake(t *testing.T) {
+	m, err := apikey.NewManager(nil, nil, apikey.ManagerConfig{})
+	if m != nil || err == nil || !strings.Contains(err.Error(), "Authenticator is nil") || !strings.Contains(err.Error(), "KeyWriter is nil") {
+		t.Errorf("%v, %v", m, err)
+	}
+}
+
+func TestIssue(t *testing.T) {
+	r := open(t, apikey.Config{Format: both, Peppers: []apikey.Pepper{pepper2, pepper1}})
+	now := time.Now().Add(-time.Millisecond)
+	prefixes := []netip.Prefix{netip.MustParsePrefix("::ffff:192.0.2.77/120")}
+	spec := apikey.Spec{
+		Owner: "ada", Name: "Zoë's backup", Tenant: "math", Environment: "test", Roles: identity.NewSet("user"), Scopes: identity.NewSet("read:items"),
+		NotBefore: now.Add(-time.Hour), ExpiresAt: now.Add(time.Hour), AllowedPrefixes: prefixes, Limits: "gold",
+	}
+	key, record, err := r.manager.Issue(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefixes[0] = netip.MustParsePrefix("0.0.0.0/0") // is the caller's
+	stored, err := r.store.Memory.KeyByID(t.Context(), record.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string]apikey.Record{"returned": record, "stored": *stored} {
+		if got.Owner != "ada" || got.Name != "Zoë's backup" || got.Tenant != "math" || got.Environment != "test" || !got.Roles.Has("user") ||
+			got.Scopes.String() != "read:items" || !got.Active || got.CreatedAt.Before(now) || got.Limits != "gold" || got.Version != 1 ||
+			!got.ExpiresAt.Equal(spec.ExpiresAt.Truncate(time.Microsecond)) || !got.NotBefore.Equal(spec.NotBefore.Truncate(time.Microsecond)) ||
+			got.PepperID != "two" || len(got.Hash) != 32 || len(got.AllowedPrefixes) != 1 || got.AllowedPrefixes[0].String() != "192.0.2.0/24" {
+			t.Errorf("%s %#v", name, got)
+		}
+	}
+	if parts, err := both.Parse(key.Plain()); err != nil || parts.ID != record.ID || parts.Environment != "test" {
+		t.Errorf("%v, %v", parts, err)
+	}
+	if r.events.names() != "authn_token_created" || r.events.all[0].Principal.Credential != record.ID {
+		t.Errorf("events %s", r.events.names())
+	}
+	if _, least, err := r.manager.Issue(t.Context(), apikey.Spec{Owner: "ada"}); err != nil || least.Environment != "live" || !least.End().IsZero() {
+		t.Errorf("the least: %v, %v", least, err)
+	}
+}
+
+func TestIssueListsEveryMistake(t *testing.T) {
+	r := open(t, apikey.Config{})
+	now := time.Now()
+	tests := []struct {
+		name string
+		spec apikey.Spec
+		want []string
+	}{
+		{"nobody's", apikey.Spec{}, []string{"Spec.Owner is empty"}},
+		{"too long", apikey.Spec{Owner: strings.Repeat("x", 513), Name: strings.Repeat("x", 129), Tenant: strings.Repeat("x", 513), Limits: strings.Repeat("x", 513)},
+			[]string{"Spec.Owner has 513 bytes", "Spec.Name has 129 bytes", "Spec.Tenant has", "Spec.Limits has"}},
+		{"control characters", apikey.Spec{Owner: "a\x00", Name: "a\nb", Tenant: "\xff", Limits: "a\u2028b"},
+			[]string{"Spec.Owner is", "Spec.Name is", "Spec.Tenant is", "Spec.Limits is"}},
+		{"an unknown environment", apikey.Spec{Owner: "a", Environment: "test"}, []string{`Spec.Environment is "test", want one of live`}},
+		{"ended", apikey.Spec{Owner: "a", ExpiresAt: now.Add(-time.Second)}, []string{"Spec.ExpiresAt is", "which is over"}},
+		{"ends before it begins", apikey.Spec{Owner: "a", NotBefore: now.Add(2 * time.Hour), ExpiresAt: now.Add(time.Hour)}, []string{"want a moment after NotBefore"}},
+		{"networks", apikey.Spec{Owner: "a", AllowedPrefixes: make([]netip.Prefix, 65)}, []string{"Spec.AllowedPrefixes has 65", "Spec.AllowedPrefixes[0] is not valid"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			key, record, err := r.manager.Issue(t.Context(), tt.spec)
+			if !errors.Is(err, apikey.ErrSpec) || key.Plain() != "" || record.ID != "" {
+				t.Fatalf("%v, %v, %v", key, record, err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error does not say that %s:\n%v", want, err)
+				}
+			}
+		})
+	}
+	if r.store.written.Load() != 0 || r.events.names() != "" {
+		t.Error("something was written")
+	}
+}
+
+// writerFunc is a store whose writes are the test's.
+type writerFunc struct {
+	apikey.KeyStore
+	write func(update, created *apikey.Record) error
+}
+
+func (w writerFunc) WriteKeys(_ context.Context, update, created *apikey.Record) error {
+	return w.write(update, created)
+}
+
+func (r *room) writing(write func(update, created *apikey.Record) error) *apikey.Manager {
+	return must(apikey.NewManager(r.keys, writerFunc{&r.store.Memory, write}, apikey.ManagerConfig{}))
+}
+
+func TestIssueTriesAnotherIdentifier(t *testing.T) {
+	r := open(t, apikey.Config{})
+	var ids []string
+	m := r.writing(func(_, created *apikey.Record) error {
+		if ids = append(ids, created.ID); len(ids) < 3 {
+			return apikey.ErrConflict
+		}
+		return r.store.Memory.WriteKeys(t.Context(), nil, created)
+	})
+	key, record, err := m.Issue(t.Context(), apikey.Spec{Owner: "ada"})
+	if err != nil || len(ids) != 3 || ids[0] == ids[1] || record.ID != ids[2] {
+		t.Fatalf("%v, %v, %v", ids, record, err)
+	}
+	welcome.check(t, r.get(with(key.Plain())))
+	ids = nil
+	always := r.writing(func(_, created *apikey.Record) error { ids = append(ids, created.ID); return apikey.ErrConflict })
+	if _, _, err := always.Issue(t.Context(), apikey.Spec{Owner: "ada"}); err == nil || len(ids) > 10 {
+		t.Errorf("%v after %d attempts", err, len(ids))
+	}
+	down := r.writing(func(_, _ *apikey.Record) error { return errDown })
+	if key, _, err := down.Issue(t.Context(), apikey.Spec{Owner: "ada"}); !errors.Is(err, errDown) || key.Plain() != "" {
+		t.Errorf("%v", err)
+	}
+}
+
+var errDown = errors.New("the store is down")
+
+func TestRotate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, apikey.Config{})
+		key, old := r.issue(func(r *apikey.Record) {
+			r.ExpiresAt = r.CreatedAt.Add(90 * 24 * time.Hour)
+			r.AllowedPrefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+		})
+		if err := r.store.Memory.RecordUse(t.Context(), []apikey.Use{{ID: old.ID, At: time.Now()}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * 24 * time.Hour)
+		welcome.check(t, r.get(with(key)))
+		now := time.Now()
+		secret, next, err := r.manager.Rotate(t.Context(), old.ID, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next.Name != old.Name || next.Owner != old.Owner || next.Tenant != old.Tenant || !next.Scopes.Equal(old.Scopes) || !next.Roles.Equal(old.Roles) ||
+			next.Limits != old.Limits || len(next.AllowedPrefixes) != 1 || !next.Active || next.Version != 1 || next.ID == old.ID || next.Hash == old.Hash ||
+			!next.CreatedAt.Equal(now) || !next.ExpiresAt.Equal(now.Add(90*24*time.Hour)) || !next.LastUsedAt.IsZero() || next.Successor != "" || !next.GraceUntil.IsZero() {
+			t.Errorf("%#v", next)
+		}
+		stored, err := r.store.Memory.KeyByID(t.Context(), old.ID)
+		if err != nil || stored.Successor != next.ID || !stored.GraceUntil.Equal(now.Add(time.Hour)) {
+			t.Errorf("%#v, %v", stored, err)
+		}
+		welcome.check(t, r.get(with(secret.Plain())))
+		// The old one was remembered, and ends at its moment all the same.
+		time.Sleep(time.Hour - time.Nanosecond)
+		welcome.check(t, r.get(with(key)))
+		time.Sleep(time.Nanosecond)
+		invalid.check(t, r.get(with(key)))
+		welcome.check(t, r.get(with(secret.Plain())))
+		// A chain goes on with the successor, and nowhere else.
+		if _, _, err := r.manager.Rotate(t.Context(), old.ID, time.Hour); !errors.Is(err, apikey.ErrAlreadyRotated) {
+			t.Errorf("again: %v", err)
+		}
+		if _, _, err := r.manager.Rotate(t.Context(), next.ID, 0); err != nil {
+			t.Errorf("the successor: %v", err)
+		}
+		invalid.check(t, r.get(with(secret.Plain())))
+	})
+}
+
+func TestRotateRefuses(t *testing.T) {
+	r := open(t, apikey.Config{})
+	hour := time.Hour
+	tests := []struct {
+		name    string
+		edit    func(*apikey.Record)
+		overlap time.Duration
+		want    error
+	}{
+		{"a revoked key", func(r *apikey.Record) { r.RevokedAt = time.Now() }, hour, apikey.ErrNotRotatable},
+		{"an expired key", func(r *apikey.Record) { r.ExpiresAt = time.Now() }, hour, apikey.ErrNotRotatable},
+		{"a key that is switched off", func(r *apikey.Record) { r.Active = false }, hour, apikey.ErrNotRotatable},
+		{"a replaced key", func(r *apikey.Record) { r.Successor = "x" }, hour, apikey.ErrAlreadyRotated},
+		{"a negative overlap", nil, -1, nil},
+		{"an overlap without an end", nil, 367 * 24 * hour, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, record := r.issue(tt.edit)
+			before := r.store.written.Load()
+			secret, next, err := r.manager.Rotate(t.Context(), record.ID, tt.overlap)
+			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || secret.Plain() != "" || next.ID != "" {
+				t.Errorf("%v, %v, %v", secret, next, err)
+			}
+			if r.store.written.Load() != before {
+				t.Error("something was written")
+			}
+		})
+	}
+	if _, _, err := r.manager.Rotate(t.Context(), "none", 0); !errors.Is(err, apikey.ErrNotFound) {
+		t.Errorf("unknown: %v", err)
+	}
+	_, early := r.issue(func(r *apikey.Record) { r.NotBefore = time.Now().Add(time.Hour) })
+	if _, next, err := r.manager.Rotate(t.Context(), early.ID, hour); err != nil || !next.NotBefore.Equal(early.NotBefore) {
+		t.Errorf("a key that has not begun: %v, %v", next, err)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	r := open(t, apikey.Config{})
+	key, record := r.issue(nil)
+	welcome.check(t, r.get(with(key)))
+	for range 2 { // again changes nothing
+		if err := r.manager.Revoke(t.Context(), record.ID); err != nil {
+			t.Fatal(err)
+		}
+		invalid.check(t, r.get(with(key)))
+	}
+	if n := r.store.written.Load(); n != 2 { // one of them made the key
+		t.Errorf("%d writes", n)
+	}
+	if err := r.manager.Revoke(t.Context(), "none"); !errors.Is(err, apikey.ErrNotFound) {
+		t.Errorf("unknown: %v", err)
+	}
+	if !strings.Contains(r.events.names(), string(guard.EventTokenRevoked)) {
+		t.Errorf("events %s", r.events.names())
+	}
+	// A Revoker that does not answer: the store has it, and the caller hears.
+	revoked := &revoker{fail: errDown}
+	m := must(apikey.NewManager(r.keys, r.store, apikey.ManagerConfig{Revoker: revoked}))
+	other, two := r.issue(nil)
+	if err := m.Revoke(t.Context(), two.ID); !errors.Is(err, errDown) {
+		t.Errorf("%v", err)
+	}
+	invalid.check(t, r.get(with(other)))
+	revoked.fail = nil
+	if err := m.Revoke(t.Context(), two.ID); err != nil || revoked.last().Credential != two.ID {
+		t.Errorf("again: %v", err)
+	}
+}
+
+func TestRotationWithoutAnOverlapIsSpread(t *testing.T) {
+	r := open(t, apikey.Config{})
+	revoked := new(revoker)
+	m := must(apikey.NewManager(r.keys, r.store, apikey.ManagerConfig{Revoker: revoked}))
+	_, record := r.issue(nil)
+	if _, _, err := m.Rotate(t.Context(), record.ID, 0); err != nil || revoked.last().Credential != record.ID {
+		t.Errorf("%v", err)
+	}
+	_, record = r.issue(nil)
+	if _, _, err := m.Rotate(t.Context(), record.ID, time.Hour); err != nil || revoked.last().Credential == record.ID {
+		t.Errorf("a key in its grace was revoked (%v)", err)
+	}
+	revoked.fail = errDown
+	_, record = r.issue(nil)
+	secret, next, err := m.Rotate(t.Context(), record.ID, 0)
+	if !errors.Is(err, errDown) || secret.Plain() == "" || next.ID == "" {
+		t.Errorf("the successor was lost: %v, %v", next, err)
+	}
+}
+
+func TestSetActive(t *testing.T) {
+	r := open(t, apikey.Config{})
+	key, record := r.issue(nil)
+	welcome.check(t, r.get(with(key)))
+	for _, step := range []struct {
+		active bool
+		want   want
+	}{{false, invalid}, {false, invalid}, {true, welcome}, {true, welcome}, {false, invalid}} {
+		if err := r.manager.SetActive(t.Context(), record.ID, step.active); err != nil {
+			t.Fatal(err)
+		}
+		step.want.check(t, r.get(with(key)))
+	}
+	if n := r.store.written.Load(); n != 4 {
+		t.Errorf("%d writes, want 4", n)
+	}
+}
+
+// A change that another one came before is made again, on what is there then.
+func TestAChangeIsMadeOnWhatIsThere(t *testing.T) {
+	r := open(t, apikey.Config{})
+	_, record := r.issue(nil)
+	calls := 0
+	m := r.writing(func(update, created *apikey.Record) error {
+		if calls++; calls == 1 {
+			r.edit(record.ID, func(r *apikey.Record) { r.Name = "renamed" })
+		}
+		return r.store.Memory.WriteKeys(t.Context(), update, created)
+	})
+	if err := m.Revoke(t.Context(), record.ID); err != nil || calls != 2 {
+		t.Fatalf("%v after %d writes", err, calls)
+	}
+	if got, _ := r.store.Memory.KeyByID(t.Context(), record.ID); got.Name != "renamed" || got.RevokedAt.IsZero() {
+		t.Errorf("%#v", got)
+	}
+	for want, write := range map[error]func(_, _ *apikey.Record) error{
+		apikey.ErrConflict: func(_, _ *apikey.Record) error { return apikey.ErrConflict },
+		apikey.ErrNotFound: func(_, _ *apikey.Record) error { return apikey.ErrNotFound },
+		errDown:            func(_, _ *apikey.Record) error { return errDown },
+	} {
+		_, record := r.issue(nil)
+		if err := r.writing(write).Revoke(t.Context(), record.ID); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+}
+
+func TestOwnedHidesTheKeysOfOthers(t *testing.T) {
+	r := open(t, apikey.Config{})
+	_, record := r.issue(nil)
+	if got, err := r.manager.Owned(t.Context(), "ada", record.ID); err != nil || got.ID != record.ID {
+		t.Errorf("%v, %v", got, err)
+	}
+	nobodys := apikey.Record{ID: "nobodys"}
+	if err := r.store.Memory.WriteKeys(t.Context(), nil, &nobodys); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range [][2]string{{"bob", record.ID}, {"", record.ID}, {"ada", "none"}, {"", "nobodys"}} {
+		if got, err := r.manager.Owned(t.Context(), q[0], q[1]); err != apikey.ErrNotFound || got.ID != "" {
+			t.Errorf("%q: %v, %v", q, got, err)
+		}
+	}
+	r.store.set(errDown, nil)
+	if _, err := r.manager.Owned(t.Context(), "ada", record.ID); !errors.Is(err, errDown) || errors.Is(err, apikey.ErrNotFound) {
+		t.Errorf("a store that is down: %v", err)
+	}
+}
+
+func TestList(t *testing.T) {
+	r := open(t, apikey.Config{})
+	_, record := r.issue(nil)
+	if all, err := r.manager.List(t.Context(), "ada"); err != nil || len(all) != 1 || all[0].ID != record.ID {
+		t.Errorf("%v, %v", all, err)
+	}
+	if all, err := r.manager.List(t.Context(), ""); err != nil || len(all) != 0 {
+		t.Errorf("nobody's: %v, %v", all, err)
+	}
+	if _, err := r.writing(nil).List(t.Context(), "ada"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a store that cannot: %v", err)
+	}
+}

@@ -1,0 +1,160 @@
+package apikey
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// ErrFull is what [Memory.WriteKeys] returns when there is room for no more
+// keys. None is evicted to make room.
+var ErrFull = errors.New("apikey: Memory is full of keys")
+
+// Memory is a store that keeps records in the memory of this process, for tests
+// and examples: when the process ends, no key is good any more. The zero value
+// is empty and ready for use. A Memory must not be copied after first use.
+type Memory struct {
+	// MaxKeys is how many records are kept at most. Not to be changed after
+	// first use. Default, and for less than one: 100,000.
+	MaxKeys int
+
+	mu   sync.RWMutex
+	keys map[string]*Record
+	hash map[Hash]string // of records without a PepperID, to their ID
+}
+
+var (
+	_ KeyWriter     = (*Memory)(nil)
+	_ HashFinder    = (*Memory)(nil)
+	_ KeyLister     = (*Memory)(nil)
+	_ UsageRecorder = (*Memory)(nil)
+)
+
+// KeyByID is of [KeyStore].
+func (m *Memory) KeyByID(_ context.Context, id string) (*Record, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.get(id)
+}
+
+// KeyByHash is of [HashFinder].
+func (m *Memory) KeyByHash(_ context.Context, hash Hash) (*Record, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.get(m.hash[hash]) // no record has the ID ""
+}
+
+func (m *Memory) get(id string) (*Record, error) {
+	r, ok := m.keys[id]
+	if !ok {
+		r = new(Record)
+	}
+	// Before it is known whether there is one, so that it takes as long.
+	c := r.Clone()
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return &c, nil
+}
+
+// KeysByOwner is of [KeyLister].
+func (m *Memory) KeysByOwner(_ context.Context, owner string) ([]Record, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var all []Record
+	for _, r := range m.keys {
+		if r.Owner == owner {
+			all = append(all, r.Clone())
+		}
+	}
+	slices.SortFunc(all, func(a, b Record) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return all[:min(len(all), MaxListed)], nil
+}
+
+// WriteKeys is of [KeyWriter].
+func (m *Memory) WriteKeys(_ context.Context, update, created *Record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if update != nil {
+		old := m.keys[update.ID]
+		switch {
+		case old == nil:
+			return ErrNotFound
+		case old.Version != update.Version:
+			return ErrConflict
+		case m.taken(update):
+			return ErrConflict
+		}
+	}
+	if created != nil {
+		switch {
+		case created.ID == "":
+			return errors.New("apikey: Memory: the record has no ID")
+		case m.keys[created.ID] != nil || m.taken(created):
+			return ErrConflict
+		case len(m.keys) >= m.maxKeys():
+			return ErrFull
+		}
+	}
+	if update != nil {
+		old := m.keys[update.ID]
+		r := update.Clone()
+		r.LastUsedAt = old.LastUsedAt
+		r.Version++
+		delete(m.hash, m.legacy(old))
+		m.put(&r)
+	}
+	if created != nil {
+		r := created.Clone()
+		r.LastUsedAt, r.Version = Use{}.At, 1
+		m.put(&r)
+	}
+	return nil
+}
+
+// legacy returns the hash that r is found by, "" if it is not.
+func (m *Memory) legacy(r *Record) Hash {
+	if r.PepperID != "" {
+		return ""
+	}
+	return r.Hash
+}
+
+// taken reports whether another record is found by r's hash.
+func (m *Memory) taken(r *Record) bool {
+	id, ok := m.hash[m.legacy(r)]
+	return ok && id != r.ID
+}
+
+func (m *Memory) put(r *Record) {
+	if m.keys == nil {
+		m.keys, m.hash = make(map[string]*Record), make(map[Hash]string)
+	}
+	m.keys[r.ID] = r
+	if h := m.legacy(r); h != "" {
+		m.hash[h] = r.ID
+	}
+}
+
+func (m *Memory) maxKeys() int {
+	if m.MaxKeys < 1 {
+		return 100_000
+	}
+	return m.MaxKeys
+}
+
+// RecordUse is of [UsageRecorder].
+func (m *Memory) RecordUse(_ context.Context, uses []Use) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, u := range uses {
+		if r := m.keys[u.ID]; r != nil && u.At.After(r.LastUsedAt) {
+			r.LastUsedAt = u.At
+		}
+	}
+	return nil
+}

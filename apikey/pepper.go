@@ -1,0 +1,84 @@
+package apikey
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+)
+
+// A Pepper is a secret key that is kept apart from the database. Records have
+// HMAC-SHA-256 of the key, made with it, so whoever has read or copied the
+// database, but not the pepper, cannot tell whether a key is good.
+//
+// The keys have 256 random bits, which nobody guesses; hashing them slowly, as
+// passwords must be, would only cost time.
+type Pepper struct {
+	// ID names the pepper in records. It is up to 64 bytes long, and never
+	// given to another one.
+	ID string
+
+	// Secret is at least 32 random bytes.
+	Secret []byte
+}
+
+// String returns the ID, without the secret.
+func (p Pepper) String() string { return "pepper " + strconv.Quote(p.ID) }
+
+// Format prints String, whatever the verb.
+func (p Pepper) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }
+
+// MarshalText is String, for encoding/json and others.
+func (p Pepper) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+const (
+	minPepper   = 32 // bytes
+	maxPepperID = 64
+)
+
+// mistakesOfPeppers reports what is wrong with the ring.
+func mistakesOfPeppers(ring []Pepper, mistake func(format string, args ...any)) {
+	if len(ring) == 0 {
+		mistake("Config.Peppers is empty, want at least one with a secret of %d random bytes", minPepper)
+	}
+	ids := map[string]int{}
+	for i, p := range ring {
+		if p.ID == "" || len(p.ID) > maxPepperID {
+			mistake("Config.Peppers[%d].ID is %q, want 1 to %d bytes", i, p.ID, maxPepperID)
+		} else if j, twice := ids[p.ID]; twice {
+			mistake("Config.Peppers[%d].ID is %q like that of [%d], want each once", i, p.ID, j)
+		}
+		ids[p.ID] = i
+		if len(p.Secret) < minPepper {
+			mistake("Config.Peppers[%d].Secret has %d bytes, want at least %d random ones", i, len(p.Secret), minPepper)
+		}
+	}
+}
+
+// A hasher is a Pepper at work. Its secret is within a function, where no
+// printing of the Authenticator gets at it.
+type hasher struct {
+	id   string
+	hash func(key string) Hash // returns what is kept of a key
+}
+
+func newHasher(p Pepper) hasher {
+	secret := slices.Clone(p.Secret) // ours, whatever the host does with its own
+	return hasher{p.ID, func(key string) Hash {
+		h := hmac.New(sha256.New, secret)
+		_, _ = io.WriteString(h, key) // a hash does not fail
+		return Hash(h.Sum(nil))
+	}}
+}
+
+// hasher returns the one with that ID, or nil.
+func (a *Authenticator) hasher(id string) *hasher {
+	for i := range a.hashers {
+		if a.hashers[i].id == id {
+			return &a.hashers[i]
+		}
+	}
+	return nil
+}

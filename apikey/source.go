@@ -1,0 +1,141 @@
+package apikey
+
+import (
+	"errors"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// scheme is what follows "Authorization:" and begins the challenge. No standard
+// has registered one for API keys; this is the usual name.
+const scheme = "ApiKey"
+
+// defaultHeader is the header that the guide, and most others, use.
+const defaultHeader = "X-API-Key"
+
+// A source is where keys stand in a request.
+type source struct {
+	header    string // in canonical form
+	parameter string // of the query, "" for none
+}
+
+// newSource checks the names, which are fields of the config of that name.
+func newSource(config, header, parameter string, mistake func(format string, args ...any)) source {
+	if header == "" {
+		header = defaultHeader
+	}
+	canonical := textproto.CanonicalMIMEHeaderKey(header)
+	switch {
+	case strings.Trim(header, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "":
+		mistake("%s.Header is %q, want the name of a header: letters, digits and '-'", config, header)
+	case canonical == "Authorization" || canonical == "Cookie" || canonical == "Host":
+		mistake("%s.Header is %q, want a header of its own; Authorization: %s is read in any case", config, header, scheme)
+	}
+	if strings.Trim(parameter, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+		mistake("%s.InsecureQueryParameter is %q, want letters, digits, '-' and '_'", config, parameter)
+	}
+	return source{canonical, parameter}
+}
+
+// read returns the key that r carries. Its error is ErrNoCredentials for one
+// that carries none, not even an empty one, or a 400 for one that carries
+// several: two parts of a system could each believe another.
+func (s source) read(r *http.Request) (string, error) {
+	given := r.Header[s.header]
+	found := len(given)
+	var key string
+	if found > 0 {
+		key = given[0]
+	}
+	lines := r.Header["Authorization"]
+	for _, line := range lines {
+		if k, ours := credentials(line); ours {
+			key = k
+			found++
+			if len(lines) > 1 {
+				found++ // whatever the others are
+			}
+		}
+	}
+	if s.parameter != "" && r.URL != nil && r.URL.RawQuery != "" {
+		k, n := s.strip(r)
+		if n > 0 {
+			key = k
+			found += n
+		}
+	}
+	switch found {
+	case 0:
+		return "", guard.ErrNoCredentials
+	case 1:
+		return key, nil
+	}
+	return "", guard.InvalidRequest("The request carries more than one API key.",
+		errors.New("apikey: keys in more than one place of the request"))
+}
+
+// credentials returns what stands after the scheme in an Authorization header,
+// and whether that is ours, in any case of letters (RFC 9110 section 11.1). A
+// tab where the space belongs is left in, for the key to be refused: what
+// another server would take for a key must not be anonymous here.
+func credentials(line string) (key string, ours bool) {
+	if len(line) < len(scheme) || !strings.EqualFold(line[:len(scheme)], scheme) {
+		return "", false
+	}
+	key = line[len(scheme):]
+	if key != "" && key[0] != ' ' && key[0] != '\t' {
+		return "", false
+	}
+	return strings.TrimLeft(key, " "), true
+}
+
+// strip takes the parameter out of r's URL, such that nobody who is given r
+// finds it, and returns the last value and how many there were.
+func (s source) strip(r *http.Request) (key string, found int) {
+	// By hand and not by url.ParseQuery, which skips pairs with a semicolon
+	// that others split at, and would write the rest of the query anew.
+	var kept []string
+	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		for part := range strings.SplitSeq(pair, ";") {
+			name, value, _ := strings.Cut(part, "=")
+			if name, err := url.QueryUnescape(name); err != nil || name != s.parameter {
+				continue
+			}
+			found++
+			if v, err := url.QueryUnescape(value); err == nil {
+				key = v
+			} else {
+				key = "" // malformed, not absent
+			}
+			pair = ""
+		}
+		if pair != "" {
+			kept = append(kept, pair)
+		}
+	}
+	if found == 0 {
+		return "", 0
+	}
+	// r is the copy that the inner handlers are given; its URL is still that
+	// of whoever stands outside.
+	stripped := *r.URL
+	stripped.RawQuery = strings.Join(kept, "&")
+	stripped.ForceQuery = false
+	r.URL = &stripped
+	r.RequestURI = stripped.RequestURI()
+	if r.Form != nil {
+		// Parsed by somebody outside already, who keeps what they have.
+		form := make(url.Values, len(r.Form))
+		for name, values := range r.Form {
+			if name != s.parameter {
+				form[name] = values
+			}
+		}
+		r.Form = form
+	}
+	return key, found
+}

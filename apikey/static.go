@@ -1,0 +1,161 @@
+package apikey
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// staticPrefix makes the Issuer of static keys.
+const staticPrefix = "static"
+
+// minStatic is how long a static key must be, in bytes. A random one of
+// letters and digits has 95 bits then.
+const minStatic = 16
+
+// A StaticKey is a key that is written into the configuration of the host.
+type StaticKey struct {
+	// Name is the Subject and the Credential of its principals. Required.
+	Name string
+
+	// Key is any text of 16 to 256 visible ASCII characters, which should
+	// be random: `openssl rand -hex 32` makes one. Required.
+	Key Secret
+
+	// Roles and Scopes are what it is good for. Default: none.
+	Roles, Scopes identity.Set
+}
+
+// StaticConfig says which keys are accepted and where they stand.
+type StaticConfig struct {
+	// Header, InsecureQueryParameter, GuideStatusCodes, Realm and Hooks are
+	// those of [Config], with the same defaults; the guide's words for a bad
+	// key are "Could not validate API key" here.
+	Header                 string
+	InsecureQueryParameter string
+	GuideStatusCodes       bool
+	Realm                  string
+	Hooks                  guard.Hooks
+}
+
+// A StaticAuthenticator is the simplest check of API keys: a few keys that the
+// host knows by heart. There is no expiry, no revocation and no rotation but to
+// start with others. The Issuer of its principals is "apikey:static". It is
+// safe for concurrent use.
+type StaticAuthenticator struct {
+	config StaticConfig
+	source source
+	keys   []staticKey
+}
+
+type staticKey struct {
+	// equals returns 1 for the key's own sum, else 0. A function, since no
+	// printing of the authenticator gets at what is within.
+	equals    func(given sum) int
+	principal identity.Principal
+}
+
+var _ guard.IntoAuthenticator = (*StaticAuthenticator)(nil)
+
+// Static returns an authenticator of the given keys. Its error lists every
+// mistake: an empty or short key above all, which would let everybody in whose
+// client sends none.
+func Static(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, error) {
+	var errs []error
+	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("apikey: "+format, args...)) }
+	s := &StaticAuthenticator{
+		config: config,
+		source: newSource("StaticConfig", config.Header, config.InsecureQueryParameter, mistake),
+	}
+	if len(keys) == 0 {
+		mistake("Static has no key, want at least one")
+	}
+	for i, k := range keys {
+		plain := k.Key.Plain()
+		switch {
+		case plain == "":
+			mistake("key %d is empty, want at least %d random characters", i, minStatic)
+		case len(plain) < minStatic || len(plain) > maxLegacy:
+			mistake("key %d has %d bytes, want %d to %d", i, len(plain), minStatic, maxLegacy)
+		case !visible(plain):
+			mistake("key %d has a character that is no visible ASCII, want none: a header cannot be trusted to carry it", i)
+		}
+		if k.Name == "" {
+			mistake("key %d has no Name, want one for the log", i)
+		}
+		own := sha256.Sum256([]byte(plain))
+		equals := func(given sum) int { return subtle.ConstantTimeCompare(given[:], own[:]) }
+		one := staticKey{equals, identity.Principal{
+			Issuer:     "apikey:" + staticPrefix,
+			Subject:    k.Name,
+			Credential: k.Name,
+			Client:     identity.FirstParty,
+			Roles:      k.Roles,
+			Scopes:     k.Scopes,
+		}}
+		if slices.ContainsFunc(s.keys, func(other staticKey) bool { return other.equals(own) == 1 }) {
+			mistake("key %d is the same as an earlier one, want each once", i)
+		}
+		if slices.ContainsFunc(s.keys, func(other staticKey) bool { return other.principal.Subject == k.Name }) {
+			mistake("key %d is called %q like an earlier one, want each name once", i, k.Name)
+		}
+		s.keys = append(s.keys, one)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Challenge asks for an API key.
+func (s *StaticAuthenticator) Challenge() guard.Challenge {
+	return guard.Challenge{Scheme: scheme, Realm: s.config.Realm}
+}
+
+// Authenticate says whose key r carries.
+func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal, error) {
+	p := new(identity.Principal)
+	if err := s.AuthenticateInto(r, p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// AuthenticateInto is Authenticate for a Principal that is there already: see
+// [guard.IntoAuthenticator].
+func (s *StaticAuthenticator) AuthenticateInto(r *http.Request, p *identity.Principal) error {
+	key, err := s.source.read(r)
+	if err != nil {
+		return err
+	}
+	if len(key) <= maxLegacy {
+		// Hashes, so that lengths do not matter; all of them, so that it
+		// takes as long whichever it is.
+		given := sha256.Sum256([]byte(key))
+		found := -1
+		for i := range s.keys {
+			found = subtle.ConstantTimeSelect(s.keys[i].equals(given), i, found)
+		}
+		if found >= 0 {
+			*p = s.keys[found].principal
+			return nil
+		}
+	}
+	if s.config.GuideStatusCodes {
+		return &guard.Denial{Status: http.StatusForbidden, Code: guard.CodeInvalidToken, Detail: "Could not validate API key",
+			Event: guard.EventLoginFail, Err: ErrUnknown}
+	}
+	return guard.InvalidToken(scheme, ErrUnknown)
+}
+
+// Handler is the guard for a route that takes these keys and nothing else: see
+// [Authenticator.Handler].
+func (s *StaticAuthenticator) Handler(next http.Handler) http.Handler {
+	return s.config.Hooks.Identify(s)(demand(s.config.Hooks, s, "apikey:"+staticPrefix, s.config.GuideStatusCodes)(next))
+}

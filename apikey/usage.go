@@ -1,0 +1,149 @@
+package apikey
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// usage collects when keys were used, until that is written.
+type usage struct {
+	recorder UsageRecorder // nil: nothing is collected
+	interval time.Duration
+	max      int
+	timeout  time.Duration
+	hooks    guard.Hooks
+
+	// writing has room for one: whoever puts something in may write.
+	writing chan struct{}
+
+	mu      sync.Mutex
+	pending map[string]int64 // the last use, in seconds since 1970
+	due     time.Time        // when a request writes
+	lost    int              // uses of keys that had no room
+}
+
+// note records a use of the key that e is the entry of. One request per
+// interval pays for writing what has been collected: so there is no goroutine
+// that somebody would have to stop.
+func (u *usage) note(ctx context.Context, e *entry, now time.Time) {
+	if u.recorder == nil {
+		return
+	}
+	second := now.Unix()
+	if seen := e.used.Load(); seen >= second || !e.used.CompareAndSwap(seen, second) {
+		return // another request has noted this second, or is about to
+	}
+	u.mu.Lock()
+	u.add(e.record.ID, second)
+	due := !now.Before(u.due)
+	u.mu.Unlock()
+	if !due {
+		return
+	}
+	select {
+	case u.writing <- struct{}{}:
+	default:
+		return
+	}
+	defer func() { <-u.writing }()
+	// The client may hang up; the uses are those of others too.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.timeout)
+	defer cancel()
+	u.mu.Lock()
+	due = !now.Before(u.due) // not if somebody was quicker
+	u.mu.Unlock()
+	if !due {
+		return
+	}
+	if err := u.write(ctx, now); err != nil && u.hooks.Observe != nil {
+		// The key is as good as it was; only the record of its use is late.
+		u.hooks.Observe(ctx, guard.Event{Name: guard.EventUnavailable, Err: err})
+	}
+}
+
+// add notes a use. It is called with mu held.
+func (u *usage) add(id string, second int64) {
+	seen, known := u.pending[id]
+	switch {
+	case known:
+		u.pending[id] = max(seen, second)
+	case len(u.pending) >= u.max:
+		u.lost++
+	default:
+		u.pending[id] = second
+	}
+}
+
+// write writes what has been collected. It is called by who has put something
+// into u.writing.
+func (u *usage) write(ctx context.Context, now time.Time) error {
+	u.mu.Lock()
+	batch, lost := u.pending, u.lost
+	u.pending, u.lost = make(map[string]int64), 0
+	u.due = now.Add(u.interval)
+	u.mu.Unlock()
+
+	var err error
+	if lost > 0 {
+		err = fmt.Errorf("apikey: %d uses were not recorded, for more than %d keys were waiting (Config.MaxPendingUses)", lost, u.max)
+	}
+	if len(batch) == 0 {
+		return err
+	}
+	uses := make([]Use, 0, len(batch))
+	for id, second := range batch {
+		uses = append(uses, Use{id, time.Unix(second, 0)})
+	}
+	// In one order everywhere, so that two processes do not lock each
+	// other's rows.
+	slices.SortFunc(uses, func(a, b Use) int { return cmp.Compare(a.ID, b.ID) })
+	written := false
+	defer func() {
+		if written {
+			return
+		}
+		// The next one tries again, with what is newer in the meantime.
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		for id, second := range batch {
+			u.add(id, second)
+		}
+	}()
+	if failed := u.recorder.RecordUse(ctx, uses); failed != nil {
+		return undecided{"recording when keys were used", failed}
+	}
+	written = true
+	return err
+}
+
+// Flush writes now when keys were last used, whatever Config.UsageInterval
+// says, and waits for a request that is writing. Call it when the server has
+// shut down, and nothing is lost. A host whose keys are used rarely may call it
+// now and then: otherwise a use is written by the first request with a key that
+// finds the interval over.
+func (a *Authenticator) Flush(ctx context.Context) error {
+	if a.usage.recorder == nil {
+		return nil
+	}
+	select {
+	case a.usage.writing <- struct{}{}:
+	case <-ctx.Done():
+		return undecided{"waiting to record when keys were used", ctx.Err()}
+	}
+	defer func() { <-a.usage.writing }()
+	return a.usage.write(ctx, time.Now())
+}
+
+// Close is [Authenticator.Flush] within five seconds. The Authenticator may be
+// used after it; there is nothing else to close.
+func (a *Authenticator) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return a.Flush(ctx)
+}
