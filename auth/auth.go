@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/hkdf"
 	"crypto/hmac"
@@ -53,12 +54,20 @@ type Config struct {
 	// be guessed as fast as they are hashed.
 	Throttle Throttle
 
-	// SecondFactor asks who must prove more than a password. Default:
-	// nobody. With one, Challenges is required.
+	// SecondFactor asks who must prove more than a password. [Server.MFA] and
+	// [Server.StepUp] need it. Default: nobody. With one, Challenges is
+	// required.
 	SecondFactor SecondFactor
 
 	// Challenges counts the attempts at a second factor.
 	Challenges ChallengeStore
+
+	// Clients knows the applications of the host that are to be told from one
+	// another: they authenticate as RFC 6749 section 2.3.1 says, tokens are
+	// bound to them, and what names no client is [identity.FirstParty].
+	// Default: that is all there is, and an Authorization header that comes
+	// with a form is not looked at.
+	Clients ClientStore
 
 	// Claims returns what is added to the access tokens of a user, as
 	// token.Issuer.Issue takes it. An error is answered 503. Default:
@@ -143,6 +152,8 @@ func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) 
 	for i, k := range config.RefreshKeys {
 		if len(k) < minRefreshKey {
 			mistake("Config.RefreshKeys[%d] has %d bytes, want at least %d random ones", i, len(k), minRefreshKey)
+		} else if len(bytes.Trim(k, "\x00")) == 0 {
+			mistake("Config.RefreshKeys[%d] is all zeros, want random bytes: it was made and never filled", i)
 		}
 	}
 	if config.SecondFactor != nil && config.Challenges == nil {
@@ -202,7 +213,7 @@ func (s *Server) prepare() error {
 		s.derive = append(s.derive, purpose("refresh successor"))
 	}
 	var err error
-	s.refresh, s.opener, err = pair(signing, token.Config{
+	s.refresh, s.opener, err = pair(signing, token.VerifierConfig{
 		Issuer:      s.tokens.Name(),
 		Audience:    s.tokens.Name(),
 		Type:        token.TypeRefresh,
@@ -212,7 +223,7 @@ func (s *Server) prepare() error {
 	if err != nil {
 		return err
 	}
-	s.mfa, s.asked, err = pair(challenge, token.Config{
+	s.mfa, s.asked, err = pair(challenge, token.VerifierConfig{
 		Issuer:      s.tokens.Name(),
 		Audience:    s.tokens.Name(),
 		Type:        typeMFA,
@@ -223,7 +234,7 @@ func (s *Server) prepare() error {
 }
 
 // pair returns the issuer and the verifier of one kind of token.
-func pair(keys []token.Key, config token.Config) (*token.Issuer, *token.Verifier, error) {
+func pair(keys []token.Key, config token.VerifierConfig) (*token.Issuer, *token.Verifier, error) {
 	ring, err := token.NewKeyring(keys...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("auth: Config.RefreshKeys: %w", err)
@@ -263,9 +274,11 @@ func hashOf(id string) TokenHash { return sha256.Sum256([]byte(id)) }
 // When it returns nil, all that is certain to hold, where several processes
 // have clocks that agree. After an error it should be called again.
 //
-// With Before, sessions that began earlier end, and access tokens that were
-// issued earlier: one that such a session was given since then lasts until it
-// expires. Leave Before zero to end everything up to now.
+// A zero Before, or one of the last minute, means up to now. With an earlier one
+// the sessions that began since then are spared. That takes a Subject, and
+// Config.Sessions that lists sessions as sqlstore.Store and [Memory] do, for only
+// the ID of a session tells a token that an old one was given today from those of
+// a new one; otherwise it is an error, and ends nothing.
 func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) error {
 	if which.Session == "" && which.Subject == "" && which.Tenant == "" && which.Before.IsZero() {
 		return errors.New("auth: EndSessions needs a Session, Subject, Tenant or Before")
@@ -273,7 +286,19 @@ func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) err
 	if which.Credential != "" {
 		return errors.New("auth: EndSessions ends sessions, not a single Credential; use the Revoker")
 	}
+	if which.Session != "" && !which.Before.IsZero() {
+		return errors.New("auth: EndSessions ends a Session whenever it began; leave Before zero")
+	}
 	which.Issuer = s.tokens.Name()
+	now := moment()
+	upToNow := !which.Before.After(now) // also if it is zero
+	switch {
+	case which.Before.IsZero() || !upToNow:
+	case now.Sub(which.Before) > time.Minute:
+		return s.endEarlier(ctx, which)
+	default:
+		which.Before = now.Add(time.Microsecond)
+	}
 	// The refresh tokens first: if the second step fails, whoever asked is
 	// still signed in and can ask again.
 	if err := s.config.Sessions.RevokeRefresh(ctx, which); err != nil {
@@ -283,7 +308,7 @@ func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) err
 		return s.endAccess(ctx, which)
 	}
 	access := which
-	if access.Before.IsZero() {
+	if upToNow {
 		// Access tokens are dated before their session was asked for, so
 		// this has all of the sessions that are gone, and none of a session
 		// that begins from now on.
@@ -293,9 +318,43 @@ func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) err
 		return err
 	}
 	// A sign-in that was under way may have opened its session in between.
-	// Those that do so from now on ask the Revoker: see begin.
-	if which.Before.IsZero() {
+	// Those that do so from now on ask the Revoker: see open.
+	if upToNow {
 		which.Before = access.Before
+	}
+	if err := s.config.Sessions.RevokeRefresh(ctx, which); err != nil {
+		return unavailable("ending sessions", err)
+	}
+	return nil
+}
+
+// endEarlier ends the sessions of a subject that began before a moment in the
+// past, and none that began since.
+func (s *Server) endEarlier(ctx context.Context, which identity.Revocation) error {
+	lists, ok := s.config.Sessions.(interface {
+		Sessions(ctx context.Context, subject string) ([]Session, error)
+	})
+	if !ok || which.Subject == "" {
+		return fmt.Errorf("auth: EndSessions with the Before %v, in the past, needs a Subject and Config.Sessions that lists sessions; leave Before zero to end everything up to now", which.Before)
+	}
+	// What was issued before that moment. A sign-in that dates from then and is
+	// under way ends itself from now on, see open: so the list is complete.
+	if err := s.endAccess(ctx, which); err != nil {
+		return err
+	}
+	all, err := lists.Sessions(ctx, which.Subject)
+	if err != nil {
+		return unavailable("listing sessions", err)
+	}
+	// Their access tokens before the sessions, which are in the next list as
+	// long as they are there, should this fail.
+	for _, one := range all {
+		if !one.Created.Before(which.Before) || which.Tenant != "" && one.Tenant != which.Tenant {
+			continue
+		}
+		if err := s.endAccess(ctx, identity.Revocation{Issuer: which.Issuer, Session: one.ID}); err != nil {
+			return err
+		}
 	}
 	if err := s.config.Sessions.RevokeRefresh(ctx, which); err != nil {
 		return unavailable("ending sessions", err)

@@ -154,11 +154,7 @@ func (c *Cookies) Authenticate(r *http.Request) (*identity.Principal, error) {
 	if err == nil || !errors.Is(err, token.ErrInvalid) {
 		return p, err
 	}
-	d := guard.InvalidToken(cookieScheme, err)
-	if errors.Is(err, token.ErrRevoked) {
-		d.Event = guard.EventTokenReuse
-	}
-	return nil, d
+	return nil, guard.InvalidToken(cookieScheme, err)
 }
 
 // check refuses what the page of another origin may not do.
@@ -211,22 +207,22 @@ func (c *Cookies) Token() http.Handler {
 				Err:    errors.New("unknown grant_type"),
 			}
 		}
-		return c.replacing(r, func() (any, error) { return s.signIn(r, f) })
+		return c.replacing(r, func() (any, error) { return s.signIn(r, f, ownApplication) })
 	})))
 }
 
 // MFA returns the variant of [Server.MFA] that takes the challenge from its
 // cookie, the code from the form, and sets the cookies of a session. It is
-// public in the route ledger, and answers 404 without Config.SecondFactor.
+// public in the route ledger. It panics without Config.SecondFactor.
 func (c *Cookies) MFA() http.Handler {
 	if c.server.config.SecondFactor == nil {
-		return c.server.MFA()
+		panic("auth: MFA needs Config.SecondFactor")
 	}
 	return guard.Public("second factor")(c.handler(func(r *http.Request, f form) (any, error) {
 		if err := c.fill(r, f, c.mfa, "mfa_token"); err != nil {
 			return nil, err
 		}
-		return c.replacing(r, func() (any, error) { return c.server.exchange(r, f) })
+		return c.replacing(r, func() (any, error) { return c.server.exchange(r, f, ownApplication) })
 	}))
 }
 
@@ -240,7 +236,7 @@ func (c *Cookies) Refresh() http.Handler {
 		if err := c.fill(r, f, c.refresh, "refresh_token"); err != nil {
 			return nil, err
 		}
-		body, err := s.rotate(r, f)
+		body, err := s.rotate(r, f, ownApplication)
 		if d, ok := errors.AsType[*guard.Denial](err); ok && d.Code == codeInvalidGrant {
 			return nil, signedOut{err}
 		}
@@ -249,11 +245,11 @@ func (c *Cookies) Refresh() http.Handler {
 }
 
 // StepUp returns the variant of [Server.StepUp] that sets the cookies of the new
-// session.
+// session. It panics without Config.SecondFactor.
 func (c *Cookies) StepUp() http.Handler {
 	s := c.server
 	if s.config.SecondFactor == nil {
-		return s.StepUp()
+		panic("auth: StepUp needs Config.SecondFactor")
 	}
 	return s.config.Hooks.Authenticated(c.handler(s.stepUpForm))
 }

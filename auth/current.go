@@ -33,12 +33,7 @@ type CurrentUserConfig struct {
 // [ErrNotFound] for somebody who does not exist any more, [guard.ErrInactive]
 // for somebody who is disabled (both answered 401), and another error if that
 // could not be found out (503). It panics if load is nil.
-func NewCurrentUser[U any](load func(context.Context, *identity.Principal) (U, error), hooks guard.Hooks) *CurrentUser[U] {
-	return NewCurrentUserWith(load, CurrentUserConfig{Hooks: hooks})
-}
-
-// NewCurrentUserWith is [NewCurrentUser] with more to choose.
-func NewCurrentUserWith[U any](load func(context.Context, *identity.Principal) (U, error), config CurrentUserConfig) *CurrentUser[U] {
+func NewCurrentUser[U any](load func(context.Context, *identity.Principal) (U, error), config CurrentUserConfig) *CurrentUser[U] {
 	if load == nil {
 		panic("auth: NewCurrentUser needs a function that loads a user")
 	}

@@ -57,7 +57,7 @@ func TestCurrentUser(t *testing.T) {
 						return &profile{"SECRET-REASON"}, tt.err
 					}
 					return &profile{p.Subject}, nil
-				}, hooks)
+				}, auth.CurrentUserConfig{Hooks: hooks})
 				ran := false
 				show := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					for range 2 {
@@ -115,7 +115,7 @@ func TestCurrentUser(t *testing.T) {
 
 	t.Run("outside of Identify it loads each time, and of a bare context nobody", func(t *testing.T) {
 		loads := 0
-		me := auth.NewCurrentUser(func(context.Context, *identity.Principal) (profile, error) { loads++; return profile{"alice"}, nil }, hooks)
+		me := auth.NewCurrentUser(func(context.Context, *identity.Principal) (profile, error) { loads++; return profile{"alice"}, nil }, auth.CurrentUserConfig{Hooks: hooks})
 		if _, err := me.Of(context.Background()); !errors.Is(err, guard.ErrNoCredentials) {
 			t.Errorf("error %v, want that nobody is calling", err)
 		}
@@ -131,7 +131,7 @@ func TestCurrentUser(t *testing.T) {
 	})
 	t.Run("two of them are two users", func(t *testing.T) {
 		load := func(name string) *auth.CurrentUser[profile] {
-			return auth.NewCurrentUser(func(context.Context, *identity.Principal) (profile, error) { return profile{name}, nil }, hooks)
+			return auth.NewCurrentUser(func(context.Context, *identity.Principal) (profile, error) { return profile{name}, nil }, auth.CurrentUserConfig{Hooks: hooks})
 		}
 		a, b := load("a"), load("b")
 		mux := guard.NewMux(hooks, presented{})
@@ -154,7 +154,7 @@ func TestCurrentUser(t *testing.T) {
 				t.Error("no panic")
 			}
 		}()
-		auth.NewCurrentUser[profile](nil, hooks)
+		auth.NewCurrentUser[profile](nil, auth.CurrentUserConfig{Hooks: hooks})
 	})
 }
 
@@ -168,7 +168,7 @@ func TestActiveUsers(t *testing.T) {
 				err = guard.ErrInactive
 			}
 			return u, err
-		}, s.Hooks)
+		}, auth.CurrentUserConfig{Hooks: s.Hooks})
 		s.Hooks.Active = me.Active
 	})
 	a := h.signedIn()

@@ -54,6 +54,16 @@
 // everything is (RFC 8414, RFC 9728), and StepUp proves a second factor for
 // somebody who is signed in (RFC 9470).
 //
+// # Clients
+//
+// Several applications of the host, say a web site and an app for phones, may
+// share one sign-in. With Config.Clients they are told apart: a [Client] names
+// itself with client_id or authenticates with client_secret_basic or
+// client_secret_post (RFC 6749 section 2.3.1), its tokens bear its name, and no
+// other can refresh or revoke them. Without Config.Clients nobody is asked, and
+// all tokens are of [identity.FirstParty]. Either way the clients are the host's
+// own: there is no grant for applications of others.
+//
 // # Browser pages
 //
 // Pages that should not keep tokens where a script can read them are signed in
@@ -82,6 +92,9 @@
 // did, is given the same successor as the owner. Whichever of the two refreshes
 // next goes on; when the other does, more than the grace later, the session
 // ends.
+//
+// A public client has no secret, so its name proves nothing: anybody can use it,
+// as anybody can name none.
 //
 // A second factor is asked for after the password. How often its codes may be
 // guessed over many challenges is for the SecondFactor to limit.

@@ -52,7 +52,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	revoked := new(blacklist.Memory) // the same for both
-	verifier, err := token.NewVerifier(ring, token.Config{Issuer: iss, Audience: aud, Revoker: revoked})
+	verifier, err := token.NewVerifier(ring, token.VerifierConfig{Issuer: iss, Audience: aud, Revoker: revoked})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func Example() {
 	}
 	me := auth.NewCurrentUser(func(ctx context.Context, p *identity.Principal) (*auth.User, error) {
 		return store.UserByID(ctx, p.Subject)
-	}, hooks)
+	}, auth.CurrentUserConfig{Hooks: hooks})
 
 	mux := guard.NewMux(hooks, verifier)
 	mux.Handle("/token", signIn.Token())
@@ -151,7 +151,7 @@ func ExampleCurrentUser() {
 			return nil, guard.ErrInactive
 		}
 		return c, nil
-	}, hooks)
+	}, auth.CurrentUserConfig{Hooks: hooks})
 	hooks.Active = me.Active
 
 	mux := guard.NewMux(hooks, presented{}) // in earnest: a *token.Verifier
@@ -199,6 +199,22 @@ func ExampleServer_EndSessions() {
 	// auth: EndSessions needs a Session, Subject, Tenant or Before
 }
 
+// A back end that authenticates: its refresh tokens are no use to whoever steals
+// them without its secret.
+func ExampleNewClientSecret() {
+	clients := new(auth.Memory) // in earnest: a table of the host's
+	secret, hash := auth.NewClientSecret()
+	err := clients.SetClient(auth.Client{
+		ID:      "web",
+		Secrets: []auth.SecretHash{hash},
+		Grants:  identity.NewSet("password", "refresh_token"),
+	})
+	// The secret goes to the back end, which sends it as client_secret_basic
+	// or client_secret_post; and auth.Config has Clients: clients.
+	fmt.Println(len(secret), err)
+	// Output: 43 <nil>
+}
+
 // Incorrect: the verifier asks another Revoker than the one that logging out
 // tells. "Successfully logged out", and the access token goes on working until
 // it expires.
@@ -237,7 +253,7 @@ func exampleServer(revoked auth.Revoker) (*auth.Server, *guard.Mux) {
 	err3 := store.SetUser("alice", auth.User{ID: "1", PasswordHash: hash})
 	ring, err4 := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("an access token secret of 32 b..")})
 	tokens, err5 := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: audience})
-	verifier, err6 := token.NewVerifier(ring, token.Config{Issuer: issuer, Audience: audience, Revoker: new(blacklist.Memory)})
+	verifier, err6 := token.NewVerifier(ring, token.VerifierConfig{Issuer: issuer, Audience: audience, Revoker: new(blacklist.Memory)})
 	signIn, err7 := auth.New(store, tokens, auth.Config{
 		Sessions:    store,
 		RefreshKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")},
@@ -297,7 +313,7 @@ func serverWithVerifier() *auth.Server {
 	err3 := store.SetUser("alice", auth.User{ID: "1", PasswordHash: hash, Scopes: identity.NewSet("items")})
 	ring, err4 := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("an access token secret of 32 b..")})
 	tokens, err5 := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: audience, Lifetime: lifetime})
-	verifier, err6 := token.NewVerifier(ring, token.Config{Issuer: issuer, Audience: audience, Revoker: revoked})
+	verifier, err6 := token.NewVerifier(ring, token.VerifierConfig{Issuer: issuer, Audience: audience, Revoker: revoked})
 	signIn, err7 := auth.New(store, tokens, auth.Config{
 		Sessions:    store,
 		RefreshKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")},

@@ -75,7 +75,7 @@ func TestGuideStatusCodesOfCurrentUser(t *testing.T) {
 				h := newHost(t)
 				var seen []guard.Event
 				hooks := guard.Hooks{Observe: hear(&seen)}
-				me := auth.NewCurrentUserWith(func(context.Context, *identity.Principal) (int, error) { return 0, tt.err },
+				me := auth.NewCurrentUser(func(context.Context, *identity.Principal) (int, error) { return 0, tt.err },
 					auth.CurrentUserConfig{GuideStatusCodes: true, Hooks: hooks})
 				ran := false
 				handler := hooks.Authenticated(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran = true }))

@@ -125,7 +125,7 @@ func newHost(t testing.TB, changes ...func(*setup)) *host {
 	if s.asked == nil {
 		s.asked = h.revoked
 	}
-	verifier, err := token.NewVerifier(ring, token.Config{Issuer: issuer, Audience: audience, Revoker: s.asked})
+	verifier, err := token.NewVerifier(ring, token.VerifierConfig{Issuer: issuer, Audience: audience, Revoker: s.asked})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,8 +147,10 @@ func newHost(t testing.TB, changes ...func(*setup)) *host {
 	if s.cookies != nil {
 		h.mux.Handle("/session", h.cookies.Token())
 		h.mux.Handle("/session/refresh", h.cookies.Refresh())
-		h.mux.Handle("/session/mfa", h.cookies.MFA())
-		h.mux.Handle("/session/step-up", h.cookies.StepUp())
+		if s.SecondFactor != nil {
+			h.mux.Handle("/session/mfa", h.cookies.MFA())
+			h.mux.Handle("/session/step-up", h.cookies.StepUp())
+		}
 		h.mux.Handle("/session/logout", h.cookies.Logout())
 		h.mux.Handle("/write", s.Hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			h.wrote++
@@ -157,11 +159,13 @@ func newHost(t testing.TB, changes ...func(*setup)) *host {
 	}
 	h.mux.Handle("/token", h.server.Token())
 	h.mux.Handle("/token/refresh", h.server.Refresh())
-	h.mux.Handle("/token/mfa", h.server.MFA())
+	if s.SecondFactor != nil {
+		h.mux.Handle("/token/mfa", h.server.MFA())
+		h.mux.Handle("/step-up", h.server.StepUp())
+	}
 	h.mux.Handle("/logout/", h.server.Logout())
 	h.mux.Handle("/revoke", h.server.Revoke())
 	h.mux.Handle("/introspect", h.server.Introspect())
-	h.mux.Handle("/step-up", h.server.StepUp())
 	h.mux.Handle("GET /me", s.Hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, _ := identity.FromContext(r.Context())
 		json.NewEncoder(w).Encode(map[string]any{
@@ -323,7 +327,7 @@ func request(path string, form ...string) *http.Request {
 func (h *host) post(path string, form ...string) answer {
 	h.t.Helper()
 	for i := 0; i < len(form); i += 2 {
-		if form[i] != "username" && form[i] != "scope" && form[i] != "grant_type" {
+		if form[i] != "username" && form[i] != "scope" && form[i] != "grant_type" && form[i] != "client_id" {
 			h.secret(form[i+1])
 		}
 	}

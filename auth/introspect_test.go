@@ -192,7 +192,7 @@ func TestRFC7662Section2_2DisabledUserIsInactive(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, guide's status codes %v", name, guide), func(t *testing.T) {
 				var loaded []string
 				h := newHost(t, func(s *setup) {
-					me := auth.NewCurrentUserWith(func(_ context.Context, p *identity.Principal) (string, error) {
+					me := auth.NewCurrentUser(func(_ context.Context, p *identity.Principal) (string, error) {
 						loaded = append(loaded, p.Subject)
 						if p.Subject == alice {
 							return "", tt.err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -36,7 +37,9 @@ func TestLogout(t *testing.T) {
 		h.over(refreshed.access())
 		h.dead(a.refresh())
 		h.dead(refreshed.refresh())
+		h.events.take()
 		h.want(h.logout(a.access()), http.StatusUnauthorized, guard.CodeInvalidToken)
+		h.wantEvent(h.events.take(), guard.EventLoginFail) // whoever clicks twice raises no alarm
 		for _, alive := range []answer{other, bob} {
 			h.alive(alive.access())
 			h.want(h.refresh(alive.refresh()), http.StatusOK, "")
@@ -223,8 +226,11 @@ func TestEndSessions(t *testing.T) {
 		{"everybody up to now", func(*host, answer) identity.Revocation {
 			return identity.Revocation{Before: time.Now().Add(time.Microsecond)}
 		}, false, false, false},
-		{"nobody since yesterday", func(*host, answer) identity.Revocation {
-			return identity.Revocation{Before: time.Now().Add(-24 * time.Hour)}
+		{"everybody up to a moment ago, which is now", func(*host, answer) identity.Revocation {
+			return identity.Revocation{Before: time.Now().Add(-time.Minute)}
+		}, false, false, false},
+		{"a person's of yesterday", func(*host, answer) identity.Revocation {
+			return identity.Revocation{Subject: alice, Before: time.Now().Add(-24 * time.Hour)}
 		}, true, true, true},
 	}
 	for _, tt := range tests {
@@ -263,6 +269,132 @@ func TestEndSessions(t *testing.T) {
 		})
 	}
 
+	// What an old session was given since then belongs to it all the same.
+	t.Run("before a moment in the past: the old sessions with all they have, and no other", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHost(t)
+			old, bob := h.signedIn(), h.signIn("bob", right)
+			time.Sleep(time.Hour)
+			before := time.Now()
+			time.Sleep(10 * time.Minute)
+			refreshed, recent := h.refresh(old.refresh()), h.signedIn()
+			bob = h.refresh(bob.refresh())
+			time.Sleep(2 * time.Minute)
+			for range 2 { // again is no error
+				if err := h.server.EndSessions(ctx, identity.Revocation{Subject: alice, Before: before}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.over(refreshed.access())
+			h.dead(refreshed.refresh())
+			for _, other := range []answer{recent, bob} {
+				h.alive(other.access())
+				h.want(h.refresh(other.refresh()), http.StatusOK, "")
+			}
+			time.Sleep(lifetime) // the revocation is forgotten
+			h.dead(refreshed.refresh())
+		})
+	})
+	t.Run("up to now: also what an old session is given while it is ended", func(t *testing.T) {
+		for _, which := range []identity.Revocation{{Subject: alice}, {Subject: alice, Before: time.Unix(1, 0)}, {Before: time.Unix(1, 0)}} {
+			synctest.Test(t, func(t *testing.T) {
+				var h *host
+				var a, b answer
+				armed := false
+				h = newHost(t, func(s *setup) {
+					s.Sessions = &sessions{Memory: s.store, revoke: func(identity.Revocation) error {
+						if armed {
+							armed = false
+							time.Sleep(time.Second)
+							b = h.refresh(a.refresh())
+							time.Sleep(time.Second)
+						}
+						return nil
+					}}
+				})
+				a = h.signedIn()
+				armed = true
+				if !which.Before.IsZero() {
+					which.Before = time.Now()
+				}
+				if err := h.server.EndSessions(ctx, which); err != nil {
+					t.Fatal(err)
+				}
+				h.over(b.access())
+				h.dead(b.refresh())
+			})
+		}
+	})
+	t.Run("before a moment in the past, in a tenant", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHost(t)
+			a := h.signedIn()
+			time.Sleep(time.Hour)
+			before := time.Now()
+			time.Sleep(2 * time.Minute)
+			b := h.refresh(a.refresh())
+			if err := h.server.EndSessions(ctx, identity.Revocation{Subject: alice, Tenant: "acme", Before: before}); err != nil {
+				t.Fatal(err)
+			}
+			h.alive(b.access())
+			h.want(h.refresh(b.refresh()), http.StatusOK, "")
+		})
+	})
+	t.Run("before a moment in the past, with a store that fails: all of it can be ended again", func(t *testing.T) {
+		for _, broken := range []string{"listing", "revoking access tokens", "ending sessions"} {
+			synctest.Test(t, func(t *testing.T) {
+				down := ""
+				fail := func(step string) error {
+					if step == down {
+						return errDown
+					}
+					return nil
+				}
+				h := newHost(t, func(s *setup) {
+					s.Sessions = &listing{
+						sessions: &sessions{Memory: s.store, revoke: func(identity.Revocation) error { return fail("ending sessions") }},
+						fail:     func() error { return fail("listing") },
+					}
+					s.Revoker = &revoker{Memory: s.Revoker.(*blacklist.Memory), revoke: func(context.Context) error { return fail("revoking access tokens") }}
+				})
+				a := h.signedIn()
+				time.Sleep(time.Hour)
+				before := time.Now()
+				time.Sleep(2 * time.Minute)
+				b := h.refresh(a.refresh())
+				down = broken
+				which := identity.Revocation{Subject: alice, Before: before}
+				if err := h.server.EndSessions(ctx, which); !errors.Is(err, errDown) {
+					t.Errorf("%s: error %v, want that of the store", broken, err)
+				}
+				down = ""
+				if err := h.server.EndSessions(ctx, which); err != nil {
+					t.Error(err)
+				}
+				h.over(b.access())
+				h.dead(b.refresh())
+			})
+		}
+	})
+	t.Run("before a moment in the past, which cannot be done exactly: an error, and nothing ends", func(t *testing.T) {
+		past := time.Now().Add(-time.Hour)
+		for name, which := range map[string]identity.Revocation{
+			"everybody": {Before: past}, "a tenant": {Tenant: "acme", Before: past}, "a store without a list": {Subject: alice, Before: past},
+			"one session": {Session: "s", Before: past}, "one session, now": {Session: "s", Before: time.Now()},
+		} {
+			h := newHost(t, func(s *setup) {
+				if name == "a store without a list" {
+					s.Sessions = struct{ auth.RefreshStore }{s.store}
+				}
+			})
+			a := h.signedIn()
+			if err := h.server.EndSessions(ctx, which); err == nil || !strings.Contains(err.Error(), "leave Before zero") {
+				t.Errorf("%s: error %v, want one that names the way out", name, err)
+			}
+			h.alive(a.access())
+			h.want(h.refresh(a.refresh()), http.StatusOK, "")
+		}
+	})
 	t.Run("a host that forgot to say whose is told so", func(t *testing.T) {
 		h := newHost(t)
 		a := h.signedIn()
@@ -402,13 +534,30 @@ func TestEndSessions(t *testing.T) {
 	})
 }
 
+// listing is a RefreshStore whose list of sessions may fail.
+type listing struct {
+	*sessions
+	fail func() error
+}
+
+func (l *listing) Sessions(ctx context.Context, subject string) ([]auth.Session, error) {
+	if err := l.fail(); err != nil {
+		return nil, err
+	}
+	return l.sessions.Sessions(ctx, subject)
+}
+
 // lateSessions is a RefreshStore that opens sessions when a test lets it.
 type lateSessions struct {
 	*auth.Memory
 	create func(create func() error) error
+	opened func(auth.Session)
 }
 
 func (s *lateSessions) CreateRefresh(ctx context.Context, one auth.Session, first auth.TokenHash, idle time.Time) error {
+	if s.opened != nil {
+		s.opened(one)
+	}
 	return s.create(func() error { return s.Memory.CreateRefresh(ctx, one, first, idle) })
 }
 

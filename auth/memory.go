@@ -1,18 +1,21 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Memory is a [UserStore], [PasswordUpdater], [RefreshStore] and
-// [ChallengeStore] for tests and trials: it forgets everything when the
-// process ends. The zero Memory is ready for use, and safe for concurrent use.
+// Memory is a [UserStore], [PasswordUpdater], [RefreshStore], [ChallengeStore]
+// and [ClientStore] for tests and trials: it forgets everything when the process
+// ends. The zero Memory is ready for use, and safe for concurrent use.
 // It must not be copied.
 type Memory struct {
 	// MaxSessions is how many sessions, and how many challenges, are kept.
@@ -24,6 +27,7 @@ type Memory struct {
 	mu         sync.Mutex
 	users      map[string]User   // by ID
 	logins     map[string]string // to ID
+	clients    map[string]Client // by ID
 	sessions   map[string]*memorySession
 	challenges map[TokenHash]*memoryChallenge
 	sweepAt    int // how many entries there are when expired ones are next dropped
@@ -194,6 +198,50 @@ func (s *memorySession) matches(which identity.Revocation) bool {
 		(which.Subject == "" || which.Subject == s.Subject) &&
 		(which.Tenant == "" || which.Tenant == s.Tenant) &&
 		(which.Before.IsZero() || s.Created.Before(which.Before))
+}
+
+// Sessions returns the sessions of a subject that can be refreshed now, those
+// that began last first.
+func (m *Memory) Sessions(_ context.Context, subject string) ([]Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	var all []Session
+	for _, s := range m.sessions {
+		if s.Subject == subject && now.Before(s.idle) && now.Before(s.Expires) {
+			all = append(all, s.Session)
+		}
+	}
+	slices.SortFunc(all, func(a, b Session) int {
+		return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.ID, b.ID))
+	})
+	return all, nil
+}
+
+// SetClient adds a client, or changes the one of that ID.
+func (m *Memory) SetClient(c Client) error {
+	if c.ID == "" || c.ID == identity.FirstParty {
+		return fmt.Errorf("auth: a Client has the ID %q, want another one", c.ID)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.clients == nil {
+		m.clients = make(map[string]Client)
+	}
+	c.Secrets = slices.Clone(c.Secrets)
+	m.clients[c.ID] = c
+	return nil
+}
+
+// ClientByID is of [ClientStore].
+func (m *Memory) ClientByID(_ context.Context, id string) (*Client, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.clients[id]
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return &c, nil
 }
 
 // AttemptChallenge is of [ChallengeStore].

@@ -17,6 +17,7 @@ var (
 	_ auth.PasswordUpdater = (*auth.Memory)(nil)
 	_ auth.RefreshStore    = (*auth.Memory)(nil)
 	_ auth.ChallengeStore  = (*auth.Memory)(nil)
+	_ auth.ClientStore     = (*auth.Memory)(nil)
 )
 
 func TestMemoryConformance(t *testing.T) {
@@ -33,6 +34,9 @@ func TestMemoryConformance(t *testing.T) {
 	})
 	t.Run("sessions", func(t *testing.T) {
 		authtest.RunRefresh(t, func(*testing.T) auth.RefreshStore { return new(auth.Memory) })
+	})
+	t.Run("lists of sessions", func(t *testing.T) {
+		authtest.RunSessions(t, func(*testing.T) authtest.SessionStore { return new(auth.Memory) })
 	})
 	t.Run("challenges", func(t *testing.T) {
 		authtest.RunChallenges(t, func(*testing.T) auth.ChallengeStore { return new(auth.Memory) })

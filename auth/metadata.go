@@ -51,6 +51,10 @@ func (s *Server) Metadata(m Metadata) (http.Handler, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	clientAuth := []string{"none"}
+	if s.config.Clients != nil {
+		clientAuth = append(clientAuth, "client_secret_basic", "client_secret_post")
+	}
 	document := struct {
 		Issuer        string   `json:"issuer"`
 		Token         string   `json:"token_endpoint"`
@@ -72,12 +76,12 @@ func (s *Server) Metadata(m Metadata) (http.Handler, error) {
 		// section 3.2 forbids one without elements; clients check the former.
 		ResponseTypes: []string{},
 		Grants:        []string{"refresh_token"},
-		TokenAuth:     []string{"none"},
+		TokenAuth:     clientAuth,
 		Revocation:    m.RevocationEndpoint,
 		Introspection: m.IntrospectionEndpoint,
 	}
 	if m.RevocationEndpoint != "" {
-		document.RevokeAuth = []string{"none"}
+		document.RevokeAuth = clientAuth
 	}
 	if m.IntrospectionEndpoint != "" {
 		document.IntrospectBy = []string{"Bearer"}
@@ -98,7 +102,7 @@ func MetadataPath(issuer string) (string, error) {
 }
 
 // ResourceMetadata says which authorization server a protected resource trusts
-// (RFC 9728). token.Config.ResourceMetadata puts its URL into challenges.
+// (RFC 9728). token.VerifierConfig.ResourceMetadata puts its URL into challenges.
 type ResourceMetadata struct {
 	// Resource is the URL of the resource, to the letter as clients use it:
 	// the audience of its tokens. Required.

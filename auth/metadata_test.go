@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -57,6 +58,23 @@ func TestRFC8414Section2Metadata(t *testing.T) {
 		`"introspection_endpoint_auth_methods_supported":["Bearer"]}`
 	if a.raw != want {
 		t.Errorf("the document is\n%s, want\n%s", a.raw, want)
+	}
+}
+
+func TestRFC8414Section2ClientsAuthenticateInTheWaysThatAreListed(t *testing.T) {
+	h := newHost(t, withClients)
+	handler, err := h.server.Metadata(everywhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answerOf(t, handler, httptest.NewRequest("GET", "/", nil))
+	for _, name := range []string{"token_endpoint_auth_methods_supported", "revocation_endpoint_auth_methods_supported"} {
+		if got := fmt.Sprint(a.json[name]); got != "[none client_secret_basic client_secret_post]" {
+			t.Errorf("%s is %s", name, got)
+		}
+	}
+	if got := fmt.Sprint(a.json["introspection_endpoint_auth_methods_supported"]); got != "[Bearer]" {
+		t.Errorf("who introspects shows %s", got)
 	}
 }
 

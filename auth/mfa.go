@@ -38,16 +38,16 @@ func (s *Server) challenge(r *http.Request, p *identity.Principal, login string)
 // MFA returns the handler of POST /token/mfa, which exchanges the mfa_token
 // that [Server.Token] answered with, and the code of a second factor, for a
 // pair of tokens. A challenge is good for ten minutes, five attempts and one
-// sign-in. It is public in the route ledger, and answers 404 without
+// sign-in. It is public in the route ledger. It panics without
 // Config.SecondFactor.
 func (s *Server) MFA() http.Handler {
 	if s.config.SecondFactor == nil {
-		return guard.Public("second factor")(http.NotFoundHandler())
+		panic("auth: MFA needs Config.SecondFactor")
 	}
-	return s.endpoint("second factor", s.exchange)
+	return s.endpoint("second factor", s.byClient(s.exchange))
 }
 
-func (s *Server) exchange(r *http.Request, f form) (any, error) {
+func (s *Server) exchange(r *http.Request, f form, c *Client) (any, error) {
 	for _, name := range [...]string{"mfa_token", "code"} {
 		if f.get(name) == "" {
 			return nil, badRequest(http.StatusBadRequest, "The parameter "+name+" is missing.")
@@ -58,12 +58,16 @@ func (s *Server) exchange(r *http.Request, f form) (any, error) {
 	if err != nil {
 		return nil, refusedToken(wrongCode, err)
 	}
+	if err := c.issuedTo(p, wrongCode); err != nil {
+		return nil, err
+	}
 	user, method, err := s.prove(r.Context(), p, f.get("code"))
 	if err != nil {
 		return nil, about{err, p}
 	}
 	return s.begin(r, user, &identity.Principal{
 		Subject:  p.Subject,
+		Client:   p.Client,
 		Scopes:   p.Scopes,
 		Factors:  p.Factors.With(method),
 		AuthTime: p.AuthTime,
@@ -94,7 +98,7 @@ func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) 
 	}
 	method, err = s.config.SecondFactor.VerifyFactor(ctx, p.Subject, code)
 	if err != nil {
-		return nil, "", unavailable("verifying a second factor", err)
+		return nil, "", notVerified(err)
 	}
 	if method == "" {
 		return nil, "", invalidGrant(wrongCode, errors.New("wrong second factor"))
@@ -107,4 +111,14 @@ func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) 
 		return nil, "", invalidGrant(wrongCode, errors.New("the challenge was answered before"))
 	}
 	return user, method, nil
+}
+
+// notVerified is the answer to a code that the SecondFactor did not look at.
+func notVerified(err error) error {
+	// Itself, and not wrapped: a store that asks over a network may fail with
+	// a 429 of its own, which is nothing that our client can wait for.
+	if d, ok := err.(*guard.Denial); ok && d.Status == http.StatusTooManyRequests {
+		return tooMany(max(d.RetryAfter, time.Second), "", err)
+	}
+	return unavailable("verifying a second factor", err)
 }

@@ -3,7 +3,7 @@ package auth_test
 import (
 	"context"
 	"net/http"
-	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -248,11 +248,35 @@ func TestSecondFactor(t *testing.T) {
 	})
 }
 
+// Somebody has to wait before another code is looked at: the client is told how
+// long, by either endpoint.
+func TestSecondFactorThatMakesItsUserWait(t *testing.T) {
+	waits := &guard.Denial{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: 90 * time.Second, Err: errDown}
+	h := newHost(t, withFactor(&factor{verify: func(string, string) (string, error) { return "", waits }}))
+	got := h.answer(h.challenged(), code)
+	h.want(got, http.StatusTooManyRequests, "temporarily_unavailable")
+	if after := got.header.Get("Retry-After"); after != "90" {
+		t.Errorf("Retry-After is %q, want 90", after)
+	}
+	if n := named(h.events.take(), guard.EventLoginFailMax); n != 1 {
+		t.Errorf("%d events say that an attempt was not looked at, want 1", n)
+	}
+}
+
+// A route for a second factor that nobody can have is a mistake, found when it
+// is registered.
 func TestMFAWithoutSecondFactor(t *testing.T) {
-	h := newHost(t) // which registers it in a guard.Mux
-	w := httptest.NewRecorder()
-	h.mux.ServeHTTP(w, request("/token/mfa", "mfa_token", "x", "code", code))
-	if w.Code != http.StatusNotFound {
-		t.Errorf("status %d, want 404", w.Code)
+	h := newHost(t, withCookies)
+	for name, build := range map[string]func() http.Handler{
+		"MFA": h.server.MFA, "StepUp": h.server.StepUp, "MFA ": h.cookies.MFA, "StepUp ": h.cookies.StepUp,
+	} {
+		func() {
+			defer func() {
+				if got, want := recover(), "auth: "+strings.TrimSpace(name)+" needs Config.SecondFactor"; got != want {
+					t.Errorf("%s panics with %v, want %q", name, got, want)
+				}
+			}()
+			build()
+		}()
 	}
 }

@@ -34,6 +34,7 @@ func TestNew(t *testing.T) {
 		{"no refresh key", func(c *auth.Config) { c.RefreshKeys = nil }, []string{"Config.RefreshKeys is empty"}},
 		{"a short refresh key behind", func(c *auth.Config) { c.RefreshKeys = append(c.RefreshKeys, make([]byte, 31)) }, []string{"Config.RefreshKeys[1] has 31 bytes, want at least 32"}},
 		{"a nil refresh key", func(c *auth.Config) { c.RefreshKeys = [][]byte{nil} }, []string{"Config.RefreshKeys[0] has 0 bytes"}},
+		{"a refresh key that was never filled", func(c *auth.Config) { c.RefreshKeys = [][]byte{make([]byte, 32)} }, []string{"Config.RefreshKeys[0] is all zeros, want random bytes"}},
 		{"the same refresh key twice", func(c *auth.Config) { c.RefreshKeys = append(c.RefreshKeys, c.RefreshKeys[0]) }, []string{"Config.RefreshKeys"}},
 		{"a second factor without challenges", func(c *auth.Config) { c.SecondFactor = &factor{} }, []string{"Config.SecondFactor is set and Config.Challenges is nil"}},
 		{"a second factor with challenges", func(c *auth.Config) { c.SecondFactor, c.Challenges = &factor{}, new(auth.Memory) }, nil},

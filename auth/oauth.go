@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gatewright/gatewright/auth/guard"
@@ -23,8 +24,10 @@ const maxForm = 4 << 10
 // Error codes of RFC 6749 sections 5.2 and 4.1.2.1, and of the multi-factor
 // extension that several authorization servers share.
 const (
+	codeInvalidClient        = "invalid_client"
 	codeInvalidGrant         = "invalid_grant"
 	codeInvalidScope         = "invalid_scope"
+	codeUnauthorizedClient   = "unauthorized_client"
 	codeUnsupportedGrantType = "unsupported_grant_type"
 	codeUnavailable          = "temporarily_unavailable"
 	codeMFARequired          = "mfa_required"
@@ -105,6 +108,19 @@ func invalidGrant(detail string, reason error) *guard.Denial {
 		Detail: detail,
 		Event:  guard.EventLoginFail,
 		Err:    reason,
+	}
+}
+
+// tooMany refuses an attempt that was not looked at.
+func tooMany(wait time.Duration, login string, reason error) *guard.Denial {
+	return &guard.Denial{
+		Status:     http.StatusTooManyRequests,
+		Code:       codeUnavailable,
+		Detail:     "There were too many attempts. Please wait.",
+		RetryAfter: wait,
+		Event:      guard.EventLoginFailMax,
+		Login:      login,
+		Err:        reason,
 	}
 }
 

@@ -20,11 +20,14 @@ import (
 // session, is answered 400 invalid_grant, as is every other refresh token that
 // is not good. The session of somebody who was disabled ends for good. It is public in the route ledger.
 func (s *Server) Refresh() http.Handler {
-	return s.endpoint("refresh", s.guided(s.rotate))
+	return s.endpoint("refresh", s.guided(s.byClient(s.rotate)))
 }
 
 // rotate is the refresh_token grant.
-func (s *Server) rotate(r *http.Request, f form) (any, error) {
+func (s *Server) rotate(r *http.Request, f form, c *Client) (any, error) {
+	if err := c.may("refresh_token"); err != nil {
+		return nil, err
+	}
 	given := f.get("refresh_token")
 	if given == "" {
 		return nil, badRequest(http.StatusBadRequest, "The parameter refresh_token is missing.")
@@ -36,6 +39,9 @@ func (s *Server) rotate(r *http.Request, f form) (any, error) {
 	}
 	if claims, err := token.ClaimsOf[refreshClaims](p); err != nil || claims.Type != typeRefresh || p.Session == "" {
 		return nil, invalidGrant(wrongRefresh, errors.New("not a refresh token of this package"))
+	}
+	if err := c.issuedTo(p, wrongRefresh); err != nil {
+		return nil, err
 	}
 	out, err := s.exchangeRefresh(r, f, p)
 	if err != nil {
@@ -111,11 +117,7 @@ func refusedToken(detail string, err error) error {
 	if !errors.Is(err, token.ErrInvalid) {
 		return unavailable("verifying a token", err)
 	}
-	d := invalidGrant(detail, err)
-	if errors.Is(err, token.ErrRevoked) {
-		d.Event = guard.EventTokenReuse
-	}
-	return d
+	return invalidGrant(detail, err)
 }
 
 // current looks up whose token p is, and ends the session if the user is gone

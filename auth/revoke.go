@@ -12,8 +12,9 @@ import (
 
 // Revoke returns the handler of POST /revoke (RFC 7009), which ends the token
 // of the form: a refresh token ends its session, access tokens and all (section
-// 2.1), an access token ends alone. It needs no other credentials, since its
-// clients have none: whoever has a token may end it.
+// 2.1), an access token ends alone. Whoever has a token may end it; with
+// Config.Clients, only the client that it was issued to, which authenticates as
+// for Token.
 //
 // It answers 200 when that is certain to hold, and for a token that is unknown,
 // expired or not one at all too (section 2.2), since it is no good either way;
@@ -23,12 +24,12 @@ func (s *Server) Revoke() http.Handler {
 	if s.config.Verifier == nil {
 		panic("auth: Revoke needs Config.Verifier")
 	}
-	return s.endpoint("token revocation", func(r *http.Request, f form) (any, error) {
+	return s.endpoint("token revocation", s.byClient(func(r *http.Request, f form, c *Client) (any, error) {
 		given := f.get("token")
 		if given == "" {
 			return nil, badRequest(http.StatusBadRequest, "The parameter token is missing.")
 		}
-		p, err := s.revoke(r.Context(), given)
+		p, err := s.revoke(r.Context(), given, c)
 		if err != nil {
 			return nil, err
 		}
@@ -36,14 +37,17 @@ func (s *Server) Revoke() http.Handler {
 			s.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked, Principal: p})
 		}
 		return nil, nil
-	})
+	}))
 }
 
 // revoke returns whose token it was, nil if there was nothing to end.
-func (s *Server) revoke(ctx context.Context, given string) (*identity.Principal, error) {
+func (s *Server) revoke(ctx context.Context, given string, c *Client) (*identity.Principal, error) {
 	p, err := s.opener.Verify(ctx, given)
 	switch {
 	case err == nil:
+		if err := s.mayRevoke(c, p); err != nil {
+			return nil, err
+		}
 		return p, s.EndSessions(ctx, identity.Revocation{Session: p.Session})
 	case !errors.Is(err, token.ErrInvalid):
 		return nil, unavailable("verifying a refresh token", err)
@@ -53,11 +57,23 @@ func (s *Server) revoke(ctx context.Context, given string) (*identity.Principal,
 	case err == nil && p.Issuer != s.tokens.Name():
 		return nil, nil // not ours to end
 	case err == nil:
+		if err := s.mayRevoke(c, p); err != nil {
+			return nil, err
+		}
 		return p, s.endCredential(ctx, p)
 	case !errors.Is(err, token.ErrInvalid):
 		return nil, unavailable("verifying an access token", err)
 	}
 	return nil, nil
+}
+
+// mayRevoke refuses a client that asks for the end of another one's token (RFC
+// 7009 section 2.1).
+func (s *Server) mayRevoke(c *Client, p *identity.Principal) error {
+	if s.config.Clients == nil {
+		return nil
+	}
+	return c.issuedTo(p, "The token was issued to another client.")
 }
 
 // endCredential ends one access token.

@@ -115,9 +115,9 @@ func TestRFC6749Section5_2InvalidScope(t *testing.T) {
 	h.want(h.signIn("alice", right, "scope", "read admin"), http.StatusBadRequest, "invalid_scope")
 }
 
-// There are no clients to authenticate, so the empty Basic that some libraries
-// send is not looked at, as with any scheme that nobody claims.
-func TestRFC6749Section5_2ClientAuthenticationIsNotLookedAt(t *testing.T) {
+// Without Config.Clients there are none to authenticate, so the empty Basic that
+// some libraries send is not looked at, as with any scheme that nobody claims.
+func TestRFC6749Section5_2WithoutClientsTheirAuthenticationIsNotLookedAt(t *testing.T) {
 	h := newHost(t)
 	for _, credentials := range []string{":", "web:", "web:secret"} {
 		r := request("/token", "grant_type", "password", "username", "alice", "password", right)

@@ -134,7 +134,8 @@ type Throttle interface {
 }
 
 // A SecondFactor says who must prove more than a password, and checks it. An
-// error of either method is answered 503; it never lets the factor be skipped.
+// error of either method is answered 503, but for the one named below; it never
+// lets the factor be skipped.
 //
 // It limits how often wrong codes may be given for one subject: a challenge is
 // good for five, but whoever knows the password can have any number of them.
@@ -143,6 +144,8 @@ type SecondFactor interface {
 	Required(ctx context.Context, subject string) (bool, error)
 
 	// VerifyFactor returns the method that code proves, in the words of
-	// RFC 8176 ("otp"), or "" if the code is wrong. A code is good once.
+	// RFC 8176 ("otp"), or "" if the code is wrong. A code is good once. For
+	// a subject who has to wait before another code is looked at, it returns
+	// a [*guard.Denial] of status 429 with RetryAfter.
 	VerifyFactor(ctx context.Context, subject, code string) (method string, err error)
 }

@@ -40,15 +40,19 @@ type response struct {
 // It answers 200 with access_token, refresh_token, token_type, expires_in and,
 // unless the user has none, scope; 400 invalid_grant with one body for every sign-in that fails, whatever
 // the reason; 400 mfa_required with an mfa_token if a second factor is due;
-// 400 for other mistakes in the form; 429 or 503 with Retry-After. It is public
-// in the route ledger.
+// 400 for other mistakes in the form; 401 invalid_client, see Config.Clients; 429
+// or 503 with Retry-After. It is public in the route ledger.
 func (s *Server) Token() http.Handler {
 	return s.endpoint("sign-in", s.guided(func(r *http.Request, f form) (any, error) {
+		c, err := s.client(r, f)
+		if err != nil {
+			return nil, err
+		}
 		switch grant := f.get("grant_type"); {
 		case grant == "password", grant == "" && f.get("username") != "":
-			return s.signIn(r, f)
+			return s.signIn(r, f, c)
 		case grant == "refresh_token":
-			return s.rotate(r, f)
+			return s.rotate(r, f, c)
 		case grant == "":
 			return nil, badRequest(http.StatusBadRequest, "The parameter grant_type is missing.")
 		}
@@ -114,7 +118,10 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // signIn is the password grant.
-func (s *Server) signIn(r *http.Request, f form) (any, error) {
+func (s *Server) signIn(r *http.Request, f form, c *Client) (any, error) {
+	if err := c.may("password"); err != nil {
+		return nil, err
+	}
 	username := f.get("username")
 	if username == "" {
 		return nil, badRequest(http.StatusBadRequest, "The parameter username is missing.")
@@ -137,6 +144,7 @@ func (s *Server) signIn(r *http.Request, f form) (any, error) {
 	}
 	p := &identity.Principal{
 		Subject:  user.ID,
+		Client:   c.ID,
 		Scopes:   scopes,
 		Factors:  identity.NewSet("pwd"),
 		AuthTime: began,
@@ -186,15 +194,7 @@ func (s *Server) reserve(r *http.Request, login, username string) (settle func(f
 	case err != nil:
 		return nil, unavailable("asking the throttle", err)
 	case wait > 0:
-		return nil, &guard.Denial{
-			Status:     http.StatusTooManyRequests,
-			Code:       codeUnavailable,
-			Detail:     "There were too many attempts. Please wait.",
-			RetryAfter: wait,
-			Event:      guard.EventLoginFailMax,
-			Login:      username,
-			Err:        errors.New("too many attempts to sign in"),
-		}
+		return nil, tooMany(wait, username, errors.New("too many attempts to sign in"))
 	case settle == nil:
 		return nil, errors.New("auth: the Throttle returned neither settle nor retryAfter")
 	}
@@ -231,8 +231,8 @@ func (s *Server) authenticate(r *http.Request, login, username, given string) (*
 	switch {
 	case errors.Is(err, password.ErrMalformed), errors.Is(err, password.ErrUnsupported):
 		// To the client it is a wrong password, or it would tell who exists.
-		// The host must hear that a stored hash is damaged.
-		s.hooks.Emit(r, guard.Event{Name: guard.EventUnavailable, Login: username, Err: err})
+		// The host must hear whose stored hash is damaged.
+		s.hooks.Emit(r, s.ofUser(guard.EventLoginFail, user, username, fmt.Errorf("auth: a stored password hash: %w", err)))
 		return nil, refused("the stored password hash cannot be used")
 	case errors.Is(err, password.ErrBusy):
 		return nil, guard.Unavailable(2*time.Second, err)
@@ -260,11 +260,20 @@ func (s *Server) upgrade(r *http.Request, user *User, username, upgraded string)
 		return
 	}
 	if err := updater.UpdatePasswordHash(r.Context(), user.ID, user.PasswordHash, upgraded); err != nil {
-		s.hooks.Emit(r, guard.Event{
-			Name:  guard.EventUnavailable,
-			Login: username,
-			Err:   fmt.Errorf("auth: storing an upgraded password hash: %w", err),
-		})
+		s.hooks.Emit(r, s.ofUser(guard.EventUnavailable, user, username, fmt.Errorf("auth: storing an upgraded password hash: %w", err)))
+		return
+	}
+	s.hooks.Emit(r, s.ofUser(guard.EventUserUpdated, user, username, nil))
+}
+
+// ofUser is an event about the record of a user, whom nobody has been
+// identified as.
+func (s *Server) ofUser(name guard.EventName, user *User, login string, err error) guard.Event {
+	return guard.Event{
+		Name:      name,
+		Principal: &identity.Principal{Issuer: s.tokens.Name(), Subject: user.ID, Tenant: user.Tenant},
+		Login:     login,
+		Err:       err,
 	}
 }
 
@@ -281,22 +290,30 @@ func requested(f form, granted identity.Set) (identity.Set, *guard.Denial) {
 	return asked, nil
 }
 
-// begin opens a session for p, who has proven enough, and answers with its
-// first pair of tokens. It dates from the moment the request began, which is
-// before the user was looked up: what EndSessions ended since then was ended
-// for this sign-in too, for it may be the one with the stolen password.
+// begin opens a session for p, who has proven enough and asks with a client, and
+// answers with its first pair of tokens.
 func (s *Server) begin(r *http.Request, user *User, p *identity.Principal, login string, began time.Time) (any, error) {
-	ctx := r.Context()
+	out, issued, err := s.open(r.Context(), user, p, login, began)
+	if err != nil {
+		return nil, err
+	}
+	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: login})
+	return out, nil
+}
+
+// open opens the session of begin. It dates from the moment the request began,
+// which is before the user was looked up: what EndSessions ended since then was
+// ended for this sign-in too, for it may be the one with the stolen password.
+func (s *Server) open(ctx context.Context, user *User, p *identity.Principal, login string, began time.Time) (*response, *identity.Principal, error) {
 	p.Session = rand.Text()
 	p.Tenant = user.Tenant
-	p.Client = identity.FirstParty
 	idle := began.Add(s.config.RefreshIdle)
 	// Signing first: a key management system that is down leaves no session
 	// behind that nobody has.
 	first := rand.Text()
 	out, issued, err := s.issue(ctx, user, p, p.Scopes, began, refreshToken{first, began, idle})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	err = s.config.Sessions.CreateRefresh(ctx, Session{
 		ID:      p.Session,
@@ -307,22 +324,21 @@ func (s *Server) begin(r *http.Request, user *User, p *identity.Principal, login
 		Expires: began.Add(s.config.RefreshAbsolute),
 	}, hashOf(first), idle)
 	if err != nil {
-		return nil, unavailable("opening a session", err)
+		return nil, nil, unavailable("opening a session", err)
 	}
 	revoked, err := s.config.Revoker.Revoked(ctx, issued)
 	if err != nil {
-		return nil, unavailable("asking whether the user's sessions were ended", err)
+		return nil, nil, unavailable("asking whether the user's sessions were ended", err)
 	}
 	if revoked {
 		if err := s.EndSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		d := invalidGrant(wrongPassword, errors.New("the user's sessions were ended while this one began"))
 		d.Login = login
-		return nil, about{d, issued}
+		return nil, nil, about{d, issued}
 	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: login})
-	return out, nil
+	return out, issued, nil
 }
 
 // refreshClaims is what refresh tokens say beside the usual claims: the mark

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,18 +16,18 @@ import (
 // tokens for the scopes that the caller's token has. Their factors include the
 // new one, and the time of authentication is now, which is what a challenge of
 // RFC 9470 asks for. The session that the caller had ends, as a new level of
-// trust should not revive what an earlier one has leaked. A session has five
-// attempts in each ten minutes of the clock; more are answered 429.
+// trust should not revive what an earlier one has leaked; if anything fails
+// before that, it goes on as it was. A session has five attempts in each ten
+// minutes of the clock; more are answered 429.
 //
 // It demands a caller with a session, and so runs behind Hooks.Identify or in a
-// guard.Mux. A wrong code is 400 invalid_grant. It answers 404 without
+// guard.Mux. A wrong code is 400 invalid_grant. It panics without
 // Config.SecondFactor.
 func (s *Server) StepUp() http.Handler {
-	signedIn := s.config.Hooks.Authenticated
 	if s.config.SecondFactor == nil {
-		return signedIn(http.NotFoundHandler())
+		panic("auth: StepUp needs Config.SecondFactor")
 	}
-	return signedIn(s.formHandler(s.stepUpForm))
+	return s.config.Hooks.Authenticated(s.formHandler(s.stepUpForm))
 }
 
 func (s *Server) stepUpForm(r *http.Request, f form) (any, error) {
@@ -59,32 +60,49 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (an
 	case err != nil:
 		return nil, unavailable("counting an attempt at a second factor", err)
 	case !allowed:
-		return nil, &guard.Denial{
-			Status:     http.StatusTooManyRequests,
-			Code:       codeUnavailable,
-			Detail:     "There were too many attempts. Please wait.",
-			RetryAfter: time.Until(until),
-			Event:      guard.EventLoginFailMax,
-			Err:        errors.New("too many attempts at a second factor"),
-		}
+		return nil, tooMany(time.Until(until), "", errors.New("too many attempts at a second factor"))
 	}
 	method, err := s.config.SecondFactor.VerifyFactor(ctx, p.Subject, code)
 	if err != nil {
-		return nil, unavailable("verifying a second factor", err)
+		return nil, notVerified(err)
 	}
 	if method == "" {
 		return nil, invalidGrant(wrongCode, errors.New("wrong second factor"))
 	}
-	// The old session first: if that fails the caller still has it.
-	if err := s.EndSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
-		return nil, err
-	}
-	return s.begin(r, user, &identity.Principal{
+	// The new session first: if that fails the caller still has the old one.
+	out, issued, err := s.open(ctx, user, &identity.Principal{
 		Subject:  p.Subject,
+		Client:   p.Client,
 		Scopes:   p.Scopes,
 		Factors:  p.Factors.With(method),
 		AuthTime: began,
 	}, "", began)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.succeed(ctx, p); err != nil {
+		// Nobody has been given a token of the new one.
+		if err := s.EndSessions(ctx, identity.Revocation{Session: issued.Session}); err != nil {
+			return nil, err
+		}
+		return nil, err
+	}
+	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued})
+	return out, nil
+}
+
+// succeed ends the session of p, another one having taken its place, unless
+// somebody has ended it meanwhile: whoever was told "logged out" then is, and the
+// new session must not outlive that.
+func (s *Server) succeed(ctx context.Context, p *identity.Principal) error {
+	ended, err := s.config.Revoker.Revoked(ctx, p)
+	switch {
+	case err != nil:
+		return unavailable("asking whether a session was ended", err)
+	case ended:
+		return about{invalidGrant(wrongCode, errors.New("the session was ended while it was stepped up")), p}
+	}
+	return s.EndSessions(ctx, identity.Revocation{Session: p.Session})
 }
 
 // stepUpWindow returns under which name the attempts of a session are counted

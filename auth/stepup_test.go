@@ -138,14 +138,6 @@ func TestStepUp(t *testing.T) {
 		get := bearer("GET", "/step-up", h.signedIn().access())
 		h.want(h.serve(get), http.StatusMethodNotAllowed, guard.CodeInvalidRequest)
 	})
-	t.Run("without a second factor there is nothing to step up to", func(t *testing.T) {
-		h := newHost(t)
-		r := bearer("POST", "/step-up", h.signedIn().access())
-		w := recorded(h.mux, r)
-		if w.Code != http.StatusNotFound {
-			t.Errorf("status %d, want 404", w.Code)
-		}
-	})
 	t.Run("somebody who changed is out", func(t *testing.T) {
 		for name, change := range map[string]func(*auth.User){
 			"disabled":                     func(u *auth.User) { u.Disabled = true },
@@ -162,6 +154,63 @@ func TestStepUp(t *testing.T) {
 			}
 		}
 	})
+	// Whoever was told "logged out" is, whatever else was under way.
+	for _, end := range []string{"logout", "EndSessions of the session", "EndSessions of the person"} {
+		for _, step := range []string{"the code is verified", "the new session is opened", "the Revoker was asked about the new session"} {
+			t.Run("after a "+end+" while "+step+" the new session is over", func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var h *host
+					var a answer
+					var given []string // IDs of sessions that were opened
+					armed, asked := false, 0
+					at := func(now string) {
+						if !armed || now != step {
+							return
+						}
+						armed = false
+						which := identity.Revocation{Subject: alice}
+						switch end {
+						case "logout":
+							if got := h.logout(a.access()); got.status != http.StatusOK {
+								t.Errorf("the logout: %d %s", got.status, got.raw)
+							}
+							return
+						case "EndSessions of the session":
+							which = identity.Revocation{Session: given[0]}
+						}
+						if err := h.server.EndSessions(context.Background(), which); err != nil {
+							t.Error(err)
+						}
+					}
+					h = newHost(t, withFactor(later(func(string, string) (string, error) { at("the code is verified"); return "otp", nil })), func(s *setup) {
+						memory := s.Revoker.(*blacklist.Memory)
+						s.Sessions = &lateSessions{Memory: s.store, create: func(create func() error) error {
+							at("the new session is opened")
+							return create()
+						}, opened: func(one auth.Session) { given = append(given, one.ID) }}
+						s.Revoker = &asking{Memory: memory, asked: func() {
+							if asked++; armed && asked == 1 {
+								at("the Revoker was asked about the new session")
+							}
+						}}
+						s.asked = memory
+					})
+					a = h.signedIn()
+					armed, asked = true, 0
+					b := h.stepUp(a.access(), "code", code)
+					h.want(b, http.StatusBadRequest, "invalid_grant")
+					h.over(a.access())
+					left, err := h.store.Sessions(context.Background(), alice)
+					if err != nil || len(left) != 0 || len(given) != 2 {
+						t.Errorf("%d sessions are left of %d, %v; want none of 2", len(left), len(given), err)
+					}
+					if n := named(h.events.list(), guard.EventLoginSuccess); n != 1 {
+						t.Errorf("%d events say that somebody signed in, want that of the sign-in", n)
+					}
+				})
+			})
+		}
+	}
 	t.Run("what ends everything in between ends the new session too", func(t *testing.T) {
 		var h *host
 		h = newHost(t, withFactor(later(func(string, string) (string, error) {
@@ -172,6 +221,18 @@ func TestStepUp(t *testing.T) {
 		h.want(b, http.StatusBadRequest, "invalid_grant")
 		h.over(a.access())
 	})
+}
+
+// asking is a Revoker that says when it has answered.
+type asking struct {
+	*blacklist.Memory
+	asked func()
+}
+
+func (r *asking) Revoked(ctx context.Context, p *identity.Principal) (bool, error) {
+	revoked, err := r.Memory.Revoked(ctx, p)
+	r.asked()
+	return revoked, err
 }
 
 func TestStepUpWithStoresThatFail(t *testing.T) {
@@ -213,9 +274,13 @@ func TestStepUpWithStoresThatFail(t *testing.T) {
 			got := h.stepUp(a.access(), "code", code)
 			h.want(got, http.StatusServiceUnavailable, "temporarily_unavailable")
 			down = false
-			if name != "CreateRefresh" { // where the old session is over already
-				h.want(h.stepUp(a.access(), "code", code), http.StatusOK, "")
+			if name != "Revoke" { // where its refresh tokens are over already
+				h.want(h.refresh(a.refresh()), http.StatusOK, "")
 			}
+			b := h.stepUp(a.access(), "code", code)
+			h.want(b, http.StatusOK, "")
+			h.over(a.access())
+			h.alive(b.access())
 		})
 	}
 }

@@ -17,7 +17,7 @@ type BudgetConfig struct {
 	// garbage collector is always a little behind, so count on twice as much
 	// for the process, or set GOMEMLIMIT.
 	//
-	// The default is 256 MiB.
+	// Default: 256 MiB.
 	Memory int64
 
 	// Concurrent is how many calls may be hashing at once, however little
@@ -25,19 +25,19 @@ type BudgetConfig struct {
 	// it at once than there are processors makes nobody faster, while the
 	// other requests of the process get a smaller share.
 	//
-	// The default is GOMAXPROCS at the time of the call.
+	// Default: GOMAXPROCS at the time of the call.
 	Concurrent int
 
 	// MaxWaiting is how many calls may wait for their turn; the next one gets
 	// [ErrBusy] at once. Negative means that nobody waits.
 	//
-	// The default is 32.
+	// Default: 32.
 	MaxWaiting int
 
 	// MaxWait is how long one of them waits before it gets [ErrBusy], if its
 	// context does not end before.
 	//
-	// The default is 5 seconds.
+	// Default: 5 seconds.
 	MaxWait time.Duration
 }
 

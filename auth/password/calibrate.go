@@ -14,19 +14,19 @@ type CalibrateConfig struct {
 	// else. Each attempt to sign in costs it, and so does each guess of those
 	// who steal the hashes.
 	//
-	// The default is 250 milliseconds.
+	// Default: 250 milliseconds.
 	Target time.Duration
 
 	// Memory is how many bytes there are for all that is hashed at once. Give
 	// the number of [BudgetConfig.Memory].
 	//
-	// The default is 256 MiB, as it is there.
+	// Default: 256 MiB, as it is there.
 	Memory int64
 
 	// Concurrent is how many runs should fit into that memory at the same
 	// time.
 	//
-	// The default is 4.
+	// Default: 4.
 	Concurrent int
 }
 

@@ -15,7 +15,7 @@ type Config struct {
 	// 19456 KiB with 2 passes, 12288 KiB with 3 or more. Each field that is
 	// zero takes its default.
 	//
-	// The default is the second recommended option of RFC 9106 section 4:
+	// Default: the second recommended option of RFC 9106 section 4:
 	// 64 MiB, 3 passes, 4 lanes, a salt of 16 bytes and a tag of 32.
 	Argon2id Argon2id
 
@@ -35,13 +35,13 @@ type Config struct {
 	// what the costlier does. So list what is stored and no more, and take a
 	// scheme out when its last hash is gone.
 	//
-	// The default is none.
+	// Default: none.
 	Imported []Scheme
 
 	// Budget bounds how much memory hashing takes and how many verifications
 	// run at once. Give the same one to all the Hashers of a process.
 	//
-	// The default is a budget of the Hasher's own, as [NewBudget] makes it of
+	// Default: a budget of the Hasher's own, as [NewBudget] makes it of
 	// the zero [BudgetConfig]: 256 MiB.
 	Budget *Budget
 
@@ -49,7 +49,7 @@ type Config struct {
 	// A longer one is refused by [Hasher.Hash] and matches nothing in
 	// [Hasher.Verify]; it is never cut.
 	//
-	// The default is 1024.
+	// Default: 1024.
 	MaxLength int
 
 	// InsecureTruncate72 lets bcrypt hashes match passwords of more than 72
@@ -63,7 +63,7 @@ type Config struct {
 	// What was typed then is the password from now on, since the hash that
 	// replaces the old one is of all its bytes.
 	//
-	// The default is that such passwords do not match.
+	// Default: such passwords do not match.
 	InsecureTruncate72 bool
 
 	// InsecureArgon2id allows parameters of new hashes that are below the
@@ -74,7 +74,7 @@ type Config struct {
 	// faster, the cheaper they are. At 64 KiB and 1 pass it is some 3000 times
 	// as fast as at the default.
 	//
-	// The default is that such parameters are an error.
+	// Default: such parameters are an error.
 	InsecureArgon2id bool
 }
 
@@ -82,25 +82,25 @@ type Config struct {
 // takes its default.
 type Argon2id struct {
 	// Memory is how much of it one run takes, in KiB. It is at least 8 times
-	// Lanes. The default is 65536, which is 64 MiB.
+	// Lanes. Default: 65536, which is 64 MiB.
 	Memory int
 
 	// Passes is how often a run goes over the memory, from 1 to 16. When
 	// hashing may take longer, more memory is worth more than more passes.
-	// The default is 3.
+	// Default: 3.
 	Passes int
 
 	// Lanes is how many parts of the memory can be worked on in parallel,
 	// from 1 to 16. It is part of what the tag is computed from, so it should
-	// not depend on the machine. The default is 4.
+	// not depend on the machine. Default: 4.
 	Lanes int
 
 	// SaltLength is the length of the salt in bytes, from 16 to 64, or from 8
-	// with [Config.InsecureArgon2id]. The default is 16.
+	// with [Config.InsecureArgon2id]. Default: 16.
 	SaltLength int
 
-	// TagLength is the length of the result in bytes, from 16 to 64. The
-	// default is 32.
+	// TagLength is the length of the result in bytes, from 16 to 64.
+	// Default: 32.
 	TagLength int
 }
 

@@ -32,7 +32,7 @@ func TestArgon2idVectors(t *testing.T) {
 }
 
 // RFC 7914 sections 11 and 12. The last vector of the latter takes 1 GiB.
-func TestRFC7914Vectors(t *testing.T) {
+func TestRFC7914Sections11And12Vectors(t *testing.T) {
 	for _, tt := range []struct {
 		password, salt string
 		kdf            kdf

@@ -33,14 +33,14 @@ type PolicyConfig struct {
 	// password is the only one, and 8 where it is not. ASVS 5.0 6.2.1 allows 8
 	// and strongly recommends 15.
 	//
-	// The default is 15.
+	// Default: 15.
 	MinLength int
 
 	// MaxLength is how many bytes a password may have, from 64 to 65536. Give
 	// the number of [Config.MaxLength], or the Hasher refuses what the Policy
 	// has allowed.
 	//
-	// The default is 1024, as it is there.
+	// Default: 1024, as it is there.
 	MaxLength int
 
 	// Blocklist are passwords that nobody may choose. This package has none to
@@ -50,7 +50,7 @@ type PolicyConfig struct {
 	// the policy would allow, which [Blocklist.Count] tells; most entries of
 	// the usual lists are shorter than 15.
 	//
-	// The default is that only what [Policy.Check] knows by itself is blocked.
+	// Default: only what [Policy.Check] knows by itself is blocked.
 	Blocklist *Blocklist
 }
 

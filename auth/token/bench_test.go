@@ -14,7 +14,7 @@ import (
 )
 
 // benched is a usual token: two scopes, a session, a role.
-func benched(b *testing.B, alg token.Algorithm, edit ...func(*token.Config)) (*token.Issuer, *token.Verifier, string) {
+func benched(b *testing.B, alg token.Algorithm, edit ...func(*token.VerifierConfig)) (*token.Issuer, *token.Verifier, string) {
 	k := kits()[alg]
 	i := newIssuer(b, k.ring)
 	return i, newVerifier(b, k.ring, edit...), issue(b, i, identity.Principal{
@@ -23,7 +23,7 @@ func benched(b *testing.B, alg token.Algorithm, edit ...func(*token.Config)) (*t
 }
 
 // forgetful is a verifier that sees each token for the first time.
-func forgetful(c *token.Config) { c.CacheSize = -1 }
+func forgetful(c *token.VerifierConfig) { c.CacheSize = -1 }
 
 func BenchmarkVerify(b *testing.B) {
 	for _, alg := range append(everyday, token.PS256) {
@@ -159,9 +159,36 @@ func BenchmarkRepeat(b *testing.B) {
 	}
 }
 
+// BenchmarkSharing asks whether callers who come again at the same time hold one
+// another up: those of one Verifier, beside those who share nothing at all. The
+// two should cost the same, with -cpu 1,2 and with more.
+func BenchmarkSharing(b *testing.B) {
+	for _, alg := range everyday {
+		_, shared, good := benched(b, alg)
+		for name, of := range map[string]func() (*token.Verifier, string){
+			"one Verifier": func() (*token.Verifier, string) { return shared, good },
+			"one for each": func() (*token.Verifier, string) { _, v, s := benched(b, alg); return v, s },
+		} {
+			b.Run(string(alg)+", "+name, func(b *testing.B) {
+				b.ReportAllocs()
+				b.RunParallel(func(pb *testing.PB) {
+					v, s := of()
+					r, p := get("Bearer "+s), new(identity.Principal)
+					for pb.Next() {
+						if err := v.AuthenticateInto(r, p); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
 // BenchmarkFlood is ever new tokens, each of which takes another's place.
 func BenchmarkFlood(b *testing.B) {
-	for name, edit := range map[string]func(*token.Config){"remembered": func(*token.Config) {}, "not remembered": forgetful} {
+	for name, edit := range map[string]func(*token.VerifierConfig){"remembered": func(*token.VerifierConfig) {}, "not remembered": forgetful} {
 		i, v, _ := benched(b, token.HS256, edit)
 		tokens := make([]string, 20_000) // five times the cache
 		for n := range tokens {

@@ -32,7 +32,7 @@ func rig(t *testing.T, size int) (*Verifier, func(members string) string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := NewVerifier(ring, Config{Issuer: "i", Audience: "a", CacheSize: size})
+	v, err := NewVerifier(ring, VerifierConfig{Issuer: "i", Audience: "a", CacheSize: size, InsecureNoRevoker: true})
 	if err != nil {
 		t.Fatal(err)
 	}

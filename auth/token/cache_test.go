@@ -34,9 +34,9 @@ func (c *counted) Revoked(context.Context, *identity.Principal) (bool, error) {
 }
 
 // twin is a verifier that remembers and one that does not.
-func twin(t *testing.T, keys token.KeySource, edit ...func(*token.Config)) (warm, cold *token.Verifier) {
+func twin(t *testing.T, keys token.KeySource, edit ...func(*token.VerifierConfig)) (warm, cold *token.Verifier) {
 	t.Helper()
-	none := func(c *token.Config) { c.CacheSize = -1 }
+	none := func(c *token.VerifierConfig) { c.CacheSize = -1 }
 	return newVerifier(t, keys, edit...), newVerifier(t, keys, append(edit, none)...)
 }
 
@@ -58,7 +58,7 @@ func TestHitIsAskedAgain(t *testing.T) {
 			})
 			t.Run("revoked", func(t *testing.T) {
 				k, store := kits()[alg], new(counted)
-				v, _ := twin(t, k.ring, func(c *token.Config) { c.Revoker = store })
+				v, _ := twin(t, k.ring, func(c *token.VerifierConfig) { c.Revoker = store })
 				s := k.token()
 				for range 3 {
 					wantAccepted(t, serve(v, get("Bearer "+s)))
@@ -244,7 +244,7 @@ func TestCacheUnderReplace(t *testing.T) {
 	a, b := newKit(mustKey(t, token.HS256)), newKit(mustKey(t, token.HS384))
 	stays := newKit(mustKey(t, token.EdDSA))
 	ring := mustRing(t, stays.key, a.key)
-	v, _ := twin(t, ring, func(c *token.Config) { c.CacheSize = 8 })
+	v, _ := twin(t, ring, func(c *token.VerifierConfig) { c.CacheSize = 8 })
 	var tokens []string
 	for n := range 6 {
 		tokens = append(tokens, stays.token("jti", quoted(fmt.Sprint(n))), a.token("jti", quoted(fmt.Sprint(n))))
@@ -302,11 +302,11 @@ func TestCachesAreApart(t *testing.T) {
 	for range 2 {
 		wantAccepted(t, serve(access, get("Bearer "+s)))
 	}
-	for want, edit := range map[error]func(*token.Config){
-		token.ErrAudience: func(c *token.Config) { c.Audience = "https://other.example.com" },
-		token.ErrIssuer:   func(c *token.Config) { c.Issuer = "https://other.example.com" },
-		token.ErrType:     func(c *token.Config) { c.Type = token.TypeRefresh },
-		token.ErrLifetime: func(c *token.Config) { c.MaxLifetime = time.Minute },
+	for want, edit := range map[error]func(*token.VerifierConfig){
+		token.ErrAudience: func(c *token.VerifierConfig) { c.Audience = "https://other.example.com" },
+		token.ErrIssuer:   func(c *token.VerifierConfig) { c.Issuer = "https://other.example.com" },
+		token.ErrType:     func(c *token.VerifierConfig) { c.Type = token.TypeRefresh },
+		token.ErrLifetime: func(c *token.VerifierConfig) { c.MaxLifetime = time.Minute },
 	} {
 		v := newVerifier(t, k.ring, edit)
 		for range 2 {
@@ -362,7 +362,7 @@ func heap() uint64 {
 // a place.
 func TestCacheMemoryIsFixed(t *testing.T) {
 	k := kits()[token.HS256]
-	v := newVerifier(t, k.ring, func(c *token.Config) { c.CacheSize = 256 })
+	v := newVerifier(t, k.ring, func(c *token.VerifierConfig) { c.CacheSize = 256 })
 	now := time.Now().Unix()
 	header, filler := b64(k.header()), strings.Repeat("x", 300)
 	flood := func(from, to int) {
@@ -385,7 +385,7 @@ func TestCacheMemoryIsFixed(t *testing.T) {
 
 func TestCacheSize(t *testing.T) {
 	ring := kits()[token.HS256].ring
-	config := token.Config{Issuer: issuerName, Audience: audience}
+	config := token.VerifierConfig{Issuer: issuerName, Audience: audience, InsecureNoRevoker: true}
 	for size, ok := range map[int]bool{-1 << 40: true, -1: true, 0: true, 1: true, 1 << 20: true, 1<<20 + 1: false} {
 		config.CacheSize = size
 		_, err := token.NewVerifier(ring, config)
@@ -400,7 +400,7 @@ func TestCacheSize(t *testing.T) {
 func TestAllocationsOfAHit(t *testing.T) {
 	for _, alg := range everyday {
 		k := kits()[alg]
-		v := newVerifier(t, k.ring, func(c *token.Config) { c.Revoker = new(counted) })
+		v := newVerifier(t, k.ring, func(c *token.VerifierConfig) { c.Revoker = new(counted) })
 		s := k.token("scope", `"a b"`)
 		if n := testing.AllocsPerRun(200, func() {
 			if _, err := v.Verify(context.Background(), s); err != nil {

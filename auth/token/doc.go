@@ -11,7 +11,7 @@
 //		Audience: "https://api.example.com",
 //	})
 //	…
-//	verifier, err := token.NewVerifier(ring, token.Config{
+//	verifier, err := token.NewVerifier(ring, token.VerifierConfig{
 //		Issuer:   "https://auth.example.com",
 //		Audience: "https://api.example.com",
 //		Revoker:  revoked, // a *blacklist.Memory, say
@@ -31,7 +31,7 @@
 //		OnError:    func(err error) { slog.Error("signing keys", "error", err) },
 //	})
 //	…
-//	verifier, err := token.NewVerifier(keys, token.Config{…})
+//	verifier, err := token.NewVerifier(keys, token.VerifierConfig{…})
 //
 // [Any] takes the tokens of several issuers.
 //
@@ -51,7 +51,7 @@
 //
 // # Tokens that were seen before
 //
-// A [Verifier] remembers tokens that were good, Config.CacheSize of them, so
+// A [Verifier] remembers tokens that were good, VerifierConfig.CacheSize of them, so
 // that a caller who comes again costs the same with every algorithm: a look-up.
 // It compares the whole token. Asked again each time is what may have changed
 // since: whether it has expired, or is not good yet by a clock that was put
@@ -89,12 +89,15 @@
 // system, has IssuerConfig.SignTimeout to answer, and what it returns is
 // verified before it leaves. Its failures are those of Issue alone.
 //
+// A key that came as a file is given as Key.Public, with Key.ID if its owner does
+// not name it by its thumbprint. Tokens without a key ID are refused.
+//
 // # Security considerations
 //
 // A token is good for whoever holds it. It should be short-lived, travel over
 // TLS only, and never stand in a URL.
 //
-// A verified token says what was true when it was issued. Ask Config.Revoker
+// A verified token says what was true when it was issued. Ask VerifierConfig.Revoker
 // and Hooks.Active what is true now.
 //
 // The ECDSA signature (r, s) has a twin (r, n−s) that verifies too. Nothing in

@@ -2,6 +2,8 @@ package token_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +16,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/token"
+	"github.com/gatewright/gatewright/blacklist"
 )
 
 // A whole server: it issues a token, and serves a route to whoever has one.
@@ -33,9 +36,10 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	verifier, err := token.NewVerifier(ring, token.Config{
+	verifier, err := token.NewVerifier(ring, token.VerifierConfig{
 		Issuer:   "https://auth.example.com",
 		Audience: "https://api.example.com",
+		Revoker:  new(blacklist.Memory), // which logging out tells
 	})
 	if err != nil {
 		panic(err)
@@ -149,11 +153,74 @@ func newPair(typ string, keys ...token.Key) (*token.Issuer, *token.Verifier) {
 	if err != nil {
 		panic(err)
 	}
-	verifier, err := token.NewVerifier(ring, token.Config{Issuer: issuerName, Audience: audience, Type: typ})
+	verifier, err := token.NewVerifier(ring, token.VerifierConfig{Issuer: issuerName, Audience: audience, Type: typ, InsecureNoRevoker: true})
 	if err != nil {
 		panic(err)
 	}
 	return issuer, verifier
+}
+
+// Another service's tokens, whose public key came as a PEM file. (If it publishes
+// its keys, use a Remote: it follows when they change.)
+func ExampleNewVerifier_pem() {
+	file, signed := sentByThePartner()
+
+	block, _ := pem.Decode(file)
+	if block == nil || block.Type != "PUBLIC KEY" {
+		panic("not the PEM file of a public key")
+	}
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		panic(err)
+	}
+	ring, err := token.NewKeyring(token.Key{
+		Algorithm: token.ES256, // as agreed: the key decides, and not the token
+		Public:    public,
+		// ID: "2026-01", if the partner names its key so in the header of its
+		// tokens, and not by the thumbprint.
+	})
+	if err != nil {
+		panic(err)
+	}
+	verifier, err := token.NewVerifier(ring, token.VerifierConfig{
+		Issuer:            "https://partner.example.com",
+		Audience:          "https://api.example.com",
+		InsecureNoRevoker: true, // the partner tells nobody which of them it has ended
+	})
+	if err != nil {
+		panic(err)
+	}
+	p, err := verifier.Verify(context.Background(), signed)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(p.Subject, "of", p.Issuer)
+	// Output: alice of https://partner.example.com
+}
+
+// sentByThePartner is the file that the other service sent, and a token of its.
+func sentByThePartner() (file []byte, signed string) {
+	key, err := token.GenerateKey(token.ES256)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Signer.Public())
+	if err != nil {
+		panic(err)
+	}
+	ring, err := token.NewKeyring(key)
+	if err != nil {
+		panic(err)
+	}
+	issuer, err := token.NewIssuer(ring, token.IssuerConfig{Issuer: "https://partner.example.com", Audience: "https://api.example.com"})
+	if err != nil {
+		panic(err)
+	}
+	signed, err = issuer.Issue(context.Background(), &identity.Principal{Subject: "alice"}, nil)
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), signed
 }
 
 // Four keys of a year, made and loaded at once: they take turns by the clock,
@@ -211,7 +278,7 @@ func ExampleKeyring_Replace() {
 	if err != nil {
 		panic(err)
 	}
-	config := token.Config{Issuer: issuerName, Audience: audience}
+	config := token.VerifierConfig{Issuer: issuerName, Audience: audience, InsecureNoRevoker: true}
 	verifier, err := token.NewVerifier(ring, config)
 	if err != nil {
 		panic(err)
@@ -272,11 +339,11 @@ func ExampleAny() {
 	if err != nil {
 		panic(err)
 	}
-	ours, err := token.NewVerifier(ourRing, token.Config{Issuer: issuerName, Audience: audience})
+	ours, err := token.NewVerifier(ourRing, token.VerifierConfig{Issuer: issuerName, Audience: audience, InsecureNoRevoker: true})
 	if err != nil {
 		panic(err)
 	}
-	partners, err := token.NewVerifier(remote, token.Config{Issuer: "https://partner.example.com", Audience: audience})
+	partners, err := token.NewVerifier(remote, token.VerifierConfig{Issuer: "https://partner.example.com", Audience: audience, InsecureNoRevoker: true})
 	if err != nil {
 		panic(err)
 	}

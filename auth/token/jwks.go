@@ -35,7 +35,7 @@ func (ring *Keyring) JWKSHandler() http.Handler {
 		}
 		sum := sha256.Sum256(body)
 		h := w.Header()
-		h.Set("Content-Type", "application/jwk-set+json") // RFC 7517 section 8.5.2
+		h.Set("Content-Type", "application/jwk-set+json") // RFC 7517 section 8.5.1
 		h.Set("Cache-Control", cacheControl)
 		h.Set("Etag", `"`+base64.RawURLEncoding.EncodeToString(sum[:12])+`"`)
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))

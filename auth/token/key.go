@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -64,6 +65,11 @@ type Key struct {
 	// Public is the public half of a key that somebody else signs with, or
 	// of an earlier key of ours: it verifies and does not sign.
 	Public crypto.PublicKey `json:"-"`
+
+	// ID is the "kid" under which another issuer signs with the other half of
+	// Public. With a Secret or Signer it is an error. Default: the thumbprint
+	// of the key (RFC 7638), as issuers of this package have it.
+	ID string
 
 	// PublishFrom is when the key is first published and verifies, SignFrom
 	// when it begins to sign, and VerifyUntil when it is retired: it has
@@ -150,6 +156,9 @@ const (
 	// bounds what one verification may cost.
 	minRSABits = 2048
 	maxRSABits = 8192
+
+	// maxKeyID leaves the rest of a header, of maxHeader bytes, its room.
+	maxKeyID = 256
 )
 
 // key is a Key that was checked, ready for use.
@@ -199,6 +208,12 @@ func newKey(k Key) (*key, error) {
 	if err := checkTimes(k); err != nil {
 		return nil, err
 	}
+	if k.ID != "" && k.Public == nil {
+		return nil, errors.New("the ID is set beside a Secret or Signer, want none: a key that signs is named by its thumbprint")
+	}
+	if !plainText(k.ID) || len(k.ID) > maxKeyID {
+		return nil, fmt.Errorf("the ID is %.100q, want up to %d bytes of UTF-8 without control characters", k.ID, maxKeyID)
+	}
 	out := &key{
 		alg:         k.Algorithm,
 		suite:       s,
@@ -225,9 +240,7 @@ func newKey(k Key) (*key, error) {
 		out.signer = k.Signer.Sign
 		out.remote = !inMemory(k.Signer)
 	}
-	err := out.setPublic(public)
-	out.material = out.id
-	return out, err
+	return out, out.setPublic(public, k.ID)
 }
 
 // checkSigner finds the private keys that would panic sooner or later: a nil
@@ -291,8 +304,8 @@ func (k *key) setSecret(from Key) error {
 }
 
 // setPublic checks and copies the public key, so that the host's own cannot
-// change the ring's afterwards.
-func (k *key) setPublic(public crypto.PublicKey) error {
+// change the ring's afterwards. Its ID is name, or else its thumbprint.
+func (k *key) setPublic(public crypto.PublicKey, name string) error {
 	if v := reflect.ValueOf(public); v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Errorf("the key is a nil %T", public)
 	}
@@ -314,7 +327,8 @@ func (k *key) setPublic(public crypto.PublicKey) error {
 		}
 		size := (len(point) - 1) / 2 // after the 0x04 of an uncompressed point
 		jwk := ecJWK{"EC", k.suite.curve.Params().Name, encode(point[1 : 1+size]), encode(point[1+size:]), jwkUse{"sig", string(k.alg), ""}}
-		k.id = thumbprint(fmt.Sprintf(`{"crv":%q,"kty":"EC","x":%q,"y":%q}`, jwk.Curve, jwk.X, jwk.Y))
+		k.material = thumbprint(fmt.Sprintf(`{"crv":%q,"kty":"EC","x":%q,"y":%q}`, jwk.Curve, jwk.X, jwk.Y))
+		k.id = cmp.Or(name, k.material)
 		jwk.KeyID = k.id
 		k.jwk = jwk
 		if k.public, err = ecdsa.ParseUncompressedPublicKey(k.suite.curve, point); err != nil {
@@ -335,7 +349,8 @@ func (k *key) setPublic(public crypto.PublicKey) error {
 			return fmt.Errorf("the RSA key has the public exponent %d, want an odd one from 3 to 2^31-1", pub.E)
 		}
 		jwk := rsaJWK{"RSA", encode(pub.N.Bytes()), encode(big.NewInt(int64(pub.E)).Bytes()), jwkUse{"sig", string(k.alg), ""}}
-		k.id = thumbprint(fmt.Sprintf(`{"e":%q,"kty":"RSA","n":%q}`, jwk.E, jwk.N))
+		k.material = thumbprint(fmt.Sprintf(`{"e":%q,"kty":"RSA","n":%q}`, jwk.E, jwk.N))
+		k.id = cmp.Or(name, k.material)
 		jwk.KeyID = k.id
 		k.jwk = jwk
 		k.public = &rsa.PublicKey{N: new(big.Int).Set(pub.N), E: pub.E}
@@ -350,7 +365,8 @@ func (k *key) setPublic(public crypto.PublicKey) error {
 			return errors.New("the Ed25519 key is a point of small order, with which anybody can sign: it was made and never filled")
 		}
 		jwk := okpJWK{"OKP", "Ed25519", encode(pub), jwkUse{"sig", string(k.alg), ""}}
-		k.id = thumbprint(fmt.Sprintf(`{"crv":"Ed25519","kty":"OKP","x":%q}`, jwk.X))
+		k.material = thumbprint(fmt.Sprintf(`{"crv":"Ed25519","kty":"OKP","x":%q}`, jwk.X))
+		k.id = cmp.Or(name, k.material)
 		jwk.KeyID = k.id
 		k.jwk = jwk
 		k.public = ed25519.PublicKey(bytes.Clone(pub))

@@ -106,6 +106,48 @@ func TestEd25519PointerSigns(t *testing.T) {
 	wantAccepted(t, serve(newVerifier(t, ring), get("Bearer "+issue(t, newIssuer(t, ring), identity.Principal{}, nil))))
 }
 
+// TestKeysOfOthersHaveTheirNames: the key of an issuer who names it otherwise than
+// by its thumbprint.
+func TestKeysOfOthersHaveTheirNames(t *testing.T) {
+	for _, alg := range algorithms {
+		k := kits()[alg]
+		if k.key.Signer == nil {
+			continue
+		}
+		named := public(k.key)
+		named.ID = "2026/01 é"
+		ring := mustRing(t, named)
+		v := newVerifier(t, ring)
+		wantAccepted(t, serve(v, get("Bearer "+k.headed("kid", `"2026/01 é"`))))
+		wantRefused(t, serve(v, get("Bearer "+k.token())), token.ErrKey)
+		wantRefused(t, serve(v, get("Bearer "+k.headed("kid", ""))), token.ErrKey)
+		if got := serveJWKS(t, ring, get()).Body.String(); !strings.Contains(got, `"kid":"2026/01 é"`) || strings.Contains(got, k.kid) {
+			t.Errorf("published %s", got)
+		}
+	}
+	a, b := mustKey(t, token.ES256), mustKey(t, token.EdDSA)
+	thumbprint := newKit(b).kid
+	with := func(k token.Key, id string) token.Key { k.ID = id; return k }
+	for name, c := range map[string]struct {
+		keys []token.Key
+		want string
+	}{
+		"a key that signs":          {[]token.Key{with(a, "x")}, "key 0: the ID is set beside a Secret or Signer"},
+		"a secret":                  {[]token.Key{with(mustKey(t, token.HS256), "x")}, "key 0: the ID is set beside a Secret or Signer"},
+		"a control character":       {[]token.Key{with(public(a), "x\n")}, "key 0: the ID is"},
+		"no UTF-8":                  {[]token.Key{with(public(a), "\xff")}, "key 0: the ID is"},
+		"too long":                  {[]token.Key{with(public(a), strings.Repeat("x", 257))}, "want up to 256 bytes"},
+		"two of one name":           {[]token.Key{with(public(a), "x"), with(public(b), "x")}, `key 1: another key has the ID "x" already`},
+		"the thumbprint of another": {[]token.Key{with(public(a), thumbprint), b}, "key 1: another key has the ID"},
+		"one key under two names":   {[]token.Key{with(public(a), "x"), with(public(a), "y")}, "key 1: the same key material"},
+		"one key, with and without": {[]token.Key{a, with(public(a), "y")}, "key 1: the same key material"},
+	} {
+		if _, err := token.NewKeyring(c.keys...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
 // TestRotation walks through a change of keys.
 func TestRotation(t *testing.T) {
 	for _, alg := range everyday {
@@ -265,7 +307,7 @@ func TestJWKS(t *testing.T) {
 			}
 		}
 		// RFC 7638 section 3, from what is published.
-		if thumb := b64(digest("{" + strings.Join(required, ",") + "}")); jwk["kid"] != thumb {
+		if thumb := b64(sha("{" + strings.Join(required, ",") + "}")); jwk["kid"] != thumb {
 			t.Errorf("%v has the kid %v, want its thumbprint %s", jwk["alg"], jwk["kid"], thumb)
 		}
 	}

@@ -87,8 +87,8 @@ type ringState struct {
 }
 
 // NewKeyring returns a ring of the given keys. The key ID of each is its
-// thumbprint (RFC 7638), so it needs no name and cannot have a wrong one. The
-// error lists every mistake.
+// thumbprint (RFC 7638), so it needs no name and cannot have a wrong one, unless
+// it is another issuer's, who named it otherwise. The error lists every mistake.
 func NewKeyring(keys ...Key) (*Keyring, error) {
 	state, err := newRingState(keys)
 	if err != nil {
@@ -184,8 +184,12 @@ func newRingState(keys []Key) (*ringState, error) {
 			errs = append(errs, fmt.Errorf("token: key %d: %w", i, err))
 			continue
 		}
-		if _, twice := state.byID[k.id]; twice {
+		if slices.ContainsFunc(state.keys, func(other *key) bool { return other.material == k.material }) {
 			errs = append(errs, fmt.Errorf("token: key %d: the same key material is in the ring already; one key has one algorithm", i))
+			continue
+		}
+		if state.byID[k.id] != nil {
+			errs = append(errs, fmt.Errorf("token: key %d: another key has the ID %q already, and a token's is to say which of them it is signed with", i, k.id))
 			continue
 		}
 		state.byID[k.id] = k

@@ -109,11 +109,24 @@ func jsonObject(base, edits []string) string {
 	return "{" + strings.Join(members, ",") + "}"
 }
 
-// kits are made once: RSA keys take their time.
+// kits are made once: RSA keys take their time, and all their algorithms share
+// two.
 var kits = sync.OnceValue(func() map[token.Algorithm]*kit {
 	all := make(map[token.Algorithm]*kit)
-	for _, alg := range []token.Algorithm{token.HS256, token.ES256, token.EdDSA, token.RS256, token.PS256} {
-		key, err := token.GenerateKey(alg)
+	for _, alg := range algorithms {
+		var key token.Key
+		var err error
+		switch like := all[token.RS256]; {
+		case like == nil || alg[0] != 'R' && alg[0] != 'P':
+			key, err = token.GenerateKey(alg)
+		case alg == token.PS256: // apart from that of RS256, for tests that have both in a ring
+			key, err = token.GenerateKey(alg)
+		default:
+			key = token.Key{Algorithm: alg, Signer: like.key.Signer}
+			if alg[0] == 'P' {
+				key.Signer = all[token.PS256].key.Signer
+			}
+		}
 		if err != nil {
 			panic(err)
 		}
@@ -122,8 +135,19 @@ var kits = sync.OnceValue(func() map[token.Algorithm]*kit {
 	return all
 })
 
-// everyday are the algorithms that the corpus is run with.
+// everyday are the algorithms that most tests are run with, one of each kind.
 var everyday = []token.Algorithm{token.HS256, token.ES256, token.EdDSA, token.RS256}
+
+// hashOf is the hash of an algorithm (RFC 7518 section 3.1).
+func hashOf(alg token.Algorithm) crypto.Hash {
+	switch alg[2:] {
+	case "384":
+		return crypto.SHA384
+	case "512":
+		return crypto.SHA512
+	}
+	return crypto.SHA256
+}
 
 func newKit(key token.Key) *kit {
 	k := &kit{key: key}
@@ -131,23 +155,34 @@ func newKit(key token.Key) *kit {
 	if k.ring, err = token.NewKeyring(key); err != nil {
 		panic(err)
 	}
+	hash := hashOf(key.Algorithm)
+	digest := func(input string) []byte {
+		h := hash.New()
+		io.WriteString(h, input)
+		return h.Sum(nil)
+	}
 	var jwk string // RFC 7638 section 3.2
 	switch private := key.Signer.(type) {
 	case nil:
 		jwk = `{"k":"` + b64(key.Secret) + `","kty":"oct"}`
-		k.sign = func(input string) []byte { return mac(key.Secret, input) }
+		k.sign = func(input string) []byte {
+			h := hmac.New(hash.New, key.Secret)
+			io.WriteString(h, input)
+			return h.Sum(nil)
+		}
 	case *ecdsa.PrivateKey:
 		point, err := private.PublicKey.Bytes()
 		if err != nil {
 			panic(err)
 		}
-		jwk = `{"crv":"P-256","kty":"EC","x":"` + b64(point[1:33]) + `","y":"` + b64(point[33:]) + `"}`
+		width := (len(point) - 1) / 2
+		jwk = `{"crv":"` + private.Params().Name + `","kty":"EC","x":"` + b64(point[1:1+width]) + `","y":"` + b64(point[1+width:]) + `"}`
 		k.sign = func(input string) []byte {
 			r, s, err := ecdsa.Sign(rand.Reader, private, digest(input))
 			if err != nil {
 				panic(err)
 			}
-			return join(r, s)
+			return wide(r, s, width)
 		}
 	case ed25519.PrivateKey:
 		jwk = `{"crv":"Ed25519","kty":"OKP","x":"` + b64(private[32:]) + `"}`
@@ -156,9 +191,9 @@ func newKit(key token.Key) *kit {
 		e := big.NewInt(int64(private.E)).Bytes()
 		jwk = `{"e":"` + b64(e) + `","kty":"RSA","n":"` + b64(private.N.Bytes()) + `"}`
 		k.sign = func(input string) []byte {
-			signature, err := rsa.SignPKCS1v15(nil, private, crypto.SHA256, digest(input))
-			if key.Algorithm == token.PS256 {
-				signature, err = rsa.SignPSS(rand.Reader, private, crypto.SHA256, digest(input), &rsa.PSSOptions{SaltLength: 32})
+			signature, err := rsa.SignPKCS1v15(nil, private, hash, digest(input))
+			if key.Algorithm[0] == 'P' {
+				signature, err = rsa.SignPSS(rand.Reader, private, hash, digest(input), &rsa.PSSOptions{SaltLength: hash.Size()})
 			}
 			if err != nil {
 				panic(err)
@@ -166,33 +201,32 @@ func newKit(key token.Key) *kit {
 			return signature
 		}
 	}
-	k.kid = b64(digest(jwk))
+	k.kid = b64(sha(jwk))
 	return k
 }
 
-func mac[T ~string | ~[]byte](secret T, input string) []byte {
-	h := hmac.New(sha256.New, []byte(secret))
-	io.WriteString(h, input)
-	return h.Sum(nil)
-}
-
-func digest(s string) []byte {
+func sha(s string) []byte {
 	sum := sha256.Sum256([]byte(s))
 	return sum[:]
 }
 
-func join(r, s *big.Int) []byte {
-	out := make([]byte, 64)
-	r.FillBytes(out[:32])
-	s.FillBytes(out[32:])
+// wide is a JWS signature of ECDSA: r and s side by side, each of that many
+// bytes.
+func wide(r, s *big.Int, width int) []byte {
+	out := make([]byte, 2*width)
+	r.FillBytes(out[:width])
+	s.FillBytes(out[width:])
 	return out
 }
 
-func newVerifier(tb testing.TB, ring token.KeySource, edit ...func(*token.Config)) *token.Verifier {
+func newVerifier(tb testing.TB, ring token.KeySource, edit ...func(*token.VerifierConfig)) *token.Verifier {
 	tb.Helper()
-	config := token.Config{Issuer: issuerName, Audience: audience}
+	config := token.VerifierConfig{Issuer: issuerName, Audience: audience}
 	for _, e := range edit {
 		e(&config)
+	}
+	if config.Revoker == nil {
+		config.InsecureNoRevoker = true
 	}
 	v, err := token.NewVerifier(ring, config)
 	if err != nil {
@@ -235,9 +269,12 @@ type outcome struct {
 }
 
 // serve sends r through the middleware to a route that needs a caller.
-func serve(v *token.Verifier, r *http.Request) outcome {
+func serve(v *token.Verifier, r *http.Request) outcome { return serveWhile(nil, v, r) }
+
+// serveWhile is serve with Hooks.Active.
+func serveWhile(active func(context.Context, *identity.Principal) error, v *token.Verifier, r *http.Request) outcome {
 	var o outcome
-	hooks := guard.Hooks{Observe: func(_ context.Context, e guard.Event) { o.events = append(o.events, e) }}
+	hooks := guard.Hooks{Active: active, Observe: func(_ context.Context, e guard.Event) { o.events = append(o.events, e) }}
 	h := hooks.Identify(v)(hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o.ran = true
 		o.principal, _ = identity.FromContext(r.Context())

@@ -33,9 +33,9 @@ const (
 	rfc7517RSA = `{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}`
 )
 
-// TestRFC7517Set reads the set of RFC 7517 appendix A.1, whose first key is for
+// TestRFC7517AppendixA_1PublicKeys reads the set of RFC 7517 appendix A.1, whose first key is for
 // encryption, and the key of RFC 8037 appendix A.2 with the thumbprint of A.3.
-func TestRFC7517Set(t *testing.T) {
+func TestRFC7517AppendixA_1PublicKeys(t *testing.T) {
 	state, refused, err := parseJWKS(`{"keys":[`+rfc7517EC+`,`+rfc7517RSA+`,`+rfc8037Key+`]}`, []Algorithm{RS256, ES256, EdDSA})
 	if err != nil || refused != nil || len(state.keys) != 2 {
 		t.Fatalf("%v, %v, %d keys", err, refused, len(state.keys))

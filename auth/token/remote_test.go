@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -520,7 +521,7 @@ func TestRemoteFollowsTheSet(t *testing.T) {
 		}
 		remote := newRemote(t, e)
 		store := new(counted)
-		v := newVerifier(t, remote, func(c *token.Config) { c.Revoker = store })
+		v := newVerifier(t, remote, func(c *token.VerifierConfig) { c.Revoker = store })
 		publish(a)
 		if err := remote.Fetch(t.Context()); err != nil {
 			t.Fatal(err)
@@ -600,37 +601,65 @@ func TestRemoteAfterIdling(t *testing.T) {
 	})
 }
 
-// TestRow25UnknownKeyFlood: at most one fetch per cooldown, and nobody waits.
+// TestRow25UnknownKeyFlood: ten thousand requests a second, each with a key ID
+// of its own. At most one fetch per cooldown, nobody waits, good tokens go on,
+// and what cannot be known is not called invalid.
 func TestRow25UnknownKeyFlood(t *testing.T) {
-	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
-		"up": nil, "down": isDown, "slow": after(2*time.Second, isDown),
-		"hanging": func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() },
+	hangs := func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }
+	for name, c := range map[string]struct {
+		answer func(*http.Request) (*http.Response, error)
+		before bool // whether the keys were fetched before
+		unsure int  // the seconds from which on every answer is 503
+	}{
+		"up":                          {nil, true, 99},
+		"down":                        {isDown, true, 1},
+		"slow":                        {after(2*time.Second, isDown), true, 3},
+		"hanging":                     {hangs, true, 6},
+		"down from the start":         {isDown, false, 0},
+		"hanging from the start":      {hangs, false, 0},
+		"answering nonsense for ever": {sends(200, jwkSet, "{}"), false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := kits()[token.ES256]
 				e := new(endpoint)
 				e.says(serves(k.ring.JWKSHandler()))
+				if !c.before {
+					e.says(c.answer)
+				}
 				remote := newRemote(t, e)
 				v := newVerifier(t, remote)
-				if err := remote.Fetch(t.Context()); err != nil {
+				if err := remote.Fetch(t.Context()); (err == nil) != c.before {
 					t.Fatal(err)
 				}
-				if answer != nil {
-					e.says(answer)
+				if c.answer != nil {
+					e.says(c.answer)
 				}
 				good, calls, start := k.token("exp", later(3600)), e.calls.Load(), time.Now()
 				_, tail, _ := strings.Cut(good, ".")
-				var verified, refused, unsure atomic.Int64
-				const seconds, goroutines = 120, 20
-				for range seconds {
-					time.Sleep(time.Second)
+				const seconds, goroutines = 32, 20
+				perSecond := 10_000
+				switch {
+				case raced:
+					perSecond = 500
+				case !c.before: // which is answered before a key is looked for
+					perSecond = 1000
+				}
+				var serial atomic.Int64
+				for second := range seconds {
+					if time.Sleep(time.Second); second == 0 {
+						time.Sleep(30 * time.Second) // until a fetch may begin
+						start = time.Now()
+					}
+					var verified, refused, unsure, waited atomic.Int64
+					began := time.Now()
 					var wg sync.WaitGroup
-					for g := range goroutines {
+					for range goroutines {
 						wg.Go(func() {
-							began := time.Now()
-							for n := range 25 {
-								s := b64(fmt.Sprintf(`{"alg":"ES256","typ":"at+jwt","kid":"%d-%d-%d"}`, began.UnixNano(), g, n)) + "." + tail
+							for range perSecond / goroutines {
+								n := serial.Add(1)
+								alg := algorithms[n%int64(len(algorithms))]
+								s := b64(`{"alg":"`+string(alg)+`","typ":"at+jwt","kid":"`+strconv.FormatInt(n, 10)+`"}`) + "." + tail
 								switch _, err := v.Verify(t.Context(), s); {
 								case errors.Is(err, token.ErrKey):
 									refused.Add(1)
@@ -643,27 +672,67 @@ func TestRow25UnknownKeyFlood(t *testing.T) {
 							if _, err := v.Verify(t.Context(), good); err == nil {
 								verified.Add(1)
 							}
-							if took := time.Since(began); took != 0 {
-								t.Errorf("the lookups of a second took %v", took)
+							if time.Since(began) != 0 {
+								waited.Add(1)
 							}
 						})
 					}
 					wg.Wait()
+					if waited.Load() != 0 {
+						t.Errorf("second %d: somebody waited", second)
+					}
+					if got := verified.Load(); got != goroutines && c.before || got != 0 && !c.before {
+						t.Errorf("second %d: %d good tokens were verified of %d", second, got, goroutines)
+					}
+					if down := second >= c.unsure; down && refused.Load() != 0 || !down && c.before && c.answer == nil && unsure.Load() != 0 {
+						t.Errorf("second %d: %d were refused and %d not judged", second, refused.Load(), unsure.Load())
+					}
 				}
 				fetches := e.calls.Load() - calls
-				if most := int64(time.Since(start)/(30*time.Second)) + 1; fetches > most || fetches < most-2 {
+				if most := int64(time.Since(start)/(30*time.Second)) + 1; fetches > most || fetches < most-1 {
 					t.Errorf("%d fetches in %v, want one per 30s", fetches, time.Since(start))
 				}
-				if verified.Load() != seconds*goroutines {
-					t.Errorf("%d good tokens were verified, want %d", verified.Load(), seconds*goroutines)
-				}
-				if up := answer == nil; up && unsure.Load() > 0 || !up && unsure.Load() < refused.Load() {
-					t.Errorf("%d were refused and %d not judged", refused.Load(), unsure.Load())
+				// What a request is answered.
+				o := bearer(v, k.headed("kid", `"unknown"`))
+				if c.answer == nil {
+					wantRefused(t, o, token.ErrKey)
+				} else {
+					wantUnavailable(t, o)
 				}
 				time.Sleep(time.Minute)
 			})
 		})
 	}
+}
+
+// TestRow25ManyAtOnce: of those that find at the same moment that a fetch is due,
+// one begins it.
+func TestRow25ManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := kits()[token.ES256]
+		e := new(endpoint)
+		e.says(serves(k.ring.JWKSHandler()))
+		v, unknown := newVerifier(t, newRemote(t, e)), k.headed("kid", `"unknown"`)
+		for range 200 {
+			time.Sleep(30 * time.Second)
+			before := e.calls.Load()
+			start := make(chan struct{})
+			var wg sync.WaitGroup
+			for range 64 {
+				wg.Go(func() {
+					<-start
+					v.Verify(t.Context(), unknown)
+				})
+			}
+			synctest.Wait()
+			close(start)
+			wg.Wait()
+			synctest.Wait() // for the fetch
+			if n := e.calls.Load() - before; n != 1 {
+				t.Fatalf("%d fetches, want 1", n)
+			}
+		}
+	})
 }
 
 // TestRemoteOverHTTP is the same over real connections, with the client that a

@@ -15,8 +15,8 @@ import (
 // The strict reader of JSON. encoding/json lets the last of two members with
 // one name win, takes "EXP" and even "ſub" for "exp" and "sub", and replaces
 // what is not UTF-8: three ways for two parsers to read one token differently
-// (RFC 8725 section 2.4). This one refuses the lot, bounds everything, and
-// makes no copy.
+// (RFC 7519 section 4 allows the first, and RFC 8725 section 2.6 is about the
+// last). This one refuses the lot, bounds everything, and makes no copy.
 
 const (
 	maxDepth   = 8  // of nested objects and arrays

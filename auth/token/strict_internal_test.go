@@ -255,7 +255,7 @@ func TestHeadersAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := NewVerifier(ring, Config{Issuer: "i", Audience: "a"})
+	v, err := NewVerifier(ring, VerifierConfig{Issuer: "i", Audience: "a", InsecureNoRevoker: true})
 	if err != nil {
 		t.Fatal(err)
 	}

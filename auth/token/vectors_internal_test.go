@@ -33,7 +33,7 @@ func point(curve elliptic.Curve, x, y []byte) *ecdsa.PublicKey {
 	return public
 }
 
-func TestRFC7515Signatures(t *testing.T) {
+func TestRFC7515AppendixASignatures(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		key   Key
@@ -98,7 +98,7 @@ func TestRFC7515Signatures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v, err := NewVerifier(ring, Config{Issuer: "joe", Audience: "x"})
+			v, err := NewVerifier(ring, VerifierConfig{Issuer: "joe", Audience: "x", InsecureNoRevoker: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +113,7 @@ func TestRFC7515Signatures(t *testing.T) {
 	}
 }
 
-func TestRFC7638Thumbprints(t *testing.T) {
+func TestRFC7638Section3_1Thumbprints(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		key  Key

@@ -34,8 +34,8 @@ type Revoker interface {
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
-// Config says which tokens a [Verifier] accepts.
-type Config struct {
+// VerifierConfig says which tokens a [Verifier] accepts.
+type VerifierConfig struct {
 	// Issuer is the "iss" that tokens must have, to the letter. Required.
 	Issuer string
 
@@ -47,9 +47,15 @@ type Config struct {
 	// something else passes. Default: [TypeAccess].
 	Type string
 
-	// Revoker is asked about each token that is good otherwise. Default:
-	// nothing is ever revoked, and logging out does not end access tokens.
+	// Revoker is asked about each token that is good otherwise. Required,
+	// unless InsecureNoRevoker is set.
 	Revoker Revoker
+
+	// InsecureNoRevoker takes tokens without asking whether they were ended.
+	// Logging out then ends no access token, and who has stolen one can use
+	// it until it expires. It is for tokens of an issuer that tells nobody
+	// what it has revoked. Default: a Revoker is asked.
+	InsecureNoRevoker bool
 
 	// Leeway is how far the clock of the issuer may be ahead: it is granted
 	// to "nbf" and "iat", and never to "exp". Default: 30 seconds.
@@ -105,7 +111,7 @@ func (r refusal) Is(target error) bool { return target == ErrInvalid }
 // refused, so that no second spelling of a token slips past whatever
 // remembers the first.
 type Verifier struct {
-	config  Config
+	config  VerifierConfig
 	keys    KeySource
 	cache   *cache
 	scratch sync.Pool // of *scratch
@@ -126,7 +132,7 @@ type headers struct {
 // maxHeaders bounds Verifier.headers. Headers beyond it are read each time.
 const maxHeaders = 64
 
-// maxCacheSize bounds what a mistyped Config.CacheSize can do.
+// maxCacheSize bounds what a mistyped VerifierConfig.CacheSize can do.
 const maxCacheSize = 1 << 20
 
 // maxHeader is the longest header that is looked at, encoded. Anybody may send
@@ -138,23 +144,29 @@ type scratch struct{ token, part, signature []byte }
 
 // NewVerifier returns a verifier of tokens that were signed with one of the
 // keys, which are a [*Keyring], or a [*Remote] for another issuer's.
-func NewVerifier(keys KeySource, config Config) (*Verifier, error) {
+func NewVerifier(keys KeySource, config VerifierConfig) (*Verifier, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("token: "+format, args...)) }
 	if keys == nil || !keys.made() {
 		mistake("the KeySource is nil or zero, want a Keyring from NewKeyring or a Remote from NewRemote")
 	}
 	if config.Issuer == "" {
-		mistake(`Config.Issuer is empty, want the "iss" of the tokens`)
+		mistake(`VerifierConfig.Issuer is empty, want the "iss" of the tokens`)
 	}
 	if config.Audience == "" {
-		mistake(`Config.Audience is empty, want this service's name in the "aud" of the tokens`)
+		mistake(`VerifierConfig.Audience is empty, want this service's name in the "aud" of the tokens`)
+	}
+	switch {
+	case config.Revoker == nil && !config.InsecureNoRevoker:
+		mistake("VerifierConfig.Revoker is nil, want one such as &blacklist.Memory{}, or InsecureNoRevoker for tokens that nobody can end")
+	case config.Revoker != nil && config.InsecureNoRevoker:
+		mistake("VerifierConfig.InsecureNoRevoker is true beside a Revoker, want one of them")
 	}
 	for _, f := range [...]struct{ name, value string }{
 		{"Issuer", config.Issuer}, {"Audience", config.Audience}, {"Type", config.Type},
 	} {
 		if !plainText(f.value) {
-			mistake("Config.%s is %q, want UTF-8 without control characters", f.name, f.value)
+			mistake("VerifierConfig.%s is %q, want UTF-8 without control characters", f.name, f.value)
 		}
 	}
 	if config.Type == "" {
@@ -169,16 +181,16 @@ func NewVerifier(keys KeySource, config Config) (*Verifier, error) {
 		config.CacheSize = 4096
 	}
 	if config.CacheSize > maxCacheSize {
-		mistake("Config.CacheSize is %d, want at most %d", config.CacheSize, maxCacheSize)
+		mistake("VerifierConfig.CacheSize is %d, want at most %d", config.CacheSize, maxCacheSize)
 	}
 	if config.Leeway < 0 || config.Leeway > 5*time.Minute {
-		mistake("Config.Leeway is %v, want 0 to 5m", config.Leeway)
+		mistake("VerifierConfig.Leeway is %v, want 0 to 5m", config.Leeway)
 	}
 	if config.MaxLifetime < 0 {
-		mistake("Config.MaxLifetime is %v, want a positive duration", config.MaxLifetime)
+		mistake("VerifierConfig.MaxLifetime is %v, want a positive duration", config.MaxLifetime)
 	}
 	if config.MaxSize < 128 || config.MaxSize > 64<<10 {
-		mistake("Config.MaxSize is %d, want 128 to 65536 bytes", config.MaxSize)
+		mistake("VerifierConfig.MaxSize is %d, want 128 to 65536 bytes", config.MaxSize)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -367,7 +379,7 @@ func (v *Verifier) header(encoded []byte, state *ringState, now time.Time) (*key
 			kid, ok = val.text()
 		case "crit", "b64", "zip", "enc", "cty":
 			// Extensions that must be understood are not (RFC 7515 section
-			// 4.1.11, RFC 7797 section 6); compression, encryption and
+			// 4.1.11, RFC 7797 section 7); compression, encryption and
 			// nesting (RFC 7519 section 5.2) make it something other than
 			// a signed claims set.
 			ok = false
@@ -512,11 +524,7 @@ func authenticate(v interface {
 	if !errors.Is(err, ErrInvalid) {
 		return nil, err
 	}
-	d := guard.InvalidToken(scheme, err)
-	if errors.Is(err, ErrRevoked) {
-		d.Event = guard.EventTokenReuse
-	}
-	return nil, d
+	return nil, guard.InvalidToken(scheme, err)
 }
 
 // credentials returns what stands after the scheme in an Authorization header,

@@ -19,7 +19,7 @@ import (
 // It is a [guard.Authenticator], and safe for concurrent use.
 //
 // The key ID in a token's header chooses: the first verifier whose KeySource
-// has a key of that ID decides alone, with that key and its own Config. What
+// has a key of that ID decides alone, with that key and its own VerifierConfig. What
 // the claims say chooses nothing, since anybody can write them. If two issuers
 // have a key ID in common, tokens of the later one that bear it are refused, and
 // never taken for the earlier one's; so name your own issuer first, and then
@@ -52,7 +52,7 @@ func Any(verifiers ...*Verifier) (*Verifiers, error) {
 			case other.keys == v.keys:
 				errs = append(errs, fmt.Errorf("token: Verifiers %d and %d have the same KeySource, and a token's key ID is to say which of them is asked", j, i))
 			case other.Challenge().String() != v.Challenge().String():
-				errs = append(errs, fmt.Errorf("token: Verifiers %d and %d differ in Config.Realm or Config.ResourceMetadata, and there is one challenge for both", j, i))
+				errs = append(errs, fmt.Errorf("token: Verifiers %d and %d differ in VerifierConfig.Realm or VerifierConfig.ResourceMetadata, and there is one challenge for both", j, i))
 			}
 		}
 	}

@@ -143,8 +143,9 @@ type patron struct {
 	writes     int      // acknowledged ones
 }
 
-// write sends one request after another until one is not acknowledged.
-func (c *patron) write(ctx context.Context, p *process) error {
+// write sends one request after another until one is not acknowledged, and
+// tells of each that was.
+func (c *patron) write(ctx context.Context, p *process, acknowledged chan<- struct{}) error {
 	for {
 		switch {
 		case !c.registered:
@@ -190,6 +191,10 @@ func (c *patron) write(ctx context.Context, p *process) error {
 			c.last = next
 		}
 		c.writes++
+		select {
+		case acknowledged <- struct{}{}:
+		default: // nobody waits for more
+		}
 	}
 }
 
@@ -248,11 +253,19 @@ func TestKilledServerKeepsWhatItAcknowledgedWheneverItIsKilled(t *testing.T) {
 		}
 		active := patrons[max(0, len(patrons)-6):]
 		errs := make([]error, len(active))
+		acknowledged := make(chan struct{}, 1)
 		var wg sync.WaitGroup
 		for i, c := range active {
-			wg.Go(func() { errs[i] = c.write(ctx, p) })
+			wg.Go(func() { errs[i] = c.write(ctx, p, acknowledged) })
 		}
-		time.Sleep(time.Duration(100+rand.IntN(1400)) * time.Millisecond)
+		// A kill before there is anything to lose proves nothing, and on a busy
+		// machine that may take a while.
+		select {
+		case <-acknowledged:
+		case <-time.After(20 * time.Second):
+			t.Errorf("round %d: nothing was acknowledged", round)
+		}
+		time.Sleep(time.Duration(rand.IntN(1400)) * time.Millisecond)
 		p.kill()
 		wg.Wait()
 		p = server(t, path)

@@ -36,7 +36,7 @@ func main() {
 	// What tokens are signed and verified with.
 	ring := must(token.NewKeyring(must(token.GenerateKey(token.ES256))))
 	tokens := must(token.NewIssuer(ring, token.IssuerConfig{Issuer: self, Audience: self}))
-	verifier := must(token.NewVerifier(ring, token.Config{Issuer: self, Audience: self, Revoker: revoked}))
+	verifier := must(token.NewVerifier(ring, token.VerifierConfig{Issuer: self, Audience: self, Revoker: revoked}))
 	signIn := must(auth.New(users, tokens, auth.Config{
 		Sessions: users, RefreshKeys: [][]byte{[]byte(rand.Text() + rand.Text())}, Revoker: revoked, Passwords: passwords, Hooks: hooks,
 	}))

@@ -45,7 +45,7 @@ const longestToken = 24 * time.Hour
 func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, issuer string, log *slog.Logger) (*app, error) {
 	a := &app{log: log, issuer: issuer, users: users{db}, revoked: &revoker{db: db}, passwords: passwords}
 	a.hooks = guard.Hooks{Observe: guard.Log(log)}
-	a.me = auth.NewCurrentUser(a.loadUser, a.hooks)
+	a.me = auth.NewCurrentUser(a.loadUser, auth.CurrentUserConfig{Hooks: a.hooks})
 	// From here on a disabled user is out at the next request, everywhere.
 	a.hooks.Active = a.me.Active
 
@@ -54,7 +54,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, issuer string
 		return nil, err
 	}
 	resourceMetadata, errMetadata := auth.ResourceMetadataPath(issuer)
-	verifier, errVerifier := token.NewVerifier(ring, token.Config{
+	verifier, errVerifier := token.NewVerifier(ring, token.VerifierConfig{
 		Issuer:           issuer,
 		Audience:         issuer,
 		Revoker:          a.revoked,

@@ -1,0 +1,186 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// A Client is an application that the host has registered: one of its own that
+// is to be told from the others, such as the back end of a web site or an app
+// for phones.
+type Client struct {
+	// ID is the client_id. It is not a secret, never empty, and never
+	// [identity.FirstParty].
+	ID string
+
+	// Secrets are the hashes of its secrets, which [NewClientSecret] makes.
+	// Each of them will do, so that a new one can be in use before the old
+	// one is taken out. A client without any is a public one (RFC 6749
+	// section 2.1): it has no place to keep a secret, and is named and not
+	// authenticated.
+	Secrets []SecretHash
+
+	// Grants are the grant types that it may use, "password" and
+	// "refresh_token". Default: none.
+	Grants identity.Set
+}
+
+// A SecretHash is the SHA-256 of a client's secret. That is enough for secrets
+// of 256 random bits, and not for what people make up.
+type SecretHash [sha256.Size]byte
+
+// NewClientSecret returns a new random secret, which is for the client alone,
+// and its hash, which is for the [ClientStore].
+func NewClientSecret() (secret string, hash SecretHash) {
+	random := make([]byte, 32)
+	rand.Read(random)
+	secret = base64.RawURLEncoding.EncodeToString(random)
+	return secret, sha256.Sum256([]byte(secret))
+}
+
+// A ClientStore knows the applications that the host has registered. It is safe
+// for concurrent use.
+type ClientStore interface {
+	// ClientByID returns the client of that ID, or [ErrNotFound], which it
+	// may wrap. Any other error means that it could not be found out, and is
+	// answered 503. The caller does not change what is returned.
+	ClientByID(ctx context.Context, id string) (*Client, error)
+}
+
+// ownApplication is the client of requests that name none.
+var ownApplication = &Client{ID: identity.FirstParty, Grants: identity.NewSet("password", "refresh_token")}
+
+// client returns the application that sent a request, by RFC 6749 section
+// 2.3.1: with HTTP Basic, or with client_id and client_secret in the form. One
+// that names none is the host's own. Without Config.Clients all are.
+func (s *Server) client(r *http.Request, f form) (*Client, error) {
+	if s.config.Clients == nil {
+		return ownApplication, nil
+	}
+	id, secret, err := clientCredentials(r, f)
+	switch {
+	case err != nil:
+		return nil, err
+	case id == "":
+		return ownApplication, nil
+	case id == identity.FirstParty:
+		return nil, invalidClient(id, "the client_id stands for requests without a client")
+	}
+	found, err := s.config.Clients.ClientByID(r.Context(), id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, unavailable("looking a client up", err)
+	}
+	hash := sha256.Sum256([]byte(secret))
+	switch {
+	case err != nil || found == nil:
+		return nil, invalidClient(id, "no such client")
+	case len(found.Secrets) == 0 && secret == "":
+		return found, nil
+	}
+	// All of them are compared, so that the time does not tell which it was.
+	match := 0
+	for _, one := range found.Secrets {
+		match |= subtle.ConstantTimeCompare(one[:], hash[:])
+	}
+	if match == 0 || secret == "" {
+		return nil, invalidClient(id, "wrong client secret, or none")
+	}
+	return found, nil
+}
+
+// byClient is answer for the client that sent the request.
+func (s *Server) byClient(answer func(*http.Request, form, *Client) (any, error)) func(*http.Request, form) (any, error) {
+	return func(r *http.Request, f form) (any, error) {
+		c, err := s.client(r, f)
+		if err != nil {
+			return nil, err
+		}
+		return answer(r, f, c)
+	}
+}
+
+// clientCredentials returns what a request says of its client. The empty Basic
+// that some libraries send says nothing.
+func clientCredentials(r *http.Request, f form) (id, secret string, _ error) {
+	id, secret = f.get("client_id"), f.get("client_secret")
+	lines := r.Header["Authorization"]
+	if len(lines) > 1 {
+		return "", "", badRequest(http.StatusBadRequest, "The request carries more than one Authorization header.")
+	}
+	if scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Basic") {
+		user, password, ok := r.BasicAuth()
+		if !ok {
+			return "", "", invalidClient(id, "malformed Basic credentials")
+		}
+		// Section 2.3.1: both were encoded like the values of a form.
+		user, errUser := url.QueryUnescape(user)
+		password, errPassword := url.QueryUnescape(password)
+		switch {
+		case errUser != nil || errPassword != nil:
+			return "", "", invalidClient(id, "malformed Basic credentials")
+		case user == "" && password == "":
+		case secret != "":
+			// Section 2.3 forbids two methods at once.
+			return "", "", badRequest(http.StatusBadRequest, "The request authenticates its client in more than one way.")
+		case id != "" && id != user:
+			return "", "", badRequest(http.StatusBadRequest, "The request names two clients.")
+		case user == "":
+			return "", "", invalidClient(user, "a client secret without a client")
+		default:
+			return user, password, nil
+		}
+	}
+	if id == "" && secret != "" {
+		return "", "", invalidClient(id, "a client_secret without a client_id")
+	}
+	return id, secret, nil
+}
+
+// invalidClient refuses a client that is unknown or has not authenticated. The
+// 401 has a challenge however the client tried: RFC 6749 section 5.2 demands it
+// where it used Basic, RFC 9110 section 15.5.2 everywhere.
+func invalidClient(id, reason string) *guard.Denial {
+	return &guard.Denial{
+		Status:     http.StatusUnauthorized,
+		Code:       codeInvalidClient,
+		Detail:     "The client is not known, or has not authenticated.",
+		Challenges: []guard.Challenge{{Scheme: "Basic", Realm: "token endpoint"}},
+		Event:      guard.EventLoginFail,
+		Login:      id,
+		Err:        errors.New(reason),
+	}
+}
+
+// may returns the refusal of a client that may not use a grant type.
+func (c *Client) may(grant string) error {
+	if c.Grants.Has(grant) {
+		return nil
+	}
+	return &guard.Denial{
+		Status: http.StatusBadRequest,
+		Code:   codeUnauthorizedClient,
+		Detail: "The client may not use this grant type.",
+		Event:  guard.EventAuthzFail,
+		Login:  c.ID,
+		Err:    errors.New("the client may not use the grant type " + grant),
+	}
+}
+
+// issuedTo returns the refusal of a token that another client was given (RFC
+// 6749 sections 5.2 and 10.4), to be told detail.
+func (c *Client) issuedTo(p *identity.Principal, detail string) error {
+	if p.Client == c.ID {
+		return nil
+	}
+	return about{invalidGrant(detail, errors.New("the token was issued to another client")), p}
+}
