@@ -2,7 +2,10 @@ module github.com/gatewright/gatewright
 
 go 1.26.0
 
-require github.com/golang-jwt/jwt/v5 v5.3.1
+require (
+	github.com/golang-jwt/jwt/v5 v5.3.1
+	github.com/rs/cors v1.11.1
+)
 
 require (
 	golang.org/x/crypto v0.58.0

@@ -1,0 +1,387 @@
+package headers
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config says which security headers responses carry. The zero value is the
+// strict choice for an API; [HTML] is a start for pages and [Guide] is four
+// headers only.
+type Config struct {
+	// CSP is the Content-Security-Policy.
+	// Default: nothing is loaded, framed or submitted; see [HTML] for pages.
+	CSP *CSP
+
+	// CSPReportOnly is a second policy that browsers report on and do not
+	// enforce, to try it out beside the first. Default: none.
+	CSPReportOnly *CSP
+
+	// ReportingEndpoints is where reports go. Default: none.
+	ReportingEndpoints []ReportingEndpoint
+
+	// HSTS is the Strict-Transport-Security header, which is sent over https
+	// only, as [guard.Scheme] has it. Default: two years with subdomains.
+	HSTS HSTS
+
+	// Frame is X-Frame-Options, for browsers without frame-ancestors: DENY
+	// or SAMEORIGIN. Default: DENY.
+	Frame string
+
+	// Referrer is the Referrer-Policy, one that tells other origins no more
+	// than the origin. Default: no-referrer.
+	Referrer string
+
+	// Opener is Cross-Origin-Opener-Policy: same-origin,
+	// same-origin-allow-popups or noopener-allow-popups.
+	// Default: same-origin.
+	Opener string
+
+	// Resource is Cross-Origin-Resource-Policy: same-origin, same-site, or
+	// cross-origin for what other sites may embed. Default: same-origin.
+	Resource string
+
+	// Embedder is Cross-Origin-Embedder-Policy: require-corp or
+	// credentialless. Default: not sent, for it breaks pages that embed.
+	Embedder string
+
+	// Permissions is the Permissions-Policy.
+	// Default: nobody may use camera, microphone, position, payment and
+	// other powerful features.
+	Permissions []Permission
+
+	// Credentials names the headers that make a request an authenticated
+	// one, beside Authorization, Cookie and X-Api-Key. The response to it is
+	// sent with Cache-Control: no-store. Default: no more than those.
+	Credentials []string
+
+	// Enforce wraps the ResponseWriter and puts the headers right at the
+	// moment when they are sent, whatever handlers did to them: there is
+	// exactly one value of each. It is for httputil.ReverseProxy, whose
+	// backends add their own and which clears all headers after early hints,
+	// and for handlers that delete headers on errors, as http.Error and
+	// http.FileServer do with Cache-Control. Only then is a response that
+	// sets a cookie no-store by itself.
+	// Default: headers are set before the handler, which may change them.
+	Enforce bool
+
+	// Remove names headers that never leave the server, such as X-Powered-By
+	// of a backend. It needs Enforce. Default: none.
+	Remove []string
+
+	// InsecureXSSFilter sends X-XSS-Protection: 1; mode=block in place of 0.
+	// In the old browsers that still look at it an attacker can make the
+	// filter drop chosen scripts of a page and learn what is on it. Default:
+	// 0.
+	InsecureXSSFilter bool
+
+	// InsecureOmit names headers that are not set at all, of those that this
+	// package sets. What each prevents is no longer prevented: injected
+	// scripts, framing, sniffing, leaking referrers, cached secrets. Default:
+	// none is left out.
+	InsecureOmit []string
+}
+
+// HSTS is Strict-Transport-Security (RFC 6797).
+type HSTS struct {
+	// MaxAge is how long browsers insist on https, in whole seconds, and at
+	// least a year. Default: two years (63072000 seconds).
+	MaxAge time.Duration
+
+	// Preload asks for a place on the list that browsers ship
+	// (https://hstspreload.org). It cannot be taken back within months, so no
+	// preset has it. It needs MaxAge of a year or more and subdomains.
+	// Default: false.
+	Preload bool
+
+	// InsecureHostOnly leaves includeSubDomains out. An attacker in the
+	// network can then make up http://x.example.com and set cookies there for
+	// example.com. Default: subdomains are included.
+	InsecureHostOnly bool
+
+	// InsecureShort permits less than a year, for a first trial. Browsers that
+	// come back later than that begin in clear text. Default: it is an error.
+	InsecureShort bool
+
+	// InsecureForget sends max-age=0: browsers forget what they knew, and
+	// begin in clear text again. Default: they are told to remember.
+	InsecureForget bool
+}
+
+// A Permission says who may use a feature of the browser.
+type Permission struct {
+	Feature string   // "camera"
+	Allow   []string // "self" and origins; none: nobody
+}
+
+// HTML returns a start for a server of pages: scripts and styles run with the
+// nonce of the response or are loaded by such a script, and everything else
+// comes from this origin. See [Nonce].
+func HTML() Config {
+	return Config{
+		CSP: &CSP{
+			DefaultSrc:              []string{Self},
+			ScriptSrc:               []string{NonceSource, StrictDynamic},
+			StyleSrc:                []string{Self, NonceSource},
+			ImgSrc:                  []string{Self, "data:"},
+			ObjectSrc:               []string{None},
+			BaseURI:                 []string{None},
+			FormAction:              []string{Self},
+			FrameAncestors:          []string{None},
+			UpgradeInsecureRequests: true,
+		},
+		Referrer: "strict-origin-when-cross-origin",
+	}
+}
+
+// Guide returns the four headers of the guide that this module follows,
+// X-XSS-Protection: 1; mode=block and a year of HSTS for the host alone among
+// them, and no others. It is for comparison: the zero Config is safer.
+func Guide() Config {
+	return Config{
+		HSTS:              HSTS{MaxAge: year, InsecureHostOnly: true},
+		InsecureXSSFilter: true,
+		InsecureOmit: []string{
+			hCSP, hReferrer, hOpener, hResource, hPermissions, hCache,
+		},
+	}
+}
+
+// Names of headers, as http.Header has them.
+const (
+	hCSP         = "Content-Security-Policy"
+	hReportOnly  = "Content-Security-Policy-Report-Only"
+	hReporting   = "Reporting-Endpoints"
+	hHSTS        = "Strict-Transport-Security"
+	hNosniff     = "X-Content-Type-Options"
+	hFrame       = "X-Frame-Options"
+	hXSS         = "X-Xss-Protection"
+	hReferrer    = "Referrer-Policy"
+	hOpener      = "Cross-Origin-Opener-Policy"
+	hResource    = "Cross-Origin-Resource-Policy"
+	hEmbedder    = "Cross-Origin-Embedder-Policy"
+	hPermissions = "Permissions-Policy"
+	hCache       = "Cache-Control"
+)
+
+const year = 365 * 24 * time.Hour
+
+// compile checks c and returns the Headers that it asks for.
+func (c Config) compile() (*Headers, error) {
+	var p problems
+	if c.CSP == nil {
+		c.CSP = apiPolicy()
+	}
+	lintCSP(&p, "Config.CSP", c.CSP, c.ReportingEndpoints)
+	if only := c.CSPReportOnly; only != nil {
+		lintCSP(&p, "Config.CSPReportOnly", only, c.ReportingEndpoints)
+		if only.UpgradeInsecureRequests {
+			p.bad("Config.CSPReportOnly.UpgradeInsecureRequests", true, "false: browsers ignore it there")
+		}
+		if only.Sandbox != nil {
+			p.bad("Config.CSPReportOnly.Sandbox", only.Sandbox, "nil: browsers ignore it there")
+		}
+		if only.ReportTo == "" && len(only.ReportURI) == 0 {
+			p.bad("Config.CSPReportOnly.ReportTo", "", "an endpoint, or ReportURI: nobody would read the reports")
+		}
+	}
+	reporting := endpoints(&p, c.ReportingEndpoints)
+	omit := names(&p, "Config.InsecureOmit", c.InsecureOmit)
+	frame := choice(&p, "Config.Frame", c.Frame, "DENY", "SAMEORIGIN")
+	framed := slices.ContainsFunc(c.CSP.FrameAncestors, func(s string) bool { return s != None })
+	if framed && frame == "DENY" && !slices.Contains(omit, hFrame) {
+		p.bad("Config.Frame", frame, "SAMEORIGIN, or X-Frame-Options in InsecureOmit: CSP.FrameAncestors lets somebody frame")
+	}
+	referrer := choice(&p, "Config.Referrer", c.Referrer, "no-referrer", "same-origin", "strict-origin",
+		"strict-origin-when-cross-origin")
+	opener := choice(&p, "Config.Opener", c.Opener, "same-origin", "same-origin-allow-popups", "noopener-allow-popups")
+	resource := choice(&p, "Config.Resource", c.Resource, "same-origin", "same-site", "cross-origin")
+	embedder := ""
+	if c.Embedder != "" {
+		embedder = choice(&p, "Config.Embedder", c.Embedder, "require-corp", "credentialless")
+	}
+	xss := "0"
+	if c.InsecureXSSFilter {
+		xss = "1; mode=block"
+	}
+	strict := c.HSTS.compile(&p)
+	permissions := permissions(&p, c.Permissions)
+
+	managed := []string{
+		hCSP, hReportOnly, hReporting, hHSTS, hNosniff, hFrame, hXSS, hReferrer, hOpener, hResource, hEmbedder,
+		hPermissions, hCache,
+	}
+	for i, name := range omit {
+		if isToken(name) && !slices.Contains(managed, name) {
+			p.bad(at("Config.InsecureOmit", i), name, "a header that this package sets: "+strings.Join(managed, ", "))
+		}
+	}
+	h := &Headers{
+		enforce:     c.Enforce,
+		noStore:     !slices.Contains(omit, hCache),
+		credentials: names(&p, "Config.Credentials", c.Credentials),
+		remove:      names(&p, "Config.Remove", c.Remove),
+	}
+	if len(c.Remove) > 0 && !c.Enforce {
+		p.bad("Config.Remove", strings.Join(c.Remove, ", "), "Config.Enforce with it: a handler sets them after this package has had its turn")
+	}
+	for i, name := range h.remove {
+		if slices.Contains(managed, name) {
+			p.bad(at("Config.Remove", i), name, "a header that this package does not set, or InsecureOmit")
+		}
+		if name == "Content-Type" || name == "Content-Length" || name == "Location" || name == "Set-Cookie" || name == "Www-Authenticate" {
+			p.bad(at("Config.Remove", i), name, "a header that clients can do without")
+		}
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+
+	for _, https := range []bool{false, true} {
+		s := &h.plain
+		if https {
+			s = &h.secure
+		}
+		s.csp, s.only = c.CSP.compile(https), policy{}
+		add := func(name, value string) {
+			if value != "" && !slices.Contains(omit, name) {
+				s.names = append(s.names, name)
+				s.values = append(s.values, value)
+			}
+		}
+		add(hCSP, s.csp.without)
+		if c.CSPReportOnly != nil {
+			s.only = c.CSPReportOnly.compile(https)
+			add(hReportOnly, s.only.without)
+		}
+		add(hReporting, reporting)
+		if https {
+			add(hHSTS, strict)
+		}
+		add(hNosniff, "nosniff")
+		add(hFrame, frame)
+		add(hXSS, xss)
+		add(hReferrer, referrer)
+		add(hOpener, opener)
+		add(hResource, resource)
+		add(hEmbedder, embedder)
+		add(hPermissions, permissions)
+		if slices.Contains(omit, hCSP) {
+			s.csp.around = nil
+		}
+		if slices.Contains(omit, hReportOnly) {
+			s.only.around = nil
+		}
+		h.nonce = h.nonce || s.csp.around != nil || s.only.around != nil
+	}
+	return h, nil
+}
+
+func (c HSTS) compile(p *problems) string {
+	age := c.MaxAge
+	if age == 0 {
+		age = 2 * year
+	}
+	switch {
+	case c.InsecureForget:
+		if c.MaxAge != 0 {
+			p.bad("Config.HSTS.MaxAge", c.MaxAge, "0 together with InsecureForget")
+		}
+		if c.Preload {
+			p.bad("Config.HSTS.Preload", true, "false together with InsecureForget")
+		}
+		return "max-age=0"
+	case age < 0:
+		p.bad("Config.HSTS.MaxAge", age, "a year or more, or InsecureForget to make browsers forget")
+	case age%time.Second != 0:
+		p.bad("Config.HSTS.MaxAge", age, "whole seconds")
+	case age < year && !c.InsecureShort:
+		p.bad("Config.HSTS.MaxAge", age, "at least 31536000 s (a year), or InsecureShort for a trial")
+	case age > 100*year:
+		p.bad("Config.HSTS.MaxAge", age, "no more than a hundred years")
+	}
+	if c.Preload && (age < year || age%time.Second != 0) {
+		p.bad("Config.HSTS.Preload", true, "false with a MaxAge of less than 31536000 s: the list does not take the host")
+	}
+	if c.Preload && c.InsecureHostOnly {
+		p.bad("Config.HSTS.Preload", true, "false with InsecureHostOnly: the list takes hosts with their subdomains")
+	}
+	value := fmt.Sprintf("max-age=%d", age/time.Second)
+	if !c.InsecureHostOnly {
+		value += "; includeSubDomains"
+	}
+	if c.Preload {
+		value += "; preload"
+	}
+	return value
+}
+
+// choice returns value, or the first of the choices if it is empty.
+func choice(p *problems, field, value string, choices ...string) string {
+	if value == "" {
+		return choices[0]
+	}
+	if !slices.Contains(choices, value) {
+		p.bad(field, value, "one of "+strings.Join(choices, ", "))
+	}
+	return value
+}
+
+// names returns the names of headers in the spelling of [http.Header].
+func names(p *problems, field string, all []string) []string {
+	var canonical []string
+	for i, name := range all {
+		if !isToken(name) {
+			p.bad(at(field, i), name, "the name of a header")
+		}
+		canonical = append(canonical, http.CanonicalHeaderKey(name))
+	}
+	return canonical
+}
+
+// powerful are the features that the zero Config denies to everybody.
+var powerful = [...]string{
+	"accelerometer", "autoplay", "bluetooth", "camera", "display-capture", "encrypted-media", "fullscreen",
+	"geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi",
+	"payment", "picture-in-picture", "publickey-credentials-create", "publickey-credentials-get",
+	"screen-wake-lock", "serial", "usb", "web-share", "xr-spatial-tracking",
+}
+
+// permissions renders the Permissions-Policy header, a dictionary of RFC 9651.
+func permissions(p *problems, all []Permission) string {
+	if len(all) == 0 {
+		for _, feature := range powerful {
+			all = append(all, Permission{Feature: feature})
+		}
+	}
+	var parts []string
+	seen := make(map[string]bool)
+	for i, permission := range all {
+		field := at("Config.Permissions", i)
+		f := permission.Feature
+		ok := f != "" && 'a' <= f[0] && f[0] <= 'z' && f == strings.ToLower(f) && strings.Trim(f, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+		if !ok {
+			p.bad(field+".Feature", f, "a feature in lower case such as camera")
+		}
+		if seen[f] {
+			p.bad(field+".Feature", f, "each feature once")
+		}
+		seen[f] = true
+		var allow []string
+		for j, a := range permission.Allow {
+			if a == "self" {
+				allow = append(allow, a)
+				continue
+			}
+			if o, ok := parseOrigin(a); !ok || o.scheme != "https" {
+				p.bad(at(field+".Allow", j), a, `"self" without more quotation marks, or an origin as https://example.com`)
+			}
+			allow = append(allow, fmt.Sprintf("%q", a))
+		}
+		parts = append(parts, f+"=("+strings.Join(allow, " ")+")")
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,471 @@
+package headers
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/cors"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// CORSConfig says what pages of the allowed origins may do.
+type CORSConfig struct {
+	// Methods are the methods that pages may use.
+	// Default: GET, HEAD and POST.
+	Methods []string
+
+	// Headers are the request headers that pages may set, beside those that
+	// are always allowed. Default: Authorization and Content-Type.
+	Headers []string
+
+	// Expose names the response headers that pages may read, beside those
+	// that they always may. Default: none.
+	Expose []string
+
+	// Credentials lets pages send the cookies of the user and read the
+	// answer. Default: false.
+	Credentials bool
+
+	// MaxAge is how long browsers remember the answer to a preflight, in
+	// whole seconds, at most a day; negative: they ask each time.
+	// Default: ten minutes.
+	MaxAge time.Duration
+
+	// Enforce wraps the ResponseWriter and sends what was decided here
+	// whatever handlers add: a backend behind a reverse proxy with CORS
+	// headers of its own would otherwise make browsers refuse the answer,
+	// and so would one that sends early hints, after which
+	// httputil.ReverseProxy clears all headers.
+	// Default: false, the headers are set before the handler.
+	Enforce bool
+
+	// InsecureNull permits the origin "null". Every sandboxed frame and every
+	// local file has it, and so has a page that an attacker puts in one.
+	// Default: it is an error.
+	InsecureNull bool
+
+	// InsecureHTTP permits http origins together with Credentials, other than
+	// this machine's. Whoever sits in the network writes scripts into such a
+	// page, which then act for the user here. Default: they are errors.
+	InsecureHTTP bool
+
+	// InsecureSharedDomains permits wildcards under domains that strangers
+	// share, as "https://*.github.io". An attacker registers there. Default:
+	// they are errors.
+	InsecureSharedDomains bool
+
+	// InsecureAnyHeader permits "*" in Headers: pages may set every request
+	// header, those that a proxy in front trusts among them. Default: it is an
+	// error.
+	InsecureAnyHeader bool
+}
+
+// CORS answers preflight requests and lets browsers hand responses to pages of
+// other origins. github.com/rs/cors speaks the protocol; which origins are
+// allowed is decided here. It is safe for concurrent use.
+type CORS struct {
+	origins origins
+	enforce bool
+	methods []string
+	engine  *cors.Cors
+	shared  []string // headers of actual requests that the engine may set
+}
+
+// NewCORS returns the middleware for the given origins. Each is an origin as
+// browsers spell it, "https://app.example.com" or with a port that is not the
+// scheme's own; "https://*.example.com" for all hosts under example.com at any
+// depth and not itself; "http://localhost:*" for every port of this machine; or
+// "*" alone for everybody, which excludes Credentials.
+func NewCORS(allowed []string, c CORSConfig) (*CORS, error) {
+	var p problems
+	t := &CORS{enforce: c.Enforce}
+	t.origins = newOrigins(&p, allowed, c)
+	t.methods = corsMethods(&p, c.Methods)
+	headers := corsHeaders(&p, c)
+	for i, name := range c.Expose {
+		switch {
+		case name == "*" && !c.Credentials:
+		case name == "*":
+			p.bad(at("CORSConfig.Expose", i), name, "names: with Credentials browsers do not take it for all")
+		case !isToken(name):
+			p.bad(at("CORSConfig.Expose", i), name, "the name of a header")
+		case strings.EqualFold(name, "Set-Cookie") || strings.EqualFold(name, "Set-Cookie2"):
+			p.bad(at("CORSConfig.Expose", i), name, "another header: browsers show cookies to no page")
+		}
+	}
+	switch {
+	case c.MaxAge == 0:
+		c.MaxAge = 10 * time.Minute
+	case c.MaxAge > 24*time.Hour:
+		p.bad("CORSConfig.MaxAge", c.MaxAge, "at most 24h, which is as long as any browser remembers")
+	case c.MaxAge > 0 && c.MaxAge%time.Second != 0:
+		p.bad("CORSConfig.MaxAge", c.MaxAge, "whole seconds")
+	case c.MaxAge < 0:
+		c.MaxAge = -time.Second
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	options := cors.Options{
+		AllowedMethods:   t.methods,
+		AllowedHeaders:   headers,
+		ExposedHeaders:   slices.Clone(c.Expose),
+		MaxAge:           int(c.MaxAge / time.Second),
+		AllowCredentials: c.Credentials,
+	}
+	if t.origins.any {
+		options.AllowedOrigins = []string{"*"}
+	} else {
+		options.AllowOriginVaryRequestFunc = func(_ *http.Request, o string) (bool, []string) {
+			return t.origins.has(o), nil
+		}
+	}
+	t.engine = cors.New(options)
+	t.shared = []string{hAllowOrigin}
+	if c.Credentials {
+		t.shared = append(t.shared, hAllowCreds)
+	}
+	if len(c.Expose) > 0 {
+		t.shared = append(t.shared, hExpose)
+	}
+	return t, nil
+}
+
+// Names of the headers of CORS, as http.Header has them.
+const (
+	hVary          = "Vary"
+	hAllowOrigin   = "Access-Control-Allow-Origin"
+	hAllowCreds    = "Access-Control-Allow-Credentials"
+	hExpose        = "Access-Control-Expose-Headers"
+	hAllowMethods  = "Access-Control-Allow-Methods"
+	hAllowHeaders  = "Access-Control-Allow-Headers"
+	hMaxAge        = "Access-Control-Max-Age"
+	hRequestMethod = "Access-Control-Request-Method"
+	hRequestHeader = "Access-Control-Request-Headers"
+
+	varyActual    = "Origin"
+	varyPreflight = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+)
+
+// What the engine sets beside Vary.
+var (
+	actualHeaders    = [...]string{hAllowOrigin, hAllowCreds, hExpose}
+	preflightHeaders = [...]string{hAllowOrigin, hAllowCreds, hAllowMethods, hAllowHeaders, hMaxAge}
+)
+
+// maxShared is room for Vary and for what an actual request needs; a preflight
+// that needs more gets it by itself.
+const maxShared = 4
+
+// maxRequestHeaders bounds the Access-Control-Request-Headers that are read,
+// in bytes over all lines. The longest that a browser was seen to send is far
+// below.
+const maxRequestHeaders = 4096
+
+// Handler returns next with CORS headers on its responses. Preflight requests
+// are answered here and never reach next; other OPTIONS requests do. An origin
+// that is not allowed is not refused: the response lacks the headers, and its
+// browser keeps it from the page. [Isolate] is what refuses.
+func (t *CORS) Handler(next http.Handler) http.Handler {
+	mustHandle(next)
+	return guard.Describe(t.serve(next), next)
+}
+
+func (t *CORS) serve(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		preflight := isPreflight(r)
+		t.decide(h, r, preflight)
+		if preflight {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		if !t.enforce {
+			next.ServeHTTP(w, r)
+			return
+		}
+		decided := make(map[string]string, len(actualHeaders))
+		for _, name := range actualHeaders {
+			decided[name] = strings.Join(h[name], ", ")
+		}
+		e := newEnforcer(w, func(h http.Header) { enforceCORS(h, decided) })
+		defer e.commit()
+		next.ServeHTTP(e.writer(), r)
+	})
+}
+
+// decide sets the headers of the response to r.
+func (t *CORS) decide(h http.Header, r *http.Request, preflight bool) {
+	value, shared := varyActual, t.shared
+	if preflight {
+		value, shared = varyPreflight, preflightHeaders[:]
+	}
+	vary := h[hVary]
+	if !hasOneOrigin(r) || preflight && !isBounded(r) {
+		// Clipped, so that nobody's array is written to.
+		h[hVary] = append(vary[:len(vary):len(vary)], value)
+		return
+	}
+	// The engine puts slices into h that all responses share, or that are
+	// the request's. Each is replaced by one of this response's own. What it
+	// appends to Vary comes into the first place of the array.
+	array := make([]string, maxShared)
+	if vary == nil {
+		h[hVary] = array[:0:1]
+	} else {
+		h[hVary] = vary[:len(vary):len(vary)]
+	}
+	t.engine.HandlerFunc(headersOnly{h}, r)
+	free := 1
+	for _, name := range shared {
+		values, ok := h[name]
+		switch {
+		case !ok:
+		case len(values) == 1 && free < len(array):
+			array[free] = values[0]
+			h[name] = array[free : free+1 : free+1]
+			free++
+		default:
+			h[name] = slices.Clone(values)
+		}
+	}
+}
+
+// isPreflight reports whether r asks, for a page, whether another request may
+// be sent.
+func isPreflight(r *http.Request) bool {
+	if r.Method != http.MethodOptions || len(r.Header["Origin"]) == 0 {
+		return false
+	}
+	return r.Header["Origin"][0] != "" && r.Header.Get(hRequestMethod) != ""
+}
+
+// hasOneOrigin reports whether r has one Origin header that is not empty.
+// With two, this package and a cache or proxy could each believe another.
+func hasOneOrigin(r *http.Request) bool {
+	o := r.Header["Origin"]
+	return len(o) == 1 && o[0] != ""
+}
+
+// isBounded reports whether the preflight request r is as browsers send it:
+// the engine would answer two methods, of which it looked at one.
+func isBounded(r *http.Request) bool {
+	size := 0
+	for _, line := range r.Header[hRequestHeader] {
+		size += len(line) + 1
+	}
+	return len(r.Header[hRequestMethod]) == 1 && size <= maxRequestHeaders
+}
+
+// enforceCORS puts h right, just before it is sent.
+func enforceCORS(h http.Header, decided map[string]string) {
+	for name, value := range decided {
+		if value == "" {
+			delete(h, name)
+		} else {
+			h[name] = []string{value}
+		}
+	}
+	for _, line := range h[hVary] {
+		for field := range strings.SplitSeq(line, ",") {
+			if f := trimOWS(field); f == "*" || strings.EqualFold(f, "Origin") {
+				return
+			}
+		}
+	}
+	vary := h[hVary]
+	h[hVary] = append(vary[:len(vary):len(vary)], varyActual)
+}
+
+// origins are the origins that are allowed.
+type origins struct {
+	any   bool
+	exact map[string]bool      // as browsers spell them
+	under map[string][]pattern // by what stands after "*."
+	ports map[string][]pattern // names of this machine that go with any port
+}
+
+// A pattern is what goes with a name. In ports the port is not looked at.
+type pattern struct {
+	scheme string
+	port   uint16
+}
+
+// has reports whether o, the value of an Origin header, is allowed.
+func (a *origins) has(o string) bool {
+	if a.any || a.exact[o] {
+		return true
+	}
+	if len(a.under) == 0 && len(a.ports) == 0 {
+		return false
+	}
+	parsed, ok := parseOrigin(o)
+	if !ok || parsed.dot {
+		return false
+	}
+	if slices.Contains(a.ports[parsed.name], pattern{parsed.scheme, 0}) {
+		return true
+	}
+	return suffixes(parsed.name, func(suffix string) bool {
+		return slices.Contains(a.under[suffix], pattern{parsed.scheme, parsed.port})
+	})
+}
+
+func newOrigins(p *problems, allowed []string, c CORSConfig) origins {
+	a := origins{exact: make(map[string]bool), under: make(map[string][]pattern), ports: make(map[string][]pattern)}
+	if len(allowed) == 0 {
+		p.bad("origins", "", `the origins whose pages may read responses; without any leave CORS out`)
+	}
+	for i, s := range allowed {
+		field := at("origins", i)
+		if slices.Contains(allowed[:i], s) {
+			p.bad(field, s, "each origin once")
+			continue
+		}
+		switch s {
+		case "*":
+			if c.Credentials {
+				p.bad(field, s, "origins by name: together with Credentials every page could act for the user")
+			}
+			if len(allowed) > 1 {
+				p.bad(field, s, "the others without it, which it makes pointless")
+			}
+			a.any = true
+		case "null":
+			if !c.InsecureNull {
+				p.bad(field, s, "an origin by name, or CORSConfig.InsecureNull: every sandboxed page has this one")
+			}
+			a.exact[s] = true
+		default:
+			a.add(p, field, s, c)
+		}
+	}
+	return a
+}
+
+func (a *origins) add(p *problems, field, s string, c CORSConfig) {
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found || scheme == "" {
+		p.bad(field, s, "an origin with its scheme, as https://example.com")
+		return
+	}
+	name, wild := strings.CutPrefix(rest, "*.")
+	name, anyPort := strings.CutSuffix(name, ":*")
+	want := ""
+	switch {
+	case scheme == "*" || strings.Contains(name, "*"):
+		want = "a wildcard for whole labels at the front of the host, as https://*.example.com"
+	case scheme == "file":
+		want = "another origin: that of a file is null"
+	case !isASCII(s):
+		want = "the A-label (xn--…) of a name beyond ASCII"
+	case s != strings.ToLower(s):
+		want = "lower case, as browsers send it: " + shown(strings.ToLower(s))
+	case strings.HasSuffix(s, "/"):
+		want = "no slash at the end: " + shown(strings.TrimRight(s, "/"))
+	case strings.ContainsAny(rest, "/?#"):
+		want = "scheme, host and port only"
+	case strings.Contains(rest, "@"):
+		want = "an origin without a user"
+	case !isScheme(scheme):
+		want = "a scheme such as https"
+	}
+	if want != "" {
+		p.bad(field, s, want)
+		return
+	}
+	o, ok := parseOrigin(scheme + "://" + name)
+	web := scheme == "https" || scheme == "http"
+	switch {
+	case strings.HasSuffix(name, fmt.Sprint(":", defaultPort(scheme))) && web:
+		want = "the port left out, as browsers do when it is the scheme's own"
+	case !ok:
+		want = "an origin as browsers spell it: https://example.com, with a port only where it is not the scheme's own"
+	case o.dot:
+		want = "the host without the dot at its end"
+	case wild && (o.ip || !web):
+		want = "no wildcard with an address or with a scheme other than http and https"
+	case anyPort && (!isLoopback(o.name) || wild || o.port != 0):
+		want = "one port: any port is for localhost, 127.0.0.1 and [::1] only"
+	case wild && strings.IndexByte(o.name, '.') < 0 && o.name != "localhost":
+		want = "a wildcard under a domain of your own: everybody can have a name under this one"
+	case wild && isShared(o.name) && !c.InsecureSharedDomains:
+		want = "the origins themselves, or CORSConfig.InsecureSharedDomains: strangers have names there too"
+	case scheme == "http" && c.Credentials && !isLoopback(o.name) && !c.InsecureHTTP:
+		want = "https, or CORSConfig.InsecureHTTP: in the network anybody can write that page, and would act for the user"
+	}
+	switch {
+	case want != "":
+		p.bad(field, s, want)
+	case anyPort:
+		a.ports[o.name] = append(a.ports[o.name], pattern{o.scheme, 0})
+	case wild:
+		a.under[o.name] = append(a.under[o.name], pattern{o.scheme, o.port})
+	default:
+		a.exact[s] = true
+	}
+}
+
+// corsMethods checks Methods and returns a copy, with the default.
+func corsMethods(p *problems, all []string) []string {
+	if len(all) == 0 {
+		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
+	}
+	for i, m := range all {
+		field := at("CORSConfig.Methods", i)
+		switch {
+		case m == "*":
+			p.bad(field, m, "methods by name")
+		case !isToken(m):
+			p.bad(field, m, "a method")
+		case slices.Contains([]string{"CONNECT", "TRACE", "TRACK"}, strings.ToUpper(m)):
+			p.bad(field, m, "another method: browsers send this one for no page")
+		case m != strings.ToUpper(m):
+			p.bad(field, m, shown(strings.ToUpper(m))+": methods are compared byte by byte")
+		case slices.Contains(all[:i], m):
+			p.bad(field, m, "each method once")
+		}
+	}
+	return slices.Clone(all)
+}
+
+// corsHeaders checks Headers and returns a copy, with the default.
+func corsHeaders(p *problems, c CORSConfig) []string {
+	if len(c.Headers) == 0 {
+		return []string{"Authorization", "Content-Type"}
+	}
+	for i, name := range c.Headers {
+		field := at("CORSConfig.Headers", i)
+		lower := strings.ToLower(name)
+		switch {
+		case name == "*":
+			if !c.InsecureAnyHeader {
+				p.bad(field, name, "headers by name, or CORSConfig.InsecureAnyHeader")
+			}
+			if len(c.Headers) > 1 {
+				p.bad(field, name, "the others without it, which it makes pointless")
+			}
+		case !isToken(name):
+			p.bad(field, name, "the name of a header")
+		case slices.Contains(forbidden, lower) || strings.HasPrefix(lower, "sec-") || strings.HasPrefix(lower, "proxy-"):
+			p.bad(field, name, "another header: browsers let no page set this one")
+		case strings.HasPrefix(lower, "access-control-allow-") || lower == "access-control-expose-headers":
+			p.bad(field, name, "a request header; this one belongs to responses")
+		case slices.ContainsFunc(c.Headers[:i], func(s string) bool { return strings.EqualFold(s, name) }):
+			p.bad(field, name, "each header once")
+		}
+	}
+	return slices.Clone(c.Headers)
+}
+
+// forbidden are the request headers that no page can set (Fetch Standard,
+// "forbidden request-header").
+var forbidden = []string{
+	"accept-charset", "accept-encoding", "access-control-request-headers", "access-control-request-method",
+	"connection", "content-length", "cookie", "cookie2", "date", "dnt", "expect", "host", "keep-alive", "origin",
+	"referer", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "via",
+}

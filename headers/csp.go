@@ -1,0 +1,438 @@
+package headers
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Sources of a [CSP] that are keywords. They carry their quotation marks, for
+// a keyword without them is the name of a host.
+const (
+	None           = "'none'"
+	Self           = "'self'"
+	StrictDynamic  = "'strict-dynamic'"
+	ReportSample   = "'report-sample'"
+	WasmUnsafeEval = "'wasm-unsafe-eval'"
+	UnsafeInline   = "'unsafe-inline'" // needs CSP.InsecureUnsafeInline
+	UnsafeHashes   = "'unsafe-hashes'" // needs CSP.InsecureUnsafeInline
+	UnsafeEval     = "'unsafe-eval'"   // needs CSP.InsecureUnsafeEval
+
+	// NonceSource stands for the nonce of the response. Until [Nonce] is
+	// called it is left out, and nothing is let through by it.
+	NonceSource = "'nonce'"
+)
+
+// A CSP is a Content-Security-Policy (CSP Level 3). A field that is empty
+// leaves its directive out. Each element of a source list is one source:
+// a keyword of this package, a hash, a scheme as "data:", or a host as
+// "https://cdn.example.com" or "*.example.com".
+type CSP struct {
+	// Fetch directives. All but DefaultSrc fall back to it.
+	DefaultSrc, ScriptSrc, ScriptSrcElem, ScriptSrcAttr, StyleSrc, StyleSrcElem, StyleSrcAttr,
+	ImgSrc, FontSrc, ConnectSrc, MediaSrc, ObjectSrc, FrameSrc, ChildSrc, WorkerSrc, ManifestSrc []string
+
+	// Directives that do not fall back to DefaultSrc: without them every
+	// base, every target of a form and every framing page is allowed.
+	BaseURI, FormAction, FrameAncestors []string
+
+	// Sandbox holds the flags of the sandbox directive. []string{} sends it
+	// without any.
+	Sandbox []string
+
+	// TrustedTypes names the Trusted Types policies that may be made, and
+	// RequireTrustedTypes demands them of every script sink.
+	TrustedTypes        []string
+	RequireTrustedTypes bool
+
+	// UpgradeInsecureRequests makes browsers load http resources by https.
+	// It is sent over https only, for a page that was read in the clear
+	// from a host without TLS would lose all of them.
+	UpgradeInsecureRequests bool
+
+	// ReportTo is the name of one of Config.ReportingEndpoints, and ReportURI
+	// the older way to say where reports go.
+	ReportTo  string
+	ReportURI []string
+
+	// InsecureUnsafeInline permits 'unsafe-inline' and 'unsafe-hashes'. Who
+	// can write into a page then runs scripts there, or reads it by means of
+	// style sheets: this is what the policy was to prevent. Default: they are
+	// errors.
+	InsecureUnsafeInline bool
+
+	// InsecureUnsafeEval permits 'unsafe-eval'. Who can write into a string
+	// that a script evaluates then runs scripts. Default: it is an error.
+	InsecureUnsafeEval bool
+
+	// InsecureAnySource permits sources in the script, object, base and
+	// framing directives that everybody can serve from: "*", "https:",
+	// "http:", "data:", "blob:". Who can write a tag into a page then loads
+	// scripts from their own server. Default: they are errors.
+	InsecureAnySource bool
+}
+
+// A directive is one of a policy's, as it was configured.
+type directive struct {
+	field, name string
+	values      []string
+	check       func(lint, directive)
+	empty       bool // sent even without values
+}
+
+func (c *CSP) directives() []directive {
+	flag := func(on bool, value ...string) []string {
+		if on {
+			return value
+		}
+		return nil
+	}
+	return []directive{
+		{"DefaultSrc", "default-src", c.DefaultSrc, lint.code, false},
+		{"ScriptSrc", "script-src", c.ScriptSrc, lint.code, false},
+		{"ScriptSrcElem", "script-src-elem", c.ScriptSrcElem, lint.code, false},
+		{"ScriptSrcAttr", "script-src-attr", c.ScriptSrcAttr, lint.code, false},
+		{"StyleSrc", "style-src", c.StyleSrc, lint.sources, false},
+		{"StyleSrcElem", "style-src-elem", c.StyleSrcElem, lint.sources, false},
+		{"StyleSrcAttr", "style-src-attr", c.StyleSrcAttr, lint.sources, false},
+		{"ImgSrc", "img-src", c.ImgSrc, lint.sources, false},
+		{"FontSrc", "font-src", c.FontSrc, lint.sources, false},
+		{"ConnectSrc", "connect-src", c.ConnectSrc, lint.sources, false},
+		{"MediaSrc", "media-src", c.MediaSrc, lint.sources, false},
+		{"ObjectSrc", "object-src", c.ObjectSrc, lint.code, false},
+		{"FrameSrc", "frame-src", c.FrameSrc, lint.sources, false},
+		{"ChildSrc", "child-src", c.ChildSrc, lint.sources, false},
+		{"WorkerSrc", "worker-src", c.WorkerSrc, lint.sources, false},
+		{"ManifestSrc", "manifest-src", c.ManifestSrc, lint.sources, false},
+		{"BaseURI", "base-uri", c.BaseURI, lint.places, false},
+		{"FormAction", "form-action", c.FormAction, lint.places, false},
+		{"FrameAncestors", "frame-ancestors", c.FrameAncestors, lint.places, false},
+		{"Sandbox", "sandbox", c.Sandbox, lint.flags, c.Sandbox != nil},
+		{"RequireTrustedTypes", "require-trusted-types-for", flag(c.RequireTrustedTypes, "'script'"), nil, false},
+		{"TrustedTypes", "trusted-types", c.TrustedTypes, lint.types, false},
+		{"ReportTo", "report-to", flag(c.ReportTo != "", c.ReportTo), nil, false},
+		{"ReportURI", "report-uri", c.ReportURI, lint.urls, false},
+	}
+}
+
+// A policy is a CSP made ready for one scheme.
+type policy struct {
+	without string   // the header while nobody asked for the nonce
+	around  []string // what stands before, between and after the nonces; nil if there are none
+}
+
+// with returns the header with the nonce in its places.
+func (p policy) with(nonce string) string {
+	return strings.Join(p.around, "'nonce-"+nonce+"'")
+}
+
+// compile renders c, which is free of mistakes.
+func (c *CSP) compile(https bool) policy {
+	var without, with strings.Builder
+	for _, d := range c.directives() {
+		if len(d.values) == 0 && !d.empty {
+			continue
+		}
+		// Without its nonce an inline script must not fall back to
+		// 'unsafe-inline', which stands there for browsers that know no
+		// nonces.
+		static := d.values
+		if slices.Contains(d.values, NonceSource) {
+			static = slices.DeleteFunc(slices.Clone(d.values), func(s string) bool {
+				return s == NonceSource || s == UnsafeInline
+			})
+			if len(static) == 0 {
+				static = []string{None}
+			}
+		}
+		write(&without, d.name, static)
+		write(&with, d.name, d.values)
+	}
+	if c.UpgradeInsecureRequests && https {
+		write(&without, "upgrade-insecure-requests", nil)
+		write(&with, "upgrade-insecure-requests", nil)
+	}
+	p := policy{without: without.String()}
+	if around := strings.Split(with.String(), NonceSource); len(around) > 1 {
+		p.around = around
+	}
+	return p
+}
+
+func write(b *strings.Builder, name string, values []string) {
+	if b.Len() > 0 {
+		b.WriteString("; ")
+	}
+	b.WriteString(name)
+	for _, v := range values {
+		b.WriteByte(' ')
+		b.WriteString(v)
+	}
+}
+
+// A lint finds the mistakes in one policy.
+type lint struct {
+	*problems
+	field string // of Config
+	*CSP
+}
+
+// lintCSP notes the mistakes of c, which is the Config's field of that name.
+func lintCSP(p *problems, field string, c *CSP, endpoints []ReportingEndpoint) {
+	l := lint{p, field, c}
+	if len(c.DefaultSrc) == 0 && len(c.ScriptSrc) == 0 {
+		l.bad(field+".DefaultSrc", "", "a list such as 'self', or ScriptSrc: without either every script is allowed")
+	}
+	nonces := 0
+	for _, d := range c.directives() {
+		if slices.Contains(d.values, NonceSource) {
+			nonces++
+		}
+		if d.check != nil {
+			d.check(l, d)
+		}
+	}
+	if nonces > 0 && len(c.BaseURI) == 0 {
+		l.bad(field+".BaseURI", "", "'none' or 'self': a <base> that was written into the page would send scripts with a nonce elsewhere")
+	}
+	if c.ReportTo != "" && !slices.ContainsFunc(endpoints, func(e ReportingEndpoint) bool { return e.Name == c.ReportTo }) {
+		l.bad(field+".ReportTo", c.ReportTo, "the Name of one of Config.ReportingEndpoints")
+	}
+}
+
+// sources checks a list of a fetch directive.
+func (l lint) sources(d directive) {
+	field := l.field + "." + d.field
+	if len(d.values) > 1 && slices.Contains(d.values, None) {
+		l.bad(field, strings.Join(d.values, " "), "'none' by itself, or the others without it")
+	}
+	for i, s := range d.values {
+		if slices.Contains(d.values[:i], s) {
+			l.bad(at(field, i), s, "each source once")
+			continue
+		}
+		l.source(at(field, i), s)
+	}
+}
+
+// code checks a list that decides which code runs.
+func (l lint) code(d directive) {
+	l.sources(d)
+	field := l.field + "." + d.field
+	strict := slices.Contains(d.values, StrictDynamic)
+	trusted := slices.ContainsFunc(d.values, func(s string) bool { return s == NonceSource || strings.HasPrefix(s, "'sha") })
+	if strict && !trusted {
+		l.bad(field, strings.Join(d.values, " "), "NonceSource or a hash beside 'strict-dynamic', which trusts nothing else")
+	}
+	// With 'strict-dynamic' browsers ignore hosts and schemes: there they
+	// are for those that do not know it.
+	if !strict {
+		l.anywhere(d)
+	}
+}
+
+// places checks a list of pages, which may hold no nonces, hashes or keywords
+// for code.
+func (l lint) places(d directive) {
+	l.sources(d)
+	l.anywhere(d)
+	for i, s := range d.values {
+		if strings.HasPrefix(s, "'") && s != Self && s != None && s != ReportSample {
+			l.bad(at(l.field+"."+d.field, i), s, "'self', 'none' or hosts in "+d.name)
+		}
+	}
+}
+
+func (l lint) anywhere(d directive) {
+	if l.InsecureAnySource {
+		return
+	}
+	for i, s := range d.values {
+		switch strings.ToLower(s) {
+		case "*", "https:", "http:", "data:", "blob:", "filesystem:", "ws:", "wss:", "https://*", "http://*":
+			l.bad(at(l.field+"."+d.field, i), s, "hosts by name, or "+l.field+".InsecureAnySource: everybody can serve from there")
+		}
+	}
+}
+
+// source checks one element of a list.
+func (l lint) source(field, s string) {
+	lower := strings.ToLower(s)
+	switch {
+	case s == "":
+		l.bad(field, s, "a source")
+		return
+	case strings.ContainsAny(s, ";,") || !isPlain(s):
+		l.bad(field, s, "one source in visible ASCII, without semicolon, comma or space; each source is an element of its own")
+		return
+	case isDirective(lower):
+		l.bad(field, s, "a source; this is a directive, so a semicolon is missing where the list was copied from, and it is a field of its own")
+		return
+	case isKeyword("'" + lower + "'"):
+		l.bad(field, s, "'"+lower+"' in single quotation marks; without them it is the name of a host")
+		return
+	case strings.ContainsAny(s, "\"`"):
+		l.bad(field, s, "single quotation marks")
+		return
+	}
+	if s[0] != '\'' {
+		if !isHostSource(s) {
+			l.bad(field, s, "a keyword in single quotation marks, a scheme as data:, or a host as https://cdn.example.com or *.example.com")
+		}
+		return
+	}
+	switch {
+	case s == UnsafeInline || s == UnsafeHashes:
+		if !l.InsecureUnsafeInline {
+			l.bad(field, s, "NonceSource or a hash, or "+l.field+".InsecureUnsafeInline")
+		}
+	case s == UnsafeEval:
+		if !l.InsecureUnsafeEval {
+			l.bad(field, s, "code without eval, or "+l.field+".InsecureUnsafeEval")
+		}
+	case strings.HasPrefix(s, "'nonce-"):
+		l.bad(field, s, "NonceSource: a nonce that stays the same is known to everybody who has seen the page")
+	case strings.HasPrefix(s, "'sha"):
+		if !isHash(s) {
+			l.bad(field, s, "'sha256-…', 'sha384-…' or 'sha512-…' with the digest in base64")
+		}
+	case !isKeyword(s):
+		l.bad(field, s, "one of the keywords "+strings.Join(keywords, " ")+", in lower case")
+	}
+}
+
+func (l lint) flags(d directive) {
+	for i, s := range d.values {
+		if !slices.Contains(sandboxFlags, s) {
+			l.bad(at(l.field+".Sandbox", i), s, "a flag of the sandbox directive, such as allow-forms")
+		}
+	}
+}
+
+func (l lint) types(d directive) {
+	for i, s := range d.values {
+		ok := s != ""
+		for j := range len(s) {
+			ok = ok && (isAlnum(s[j]) || strings.IndexByte("-#=_/@.%", s[j]) >= 0)
+		}
+		if !ok && s != None && s != "'allow-duplicates'" {
+			l.bad(at(l.field+".TrustedTypes", i), s, "the name of a policy, 'none' or 'allow-duplicates'")
+		}
+	}
+}
+
+func (l lint) urls(d directive) {
+	for i, s := range d.values {
+		path := strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//")
+		if !isPlain(s) || strings.ContainsAny(s, ";,'") || !strings.HasPrefix(s, "https://") && !path {
+			l.bad(at(l.field+"."+d.field, i), s, "an https URL or a path, without semicolon, comma or quotation mark")
+		}
+	}
+}
+
+var keywords = []string{
+	None, Self, StrictDynamic, ReportSample, WasmUnsafeEval, UnsafeInline, UnsafeHashes, UnsafeEval, NonceSource,
+	"'inline-speculation-rules'",
+}
+
+func isKeyword(s string) bool {
+	return slices.Contains(keywords, s) || strings.HasPrefix(s, "'nonce-") || strings.HasPrefix(s, "'sha256-") ||
+		strings.HasPrefix(s, "'sha384-") || strings.HasPrefix(s, "'sha512-")
+}
+
+func isDirective(s string) bool {
+	return s == "upgrade-insecure-requests" || s == "block-all-mixed-content" ||
+		slices.ContainsFunc(new(CSP).directives(), func(d directive) bool { return d.name == s })
+}
+
+var sandboxFlags = []string{
+	"allow-downloads", "allow-forms", "allow-modals", "allow-orientation-lock", "allow-pointer-lock", "allow-popups",
+	"allow-popups-to-escape-sandbox", "allow-presentation", "allow-same-origin", "allow-scripts",
+	"allow-top-navigation", "allow-top-navigation-by-user-activation",
+	"allow-top-navigation-to-custom-protocols",
+}
+
+// isHash reports whether s is a hash-source whose digest is as long as its
+// algorithm makes it.
+func isHash(s string) bool {
+	for name, size := range map[string]int{"'sha256-": 32, "'sha384-": 48, "'sha512-": 64} {
+		if digest, ok := strings.CutPrefix(s, name); ok {
+			digest, ok = strings.CutSuffix(digest, "'")
+			b, err := base64.StdEncoding.DecodeString(digest)
+			return ok && err == nil && len(b) == size
+		}
+	}
+	return false
+}
+
+// isHostSource reports whether s is a scheme-source or a host-source of
+// CSP Level 3 section 2.3.1.
+func isHostSource(s string) bool {
+	if s == "*" {
+		return true
+	}
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		if scheme, ok := strings.CutSuffix(s, ":"); ok {
+			return isScheme(scheme)
+		}
+		rest = s
+	} else if !isScheme(scheme) {
+		return false
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	if strings.ContainsAny(path, "?#'\"") {
+		return false
+	}
+	host = strings.TrimPrefix(host, "*.")
+	host = strings.TrimSuffix(host, ":*")
+	if host == "*" {
+		return found
+	}
+	h, ok := parseHost(host)
+	return ok && !h.dot
+}
+
+// isScheme reports whether s is a scheme of RFC 3986 section 3.1 in lower case.
+func isScheme(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z'
+		if !letter && (i == 0 || !('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.')) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// apiPolicy is what the zero Config sends: a response of an API loads nothing
+// and is shown nowhere.
+func apiPolicy() *CSP {
+	none := []string{None}
+	return &CSP{DefaultSrc: none, BaseURI: none, FormAction: none, FrameAncestors: none}
+}
+
+// A ReportingEndpoint is where browsers send reports
+// (https://www.w3.org/TR/reporting-1/).
+type ReportingEndpoint struct {
+	Name string // as CSP.ReportTo has it
+	URL  string // https, or a path on this host
+}
+
+// endpoints renders the Reporting-Endpoints header.
+func endpoints(p *problems, all []ReportingEndpoint) string {
+	var parts []string
+	for i, e := range all {
+		field := at("Config.ReportingEndpoints", i)
+		if !isToken(e.Name) || e.Name != strings.ToLower(e.Name) || !('a' <= e.Name[0] && e.Name[0] <= 'z') {
+			p.bad(field+".Name", e.Name, "a lower-case word such as csp")
+		}
+		path := strings.HasPrefix(e.URL, "/") && !strings.HasPrefix(e.URL, "//")
+		if !isPlain(e.URL) || strings.ContainsAny(e.URL, `"\`) || !strings.HasPrefix(e.URL, "https://") && !path {
+			p.bad(field+".URL", e.URL, "an https URL or a path")
+		}
+		parts = append(parts, fmt.Sprintf("%s=%q", e.Name, e.URL))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,132 @@
+package headers
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+)
+
+// An enforcer is a ResponseWriter that calls fix once with the headers when
+// they are about to be sent, and before each informational response.
+type enforcer struct {
+	w    http.ResponseWriter
+	fix  func(http.Header)
+	done bool
+}
+
+func newEnforcer(w http.ResponseWriter, fix func(http.Header)) *enforcer {
+	return &enforcer{w: w, fix: fix}
+}
+
+// commit puts the headers right unless they have been sent.
+func (e *enforcer) commit() {
+	if !e.done {
+		e.done = true
+		e.fix(e.w.Header())
+	}
+}
+
+// Unwrap is for [http.ResponseController]: deadlines and full duplex do not
+// concern headers.
+func (e *enforcer) Unwrap() http.ResponseWriter { return e.w }
+
+func (e *enforcer) Header() http.Header { return e.w.Header() }
+
+func (e *enforcer) WriteHeader(status int) {
+	if 100 <= status && status <= 199 && status != http.StatusSwitchingProtocols {
+		// Early hints carry the headers, and the response is still to come.
+		if !e.done {
+			e.fix(e.w.Header())
+		}
+		e.w.WriteHeader(status)
+		return
+	}
+	e.commit()
+	e.w.WriteHeader(status)
+}
+
+func (e *enforcer) Write(p []byte) (int, error) {
+	e.commit()
+	return e.w.Write(p)
+}
+
+// WriteString spares callers of [io.WriteString] a copy.
+func (e *enforcer) WriteString(s string) (int, error) {
+	e.commit()
+	return io.WriteString(e.w, s)
+}
+
+// ReadFrom leaves the writer underneath its sendfile.
+func (e *enforcer) ReadFrom(r io.Reader) (int64, error) {
+	e.commit()
+	if to, ok := e.w.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{e.w}, r)
+}
+
+func (e *enforcer) flush() error {
+	e.commit()
+	return http.NewResponseController(e.w).Flush()
+}
+
+func (e *enforcer) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	// Whoever gets the connection writes the headers, perhaps these.
+	if !e.done {
+		e.fix(e.w.Header())
+	}
+	conn, buffer, err := http.NewResponseController(e.w).Hijack()
+	if err == nil {
+		e.done = true
+	}
+	return conn, buffer, err
+}
+
+// writer returns e with the methods that the writer underneath has, and no
+// others, for handlers ask for them with a type assertion. http.Pusher is left
+// to Unwrap: browsers have given it up.
+func (e *enforcer) writer() http.ResponseWriter {
+	flushes, hijacks := can(e.w)
+	switch {
+	case flushes && hijacks:
+		return both{flusher{e}}
+	case flushes:
+		return flusher{e}
+	case hijacks:
+		return hijacker{e}
+	}
+	return e
+}
+
+type flusher struct{ *enforcer }
+
+func (f flusher) Flush()            { f.flush() }
+func (f flusher) FlushError() error { return f.flush() }
+
+type hijacker struct{ *enforcer }
+
+func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.hijack() }
+
+type both struct{ flusher }
+
+func (b both) Hijack() (net.Conn, *bufio.ReadWriter, error) { return b.hijack() }
+
+// can reports what w, or a writer within it, can do.
+func can(w http.ResponseWriter) (flushes, hijacks bool) {
+	for w != nil {
+		switch w.(type) {
+		case http.Flusher, interface{ FlushError() error }:
+			flushes = true
+		}
+		if _, ok := w.(http.Hijacker); ok {
+			hijacks = true
+		}
+		within, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = within.Unwrap()
+	}
+	return flushes, hijacks
+}

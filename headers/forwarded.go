@@ -1,0 +1,227 @@
+package headers
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// A hop is what one proxy wrote about the request that it received.
+type hop struct {
+	client       netip.AddrPort
+	scheme, host string // empty: the proxy did not say
+}
+
+// errForwarded are the ways in which a header of a trusted proxy cannot be
+// read. They do not repeat it: it may be long, and it is the log's to cut.
+var (
+	errEmptyElement = errors.New("an element is empty")
+	errNoAddress    = errors.New("the client's address is withheld")
+	errAddress      = errors.New("the client's address is malformed")
+)
+
+// fromRight calls yield with the elements of a list that is spread over lines,
+// last one first, until it returns false. No list is made of them: only the
+// last few of what may be thousands are wanted.
+func fromRight(lines []string, yield func(element string) bool) {
+	for i := len(lines) - 1; i >= 0; i-- {
+		rest := lines[i]
+		for {
+			comma := strings.LastIndexByte(rest, ',')
+			if !yield(trimOWS(rest[comma+1:])) {
+				return
+			}
+			if comma < 0 {
+				break
+			}
+			rest = rest[:comma]
+		}
+	}
+}
+
+// trimOWS trims optional whitespace (RFC 9110 section 5.6.3), which is less
+// than what Unicode calls space.
+func trimOWS(s string) string { return strings.Trim(s, " \t") }
+
+// parseNode reads an address as proxies write it: with or without a port, IPv6
+// with or without brackets. An IPv4 address in IPv6 notation becomes IPv4, for
+// the two are the same client.
+func parseNode(s string) (netip.AddrPort, error) {
+	switch {
+	case s == "":
+		return netip.AddrPort{}, errEmptyElement
+	case len(s) > len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535"):
+		return netip.AddrPort{}, errAddress
+	case strings.EqualFold(s, "unknown") || s[0] == '_': // RFC 7239 section 6
+		return netip.AddrPort{}, errNoAddress
+	}
+	addr, port := s, ""
+	if s[0] == '[' {
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return netip.AddrPort{}, errAddress
+		}
+		addr, port = s[1:end], s[end+1:]
+		if strings.IndexByte(addr, ':') < 0 {
+			return netip.AddrPort{}, errAddress
+		}
+	} else if i := strings.IndexByte(s, ':'); i >= 0 && strings.IndexByte(s[i+1:], ':') < 0 {
+		addr, port = s[:i], s[i:]
+	}
+	a, err := netip.ParseAddr(addr)
+	if err != nil || a.Zone() != "" {
+		return netip.AddrPort{}, errAddress
+	}
+	n, ok := parsePort(port)
+	if !ok && port != ":0" {
+		return netip.AddrPort{}, errAddress
+	}
+	return netip.AddrPortFrom(a.Unmap(), n), nil
+}
+
+// maxForwarded bounds what is read of a Forwarded header, which has to be read
+// from the left for its quotation marks.
+const maxForwarded = 4096
+
+// parseForwarded reads a Forwarded header (RFC 7239 section 4). Elements do
+// not reach over lines, and a quotation mark that is not closed on its line
+// makes all of it unreadable: it could have been put there to swallow what the
+// proxy appended.
+func parseForwarded(lines []string) ([]element, error) {
+	size := 0
+	var all []element
+	for _, line := range lines {
+		if size += len(line); size > maxForwarded {
+			return nil, fmt.Errorf("it has more than %d bytes", maxForwarded)
+		}
+		s := scanner{line}
+		for {
+			e, err := s.element()
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, e)
+			if s.rest == "" {
+				break
+			}
+			s.rest = s.rest[1:] // the comma
+		}
+	}
+	return all, nil
+}
+
+// An element holds the parameters of one hop that matter here, unquoted.
+type element struct{ node, proto, host string }
+
+// hop turns e into what it says about the client.
+func (e element) hop() (hop, error) {
+	// Elsewhere IPv6 comes without brackets; here it must not.
+	if strings.Count(e.node, ":") > 1 && e.node[0] != '[' {
+		return hop{}, errAddress
+	}
+	node := e.node
+	if i := strings.LastIndex(node, ":_"); i > 0 && isObfuscated(node[i+2:]) {
+		node = node[:i] // an obfuscated port
+	}
+	client, err := parseNode(node)
+	return hop{client, e.proto, e.host}, err
+}
+
+func isObfuscated(s string) bool {
+	for i := range len(s) {
+		if !isAlnum(s[i]) && s[i] != '.' && s[i] != '_' && s[i] != '-' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+type scanner struct{ rest string }
+
+var errPair = errors.New("a parameter is malformed")
+
+// element reads up to a comma or the end.
+func (s *scanner) element() (e element, err error) {
+	seen := 0
+	for {
+		s.rest = strings.TrimLeft(s.rest, " \t")
+		if seen == 0 && (s.rest == "" || s.rest[0] == ',') {
+			return e, errEmptyElement
+		}
+		name, value, err := s.pair()
+		if err != nil {
+			return e, err
+		}
+		seen++
+		var to *string
+		switch lower(name) {
+		case "for":
+			to = &e.node
+		case "proto":
+			to = &e.proto
+		case "host":
+			to = &e.host
+		}
+		if to != nil {
+			if *to != "" {
+				return e, errors.New("a parameter occurs twice in one element")
+			}
+			if value == "" {
+				return e, errPair
+			}
+			*to = value
+		}
+		s.rest = strings.TrimLeft(s.rest, " \t")
+		switch {
+		case s.rest == "" || s.rest[0] == ',':
+			return e, nil
+		case s.rest[0] != ';':
+			return e, errPair
+		}
+		s.rest = s.rest[1:]
+	}
+}
+
+// pair reads name=token or name="quoted string".
+func (s *scanner) pair() (name, value string, err error) {
+	name, s.rest = token(s.rest)
+	if name == "" || s.rest == "" || s.rest[0] != '=' {
+		return "", "", errPair
+	}
+	s.rest = s.rest[1:]
+	if s.rest == "" || s.rest[0] != '"' {
+		// Colons and brackets would have to be quoted, and often are not.
+		// They are let through: no other reading is possible.
+		end := 0
+		for end < len(s.rest) && (isTokenByte(s.rest[end]) || strings.IndexByte(":[]", s.rest[end]) >= 0) {
+			end++
+		}
+		value, s.rest = s.rest[:end], s.rest[end:]
+		return name, value, nil
+	}
+	var b strings.Builder
+	for i := 1; i < len(s.rest); i++ {
+		switch c := s.rest[i]; {
+		case c == '"':
+			s.rest = s.rest[i+1:]
+			return name, b.String(), nil
+		case c == '\\' && i+1 < len(s.rest):
+			i++
+			b.WriteByte(s.rest[i])
+		case c < ' ' && c != '\t' || c == 127:
+			return "", "", errPair
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", "", errors.New("a quotation mark is not closed")
+}
+
+func token(s string) (token, rest string) {
+	end := 0
+	for end < len(s) && isTokenByte(s[end]) {
+		end++
+	}
+	return s[:end], s[end:]
+}

@@ -1,0 +1,197 @@
+package headers
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// Headers sets the security headers of responses. It is safe for concurrent
+// use.
+type Headers struct {
+	plain, secure set // over http and over https
+	credentials   []string
+	remove        []string
+	noStore       bool
+	nonce         bool
+	enforce       bool
+}
+
+// New returns the Headers that c asks for, or everything that is wrong with c.
+func New(c Config) (*Headers, error) { return c.compile() }
+
+// Handler returns next with the headers on every response of it, whatever its
+// status. They are set before next runs, so a handler may change one for its
+// own response; see Config.Enforce for the other way. What stands outside of
+// it, an http.TimeoutHandler above all, answers without them.
+func (h *Headers) Handler(next http.Handler) http.Handler {
+	mustHandle(next)
+	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := &h.plain
+		if guard.Scheme(r) == "https" {
+			s = &h.secure
+		}
+		private := h.noStore && h.authenticated(r)
+		s.apply(w.Header(), private)
+		var n *nonce
+		if h.nonce {
+			n = &nonce{set: s}
+			r = r.WithContext(context.WithValue(r.Context(), nonceKey{}, n))
+		}
+		if !h.enforce {
+			next.ServeHTTP(w, r)
+			return
+		}
+		e := newEnforcer(w, func(header http.Header) { h.enforceOn(header, s, n, private) })
+		// Also when next panics, for whoever recovers answers with these.
+		defer e.commit()
+		next.ServeHTTP(e.writer(), r)
+	}), next)
+}
+
+// authenticated reports whether the answer to r is for one caller only.
+func (h *Headers) authenticated(r *http.Request) bool {
+	if len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0 || len(r.Header["X-Api-Key"]) > 0 {
+		return true
+	}
+	for _, name := range h.credentials {
+		if len(r.Header[name]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// enforceOn puts header right, just before it is sent.
+func (h *Headers) enforceOn(header http.Header, s *set, n *nonce, private bool) {
+	cache := header[hCache]
+	s.apply(header, false)
+	value, read := n.peek()
+	if read {
+		s.applyNonce(header, value)
+	}
+	for _, name := range h.remove {
+		delete(header, name)
+	}
+	if !h.noStore && !read {
+		return
+	}
+	switch {
+	case (read || len(header["Set-Cookie"]) > 0) && !slices.ContainsFunc(cache, forOneOnly):
+		cache = []string{"no-store"}
+	case len(cache) == 0 && private:
+		cache = []string{"no-store"}
+	case len(cache) > 1 && slices.ContainsFunc(cache, forbidsStoring):
+		// Ours and a backend's: together they mean no-store.
+		cache = []string{"no-store"}
+	case len(cache) > 1:
+		cache = []string{strings.Join(cache, ", ")}
+	}
+	if len(cache) > 0 {
+		header[hCache] = cache
+	}
+}
+
+func forbidsStoring(cacheControl string) bool {
+	return strings.Contains(strings.ToLower(cacheControl), "no-store")
+}
+
+// forOneOnly reports whether no shared cache keeps the response.
+func forOneOnly(cacheControl string) bool {
+	return forbidsStoring(cacheControl) || strings.Contains(strings.ToLower(cacheControl), "private")
+}
+
+// A set is all headers for one scheme, made once.
+type set struct {
+	names, values []string
+	csp, only     policy
+}
+
+// apply sets the headers. Each response gets an array of its own, cut so that
+// neither assigning to a value nor appending to it reaches another header or
+// another response.
+func (s *set) apply(header http.Header, private bool) {
+	n := len(s.names)
+	own := make([]string, n+1)
+	copy(own, s.values)
+	for i, name := range s.names {
+		header[name] = own[i : i+1 : i+1]
+	}
+	if private {
+		own[n] = "no-store"
+		header[hCache] = own[n : n+1 : n+1]
+	}
+}
+
+func (s *set) applyNonce(header http.Header, value string) {
+	if s.csp.around != nil {
+		header[hCSP] = []string{s.csp.with(value)}
+	}
+	if s.only.around != nil {
+		header[hReportOnly] = []string{s.only.with(value)}
+	}
+}
+
+type nonceKey struct{}
+
+// A nonce is made when somebody asks for it.
+type nonce struct {
+	set *set
+
+	mu    sync.Mutex
+	value string
+}
+
+func (n *nonce) read() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.value == "" {
+		n.value = rand.Text()
+	}
+	return n.value
+}
+
+// peek returns the nonce if somebody has asked for it.
+func (n *nonce) peek() (value string, read bool) {
+	if n == nil {
+		return "", false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.value, n.value != ""
+}
+
+// Nonce returns the nonce of this response, for the nonce attribute of its
+// script and style elements, and puts it into the Content-Security-Policy of
+// w. It has 128 bits or more and stays the same for the request. A response
+// with a nonce must not be cached, so it is made no-store. Call it before the
+// first Write.
+//
+// It is empty, and then matches nothing, if no [Headers] stands before the
+// handler or its policies have no [NonceSource].
+//
+// It takes w, and is not a function of the context alone, because a handler
+// within http.TimeoutHandler must not touch the headers of the writer outside.
+func Nonce(w http.ResponseWriter, r *http.Request) string {
+	n, ok := r.Context().Value(nonceKey{}).(*nonce)
+	if !ok {
+		return ""
+	}
+	value := n.read()
+	n.set.applyNonce(w.Header(), value)
+	w.Header()[hCache] = []string{"no-store"}
+	return value
+}
+
+// ClearSite asks the browser to forget the cookies and the storage of this
+// origin: what a sign-out sends. Browsers follow it over https only. The cache
+// is not cleared, which makes Chromium wait for seconds; what must not be
+// cached is no-store instead.
+func ClearSite(w http.ResponseWriter) {
+	w.Header()["Clear-Site-Data"] = []string{`"cookies", "storage"`}
+}

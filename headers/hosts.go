@@ -1,0 +1,150 @@
+package headers
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// HostsConfig is the configuration of [TrustedHosts].
+type HostsConfig struct {
+	// InsecureAnyHost permits "*" in the list: every host that is well-formed.
+	// Links that a handler makes of r.Host, in a mail to reset a password say,
+	// then point to where an attacker wants. Default: it is an error.
+	InsecureAnyHost bool
+
+	// InsecureSharedDomains permits wildcards under domains that strangers
+	// share, as "*.github.io". Default: they are errors.
+	InsecureSharedDomains bool
+
+	// Hooks says how refusals look and who hears of them. Default: see
+	// [guard.Hooks].
+	Hooks guard.Hooks
+}
+
+// TrustedHosts lets requests through that are for the server's own hosts. It
+// is safe for concurrent use.
+type TrustedHosts struct {
+	exact map[string]ports // by name in lower case
+	under map[string]ports // by what stands after "*."
+	any   bool
+	hooks guard.Hooks
+}
+
+// ports are the ports that go with a name; nil means any.
+type ports []uint16
+
+func (p ports) has(port uint16) bool { return p == nil || slices.Contains(p, port) }
+
+// NewTrustedHosts returns the middleware for the given hosts. Each is a name,
+// an address, or "*.example.com" for all names under example.com at any depth
+// and not itself. With a port it stands for that port only, otherwise for every
+// one. Names beyond ASCII are written as A-labels, "xn--…".
+func NewTrustedHosts(hosts []string, c HostsConfig) (*TrustedHosts, error) {
+	var p problems
+	t := &TrustedHosts{exact: make(map[string]ports), under: make(map[string]ports), hooks: c.Hooks}
+	if len(hosts) == 0 {
+		p.bad("hosts", "", "the hosts of this server: without any all requests would be refused")
+	}
+	seen := make(map[string]bool)
+	for i, s := range hosts {
+		field := at("hosts", i)
+		if s == "*" {
+			if !c.InsecureAnyHost {
+				p.bad(field, s, "the hosts of this server, or HostsConfig.InsecureAnyHost")
+			}
+			t.any = true
+			continue
+		}
+		name, wild := strings.CutPrefix(s, "*.")
+		h, ok := parseHost(name)
+		switch {
+		case !isASCII(s):
+			p.bad(field, s, "the A-label (xn--…) of a name beyond ASCII")
+		case strings.Contains(s, "://"):
+			p.bad(field, s, "a host without a scheme")
+		case strings.Contains(name, "*"):
+			p.bad(field, s, "a wildcard for whole labels at the front, as *.example.com")
+		case strings.Contains(s, "/"):
+			p.bad(field, s, "a host without a path")
+		case !ok:
+			p.bad(field, s, "a name, an address with IPv6 in brackets, or *.example.com, each with or without a port")
+		case h.dot:
+			p.bad(field, s, "the name without the dot at its end, which requests may have")
+		case wild && h.ip:
+			p.bad(field, s, "the address without a wildcard")
+		case wild && strings.IndexByte(h.name, '.') < 0 && h.name != "localhost":
+			p.bad(field, s, "a wildcard under a domain of your own, as *.example.com: everybody can have a name under this one")
+		case wild && isShared(lower(h.name)) && !c.InsecureSharedDomains:
+			p.bad(field, s, "the names themselves, or HostsConfig.InsecureSharedDomains: strangers have names there too")
+		case seen[lower(s)]:
+			p.bad(field, s, "each host once")
+		}
+		seen[lower(s)] = true
+		list := t.exact
+		if wild {
+			list = t.under
+		}
+		key := lower(h.name)
+		known, found := list[key]
+		switch {
+		case h.port == 0:
+			list[key] = nil
+		case !found || known != nil:
+			list[key] = append(known, h.port)
+		}
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Handler returns next for requests to trusted hosts; others get 400. Behind
+// it r.Host is well-formed and one of the list, so links may be made of it.
+func (t *TrustedHosts) Handler(next http.Handler) http.Handler {
+	mustHandle(next)
+	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := t.Check(r); err != nil {
+			t.hooks.Refuse(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}), next)
+}
+
+// Check returns nil if r is for a trusted host, and otherwise a [guard.Denial]
+// with status 400.
+func (t *TrustedHosts) Check(r *http.Request) error {
+	// Nearly always it is a name of the list as it stands there.
+	if ports, ok := t.exact[r.Host]; ok && ports.has(0) {
+		return nil
+	}
+	h, ok := parseHost(r.Host)
+	if !ok {
+		return refusedHost("malformed", r.Host)
+	}
+	if t.any {
+		return nil
+	}
+	name := lower(h.name)
+	if ports, ok := t.exact[name]; ok && ports.has(h.port) {
+		return nil
+	}
+	if len(t.under) > 0 && suffixes(name, func(suffix string) bool {
+		ports, ok := t.under[suffix]
+		return ok && ports.has(h.port)
+	}) {
+		return nil
+	}
+	return refusedHost("not one of ours", r.Host)
+}
+
+// refusedHost says the same to the client whatever is wrong.
+func refusedHost(why, got string) error {
+	return guard.InvalidRequest("The host of this request is not served here.",
+		fmt.Errorf("headers: the host %.100q is %s", got, why))
+}

@@ -1,0 +1,164 @@
+package headers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// HTTPSConfig is the configuration of [RedirectHTTPS].
+type HTTPSConfig struct {
+	// Host is where redirects lead, with or without a port.
+	// Default: the host of the request without its port, which
+	// [TrustedHosts] has to have checked.
+	Host string
+
+	// Port is the port of redirects to the request's own host.
+	// Default: 443, which is not written.
+	Port int
+
+	// Credentials names headers that hold secrets, beside Authorization,
+	// Proxy-Authorization, Cookie and X-Api-Key. Default: no more than those.
+	Credentials []string
+
+	// InsecureExempt names paths that are served in the clear: "/healthz" is
+	// that path, "/.well-known/acme-challenge/" everything under it. Whoever
+	// sits between reads and changes what goes there. Default: none.
+	InsecureExempt []string
+
+	// InsecureRedirectCookies redirects a GET that carries cookies as well. A
+	// site needs it whose scripts set cookies without Secure, as those of
+	// analytics do. A session cookie without Secure then travels in the clear,
+	// where an attacker reads it, and nobody notices. Default: it is refused.
+	InsecureRedirectCookies bool
+
+	// Hooks says how refusals look and who hears of them. Default: see
+	// [guard.Hooks].
+	Hooks guard.Hooks
+}
+
+// RedirectHTTPS lets requests through that came over https, as [guard.Scheme]
+// has it. It is safe for concurrent use.
+type RedirectHTTPS struct {
+	host, port  string
+	credentials []string
+	exempt      exempt
+	hooks       guard.Hooks
+}
+
+// NewRedirectHTTPS returns the middleware, or everything that is wrong with c.
+func NewRedirectHTTPS(c HTTPSConfig) (*RedirectHTTPS, error) {
+	var p problems
+	t := &RedirectHTTPS{
+		host:        c.Host,
+		exempt:      newExempt(&p, "HTTPSConfig.InsecureExempt", c.InsecureExempt),
+		credentials: append(names(&p, "HTTPSConfig.Credentials", c.Credentials), "Authorization", "Proxy-Authorization", "X-Api-Key"),
+		hooks:       c.Hooks,
+	}
+	if !c.InsecureRedirectCookies {
+		t.credentials = append(t.credentials, "Cookie")
+	}
+	if c.Host != "" {
+		if h, ok := parseHost(c.Host); !ok || h.dot {
+			p.bad("HTTPSConfig.Host", c.Host, "a host without a scheme, in ASCII, such as www.example.com")
+		}
+		if c.Port != 0 {
+			p.bad("HTTPSConfig.Port", c.Port, "0 with Host, which has its own")
+		}
+	}
+	if c.Port < 0 || c.Port > 65535 {
+		p.bad("HTTPSConfig.Port", c.Port, "1 to 65535")
+	} else if c.Port != 0 && c.Port != 443 {
+		t.port = ":" + strconv.Itoa(c.Port)
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Handler returns next for requests over https. A GET or HEAD in the clear
+// that carries no secret is redirected with 308; everything else is refused
+// with 403, for a redirect would let clients go on to send secrets in the clear
+// without anybody noticing (ASVS 5.0, 4.1.2).
+func (t *RedirectHTTPS) Handler(next http.Handler) http.Handler {
+	mustHandle(next)
+	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		location, err := t.Check(r)
+		switch {
+		case err != nil:
+			t.hooks.Refuse(w, r, err)
+		case location != "":
+			h := w.Header()
+			h["Location"] = []string{location}
+			// Browsers remember the host with HSTS. A cache that kept
+			// this would answer for requests that have to be refused.
+			h[hCache] = []string{"no-store"}
+			h["Content-Length"] = []string{"0"}
+			w.WriteHeader(http.StatusPermanentRedirect)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	}), next)
+}
+
+// Check says what becomes of r: it is let through if location is empty, and
+// redirected there otherwise. The error is a [guard.Denial].
+func (t *RedirectHTTPS) Check(r *http.Request) (location string, err error) {
+	if guard.Scheme(r) == "https" || t.exempt.has(r) {
+		return "", nil
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return "", inTheClear(fmt.Errorf("headers: %.20q over http", r.Method))
+	}
+	for _, name := range t.credentials {
+		if len(r.Header[name]) > 0 {
+			return "", inTheClear(fmt.Errorf("headers: %s over http", name))
+		}
+	}
+	to := t.host
+	if to == "" {
+		h, ok := parseHost(r.Host)
+		if !ok {
+			return "", refusedHost("malformed", r.Host)
+		}
+		to = h.name + t.port
+	}
+	// Of the URL only path and query count: in an absolute-form target the
+	// client writes scheme and host as it likes.
+	u := url.URL{Scheme: "https", Host: to, Path: r.URL.Path, RawPath: r.URL.RawPath}
+	// No fragment reaches a server, so this one was meant as part of it.
+	u.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "#", "%23")
+	if !strings.HasPrefix(u.Path, "/") {
+		u.Path, u.RawPath = "/", ""
+	}
+	return escapeNonASCII(u.String()), nil
+}
+
+func inTheClear(err error) error {
+	d := guard.Forbidden(errors.Join(errors.New("headers: not over https"), err))
+	d.Code, d.Detail = "https_required", "This is served over https only. What was sent in the clear should be replaced."
+	d.Event = guard.EventInputFail // whoever it is, nobody was asked yet
+	return d
+}
+
+// escapeNonASCII makes a query that a client did not escape fit for a header.
+func escapeNonASCII(s string) string {
+	if isPlain(s) {
+		return s
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,190 @@
+package headers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// EventCrossOrigin is the audit event of what [Isolate] refuses, in the words
+// of the OWASP Logging Vocabulary.
+const EventCrossOrigin guard.EventName = "malicious_cors"
+
+// IsolateConfig is the configuration of [Isolate].
+type IsolateConfig struct {
+	// TrustedOrigins are other origins whose pages may send any request, as
+	// browsers spell them. Those that CORS allows with credentials belong
+	// here too. Default: none.
+	TrustedOrigins []string
+
+	// InsecureSameSite lets pages of other hosts of the same site load
+	// resources with GET. Whoever takes over a forgotten subdomain can then
+	// probe for what the user may see. Default: they are refused.
+	InsecureSameSite bool
+
+	// InsecureExempt names paths that every site may load with GET, HEAD and
+	// OPTIONS: "/logo.png" is that path, "/public/" everything under it.
+	// From answers that depend on who asks, an attacker's page learns who
+	// its visitor is. Default: none.
+	InsecureExempt []string
+
+	// Hooks says how refusals look and who hears of them. Default: see
+	// [guard.Hooks].
+	Hooks guard.Hooks
+}
+
+// Isolate refuses what pages of other sites make a browser send on behalf of
+// its user: forged requests that change something, by
+// [http.CrossOriginProtection], and loading resources across sites, by Fetch
+// Metadata. Following a link to a page is let through, as are clients that are
+// no browsers. It is safe for concurrent use.
+//
+// With the Referrer-Policy no-referrer browsers send Origin: null with a form
+// of the same origin. Those without Fetch Metadata, and all of them over http,
+// are then refused: pages with forms need another policy, as [HTML] has it.
+type Isolate struct {
+	protection *http.CrossOriginProtection
+	trusted    map[string]bool
+	sameSite   bool
+	exempt     exempt
+	hooks      guard.Hooks
+}
+
+// NewIsolate returns the middleware, or everything that is wrong with c.
+func NewIsolate(c IsolateConfig) (*Isolate, error) {
+	var p problems
+	t := &Isolate{
+		protection: http.NewCrossOriginProtection(),
+		trusted:    make(map[string]bool),
+		sameSite:   c.InsecureSameSite,
+		exempt:     newExempt(&p, "IsolateConfig.InsecureExempt", c.InsecureExempt),
+		hooks:      c.Hooks,
+	}
+	for i, s := range c.TrustedOrigins {
+		field := at("IsolateConfig.TrustedOrigins", i)
+		if o, ok := parseOrigin(s); !ok || o.dot {
+			p.bad(field, s, "an origin by name, as browsers spell it: https://example.com")
+			continue
+		}
+		if slices.Contains(c.TrustedOrigins[:i], s) {
+			p.bad(field, s, "each origin once")
+		}
+		t.trusted[s] = true
+		if err := t.protection.AddTrustedOrigin(s); err != nil {
+			p.bad(field, s, "an origin that net/http takes as well: "+err.Error())
+		}
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Handler returns next for requests that no page of another site has forged;
+// others get 403.
+func (t *Isolate) Handler(next http.Handler) http.Handler {
+	mustHandle(next)
+	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A cache must not give another site what was for this one.
+		vary := w.Header()[hVary]
+		w.Header()[hVary] = append(vary[:len(vary):len(vary)], "Sec-Fetch-Dest, Sec-Fetch-Mode, Sec-Fetch-Site")
+		if err := t.Check(r); err != nil {
+			t.hooks.Refuse(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}), next)
+}
+
+// Check returns nil if r may pass, and otherwise a [guard.Denial] with
+// status 403. It expects r.Host and [guard.Scheme] to be settled.
+func (t *Isolate) Check(r *http.Request) error {
+	for _, name := range [...]string{"Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest"} {
+		if len(r.Header[name]) > 1 {
+			return crossOrigin(fmt.Errorf("headers: %s occurs more than once", name))
+		}
+	}
+	from := r.Header.Get("Origin")
+	o, ok := parseOrigin(from)
+	if from != "" && from != "null" && !ok {
+		// net/http compares the host of whatever url.Parse makes of it, and
+		// lets a user name pass (golang.org/issue/78563).
+		return crossOrigin(fmt.Errorf("headers: the origin %.100q is malformed", from))
+	}
+	site := r.Header.Get("Sec-Fetch-Site")
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return t.load(r, from, site)
+	}
+	if ok && site == "" && o.scheme == "http" && guard.Scheme(r) == "https" && !t.trusted[from] {
+		// Without Fetch Metadata net/http compares hosts only, and in the
+		// clear anybody in the network can be this host.
+		return crossOrigin(errors.New("headers: a page in the clear sent this to https"))
+	}
+	if from == "null" && site == "" {
+		// To net/http it is the origin of a request without a host.
+		return crossOrigin(errors.New("headers: the origin is null"))
+	}
+	if err := t.protection.Check(r); err != nil {
+		return crossOrigin(fmt.Errorf("headers: %w", err))
+	}
+	return nil
+}
+
+// load decides on requests that change nothing but whose answer might tell
+// something, by a resource isolation policy (https://web.dev/articles/fetch-metadata).
+func (t *Isolate) load(r *http.Request, from, site string) error {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	socket := mode == "websocket" || lower(r.Header.Get("Upgrade")) == "websocket"
+	switch site {
+	case "same-origin", "none":
+		return nil
+	case "":
+		// Old browsers, clients that are none, and all over http. Only the
+		// handshake of a WebSocket is more than loading: pages of all
+		// origins may read what follows.
+		if socket && from != "" && !t.trusted[from] && !t.isOwn(r, from) {
+			return crossOrigin(fmt.Errorf("headers: a WebSocket from %.100q", from))
+		}
+		return nil
+	case "same-site":
+		if t.sameSite && !socket {
+			return nil
+		}
+	}
+	if t.trusted[from] {
+		return nil
+	}
+	if t.exempt.has(r) && !socket {
+		return nil
+	}
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	// A link was followed. Frames are navigations too, and DENY anyway.
+	if mode == "navigate" && r.Method != http.MethodOptions && (dest == "document" || dest == "") {
+		return nil
+	}
+	return crossOrigin(fmt.Errorf("headers: %.20q as %.20q, mode %.20q", site, dest, mode))
+}
+
+// isOwn reports whether the origin is that of the server itself.
+func (t *Isolate) isOwn(r *http.Request, from string) bool {
+	o, ok := parseOrigin(from)
+	h, valid := parseHost(r.Host)
+	if !ok || !valid || o.scheme == "http" && guard.Scheme(r) == "https" {
+		return false
+	}
+	port := h.port
+	if port == defaultPort(o.scheme) {
+		port = 0
+	}
+	return o.name == lower(h.name) && o.dot == h.dot && o.port == port
+}
+
+func crossOrigin(err error) error {
+	d := guard.Forbidden(err)
+	d.Code, d.Detail, d.Event = "cross_origin", "A page of another site made this request.", EventCrossOrigin
+	return d
+}

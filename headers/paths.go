@@ -1,0 +1,44 @@
+package headers
+
+import (
+	"net/http"
+	"path"
+	"strings"
+)
+
+// exempt holds paths that a middleware leaves alone: "/healthz" is that path,
+// "/public/" everything under it.
+type exempt []string
+
+func newExempt(p *problems, field string, paths []string) exempt {
+	for i, s := range paths {
+		switch {
+		case !strings.HasPrefix(s, "/") || !isPlain(s) || strings.ContainsAny(s, "%?#*{}"):
+			p.bad(at(field, i), s, `a path as "/healthz", or "/public/" for everything under it`)
+		case s == "/":
+			p.bad(at(field, i), s, "some paths only: this is all of them")
+		case !isClean(s):
+			p.bad(at(field, i), s, path.Clean(s))
+		}
+	}
+	return append(exempt(nil), paths...)
+}
+
+// has reports whether r is for one of the paths. A path that some router could
+// read in another way, with dots in it or with an escaped slash, is for none.
+func (e exempt) has(r *http.Request) bool {
+	if len(e) == 0 || r.URL.RawPath != "" || !isClean(r.URL.Path) {
+		return false
+	}
+	for _, s := range e {
+		if r.URL.Path == s || strings.HasSuffix(s, "/") && strings.HasPrefix(r.URL.Path, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func isClean(s string) bool {
+	clean := path.Clean(s)
+	return s == clean || s == clean+"/"
+}

@@ -1,0 +1,383 @@
+package headers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// The headers in which proxies say who sent a request. Any other name is that
+// of a vendor's header, such as "Cf-Connecting-Ip": it holds one address.
+const (
+	XForwarded = "X-Forwarded-For" // with X-Forwarded-Proto and, if asked for, X-Forwarded-Host
+	Forwarded  = "Forwarded"       // RFC 7239
+)
+
+// ProxiesConfig says what the proxies in front of the server do.
+type ProxiesConfig struct {
+	// Header is the one header that the proxies write: XForwarded, Forwarded
+	// or the name of a vendor's. They must append to it or overwrite it, and
+	// X-Forwarded-Proto with it: where they pass on what clients send,
+	// clients choose. Default: XForwarded.
+	Header string
+
+	// Hops is how many trusted proxies a request passes at most. Each has
+	// appended one address; the client is the last one that is not itself
+	// trusted. 1 to 16. Default: 1.
+	Hops int
+
+	// Host takes the host from X-Forwarded-Host, or from the host parameter
+	// of Forwarded, where there is one. The outermost proxy must overwrite
+	// it; those that do not pass on what an attacker wrote.
+	// Default: the Host that the last proxy sent.
+	Host bool
+
+	// SchemeHeader names the header that holds the scheme beside a vendor's
+	// Header. Default: none, the scheme is the connection's.
+	SchemeHeader string
+
+	// InsecureAnyPeer permits trusted prefixes that cover everybody, for
+	// platforms that do not tell their proxies' addresses. Whoever reaches the
+	// server by another way chooses address, host and scheme. Default: they
+	// are errors.
+	InsecureAnyPeer bool
+
+	// Hooks says how refusals look and who hears of them. Default: see
+	// [guard.Hooks].
+	Hooks guard.Hooks
+}
+
+// TrustedProxies settles who sent a request, to which host and by which
+// scheme, once for everything behind it: in r.RemoteAddr, r.Host and
+// [guard.Scheme]. It is safe for concurrent use.
+type TrustedProxies struct {
+	config  ProxiesConfig
+	trusted []netip.Prefix
+	unix    bool
+	strip   map[string]bool
+}
+
+// NewTrustedProxies returns the middleware that believes the given peers: each
+// element is an address, a prefix as "10.0.0.0/8", or "unix" for a peer on a
+// UNIX socket. With none it believes nobody: this is right for a server
+// without a proxy, for what clients claim is then taken out of the request.
+func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, error) {
+	var p problems
+	t := &TrustedProxies{strip: make(map[string]bool)}
+	for i, s := range trusted {
+		if s == "unix" {
+			t.unix = true
+			continue
+		}
+		prefix, want := parsePrefix(s)
+		if want != "" {
+			p.bad(at("trusted", i), s, want)
+			continue
+		}
+		widest := 7 // fc00::/7 is the widest private network of IPv6,
+		if prefix.Addr().Is4() {
+			widest = 8 // and 10.0.0.0/8 that of IPv4
+		}
+		if prefix.Bits() < widest && !c.InsecureAnyPeer {
+			p.bad(at("trusted", i), s, "the prefixes of the proxies, or ProxiesConfig.InsecureAnyPeer: this one covers nearly everybody")
+		}
+		if slices.Contains(t.trusted, prefix) {
+			p.bad(at("trusted", i), s, "each prefix once")
+		}
+		t.trusted = append(t.trusted, prefix)
+	}
+	if c.Header == "" {
+		c.Header = XForwarded
+	}
+	if c.Hops == 0 {
+		c.Hops = 1
+	}
+	if c.Hops < 1 || c.Hops > 16 {
+		p.bad("ProxiesConfig.Hops", c.Hops, "1 to 16")
+	}
+	for _, f := range []struct {
+		field string
+		name  *string
+	}{{"ProxiesConfig.Header", &c.Header}, {"ProxiesConfig.SchemeHeader", &c.SchemeHeader}} {
+		field, name := f.field, f.name
+		canonical := http.CanonicalHeaderKey(*name)
+		switch {
+		case *name == "":
+		case !isToken(*name):
+			p.bad(field, *name, "the name of a header")
+		case slices.Contains([]string{"Host", "Authorization", "Cookie", "Origin", "Referer", "User-Agent", "Via"}, canonical):
+			p.bad(field, *name, "a header that proxies write and clients do not")
+		case canonical == "X-Forwarded-Proto" && field == "ProxiesConfig.Header", canonical == "X-Forwarded-Host":
+			p.bad(field, *name, "X-Forwarded-For, which brings the others along")
+		}
+		*name = canonical
+	}
+	if vendor := c.Header != XForwarded && c.Header != Forwarded; vendor {
+		if c.Hops != 1 {
+			p.bad("ProxiesConfig.Hops", c.Hops, "1 with a vendor's Header, which holds one address")
+		}
+		if c.Host {
+			p.bad("ProxiesConfig.Host", true, "false with a vendor's Header, which holds an address only")
+		}
+	} else if c.SchemeHeader != "" {
+		p.bad("ProxiesConfig.SchemeHeader", c.SchemeHeader, "none beside "+c.Header+", which has its own")
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	t.config = c
+	t.strip[c.Header], t.strip[c.SchemeHeader] = true, true
+	return t, nil
+}
+
+// parsePrefix reads an address or a prefix. A mistake comes back as what
+// should stand there.
+func parsePrefix(s string) (prefix netip.Prefix, want string) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), ""
+	}
+	prefix, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return prefix, `an address, a prefix as 10.0.0.0/8, or "unix"`
+	case prefix.Addr().Is4In6():
+		return prefix, "the prefix in IPv4 notation"
+	case prefix != prefix.Masked():
+		return prefix, prefix.Masked().String()
+	}
+	return prefix, ""
+}
+
+// Handler returns next for requests whose sender is settled. A trusted proxy
+// whose header cannot be read is answered 400.
+func (t *TrustedProxies) Handler(next http.Handler) http.Handler {
+	mustHandle(next)
+	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		settled, err := t.Resolve(r)
+		if err != nil {
+			t.config.Hooks.Refuse(w, settled, err)
+			return
+		}
+		next.ServeHTTP(w, settled)
+	}), next)
+}
+
+// Resolve returns r with RemoteAddr, Host and scheme settled, and without any
+// header that claims to know them: nobody behind can disagree. The header
+// that was read goes too; RemoteAddr says the same. r itself is not changed,
+// and is returned as it is if there is nothing to settle.
+//
+// If the peer is trusted and its header cannot be read, the error is a
+// [guard.Denial] with status 400, and the request still the peer's. A header
+// that is missing is not an error: the request is the proxy's own, a health
+// check say.
+func (t *TrustedProxies) Resolve(r *http.Request) (*http.Request, error) {
+	h, trusted, err := t.settle(r)
+	claims := false
+	for name := range r.Header {
+		if t.strips(name) {
+			claims = true
+			break
+		}
+	}
+	if !claims && (h == hop{}) {
+		return r, err
+	}
+	ctx := r.Context()
+	if trusted && h.scheme != "" {
+		ctx = guard.WithScheme(ctx, h.scheme)
+	}
+	settled := r.WithContext(ctx)
+	if claims {
+		settled.Header = make(http.Header, len(r.Header))
+		for name, values := range r.Header {
+			if !t.strips(name) {
+				settled.Header[name] = values
+			}
+		}
+	}
+	if h.client.IsValid() {
+		settled.RemoteAddr = h.client.String()
+	}
+	if h.host != "" {
+		settled.Host = h.host
+	}
+	return settled, err
+}
+
+// settle reads what a trusted peer says of r.
+func (t *TrustedProxies) settle(r *http.Request) (h hop, trusted bool, err error) {
+	if !t.trustsPeer(r.RemoteAddr) {
+		return hop{}, false, nil
+	}
+	switch t.config.Header {
+	case XForwarded:
+		h, err = t.xForwarded(r.Header)
+	case Forwarded:
+		h, err = t.forwarded(r.Header)
+	default:
+		h, err = t.vendor(r.Header)
+	}
+	if err == nil {
+		h.scheme, err = parseScheme(h.scheme)
+	}
+	if err == nil && h.host != "" {
+		if _, ok := parseHost(h.host); !ok {
+			err = errors.New("the host is malformed")
+		}
+	}
+	if err != nil {
+		return hop{}, true, guard.InvalidRequest("The request came through a proxy whose headers cannot be read.",
+			fmt.Errorf("headers: %s from the trusted proxy %.64q: %w", t.config.Header, r.RemoteAddr, err))
+	}
+	return h, true, nil
+}
+
+func (t *TrustedProxies) trustsPeer(remoteAddr string) bool {
+	if remoteAddr == "" || remoteAddr[0] == '@' || remoteAddr[0] == '/' {
+		return t.unix
+	}
+	peer, err := netip.ParseAddrPort(remoteAddr)
+	return err == nil && t.trusts(peer.Addr())
+}
+
+func (t *TrustedProxies) trusts(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	for _, prefix := range t.trusted {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// xForwarded reads the X-Forwarded headers. The proto list has, counted from
+// the right, one entry for each proxy that appends to it, or a single entry
+// where the outermost one overwrites it.
+func (t *TrustedProxies) xForwarded(header http.Header) (h hop, err error) {
+	taken := 0
+	fromRight(header[XForwarded], func(element string) bool {
+		h.client, err = parseNode(element)
+		taken++
+		return err == nil && taken < t.config.Hops && t.trusts(h.client.Addr())
+	})
+	if err != nil {
+		return hop{}, err
+	}
+	if h.scheme, err = nth(header["X-Forwarded-Proto"], max(taken, 1)); err != nil {
+		return hop{}, fmt.Errorf("X-Forwarded-Proto: %w", err)
+	}
+	if t.config.Host {
+		if h.host, err = nth(header["X-Forwarded-Host"], max(taken, 1)); err != nil {
+			return hop{}, fmt.Errorf("X-Forwarded-Host: %w", err)
+		}
+	}
+	return h, nil
+}
+
+// nth returns the nth element from the right, or the only one.
+func nth(lines []string, n int) (string, error) {
+	count, found, only := 0, "", ""
+	fromRight(lines, func(element string) bool {
+		count++
+		only = element
+		if count == n {
+			found = element
+		}
+		return count < n
+	})
+	switch {
+	case count == 0:
+		return "", nil
+	case count == 1:
+		found = only
+	case count < n:
+		return "", errors.New("it has entries of some proxies only")
+	}
+	if found == "" {
+		return "", errEmptyElement
+	}
+	return found, nil
+}
+
+func (t *TrustedProxies) forwarded(header http.Header) (h hop, err error) {
+	elements, err := parseForwarded(header[Forwarded])
+	if err != nil {
+		return hop{}, err
+	}
+	for taken := 1; taken <= min(t.config.Hops, len(elements)); taken++ {
+		if h, err = elements[len(elements)-taken].hop(); err != nil {
+			return hop{}, err
+		}
+		if !t.trusts(h.client.Addr()) {
+			break
+		}
+	}
+	if !t.config.Host {
+		h.host = ""
+	}
+	return h, nil
+}
+
+func (t *TrustedProxies) vendor(header http.Header) (h hop, err error) {
+	switch lines := header[t.config.Header]; len(lines) {
+	case 0:
+	case 1:
+		if h.client, err = parseNode(trimOWS(lines[0])); err != nil {
+			return hop{}, err
+		}
+	default:
+		return hop{}, errors.New("it occurs more than once")
+	}
+	if t.config.SchemeHeader != "" {
+		h.scheme, err = nth(header[t.config.SchemeHeader], 1)
+	}
+	return h, err
+}
+
+// parseScheme takes the schemes of WebSockets for what they run over, as some
+// proxies write them.
+func parseScheme(s string) (string, error) {
+	switch lower(s) {
+	case "":
+		return "", nil
+	case "https", "wss":
+		return "https", nil
+	case "http", "ws":
+		return "http", nil
+	}
+	return "", errors.New("the scheme is neither http nor https")
+}
+
+// strips reports whether name is a header in which somebody tells who sent a
+// request, to which host or by which scheme. Names that no proxy writes are
+// among them: programs were found to believe them.
+func (t *TrustedProxies) strips(name string) bool {
+	if strings.IndexByte(name, '_') >= 0 {
+		// A dash to a CGI program, and to servers that learned from one.
+		name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	}
+	if strings.HasPrefix(name, "X-Forwarded") {
+		return true
+	}
+	switch name {
+	case "Forwarded", "Forwarded-For", "Forwarded-Host", "Forwarded-Proto",
+		"X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Originating-Ip",
+		"X-Original-Forwarded-For", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url", "X-Host",
+		"X-Http-Host-Override", "X-Scheme", "X-Url-Scheme", "X-Proxyuser-Ip", "Front-End-Https", "X-Arr-Ssl",
+		"True-Client-Ip", "Client-Ip", "Real-Ip", "Proxy-Client-Ip", "Wl-Proxy-Client-Ip",
+		"Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Cf-Pseudo-Ipv4", "Cf-Visitor", "Cloudfront-Forwarded-Proto",
+		"Cloudfront-Viewer-Address", "Fastly-Client-Ip", "Fastly-Ssl", "Fly-Client-Ip", "Fly-Forwarded-Proto",
+		"X-Azure-Clientip", "X-Azure-Socketip", "X-Appengine-User-Ip", "X-Appengine-Https",
+		"X-Envoy-External-Address", "X-Envoy-Original-Path", "X-Nf-Client-Connection-Ip", "X-Vercel-Forwarded-For",
+		"X-Coming-From", "X-Bluecoat-Via":
+		return true
+	}
+	return t.strip[name]
+}
