@@ -1,0 +1,345 @@
+package ratelimit
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// A gate charges a store, or the memory of this process when the store does not
+// answer in time.
+type gate struct {
+	store   Store   // nil: memory decides alone
+	memory  *Memory // or what is known here
+	hash    sipKey
+	timeout time.Duration
+	nodes   int64
+	observe func(context.Context, guard.Event)
+	calls   chan struct{} // one for each call of the store that has not come back
+	breaker breaker
+}
+
+// maxCalls is how many calls may wait for the store at once, so that one that
+// never answers does not collect goroutines. What exceeds it is decided without
+// the store, like what exceeds the timeout.
+const maxCalls = 256
+
+func newGate(c *Config) *gate {
+	g := &gate{
+		timeout: c.Timeout,
+		nodes:   max(1, c.Nodes),
+		observe: c.Hooks.Observe,
+		calls:   make(chan struct{}, maxCalls),
+		breaker: breaker{probes: rate.NewLimiter(rate.Every(probeEvery), 1)},
+	}
+	if g.timeout == 0 {
+		g.timeout = 50 * time.Millisecond
+	}
+	secret := c.Secret
+	if len(secret) == 0 {
+		secret = make([]byte, 32)
+		rand.Read(secret) // never fails
+	}
+	digest := sha256.Sum256(secret)
+	g.hash = newSipKey(digest[:])
+	if memory, ok := c.Store.(*Memory); ok {
+		g.memory = memory
+		return g
+	}
+	g.store, g.memory = c.Store, c.Local
+	if g.memory == nil {
+		g.memory = new(Memory)
+	}
+	return g
+}
+
+// paid is what an admitted request was charged, if anybody wants to know.
+type paid struct{ local, remote Receipt }
+
+// take charges all or none, and reports whether it did. Costs were checked. The
+// receipts are made if keep is set.
+func (g *gate) take(ctx context.Context, charges []Charge, states []State, keep bool) (bool, paid, error) {
+	if err := ctx.Err(); err != nil {
+		return false, paid{}, err
+	}
+	if g.store == nil {
+		now := g.memory.now()
+		ok, err := g.memory.take(now, charges, states)
+		if !ok || !keep {
+			return ok, paid{}, err
+		}
+		return true, paid{local: NewReceipt(time.Duration(now), charges)}, nil
+	}
+	return g.takeShared(ctx, charges, states, keep)
+}
+
+func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State, keep bool) (bool, paid, error) {
+	local, refused, err := g.takeLocal(charges, states, 1)
+	if err != nil {
+		return false, paid{}, err
+	}
+	// Who had no room here may have it in the store. Who is refused for what
+	// was spent here has spent it there as well.
+	if refused && !slices.ContainsFunc(states, func(s State) bool { return s.Full }) {
+		return false, paid{}, nil
+	}
+	answered, remote, err := g.ask(ctx, charges)
+	switch {
+	case err == nil:
+		copy(states, answered)
+		if slices.ContainsFunc(answered, func(s State) bool { return s.Refused }) {
+			g.giveBack(local)
+			return false, paid{}, nil
+		}
+		if !keep {
+			return true, paid{}, nil
+		}
+		return true, paid{local, remote}, nil
+	case ctx.Err() != nil:
+		g.giveBack(local)
+		return false, paid{}, ctx.Err()
+	}
+	g.giveBack(local)
+	for i := range charges {
+		if charges[i].Limit.Down == Closed {
+			return false, paid{}, guard.Unavailable(time.Second, fmt.Errorf("ratelimit: limit %q is closed without its store: %w", charges[i].Limit.Name, err))
+		}
+	}
+	local, refused, err = g.takeLocal(charges, states, g.nodes)
+	return !refused && err == nil, paid{local: local}, err
+}
+
+// takeLocal charges those that fall back to this process, each with a part of
+// its quota, and leaves the states of the others unknown.
+func (g *gate) takeLocal(charges []Charge, states []State, nodes int64) (receipt Receipt, refused bool, err error) {
+	mine := make([]Charge, 0, len(charges))
+	for _, c := range charges {
+		if c.Limit.Down == Local {
+			if nodes > 1 {
+				c.Limit.Quota = max(c.Limit.Quota/nodes, c.Cost)
+				if c.Limit.Kind == Smooth {
+					c.Limit.Burst = min(max(c.Limit.Burst/nodes, c.Cost), c.Limit.Quota)
+				}
+			}
+			mine = append(mine, c)
+		}
+	}
+	for i := range states {
+		states[i] = State{Remaining: unknownRemaining}
+	}
+	if len(mine) == 0 {
+		return Receipt{}, false, nil
+	}
+	answered := make([]State, len(mine))
+	now := g.memory.now()
+	ok, err := g.memory.take(now, mine, answered)
+	if err != nil {
+		return Receipt{}, false, err
+	}
+	for i, j := 0, 0; i < len(charges); i++ {
+		if charges[i].Limit.Down == Local {
+			states[i] = answered[j]
+			j++
+		}
+	}
+	if !ok {
+		return Receipt{}, true, nil
+	}
+	return NewReceipt(time.Duration(now), mine), false, nil
+}
+
+// unknownRemaining is in the state of a limit that nobody was asked about.
+const unknownRemaining = -1
+
+func (g *gate) giveBack(local Receipt) {
+	g.memory.Refund(context.Background(), local) // of a Memory: it cannot fail
+}
+
+// settle gives back what was paid: all of it, or what counts only while a
+// request is in flight. It waits for the store no longer than a decision does.
+func (g *gate) settle(ctx context.Context, p paid, all bool) {
+	if !all {
+		p.local, p.remote = p.local.only(Concurrent), p.remote.only(Concurrent)
+	}
+	g.giveBack(p.local)
+	if p.remote.receipt == nil || len(p.remote.charges) == 0 {
+		return
+	}
+	// The client may be gone: the refund is due all the same.
+	g.call(context.WithoutCancel(ctx), func(ctx context.Context) (func(bool), error) {
+		return nil, g.store.Refund(ctx, p.remote)
+	})
+}
+
+// Reasons why the store was not asked.
+var (
+	errResting = errors.New("ratelimit: the store failed and is given a rest")
+	errBusy    = fmt.Errorf("ratelimit: %d calls of the store wait already", maxCalls)
+)
+
+// ask is Store.Take within the timeout.
+func (g *gate) ask(ctx context.Context, charges []Charge) (states []State, receipt Receipt, err error) {
+	charges = slices.Clone(charges) // the call may outlive the request
+	var answered []State
+	var charged Receipt
+	err = g.call(ctx, func(ctx context.Context) (func(bool), error) {
+		states, receipt, err := g.store.Take(ctx, charges)
+		if err == nil && len(states) != len(charges) {
+			err = fmt.Errorf("ratelimit: the store answered %d of %d charges", len(states), len(charges))
+		}
+		if err != nil {
+			return nil, err
+		}
+		answered, charged = states, receipt
+		// If nobody waits any more: the fallback has decided, and a second
+		// charge for one request is better than none. But what is in flight
+		// here would never end, and who hung up had nothing.
+		return func(gone bool) {
+			if !gone {
+				receipt = receipt.only(Concurrent)
+			}
+			if receipt.receipt != nil && len(receipt.charges) > 0 {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
+				defer cancel()
+				g.store.Refund(ctx, receipt)
+			}
+		}, nil
+	})
+	if err != nil {
+		return nil, Receipt{}, err
+	}
+	return answered, charged, nil
+}
+
+// Who a call's outcome belongs to.
+const (
+	pending int32 = iota
+	delivered
+	abandoned // the timeout passed
+	hungUp    // the client went away
+)
+
+// call runs f and waits for it at most for the timeout. f may ignore its
+// context: then it is left behind, and counted, until it returns. late is what f
+// wants done if nobody waits for its result any more; it is told whether the
+// client went away.
+//
+// No lock is held here.
+func (g *gate) call(ctx context.Context, f func(context.Context) (late func(gone bool), err error)) error {
+	if !g.breaker.allow() {
+		return errResting
+	}
+	select {
+	case g.calls <- struct{}{}:
+	default:
+		return errBusy
+	}
+	limited, cancel := context.WithTimeout(ctx, g.timeout)
+	defer cancel()
+	var state atomic.Int32
+	result := make(chan error, 1)
+	go func() {
+		defer func() { <-g.calls }()
+		late, err := protect(limited, f)
+		if state.CompareAndSwap(pending, delivered) {
+			result <- err
+		} else if late != nil {
+			protect(limited, func(context.Context) (func(bool), error) {
+				late(state.Load() == hungUp)
+				return nil, nil
+			})
+		}
+	}()
+	var err error
+	select {
+	case err = <-result:
+	case <-limited.Done():
+		outcome := abandoned
+		if ctx.Err() != nil {
+			outcome = hungUp
+		}
+		if state.CompareAndSwap(pending, outcome) {
+			err = fmt.Errorf("ratelimit: the store did not answer within %v: %w", g.timeout, limited.Err())
+		} else {
+			err = <-result
+		}
+	}
+	if err != nil && ctx.Err() != nil {
+		return err // that says nothing about the store
+	}
+	g.judge(ctx, err)
+	return err
+}
+
+// protect calls f and makes an error of a panic, which in a goroutine of our
+// own would end the process.
+func protect(ctx context.Context, f func(context.Context) (func(bool), error)) (late func(bool), err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			late, err = nil, fmt.Errorf("ratelimit: the store panicked: %v", v)
+		}
+	}()
+	return f(ctx)
+}
+
+// judge tells the breaker how a call went, and the host when that matters.
+func (g *gate) judge(ctx context.Context, err error) {
+	changed := g.breaker.note(err == nil)
+	if !changed || g.observe == nil {
+		return
+	}
+	if err != nil {
+		g.observe(ctx, guard.Event{Name: EventStoreDown, Err: err})
+	} else {
+		g.observe(ctx, guard.Event{Name: EventStoreUp})
+	}
+}
+
+// A breaker gives a store that fails a rest, so that requests do not wait for
+// the timeout one after the other. Probes are paced by x/time/rate.
+type breaker struct {
+	mu       sync.Mutex
+	failures int
+	open     bool
+	probes   *rate.Limiter
+}
+
+const (
+	tolerated  = 3                      // failures in a row
+	probeEvery = 250 * time.Millisecond // while it is open
+)
+
+// allow reports whether the store may be asked.
+func (b *breaker) allow() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.open || b.probes.Allow()
+}
+
+// note reports whether the answer has opened or closed the breaker.
+func (b *breaker) note(ok bool) (changed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ok {
+		changed = b.open
+		b.failures, b.open = 0, false
+		return changed
+	}
+	b.failures++
+	if b.open || b.failures < tolerated {
+		return false
+	}
+	b.open = true
+	b.probes.Allow() // the next is due after a rest
+	return true
+}

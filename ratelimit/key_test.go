@@ -1,0 +1,327 @@
+package ratelimit_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatewright/gatewright/ratelimit"
+)
+
+// recorder is a Store that admits all and remembers the keys.
+type recorder struct{ keys []ratelimit.Key }
+
+func (s *recorder) Take(_ context.Context, charges []ratelimit.Charge) ([]ratelimit.State, ratelimit.Receipt, error) {
+	s.keys = s.keys[:0]
+	for _, c := range charges {
+		s.keys = append(s.keys, c.Key)
+	}
+	return make([]ratelimit.State, len(charges)), ratelimit.NewReceipt(0, charges), nil
+}
+
+func (s *recorder) Refund(context.Context, ratelimit.Receipt) error { return nil }
+
+// keysOf returns what a request is counted for.
+func keysOf(t testing.TB, key ratelimit.KeyFunc, requests ...*http.Request) [][]ratelimit.Key {
+	store := new(recorder)
+	l := newLimiterBy(t, key, ratelimit.Config{Store: store, Name: "n", Secret: make([]byte, 16), Local: &ratelimit.Memory{Bytes: 1}},
+		ratelimit.Limit{Quota: ratelimit.MaxQuota, Window: time.Second})
+	var all [][]ratelimit.Key
+	for _, r := range requests {
+		if err := l.Check(r); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, append([]ratelimit.Key(nil), store.keys...))
+	}
+	return all
+}
+
+// TestL5L6 is about how an address may be written.
+func TestL5L6AddressesThatAreOne(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		same bool
+	}{
+		{"1.2.3.4:1", "1.2.3.4:65535", true},
+		{"1.2.3.4:1", "1.2.3.4", true},
+		{"1.2.3.4:1", "[::ffff:1.2.3.4]:1", true},
+		{"1.2.3.4:1", "[::ffff:102:304]:1", true},
+		{"1.2.3.4:1", "::ffff:1.2.3.4", true},
+		{"1.2.3.4:1", "1.2.3.5:1", false},
+		{"[::ffff:1.2.3.4]:1", "[::ffff:1.2.3.5]:1", false},
+		{"[2001:db8::1.2.3.4]:1", "1.2.3.4:1", false},
+		{"[2001:db8::1.2.3.4]:1", "[2001:db8::102:304]:9", true},
+		{"[2001:db8::1]:1", "2001:DB8:0:0:ffff::1", true},
+		{"[2001:db8::1]:1", "[2001:db8:0:1::1]:1", false},
+		{"[fe80::1%eth0]:1", "[fe80::1%eth1]:1", true},
+		{"[fe80::1%eth0]:1", "[fe80::1]:1", true},
+		// None of these has an address, and all are one bucket.
+		{"", "@", true},
+		{"@", "/run/app.sock", true},
+		{"@", "unknown:1", true},
+		{"@", "1.2.3.4.5:1", true},
+		{"@", "01.2.3.4:1", true},
+		{"@", "[::1", true},
+		{"@", "[::1]x", true},
+		{"@", strings.Repeat("1", 10_000), true},
+		{"@", "1.2.3.4:1", false},
+		{"@", "0.0.0.0:0", false},
+		{"@", "[::]:0", false},
+	} {
+		keys := keysOf(t, ratelimit.ByIP, request(tt.a), request(tt.b))
+		if same := keys[0][0] == keys[1][0]; same != tt.same {
+			t.Errorf("%.40q and %.40q count together: %t, want %t", tt.a, tt.b, same, tt.same)
+		}
+	}
+}
+
+func TestL5NoAddressIsOneBucketAndAnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log audit
+		h := newLimiter(t, ratelimit.Config{Hooks: log.hooks()}, hourly(2)).Handler(new(counting))
+		if got := statuses(h, 4, func(i int) *http.Request { return request([]string{"@", "", "x", "/a"}[i]) }); got != "200 200 429 429" {
+			t.Error(got)
+		}
+		if n := log.count(ratelimit.EventNoAddress); n != 1 {
+			t.Errorf("%d events within a minute, want 1", n)
+		}
+		time.Sleep(time.Minute + time.Second)
+		send(h, request("@"))
+		if n := log.count(ratelimit.EventNoAddress); n != 2 {
+			t.Errorf("%d events, want another a minute later", n)
+		}
+		if w := send(h, request("192.0.2.1:1")); w.Code != 200 {
+			t.Errorf("who has an address: %d", w.Code)
+		}
+	})
+}
+
+func TestL6NetworksOfIPv6(t *testing.T) {
+	h := newLimiter(t, ratelimit.Config{}, hourly(5)).Handler(new(counting))
+	// 2^16 hosts of one /64 have one quota.
+	ok := 0
+	for i := range 1 << 16 {
+		if send(h, request(fmt.Sprintf("[2001:db8:1::%x]:1", i))).Code == 200 {
+			ok++
+		}
+	}
+	if ok != 5 {
+		t.Errorf("%d requests of one /64 were admitted, want 5", ok)
+	}
+	// 2^12 networks of one /48 have sixteen.
+	h = newLimiter(t, ratelimit.Config{}, hourly(5)).Handler(new(counting))
+	ok = 0
+	var last string
+	for i := range 1 << 12 {
+		w := send(h, request(fmt.Sprintf("[2001:db8:1:%x::1]:1", i)))
+		if w.Code == 200 {
+			ok++
+		}
+		last = w.Header().Get("RateLimit")
+	}
+	if ok != 5*16 {
+		t.Errorf("%d requests of one /48 were admitted, want 80", ok)
+	}
+	if last != `"hour";r=0;t=3960` && last != `"hour";r=0;t=3600` {
+		t.Errorf("RateLimit is %s, want that nothing remains", last)
+	}
+	if w := send(h, request("[2001:db8:2::1]:1")); w.Code != 200 {
+		t.Errorf("another /48: %d", w.Code)
+	}
+}
+
+// FuzzByIP: two addresses count together exactly if they are one address of
+// IPv4 or share the first 64 bits, and RemoteAddr of whatever form never panics.
+func FuzzByIP(f *testing.F) {
+	for _, s := range []string{"1.2.3.4:1", "[::ffff:1.2.3.4]:1", "2001:db8::1", "[fe80::1%e]:1", "@", "", "[", "[]:", ":"} {
+		f.Add(s, "1.2.3.4")
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		keys := keysOf(t, ratelimit.ByIP, request(a), request(b))
+		of := func(s string) string {
+			host := s
+			if ap, err := netip.ParseAddrPort(s); err == nil {
+				host = ap.Addr().String()
+			} else if strings.HasPrefix(s, "[") || strings.Count(s, ":") == 1 {
+				return "?" // ByIP is more lenient about the port
+			}
+			addr, err := netip.ParseAddr(host)
+			if err != nil {
+				return "none"
+			}
+			if addr = addr.Unmap().WithZone(""); addr.Is6() {
+				p, _ := addr.Prefix(64)
+				return p.String()
+			}
+			return addr.String()
+		}
+		if x, y := of(a), of(b); x != "?" && y != "?" && (x == y) != (keys[0][0] == keys[1][0]) {
+			t.Errorf("%q is %s and %q is %s, one key: %t", a, x, b, y, keys[0][0] == keys[1][0])
+		}
+	})
+}
+
+// TestL7: fields that hold separators do not make two keys alike.
+func TestL7KeysDoNotCollide(t *testing.T) {
+	by := func(fields ...string) ratelimit.KeyFunc {
+		return func(_ *http.Request, k *ratelimit.KeyBuilder) error {
+			for _, f := range fields {
+				k.Add(f)
+			}
+			return nil
+		}
+	}
+	addr := func(s string) ratelimit.KeyFunc {
+		return func(_ *http.Request, k *ratelimit.KeyBuilder) error { k.AddAddr(netip.MustParseAddr(s)); return nil }
+	}
+	keys := map[string]ratelimit.KeyFunc{
+		"a,b":             by("a", "b"),
+		"ab":              by("ab"),
+		"ab,":             by("ab", ""),
+		",ab":             by("", "ab"),
+		"a:b":             by("a:b"),
+		"a\\nb":           by("a\nb"),
+		"a\\0b":           by("a\x00b"),
+		"a,\\0b":          by("a", "\x00b"),
+		"\\1a\\1b":        by("\x01a\x01b"),
+		"long":            by(strings.Repeat("x", 300)),
+		"longer":          by(strings.Repeat("x", 301)),
+		"bytes of v4":     by("\x01\x02\x03\x05"),
+		"none":            by(),
+		"empty":           by(""),
+		"join a b":        ratelimit.Join(by("a"), by("b")),
+		"join a,b":        ratelimit.Join(by("a", "b")),
+		"join a,b none":   ratelimit.Join(by("a", "b"), by()),
+		"join none a,b":   ratelimit.Join(by(), by("a", "b")),
+		"join ab":         ratelimit.Join(by("ab")),
+		"join (a b)":      ratelimit.Join(ratelimit.Join(by("a"), by("b"))),
+		"v4":              addr("1.2.3.4"),
+		"v6":              addr("2001:db8::1"),
+		"join v6 a":       ratelimit.Join(addr("2001:db8::1"), by("a")),
+		"join a v6":       ratelimit.Join(by("a"), addr("2001:db8::1")),
+		"v6 and its text": by("2001:db8::1"),
+	}
+	seen := map[ratelimit.Key]string{}
+	for name, key := range keys {
+		for _, k := range keysOf(t, key, request(""))[0] {
+			if other, ok := seen[k]; ok {
+				t.Errorf("%s and %s have one key", name, other)
+			}
+			seen[k] = name
+		}
+	}
+}
+
+// FuzzJoin: two lists of lists of fields have one key exactly if they are equal.
+func FuzzJoin(f *testing.F) {
+	f.Add("a|b;c", "a;b|c")
+	f.Add("a|", "a")
+	f.Add(";", "|")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		of := func(s string) ratelimit.KeyFunc {
+			var parts []ratelimit.KeyFunc
+			for part := range strings.SplitSeq(s, ";") {
+				parts = append(parts, func(_ *http.Request, k *ratelimit.KeyBuilder) error {
+					for field := range strings.SplitSeq(part, "|") {
+						k.Add(field)
+					}
+					return nil
+				})
+			}
+			return ratelimit.Join(parts...)
+		}
+		x, y := keysOf(t, of(a), request(""))[0][0], keysOf(t, of(b), request(""))[0][0]
+		if (a == b) != (x == y) {
+			t.Errorf("%q and %q: one key is %t", a, b, x == y)
+		}
+	})
+}
+
+func TestKeysDependOnSecretAndName(t *testing.T) {
+	store := new(recorder)
+	seen := map[ratelimit.Key]bool{}
+	for _, c := range []ratelimit.Config{
+		{Store: store, Name: "a", Secret: []byte("secret number one")},
+		{Store: store, Name: "b", Secret: []byte("secret number one")},
+		{Store: store, Name: "a", Secret: []byte("secret number two")},
+	} {
+		if err := newLimiter(t, c, hourly(1)).Check(request("192.0.2.1:1")); err != nil {
+			t.Fatal(err)
+		}
+		if seen[store.keys[0]] {
+			t.Error("two limiters have one key")
+		}
+		seen[store.keys[0]] = true
+	}
+}
+
+func TestByRoute(t *testing.T) {
+	var log audit
+	l := newLimiterBy(t, ratelimit.Join(ratelimit.ByRoute, ratelimit.ByIP), ratelimit.Config{Hooks: log.hooks()}, hourly(1))
+	mux := http.NewServeMux()
+	mux.Handle("GET /items/{id}", l.Handler(new(counting)))
+	mux.Handle("GET /other", l.Handler(new(counting)))
+	to := func(path string) int {
+		r := request("192.0.2.1:1")
+		r.URL.Path = path
+		return send(mux, r).Code
+	}
+	for _, step := range []struct {
+		path string
+		want int
+	}{{"/items/1", 200}, {"/items/2", 429}, {"/items/%32", 429}, {"/other", 200}, {"/other", 429}} {
+		if got := to(step.path); got != step.want {
+			t.Errorf("%s: %d, want %d", step.path, got, step.want)
+		}
+	}
+	if log.count(ratelimit.EventNoRoute) != 0 {
+		t.Error("behind the mux there is a route")
+	}
+	send(l.Handler(new(counting)), request("192.0.2.1:1"))
+	if log.count(ratelimit.EventNoRoute) != 1 {
+		t.Error("in front of the mux there is none, and nobody was told")
+	}
+}
+
+func TestInsecureByHeader(t *testing.T) {
+	h := newLimiterBy(t, ratelimit.InsecureByHeader("x-client"), ratelimit.Config{}, hourly(1)).Handler(new(counting))
+	with := func(v ...string) func(int) *http.Request {
+		return func(int) *http.Request { r := request("192.0.2.1:1"); r.Header["X-Client"] = v; return r }
+	}
+	if got := statuses(h, 2, with("a")) + " " + statuses(h, 1, with("b", "a")) + " " + statuses(h, 2, with()); got != "200 429 200 200 429" {
+		t.Error(got)
+	}
+}
+
+// TestL18: who does not know the key cannot choose addresses that share a place:
+// the same million of them are placed differently by two limiters, and evenly.
+func TestL18HashFlooding(t *testing.T) {
+	store := new(recorder)
+	sets := func() [256]int {
+		var n [256]int
+		l := newLimiter(t, ratelimit.Config{Store: store, Name: "n", Secret: fmt.Appendf(nil, "%020d", rand.Uint64())}, hourly(5))
+		for i := range 25_600 {
+			l.Check(request(fmt.Sprintf("10.0.%d.%d:1", i>>8, i&255)))
+			n[store.keys[0][7]]++
+		}
+		return n
+	}
+	a, b := sets(), sets()
+	if a == b {
+		t.Error("two limiters with different secrets place keys alike")
+	}
+	chi := 0.0
+	for _, n := range a {
+		chi += float64((n-100)*(n-100)) / 100
+	}
+	// 255 degrees of freedom, σ = 22.6: nine of them.
+	if chi > 255+9*22.6 {
+		t.Errorf("keys are not spread evenly: chi² = %.0f", chi)
+	}
+}

@@ -1,0 +1,330 @@
+package ratelimit
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Kind is how a [Limit] counts.
+type Kind uint8
+
+const (
+	// Strict admits at most Quota in any window of length Window, wherever
+	// it begins. It is the only kind of which the policy that is told to
+	// clients is true to the letter.
+	//
+	// A quota of up to ten keeps the exact times. A larger one counts in
+	// tenths of the window and lets a tenth go when all of it has left the
+	// window, so that what was spent comes back after 1.0 to 1.1 windows;
+	// Retry-After says when.
+	Strict Kind = iota
+
+	// Smooth admits Quota per Window at an even rate, and Burst at once:
+	// the generic cell rate algorithm, a token bucket. In any time t it
+	// admits at most Burst + Quota·t/Window, which in a window is more than
+	// the Quota.
+	Smooth
+
+	// Concurrent admits Quota requests at a time, however long they take.
+	// What was taken comes back when the request has ended.
+	Concurrent
+)
+
+// String returns the name of the kind in lower case.
+func (k Kind) String() string {
+	switch k {
+	case Strict:
+		return "strict"
+	case Smooth:
+		return "smooth"
+	case Concurrent:
+		return "concurrent"
+	}
+	return "Kind(" + strconv.Itoa(int(k)) + ")"
+}
+
+// A Down says what becomes of a limit while the store does not answer.
+type Down uint8
+
+const (
+	// Local counts in the memory of this process, which was counting all
+	// the while and so begins with what is already spent here: each process
+	// admits at most what one store would, divided by [Config.Nodes].
+	Local Down = iota
+
+	// Closed refuses with 503.
+	Closed
+
+	// InsecureOpen does not limit. Whoever can bring the store down, by
+	// overloading it say, has no limit any more.
+	InsecureOpen
+)
+
+// String returns the name of the fallback in lower case.
+func (d Down) String() string {
+	switch d {
+	case Local:
+		return "local"
+	case Closed:
+		return "closed"
+	case InsecureOpen:
+		return "open"
+	}
+	return "Down(" + strconv.Itoa(int(d)) + ")"
+}
+
+// Bounds of a [Limit]. They keep every product of two of them within 63 bits,
+// and every number of a store within the 53 bits of a double.
+const (
+	MaxQuota  = 1_000_000_000
+	MinWindow = time.Millisecond
+	MaxWindow = 366 * 24 * time.Hour
+	MaxName   = 64 // bytes
+)
+
+// A Limit is how much may be spent in how much time.
+//
+// Name, Kind and Window say which limit it is: two limits that agree in them
+// count together wherever their keys are the same. Quota, Burst and Down may
+// change between two requests, and what was spent stays spent: a caller who
+// changes plans takes the debt along.
+type Limit struct {
+	// Name is told to clients and logs, 1 to [MaxName] bytes of printable
+	// ASCII. The limits of one request have different names.
+	// Default: of the window, "minute" or "10-seconds"; "in-flight" for
+	// Concurrent.
+	Name string
+
+	// Quota is how much may be spent per Window, 1 to [MaxQuota], for Smooth
+	// at most one per microsecond. A request costs 1 unless [Config.Cost] says otherwise. Required.
+	Quota int64
+
+	// Window is a whole number of microseconds, [MinWindow] to [MaxWindow].
+	// Required, but for Concurrent: there it is how long a store that is
+	// shared keeps a request that never ended, because its process died.
+	// Default for Concurrent: 1 hour. [Memory] needs none and waits for
+	// the end.
+	Window time.Duration
+
+	// Kind is how it is counted. Default: [Strict].
+	Kind Kind
+
+	// Burst is how much may be spent at once, for Smooth only, 1 to Quota.
+	// Default: a tenth of the Quota, at least 1.
+	Burst int64
+
+	// Down says what happens while a shared store does not answer.
+	// Default: [Local].
+	Down Down
+}
+
+// InFlight returns the limit of n requests at a time.
+func InFlight(n int64) Limit { return Limit{Quota: n, Kind: Concurrent} }
+
+// Max returns what can be spent in one go: whatever costs more never passes.
+func (l Limit) Max() int64 {
+	if l.Kind == Smooth {
+		return l.Burst
+	}
+	return l.Quota
+}
+
+// String returns the limit in the words of [Parse], as far as it has words:
+// "5 per minute", "100 per 10 seconds, smooth, burst 10", "20 in flight".
+func (l Limit) String() string {
+	switch l.Kind {
+	case Concurrent:
+		return fmt.Sprintf("%d in flight", l.Quota)
+	case Smooth:
+		return fmt.Sprintf("%d per %s, smooth, burst %d", l.Quota, wordsOf(l.Window, " "), l.Burst)
+	}
+	return fmt.Sprintf("%d per %s", l.Quota, wordsOf(l.Window, " "))
+}
+
+// Validate returns what is wrong with a limit whose defaults are filled in,
+// all of it, or nil. Implementations of [Store] may rely on it.
+func (l Limit) Validate() error {
+	var wrong []error
+	errorf := func(format string, args ...any) {
+		wrong = append(wrong, fmt.Errorf("ratelimit: Limit."+format, args...))
+	}
+	if n := len(l.Name); n == 0 || n > MaxName {
+		errorf("Name has %d bytes, want 1 to %d", n, MaxName)
+	}
+	for i := range len(l.Name) {
+		if c := l.Name[i]; c < ' ' || c > '~' {
+			errorf("Name is %q, want printable ASCII", l.Name)
+			break
+		}
+	}
+	if l.Quota < 1 || l.Quota > MaxQuota {
+		errorf("Quota is %d, want 1 to %d", l.Quota, MaxQuota)
+	}
+	if l.Window < MinWindow || l.Window > MaxWindow || l.Window%time.Microsecond != 0 {
+		errorf("Window is %v, want %v to %v in whole microseconds", l.Window, MinWindow, MaxWindow)
+	}
+	if l.Kind > Concurrent {
+		errorf("Kind is %d, want Strict, Smooth or Concurrent", l.Kind)
+	}
+	switch {
+	case l.Kind == Smooth && l.Quota > int64(l.Window/time.Microsecond):
+		errorf("Quota is %d per %v, want at most one per microsecond of a Smooth limit", l.Quota, l.Window)
+	case l.Kind == Smooth && (l.Burst < 1 || l.Burst > l.Quota):
+		errorf("Burst is %d, want 1 to the Quota, %d", l.Burst, l.Quota)
+	case l.Kind != Smooth && l.Burst != 0:
+		errorf("Burst is %d, want none: only Smooth has one, and this is %v", l.Burst, l.Kind)
+	}
+	if l.Down > InsecureOpen {
+		errorf("Down is %d, want Local, Closed or InsecureOpen", l.Down)
+	}
+	return errors.Join(wrong...)
+}
+
+// withDefaults fills in what was left out.
+func (l Limit) withDefaults() Limit {
+	if l.Kind == Concurrent {
+		if l.Window == 0 {
+			l.Window = time.Hour
+		}
+		if l.Name == "" {
+			l.Name = "in-flight"
+		}
+	}
+	if l.Kind == Smooth && l.Burst == 0 {
+		l.Burst = max(1, l.Quota/10)
+	}
+	if l.Name == "" && l.Window > 0 {
+		// Not of the quota: a limit whose quota changes stays the same.
+		l.Name = wordsOf(l.Window, "-")
+	}
+	return l
+}
+
+// words are the units of Parse, longest first. A month and a year are those of
+// Python's "limits", whose grammar slowapi speaks.
+var words = [...]struct {
+	name, abbreviation string
+	is                 time.Duration
+}{
+	{"year", "y", 360 * 24 * time.Hour},
+	{"month", "mo", 30 * 24 * time.Hour},
+	{"day", "d", 24 * time.Hour},
+	{"hour", "h", time.Hour},
+	{"minute", "m", time.Minute},
+	{"second", "s", time.Second},
+}
+
+// wordsOf returns d in the largest unit that divides it: "minute",
+// "10 seconds".
+func wordsOf(d time.Duration, space string) string {
+	for _, w := range words {
+		if d > 0 && d%w.is == 0 {
+			if n := d / w.is; n > 1 {
+				return fmt.Sprintf("%d%s%ss", n, space, w.name)
+			}
+			return w.name
+		}
+	}
+	return d.String()
+}
+
+// Parse reads limits as slowapi and Flask-Limiter write them: "5/minute",
+// "10 per 5 minutes", and several of them separated by ';', ',' or '|':
+// "5/minute;1000/hour". Units are second, minute, hour, day, month (30 days)
+// and year (360 days), in the singular, in the plural, or abbreviated to
+// s, sec, m, min, h, d, mo and y, in any case of letters.
+//
+// The limits are Strict; change their fields before passing them on.
+func Parse(s string) ([]Limit, error) {
+	var limits []Limit
+	if len(s) > maxParse {
+		return nil, fmt.Errorf("ratelimit: limits have %d bytes, want at most %d", len(s), maxParse)
+	}
+	for part := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ';' || r == ',' || r == '|' }) {
+		if strings.TrimSpace(part) == "" {
+			continue
+		}
+		l, err := parseOne(part)
+		if err != nil {
+			return nil, err
+		}
+		limits = append(limits, l)
+	}
+	if len(limits) == 0 {
+		return nil, fmt.Errorf("ratelimit: limits are %q, want at least one such as \"5/minute\"", s)
+	}
+	return limits, nil
+}
+
+// MustParse is [Parse] for limits that stand in the source: it panics where
+// Parse returns an error.
+func MustParse(s string) []Limit {
+	limits, err := Parse(s)
+	if err != nil {
+		panic(err)
+	}
+	return limits
+}
+
+const maxParse = 4096
+
+// parseOne reads count, "/" or "per", an optional multiple, and a unit.
+func parseOne(part string) (Limit, error) {
+	wrong := fmt.Errorf("ratelimit: limit is %q, want a form such as \"5/minute\" or \"10 per 5 minutes\"", part)
+	count, rest := number(strings.TrimSpace(part))
+	rest = strings.ToLower(strings.TrimSpace(rest))
+	after, ok := strings.CutPrefix(rest, "/")
+	if !ok {
+		after, ok = strings.CutPrefix(rest, "per")
+	}
+	if count == "" || !ok {
+		return Limit{}, wrong
+	}
+	multiple, unit := number(strings.TrimSpace(after))
+	quota, err := strconv.ParseInt(count, 10, 64)
+	if err != nil {
+		return Limit{}, wrong
+	}
+	n := int64(1)
+	if multiple != "" {
+		if n, err = strconv.ParseInt(multiple, 10, 64); err != nil {
+			return Limit{}, wrong
+		}
+	}
+	is := unitOf(strings.TrimSpace(unit))
+	if is == 0 || n < 1 || n > int64(MaxWindow/is) {
+		return Limit{}, wrong
+	}
+	l := Limit{Quota: quota, Window: time.Duration(n) * is}.withDefaults()
+	if err := l.Validate(); err != nil {
+		return Limit{}, fmt.Errorf("%w in %q", err, part)
+	}
+	return l, nil
+}
+
+// number splits the leading decimal digits from s.
+func number(s string) (digits, rest string) {
+	i := 0
+	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
+		i++
+	}
+	return s[:i], s[i:]
+}
+
+func unitOf(s string) time.Duration {
+	switch s {
+	case "sec":
+		return time.Second
+	case "min":
+		return time.Minute
+	}
+	for _, w := range words {
+		if s == w.name || s == w.name+"s" || s == w.abbreviation {
+			return w.is
+		}
+	}
+	return 0
+}

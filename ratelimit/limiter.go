@@ -1,0 +1,424 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// A Limiter limits requests. It is safe for concurrent use.
+type Limiter struct {
+	key    KeyFunc
+	config Config
+	plan   *Plan
+	gate   *gate
+	pool   sync.Pool // of *scratch
+	noted  [2]*rate.Sometimes
+}
+
+// New returns a Limiter that counts for key and refuses what exceeds one of
+// limits. Its errors, all at once, say what is wrong with the arguments.
+func New(key KeyFunc, config Config, limits ...Limit) (*Limiter, error) {
+	wrong := config.validate()
+	if key == nil {
+		wrong = append(wrong, errors.New("ratelimit: key is nil, want for whom to count, ByIP for example"))
+	}
+	plan, err := NewPlan(limits...)
+	if err != nil {
+		wrong = append(wrong, err)
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
+	}
+	if config.NetworkFactor == 0 {
+		config.NetworkFactor = 16
+	}
+	l := &Limiter{key: key, config: config, plan: plan, gate: newGate(&config)}
+	l.pool.New = func() any { return new(scratch) }
+	for i := range l.noted {
+		l.noted[i] = &rate.Sometimes{First: 1, Interval: time.Minute}
+	}
+	return l, nil
+}
+
+// scratch is what deciding about a request needs. It holds nothing of a request
+// once the handler runs.
+type scratch struct {
+	key     KeyBuilder
+	plan    *Plan
+	charges []Charge
+	states  []State
+	field   []byte
+}
+
+// Handler returns next behind the limits. Where several Limiters stand one
+// behind the other, each adds its values to the response fields. The place that
+// a Concurrent limit gives is free again when next returns or panics; a handler
+// that hijacks the connection keeps it until it returns.
+func (l *Limiter) Handler(next http.Handler) http.Handler {
+	if next == nil {
+		panic("ratelimit: no handler to limit")
+	}
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { l.serve(w, r, next) })
+	return guard.Describe(h, next, l.requirement())
+}
+
+func (l *Limiter) requirement() guard.Requirement {
+	q := guard.Requirement{Kind: guard.KindLimit}
+	for _, limit := range l.plan.limits {
+		q.Values = append(q.Values, limit.String())
+	}
+	if l.config.LimitsFor != nil {
+		q.Values = append(q.Values, "or by plan")
+	}
+	if l.config.InsecureShadow {
+		q.Values = append(q.Values, "in shadow")
+	}
+	return q
+}
+
+func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if l.config.Skip != nil && l.config.Skip(r) {
+		next.ServeHTTP(w, r)
+		return
+	}
+	s := l.pool.Get().(*scratch)
+	bill, err := l.decide(r, s)
+	if len(s.states) > 0 && l.config.Fields != FieldsNone && !l.config.InsecureShadow {
+		l.writeFields(w.Header(), s)
+	}
+	settles := err == nil && l.settles(s.plan)
+	l.pool.Put(s)
+	switch {
+	case err != nil && l.config.InsecureShadow:
+		l.observeShadow(r, err)
+		next.ServeHTTP(w, r)
+	case err != nil:
+		l.config.Hooks.Refuse(w, r, err)
+	case settles:
+		l.serveSettled(w, r, next, bill)
+	default:
+		next.ServeHTTP(w, r)
+	}
+}
+
+// settles reports whether something is given back when a request has ended.
+func (l *Limiter) settles(p *Plan) bool { return p.inUse || l.config.Refund != nil }
+
+func (l *Limiter) serveSettled(w http.ResponseWriter, r *http.Request, next http.Handler, bill paid) {
+	// The handler may replace what r points to, but not this context.
+	ctx := r.Context()
+	if l.config.Refund == nil {
+		defer l.gate.settle(ctx, bill, false)
+		next.ServeHTTP(w, r)
+		return
+	}
+	sw := &statusWriter{ResponseWriter: w}
+	refund := false
+	defer func() { l.gate.settle(ctx, bill, refund) }()
+	next.ServeHTTP(sw, r)
+	refund = l.config.Refund(sw.final())
+}
+
+func (l *Limiter) observeShadow(r *http.Request, err error) {
+	d, ok := errors.AsType[*guard.Denial](err)
+	if !ok {
+		l.config.Hooks.Emit(r, guard.Event{Name: guard.EventUnavailable, Err: err})
+		return
+	}
+	l.config.Hooks.Emit(r, guard.Event{Name: guard.EventRateLimit, Denial: d})
+}
+
+// Check charges the limits for r and returns nil, or the refusal that Handler
+// would answer with. It is an error to ask a Limiter with a Concurrent limit,
+// for Check cannot know when the request ends: see [Limiter.Reserve].
+func (l *Limiter) Check(r *http.Request) error {
+	if l.plan.inUse {
+		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit, want Handler or Reserve")
+	}
+	s := l.pool.Get().(*scratch)
+	defer l.pool.Put(s)
+	bill, err := l.decide(r, s)
+	if err == nil && s.plan.inUse {
+		l.gate.settle(r.Context(), bill, true)
+		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit of a Plan, want Handler")
+	}
+	if err != nil && l.config.InsecureShadow {
+		l.observeShadow(r, err)
+		return nil
+	}
+	return err
+}
+
+// Reserve charges the limits of New for the key that has these fields: the
+// decision where there is no HTTP request, for a message of a WebSocket or a
+// call of gRPC. It returns the refusal as a [guard.Denial], or a Reservation
+// that must be ended if one of the limits is Concurrent.
+//
+// A KeyFunc that adds the same fields counts together with it. Skip, LimitsFor,
+// Cost and InsecureShadow are not looked at.
+func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*Reservation, error) {
+	s := l.pool.Get().(*scratch)
+	defer l.pool.Put(s)
+	s.key.reset(l.config.Name)
+	for _, f := range fields {
+		s.key.Add(f)
+	}
+	s.plan = l.plan
+	bill, err := l.charge(ctx, s, max(1, cost), true)
+	if err != nil {
+		return nil, err
+	}
+	return &Reservation{States: append([]State(nil), s.states[:len(s.plan.limits)]...), gate: l.gate, bill: bill}, nil
+}
+
+// A Reservation is what [Limiter.Reserve] charged.
+type Reservation struct {
+	// States tell where each limit stands, in the order of New.
+	States []State
+
+	gate *gate
+	bill paid
+}
+
+// End gives the place of Concurrent limits back and, with refund, all the rest.
+// Only the first call does something.
+func (r *Reservation) End(ctx context.Context, refund bool) { r.gate.settle(ctx, r.bill, refund) }
+
+// decide charges the limits of r.
+func (l *Limiter) decide(r *http.Request, s *scratch) (paid, error) {
+	s.states = s.states[:0]
+	s.plan = l.plan
+	if l.config.LimitsFor != nil {
+		switch plan, err := l.config.LimitsFor(r); {
+		case err != nil:
+			return paid{}, err
+		case plan != nil:
+			s.plan = plan
+		}
+	}
+	s.key.reset(l.config.Name)
+	if err := l.key(r, &s.key); err != nil {
+		return paid{}, err
+	}
+	if s.key.unknown != 0 {
+		l.noteUnknown(r, s.key.unknown)
+	}
+	cost := int64(1)
+	if l.config.Cost != nil {
+		cost = max(1, l.config.Cost(r))
+	}
+	return l.charge(r.Context(), s, cost, false)
+}
+
+// charge charges s.plan for s.key, and leaves one state for each limit.
+func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool) (paid, error) {
+	s.charges = s.charges[:0]
+	key := l.gate.hash.sum(s.key.b)
+	for i := range s.plan.limits {
+		limit := &s.plan.limits[i]
+		c := Charge{Key: key, Limit: limit.Limit, Cost: cost}
+		if limit.Kind == Concurrent {
+			c.Cost = 1
+		}
+		if c.Cost > limit.Max() {
+			s.states = s.states[:0]
+			return paid{}, &guard.Denial{
+				Status: http.StatusRequestEntityTooLarge,
+				Code:   CodeCostTooLarge,
+				Detail: "The request is larger than the limit ever allows.",
+				Event:  guard.EventRateLimit,
+				Err:    limit.exhausted,
+			}
+		}
+		s.charges = append(s.charges, c)
+	}
+	n := len(s.charges)
+	if len(s.key.network) > 0 {
+		key := l.gate.hash.sum(s.key.network)
+		for i := range n {
+			c := s.charges[i]
+			c.Key = key
+			c.Limit.Name = s.plan.limits[i].network
+			c.Limit.Quota = min(c.Limit.Quota*l.config.NetworkFactor, MaxQuota)
+			if c.Limit.Kind == Smooth {
+				c.Limit.Quota = min(c.Limit.Quota, int64(c.Limit.Window/time.Microsecond))
+				c.Limit.Burst = min(c.Limit.Burst*l.config.NetworkFactor, c.Limit.Quota)
+			}
+			s.charges = append(s.charges, c)
+		}
+	}
+	if cap(s.states) < len(s.charges) {
+		s.states = make([]State, len(s.charges))
+	}
+	s.states = s.states[:len(s.charges)]
+	ok, bill, err := l.gate.take(ctx, s.charges, s.states, keep || l.settles(s.plan))
+	if err != nil {
+		s.states = s.states[:0]
+		return paid{}, clientGone(ctx, err)
+	}
+	for i := n; i < len(s.states); i++ {
+		if tighter(&s.states[i], &s.states[i-n]) {
+			s.states[i-n] = s.states[i]
+		}
+	}
+	s.states = s.states[:n]
+	if !ok {
+		return paid{}, refusal(s.plan, s.states)
+	}
+	return bill, nil
+}
+
+// tighter reports whether a says more about when to come back than b.
+func tighter(a, b *State) bool {
+	switch {
+	case a.Refused != b.Refused:
+		return a.Refused
+	case a.Refused:
+		return a.RetryAfter > b.RetryAfter
+	}
+	return a.Remaining < b.Remaining
+}
+
+// clientGone is for a request that nobody waits for: no failure of the server.
+func clientGone(ctx context.Context, err error) error {
+	if !errors.Is(err, context.Canceled) || ctx.Err() == nil {
+		return err
+	}
+	return &guard.Denial{Status: 499, Code: CodeClientGone, Detail: "The request was given up.", Err: err}
+}
+
+// refusal returns the 429 for states of which at least one is refused.
+func refusal(p *Plan, states []State) *guard.Denial {
+	d := &guard.Denial{
+		Status: http.StatusTooManyRequests,
+		Code:   CodeQuotaExceeded,
+		Detail: "There were too many requests. Please wait.",
+	}
+	for i := range states {
+		s := &states[i]
+		if !s.Refused || d.Err != nil && s.RetryAfter <= d.RetryAfter {
+			continue
+		}
+		d.RetryAfter, d.Err = s.RetryAfter, p.limits[i].exhausted
+		if s.Full {
+			d.Err = p.limits[i].full
+		}
+	}
+	// Nobody knows when a request in flight ends.
+	d.RetryAfter = jitter(max(d.RetryAfter, time.Second))
+	return d
+}
+
+// jitter returns d and up to a tenth more, so that all who were refused at once
+// do not come back at once. Never less: it would be refused again.
+func jitter(d time.Duration) time.Duration {
+	return d + rand.N(d/10+1)
+}
+
+// noteUnknown tells the host, now and then, that requests are lumped together.
+func (l *Limiter) noteUnknown(r *http.Request, u unknown) {
+	for i, note := range [...]struct {
+		bit  unknown
+		name guard.EventName
+		err  error
+	}{
+		{noAddress, EventNoAddress, errNoAddress},
+		{noRoute, EventNoRoute, errNoRoute},
+	} {
+		if u&note.bit == 0 || l.config.Hooks.Observe == nil {
+			continue
+		}
+		now := false
+		l.noted[i].Do(func() { now = true })
+		if now {
+			l.config.Hooks.Emit(r, guard.Event{Name: note.name, Err: note.err})
+		}
+	}
+}
+
+var (
+	errNoAddress = errors.New("ratelimit: RemoteAddr is no address, and all such requests share one quota")
+	errNoRoute   = errors.New("ratelimit: ByRoute runs in front of the mux, and all requests share one quota")
+)
+
+// Names of the fields in the form that net/http keeps them in: any other would
+// be converted, and allocated, at each response.
+const (
+	fieldRateLimit = "Ratelimit"
+	fieldPolicy    = "Ratelimit-Policy"
+	fieldLimit     = "X-Ratelimit-Limit"
+	fieldRemaining = "X-Ratelimit-Remaining"
+	fieldReset     = "X-Ratelimit-Reset"
+)
+
+// writeFields tells the client where it stands.
+func (l *Limiter) writeFields(h http.Header, s *scratch) {
+	if l.config.Fields != FieldsLegacy {
+		b := s.field[:0]
+		for i := range s.states {
+			if s.states[i].Remaining == unknownRemaining {
+				continue
+			}
+			if len(b) > 0 {
+				b = append(b, ", "...)
+			}
+			b = s.plan.appendState(b, i, &s.states[i])
+		}
+		s.field = b
+		if len(b) > 0 {
+			// One allocation for both, each of a capacity of its own: what a
+			// handler appends to one must not end up in the other.
+			values := [...]string{string(b), s.plan.policy}
+			all := values[:]
+			addValue(h, fieldRateLimit, all[0:1:1])
+			addValue(h, fieldPolicy, all[1:2:2])
+		}
+	}
+	if l.config.Fields != FieldsDraft {
+		l.writeLegacy(h, s)
+	}
+}
+
+// addValue adds to a field that is a List: another Limiter may have been here.
+func addValue(h http.Header, name string, value []string) {
+	if old := h[name]; len(old) > 0 {
+		value = append(old[:len(old):len(old)], value...)
+	}
+	h[name] = value
+}
+
+// writeLegacy tells of the one limit of which the least remains, and leaves
+// alone what an outer Limiter said if that is less.
+func (l *Limiter) writeLegacy(h http.Header, s *scratch) {
+	least := -1
+	for i := range s.states {
+		if s.states[i].Remaining != unknownRemaining && (least < 0 || s.states[i].Remaining < s.states[least].Remaining) {
+			least = i
+		}
+	}
+	if least < 0 {
+		return
+	}
+	state := &s.states[least]
+	if old := h[fieldRemaining]; len(old) > 0 {
+		if n, err := strconv.ParseInt(old[0], 10, 64); err == nil && n < state.Remaining {
+			return
+		}
+	}
+	values := [...]string{
+		s.plan.limits[least].quota,
+		strconv.FormatInt(state.Remaining, 10),
+		strconv.FormatInt(seconds(state.next()), 10),
+	}
+	all := values[:]
+	h[fieldLimit], h[fieldRemaining], h[fieldReset] = all[0:1:1], all[1:2:2], all[2:3:3]
+}

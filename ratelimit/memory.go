@@ -1,0 +1,293 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+type duration = time.Duration
+
+// Memory is a [Store] in the memory of this process. Its size is fixed, no
+// garbage collector looks into it, and it starts no goroutine. It never admits
+// more than a limit allows, whatever keys come: see the package documentation
+// for what a flood of them costs instead. It forgets everything when the process
+// ends.
+//
+// The zero value is ready for use. A Memory must not be copied after first use.
+// The time is the monotonic clock, so setting the wall clock changes nothing.
+type Memory struct {
+	// Bytes is the size of the table that each limit gets at its first use,
+	// where [Limit.Name], Kind and Window say which limit it is. A key of a
+	// Strict limit takes 73 bytes of it, of the other kinds 18. Pages that are not touched
+	// take up no memory. Not to be changed after first use.
+	// Default: 16 MiB, 229,376 keys of a Strict limit, 917,504 of another.
+	Bytes int
+
+	// MaxLimits is how many tables there are at most: one for each limit of
+	// a request, and one more where addresses of IPv6 are counted by /48 as
+	// well. Charging one limit more is an error. Not to be changed after
+	// first use. Default: 64.
+	MaxLimits int
+
+	once    sync.Once
+	base    time.Time
+	tables  atomic.Pointer[[]*table]
+	adding  sync.Mutex
+	stripes [stripes]stripe
+}
+
+var _ Store = (*Memory)(nil)
+
+// stripes is how many locks there are. The sets of all tables share them.
+const stripes = 256
+
+type stripe struct {
+	sync.Mutex
+	_ [56]byte // a line of the cache for each
+}
+
+// Take implements [Store]. The context is looked at once: there is nothing to
+// wait for.
+func (m *Memory) Take(ctx context.Context, charges []Charge) ([]State, Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, Receipt{}, err
+	}
+	if err := Validate(charges); err != nil {
+		return nil, Receipt{}, err
+	}
+	states := make([]State, len(charges))
+	now := m.now()
+	ok, err := m.take(now, charges, states)
+	if !ok {
+		return states, Receipt{}, err
+	}
+	return states, NewReceipt(time.Duration(now), charges), nil
+}
+
+// Refund implements [Store].
+func (m *Memory) Refund(_ context.Context, receipt Receipt) error {
+	at, charges := receipt.Use()
+	if len(charges) == 0 {
+		return nil
+	}
+	m.giveBack(m.now(), int64(at), charges)
+	return nil
+}
+
+// Stats tells how full a table is.
+type Stats struct {
+	Limit   string  // its name
+	Slots   int     // how many keys have a place of their own at most
+	Load    float64 // which part of them is taken by keys with something spent, estimated
+	Evicted uint64  // keys that lost their place to a newcomer while they had something spent
+	Refused uint64  // charges refused as [State.Full]: newcomers who pay for those
+}
+
+// Stats returns one entry for each limit, in the order of their first use. It
+// looks at a part of each table only and may be called as often as metrics are
+// collected. A Load above a half says that Bytes should be doubled.
+func (m *Memory) Stats() []Stats {
+	now := m.now()
+	var all []Stats
+	for _, t := range m.list() {
+		all = append(all, Stats{
+			Limit:   t.limit.Name,
+			Slots:   int(t.sets) * ways,
+			Load:    m.load(t, now),
+			Evicted: t.evicted.Load(),
+			Refused: t.refused.Load(),
+		})
+	}
+	return all
+}
+
+// load looks at 64 sets that are spread over the table.
+func (m *Memory) load(t *table, now int64) float64 {
+	looked, taken := 0, 0
+	for i := range uint64(min(64, t.sets)) {
+		set := i * t.sets / min(64, t.sets)
+		lock := &m.stripes[set%stripes]
+		lock.Lock()
+		for j := range ways {
+			looked++
+			switch t.limit.Kind {
+			case Strict:
+				r := t.rings[set].rings[j]
+				r.advance(&t.shape, now)
+				if r.used() > 0 {
+					taken++
+				}
+			case Smooth:
+				if t.words[set].values[j] > now {
+					taken++
+				}
+			default:
+				if t.words[set].values[j] > 0 {
+					taken++
+				}
+			}
+		}
+		lock.Unlock()
+	}
+	return float64(taken) / float64(looked)
+}
+
+// now returns nanoseconds since the first use, by the monotonic clock.
+func (m *Memory) now() int64 {
+	m.once.Do(func() { m.base = time.Now() })
+	return int64(time.Since(m.base))
+}
+
+func (m *Memory) list() []*table {
+	if p := m.tables.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// tableOf returns the table of a limit, which it makes at the first use.
+func (m *Memory) tableOf(l *Limit) (*table, error) {
+	for _, t := range m.list() {
+		if t.limit.same(l) {
+			return t, nil
+		}
+	}
+	m.adding.Lock()
+	defer m.adding.Unlock()
+	old := m.list()
+	for _, t := range old {
+		if t.limit.same(l) {
+			return t, nil
+		}
+	}
+	most := m.MaxLimits
+	if most <= 0 {
+		most = 64
+	}
+	if len(old) >= most {
+		return nil, fmt.Errorf("ratelimit: Memory has tables for %d limits and limit %q needs one more, want Memory.MaxLimits larger"+
+			" or limits that agree in Name, Kind and Window", most, l.Name)
+	}
+	bytes := m.Bytes
+	if bytes <= 0 {
+		bytes = 16 << 20
+	}
+	t := newTable(*l, bytes)
+	all := append(slices.Clone(old), t)
+	m.tables.Store(&all)
+	return t, nil
+}
+
+// errNoTable cannot happen: what was charged has a table.
+var errNoTable = errors.New("ratelimit: Memory never heard of this limit")
+
+// place is where a charge belongs.
+type place struct {
+	table *table
+	set   uint64
+}
+
+// take is Take at a moment, for charges that are known to be good. It reports
+// whether they were made.
+func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error) {
+	if len(charges) == 1 {
+		c := &charges[0]
+		t, err := m.tableOf(&c.Limit)
+		if err != nil {
+			return false, err
+		}
+		set := t.setOf(&c.Key)
+		lock := &m.stripes[set%stripes]
+		lock.Lock()
+		states[0] = t.look(set, c, now)
+		ok := !states[0].Refused && t.spend(set, c, now)
+		lock.Unlock()
+		if states[0].Full {
+			t.refused.Add(1)
+		}
+		return ok, nil
+	}
+
+	var room [MaxCharges]place
+	places := room[:len(charges)]
+	for i := range charges {
+		t, err := m.tableOf(&charges[i].Limit)
+		if err != nil {
+			return false, err
+		}
+		places[i] = place{t, t.setOf(&charges[i].Key)}
+	}
+	var locks [MaxCharges]uint8
+	locked := m.lock(places, &locks)
+	ok := true
+	for i, p := range places {
+		states[i] = p.table.look(p.set, &charges[i], now)
+		ok = ok && !states[i].Refused
+	}
+	for i := 0; ok && i < len(places); i++ {
+		if places[i].table.spend(places[i].set, &charges[i], now) {
+			continue
+		}
+		ok = false
+		states[i] = State{Refused: true, Full: true}
+		for j := range i {
+			places[j].table.giveBack(places[j].set, &charges[j], now, now)
+		}
+	}
+	m.unlock(locked)
+	if ok {
+		return true, nil
+	}
+	for i, p := range places {
+		if states[i].Full {
+			p.table.refused.Add(1)
+		}
+		if !states[i].Refused {
+			// It was counted as made, and was not.
+			states[i].Remaining += charges[i].Cost
+		}
+	}
+	return false, nil
+}
+
+// giveBack is Refund at a moment, of charges that were made at another.
+func (m *Memory) giveBack(now, at int64, charges []Charge) {
+	for i := range charges {
+		c := &charges[i]
+		t, err := m.tableOf(&c.Limit)
+		if err != nil {
+			panic(errNoTable)
+		}
+		set := t.setOf(&c.Key)
+		lock := &m.stripes[set%stripes]
+		lock.Lock()
+		t.giveBack(set, c, at, now)
+		lock.Unlock()
+	}
+}
+
+// lock takes the locks of places, in ascending order, so that no two callers
+// wait for each other.
+func (m *Memory) lock(places []place, locks *[MaxCharges]uint8) []uint8 {
+	for i, p := range places {
+		locks[i] = uint8(p.set % stripes)
+	}
+	all := locks[:len(places)]
+	slices.Sort(all)
+	all = slices.Compact(all)
+	for _, i := range all {
+		m.stripes[i].Lock()
+	}
+	return all
+}
+
+func (m *Memory) unlock(locks []uint8) {
+	for _, i := range locks {
+		m.stripes[i].Unlock()
+	}
+}

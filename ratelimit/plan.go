@@ -1,0 +1,113 @@
+package ratelimit
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Plan is a set of limits that was found good: what [Config.LimitsFor] chooses
+// among. It never changes and is safe for concurrent use.
+type Plan struct {
+	limits  []limit
+	policy  string // the value of RateLimit-Policy
+	inUse   bool   // one is Concurrent
+	closed  bool   // one is Closed
+	allHere bool   // each is Local
+}
+
+// limit is a Limit with what is sent and logged about it.
+type limit struct {
+	Limit
+	network   string // the name of the limit of a /48
+	field     string // "name";r=
+	quota     string
+	exhausted error
+	full      error
+}
+
+// NewPlan returns the plan of limits, which have different names.
+func NewPlan(limits ...Limit) (*Plan, error) {
+	var wrong []error
+	if n := len(limits); n == 0 || n > MaxCharges/2 {
+		wrong = append(wrong, fmt.Errorf("ratelimit: there are %d limits, want 1 to %d", n, MaxCharges/2))
+	}
+	p := &Plan{allHere: true}
+	var policy strings.Builder
+	for i, l := range limits {
+		l = l.withDefaults()
+		if err := l.Validate(); err != nil {
+			wrong = append(wrong, err)
+			continue
+		}
+		if n := MaxName - len(networkSuffix); len(l.Name) > n {
+			wrong = append(wrong, fmt.Errorf("ratelimit: Limit.Name is %q, want at most %d bytes", l.Name, n))
+		}
+		for _, other := range p.limits {
+			if other.Name == l.Name {
+				wrong = append(wrong, fmt.Errorf("ratelimit: Limit.Name is %q of two limits, %v and %v, want different names",
+					l.Name, other.Limit, l))
+			}
+		}
+		if i > 0 {
+			policy.WriteString(", ")
+		}
+		policy.WriteString(sfString(l.Name) + ";q=" + strconv.FormatInt(l.Quota, 10))
+		switch {
+		case l.Kind == Concurrent:
+			policy.WriteString(`;qu="concurrent-requests"`)
+			p.inUse = true
+		case l.Window%time.Second == 0:
+			// A fraction of a second cannot be said, and no window is better
+			// than a wrong one.
+			policy.WriteString(";w=" + strconv.FormatInt(int64(l.Window/time.Second), 10))
+		}
+		p.closed = p.closed || l.Down == Closed
+		p.allHere = p.allHere && l.Down == Local
+		exhausted := fmt.Errorf("ratelimit: limit %q, %v, is used up", l.Name, l)
+		p.limits = append(p.limits, limit{
+			Limit:     l,
+			network:   l.Name + networkSuffix,
+			field:     sfString(l.Name) + ";r=",
+			quota:     strconv.FormatInt(l.Quota, 10),
+			exhausted: exhausted,
+			full:      fmt.Errorf("%w: limit %q, %v", ErrFull, l.Name, l),
+		})
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
+	}
+	p.policy = policy.String()
+	return p, nil
+}
+
+const networkSuffix = "/48"
+
+// sfString returns s, printable ASCII, as a String of RFC 9651 section 3.3.3.
+func sfString(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// appendState appends what RateLimit says about the i-th limit.
+func (p *Plan) appendState(b []byte, i int, s *State) []byte {
+	b = append(b, p.limits[i].field...)
+	b = strconv.AppendInt(b, s.Remaining, 10)
+	if wait := s.next(); wait > 0 {
+		b = append(b, ";t="...)
+		b = strconv.AppendInt(b, seconds(wait), 10)
+	}
+	return b
+}
+
+// next is when there will be more.
+func (s *State) next() time.Duration {
+	if s.Refused {
+		return s.RetryAfter
+	}
+	return s.Reset
+}
+
+// seconds returns d in whole seconds, rounded up.
+func seconds(d time.Duration) int64 { return ceilDiv(int64(d), int64(time.Second)) }

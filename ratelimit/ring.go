@@ -1,0 +1,247 @@
+package ratelimit
+
+// This file is the arithmetic of strict limits: pure functions of a moment, in
+// nanoseconds since the table was made. See the package documentation for what
+// they promise.
+
+// parts is into how many sub-windows a window is cut. The current one and the
+// ten before it cover any window that ends now, so eleven are kept.
+const parts = 10
+
+// exactUnits is up to which quota the times themselves are kept.
+const exactUnits = 10
+
+// A shape is what rings of one window have in common.
+type shape struct {
+	window int64 // ns
+	sub    int64 // ns of a sub-window, so that ten of them are no less than window
+	unit   int64 // ns of a tick, of which a window has at most 2^31
+}
+
+func newShape(window int64) shape {
+	return shape{window, ceilDiv(window, parts), ceilDiv(window, 1<<31)}
+}
+
+func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
+
+// A ring is what one key has spent of a strict limit, in one of two modes.
+//
+// Counting: w[i%11] is what was spent in sub-window i, for the eleven
+// sub-windows that end with epoch.
+//
+// Exact: w[:n] is how many ticks before epoch each unit was spent, newest
+// first. A ring that counts does so until it is empty: times that were lost
+// cannot come back.
+//
+// Of two rings one covers the other if it has, after any moment, at least as
+// much spent. All that is done to a ring keeps it covering what really happened:
+// where times are rounded they are rounded up, and where two are joined the
+// result covers both.
+type ring struct {
+	epoch int64
+	w     [parts + 1]uint32
+	meta  uint32
+}
+
+const (
+	metaCount       = 0x0f // how many times there are, in exact mode
+	metaExact       = 0x10
+	metaEstablished = 0x20 // the key came back in a later sub-window
+)
+
+func (r *ring) exact() bool { return r.meta&metaExact != 0 }
+func (r *ring) n() int      { return int(r.meta & metaCount) }
+func (r *ring) setN(n int)  { r.meta = r.meta&^metaCount | uint32(n) }
+
+// advance drops what left the window before now.
+func (r *ring) advance(s *shape, now int64) {
+	if r.exact() {
+		n := r.n()
+		for n > 0 && r.tick(n-1)*s.unit+s.window <= now {
+			n--
+		}
+		r.setN(n)
+		if n > 0 {
+			return
+		}
+		*r = ring{meta: r.meta & metaEstablished}
+	}
+	r.advanceTo(now / s.sub)
+}
+
+// advanceTo makes cur the newest sub-window of a ring that counts. Time does
+// not go backwards: a caller who read the clock before somebody else did, and
+// got the lock after, decides at the later moment.
+func (r *ring) advanceTo(cur int64) {
+	if cur <= r.epoch {
+		return
+	}
+	if cur-r.epoch > parts {
+		clear(r.w[:])
+	} else {
+		for i := r.epoch + 1; i <= cur; i++ {
+			r.w[i%(parts+1)] = 0
+		}
+	}
+	r.epoch = cur
+}
+
+// tick returns the absolute tick of the i-th newest unit.
+func (r *ring) tick(i int) int64 { return r.epoch - int64(r.w[i]) }
+
+// used returns what is spent. The ring was advanced.
+func (r *ring) used() int64 {
+	if r.exact() {
+		return int64(r.n())
+	}
+	var sum int64
+	for _, c := range r.w {
+		sum += int64(c)
+	}
+	return sum
+}
+
+// freed returns the first moment at which units of what is spent have left the
+// window. The ring was advanced, and at least so many are spent.
+func (r *ring) freed(s *shape, units int64) int64 {
+	if r.exact() {
+		return r.tick(r.n()-int(units))*s.unit + s.window
+	}
+	for i := max(0, r.epoch-parts); ; i++ {
+		units -= int64(r.w[i%(parts+1)])
+		if units <= 0 || i >= r.epoch {
+			return (i + parts + 1) * s.sub
+		}
+	}
+}
+
+// add spends cost now, of a limit of quota. The ring was advanced.
+func (r *ring) add(s *shape, now, cost, quota int64) {
+	used := r.used()
+	if used == 0 {
+		r.meta &= metaEstablished
+		if quota <= exactUnits {
+			r.meta |= metaExact
+		}
+	} else if r.exact() && (quota > exactUnits || used+cost > exactUnits) {
+		r.count(s, now)
+	}
+	if !r.exact() {
+		at := r.epoch % (parts + 1)
+		if used > 0 && r.w[at] == 0 {
+			r.meta |= metaEstablished
+		}
+		r.w[at] += uint32(cost)
+		return
+	}
+	tick := ceilDiv(now, s.unit)
+	if used == 0 {
+		r.epoch = tick
+	} else if now-r.epoch*s.unit >= s.sub {
+		r.meta |= metaEstablished
+	}
+	n := r.n()
+	if later := tick - r.epoch; later > 0 {
+		for i := range n {
+			r.w[i] += uint32(later)
+		}
+		r.epoch = tick
+	}
+	copy(r.w[cost:], r.w[:n])
+	clear(r.w[:cost])
+	r.setN(n + int(cost))
+}
+
+// count changes an exact ring to one that counts.
+func (r *ring) count(s *shape, now int64) {
+	// A tick was rounded up and may be a little ahead of now, which nothing
+	// that happened is: without the cut it could be put into a sub-window to
+	// come, and the oldest be dropped too early.
+	c := ring{epoch: now / s.sub, meta: r.meta & metaEstablished}
+	for i := range r.n() {
+		sub := min(r.tick(i)*s.unit, now) / s.sub
+		if sub >= c.epoch-parts {
+			c.w[sub%(parts+1)]++
+		}
+	}
+	*r = c
+}
+
+// take gives back up to cost that was spent at a moment: the same units, or
+// ones that came before or stand in for them, never later ones. That keeps the
+// ring covering what happened, whatever it was joined with. What has left the
+// window is not there to be given back: others' units are.
+func (r *ring) take(s *shape, at, now, cost int64) {
+	if at+s.window <= now {
+		return
+	}
+	if r.exact() {
+		tick := ceilDiv(at, s.unit)
+		for n := r.n(); n > 0 && cost > 0; cost-- {
+			i := n - 1
+			for i >= 0 && r.tick(i) < tick {
+				i--
+			}
+			if i < 0 {
+				return
+			}
+			copy(r.w[i:], r.w[i+1:n])
+			n--
+			r.w[n] = 0
+			r.setN(n)
+		}
+		return
+	}
+	for i := max(at/s.sub, 0); i <= r.epoch && cost > 0; i++ {
+		if i < r.epoch-parts {
+			return
+		}
+		gone := min(cost, int64(r.w[i%(parts+1)]))
+		r.w[i%(parts+1)] -= uint32(gone)
+		cost -= gone
+	}
+}
+
+// join makes r cover o as well. Both were advanced to now.
+func (r *ring) join(s *shape, now int64, o *ring) {
+	if o.used() == 0 {
+		return
+	}
+	if r.used() == 0 {
+		*r = *o
+		return
+	}
+	other := *o
+	if r.exact() != other.exact() {
+		if r.exact() {
+			r.count(s, now)
+		} else {
+			other.count(s, now)
+		}
+	}
+	if r.exact() {
+		// The i-th newest of both is the later of the two i-th newest.
+		epoch := max(r.epoch, other.epoch)
+		n := max(r.n(), other.n())
+		var w [parts + 1]uint32
+		for i := range n {
+			tick := int64(-1)
+			if i < r.n() {
+				tick = r.tick(i)
+			}
+			if i < other.n() {
+				tick = max(tick, other.tick(i))
+			}
+			w[i] = uint32(epoch - tick)
+		}
+		r.epoch, r.w = epoch, w
+		r.setN(n)
+		return
+	}
+	epoch := max(r.epoch, other.epoch)
+	r.advanceTo(epoch)
+	other.advanceTo(epoch)
+	for i := range r.w {
+		r.w[i] = max(r.w[i], other.w[i])
+	}
+}

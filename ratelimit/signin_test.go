@@ -1,0 +1,283 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatewright/gatewright/ratelimit"
+)
+
+// throttle is what auth.Config.Throttle wants.
+type throttle interface {
+	Reserve(ctx context.Context, login, addr string) (settle func(failed bool), retryAfter time.Duration, err error)
+}
+
+var _ throttle = (*ratelimit.SignIn)(nil)
+
+func newSignIn(t testing.TB, c ratelimit.SignInConfig) *ratelimit.SignIn {
+	t.Helper()
+	s, err := ratelimit.NewSignIn(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// try makes an attempt, and returns how long to wait if it was refused.
+func try(t testing.TB, s throttle, login, addr string, failed bool) time.Duration {
+	t.Helper()
+	settle, wait, err := s.Reserve(t.Context(), login, addr)
+	if err != nil || (settle == nil) != (wait > 0) {
+		t.Fatalf("settle %t, wait %v, %v", settle != nil, wait, err)
+	}
+	if settle != nil {
+		settle(failed)
+		settle(false) // a second call must not give anything back
+	}
+	return wait
+}
+
+func TestSignInPair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSignIn(t, ratelimit.SignInConfig{})
+		for range 20 {
+			if settle, wait, _ := s.Reserve(t.Context(), "alice", "192.0.2.1"); wait > 0 {
+				t.Fatalf("a success was charged: wait %v", wait)
+			} else {
+				settle(false)
+			}
+		}
+		for i := range 5 {
+			settle, wait, err := s.Reserve(t.Context(), "bob", "192.0.2.1")
+			if err != nil || wait > 0 {
+				t.Fatalf("attempt %d: %v %v", i, wait, err)
+			}
+			settle(true)
+			settle(false)
+		}
+		settle, wait, err := s.Reserve(t.Context(), "bob", "192.0.2.1")
+		if settle != nil || err != nil || wait < 15*time.Minute || wait > 17*time.Minute {
+			t.Errorf("the sixth: settle %t, wait %v, %v", settle != nil, wait, err)
+		}
+		if wait := try(t, s, "bob", "192.0.2.2", true); wait > 0 {
+			t.Errorf("bob from elsewhere waits %v", wait)
+		}
+		if wait := try(t, s, "alice", "192.0.2.1", true); wait > 0 {
+			t.Errorf("alice from the same address waits %v", wait)
+		}
+		time.Sleep(15 * time.Minute)
+		if wait := try(t, s, "bob", "192.0.2.1", true); wait > 0 {
+			t.Errorf("after the window bob waits %v", wait)
+		}
+	})
+}
+
+// TestParallelGuesses: of a thousand wrong passwords at once no more are tried
+// than the limit says.
+func TestSignInParallelGuesses(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		addr func(i int) string
+		want int64
+	}{
+		{"from one address", func(int) string { return "192.0.2.1" }, 5},
+		{"from as many addresses", func(i int) string { return fmt.Sprintf("10.0.%d.%d", i>>8, i&255) }, 100},
+		{"from two addresses", func(i int) string { return fmt.Sprintf("10.0.0.%d", i%2) }, 10},
+		{"from as many networks", func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i) }, 100},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSignIn(t, ratelimit.SignInConfig{})
+			var tried atomic.Int64
+			var ready, done sync.WaitGroup
+			ready.Add(1000)
+			for i := range 1000 {
+				done.Go(func() {
+					ready.Done()
+					ready.Wait()
+					settle, wait, err := s.Reserve(t.Context(), "alice", tt.addr(i))
+					if err != nil {
+						t.Error(err)
+					} else if wait == 0 {
+						tried.Add(1)
+						settle(true)
+					}
+				})
+			}
+			done.Wait()
+			if tried.Load() != tt.want {
+				t.Errorf("%d passwords were tried, want %d", tried.Load(), tt.want)
+			}
+		})
+	}
+}
+
+func TestSignInAddressAndNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSignIn(t, ratelimit.SignInConfig{})
+		tried := func(n int, addr func(int) string) (ok int) {
+			for i := range n {
+				if try(t, s, fmt.Sprint("user", i), addr(i), true) == 0 {
+					ok++
+				}
+			}
+			return ok
+		}
+		if got := tried(100, func(int) string { return "192.0.2.1:5000" }); got != 50 {
+			t.Errorf("%d logins were tried from one address, want 50", got)
+		}
+		if got := tried(1000, func(i int) string { return fmt.Sprintf("[2001:db8:7:%x::1]:1", i) }); got != 200 {
+			t.Errorf("%d logins were tried from one /48, want 200", got)
+		}
+		if got := tried(100, func(i int) string { return []string{"@", "", "nowhere"}[i%3] }); got != 50 {
+			t.Errorf("%d logins were tried from no address, want 50", got)
+		}
+	})
+}
+
+// TestSignInCannotLockOut: a botnet uses up the limit of a login, and its owner
+// still gets in from where they have been before.
+func TestSignInCannotLockOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSignIn(t, ratelimit.SignInConfig{})
+		try(t, s, "alice", "198.51.100.7", false)
+		refused := 0
+		for i := range 300 {
+			if try(t, s, "alice", fmt.Sprintf("10.1.%d.%d", i>>8, i&255), true) > 0 {
+				refused++
+			}
+		}
+		if refused != 200 {
+			t.Errorf("%d guesses were refused, want 200 of 300", refused)
+		}
+		if wait := try(t, s, "alice", "198.51.100.7:99", true); wait > 0 {
+			t.Errorf("alice is locked out of where she has signed in, for %v", wait)
+		}
+		// But five wrong ones are five there too.
+		for range 4 {
+			try(t, s, "alice", "198.51.100.7", true)
+		}
+		if wait := try(t, s, "alice", "198.51.100.7", true); wait == 0 {
+			t.Error("a known address has no limit")
+		}
+		if wait := try(t, s, "alice", "198.51.100.8", true); wait == 0 {
+			t.Error("an unknown address is let past the limit of the login")
+		}
+		// Another user's known address is not alice's.
+		try(t, s, "mallory", "203.0.113.1", false)
+		if wait := try(t, s, "alice", "203.0.113.1", true); wait == 0 {
+			t.Error("whoever signs in as somebody is known as everybody")
+		}
+		time.Sleep(31 * 24 * time.Hour)
+		for i := range 100 {
+			try(t, s, "alice", fmt.Sprintf("10.2.0.%d", i), true)
+		}
+		if wait := try(t, s, "alice", "198.51.100.7", true); wait == 0 {
+			t.Error("an address is known for ever")
+		}
+	})
+}
+
+// TestSignInGlobal: when all attempts together are too many, known addresses
+// notice nothing and unknown ones get one attempt per ten seconds each.
+func TestSignInGlobalSlowsAndRefusesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSignIn(t, ratelimit.SignInConfig{Global: ratelimit.Limit{Quota: 50, Window: time.Minute}})
+		try(t, s, "alice", "198.51.100.7", false)
+		storm := func(n int) {
+			for i := range n {
+				try(t, s, fmt.Sprint("user", i), fmt.Sprintf("10.0.%d.%d", i>>8, i&255), true)
+			}
+		}
+		storm(50)
+		for range 4 {
+			if wait := try(t, s, "alice", "198.51.100.7", true); wait > 0 {
+				t.Errorf("a known address waits %v", wait)
+			}
+		}
+		if wait := try(t, s, "bob", "203.0.113.5", true); wait > 0 {
+			t.Errorf("an unknown address waits %v for its first attempt", wait)
+		}
+		wait := try(t, s, "bob", "203.0.113.5", true)
+		if wait < 10*time.Second || wait > 11*time.Second {
+			t.Errorf("an unknown address waits %v for its second attempt, want 10 s", wait)
+		}
+		if wait := try(t, s, "carol", "203.0.113.6", true); wait > 0 {
+			t.Errorf("another unknown address waits %v", wait)
+		}
+		time.Sleep(10 * time.Second)
+		// What was refused is not charged: four attempts of the pair are left.
+		for i := range 4 {
+			if wait := try(t, s, "bob", "203.0.113.5", true); wait > 0 {
+				t.Errorf("attempt %d waits %v", i, wait)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if wait := try(t, s, "bob", "203.0.113.5", true); wait < time.Minute {
+			t.Errorf("the sixth failure of a pair waits %v", wait)
+		}
+	})
+}
+
+func TestSignInKnownByTheHost(t *testing.T) {
+	broken := errors.New("no database")
+	s := newSignIn(t, ratelimit.SignInConfig{
+		Login: ratelimit.Limit{Quota: 1, Window: time.Hour},
+		Known: func(_ context.Context, login, addr string) (bool, error) {
+			if login == "error" {
+				return false, broken
+			}
+			return login == "alice" && addr == "192.0.2.1", nil
+		},
+	})
+	for i, want := range []bool{true, true, true} {
+		if got := try(t, s, "alice", "192.0.2.1", true) == 0; got != want {
+			t.Errorf("known, attempt %d: %t", i, got)
+		}
+	}
+	for i, want := range []bool{true, false} {
+		if got := try(t, s, "alice", fmt.Sprintf("192.0.2.%d", 7+i), true) == 0; got != want {
+			t.Errorf("unknown, attempt %d: %t", i, got)
+		}
+	}
+	if _, _, err := s.Reserve(t.Context(), "error", "192.0.2.1"); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+}
+
+func TestSignInFindsEveryMistake(t *testing.T) {
+	_, err := ratelimit.NewSignIn(ratelimit.SignInConfig{
+		Pair: ratelimit.Limit{Kind: ratelimit.Smooth, Quota: 5, Burst: 1, Window: time.Hour}, Slow: -1, Timeout: time.Hour, Store: faulty{},
+	})
+	for _, want := range []string{"SignInConfig.Pair: ratelimit: Limit.Kind is smooth", "SignInConfig.Slow", "Config.Timeout is 1h0m0s", "Config.Name is empty", "Config.Secret is empty"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not said in %v", want, err)
+		}
+	}
+}
+
+func TestSignInWithItsStoreDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSignIn(t, ratelimit.SignInConfig{Store: faulty{}, Name: "n", Secret: make([]byte, 16)})
+		ok := 0
+		for range 20 {
+			if try(t, s, "alice", "192.0.2.1", true) == 0 {
+				ok++
+			}
+		}
+		if ok != 5 {
+			t.Errorf("%d guesses without the store, want the 5 that this process allows", ok)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, err := s.Reserve(ctx, "bob", "192.0.2.1"); err == nil {
+			t.Error("a cancelled context is no error")
+		}
+	})
+}
