@@ -3,7 +3,9 @@ module github.com/gatewright/gatewright
 go 1.26.0
 
 require (
+	github.com/boombuler/barcode v1.1.0
 	github.com/golang-jwt/jwt/v5 v5.3.1
+	github.com/pquerna/otp v1.5.0
 	github.com/rs/cors v1.11.1
 	golang.org/x/time v0.16.0
 )

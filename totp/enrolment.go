@@ -1,0 +1,110 @@
+package totp
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+)
+
+const redacted = "totp: secret not shown"
+
+// An Enrolment is a new secret, to be shown to its user once: as a QR code, or
+// as text to be typed. Printed, logged or written as JSON it says nothing; the
+// methods that tell the secret are called by name.
+type Enrolment struct {
+	// Expires is until when it can be confirmed.
+	Expires time.Time
+
+	// In a function, of which package fmt prints the address where it cannot
+	// call Format, in an unexported field of another struct. It follows
+	// pointers there, for verbs that do not fit.
+	show func() shown
+}
+
+type shown struct{ uri, secret string }
+
+// maxURI is the longest URI, in bytes, whose QR code is still easy to read.
+const maxURI = 1000
+
+func newEnrolment(k key, issuer, account string) (*Enrolment, error) {
+	s := shown{secret: base32Text.EncodeToString(k.secret)}
+	var b strings.Builder
+	b.WriteString("otpauth://totp/")
+	escape(&b, issuer)
+	b.WriteByte(':')
+	escape(&b, account)
+	b.WriteString("?secret=" + s.secret + "&issuer=")
+	escape(&b, issuer)
+	// What every app supposes is left out: some refuse what they ignore.
+	if k.algorithm != SHA1 {
+		b.WriteString("&algorithm=" + k.algorithm.String())
+	}
+	if k.digits != 6 {
+		fmt.Fprintf(&b, "&digits=%d", k.digits)
+	}
+	s.uri = b.String()
+	if len(s.uri) > maxURI {
+		return nil, errors.New("totp: the names of issuer and account are too long for a QR code")
+	}
+	return &Enrolment{show: func() shown { return s }}, nil
+}
+
+// escape writes s with everything escaped that is not unreserved (RFC 3986
+// section 2.3). Functions of net/url leave more as it is: a '+', which half of
+// the apps read as a space, and a '/' or '&' in a path.
+func escape(b *strings.Builder, s string) {
+	for i := range len(s) {
+		c := s[i]
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(b, "%%%02X", c)
+	}
+}
+
+// URI returns what the QR code says: the otpauth URI that authenticator apps
+// read. It has the secret.
+func (e Enrolment) URI() string { return e.show().uri }
+
+// Secret returns the secret in base32, for apps in which it is typed.
+func (e Enrolment) Secret() string { return e.show().secret }
+
+// PNG returns the QR code as a picture, size pixels wide and high, 128 to 1024.
+// Each module has the same whole number of pixels, at least two: where size is
+// too small for that, the picture is as large as it must be. Around it there
+// are at least four modules of white, as ISO 18004 asks for.
+func (e Enrolment) PNG(size int) ([]byte, error) { return pngOf(e.show().uri, size) }
+
+// SVG returns the QR code as an SVG document without a size of its own, with
+// four modules of white around it.
+func (e Enrolment) SVG() ([]byte, error) { return svgOf(e.show().uri) }
+
+// Format writes no secret.
+func (e Enrolment) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// LogValue logs no secret.
+func (e Enrolment) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText writes no secret, into JSON either.
+func (e Enrolment) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// RecoveryCodes are new recovery codes, to be shown to their user once. Printed,
+// logged or written as JSON they say nothing.
+type RecoveryCodes struct{ show func() []string }
+
+// All returns the codes, each of 24 characters in groups of four. They are good
+// in small letters too, and without the hyphens.
+func (c RecoveryCodes) All() []string { return slices.Clone(c.show()) }
+
+// Format writes no code.
+func (c RecoveryCodes) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// LogValue logs no code.
+func (c RecoveryCodes) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText writes no code, into JSON either.
+func (c RecoveryCodes) MarshalText() ([]byte, error) { return []byte(redacted), nil }

@@ -1,0 +1,67 @@
+package totp
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Memory is a [Store] for tests and trials: it forgets everything when the
+// process ends, and then nobody is asked for a second factor any more. The zero
+// Memory is ready for use. It must not be copied after first use.
+type Memory struct {
+	// MaxUsers is how many records are kept. When there are so many, the
+	// record of another user is [ErrFull]: to forget one would switch a
+	// second factor off. Not to be changed after first use. Default, and for
+	// less than one: 100,000.
+	MaxUsers int
+
+	mu      sync.RWMutex
+	records map[string]Record
+}
+
+var _ Store = (*Memory)(nil)
+
+// LoadTOTP is of [Store]. The context is not looked at, for there is nothing to
+// wait for.
+func (m *Memory) LoadTOTP(_ context.Context, user string) (Record, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.records[user].clone(), nil
+}
+
+// SaveTOTP is of [Store]. The context is not looked at, for there is nothing to
+// wait for.
+func (m *Memory) SaveTOTP(_ context.Context, user string, r Record) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old, exists := m.records[user]
+	if old.Version != r.Version {
+		return false, nil
+	}
+	if !exists {
+		limit := m.MaxUsers
+		if limit < 1 {
+			limit = 100_000
+		}
+		if len(m.records) >= limit {
+			return false, ErrFull
+		}
+		if m.records == nil {
+			m.records = make(map[string]Record)
+		}
+		user = strings.Clone(user)
+	}
+	r.Version++
+	m.records[user] = r.clone()
+	return true, nil
+}
+
+// clone returns a copy that shares no memory with r.
+func (r Record) clone() Record {
+	r.Active = slices.Clone(r.Active)
+	r.Pending = slices.Clone(r.Pending)
+	r.Recovery = slices.Clone(r.Recovery)
+	return r
+}

@@ -1,0 +1,37 @@
+package totp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/gatewright/gatewright/totp"
+	"github.com/gatewright/gatewright/totp/totptest"
+)
+
+func TestMemoryKeepsTheRules(t *testing.T) {
+	totptest.Run(t, func(*testing.T) totp.Store { return new(totp.Memory) })
+}
+
+// Forgetting a record would switch somebody's second factor off.
+func TestMemoryIsBoundedAndForgetsNobody(t *testing.T) {
+	ctx := context.Background()
+	m := &totp.Memory{MaxUsers: 3}
+	for i := range 3 {
+		if saved, err := m.SaveTOTP(ctx, fmt.Sprint(i), totp.Record{Step: int64(i)}); !saved || err != nil {
+			t.Fatal(saved, err)
+		}
+	}
+	if saved, err := m.SaveTOTP(ctx, "one more", totp.Record{}); saved || !errors.Is(err, totp.ErrFull) {
+		t.Errorf("a record too many: %t, %v, want %v", saved, err, totp.ErrFull)
+	}
+	for i := range 3 {
+		if r, err := m.LoadTOTP(ctx, fmt.Sprint(i)); r.Version != 1 || r.Step != int64(i) || err != nil {
+			t.Errorf("user %d: %+v, %v", i, r, err)
+		}
+	}
+	if saved, err := m.SaveTOTP(ctx, "1", totp.Record{Version: 1}); !saved || err != nil {
+		t.Errorf("a change of one that is there: %t, %v", saved, err)
+	}
+}

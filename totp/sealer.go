@@ -1,0 +1,124 @@
+package totp
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+)
+
+// A Sealer encrypts the secrets that a [Store] keeps. A [Keyring] is one; a key
+// management service can be another. It is safe for concurrent use. An error is
+// answered 503.
+type Sealer interface {
+	// Seal encrypts plain such that Open returns it for the same aad only.
+	Seal(ctx context.Context, plain, aad []byte) (box []byte, err error)
+
+	// Open returns what was sealed in box. It is an error if box was
+	// changed, or was sealed for another aad. stale asks for the secret to
+	// be sealed anew, under the key that is current now, the next time that
+	// the record is saved.
+	Open(ctx context.Context, box, aad []byte) (plain []byte, stale bool, err error)
+}
+
+// A Keyring seals with AES-256-GCM, under the first of its keys, and opens with
+// any. It is safe for concurrent use, and prints none of its keys.
+type Keyring struct{ keys []sealKey }
+
+type sealKey struct {
+	id   [keyIDSize]byte
+	aead cipher.AEAD
+}
+
+const (
+	minKey      = 32 // bytes
+	keyIDSize   = 8
+	sealVersion = 1
+	boxHeader   = 1 + keyIDSize
+)
+
+// NewKeyring returns a ring of the given secrets, each of at least 32 random
+// bytes. Its error lists every mistake.
+//
+// To rotate, put a new one first; if there are several processes, put it last
+// in all of them before it becomes the first in any. The secret of a user is
+// sealed anew when they next give a right code, so an old key has to stay for
+// as long as a user may stay away. Nonces are random, which allows for 2^32
+// enrolments under one key.
+func NewKeyring(secrets ...[]byte) (*Keyring, error) {
+	var errs []error
+	if len(secrets) == 0 {
+		errs = append(errs, fmt.Errorf("totp: the Keyring is empty, want at least one secret of %d random bytes", minKey))
+	}
+	k := new(Keyring)
+	for i, secret := range secrets {
+		if len(secret) < minKey {
+			errs = append(errs, fmt.Errorf("totp: secret %d of the Keyring has %d bytes, want at least %d random ones", i, len(secret), minKey))
+			continue
+		}
+		for j := range i {
+			if bytes.Equal(secrets[j], secret) {
+				errs = append(errs, fmt.Errorf("totp: secret %d of the Keyring is the same as secret %d", i, j))
+			}
+		}
+		key, err := newSealKey(secret)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		k.keys = append(k.keys, key)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func newSealKey(secret []byte) (key sealKey, err error) {
+	// Derived, so that the name of a key says nothing of it, and a secret
+	// that serves another purpose too is another key here.
+	purpose := func(info string, size int) []byte {
+		derived, err := hkdf.Key(sha256.New, secret, nil, "gatewright/totp/"+info, size)
+		if err != nil { // a length that HKDF cannot make: it is constant
+			panic(err)
+		}
+		return derived
+	}
+	copy(key.id[:], purpose("key ID", keyIDSize))
+	block, err := aes.NewCipher(purpose("seal", 32))
+	if err != nil {
+		return sealKey{}, err
+	}
+	key.aead, err = cipher.NewGCMWithRandomNonce(block)
+	return key, err
+}
+
+// Seal is of [Sealer].
+func (k *Keyring) Seal(_ context.Context, plain, aad []byte) ([]byte, error) {
+	key := k.keys[0]
+	box := make([]byte, 0, boxHeader+len(plain)+key.aead.Overhead())
+	box = append(box, sealVersion)
+	box = append(box, key.id[:]...)
+	return key.aead.Seal(box, nil, plain, aad), nil
+}
+
+// Open is of [Sealer].
+func (k *Keyring) Open(_ context.Context, box, aad []byte) (plain []byte, stale bool, err error) {
+	if len(box) < boxHeader || box[0] != sealVersion {
+		return nil, false, errors.New("totp: what is stored is not a sealed secret")
+	}
+	for i, key := range k.keys {
+		if !bytes.Equal(box[1:boxHeader], key.id[:]) {
+			continue
+		}
+		plain, err := key.aead.Open(nil, nil, box[boxHeader:], aad)
+		if err != nil {
+			return nil, false, errors.New("totp: a sealed secret was changed, or is somebody else's")
+		}
+		return plain, i > 0, nil
+	}
+	return nil, false, fmt.Errorf("totp: the key %x that a secret is sealed with is not in the Keyring", box[1:boxHeader])
+}
