@@ -16,14 +16,21 @@
 //   - kill -9 at any moment loses nothing that was acknowledged,
 //   - 200 sign-ins at once stay within the memory they may have, and the ones
 //     that are too many are told to come back,
-//   - several processes share a database and its secrets.
+//   - several processes share a database and its secrets,
+//   - API keys and second factors in SQLite, by their conformance suites, and a
+//     second factor from its setup to its end,
+//   - QR codes, read by zbarimg and by jsQR, and one-time codes, made by
+//     oathtool.
 //
 // Some tests need programs that may be missing, and say so when they are
-// skipped: curl, and node with the packages that are installed by
+// skipped: curl, zbarimg, oathtool, and node with the packages that are
+// installed by
 //
 //	npm --prefix examples/integration/jose ci
+//	npm --prefix examples/integration/qr ci
 //
-// With GATEWRIGHT_REQUIRE_NODE=1 in the environment a missing node is a
-// failure. It takes less than a minute on two processors; with -short the
+// With GATEWRIGHT_REQUIRE_NODE=1, GATEWRIGHT_REQUIRE_ZBAR=1 and
+// GATEWRIGHT_REQUIRE_OATHTOOL=1 in the environment a missing one is a failure.
+// It takes less than a minute on two processors; with -short the
 // longest test makes fewer rounds.
 package integration

@@ -140,7 +140,8 @@ func server(t *testing.T, path string) *process {
 }
 
 func flags(path string) []string {
-	return []string{"-addr", "127.0.0.1:0", "-issuer", issuer, "-db", path}
+	// Without limits, for these tests load the server on purpose.
+	return []string{"-addr", "127.0.0.1:0", "-issuer", issuer, "-db", path, "-insecure-no-limits"}
 }
 
 // kill ends the process as a power cut would, from its point of view.

@@ -8,33 +8,55 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/felixge/httpsnoop"
-
+	"github.com/gatewright/gatewright/apikey"
+	keystore "github.com/gatewright/gatewright/apikey/sqlstore"
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/password"
 	"github.com/gatewright/gatewright/auth/sqlstore"
 	"github.com/gatewright/gatewright/auth/token"
+	"github.com/gatewright/gatewright/rbac"
+	"github.com/gatewright/gatewright/scopes"
+	"github.com/gatewright/gatewright/totp"
 )
+
+// settings are what the command line decides about the app.
+type settings struct {
+	issuer           string   // of its tokens, and where clients reach it
+	hosts            []string // that requests may be for
+	https            bool     // clients reach it by https: refuse and redirect what comes otherwise
+	trustedProxies   []string // whose X-Forwarded-For is believed
+	corsOrigins      []string // whose pages may use it
+	insecureNoLimits bool     // for load tests: passwords can be guessed without end
+}
 
 // An app is the server's parts, joined.
 type app struct {
-	log       *slog.Logger
-	issuer    string
-	hooks     guard.Hooks
-	users     users
-	sessions  *sqlstore.Store
-	revoked   *revoker
-	passwords *password.Hasher
-	policy    *password.Policy
-	me        *auth.CurrentUser[*user]
-	signIn    *auth.Server
-	mux       *guard.Mux
+	log        *slog.Logger
+	issuer     string
+	hooks      guard.Hooks
+	users      users
+	sessions   *sqlstore.Store
+	revoked    *revoker
+	passwords  *password.Hasher
+	policy     *password.Policy
+	me         *auth.CurrentUser[*user]
+	signIn     *auth.Server
+	apiKeys    *apikey.Authenticator
+	keyManager *apikey.Manager
+	factors    *totp.Service
+	access     *rbac.Engine
+	scopes     *scopes.Middleware
+	items      items
+	front      *front
+	limits     *limits
+	mux        *guard.Mux
 }
 
 // longestToken is how long a credential can be good for after it was issued,
@@ -42,13 +64,20 @@ type app struct {
 const longestToken = 24 * time.Hour
 
 // newApp joins the parts. Nothing is served before start.
-func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, issuer string, log *slog.Logger) (*app, error) {
-	a := &app{log: log, issuer: issuer, users: users{db}, revoked: &revoker{db: db}, passwords: passwords}
+func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, log *slog.Logger) (*app, error) {
+	issuer := s.issuer
+	a := &app{log: log, issuer: issuer, users: users{db}, items: items{db}, revoked: &revoker{db: db}, passwords: passwords}
 	a.hooks = guard.Hooks{Observe: guard.Log(log)}
 	a.me = auth.NewCurrentUser(a.loadUser, auth.CurrentUserConfig{Hooks: a.hooks})
 	// From here on a disabled user is out at the next request, everywhere.
 	a.hooks.Active = a.me.Active
 
+	var errFront, errLimits error
+	a.front, errFront = newFront(s, a.hooks)
+	a.limits, errLimits = newLimits(s, a.hooks)
+	if err := errors.Join(errFront, errLimits); err != nil {
+		return nil, err
+	}
 	ring, err := keys.ring()
 	if err != nil {
 		return nil, err
@@ -69,21 +98,65 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, issuer string
 	}
 	a.policy = policy
 	a.sessions = sessions
-	a.signIn, err = auth.New(a.users, tokens, auth.Config{
-		Sessions:    sessions,
-		RefreshKeys: [][]byte{keys.RefreshKey},
-		Revoker:     a.revoked,
-		Verifier:    verifier,
-		Passwords:   passwords,
-		Hooks:       a.hooks,
-	})
+	if err := a.joinFactors(db, keys); err != nil {
+		return nil, err
+	}
+	config := auth.Config{
+		Sessions:     sessions,
+		RefreshKeys:  [][]byte{keys.RefreshKey},
+		Revoker:      a.revoked,
+		Verifier:     verifier,
+		Passwords:    passwords,
+		SecondFactor: a.factors,
+		Challenges:   sessions,
+		Hooks:        a.hooks,
+	}
+	if a.limits.signIn != nil { // nil in an interface is not a nil interface
+		config.Throttle = a.limits.signIn
+	}
+	a.signIn, err = auth.New(a.users, tokens, config)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.routes(ring, verifier); err != nil {
+	if err := a.joinKeys(db, keys); err != nil {
 		return nil, err
 	}
-	return a, nil
+	if a.access, err = newAccess(a.loadUser, a.apiKeys.Issuer(), a.hooks); err != nil {
+		return nil, err
+	}
+	if a.scopes, err = newScopes(a.hooks); err != nil {
+		return nil, err
+	}
+	a.mux = guard.NewMux(a.hooks, verifier, a.apiKeys)
+	register(a.mux, a.limits.caller, a.routes(ring))
+	return a, a.metadata()
+}
+
+// joinKeys makes what is about API keys.
+func (a *app) joinKeys(db *sql.DB, keys *secrets) error {
+	format, errFormat := apikey.NewFormat("gatewright", "live")
+	pepper, errPepper := keys.derive("API keys")
+	store, errStore := keystore.New(db, keystore.Config{Dialect: keystore.SQLite})
+	if err := errors.Join(errFormat, errPepper, errStore); err != nil {
+		return err
+	}
+	var err error
+	config := apikey.Config{
+		Format:      format,
+		Peppers:     []apikey.Pepper{{ID: "1", Secret: pepper}},
+		Revoker:     a.revoked,
+		OwnerRights: a.rightsToday,
+		Hooks:       a.hooks,
+	}
+	if a.limits.keys != nil {
+		config.Throttle = a.limits.keys
+	}
+	a.apiKeys, err = apikey.New(store, config)
+	if err != nil {
+		return err
+	}
+	a.keyManager, err = apikey.NewManager(a.apiKeys, store, apikey.ManagerConfig{Revoker: a.revoked, Hooks: a.hooks})
+	return err
 }
 
 // start reads what earlier processes have revoked, and makes the demo users.
@@ -94,38 +167,86 @@ func (a *app) start(ctx context.Context, keys *secrets) error {
 	return a.seed(ctx, keys)
 }
 
-// routes is the whole surface of the server. The mux refuses to start with a
-// route that nobody guards and nobody called public.
-func (a *app) routes(ring *token.Keyring, verifier *token.Verifier) error {
-	a.mux = guard.NewMux(a.hooks, verifier)
-	public := func(why string, h http.HandlerFunc) http.Handler { return guard.Public(why)(h) }
-	signedIn := func(h http.HandlerFunc) http.Handler { return a.me.Handler(h) }
-	// Whoever is signed in, in a session of their own: what is about sessions
-	// is not for other credentials.
-	inSession := func(h http.HandlerFunc) http.Handler {
-		return a.me.Handler(a.hooks.Require(hasSession, guard.Requirement{Kind: guard.KindCheck, Values: []string{"session"}})(h))
-	}
-	administrator := func(h http.HandlerFunc) http.Handler {
-		return a.me.Handler(a.requireScope("admin")(a.requireRole("admin")(h)))
-	}
+// A route is what a pattern answers, and who may have it answered: the guards,
+// outermost first.
+type route struct {
+	pattern string
+	guards  []func(http.Handler) http.Handler
+	handler http.Handler
+}
 
-	a.mux.Handle("/token", a.signIn.Token())
-	a.mux.Handle("/token/refresh", a.signIn.Refresh())
-	a.mux.Handle("/revoke", a.signIn.Revoke())
-	a.mux.Handle("/introspect", a.signIn.Introspect())
-	a.mux.Handle("/logout/{$}", a.signIn.Logout())
-	a.mux.Handle("POST /logout/all", inSession(a.logoutAll))
-	a.mux.Handle("GET /sessions/{$}", inSession(a.listSessions))
-	a.mux.Handle("DELETE /sessions/{id}", inSession(a.endSession))
-	a.mux.Handle("POST /users/{$}", public("registration", a.register))
-	a.mux.Handle("GET /users/me", signedIn(a.showMe))
-	a.mux.Handle("POST /users/me/password", inSession(a.changePassword))
-	a.mux.Handle("GET /users/{username}", signedIn(a.showUser))
-	a.mux.Handle("POST /users/{username}/disable", administrator(a.disableUser))
-	a.mux.Handle("POST /users/{username}/enable", administrator(a.enableUser))
-	a.mux.Handle("GET /.well-known/jwks.json", ring.JWKSHandler())
-	a.mux.Handle("GET /healthz", public("health check", a.healthz))
-	return a.metadata()
+// routes is the whole surface of the server, but for the metadata. Handlers of
+// auth bring their own guards. The mux refuses to start with a route that
+// nobody guards and nobody called public.
+func (a *app) routes(ring *token.Keyring) []route {
+	type guards = []func(http.Handler) http.Handler
+	public := func(why string) guards { return guards{guard.Public(why)} }
+	// Whoever is signed in or has a key, and may do this.
+	caller := func(more ...func(http.Handler) http.Handler) guards { return append(guards{a.me.Handler}, more...) }
+	// Whoever is signed in, in a session of their own: what is about sessions,
+	// passwords and keys is not for API keys.
+	inSession := caller(a.hooks.Require(hasSession, guard.Requirement{Kind: guard.KindCheck, Values: []string{"session"}}))
+	administrator := func(may rbac.Permission) guards {
+		return caller(a.scopes.Require("admin"), a.access.RequireRole("admin"), a.access.Require(may))
+	}
+	return []route{
+		{"/token", nil, a.signIn.Token()},
+		{"/token/mfa", nil, a.signIn.MFA()},
+		{"/token/refresh", nil, a.signIn.Refresh()},
+		{"/revoke", nil, a.signIn.Revoke()},
+		{"/introspect", nil, a.signIn.Introspect()},
+		{"/logout/{$}", nil, a.signIn.Logout()},
+		{"POST /logout/all", inSession, http.HandlerFunc(a.logoutAll)},
+		{"GET /sessions/{$}", inSession, http.HandlerFunc(a.listSessions)},
+		{"DELETE /sessions/{id}", inSession, http.HandlerFunc(a.endSession)},
+
+		{"POST /2fa/setup/{$}", inSession, a.factors.SetupHandler()},
+		{"POST /2fa/confirm/{$}", inSession, a.factors.ConfirmHandler()},
+		{"POST /2fa/verify/{$}", inSession, a.signIn.StepUp()},
+		{"POST /2fa/recovery/{$}", inSession, a.factors.RegenerateHandler()},
+		{"DELETE /2fa/{$}", inSession, a.factors.DisableHandler()},
+		{"DELETE /users/{username}/2fa", append(administrator(writeUsers), a.scopes.Fresh(10*time.Minute, "mfa")), http.HandlerFunc(a.resetFactor)},
+
+		{"POST /users/{$}", append(public("registration"), a.limits.register), http.HandlerFunc(a.register)},
+		{"GET /users/me", caller(), http.HandlerFunc(a.showMe)},
+		{"POST /users/me/password", inSession, http.HandlerFunc(a.changePassword)},
+		{"GET /users/{username}", caller(a.access.Require(readUsers)), http.HandlerFunc(a.showUser)},
+		{"DELETE /users/{id}", administrator(deleteUsers), http.HandlerFunc(a.deleteUser)},
+		{"PUT /users/{username}/roles", administrator(writeUsers), http.HandlerFunc(a.setRoles)},
+		{"POST /users/{username}/disable", administrator(writeUsers), http.HandlerFunc(a.disableUser)},
+		{"POST /users/{username}/enable", administrator(writeUsers), http.HandlerFunc(a.enableUser)},
+		{"POST /moderate/{$}", caller(a.access.RequireRole("moderator")), http.HandlerFunc(a.moderate)},
+
+		{"GET /items/{$}", caller(a.scopes.Require("read:items")), http.HandlerFunc(a.listItems)},
+		{"POST /items/{$}", caller(a.scopes.Require("write:items")), http.HandlerFunc(a.createItem)},
+		{"DELETE /items/{id}", caller(a.scopes.Require("write:items"), a.access.Owned(deleteItems, a.ownerOfItem)), http.HandlerFunc(a.deleteItem)},
+
+		{"GET /protected/{$}", guards{a.hooks.Accept(a.apiKeys)}, http.HandlerFunc(a.protected)},
+		{"GET /keys/{$}", inSession, http.HandlerFunc(a.listKeys)},
+		{"POST /keys/{$}", inSession, http.HandlerFunc(a.createKey)},
+		{"POST /keys/{id}/rotate", inSession, http.HandlerFunc(a.rotateKey)},
+		{"DELETE /keys/{id}", inSession, http.HandlerFunc(a.revokeKey)},
+
+		{"GET /limited/{$}", append(public("a limit to try out"), a.limits.five), http.HandlerFunc(a.limited)},
+		{"GET /.well-known/jwks.json", nil, ring.JWKSHandler()},
+		{"GET /healthz", public("health check"), http.HandlerFunc(a.healthz)},
+	}
+}
+
+// register puts routes on a mux, those that are not public behind the limit of
+// each caller. It panics for a route without a guard.
+func register(mux *guard.Mux, callerLimit func(http.Handler) http.Handler, routes []route) {
+	for _, one := range routes {
+		h := one.handler
+		for _, g := range slices.Backward(one.guards) {
+			h = g(h)
+		}
+		public := func(q guard.Requirement) bool { return q.Kind == guard.KindPublic }
+		if !slices.ContainsFunc(guard.Requirements(h), public) {
+			h = callerLimit(h)
+		}
+		mux.Handle(one.pattern, h)
+	}
 }
 
 // metadata adds the documents by which programs find the endpoints.
@@ -172,73 +293,25 @@ func origin(issuer string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// requireScope is the guard that asks what the token is good for.
-func (a *app) requireScope(scope string) func(http.Handler) http.Handler {
-	return a.hooks.Require(func(r *http.Request) error {
-		p, err := guard.Caller(r)
-		if err != nil {
-			return err
-		}
-		if p.Scopes.Has(scope) {
-			return nil
-		}
-		return &guard.Denial{
-			Status:     http.StatusForbidden,
-			Code:       guard.CodeInsufficientScope,
-			Detail:     "The token is not good for this.",
-			Challenges: []guard.Challenge{{Scheme: "Bearer", Error: guard.CodeInsufficientScope, Scope: identity.NewSet(scope)}},
-			Err:        fmt.Errorf("the scope %s is missing", scope),
-		}
-	}, guard.Requirement{Kind: guard.KindScope, Values: []string{scope}})
-}
+// handler is the whole server.
+func (a *app) handler() http.Handler { return a.chain(a.mux) }
 
-// requireRole is the guard that asks who the caller is now. The role in the
-// token may be up to a quarter of an hour old.
-func (a *app) requireRole(role string) func(http.Handler) http.Handler {
-	return a.hooks.Require(func(r *http.Request) error {
-		u, err := a.me.Of(r.Context())
-		if err != nil {
-			return err
-		}
-		if !u.Roles.Has(role) {
-			return guard.Forbidden(fmt.Errorf("the role %s is missing", role))
-		}
-		return nil
-	}, guard.Requirement{Kind: guard.KindRole, Values: []string{role}})
-}
+// A userKey is what guard.Once remembers a user under.
+type userKey struct{ id string }
 
-// handler is the mux with what stands in front of it.
-func (a *app) handler() http.Handler { return a.accessLog(a.mux) }
-
-// accessLog writes a line for each request. The holder lets it name the
-// caller, who is identified further in.
-func (a *app) accessLog(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, holder := identity.WithHolder(r.Context())
-		r = r.WithContext(ctx)
-		m := httpsnoop.CaptureMetrics(next, w, r)
-		attrs := []slog.Attr{
-			slog.String("method", r.Method),
-			slog.String("path", r.URL.Path), // never the query
-			slog.Int("status", m.Code),
-			slog.Int64("bytes", m.Written),
-			slog.Duration("duration", m.Duration),
-		}
-		if p := holder.Principal(); p != nil {
-			attrs = append(attrs, slog.Any("principal", p))
-		}
-		a.log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
-	})
-}
-
-// loadUser is who a.me loads.
+// loadUser returns whose credential it is. All who ask in a request share one
+// look-up: Hooks.Active, the roles, the rights behind an API key, the handler.
+// The subjects of tokens and of API keys are both the user's ID.
 func (a *app) loadUser(ctx context.Context, p *identity.Principal) (*user, error) {
-	u, err := a.users.byID(ctx, p.Subject)
+	u, err := guard.Once(ctx, userKey{p.Subject}, func() (*user, error) { return a.users.byID(ctx, p.Subject) })
 	if err == nil && u.Disabled {
 		return nil, guard.ErrInactive
 	}
 	return u, err
 }
+
+// current returns the user who is calling, as the guards have loaded it.
+func (a *app) current(r *http.Request) (*user, error) { return a.me.Of(r.Context()) }
 
 // sweep drops what has expired from the database, now and every hour.
 func (a *app) sweep(ctx context.Context) {

@@ -33,7 +33,7 @@ func profileOf(u *user) profile { return profile{u.Username, u.Email, u.FullName
 
 // showMe is GET /users/me.
 func (a *app) showMe(w http.ResponseWriter, r *http.Request) {
-	u, err := a.me.Of(r.Context()) // loaded by the guard already
+	u, err := a.current(r) // loaded by the guard already
 	if err != nil {
 		a.hooks.Refuse(w, r, err)
 		return

@@ -25,6 +25,9 @@ const (
 	testPassword = "a quite usual passphrase" // of users whom tests register
 )
 
+// testSettings are without limits, for tests that are about something else.
+var testSettings = settings{issuer: testIssuer, hosts: []string{"127.0.0.1"}, insecureNoLimits: true}
+
 // quick hashes passwords with next to no work, for tests that are about
 // something else. Those that call run have the real parameters.
 var quick = sync.OnceValue(func() *password.Hasher {
@@ -43,7 +46,7 @@ var template = sync.OnceValues(func() ([]byte, *secrets) {
 	path := filepath.Join(dir, "server.db")
 	db := must(openDatabase(ctx, path))
 	keys := must(newSecrets())
-	check(must(newApp(db, keys, quick(), testIssuer, slog.New(slog.DiscardHandler))).start(ctx, keys))
+	check(must(newApp(db, keys, quick(), testSettings, slog.New(slog.DiscardHandler))).start(ctx, keys))
 	// The last one to close leaves everything in this one file.
 	check(db.Close())
 	keys.fresh = false // each start with them is a second one
@@ -65,6 +68,7 @@ func check(err error) {
 type site struct {
 	*app
 	db   *sql.DB
+	path string // of the database
 	keys *secrets
 	url  string
 	log  *record
@@ -72,15 +76,20 @@ type site struct {
 
 func openSite(t *testing.T) *site {
 	t.Helper()
+	return openSiteAs(t, testSettings)
+}
+
+func openSiteAs(t *testing.T, how settings) *site {
+	t.Helper()
 	file, keys := template()
 	path := filepath.Join(t.TempDir(), "server.db")
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	db := openTestDatabase(t, path)
-	s := &site{db: db, keys: keys, log: new(record)}
+	s := &site{db: db, path: path, keys: keys, log: new(record)}
 	var err error
-	if s.app, err = newApp(db, keys, quick(), testIssuer, slog.New(slog.NewTextHandler(s.log, nil))); err != nil {
+	if s.app, err = newApp(db, keys, quick(), how, slog.New(slog.NewTextHandler(s.log, nil))); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.start(t.Context(), keys); err != nil {

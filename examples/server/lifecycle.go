@@ -42,7 +42,7 @@ func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Pr
 	if err != nil {
 		return err
 	}
-	u, err := a.me.Of(r.Context()) // as the guard has loaded it
+	u, err := a.current(r) // as the guard has loaded it
 	if err != nil {
 		return err
 	}
@@ -207,6 +207,93 @@ func (a *app) enableUser(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// setRoles is PUT /users/{username}/roles. What it takes away is gone at the
+// next request, whatever the tokens and keys of the user say.
+func (a *app) setRoles(w http.ResponseWriter, r *http.Request) {
+	var roles, permissions []string
+	if err := readJSON(w, r, map[string]any{"roles": &roles, "permissions": &permissions}); err != nil {
+		a.hooks.Refuse(w, r, err)
+		return
+	}
+	var errs []error
+	if names := unknown(roles, rolesOfPeople(a.access.Listing())); len(names) > 0 {
+		errs = append(errs, fmt.Errorf("roles: there is no %q", names))
+	}
+	if names := unknown(permissions, grantable()); len(names) > 0 {
+		errs = append(errs, fmt.Errorf("permissions: there is no %q", names))
+	}
+	if err := errors.Join(errs...); err != nil {
+		a.hooks.Refuse(w, r, invalid(err))
+		return
+	}
+	a.change(w, r, func(by, u *user) error {
+		u.Roles, u.Permissions = identity.NewSet(roles...), identity.NewSet(permissions...)
+		done, err := a.users.setRights(r.Context(), u.ID, by.ID, u.Roles, u.Permissions)
+		if err != nil {
+			return err
+		}
+		if !done {
+			return guard.Forbidden(errors.New("demoted or disabled at the same time, or there is nobody to change"))
+		}
+		a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Login: u.Username})
+		return nil
+	})
+}
+
+// deleteUser is DELETE /users/{id}. It answers when all that the user had is
+// ended and gone.
+func (a *app) deleteUser(w http.ResponseWriter, r *http.Request) {
+	if err := a.removeUser(r); err != nil {
+		a.hooks.Refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"message": "User deleted"})
+}
+
+func (a *app) removeUser(r *http.Request) error {
+	by, err := a.current(r)
+	if err != nil {
+		return err
+	}
+	u, err := a.users.byID(r.Context(), r.PathValue("id"))
+	if errors.Is(err, auth.ErrNotFound) {
+		return notFound()
+	}
+	if err != nil {
+		return err
+	}
+	if u.ID == by.ID {
+		return ownAccount()
+	}
+	// First the row, so that nobody signs in any more, and nothing that the
+	// user still holds is good for the next request. What follows drops what
+	// nobody can use, and if it fails the user is gone all the same.
+	deleted, err := a.users.delete(r.Context(), u.ID, by.ID)
+	if err != nil {
+		return err
+	}
+	if !deleted {
+		return guard.Forbidden(errors.New("demoted or disabled at the same time, or the user was deleted already"))
+	}
+	a.hooks.Emit(r, guard.Event{Name: guard.EventUserDeleted, Login: u.Username})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
+	defer cancel()
+	return errors.Join(a.endAll(ctx, u), a.revokeKeysOf(ctx, u), a.factors.Reset(ctx, strconv.FormatInt(u.ID, 10)))
+}
+
+// moderate is POST /moderate/.
+func (a *app) moderate(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"message": "Content moderated"})
+}
+
+func ownAccount() error {
+	return &guard.Denial{
+		Status: http.StatusConflict,
+		Code:   "own_account",
+		Detail: "This cannot be done to one's own account.",
+	}
+}
+
 // change carries out what an administrator wants to be done to the user of the
 // path, and shows the user as it is then.
 func (a *app) change(w http.ResponseWriter, r *http.Request, do func(by, u *user) error) {
@@ -219,7 +306,7 @@ func (a *app) change(w http.ResponseWriter, r *http.Request, do func(by, u *user
 }
 
 func (a *app) changed(r *http.Request, do func(by, u *user) error) (*user, error) {
-	by, err := a.me.Of(r.Context())
+	by, err := a.current(r)
 	if err != nil {
 		return nil, err
 	}
@@ -228,11 +315,7 @@ func (a *app) changed(r *http.Request, do func(by, u *user) error) (*user, error
 		return nil, err
 	}
 	if u.ID == by.ID {
-		return nil, &guard.Denial{
-			Status: http.StatusConflict,
-			Code:   "own_account",
-			Detail: "This cannot be done to one's own account.",
-		}
+		return nil, ownAccount()
 	}
 	if err := do(by, u); err != nil {
 		return nil, err

@@ -573,7 +573,7 @@ func TestMetadataSaysWhereTheEndpointsAre(t *testing.T) {
 	} {
 		t.Run(tt.issuer, func(t *testing.T) {
 			origin := openSite(t)
-			a, err := newApp(origin.db, origin.keys, quick(), tt.issuer, origin.app.log)
+			a, err := newApp(origin.db, origin.keys, quick(), settings{issuer: tt.issuer, hosts: []string{"127.0.0.1"}, insecureNoLimits: true}, origin.app.log)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -613,7 +613,7 @@ func TestMetadataSaysWhereTheEndpointsAre(t *testing.T) {
 	}
 	s := openSite(t)
 	for _, issuer := range []string{"gatewright", "https://", "ftp://server.test", "https://server.test/?x=y", "https://server.test/#x", "https://user@server.test"} {
-		if _, err := newApp(s.db, s.keys, quick(), issuer, s.app.log); err == nil {
+		if _, err := newApp(s.db, s.keys, quick(), settings{issuer: issuer, hosts: []string{"127.0.0.1"}, insecureNoLimits: true}, s.app.log); err == nil {
 			t.Errorf("the issuer %q was taken", issuer)
 		}
 	}

@@ -47,6 +47,10 @@ type options struct {
 	addr, issuer     string
 	db, secrets      string
 	tlsCert, tlsKey  string
+	hosts            []string
+	trustedProxies   []string
+	corsOrigins      []string
+	insecureNoLimits bool
 	listRoutesAndEnd bool
 }
 
@@ -60,6 +64,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.secrets, "secrets", "", "`file` of the keys, made if it is missing (default: beside the database)")
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` of the TLS certificate; serves HTTPS")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` of the certificate's private key")
+	list := func(to *[]string) func(string) error {
+		return func(s string) error { *to = append(*to, strings.Split(s, ",")...); return nil }
+	}
+	flags.Func("host", "`name` that requests may be for, beside those of -issuer and -addr; several with commas, or again", list(&o.hosts))
+	flags.Func("trusted-proxy", "`prefix` or address of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; several as above", list(&o.trustedProxies))
+	flags.Func("cors-origin", "`origin` whose pages may use the server, as https://app.example.com; several as above", list(&o.corsOrigins))
+	flags.BoolVar(&o.insecureNoLimits, "insecure-no-limits", false, "limit nothing but /limited/, for load tests: passwords can be guessed without end")
 	flags.BoolVar(&o.listRoutesAndEnd, "routes", false, "print each route with what it demands, and end")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -122,13 +133,25 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	app, err := newApp(db, keys, passwords, o.issuer, log)
+	behindTLS := o.tlsCert == "" && strings.HasPrefix(o.issuer, "https:")
+	if behindTLS && len(o.trustedProxies) == 0 {
+		log.Warn("whether clients come by https is not known here, so requests in the clear are not refused: -trusted-proxy says who ends TLS")
+	}
+	app, err := newApp(db, keys, passwords, settings{
+		issuer:           o.issuer,
+		hosts:            hostsOf(o.issuer, listener.Addr().String(), o.hosts),
+		https:            o.tlsCert != "" || behindTLS && len(o.trustedProxies) > 0,
+		trustedProxies:   o.trustedProxies,
+		corsOrigins:      o.corsOrigins,
+		insecureNoLimits: o.insecureNoLimits,
+	}, log)
 	if err != nil {
 		return err
 	}
 	if err := app.start(ctx, keys); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, app.apiKeys.Close()) }() // when keys were last used
 	go app.sweep(ctx)
 
 	server := newServer(app.handler(), log)
@@ -191,7 +214,7 @@ func listRoutes(w io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	app, err := newApp(db, keys, passwords, "http://localhost", log)
+	app, err := newApp(db, keys, passwords, settings{issuer: "http://localhost", hosts: []string{"localhost"}}, log)
 	if err != nil {
 		return err
 	}

@@ -13,9 +13,10 @@ import (
 
 // claims returns what a token says, without verifying it.
 func claims(t *testing.T, token string) (c struct {
-	ID      string `json:"jti"`
-	Session string `json:"sid"`
-	Scope   string `json:"scope"`
+	ID      string   `json:"jti"`
+	Session string   `json:"sid"`
+	Scope   string   `json:"scope"`
+	Factors []string `json:"amr"`
 }) {
 	t.Helper()
 	parts := strings.Split(token, ".")

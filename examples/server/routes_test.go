@@ -65,7 +65,9 @@ func TestEachRouteInEachOutcome(t *testing.T) {
 	admin := s.signIn(t, "admin", s.keys.DemoPassword)
 	asAdmin := bearer(admin.Access)
 	limited := bearer(s.signIn(t, "admin", s.keys.DemoPassword, "scope", "read:items").Access)
+	unscoped := bearer(s.signIn(t, "admin", s.keys.DemoPassword, "scope", "introspect").Access)
 	mod := s.signIn(t, "mod", s.keys.DemoPassword)
+	key := withKey(s.key(t, alice.Access, `{"name":"reader","scopes":["read:items"]}`).Key)
 	newPassword := func(current, wanted string) string {
 		return `{"current_password":"` + current + `","new_password":"` + wanted + `"}`
 	}
@@ -184,7 +186,7 @@ func TestEachRouteInEachOutcome(t *testing.T) {
 		{"oneself, with a token in the URL", "GET", "/users/me?access_token=" + alice.Access, "", nil, 401, "unauthenticated", problem, "Bearer", ""},
 		{"oneself, with a token in a cookie", "GET", "/users/me", "", []string{"Cookie: access_token=" + alice.Access}, 401, "unauthenticated", problem, "Bearer", ""},
 		{"oneself, with two tokens", "GET", "/users/me", "", []string{auth, auth}, 400, "invalid_request", problem, "", ""},
-		{"DELETE /users/me", "DELETE", "/users/me", "", []string{auth}, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+		{"POST of oneself", "POST", "/users/me", "", []string{auth}, 405, "method_not_allowed", problem, "", "DELETE, GET, HEAD"},
 
 		{"somebody", "GET", "/users/mod", "", []string{auth}, 200, "", data, "", ""},
 		{"somebody in capitals", "GET", "/users/MOD", "", []string{auth}, 200, "", data, "", ""},
@@ -192,7 +194,72 @@ func TestEachRouteInEachOutcome(t *testing.T) {
 		{"nobody, anonymously", "GET", "/users/nobody", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
 		{"nobody", "GET", "/users/nobody", "", []string{auth}, 404, "not_found", problem, "", ""},
 		{"a name that nobody can have", "GET", "/users/%00%ff", "", []string{auth}, 404, "not_found", problem, "", ""},
-		{"PATCH /users/mod", "PATCH", "/users/mod", "", []string{auth}, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+		{"PATCH /users/mod", "PATCH", "/users/mod", "", []string{auth}, 405, "method_not_allowed", problem, "", "DELETE, GET, HEAD"},
+
+		{"items", "GET", "/items/", "", []string{auth}, 200, "", data, "", ""},
+		{"items with a key", "GET", "/items/", "", []string{key}, 200, "", data, "", ""},
+		{"items, anonymously", "GET", "/items/", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"items without the scope", "GET", "/items/", "", []string{unscoped}, 403, "insufficient_scope", problem, `Bearer scope="read:items", error="insufficient_scope"`, ""},
+		{"a new item", "POST", "/items/", `{"name":"a chair"}`, []string{auth, jsonType}, 201, "", data, "", ""},
+		{"a new item, anonymously", "POST", "/items/", `{"name":"a chair"}`, []string{jsonType}, 401, "unauthenticated", problem, "Bearer", ""},
+		{"a new item without the scope", "POST", "/items/", `{"name":"a chair"}`, []string{limited, jsonType}, 403, "insufficient_scope", problem, `Bearer scope="write:items", error="insufficient_scope"`, ""},
+		{"a new item with a key that may read only", "POST", "/items/", `{"name":"a chair"}`, []string{key, jsonType}, 403, "insufficient_scope", problem, `ApiKey scope="write:items", error="insufficient_scope"`, ""},
+		{"a new item in a form", "POST", "/items/", "name=x", []string{auth, formType}, 415, "invalid_request", problem, "", ""},
+		{"a new item without a name", "POST", "/items/", "{}", []string{auth, jsonType}, 422, "invalid_input", problem, "", ""},
+		{"PUT of items", "PUT", "/items/", "", []string{auth}, 405, "method_not_allowed", problem, "", "GET, HEAD, POST"},
+		{"below items", "GET", "/items/1/2", "", []string{auth}, 404, "not_found", problem, "", ""},
+		{"deleting an own item", "DELETE", "/items/1", "", []string{auth}, 204, "", "", "", ""},
+		{"deleting it again", "DELETE", "/items/1", "", []string{auth}, 404, "not_found", problem, "", ""},
+		{"deleting an item, anonymously", "DELETE", "/items/1", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"deleting an item without the scope", "DELETE", "/items/1", "", []string{limited}, 403, "insufficient_scope", problem, `Bearer scope="write:items", error="insufficient_scope"`, ""},
+
+		{"with a key", "GET", "/protected/", "", []string{key}, 200, "", data, "", ""},
+		{"with a key in Authorization", "GET", "/protected/", "", []string{"Authorization: ApiKey " + strings.TrimPrefix(key, "X-API-Key: ")}, 200, "", data, "", ""},
+		{"without a key", "GET", "/protected/", "", nil, 401, "unauthenticated", problem, "ApiKey", ""},
+		{"with a token for a key", "GET", "/protected/", "", []string{auth}, 401, "unauthenticated", problem, "ApiKey", ""},
+		{"with a key of which a letter is wrong", "GET", "/protected/", "", []string{key + "x"}, 401, "invalid_token", problem, `ApiKey error="invalid_token"`, ""},
+		{"with junk for a key", "GET", "/protected/", "", []string{"X-API-Key: junk"}, 401, "invalid_token", problem, `ApiKey error="invalid_token"`, ""},
+		{"with an empty key", "GET", "/protected/", "", []string{"X-API-Key: "}, 401, "invalid_token", problem, `ApiKey error="invalid_token"`, ""},
+		{"with two keys", "GET", "/protected/", "", []string{key, key}, 400, "invalid_request", problem, "", ""},
+		{"with a key and a token", "GET", "/protected/", "", []string{key, auth}, 400, "invalid_request", problem, "", ""},
+		{"with a key in the URL", "GET", "/protected/?api_key=" + strings.TrimPrefix(key, "X-API-Key: "), "", nil, 401, "unauthenticated", problem, "ApiKey", ""},
+		{"POST with a key", "POST", "/protected/", "", []string{key}, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+
+		{"own keys", "GET", "/keys/", "", []string{auth}, 200, "", data, "", ""},
+		{"own keys, anonymously", "GET", "/keys/", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"own keys with a key", "GET", "/keys/", "", []string{key}, 403, "forbidden", problem, "", ""},
+		{"a new key", "POST", "/keys/", `{"name":"x"}`, []string{auth, jsonType}, 201, "", data, "", ""},
+		{"a new key with a key", "POST", "/keys/", `{"name":"x"}`, []string{key, jsonType}, 403, "forbidden", problem, "", ""},
+		{"a new key for more than one has", "POST", "/keys/", `{"name":"x","scopes":["admin"]}`, []string{auth, jsonType}, 422, "invalid_input", problem, "", ""},
+		{"a new key with a misspelt member", "POST", "/keys/", `{"nmae":"x"}`, []string{auth, jsonType}, 400, "invalid_request", problem, "", ""},
+		{"rotating a key that never was", "POST", "/keys/nothing/rotate", "", []string{auth}, 404, "not_found", problem, "", ""},
+		{"rotating a key, anonymously", "POST", "/keys/nothing/rotate", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"revoking a key that never was", "DELETE", "/keys/nothing", "", []string{auth}, 404, "not_found", problem, "", ""},
+		{"revoking a key, anonymously", "DELETE", "/keys/nothing", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"revoking a key with a key", "DELETE", "/keys/nothing", "", []string{key}, 403, "forbidden", problem, "", ""},
+		{"GET of a key", "GET", "/keys/x", "", []string{auth}, 405, "method_not_allowed", problem, "", "DELETE"},
+
+		{"moderating", "POST", "/moderate/", "", []string{bearer(mod.Access)}, 200, "", data, "", ""},
+		{"moderating as anybody", "POST", "/moderate/", "", []string{auth}, 403, "forbidden", problem, "", ""},
+		{"moderating as an administrator", "POST", "/moderate/", "", []string{asAdmin}, 403, "forbidden", problem, "", ""},
+		{"moderating, anonymously", "POST", "/moderate/", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"moderating with a key without the role", "POST", "/moderate/", "", []string{key}, 403, "forbidden", problem, "", ""},
+		{"GET of moderating", "GET", "/moderate/", "", []string{asAdmin}, 405, "method_not_allowed", problem, "", "POST"},
+
+		{"giving roles", "PUT", "/users/mod/roles", `{"roles":["moderator"]}`, []string{asAdmin, jsonType}, 200, "", data, "", ""},
+		{"giving roles that do not exist", "PUT", "/users/mod/roles", `{"roles":["king"]}`, []string{asAdmin, jsonType}, 422, "invalid_input", problem, "", ""},
+		{"giving oneself roles", "PUT", "/users/admin/roles", `{"roles":["admin","moderator"]}`, []string{asAdmin, jsonType}, 409, "own_account", problem, "", ""},
+		{"giving nobody roles", "PUT", "/users/nobody/roles", `{"roles":["user"]}`, []string{asAdmin, jsonType}, 404, "not_found", problem, "", ""},
+		{"giving roles as anybody", "PUT", "/users/mod/roles", `{"roles":["user"]}`, []string{auth, jsonType}, 403, "insufficient_scope", problem, `Bearer scope="admin", error="insufficient_scope"`, ""},
+		{"giving roles, anonymously", "PUT", "/users/mod/roles", `{"roles":["user"]}`, []string{jsonType}, 401, "unauthenticated", problem, "Bearer", ""},
+
+		{"deleting nobody", "DELETE", "/users/999", "", []string{asAdmin}, 404, "not_found", problem, "", ""},
+		{"deleting somebody as anybody", "DELETE", "/users/2", "", []string{auth}, 403, "insufficient_scope", problem, `Bearer scope="admin", error="insufficient_scope"`, ""},
+		{"deleting somebody without the scope", "DELETE", "/users/2", "", []string{limited}, 403, "insufficient_scope", problem, `Bearer scope="admin", error="insufficient_scope"`, ""},
+		{"deleting somebody with a key", "DELETE", "/users/2", "", []string{key}, 403, "insufficient_scope", problem, `ApiKey scope="admin", error="insufficient_scope"`, ""},
+		{"deleting somebody, anonymously", "DELETE", "/users/2", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
+		{"deleting oneself", "DELETE", "/users/" + s.id(t, "admin"), "", []string{asAdmin}, 409, "own_account", problem, "", ""},
+		{"deleting somebody", "DELETE", "/users/" + s.id(t, "dora"), "", []string{asAdmin}, 200, "", data, "", ""},
 
 		{"a password that is too short", "POST", "/users/me/password", newPassword(s.keys.DemoPassword, "short"), []string{jsonType, auth}, 422, "invalid_input", problem, "", ""},
 		{"a wrong current password", "POST", "/users/me/password", newPassword("wrong", testPassword), []string{jsonType, auth}, 400, "wrong_password", problem, "", ""},
@@ -253,7 +320,7 @@ func TestEachRouteInEachOutcome(t *testing.T) {
 			}
 			// RFC 9728 section 5.1: and where to get it.
 			const where = `resource_metadata="` + testIssuer + `/.well-known/oauth-protected-resource"`
-			if challenge != "" && !strings.HasSuffix(challenge, where) {
+			if strings.HasPrefix(challenge, "Bearer") && !strings.HasSuffix(challenge, where) {
 				t.Errorf("WWW-Authenticate is %q, want %s in it", challenge, where)
 			}
 			if allow := got.header.Get("Allow"); allow != tt.allow {

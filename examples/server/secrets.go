@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -21,7 +23,7 @@ import (
 // database.
 type secrets struct {
 	SigningKey   []byte `json:"signing_key"`   // of access tokens: ES256, PKCS #8
-	RefreshKey   []byte `json:"refresh_key"`   // of refresh tokens
+	RefreshKey   []byte `json:"refresh_key"`   // of refresh tokens, and what derive makes other keys of
 	DemoPassword string `json:"demo_password"` // of the demo users
 
 	fresh bool // made by this process
@@ -113,6 +115,12 @@ func readSecrets(path string) (*secrets, error) {
 		return nil, broken("have no signing key that can be used")
 	}
 	return &s, nil
+}
+
+// derive returns a key of 32 bytes for a purpose, so that the file does not
+// change with every purpose, and no two purposes share a key (RFC 5869).
+func (s *secrets) derive(purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, s.RefreshKey, nil, "gatewright server: "+purpose, 32)
 }
 
 // ring returns the keys that sign and verify access tokens.

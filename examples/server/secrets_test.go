@@ -151,7 +151,7 @@ func TestNewSecretsGiveTheDemoUsersTheNewPassword(t *testing.T) {
 	s := openSite(t)
 	// As when the file was removed to sign everybody out.
 	keys := must(newSecrets())
-	next := must(newApp(s.db, keys, quick(), testIssuer, s.app.log))
+	next := must(newApp(s.db, keys, quick(), testSettings, s.app.log))
 	if err := next.start(t.Context(), keys); err != nil {
 		t.Fatal(err)
 	}

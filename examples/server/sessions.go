@@ -86,7 +86,7 @@ func (a *app) ownSessions(r *http.Request) (*identity.Principal, []auth.Session,
 // logoutAll is POST /logout/all: it ends every session of the caller, this one
 // too.
 func (a *app) logoutAll(w http.ResponseWriter, r *http.Request) {
-	u, err := a.me.Of(r.Context())
+	u, err := a.current(r)
 	if err == nil {
 		err = a.endAll(r.Context(), u)
 	}

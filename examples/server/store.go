@@ -124,6 +124,7 @@ type user struct {
 	Disabled     bool
 	PasswordHash string
 	Roles        identity.Set
+	Permissions  identity.Set // beside those of the roles
 	Scopes       identity.Set
 }
 
@@ -131,7 +132,7 @@ type user struct {
 // auth.PasswordUpdater.
 type users struct{ db *sql.DB }
 
-const userColumns = "id, username, email, full_name, disabled, password_hash, roles, scopes"
+const userColumns = "id, username, email, full_name, disabled, password_hash, roles, permissions, scopes"
 
 func (s users) byUsername(ctx context.Context, username string) (*user, error) {
 	return scanUser(s.db.QueryRowContext(ctx, "SELECT "+userColumns+" FROM users WHERE username = ?", username))
@@ -148,15 +149,15 @@ func (s users) byID(ctx context.Context, id string) (*user, error) {
 
 func scanUser(row *sql.Row) (*user, error) {
 	var u user
-	var roles, scopes string
-	err := row.Scan(&u.ID, &u.Username, &u.Email, &u.FullName, &u.Disabled, &u.PasswordHash, &roles, &scopes)
+	var roles, permissions, scopes string
+	err := row.Scan(&u.ID, &u.Username, &u.Email, &u.FullName, &u.Disabled, &u.PasswordHash, &roles, &permissions, &scopes)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, auth.ErrNotFound
 	}
 	if err != nil {
 		return nil, err
 	}
-	u.Roles, u.Scopes = identity.ParseSet(roles), identity.ParseSet(scopes)
+	u.Roles, u.Permissions, u.Scopes = identity.ParseSet(roles), identity.ParseSet(permissions), identity.ParseSet(scopes)
 	return &u, nil
 }
 
@@ -166,9 +167,9 @@ var errTaken = errors.New("the username is taken")
 // create adds u, whose ID the database chooses.
 func (s users) create(ctx context.Context, u *user) error {
 	result, err := s.db.ExecContext(ctx, `INSERT INTO users
-		(username, email, full_name, disabled, password_hash, roles, scopes, created)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (username) DO NOTHING`,
-		u.Username, u.Email, u.FullName, u.Disabled, u.PasswordHash, u.Roles.String(), u.Scopes.String(), time.Now().UnixMicro())
+		(username, email, full_name, disabled, password_hash, roles, permissions, scopes, created)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (username) DO NOTHING`,
+		u.Username, u.Email, u.FullName, u.Disabled, u.PasswordHash, u.Roles.String(), u.Permissions.String(), u.Scopes.String(), time.Now().UnixMicro())
 	if err != nil {
 		return err
 	}
@@ -221,6 +222,22 @@ func (s users) setDisabled(ctx context.Context, id, by int64, disabled bool) (bo
 	return changed(s.db.ExecContext(ctx, `UPDATE users SET disabled = ?
 		WHERE id = ? AND EXISTS (SELECT 1 FROM users WHERE id = ? AND disabled = 0)`, disabled, id, by))
 }
+
+// setRights gives a user other roles and permissions, and reports whether by
+// was an enabled administrator at that moment: of two who demote each other at
+// once one stays.
+func (s users) setRights(ctx context.Context, id, by int64, roles, permissions identity.Set) (bool, error) {
+	return changed(s.db.ExecContext(ctx, "UPDATE users SET roles = ?, permissions = ? WHERE id = ? AND "+byAdministrator,
+		roles.String(), permissions.String(), id, by))
+}
+
+// delete deletes a user with what is theirs, and reports whether by was an
+// enabled administrator at that moment. The ID is not given again.
+func (s users) delete(ctx context.Context, id, by int64) (bool, error) {
+	return changed(s.db.ExecContext(ctx, "DELETE FROM users WHERE id = ? AND "+byAdministrator, id, by))
+}
+
+const byAdministrator = `EXISTS (SELECT 1 FROM users WHERE id = ? AND disabled = 0 AND ' ' || roles || ' ' LIKE '% admin %')`
 
 // changed reports whether a statement changed a row.
 func changed(result sql.Result, err error) (bool, error) {

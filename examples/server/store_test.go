@@ -19,12 +19,14 @@ import (
 
 	"github.com/pressly/goose/v3"
 
+	keystore "github.com/gatewright/gatewright/apikey/sqlstore"
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/authtest"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/sqlstore"
 	"github.com/gatewright/gatewright/blacklist"
 	"github.com/gatewright/gatewright/blacklist/blacklisttest"
+	factorstore "github.com/gatewright/gatewright/totp/sqlstore"
 )
 
 func emptyDatabase(t *testing.T) *sql.DB {
@@ -250,8 +252,10 @@ func TestMigrationsMakeTheTablesOfSqlstore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer plain.Close()
-	if _, err := plain.Exec(sqlstore.Schema(sqlstore.SQLite)); err != nil {
-		t.Fatal(err)
+	for _, statements := range []string{sqlstore.Schema(sqlstore.SQLite), keystore.Schema(keystore.SQLite), factorstore.Schema(factorstore.SQLite)} {
+		if _, err := plain.Exec(statements); err != nil {
+			t.Fatal(err)
+		}
 	}
 	got, want := schema(t, emptyDatabase(t), "gatewright_"), schema(t, plain, "gatewright_")
 	if got != want || want == "" {

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/rbac"
+	"github.com/gatewright/gatewright/scopes"
+)
+
+// Who may do what. The permissions are declared here, so a misspelt one does
+// not compile; which role has which is in policy.json, so that it can be read,
+// reviewed and compared by people who do not write Go.
+
+var permissions rbac.Registry
+
+var (
+	readUsers       = permissions.Permission("read:users")
+	writeUsers      = permissions.Permission("write:users")
+	deleteUsers     = permissions.Permission("delete:users")
+	deleteItems     = permissions.Permission("delete:items")
+	moderateContent = permissions.Permission("moderate:content")
+)
+
+//go:embed policy.json
+var policyFile []byte
+
+// grantRole is the prefix of the roles that a permission of one user stands
+// for: users.permissions has "delete:users", and the policy a role for it.
+const grantRole = "grant:"
+
+// newPolicy is the policy of the file, with a role for each permission that a
+// user may have alone.
+func newPolicy() (rbac.Policy, error) {
+	policy, err := rbac.ParsePolicy(policyFile)
+	if err != nil {
+		return rbac.Policy{}, fmt.Errorf("policy.json: %w", err)
+	}
+	for _, name := range grantable() {
+		policy.Roles[grantRole+name] = rbac.Role{Allow: []string{name}}
+	}
+	return policy, nil
+}
+
+// grantable are the permissions that a user may have without a role.
+func grantable() []string {
+	return rbac.Names(readUsers, writeUsers, deleteUsers, deleteItems, moderateContent)
+}
+
+// newAccess joins what decides about rights with where they are kept: the
+// roles are those that the user has now, whatever the token says.
+func newAccess(today func(context.Context, *identity.Principal) (*user, error), keyIssuer string, hooks guard.Hooks) (*rbac.Engine, error) {
+	policy, err := newPolicy()
+	if err != nil {
+		return nil, err
+	}
+	return rbac.New(policy, rbac.Config{
+		Permissions: &permissions,
+		Roles: func(ctx context.Context, p *identity.Principal) ([]string, error) {
+			if p.Issuer == keyIssuer {
+				// Cut down to what the owner has now, in this request.
+				return slices.Collect(p.Roles.All()), nil
+			}
+			u, err := today(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			return slices.Collect(u.rights().All()), nil
+		},
+		Hooks: hooks,
+	})
+}
+
+func newScopes(hooks guard.Hooks) (*scopes.Middleware, error) {
+	return scopes.New(scopes.Config{
+		Implies: map[string][]string{"write:items": {"read:items"}},
+		ACR:     map[string]identity.Set{"mfa": identity.NewSet("pwd", "otp")},
+		Hooks:   hooks,
+	})
+}
+
+// rights are the roles of a user, with those that stand for permissions of
+// their own.
+func (u *user) rights() identity.Set {
+	if u.Permissions.Len() == 0 {
+		return u.Roles
+	}
+	all := slices.Collect(u.Roles.All())
+	for name := range u.Permissions.All() {
+		all = append(all, grantRole+name)
+	}
+	return identity.NewSet(all...)
+}
+
+// rolesOfPeople are the roles that an administrator may give to somebody.
+func rolesOfPeople(l *rbac.Listing) []string {
+	return slices.DeleteFunc(l.Roles(), func(name string) bool { return strings.HasPrefix(name, grantRole) })
+}
+
+// unknown returns those of names that are not among known.
+func unknown(names, known []string) []string {
+	missing := make(map[string]bool)
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			missing[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(missing))
+}

@@ -1,0 +1,472 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// is fails the test unless the answer has this status and, where there is one,
+// this code.
+func (a answer) has(t *testing.T, what string, status int, code string) {
+	t.Helper()
+	if a.status != status || a.code() != code {
+		t.Errorf("%s: got %d %s, want %d %s", what, a.status, a.body, status, code)
+	}
+}
+
+// into reads the body of an answer that must have this status.
+func into[T any](t *testing.T, a answer, status int) (v T) {
+	t.Helper()
+	if a.status != status {
+		t.Fatalf("got %d %s, want %d", a.status, a.body, status)
+	}
+	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
+		t.Fatalf("%v: %s", err, a.body)
+	}
+	return v
+}
+
+// key makes an API key with what body asks for.
+func (s *site) key(t *testing.T, access, body string) shownKey {
+	t.Helper()
+	made := into[shownKey](t, s.do(t, "POST", "/keys/", body, bearer(access), jsonType), http.StatusCreated)
+	if made.Key == "" {
+		t.Fatal("the key is not shown")
+	}
+	return made
+}
+
+func withKey(key string) string { return "X-API-Key: " + key }
+
+func (s *site) id(t *testing.T, username string) string {
+	t.Helper()
+	return strconv.Itoa(s.count(t, "SELECT id FROM users WHERE username = ?", username))
+}
+
+// The golden file is worth something only if a guard that goes missing shows
+// in it.
+func TestAnyGuardThatGoesMissingShowsInTheLedger(t *testing.T) {
+	base := openSite(t)
+	limited := testSettings
+	limited.insecureNoLimits = false
+	s := must(newApp(base.db, base.keys, quick(), limited, base.app.log))
+	ledger := func(routes []route) (lines []string, refused bool) {
+		defer func() {
+			if recover() != nil {
+				refused = true
+			}
+		}()
+		mux := guard.NewMux(s.hooks, s.apiKeys)
+		register(mux, s.limits.caller, routes)
+		for _, one := range mux.Routes() {
+			lines = append(lines, one.String())
+		}
+		return lines, false
+	}
+	ring := must(base.keys.ring())
+	whole, refused := ledger(s.routes(ring))
+	if refused {
+		t.Fatal("the routes as they are were refused")
+	}
+	removed := 0
+	for i, one := range s.routes(ring) {
+		for j := range one.guards {
+			routes := s.routes(ring)
+			routes[i].guards = slices.Delete(slices.Clone(one.guards), j, j+1)
+			lines, refused := ledger(routes)
+			if !refused && slices.Equal(lines, whole) {
+				t.Errorf("%s without its guard %d looks as it did", one.pattern, j)
+			}
+			removed++
+		}
+	}
+	if removed < 30 {
+		t.Errorf("only %d guards were removed", removed)
+	}
+}
+
+func TestRightsThatWereTakenAwayAreGoneAtTheNextRequest(t *testing.T) {
+	s := openSite(t)
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	mod := s.signIn(t, "mod", s.keys.DemoPassword)
+	s.do(t, "POST", "/moderate/", "", bearer(mod.Access)).has(t, "a moderator", 200, "")
+
+	got := s.do(t, "PUT", "/users/mod/roles", `{"roles":["user"]}`, bearer(admin.Access), jsonType)
+	got.has(t, "demoting", 200, "")
+	s.do(t, "POST", "/moderate/", "", bearer(mod.Access)).has(t, "a moderator who was demoted", 403, "forbidden")
+	// The same token, for nothing has become of it.
+	got = s.do(t, "PUT", "/users/mod/roles", `{"roles":["user","moderator"]}`, bearer(admin.Access), jsonType)
+	got.has(t, "promoting", 200, "")
+	s.do(t, "POST", "/moderate/", "", bearer(mod.Access)).has(t, "a moderator again", 200, "")
+
+	// An administrator too, and at once.
+	s.exec(t, "UPDATE users SET roles = 'user' WHERE username = 'admin'")
+	got = s.do(t, "DELETE", "/users/"+s.id(t, "mod"), "", bearer(admin.Access))
+	got.has(t, "an administrator who was demoted", 403, "forbidden")
+	if n := s.count(t, "SELECT count(*) FROM users WHERE username = 'mod'"); n != 1 {
+		t.Error("the user was deleted all the same")
+	}
+}
+
+func TestPermissionsOfOneUserComeOnTopOfTheirRoles(t *testing.T) {
+	s := openSite(t)
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	alice, mod := s.signInAlice(t), s.signIn(t, "mod", s.keys.DemoPassword)
+	made := into[item](t, s.do(t, "POST", "/items/", `{"name":"a chair"}`, bearer(alice.Access), jsonType), http.StatusCreated)
+	path := "/items/" + strconv.FormatInt(made.ID, 10)
+	s.exec(t, "UPDATE users SET roles = 'user', scopes = 'read:items write:items' WHERE username = 'mod'")
+	mod = s.signIn(t, "mod", s.keys.DemoPassword)
+	s.do(t, "DELETE", path, "", bearer(mod.Access)).has(t, "somebody else's item", 404, "not_found")
+	got := s.do(t, "PUT", "/users/mod/roles", `{"roles":["user"],"permissions":["delete:items"]}`, bearer(admin.Access), jsonType)
+	got.has(t, "granting a permission", 200, "")
+	s.do(t, "DELETE", path, "", bearer(mod.Access)).has(t, "with the permission", 204, "")
+	s.do(t, "DELETE", path, "", bearer(alice.Access)).has(t, "an item that is gone", 404, "not_found")
+}
+
+func TestRolesThatDoNotExistCannotBeGiven(t *testing.T) {
+	s := openSite(t)
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	for _, body := range []string{
+		`{"roles":["amdin"]}`,
+		`{"roles":["grant:delete:users"]}`, // a permission is granted as one
+		`{"roles":["user"],"permissions":["delete:everything"]}`,
+		`{"roles":[""]}`,
+	} {
+		got := s.do(t, "PUT", "/users/mod/roles", body, bearer(admin.Access), jsonType)
+		got.has(t, body, 422, "invalid_input")
+	}
+	if n := s.count(t, "SELECT count(*) FROM users WHERE username = 'mod' AND roles = 'moderator'"); n != 1 {
+		t.Error("the roles were changed all the same")
+	}
+}
+
+func TestOfTwoAdministratorsWhoDemoteEachOtherOneStays(t *testing.T) {
+	s := openSite(t)
+	names := []string{"admin", "mod"}
+	for range 5 {
+		s.exec(t, "UPDATE users SET roles = 'admin', scopes = 'admin' WHERE username IN ('admin', 'mod')")
+		var access [2]string
+		for i, name := range names {
+			access[i] = s.signIn(t, name, s.keys.DemoPassword).Access
+		}
+		var wg sync.WaitGroup
+		for i := range names {
+			wg.Go(func() {
+				_, _ = do("PUT", s.url+"/users/"+names[1-i]+"/roles", `{"roles":["user"]}`, bearer(access[i]), jsonType)
+			})
+		}
+		wg.Wait()
+		if n := s.count(t, "SELECT count(*) FROM users WHERE roles = 'admin'"); n != 1 {
+			t.Fatalf("%d administrators are left", n)
+		}
+	}
+}
+
+func TestDeletedUserHasNothingLeft(t *testing.T) {
+	s := openSite(t)
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	alice := s.signInAlice(t)
+	key := s.key(t, alice.Access, `{"name":"ci","scopes":["read:items"]}`)
+	s.do(t, "GET", "/protected/", "", withKey(key.Key)).has(t, "a key", 200, "")
+	s.do(t, "POST", "/items/", `{"name":"a chair"}`, bearer(alice.Access), jsonType).has(t, "an item", 201, "")
+	id := s.id(t, "alice")
+
+	got := s.do(t, "DELETE", "/users/"+id, "", bearer(admin.Access))
+	got.has(t, "deleting", 200, "")
+	if got.body != `{"message":"User deleted"}`+"\n" {
+		t.Errorf("the answer is %s", got.body)
+	}
+	s.me(t, alice.Access).has(t, "a token", 401, "invalid_token")
+	s.refresh(t, alice.Refresh).refused(t, 400, "invalid_grant")
+	s.do(t, "GET", "/protected/", "", withKey(key.Key)).has(t, "a key", 401, "invalid_token")
+	got = s.do(t, "POST", "/token", form("username", "alice", "password", s.keys.DemoPassword), formType)
+	got.refused(t, 400, "invalid_grant")
+	if n := s.count(t, "SELECT count(*) FROM items"); n != 0 {
+		t.Errorf("%d items are left", n)
+	}
+	s.do(t, "DELETE", "/users/"+id, "", bearer(admin.Access)).has(t, "deleting twice", 404, "not_found")
+	own := "/users/" + s.id(t, "admin")
+	s.do(t, "DELETE", own, "", bearer(admin.Access)).has(t, "oneself", 409, "own_account")
+	for _, id := range []string{"0", "01", "-1", "x", "alice", "9999999999999999999999", "1%20OR%201=1"} {
+		s.do(t, "DELETE", "/users/"+id, "", bearer(admin.Access)).has(t, id, 404, "not_found")
+	}
+}
+
+func TestAPIKeyFromItsMakingToItsEnd(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	key := s.key(t, alice.Access, `{"name":"ci","scopes":["read:items"],"expires_in":3600}`)
+	got := s.do(t, "GET", "/protected/", "", withKey(key.Key))
+	got.has(t, "a key", 200, "")
+	if got.body != `{"key_name":"ci","message":"Access granted"}`+"\n" {
+		t.Errorf("the answer is %s", got.body)
+	}
+	s.do(t, "GET", "/protected/", "", "Authorization: ApiKey "+key.Key).has(t, "in the other header", 200, "")
+	s.do(t, "GET", "/items/", "", withKey(key.Key)).has(t, "what it is good for", 200, "")
+	s.do(t, "POST", "/items/", `{"name":"x"}`, withKey(key.Key), jsonType).has(t, "what it is not good for", 403, "insufficient_scope")
+	s.do(t, "GET", "/keys/", "", withKey(key.Key)).has(t, "keys with a key", 403, "forbidden")
+	s.do(t, "POST", "/keys/", `{"name":"x"}`, withKey(key.Key), jsonType).has(t, "a key with a key", 403, "forbidden")
+
+	all := into[[]shownKey](t, s.do(t, "GET", "/keys/", "", bearer(alice.Access)), 200)
+	if len(all) != 1 || all[0].ID != key.ID || all[0].Key != "" || all[0].Expires == nil {
+		t.Errorf("listed are %+v", all)
+	}
+	mod := s.signIn(t, "mod", s.keys.DemoPassword)
+	s.do(t, "DELETE", "/keys/"+key.ID, "", bearer(mod.Access)).has(t, "somebody else's key", 404, "not_found")
+	s.do(t, "POST", "/keys/"+key.ID+"/rotate", "", bearer(mod.Access)).has(t, "somebody else's key", 404, "not_found")
+
+	next := into[shownKey](t, s.do(t, "POST", "/keys/"+key.ID+"/rotate", `{"overlap":60}`, bearer(alice.Access), jsonType), 201)
+	for what, one := range map[string]string{"the old key in the overlap": key.Key, "its successor": next.Key} {
+		s.do(t, "GET", "/protected/", "", withKey(one)).has(t, what, 200, "")
+	}
+	s.do(t, "POST", "/keys/"+key.ID+"/rotate", "", bearer(alice.Access)).has(t, "rotating twice", 409, "conflict")
+	last := into[shownKey](t, s.do(t, "POST", "/keys/"+next.ID+"/rotate", "", bearer(alice.Access)), 201)
+	s.do(t, "GET", "/protected/", "", withKey(next.Key)).has(t, "a key that was replaced at once", 401, "invalid_token")
+	s.do(t, "DELETE", "/keys/"+last.ID, "", bearer(alice.Access)).has(t, "revoking", 204, "")
+	s.do(t, "GET", "/protected/", "", withKey(last.Key)).has(t, "a revoked key", 401, "invalid_token")
+	s.do(t, "DELETE", "/keys/"+last.ID, "", bearer(alice.Access)).has(t, "revoking twice", 204, "")
+}
+
+// A key is never good for more than its owner is today.
+func TestAPIKeyLosesWhatItsOwnerLoses(t *testing.T) {
+	s := openSite(t)
+	mod := s.signIn(t, "mod", s.keys.DemoPassword)
+	key := s.key(t, mod.Access, `{"name":"bot","scopes":["read:items"],"roles":["moderator"]}`)
+	plain := s.key(t, mod.Access, `{"name":"reader","scopes":["read:items"]}`)
+	moderate := func(what, key string, status int, code string) {
+		t.Helper()
+		s.do(t, "POST", "/moderate/", "", withKey(key)).has(t, what, status, code)
+	}
+	moderate("a key with the role", key.Key, 200, "")
+	moderate("a key without the role", plain.Key, 403, "forbidden")
+	s.exec(t, "UPDATE users SET roles = 'user' WHERE username = 'mod'")
+	moderate("the owner is demoted", key.Key, 403, "forbidden")
+	s.exec(t, "UPDATE users SET roles = 'moderator' WHERE username = 'mod'")
+	moderate("the owner is promoted", key.Key, 200, "")
+	s.do(t, "GET", "/items/", "", withKey(key.Key)).has(t, "a scope", 200, "")
+	s.exec(t, "UPDATE users SET scopes = '' WHERE username = 'mod'")
+	s.do(t, "GET", "/items/", "", withKey(key.Key)).has(t, "a scope that the owner lost", 403, "insufficient_scope")
+	s.exec(t, "UPDATE users SET disabled = 1 WHERE username = 'mod'")
+	moderate("the owner is disabled", key.Key, 401, "invalid_token")
+	s.exec(t, "DELETE FROM users WHERE username = 'mod'")
+	moderate("the owner is gone", key.Key, 401, "invalid_token")
+}
+
+func TestAPIKeyIsNotMadeForMoreThanItsMakerHas(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	reader := s.signIn(t, "alice", s.keys.DemoPassword, "scope", "read:items")
+	for _, tt := range []struct {
+		name, access, body string
+	}{
+		{"a scope that the user has not", alice.Access, `{"name":"x","scopes":["admin"]}`},
+		{"a scope that the token has not", reader.Access, `{"name":"x","scopes":["write:items"]}`},
+		{"a role that the user has not", alice.Access, `{"name":"x","roles":["admin"]}`},
+		{"a scope that is none", alice.Access, `{"name":"x","scopes":["read:items\""]}`},
+		{"an end before now", alice.Access, `{"name":"x","expires_in":-1}`},
+		{"an end that overflows", alice.Access, `{"name":"x","expires_in":9223372036854775807}`},
+		{"a name with a line break", alice.Access, `{"name":"x\ny"}`},
+	} {
+		got := s.do(t, "POST", "/keys/", tt.body, bearer(tt.access), jsonType)
+		got.has(t, tt.name, 422, "invalid_input")
+	}
+	if all := into[[]shownKey](t, s.do(t, "GET", "/keys/", "", bearer(alice.Access)), 200); len(all) != 0 {
+		t.Errorf("there are keys: %+v", all)
+	}
+}
+
+func TestAPIKeyIsForItsNetworksOnly(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	here := s.key(t, alice.Access, `{"name":"here","allowed_prefixes":["127.0.0.0/8"]}`)
+	there := s.key(t, alice.Access, `{"name":"there","allowed_prefixes":["192.0.2.0/24"]}`)
+	s.do(t, "GET", "/protected/", "", withKey(here.Key)).has(t, "from an allowed network", 200, "")
+	s.do(t, "GET", "/protected/", "", withKey(there.Key)).has(t, "from another network", 403, "forbidden")
+}
+
+func TestNumberOfKeysIsBounded(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	first := s.key(t, alice.Access, `{"name":"0"}`)
+	for i := 1; i < maxKeys; i++ {
+		s.key(t, alice.Access, fmt.Sprintf(`{"name":"%d"}`, i))
+	}
+	s.do(t, "POST", "/keys/", `{"name":"x"}`, bearer(alice.Access), jsonType).has(t, "one more", 409, "too_many")
+	s.do(t, "DELETE", "/keys/"+first.ID, "", bearer(alice.Access)).has(t, "revoking", 204, "")
+	s.key(t, alice.Access, `{"name":"x"}`)
+}
+
+func TestRevokedKeyStaysRevokedAfterARestart(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	good, ended := s.key(t, alice.Access, `{"name":"good"}`), s.key(t, alice.Access, `{"name":"ended"}`)
+	s.do(t, "DELETE", "/keys/"+ended.ID, "", bearer(alice.Access)).has(t, "revoking", 204, "")
+	again := must(newApp(s.db, s.keys, quick(), testSettings, slog.New(slog.DiscardHandler)))
+	check(again.start(t.Context(), s.keys))
+	server := httptest.NewServer(again.handler())
+	defer server.Close()
+	for key, want := range map[string]int{good.Key: 200, ended.Key: 401} {
+		if got := must(do("GET", server.URL+"/protected/", "", withKey(key))); got.status != want {
+			t.Errorf("after a restart: got %d %s, want %d", got.status, got.body, want)
+		}
+	}
+}
+
+func TestItemsBelongToTheirOwner(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	s.register(t, map[string]string{"username": "bob", "password": testPassword}).has(t, "registering", 201, "")
+	bob := s.signIn(t, "bob", testPassword)
+	made := into[item](t, s.do(t, "POST", "/items/", `{"name":" a chair "}`, bearer(alice.Access), jsonType), 201)
+	if made.Name != "a chair" || made.ID == 0 || made.Created.IsZero() {
+		t.Errorf("made is %+v", made)
+	}
+	if all := into[[]item](t, s.do(t, "GET", "/items/", "", bearer(alice.Access)), 200); len(all) != 1 || all[0] != (item{made.ID, made.Name, made.Created, 0}) {
+		t.Errorf("alice has %+v", all)
+	}
+	if got := s.do(t, "GET", "/items/", "", bearer(bob.Access)); got.body != "[]\n" {
+		t.Errorf("bob has %s", got.body)
+	}
+	path := "/items/" + strconv.FormatInt(made.ID, 10)
+	s.do(t, "DELETE", path, "", bearer(bob.Access)).has(t, "somebody else's", 404, "not_found")
+	key := s.key(t, alice.Access, `{"name":"ci","scopes":["write:items"]}`)
+	s.do(t, "DELETE", path, "", withKey(key.Key)).has(t, "one's own with a key", 204, "")
+
+	for name, body := range map[string]string{
+		"no name": `{}`, "a blank name": `{"name":"  "}`, "a long name": `{"name":"` + strings.Repeat("x", 201) + `"}`, "a control character": `{"name":"a\u0000b"}`,
+	} {
+		s.do(t, "POST", "/items/", body, bearer(alice.Access), jsonType).has(t, name, 422, "invalid_input")
+	}
+}
+
+func TestNumberOfItemsIsBoundedForManyAtOnce(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	for i := range maxItems - 3 {
+		must(s.items.create(t.Context(), int64(s.count(t, "SELECT id FROM users WHERE username = 'alice'")), strconv.Itoa(i)))
+	}
+	var made atomic.Int64
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if a, err := do("POST", s.url+"/items/", `{"name":"x"}`, bearer(alice.Access), jsonType); err == nil && a.status == 201 {
+				made.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if made.Load() != 3 {
+		t.Errorf("%d were made where there was room for 3", made.Load())
+	}
+}
+
+// Refusals do not tell what the policy is.
+func TestAllThatIsForbiddenIsSaidInTheSameWords(t *testing.T) {
+	s := openSite(t)
+	alice := s.signIn(t, "alice", s.keys.DemoPassword)
+	s.exec(t, "UPDATE users SET scopes = 'admin read:items write:items' WHERE username = 'alice'")
+	alice = s.signIn(t, "alice", s.keys.DemoPassword)
+	var bodies []string
+	for _, one := range []struct{ method, path, body string }{
+		{"POST", "/moderate/", ""},
+		{"DELETE", "/users/" + s.id(t, "mod"), ""},
+		{"DELETE", "/users/nobody", ""},
+		{"POST", "/users/mod/disable", ""},
+		{"PUT", "/users/mod/roles", `{"roles":["user"]}`},
+	} {
+		got := s.do(t, one.method, one.path, one.body, bearer(alice.Access), jsonType)
+		got.has(t, one.path, 403, "forbidden")
+		bodies = append(bodies, got.body)
+	}
+	if slices.Sort(bodies); bodies[0] != bodies[len(bodies)-1] {
+		t.Errorf("the bodies differ: %q", slices.Compact(bodies))
+	}
+	// The reason is in the log.
+	for _, want := range []string{"moderator", "admin"} {
+		if !strings.Contains(s.log.String(), want) {
+			t.Errorf("the log does not tell of %s", want)
+		}
+	}
+}
+
+// A counter connects to a database and counts what it is asked.
+type counter struct {
+	driver  driver.Driver
+	name    string
+	queries atomic.Int64 // that look a user up
+}
+
+func (c *counter) Connect(context.Context) (driver.Conn, error) {
+	conn, err := c.driver.Open(c.name)
+	if err != nil {
+		return nil, err
+	}
+	return countingConn{conn.(wholeConn), &c.queries}, nil
+}
+
+func (c *counter) Driver() driver.Driver { return c.driver }
+
+// wholeConn is what the driver's connections are.
+type wholeConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.SessionResetter
+	driver.Validator
+}
+
+type countingConn struct {
+	wholeConn
+	queries *atomic.Int64
+}
+
+func (c countingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if strings.Contains(query, "FROM users WHERE id = ?") {
+		c.queries.Add(1)
+	}
+	return c.wholeConn.QueryContext(ctx, query, args)
+}
+
+func TestUserIsLoadedOncePerRequest(t *testing.T) {
+	s := openSite(t)
+	alice, mod := s.signInAlice(t), s.signIn(t, "mod", s.keys.DemoPassword)
+	made := into[item](t, s.do(t, "POST", "/items/", `{"name":"x"}`, bearer(alice.Access), jsonType), 201)
+	key := s.key(t, mod.Access, `{"name":"bot","scopes":["read:items"],"roles":["moderator"]}`)
+
+	count := &counter{driver: s.db.Driver(), name: dsn(s.path, "immediate", "busy_timeout(10000)")}
+	db := sql.OpenDB(count)
+	defer db.Close()
+	counted := must(newApp(db, s.keys, quick(), testSettings, slog.New(slog.NewTextHandler(io.Discard, nil))))
+	check(counted.start(t.Context(), s.keys))
+	server := httptest.NewServer(counted.handler())
+	defer server.Close()
+	for _, one := range []struct{ name, method, path, credential string }{
+		{"Active and a role", "POST", "/moderate/", bearer(mod.Access)},
+		{"Active, a role, and the rights behind a key", "POST", "/moderate/", withKey(key.Key)},
+		{"Active, a scope and the handler", "GET", "/items/", bearer(alice.Access)},
+		{"Active, a scope and the handler, with a key", "GET", "/items/", withKey(key.Key)},
+		{"Active, a scope and an owner", "DELETE", "/items/" + strconv.FormatInt(made.ID, 10), bearer(alice.Access)},
+	} {
+		count.queries.Store(0)
+		got := must(do(one.method, server.URL+one.path, "", one.credential))
+		if n := count.queries.Load(); n != 1 || got.status >= 300 {
+			t.Errorf("%s: the user was loaded %d times, for %d %s", one.name, n, got.status, got.body)
+		}
+	}
+}

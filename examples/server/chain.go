@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/felixge/httpsnoop"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/headers"
+	"github.com/gatewright/gatewright/ratelimit"
+)
+
+// What stands in front of the routes, and what limits them.
+
+// A front is what requests pass before they are routed.
+type front struct {
+	proxies  *headers.TrustedProxies
+	security *headers.Headers
+	hosts    *headers.TrustedHosts
+	https    *headers.RedirectHTTPS // nil: the server speaks http
+	cors     *headers.CORS          // nil: pages of other origins get nothing
+	valve    *ratelimit.Valve
+	address  *ratelimit.Limiter
+}
+
+// newFront makes it of what the command line says.
+func newFront(s settings, hooks guard.Hooks) (*front, error) {
+	var f front
+	var errs [7]error
+	f.proxies, errs[0] = headers.NewTrustedProxies(s.trustedProxies, headers.ProxiesConfig{Hooks: hooks})
+	// Enforced, so that net/http's own error pages, which drop Cache-Control,
+	// are no-store for callers too.
+	f.security, errs[1] = headers.New(headers.Config{Enforce: true})
+	f.hosts, errs[2] = headers.NewTrustedHosts(s.hosts, headers.HostsConfig{Hooks: hooks})
+	if s.https {
+		// A health check comes from next door and has nothing to hide.
+		f.https, errs[3] = headers.NewRedirectHTTPS(headers.HTTPSConfig{InsecureExempt: []string{"/healthz"}, Hooks: hooks})
+	}
+	if len(s.corsOrigins) > 0 {
+		f.cors, errs[4] = headers.NewCORS(s.corsOrigins, headers.CORSConfig{
+			Methods: []string{"GET", "HEAD", "POST", "PUT", "DELETE"},
+			Headers: []string{"Authorization", "Content-Type", "X-API-Key"},
+			Expose:  []string{"Location", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"},
+		})
+	}
+	if !s.insecureNoLimits {
+		f.valve, errs[5] = ratelimit.NewValve(2000, ratelimit.ValveConfig{Hooks: hooks})
+		f.address, errs[6] = ratelimit.New(ratelimit.ByIP, ratelimit.Config{Fields: ratelimit.FieldsNone, Hooks: hooks},
+			ratelimit.MustParse("20000/minute")...)
+	}
+	return &f, errors.Join(errs[:]...)
+}
+
+// chain is next with all that stands in front of it, the outermost last.
+func (a *app) chain(next http.Handler) http.Handler {
+	f := a.front
+	if f.address != nil {
+		next = f.valve.Handler(f.address.Handler(next))
+	}
+	if f.cors != nil {
+		next = f.cors.Handler(next)
+	}
+	if f.https != nil {
+		next = f.https.Handler(next)
+	}
+	next = f.security.Handler(f.hosts.Handler(next))
+	return a.accessLog(a.recoverPanics(f.proxies.Handler(next)))
+}
+
+// recoverPanics answers 500 for a handler that panics. The headers that were
+// set before stay, those of security and CORS among them.
+func (a *app) recoverPanics(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun := false
+		watched := httpsnoop.Wrap(w, httpsnoop.Hooks{
+			WriteHeader: func(f httpsnoop.WriteHeaderFunc) httpsnoop.WriteHeaderFunc {
+				return func(status int) { begun = begun || status >= 200; f(status) }
+			},
+			Write: func(f httpsnoop.WriteFunc) httpsnoop.WriteFunc {
+				return func(b []byte) (int, error) { begun = true; return f(b) }
+			},
+			ReadFrom: func(f httpsnoop.ReadFromFunc) httpsnoop.ReadFromFunc {
+				return func(src io.Reader) (int64, error) { begun = true; return f(src) }
+			},
+			Flush: func(f httpsnoop.FlushFunc) httpsnoop.FlushFunc {
+				return func() { begun = true; f() }
+			},
+			Hijack: func(f httpsnoop.HijackFunc) httpsnoop.HijackFunc {
+				return func() (net.Conn, *bufio.ReadWriter, error) { begun = true; return f() }
+			},
+		})
+		defer func() {
+			v := recover()
+			if v == nil {
+				return
+			}
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			// Not the value: it may hold anything that came with the request.
+			a.log.Error("a handler panicked", "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+			if begun {
+				panic(http.ErrAbortHandler) // so that the client does not take half an answer for a whole one
+			}
+			a.hooks.Refuse(w, r, &guard.Denial{
+				Status: http.StatusInternalServerError,
+				Code:   "internal_error",
+				Detail: "Something went wrong here.",
+				Err:    errors.New("a handler panicked"),
+			})
+		}()
+		next.ServeHTTP(watched, r)
+	})
+}
+
+// accessLog writes a line for each request. The holder lets it name the
+// caller, who is identified further in.
+func (a *app) accessLog(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, holder := identity.WithHolder(r.Context())
+		r = r.WithContext(ctx)
+		m := httpsnoop.CaptureMetrics(next, w, r)
+		attrs := []slog.Attr{
+			slog.String("method", r.Method),
+			slog.String("path", r.URL.Path), // never the query
+			slog.Int("status", m.Code),
+			slog.Int64("bytes", m.Written),
+			slog.Duration("duration", m.Duration),
+		}
+		if p := holder.Principal(); p != nil {
+			attrs = append(attrs, slog.Any("principal", p))
+		}
+		a.log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
+	})
+}
+
+// limits are those of some routes and of who is calling.
+type limits struct {
+	caller   func(http.Handler) http.Handler // all guarded routes
+	register func(http.Handler) http.Handler // POST /users/
+	five     func(http.Handler) http.Handler // GET /limited/
+	signIn   *ratelimit.SignIn               // nil: none
+	keys     *keyThrottle                    // nil: none
+}
+
+func newLimits(s settings, hooks guard.Hooks) (*limits, error) {
+	unlimited := func(next http.Handler) http.Handler { return next }
+	l := &limits{caller: unlimited, register: unlimited}
+	five, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{Hooks: hooks}, ratelimit.MustParse("5/minute")...)
+	if err != nil {
+		return nil, err
+	}
+	l.five = five.Handler
+	if s.insecureNoLimits {
+		return l, nil
+	}
+	caller, errCaller := ratelimit.New(ratelimit.ByCaller, ratelimit.Config{Hooks: hooks}, ratelimit.MustParse("100/second;6000/minute")...)
+	// Each registration costs a password hash.
+	register, errRegister := ratelimit.New(ratelimit.ByIP, ratelimit.Config{Hooks: hooks}, ratelimit.MustParse("20/hour")...)
+	signIn, errSignIn := ratelimit.NewSignIn(ratelimit.SignInConfig{Hooks: hooks})
+	keys, errKeys := ratelimit.New(ratelimit.ByIP, ratelimit.Config{Hooks: hooks}, ratelimit.MustParse("60/minute")...)
+	if err := errors.Join(errCaller, errRegister, errSignIn, errKeys); err != nil {
+		return nil, err
+	}
+	l.caller, l.register, l.signIn, l.keys = caller.Handler, register.Handler, signIn, &keyThrottle{keys}
+	return l, nil
+}
+
+// A keyThrottle limits how many API keys may be guessed from an address: the
+// joint between ratelimit and apikey, which know nothing of each other.
+type keyThrottle struct{ limiter *ratelimit.Limiter }
+
+// ReserveAddr is of apikey.Throttle.
+func (t *keyThrottle) ReserveAddr(ctx context.Context, addr string) (settle func(failed bool), retryAfter time.Duration, err error) {
+	reservation, err := t.limiter.Reserve(ctx, 1, network(addr))
+	if denial, ok := errors.AsType[*guard.Denial](err); ok && denial.Status == http.StatusTooManyRequests {
+		return nil, max(denial.RetryAfter, time.Second), nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return func(failed bool) { reservation.End(context.WithoutCancel(ctx), !failed) }, 0, nil
+}
+
+// network returns who an address is counted for: of IPv6 the first 64 bits,
+// which is the least that a customer has.
+func network(addr string) string {
+	ip, err := netip.ParseAddr(addr)
+	if err != nil {
+		return addr
+	}
+	if ip = ip.Unmap().WithZone(""); ip.Is4() {
+		return ip.String()
+	}
+	prefix, err := ip.Prefix(64)
+	if err != nil {
+		return addr
+	}
+	return prefix.String()
+}
+
+// hostsOf are the hosts that requests may be for: that of the issuer, that of
+// the address, and, if only this machine can reach it, what this machine calls
+// itself.
+func hostsOf(issuer, addr string, more []string) []string {
+	hosts := slices.Clone(more)
+	if u, err := url.Parse(issuer); err == nil && u.Hostname() != "" {
+		hosts = append(hosts, bracketed(u.Hostname()))
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return hosts
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err != nil:
+		hosts = append(hosts, host)
+	case ip.IsLoopback():
+		hosts = append(hosts, bracketed(ip.String()), "localhost", "127.0.0.1", "[::1]")
+	case !ip.IsUnspecified():
+		hosts = append(hosts, bracketed(ip.String()))
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// bracketed returns a host as it stands in a URL.
+func bracketed(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+// limited is GET /limited/.
+func (a *app) limited(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"message": "This endpoint is rate limited"})
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"image/png"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	authenticator "github.com/pquerna/otp/totp"
+)
+
+// A phone is somebody's authenticator app.
+type phone struct {
+	secret string
+	shown  time.Time // the time of the last code
+}
+
+// code returns the next code that was not used yet. There are three that a
+// server takes at any time.
+func (p *phone) code(t *testing.T) string {
+	t.Helper()
+	if p.shown.IsZero() {
+		p.shown = time.Now().Add(-30 * time.Second)
+	} else {
+		p.shown = p.shown.Add(30 * time.Second)
+	}
+	code, err := authenticator.GenerateCode(p.secret, p.shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
+}
+
+// enrol sets a second factor up and returns the phone and the recovery codes.
+func (s *site) enrol(t *testing.T, access string) (*phone, []string) {
+	t.Helper()
+	setup := into[struct{ URI, Secret string }](t, s.do(t, "POST", "/2fa/setup/", "", bearer(access), "Accept: application/json"), 200)
+	uri, err := url.Parse(setup.URI)
+	if err != nil || uri.Scheme != "otpauth" || uri.Query().Get("secret") != setup.Secret || uri.Query().Get("issuer") != service {
+		t.Fatalf("the URI is %s (%v)", setup.URI, err)
+	}
+	p := &phone{secret: setup.Secret}
+	confirmed := into[struct {
+		Codes []string `json:"recovery_codes"`
+	}](t, s.do(t, "POST", "/2fa/confirm/", form("code", p.code(t)), bearer(access), formType), 200)
+	if len(confirmed.Codes) != 10 {
+		t.Fatalf("there are %d recovery codes", len(confirmed.Codes))
+	}
+	return p, confirmed.Codes
+}
+
+// challenged signs in with the password and returns the challenge.
+func (s *site) challenged(t *testing.T, username string) string {
+	t.Helper()
+	got := s.do(t, "POST", "/token", form("username", username, "password", s.keys.DemoPassword), formType)
+	got.refused(t, 400, "mfa_required")
+	var body struct {
+		Token string `json:"mfa_token"`
+	}
+	if err := json.Unmarshal([]byte(got.body), &body); err != nil || body.Token == "" {
+		t.Fatalf("got %s", got.body)
+	}
+	return body.Token
+}
+
+func (s *site) respond(t *testing.T, challenge, code string) answer {
+	t.Helper()
+	return s.do(t, "POST", "/token/mfa", form("mfa_token", challenge, "code", code), formType)
+}
+
+// waited makes the time pass for which a wrong code holds up the next one.
+func (s *site) waited(t *testing.T) {
+	t.Helper()
+	s.exec(t, "UPDATE gatewright_totp SET retry = 0 WHERE retry <> 0")
+}
+
+func TestSecondFactorFromItsSetupToItsEnd(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	// The guide's picture.
+	got := s.do(t, "POST", "/2fa/setup/", "", bearer(alice.Access))
+	if got.status != 200 || got.header.Get("Content-Type") != "image/png" || got.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("setup: got %d %v", got.status, got.header)
+	}
+	if picture, err := png.Decode(bytes.NewReader([]byte(got.body))); err != nil || picture.Bounds().Dx() < 128 {
+		t.Errorf("the picture: %v", err)
+	}
+	s.do(t, "GET", "/2fa/setup/", "", bearer(alice.Access)).has(t, "setup by a link", 405, "method_not_allowed")
+	// Not in use until it is confirmed.
+	s.signInAlice(t)
+
+	p, recovery := s.enrol(t, alice.Access)
+	used := p.shown
+	challenge := s.challenged(t, "alice")
+	again, err := authenticator.GenerateCode(p.secret, used)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.respond(t, challenge, again).refused(t, 400, "invalid_grant") // of the setup, and used up
+	s.waited(t)
+	pair := s.respond(t, challenge, p.code(t)).tokens(t)
+	if c := claims(t, pair.Access); !slices.Equal(c.Factors, []string{"otp", "pwd"}) {
+		t.Errorf("the factors are %q", c.Factors)
+	}
+	s.respond(t, challenge, recovery[9]).refused(t, 400, "invalid_grant") // the challenge was answered
+
+	signedIn := s.respond(t, s.challenged(t, "alice"), recovery[0]).tokens(t)
+	s.me(t, signedIn.Access).has(t, "with a recovery code", 200, "")
+	s.respond(t, s.challenged(t, "alice"), recovery[0]).refused(t, 400, "invalid_grant")
+	s.waited(t)
+
+	// Without the phone nothing of it can be changed: a stolen session is not
+	// enough.
+	s.do(t, "DELETE", "/2fa/", "", bearer(signedIn.Access)).has(t, "disabling without a code", 400, "invalid_request")
+	s.do(t, "POST", "/2fa/setup/", "", bearer(signedIn.Access)).has(t, "another setup without a code", 403, "factor_required")
+	s.do(t, "DELETE", "/2fa/", form("code", recovery[1]), bearer(signedIn.Access), formType).has(t, "disabling", 204, "")
+	s.signInAlice(t)
+}
+
+func TestSteppingUpASession(t *testing.T) {
+	s := openSite(t)
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	p, recovery := s.enrol(t, admin.Access)
+	// The session began before, with a password alone.
+	path := "/users/mod/2fa"
+	got := s.do(t, "DELETE", path, "", bearer(admin.Access))
+	got.has(t, "without the factor", 401, "insufficient_user_authentication")
+	if challenge := got.header.Get("WWW-Authenticate"); !strings.Contains(challenge, `acr_values="mfa"`) || !strings.Contains(challenge, `max_age="600"`) {
+		t.Errorf("the challenge is %s", challenge)
+	}
+	got = s.do(t, "POST", "/2fa/verify/", form("code", "000000"), bearer(admin.Access), formType)
+	got.refused(t, 400, "invalid_grant")
+	s.waited(t)
+	up := s.do(t, "POST", "/2fa/verify/", form("code", p.code(t)), bearer(admin.Access), formType).tokens(t)
+	s.me(t, admin.Access).has(t, "the session from before", 401, "invalid_token")
+
+	mod := s.signIn(t, "mod", s.keys.DemoPassword)
+	s.enrol(t, mod.Access)
+	s.challenged(t, "mod")
+	s.do(t, "DELETE", path, "", bearer(up.Access)).has(t, "resetting", 204, "")
+	s.me(t, mod.Access).has(t, "a session of somebody whose factor was reset", 401, "invalid_token")
+	s.signIn(t, "mod", s.keys.DemoPassword)
+	s.do(t, "DELETE", "/users/admin/2fa", "", bearer(up.Access)).has(t, "resetting one's own", 409, "own_account")
+	s.do(t, "POST", "/2fa/recovery/", form("code", recovery[0]), bearer(up.Access), formType).has(t, "new recovery codes", 200, "")
+	s.do(t, "POST", "/2fa/recovery/", form("code", recovery[1]), bearer(up.Access), formType).has(t, "an old recovery code", 400, "invalid_code")
+}
+
+func TestAPIKeysCannotTouchSecondFactors(t *testing.T) {
+	s := openSite(t)
+	key := s.key(t, s.signInAlice(t).Access, `{"name":"ci","scopes":["read:items"]}`)
+	for _, one := range []struct{ method, path string }{
+		{"POST", "/2fa/setup/"}, {"POST", "/2fa/confirm/"}, {"POST", "/2fa/verify/"}, {"POST", "/2fa/recovery/"}, {"DELETE", "/2fa/"},
+	} {
+		s.do(t, one.method, one.path, form("code", "000000"), withKey(key.Key), formType).has(t, one.path, 403, "forbidden")
+		s.do(t, one.method, one.path, form("code", "000000"), formType).has(t, one.path, 401, "unauthenticated")
+	}
+}
+
+func TestSecretOfAFactorIsSealedInTheDatabase(t *testing.T) {
+	s := openSite(t)
+	p, recovery := s.enrol(t, s.signInAlice(t).Access)
+	var active, codes []byte
+	if err := s.db.QueryRowContext(t.Context(), "SELECT active, recovery FROM gatewright_totp").Scan(&active, &codes); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range append(recovery, p.secret) {
+		if bytes.Contains(active, []byte(secret)) || bytes.Contains(codes, []byte(secret)) || strings.Contains(s.log.String(), secret) {
+			t.Error("a secret is in the database or in the log")
+		}
+	}
+}
+
+func TestGuessedCodesMakeTheirUserWait(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	s.enrol(t, alice.Access)
+	challenge := s.challenged(t, "alice")
+	s.respond(t, challenge, "000000").refused(t, 400, "invalid_grant")
+	// Beginning anew does not begin the counting anew.
+	got := s.respond(t, s.challenged(t, "alice"), "000001")
+	got.refused(t, 429, "temporarily_unavailable")
+	if got.status == http.StatusTooManyRequests && got.header.Get("Retry-After") == "" {
+		t.Error("429 without Retry-After")
+	}
+	s.me(t, alice.Access).has(t, "a session that was there", 200, "")
+}
