@@ -12,10 +12,10 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// ErrFull is returned by [Memory.Revoke] when there is room for no more
-// entries and none has expired. Nothing is ever evicted to make room: each
-// entry is somebody's logout.
-var ErrFull = errors.New("blacklist: Memory is full of revocations that have not expired")
+// ErrFull is returned by [Memory], [MemoryLog] and [Replica] when there is room
+// for no more entries and none has expired. Nothing is ever evicted to make
+// room: each entry is somebody's logout.
+var ErrFull = errors.New("blacklist: there is no room for more revocations, and none has expired; MaxEntries says how many there may be")
 
 // Memory is a [Revoker] that keeps everything in the memory of this process
 // and forgets it when the process ends; see the package's security
@@ -57,12 +57,13 @@ func (m *Memory) Revoke(_ context.Context, r identity.Revocation) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sweep(now)
-	t := target{r.Credential, r.Session, r.Subject, r.Tenant}
+	t := target{r.Credential, r.Session, r.Subject, r.Tenant, r.Spare != ""}
 	if e := m.issuers[r.Issuer].entry(t); e != nil {
 		if past(e.expires, now) {
-			e.before, e.expires = before, expires
+			e.before, e.all, e.spare, e.expires = before, time.Time{}, strings.Clone(r.Spare), expires
 		} else {
-			e.before, e.expires = later(e.before, before), later(e.expires, expires)
+			e.join(before, r.Spare)
+			e.expires = later(e.expires, expires)
 		}
 		m.ending.update(e)
 		return nil
@@ -70,7 +71,7 @@ func (m *Memory) Revoke(_ context.Context, r identity.Revocation) error {
 	if m.size >= m.maxEntries() {
 		return ErrFull
 	}
-	m.add(r.Issuer, &entry{target: t.clone(), before: before, expires: expires, position: absent})
+	m.add(r.Issuer, &entry{target: t.clone(), before: before, spare: strings.Clone(r.Spare), expires: expires, position: absent})
 	return nil
 }
 
@@ -78,23 +79,19 @@ func (m *Memory) Revoke(_ context.Context, r identity.Revocation) error {
 // for each other. The context is not looked at, for there is nothing to wait
 // for.
 func (m *Memory) Revoked(_ context.Context, p *identity.Principal) (bool, error) {
-	switch {
-	case p == nil:
-		return false, errors.New("blacklist: principal is nil, want who was identified")
-	case p.Issuer == "":
-		return false, errors.New("blacklist: Principal.Issuer is empty, so that nothing could revoke it")
+	if err := checkPrincipal(p); err != nil {
+		return false, err
 	}
-
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	i := m.issuers[p.Issuer]
 	if i == nil {
 		return false, nil
 	}
-	whole := target{p.Credential, p.Session, p.Subject, p.Tenant}
+	whole := target{p.Credential, p.Session, p.Subject, p.Tenant, true}
 	has := whole.fields()
 	for rest := i.present; rest != 0; rest &= rest - 1 {
-		fields := fieldSet(bits.TrailingZeros16(rest))
+		fields := fieldSet(bits.TrailingZeros32(rest))
 		if fields&^has != 0 {
 			continue
 		}
@@ -174,8 +171,8 @@ func (m *Memory) drop(e *entry) {
 type issuer struct {
 	name    string
 	entries map[target]*entry
-	present uint16    // bit f is set while counts[f] > 0
-	counts  [16]int32 // entries by the fields that their targets have
+	present uint32    // bit f is set while counts[f] > 0
+	counts  [32]int32 // entries by the fields that their targets have
 }
 
 // entry returns the entry of exactly t, or nil.
@@ -189,12 +186,18 @@ func (i *issuer) entry(t target) *entry {
 // A target is what a revocation is compared with. As a key it is a struct and
 // not one string of all four, so that no choice of identifiers makes two
 // targets equal.
-type target struct{ credential, session, subject, tenant string }
+//
+// sparing says that a session is spared, and not which: of two revocations
+// that differ in it alone the later must not forget the earlier.
+type target struct {
+	credential, session, subject, tenant string
+	sparing                              bool
+}
 
 // A fieldSet says which fields of a target are not empty. A principal can be
-// matched by as many targets as it has subsets of fields, 16; but hosts
-// revoke in few ways, so that asking for the ways in use takes one or two
-// look-ups.
+// matched by as many targets as it has subsets of fields, with and without a
+// session that is spared, 32; but hosts revoke in few ways, so that asking for
+// the ways in use takes one or two look-ups.
 type fieldSet uint8
 
 const (
@@ -202,6 +205,7 @@ const (
 	hasSession
 	hasSubject
 	hasTenant
+	isSparing
 )
 
 func (t target) fields() (f fieldSet) {
@@ -216,6 +220,9 @@ func (t target) fields() (f fieldSet) {
 	}
 	if t.tenant != "" {
 		f |= hasTenant
+	}
+	if t.sparing {
+		f |= isSparing
 	}
 	return f
 }
@@ -234,6 +241,7 @@ func (t target) only(f fieldSet) target {
 	if f&hasTenant == 0 {
 		t.tenant = ""
 	}
+	t.sparing = t.sparing && f&isSparing != 0
 	return t
 }
 
@@ -245,6 +253,7 @@ func (t target) clone() target {
 		strings.Clone(t.session),
 		strings.Clone(t.subject),
 		strings.Clone(t.tenant),
+		t.sparing,
 	}
 }
 
@@ -253,6 +262,8 @@ type entry struct {
 	issuer   *issuer
 	target   target
 	before   time.Time // zero: whenever issued
+	all      time.Time // the same for the session that is spared; zero: none of it
+	spare    string    // a session, empty for none
 	expires  time.Time // zero: never
 	position int       // in endings, or absent
 }
@@ -263,7 +274,29 @@ func (e *entry) matches(p *identity.Principal) bool {
 	if e == nil || !e.before.IsZero() && !p.IssuedAt.Before(e.before) {
 		return false
 	}
+	if e.spare != "" && e.spare == p.Session && !p.IssuedAt.Before(e.all) {
+		return false
+	}
 	return e.expires.IsZero() || !past(e.expires, time.Now())
+}
+
+// join adds a revocation of the same target. Of two that spare different
+// sessions each refuses what the other spares: the session of the later one is
+// refused up to the moment of the earlier one, and all others up to the later.
+func (e *entry) join(before time.Time, spare string) {
+	if spare == e.spare {
+		e.before = later(e.before, before)
+		return
+	}
+	earlier := e.before
+	if before.After(e.before) {
+		e.before, e.spare = before, strings.Clone(spare)
+	} else {
+		earlier = before
+	}
+	if earlier.After(e.all) {
+		e.all = earlier
+	}
 }
 
 // past reports whether expires has come. The zero one never does.

@@ -63,6 +63,15 @@ func TestValidate(t *testing.T) {
 		{"no issuer", identity.Revocation{Subject: "id"}, []string{"Revocation.Issuer is empty"}},
 		{"everybody for ever", identity.Revocation{Issuer: issuer}, []string{"for ever", "set Before"}},
 		{"everybody for an hour", identity.Revocation{Issuer: issuer, Expires: time.Now().Add(time.Hour)}, []string{"for ever", "set Before"}},
+		{"the others until now", identity.Revocation{Issuer: issuer, Subject: "id", Spare: "s", Before: time.Now()}, nil},
+		{
+			"the others for ever", identity.Revocation{Issuer: issuer, Subject: "id", Spare: "s"},
+			[]string{"Revocation.Spare is set without Before"},
+		},
+		{
+			"one session, and another spared", identity.Revocation{Issuer: issuer, Session: "id", Spare: "s", Before: time.Now()},
+			[]string{"Revocation.Spare is set beside Credential or Session"},
+		},
 		{
 			"nothing at all says both mistakes", identity.Revocation{},
 			[]string{"Revocation.Issuer is empty", "set Before"},
@@ -398,6 +407,7 @@ func revokedBy(list []identity.Revocation, p *identity.Principal) bool {
 			(r.Session == "" || r.Session == p.Session) &&
 			(r.Subject == "" || r.Subject == p.Subject) &&
 			(r.Tenant == "" || r.Tenant == p.Tenant) &&
+			(r.Spare == "" || r.Spare != p.Session) &&
 			(r.Before.IsZero() || p.IssuedAt.Before(r.Before)) && !ended(r) {
 			return true
 		}
@@ -481,6 +491,38 @@ func TestMemoryAgreesWithAList(t *testing.T) {
 		t.Errorf("%d of %d principals were revoked and %d revocations found no room: choose other values", hits, asked, full)
 	}
 	t.Logf("%d questions, %d revoked, %d times full", asked, hits, full)
+}
+
+// Revocations that spare sessions combine to what each of them refuses, and no
+// more, in every order.
+func TestMemorySparesByTheLetter(t *testing.T) {
+	now := time.Now()
+	for round := range uint64(300) {
+		random := rand.New(rand.NewPCG(round, 3))
+		var m blacklist.Memory
+		var all []identity.Revocation
+		for range 1 + random.IntN(8) {
+			r := identity.Revocation{
+				Issuer:  issuer,
+				Subject: []string{"", "u", "v"}[random.IntN(3)],
+				Tenant:  []string{"", "", "t"}[random.IntN(3)],
+				Spare:   []string{"", "a", "b", "c"}[random.IntN(4)],
+				Before:  now.Add(time.Duration(random.IntN(6)) * time.Second),
+			}
+			revoke(t, &m, r)
+			all = append(all, r)
+			for i := range 7 {
+				for _, session := range []string{"", "a", "b", "c", "d"} {
+					for _, subject := range []string{"u", "v", "w"} {
+						p := &identity.Principal{Issuer: issuer, Subject: subject, Session: session, Tenant: "t", IssuedAt: now.Add(time.Duration(i) * time.Second)}
+						if got, want := ask(t, &m, p), revokedBy(all, p); got != want {
+							t.Fatalf("round %d: session %q of %q, issued %d s later: revoked = %t, want %t by %+v", round, session, subject, i, got, want, all)
+						}
+					}
+				}
+			}
+		}
+	}
 }
 
 func TestMemoryRevokedAllocatesNothing(t *testing.T) {

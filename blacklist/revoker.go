@@ -19,6 +19,7 @@ import (
 //   - its Before is zero, or the principal's IssuedAt is before it; at that
 //     very moment is not before, and a zero IssuedAt always is. The instants
 //     count, to the millisecond or finer, and not the time zones,
+//   - its Spare is empty, or not the principal's Session,
 //   - its Expires is zero or still to come.
 //
 // One matching revocation is enough. What was revoked stays so, whatever is
@@ -27,7 +28,8 @@ import (
 // values, with the latest of their Before, where zero is latest, and the
 // latest of their Expires, where zero is latest again. It then refuses some
 // credentials for longer than they were revoked, but none too few. An entry
-// that has expired takes no part in this.
+// that has expired takes no part in this. Two revocations that spare different
+// sessions spare neither what the other one refuses.
 type Revoker interface {
 	// Revoke records r. When it returns nil the revocation is durable, as
 	// far as the store is, and Revoked of the same value knows about it.
@@ -70,12 +72,21 @@ func Validate(r identity.Revocation) error {
 		wrong = append(wrong, errors.New("blacklist: Revocation has neither Credential, Session, Subject, Tenant nor Before"+
 			" and would refuse everybody for ever; to revoke all that the issuer has issued so far, set Before to now"))
 	}
+	if r.Spare != "" && r.Before.IsZero() {
+		wrong = append(wrong, errors.New("blacklist: Revocation.Spare is set without Before"+
+			" and would refuse whoever signs in again; set Before to now"))
+	}
+	if r.Spare != "" && (r.Credential != "" || r.Session != "") {
+		wrong = append(wrong, errors.New("blacklist: Revocation.Spare is set beside Credential or Session,"+
+			" want it beside Subject or Tenant, whose other sessions end"))
+	}
 	for _, f := range [...]struct{ name, value string }{
 		{"Issuer", r.Issuer},
 		{"Credential", r.Credential},
 		{"Session", r.Session},
 		{"Subject", r.Subject},
 		{"Tenant", r.Tenant},
+		{"Spare", r.Spare},
 	} {
 		if len(f.value) > MaxLength {
 			wrong = append(wrong, fmt.Errorf("blacklist: Revocation.%s has %d bytes, want at most %d", f.name, len(f.value), MaxLength))

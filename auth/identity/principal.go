@@ -113,6 +113,12 @@ type Revocation struct {
 	// the date of issue does not matter.
 	Before time.Time
 
+	// Spare is a session that the revocation leaves alone although it matches
+	// otherwise: the one in which a password was changed, while the others
+	// end. It goes with Before, and not with Credential or Session. Empty
+	// spares none; what belongs to no session is never spared.
+	Spare string
+
 	// Expires is when the revocation may be forgotten, because everything
 	// it could match has expired by then. Zero means never.
 	Expires time.Time

@@ -1,6 +1,6 @@
-// Package blacklisttest proves that a [blacklist.Revoker] keeps the rules that
-// its comment states. A host that stores revocations in its own database runs
-// it from a test:
+// Package blacklisttest proves that a [blacklist.Revoker] or a [blacklist.Log]
+// keeps the rules that its comment states. A host that stores revocations in its
+// own database runs [Run] or [RunLog] from a test:
 //
 //	func TestRevocations(t *testing.T) {
 //		blacklisttest.Run(t, func(t *testing.T) blacklist.Revoker {

@@ -253,6 +253,53 @@ var rules = []rule{
 		},
 	},
 	{
+		name:   "Spare leaves one session alone",
+		reason: "a change of the password ends all sessions but the one in which it was changed.",
+		demand: func(p *probe) {
+			in := func(subject, session string, after time.Duration) identity.Principal {
+				return identity.Principal{Subject: subject, Session: session, IssuedAt: p.moment.Add(after)}
+			}
+			others := func(subject, spare string, after time.Duration) {
+				p.revoke(identity.Revocation{Subject: subject, Spare: spare, Before: p.moment.Add(after)})
+			}
+			others("alice", "own", 0)
+			p.accepted(in("alice", "own", -time.Second), "its session is the one that is spared")
+			p.refused(in("alice", "other", -time.Second), "only another session is spared")
+			p.refused(in("alice", "", -time.Second), "it belongs to no session, and so to none that is spared")
+			p.accepted(in("alice", "other", 0), "it was issued at Before, which is not before it")
+			p.accepted(in("bob", "other", -time.Second), "another subject's sessions were revoked")
+			p.revoke(identity.Revocation{Session: "own"})
+			p.refused(in("alice", "own", -time.Second), "the session that was spared was revoked by itself")
+
+			// Two that spare different sessions, in both orders.
+			for _, subject := range [...]string{"earlier first", "later first"} {
+				if subject == "earlier first" {
+					others(subject, "first", 0)
+				}
+				others(subject, "second", time.Minute)
+				if subject == "later first" {
+					others(subject, "first", 0)
+				}
+				p.refused(in(subject, "first", time.Minute-time.Second), "the later revocation does not spare it")
+				p.refused(in(subject, "second", -time.Second), "the earlier revocation does not spare it")
+				p.accepted(in(subject, "second", 0), "the later revocation spares it, and the earlier one is of what was issued before")
+				p.refused(in(subject, "third", time.Minute-time.Second), "the later revocation does not spare it")
+				p.accepted(in(subject, "third", time.Minute), "it was issued at the later Before")
+			}
+
+			p.revoke(identity.Revocation{Subject: "all", Before: p.moment})
+			others("all", "mine", time.Minute)
+			p.refused(in("all", "mine", -time.Second), "another revocation spares nobody")
+			p.accepted(in("all", "mine", 0), "it was issued after what the revocation that spares nobody is of")
+			p.revoke(identity.Revocation{Tenant: "acme", Spare: "mine", Before: p.moment})
+			member := in("member", "mine", -time.Second)
+			member.Tenant = "acme"
+			p.accepted(member, "its session is the one of the tenant that is spared")
+			member.Session = "other"
+			p.refused(member, "another session of the tenant is spared")
+		},
+	},
+	{
 		name:   "Before alone means everything of the issuer",
 		reason: "it is what remains to do when a signing key was stolen.",
 		demand: func(p *probe) {
@@ -382,6 +429,7 @@ var rules = []rule{
 			revoke("past and present", time.Time{}, time.Now().Add(time.Hour))
 			revoke("past and present", time.Time{}, time.Now().Add(-time.Minute))
 			revoke("again", time.Time{}, expires)
+			revoke("again with less", p.moment, expires)
 
 			subject := func(name string) identity.Principal {
 				return identity.Principal{Subject: name, IssuedAt: p.moment}
@@ -401,6 +449,14 @@ var rules = []rule{
 			old := subject("again")
 			old.IssuedAt = p.moment.Add(-2 * time.Hour)
 			p.refused(old, "it was revoked again after the first revocation had expired")
+
+			less := subject("again with less")
+			less.IssuedAt = p.moment.Add(-time.Minute)
+			p.ends(less, expires)
+			revoke("again with less", p.moment.Add(-time.Hour), time.Time{})
+			p.accepted(less, "a revocation that has expired does not come back with one of an earlier Before")
+			less.IssuedAt = p.moment.Add(-2 * time.Hour)
+			p.refused(less, "it was revoked again after the first revocation had expired")
 		},
 	},
 	{
@@ -416,6 +472,8 @@ var rules = []rule{
 				{"no Issuer and a Before", identity.Revocation{Before: p.moment.Add(time.Hour)}},
 				{"nothing but an Issuer", identity.Revocation{Issuer: p.issuer}},
 				{"nothing but an Issuer and Expires", identity.Revocation{Issuer: p.issuer, Expires: time.Now().Add(time.Hour)}},
+				{"a Spare without Before", identity.Revocation{Issuer: p.issuer, Subject: "subject", Spare: "own"}},
+				{"a Spare and a Session", identity.Revocation{Issuer: p.issuer, Session: "session", Spare: "own", Before: p.moment.Add(time.Hour)}},
 				{"an Issuer that is too long", identity.Revocation{
 					Issuer:  p.issuer + strings.Repeat("x", blacklist.MaxLength),
 					Subject: "subject",
@@ -583,6 +641,9 @@ func just(f field, value string) identity.Principal {
 // nothing.
 func describe(r identity.Revocation) string {
 	s := describeFields(func(f field) string { return *f.of(&r) })
+	if r.Spare != "" {
+		s += fmt.Sprintf(", Spare %q", r.Spare)
+	}
 	if !r.Before.IsZero() {
 		s += ", Before " + r.Before.Format(time.RFC3339Nano)
 	}

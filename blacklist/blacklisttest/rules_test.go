@@ -50,7 +50,7 @@ func (n *naive) replace(r identity.Revocation, combine func(old, r identity.Revo
 	defer n.mu.Unlock()
 	for i, old := range n.list {
 		if old.Issuer == r.Issuer && old.Credential == r.Credential && old.Session == r.Session &&
-			old.Subject == r.Subject && old.Tenant == r.Tenant {
+			old.Subject == r.Subject && old.Tenant == r.Tenant && old.Spare == r.Spare {
 			n.list[i] = combine(old, r)
 			return
 		}
@@ -74,7 +74,8 @@ func names(r identity.Revocation, p *identity.Principal) bool {
 		(r.Credential == "" || r.Credential == p.Credential) &&
 		(r.Session == "" || r.Session == p.Session) &&
 		(r.Subject == "" || r.Subject == p.Subject) &&
-		(r.Tenant == "" || r.Tenant == p.Tenant)
+		(r.Tenant == "" || r.Tenant == p.Tenant) &&
+		(r.Spare == "" || r.Spare != p.Session)
 }
 
 func dated(r identity.Revocation, p *identity.Principal) bool {
@@ -320,6 +321,49 @@ var faults = []fault{
 	{
 		name: "does not look at Before", breaks: "Before spares what was issued at that moment or later",
 		revoke: storing(func(r *identity.Revocation) { r.Before = time.Time{} }),
+	},
+	{
+		name: "does not look at Spare", breaks: "Spare leaves one session alone",
+		revoke: storing(func(r *identity.Revocation) { r.Spare = "" }),
+	},
+	{
+		name: "spares the last session only", breaks: "Spare leaves one session alone",
+		revoke: func(n *naive, ctx context.Context, r identity.Revocation) error {
+			if err := blacklist.Validate(r); err != nil {
+				return err
+			}
+			if r.Spare == "" {
+				n.add(r)
+				return nil
+			}
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			for i, old := range n.list {
+				if old.Subject == r.Subject && old.Spare != "" {
+					if r.Before.After(old.Before) {
+						n.list[i] = r
+					}
+					return nil
+				}
+			}
+			n.list = append(n.list, r)
+			return nil
+		},
+	},
+	{
+		name: "spares what has no session", breaks: "Spare leaves one session alone",
+		revoked: comparing(func(r identity.Revocation, p *identity.Principal) bool {
+			return names(r, p) && dated(r, p) && live(r) && (r.Spare == "" || p.Session != "")
+		}),
+	},
+	{
+		name: "spares the session from everything", breaks: "Spare leaves one session alone",
+		revoked: func(n *naive, ctx context.Context, p *identity.Principal) (bool, error) {
+			if p != nil && n.any(func(r identity.Revocation) bool { return r.Spare != "" && r.Spare == p.Session }) {
+				return false, nil
+			}
+			return n.Revoked(ctx, p)
+		},
 	},
 	{
 		name: "needs an identifier", breaks: "Before alone means everything of the issuer",

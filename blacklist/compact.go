@@ -1,0 +1,225 @@
+package blacklist
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+)
+
+// Compact implements [Compacter]. It writes a new file without what expired
+// before the moment, if that is at least half of it and 128 KiB or more, and
+// otherwise does nothing. Appending goes on meanwhile, but for the moment in
+// which the files are exchanged.
+func (f *File) Compact(ctx context.Context, before time.Time) error {
+	select {
+	case f.compacting <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-f.compacting }()
+	f.mu.Lock()
+	units := (f.end - headerSize) / unitSize
+	gone := f.ends.before(before)
+	closed := f.closed
+	f.mu.Unlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case gone*2 < units || units < 4096:
+		return ctx.Err()
+	}
+	take := func() error {
+		select {
+		case f.turn <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	var have bool
+	err := f.replace(ctx, ".new", before, func() error {
+		err := take()
+		have = err == nil
+		return err
+	})
+	if have {
+		<-f.turn
+	}
+	if err != nil {
+		return fmt.Errorf("blacklist: compacting %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// replace writes a new file, without what expired before the moment and without
+// what is damaged, and puts it into the place of the old one. It copies what is
+// there, calls take, which gets the turn, and copies what has come meanwhile.
+// With a nil take the caller has the turn from the start.
+//
+// The numbers of the entries that stay are those of the last of all: none
+// becomes smaller, and so who goes on from a number misses nothing, though they
+// may see again what they have seen.
+//
+// What is appended while a compaction runs may have to be mended, by replacing
+// the file. So each of the two has its own name for the new one.
+func (f *File) replace(ctx context.Context, suffix string, before time.Time, take func() error) (err error) {
+	name := f.path + suffix
+	file, err := f.disk.open(name, true)
+	if err != nil {
+		return err
+	}
+	kept := false
+	defer func() {
+		if !kept {
+			err = errors.Join(err, file.Close(), f.disk.remove(name))
+		}
+	}()
+	f.mu.Lock()
+	h, end := f.handle, f.end
+	h.users++
+	f.mu.Unlock()
+	defer f.release(h)
+
+	c := &copier{out: bufio.NewWriterSize(&atWriter{file, headerSize}, 1<<18), before: micros(before)}
+	index, err := c.copy(ctx, h, 0, end)
+	if err != nil {
+		return err
+	}
+	if take != nil {
+		if err := take(); err != nil {
+			return err
+		}
+		// The turn was somebody else's: they may have replaced the file, to
+		// mend it, and what was copied is of another one.
+		if f.handle != h {
+			return errors.New("the file was replaced meanwhile; next time")
+		}
+		if _, err := c.copy(ctx, h, index, f.end); err != nil {
+			return err
+		}
+	}
+	if err := c.out.Flush(); err != nil {
+		return err
+	}
+	last := f.base + uint64(f.end-headerSize)/unitSize
+	base := last - uint64(c.index)
+	if _, err := file.WriteAt(header{base}.bytes(), 0); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	if err := f.disk.rename(name, f.path); err != nil {
+		return err
+	}
+	kept = true
+	f.mu.Lock()
+	f.handle = &handle{file, 1}
+	f.base, f.end, f.ends = base, headerSize+c.index*unitSize, c.ends
+	f.mu.Unlock()
+	f.clean = false
+	f.release(h) // the File's own use
+	if err := f.disk.syncFolder(filepath.Dir(f.path)); err != nil {
+		// After a loss of power the old file may be back, without what is
+		// appended to the new one from now on.
+		f.fault, f.rewrite = fmt.Errorf("a sync of the folder failed: %w", err), true
+		return err
+	}
+	return nil
+}
+
+// A copier writes entries that have not expired.
+type copier struct {
+	out    *bufio.Writer
+	before int64
+	index  int64 // of the next unit
+	ends   endingUnits
+}
+
+// copy copies the entries from the index up to the end, and returns the index
+// there.
+func (c *copier) copy(ctx context.Context, from io.ReaderAt, index, end int64) (int64, error) {
+	r := newReader(from, end, index, 1<<18)
+	var units []byte
+	for n := 0; ; n++ {
+		if n%4096 == 0 && ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		e, err := r.entry()
+		switch {
+		case err == io.EOF:
+			return r.index, nil
+		case err == errBroken:
+			// In a file that opened, only with InsecureSkipDamaged.
+			r.skip()
+			continue
+		case err != nil:
+			return 0, err
+		}
+		if e.expired(c.before) {
+			continue
+		}
+		units = appendUnits(units[:0], e)
+		// Each is a batch of its own: all are on the disk before the file is
+		// used.
+		seal(units, c.index)
+		if _, err := c.out.Write(units); err != nil {
+			return 0, err
+		}
+		c.index += e.units()
+		c.ends.add(e)
+	}
+}
+
+// atWriter writes to a file from an offset on.
+type atWriter struct {
+	to io.WriterAt
+	at int64
+}
+
+func (w *atWriter) Write(p []byte) (int, error) {
+	n, err := w.to.WriteAt(p, w.at)
+	w.at += int64(n)
+	return n, err
+}
+
+// endingUnits counts units by the hour in which they expire, so that what there
+// is to gain is known without reading the file.
+type endingUnits map[int64]int64
+
+const hour = int64(time.Hour / time.Microsecond)
+
+func (n *endingUnits) add(e Entry) {
+	if e.Expires == 0 {
+		return
+	}
+	if *n == nil {
+		*n = make(endingUnits)
+	}
+	// The last hour stands for all after it, some hundred years from 1970.
+	(*n)[min(e.Expires/hour, 1<<20)] += e.units()
+}
+
+func (n *endingUnits) join(other *endingUnits) {
+	if *n == nil {
+		*n = make(endingUnits)
+	}
+	for h, units := range *other {
+		(*n)[h] += units
+	}
+}
+
+// before returns how many units have expired at the beginning of the hour.
+func (n *endingUnits) before(moment time.Time) (units int64) {
+	now := micros(moment) / hour
+	for h, count := range *n {
+		if h < now {
+			units += count
+		}
+	}
+	return units
+}

@@ -1,0 +1,449 @@
+package blacklist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// FileConfig says how a [File] is opened. The zero FileConfig is ready for use.
+type FileConfig struct {
+	// InsecureSkipDamaged opens a file of which a part was changed after it
+	// was written, without that part. Each entry in there was somebody's
+	// logout: whoever stole their token can use it again until it expires.
+	// Restoring the file from a backup is better. Default: an error that
+	// is [ErrDamaged].
+	InsecureSkipDamaged bool
+}
+
+// A File is a [Log] in a file of this machine. What Append has acknowledged
+// survives a crash of the program and, as far as the disk keeps its promises, a
+// loss of power: it is written and synced before Append returns. Calls that
+// come at the same time share a sync.
+//
+// The file is only ever appended to, 32 or 64 bytes an entry with a checksum
+// each, until half of it has expired: then Compact writes a new one beside it,
+// under the same name with ".new", which takes its place. A file with ".lock" makes sure that one program has it open, and remembers that there was
+// a log, so that one that was lost is not begun anew without a word.
+//
+// After a write that failed, for the disk is full or read-only, Append returns
+// errors until the end of the file could be put in order again, which each call
+// tries first.
+//
+// It needs flock, which Unix systems have; elsewhere OpenFile returns an error
+// that is [errors.ErrUnsupported].
+type File struct {
+	path string
+	disk disk
+	lock io.Closer
+
+	turn       chan struct{} // held by who writes to the file
+	compacting chan struct{} // held by who compacts; taken before turn
+	// fault is why the end of the file must be put in order first, nil if it
+	// need not. rewrite says that only a new file can do that. For who has
+	// the turn, as is clean: whether the last unit is a closedUnit.
+	fault   error
+	rewrite bool
+	clean   bool
+
+	mu      sync.Mutex
+	closed  bool
+	handle  *handle
+	base    uint64
+	end     int64 // of what is on the disk for certain
+	ends    endingUnits
+	waiting *batch
+}
+
+var (
+	_ Log       = (*File)(nil)
+	_ Compacter = (*File)(nil)
+)
+
+// ErrClosed is returned by the methods of a [File] after Close.
+var ErrClosed = errors.New("blacklist: the file is closed")
+
+// maxBatch is how many bytes may wait to be written.
+const maxBatch = 4 << 20
+
+// A batch is written and synced at once.
+type batch struct {
+	units []byte
+	count int64 // of units
+	ends  endingUnits
+	done  chan struct{}
+	// Once done: the number before the first.
+	before uint64
+	err    error
+}
+
+// A handle is the open file, which is closed when it was replaced and nobody
+// reads from it any more.
+type handle struct {
+	diskFile
+	users int // for who has File.mu, this File among them
+}
+
+// OpenFile opens the log at the path, and makes an empty one if there never was
+// one, in a folder that exists. It reads the whole file; what a crash has left
+// of a write that was not acknowledged is cut off. The host closes the File when
+// the Run of its [Replica] has ended.
+//
+// An error that is [ErrDamaged] says that a part of the file was changed after
+// it was written. The way out is a backup, or, knowing that some logouts come
+// undone, FileConfig.InsecureSkipDamaged.
+func OpenFile(path string, config FileConfig) (*File, error) {
+	return openFile(osDisk{}, path, config)
+}
+
+func openFile(d disk, path string, config FileConfig) (_ *File, err error) {
+	if path == "" {
+		return nil, errors.New("blacklist: the path of the log is empty, want a file in a folder that only this program can write to")
+	}
+	// The program may change its working directory.
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("blacklist: %w", err)
+	}
+	lock, err := d.lock(path + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("blacklist: locking %s: %w", path, err)
+	}
+	f := &File{path: path, disk: d, lock: lock, turn: make(chan struct{}, 1), compacting: make(chan struct{}, 1)}
+	if err := f.open(lock, config); err != nil {
+		if f.handle != nil {
+			err = errors.Join(err, f.handle.Close())
+		}
+		return nil, errors.Join(fmt.Errorf("%w (file %s)", err, path), lock.Close())
+	}
+	return f, nil
+}
+
+func (f *File) open(lock lockFile, config FileConfig) error {
+	for _, left := range []string{".new", ".mended"} { // by a program that was cut off
+		if err := f.disk.remove(f.path + left); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("blacklist: %w", err)
+		}
+	}
+	file, err := f.disk.open(f.path, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = f.create(lock)
+	}
+	if err != nil {
+		return fmt.Errorf("blacklist: %w", err)
+	}
+	f.handle = &handle{file, 1}
+	if err := lock.remember(); err != nil {
+		return fmt.Errorf("blacklist: %w", err)
+	}
+	size, err := file.Size()
+	if err != nil {
+		return fmt.Errorf("blacklist: %w", err)
+	}
+	head := make([]byte, min(size, headerSize))
+	if _, err := io.ReadFull(io.NewSectionReader(file, 0, int64(len(head))), head); err != nil {
+		return fmt.Errorf("blacklist: reading the header: %w", err)
+	}
+	h, err := parseHeader(head)
+	if err != nil {
+		return fmt.Errorf("%w; restore it from a backup", err)
+	}
+	f.base = h.base
+	var skipped int64
+	counting := &skipped
+	if !config.InsecureSkipDamaged {
+		counting = nil
+	}
+	end, batch, err := scan(file, size, counting, f.ends.add)
+	f.end = end
+	if errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("%w; restore it from a backup, or set FileConfig.InsecureSkipDamaged and lose what is damaged", err)
+	}
+	if err != nil {
+		return fmt.Errorf("blacklist: %w", err)
+	}
+	if skipped > 0 {
+		return f.replace(context.Background(), ".mended", time.Now().Add(-keep), nil)
+	}
+	if f.end < size {
+		if err := file.Truncate(f.end); err != nil {
+			return fmt.Errorf("blacklist: cutting off a write that was not finished: %w", err)
+		}
+	}
+	// The last batch was perhaps never synced, and from here on it is taken for
+	// granted. A sync of a program before this one may also have failed: then
+	// the system believes that the disk has what it has not, unless it is
+	// written once more.
+	again := make([]byte, f.end-batch)
+	if _, err := io.ReadFull(io.NewSectionReader(file, batch, int64(len(again))), again); err != nil {
+		return fmt.Errorf("blacklist: %w", err)
+	}
+	if _, err := file.WriteAt(again, batch); err != nil {
+		return fmt.Errorf("blacklist: %w", err)
+	}
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("blacklist: %w", err)
+	}
+	// And the program before this one may have ended between the rename of a
+	// compaction and its sync.
+	if err := f.disk.syncFolder(filepath.Dir(f.path)); err != nil {
+		return fmt.Errorf("blacklist: %w", err)
+	}
+	if f.end > headerSize {
+		last := make([]byte, unitSize)
+		if _, err := file.ReadAt(last, f.end-unitSize); err != nil {
+			return fmt.Errorf("blacklist: %w", err)
+		}
+		f.clean = last[4] == formClosed
+	}
+	return nil
+}
+
+// create makes an empty log.
+func (f *File) create(lock lockFile) (diskFile, error) {
+	if lock.remembers() {
+		return nil, fmt.Errorf("the log is gone, and with it all that was revoked; "+
+			"restore it from a backup, or remove %s to begin anew", f.path+".lock")
+	}
+	file, err := f.disk.open(f.path+".new", true)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = file.WriteAt(header{}.bytes(), 0); err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = f.disk.rename(f.path+".new", f.path)
+	}
+	if err == nil {
+		err = f.disk.syncFolder(filepath.Dir(f.path))
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// Append implements [Log]. Entries of one call are recorded all or not at all,
+// unless the machine stops in the middle. A context that is cancelled while the
+// entries wait to be written leaves open whether they will be.
+func (f *File) Append(ctx context.Context, entries ...Entry) (uint64, error) {
+	if err := checkAll(ctx, entries); err != nil {
+		return 0, err
+	}
+	if len(entries) == 0 {
+		return 0, nil
+	}
+	mine, mark, err := f.enqueue(entries)
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-mine.done:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case f.turn <- struct{}{}:
+		select {
+		case <-mine.done: // by who had the turn before
+		default:
+			f.write(mine)
+		}
+		<-f.turn
+	}
+	if mine.err != nil {
+		return 0, mine.err
+	}
+	return mine.before + uint64(mark), nil
+}
+
+// enqueue adds entries to the batch that is written next, and returns how many
+// units that has with them.
+func (f *File) enqueue(entries []Entry) (*batch, int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, 0, ErrClosed
+	}
+	if f.waiting == nil {
+		f.waiting = &batch{done: make(chan struct{})}
+	}
+	b := f.waiting
+	var units int64
+	for _, e := range entries {
+		units += e.units()
+	}
+	if (b.count+units)*unitSize > maxBatch {
+		return nil, 0, fmt.Errorf("blacklist: %d entries are too many: %d bytes wait to be written already, of at most %d",
+			len(entries), b.count*unitSize, maxBatch)
+	}
+	for _, e := range entries {
+		b.units = appendUnits(b.units, e)
+		b.ends.add(e)
+	}
+	b.count += units
+	return b, b.count, nil
+}
+
+// write writes the batch, which nobody has written yet. The caller has the turn.
+func (f *File) write(b *batch) {
+	f.mu.Lock()
+	f.waiting = nil
+	closed := f.closed
+	f.mu.Unlock()
+	defer close(b.done)
+	if closed {
+		b.err = ErrClosed
+		return
+	}
+	if b.err = f.mend(); b.err == nil {
+		b.err = f.append(b)
+	}
+	if b.err != nil {
+		b.err = fmt.Errorf("blacklist: %s: %w", f.path, b.err)
+	}
+}
+
+// append writes units behind all others. The caller has the turn, so nobody
+// else changes f.end or f.handle.
+func (f *File) append(b *batch) error {
+	end := f.end
+	index := (end - headerSize) / unitSize
+	b.before = f.base + uint64(index)
+	seal(b.units, index)
+	if _, err := f.handle.WriteAt(b.units, end); err != nil {
+		f.fault = fmt.Errorf("a write failed: %w", err)
+		return err
+	}
+	if err := f.handle.Sync(); err != nil {
+		// The system may now believe that the disk has what it has not, and
+		// another sync would succeed.
+		f.fault, f.rewrite = fmt.Errorf("a sync failed: %w", err), true
+		return err
+	}
+	f.clean = b.units[4] == formClosed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.end = end + int64(len(b.units))
+	f.ends.join(&b.ends)
+	return nil
+}
+
+// mend puts the end of the file in order after a write that failed. The caller
+// has the turn.
+func (f *File) mend() error {
+	if f.fault == nil {
+		return nil
+	}
+	var err error
+	if f.rewrite {
+		err = f.replace(context.Background(), ".mended", time.Now().Add(-keep), nil)
+	} else if err = f.handle.Truncate(f.end); err == nil {
+		if err = f.handle.Sync(); err != nil {
+			f.rewrite = true
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("nothing can be recorded since %w; putting it in order: %w", f.fault, err)
+	}
+	f.fault, f.rewrite = nil, false
+	return nil
+}
+
+// Since implements [Log]. It returns what is on the disk for certain.
+func (f *File) Since(ctx context.Context, after uint64, max int) ([]Entry, uint64, error) {
+	if err := checkSince(ctx, max); err != nil {
+		return nil, 0, err
+	}
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return nil, 0, ErrClosed
+	}
+	h, base, end := f.handle, f.base, f.end
+	h.users++
+	f.mu.Unlock()
+	defer f.release(h)
+
+	total := (end - headerSize) / unitSize
+	if after > base+uint64(total) {
+		return nil, 0, ErrRewound
+	}
+	index := int64(0)
+	if after > base {
+		index = int64(after - base)
+	}
+	buffer := min(max, 4096) * 2 * unitSize
+	r := newReader(h, end, index, buffer)
+	// After a compaction the number may be within an entry, which then is one
+	// of those that are asked for.
+	if u, err := r.peek(); err == nil && len(u) == unitSize && u[4] == formSecond && index > 0 {
+		r = newReader(h, end, index-1, buffer)
+	}
+	last := after
+	var entries []Entry
+	for len(entries) < max {
+		e, err := r.entry()
+		if err == io.EOF {
+			break
+		}
+		if err == errBroken {
+			return nil, 0, fmt.Errorf("%w: %s at byte %d", ErrDamaged, f.path, r.offset())
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("blacklist: %w", err)
+		}
+		if entries == nil {
+			entries = make([]Entry, 0, min(int64(max), total-index+1))
+		}
+		entries = append(entries, e)
+		last = base + uint64(r.index)
+	}
+	return entries, last, nil
+}
+
+// release closes a handle that nobody uses any more.
+func (f *File) release(h *handle) {
+	f.mu.Lock()
+	h.users--
+	last := h.users == 0
+	f.mu.Unlock()
+	if last {
+		_ = h.Close() // of a file that was replaced, and has nothing to lose
+	}
+}
+
+// Close waits for what is being written, and closes the file. What was not
+// acknowledged may be lost.
+func (f *File) Close() error {
+	f.compacting <- struct{}{}
+	defer func() { <-f.compacting }()
+	f.turn <- struct{}{}
+	defer func() { <-f.turn }()
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return ErrClosed
+	}
+	f.closed = true
+	if f.waiting != nil { // nobody has the turn for it, so its callers were cancelled, or get it next
+		f.waiting.err = ErrClosed
+		close(f.waiting.done)
+		f.waiting = nil
+	}
+	f.mu.Unlock()
+	var err error
+	if f.fault == nil && !f.clean {
+		// With it, a unit that is damaged later is not mistaken for one
+		// that was being written.
+		err = f.append(&batch{units: closedUnit()})
+	}
+	f.release(f.handle)
+	if err = errors.Join(err, f.lock.Close()); err != nil {
+		return fmt.Errorf("blacklist: closing %s: %w", f.path, err)
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package blacklist
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// Config says how a [Guard] refuses. The zero Config is ready for use.
+type Config struct {
+	// Scheme is the authentication scheme of the credentials, for the
+	// challenge that goes with 401. Default: "Bearer".
+	Scheme string
+
+	// Hooks says how refusals look and who hears of them.
+	Hooks guard.Hooks
+}
+
+// ErrRevoked is why a [Guard] refuses a credential, for the log.
+var ErrRevoked = errors.New("blacklist: the credential was revoked")
+
+// A Guard lets through callers whose credentials were not revoked. It is for
+// hosts whose login is their own: the authenticators of this module ask by
+// themselves. With the Revoker of [Replica.Direct] it is for dangerous routes
+// of any host.
+type Guard struct {
+	revoker Revoker
+	scheme  string
+	hooks   guard.Hooks
+	demands []guard.Requirement
+}
+
+// New returns the guard that asks the revoker. Its error lists every mistake.
+func New(revoker Revoker, config Config) (*Guard, error) {
+	if config.Scheme == "" {
+		config.Scheme = "Bearer"
+	}
+	var errs []error
+	if revoker == nil {
+		errs = append(errs, errors.New("blacklist: the Revoker is nil, want a *Replica, a *Memory, or one of your own"))
+	}
+	if !isToken(config.Scheme) {
+		errs = append(errs, fmt.Errorf("blacklist: Config.Scheme is %q, want a name such as %q, without spaces", config.Scheme, "Bearer"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	demand := "not revoked"
+	if _, ok := revoker.(direct); ok {
+		demand = "not revoked, as the log says now"
+	}
+	return &Guard{revoker, config.Scheme, config.Hooks, []guard.Requirement{
+		{Kind: guard.KindCaller},
+		{Kind: guard.KindCheck, Values: []string{demand}},
+	}}, nil
+}
+
+// Handler refuses nobody in particular (401), callers whose credentials were
+// revoked (401 invalid_token), and everybody while the Revoker does not know
+// (503).
+func (g *Guard) Handler(next http.Handler) http.Handler {
+	return g.hooks.Require(g.Check, g.demands...)(next)
+}
+
+// Check returns why the request would be refused, or nil.
+func (g *Guard) Check(r *http.Request) error {
+	p, err := guard.Caller(r)
+	if err != nil {
+		return err
+	}
+	revoked, err := g.revoker.Revoked(r.Context(), p)
+	switch {
+	case err != nil && r.Context().Err() != nil:
+		return r.Context().Err() // nobody waits for the answer
+	case err != nil:
+		// Whatever the error is, a 401 of some other service even, it is no
+		// verdict on this caller.
+		return guard.Unavailable(0, fmt.Errorf("asking whether a credential is revoked: %w", err))
+	case revoked:
+		d := guard.InvalidToken(g.scheme, fmt.Errorf("%w: %q of session %q, subject %q", ErrRevoked, p.Credential, p.Session, p.Subject))
+		d.Event = guard.EventTokenReuse
+		return d
+	}
+	return nil
+}
+
+// isToken reports whether s is a token of RFC 9110 section 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !isMark(c) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isMark(c byte) bool {
+	switch c {
+	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
+		return true
+	}
+	return false
+}

@@ -1,0 +1,182 @@
+package blacklist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A Log keeps entries in the order in which they were recorded, and hands them
+// to every [Replica]. It may be shared by any number of machines, and its
+// methods are safe for use by any number of goroutines at once.
+//
+// Each entry has a sequence number, of at least one and greater than those of
+// all entries before it. Numbers may be left out. None is given twice: not
+// after a restart, and not after the log has lost entries in a failover. A log
+// whose store counts from what it still has takes the time in microseconds
+// where that is greater.
+//
+// [Memory] is none: it knows the identifiers and not their order.
+// blacklisttest.RunLog is the conformance suite.
+type Log interface {
+	// Append records entries in the order given, and returns the sequence
+	// number of the last. When it returns without an error the entries are
+	// as durable as the log ever makes them, and each Since that begins
+	// later returns them. With an error, a context that was cancelled among
+	// them, none, some or all may be recorded; recording them again is
+	// harmless. Without entries it does nothing.
+	Append(ctx context.Context, entries ...Entry) (last uint64, err error)
+
+	// Since returns the entries whose sequence numbers are greater than
+	// after, in their order, at most max, which is positive, and the number
+	// of the last of them. Fewer than max are all there were when it was
+	// asked; of none, last is after. To read the whole log is to begin with
+	// after zero, and to go on with last.
+	//
+	// What Since has passed over stays passed over: when it has returned
+	// last, no entry with a number up to last may appear later. Databases
+	// that number rows before they commit them need a lock around Append.
+	//
+	// Entries that have expired may be left out. A number after that the log
+	// has not reached is [ErrRewound]. An entry that cannot be read is an
+	// error, and is not left out.
+	Since(ctx context.Context, after uint64, max int) (entries []Entry, last uint64, err error)
+}
+
+// A Compacter is a [Log] that gives back the room of what has expired.
+type Compacter interface {
+	// Compact drops entries that expired before the moment, if that is
+	// worth the work. The numbers of those that stay do not become smaller,
+	// and a Since that goes on from before misses none of them.
+	Compact(ctx context.Context, before time.Time) error
+}
+
+// ErrRewound is returned by [Log.Since] for a sequence number that the log has
+// never given: it was replaced by an older one. A [Replica] then reads all of
+// it, and forgets nothing that it knew.
+var ErrRewound = errors.New("blacklist: the log has not come as far as the sequence number; it was replaced by an older one")
+
+// MemoryLog is a [Log] in the memory of this process, and ends with it: for
+// tests, and for a [Replica] in a program whose revocations need not survive
+// it. The zero value is empty and ready for use. It must not be copied after
+// first use.
+type MemoryLog struct {
+	// MaxEntries is how many entries are kept at most, at about 64 bytes
+	// each. When there are so many, those that have expired are dropped,
+	// and if there are none [ErrFull] is returned. Not to be changed after
+	// first use. Default, and for less than one: 1,000,000.
+	MaxEntries int
+
+	mu      sync.RWMutex
+	entries []Entry
+	numbers []uint64 // of entries
+	last    uint64
+}
+
+var (
+	_ Log       = (*MemoryLog)(nil)
+	_ Compacter = (*MemoryLog)(nil)
+)
+
+// Append implements [Log]. All entries are recorded or none.
+func (m *MemoryLog) Append(ctx context.Context, entries ...Entry) (uint64, error) {
+	if err := checkAll(ctx, entries); err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	most := m.MaxEntries
+	if most <= 0 {
+		most = 1_000_000
+	}
+	if len(m.entries)+len(entries) > most {
+		m.drop(nowMicros())
+		if len(m.entries)+len(entries) > most {
+			return 0, ErrFull
+		}
+	}
+	for _, e := range entries {
+		m.last++
+		m.entries = append(m.entries, e)
+		m.numbers = append(m.numbers, m.last)
+	}
+	return m.last, nil
+}
+
+// Since implements [Log].
+func (m *MemoryLog) Since(ctx context.Context, after uint64, max int) ([]Entry, uint64, error) {
+	if err := checkSince(ctx, max); err != nil {
+		return nil, 0, err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if after > m.last {
+		return nil, 0, ErrRewound
+	}
+	from := firstAfter(m.numbers, after)
+	if from == len(m.entries) {
+		return nil, after, nil
+	}
+	to := min(from+max, len(m.entries))
+	return append([]Entry(nil), m.entries[from:to]...), m.numbers[to-1], nil
+}
+
+// Compact implements [Compacter].
+func (m *MemoryLog) Compact(ctx context.Context, before time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drop(micros(before))
+	return nil
+}
+
+// drop forgets what has expired at a moment.
+func (m *MemoryLog) drop(now int64) {
+	n := 0
+	for i, e := range m.entries {
+		if !e.expired(now) {
+			m.entries[n], m.numbers[n] = e, m.numbers[i]
+			n++
+		}
+	}
+	m.entries, m.numbers = m.entries[:n], m.numbers[:n]
+}
+
+// firstAfter returns the index of the first of the numbers, which ascend, that
+// is greater than after.
+func firstAfter(numbers []uint64, after uint64) int {
+	low, high := 0, len(numbers)
+	for low < high {
+		middle := (low + high) / 2
+		if numbers[middle] > after {
+			high = middle
+		} else {
+			low = middle + 1
+		}
+	}
+	return low
+}
+
+// checkAll returns why entries cannot be appended.
+func checkAll(ctx context.Context, entries []Entry) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := e.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkSince(ctx context.Context, max int) error {
+	if max < 1 {
+		return fmt.Errorf("blacklist: Since was asked for at most %d entries, want one or more", max)
+	}
+	return ctx.Err()
+}
