@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,6 +26,7 @@ type Authenticator struct {
 	legacy    HashFinder // nil without Config.LegacyHash
 	cache     *cache
 	usage     usage
+	pairs     pairs // only with a Throttle
 	challenge guard.Challenge
 
 	// malformed is the refusal of keys that are none, made once: it says
@@ -268,33 +268,44 @@ func visible(s string) bool {
 func (a *Authenticator) look(ctx context.Context, s *sum, key string, parts Parts, remoteAddr string, now time.Time) (*entry, error) {
 	bounded, cancel := context.WithTimeout(ctx, a.config.StoreTimeout)
 	defer cancel()
-	settle, err := a.reserve(bounded, remoteAddr)
+	settle, err := a.reserve(bounded, s, hostOf(remoteAddr), now)
 	if err != nil {
 		return nil, err
 	}
 	// If something panics, the attempt stays charged.
-	failed := true
-	defer func() { settle(failed) }()
+	failed, good := true, false
+	defer func() { settle(failed, good) }()
 	reason := a.cache.refused(s, now)
 	if reason != nil {
 		return nil, &refused{reason, parts.ID}
 	}
 	e, err := a.share(ctx, bounded, s, key, parts)
 	// A store that does not answer is nobody's failure.
-	failed = errors.Is(err, ErrInvalid)
+	failed, good = errors.Is(err, ErrInvalid), err == nil
 	return e, err
 }
 
-// reserve charges the Throttle.
-func (a *Authenticator) reserve(ctx context.Context, remoteAddr string) (settle func(failed bool), err error) {
+// reserve charges the Throttle, unless this very key was good from the address
+// lately. To charge only what the store has refused would let parallel guesses
+// through.
+func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now time.Time) (settle func(failed, good bool), err error) {
 	if a.config.Throttle == nil {
-		return func(bool) {}, nil
+		return func(_, _ bool) {}, nil
 	}
-	addr, _, err := net.SplitHostPort(remoteAddr)
-	if err != nil {
-		addr = remoteAddr
+	of := pairOf(s, addr)
+	note := func(failed, good bool) {
+		switch {
+		case failed:
+			// Whoever repeats a key that has ended is a guesser like others.
+			a.pairs.remove(of)
+		case good:
+			a.pairs.add(of, now)
+		}
 	}
-	settle, wait, err := a.config.Throttle.ReserveAddr(ctx, addr)
+	if a.pairs.has(of, now) {
+		return note, nil
+	}
+	back, wait, err := a.config.Throttle.ReserveAddr(ctx, addr)
 	switch {
 	case err != nil:
 		return nil, undecided{"asking the throttle", err}
@@ -307,10 +318,13 @@ func (a *Authenticator) reserve(ctx context.Context, remoteAddr string) (settle 
 			Event:      guard.EventLoginFailMax,
 			Err:        errors.New("apikey: too many bad keys from this address"),
 		}
-	case settle == nil:
+	case back == nil:
 		return nil, errors.New("apikey: the Throttle returned neither settle nor retryAfter")
 	}
-	return settle, nil
+	return func(failed, good bool) {
+		note(failed, good)
+		back(failed)
+	}, nil
 }
 
 // A flight is a question to the store that several requests wait for.

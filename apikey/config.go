@@ -55,8 +55,12 @@ type Config struct {
 	OwnerRights func(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error)
 
 	// Throttle limits guessing. It is asked before the store, for each key
-	// that is not remembered as a good one, so whoever shares an address
-	// with a guesser and has used a good key lately is not held up.
+	// that is not remembered as a good one. A key that was good from the
+	// same address (of IPv6, from the same /64) in the last 30 days does not
+	// ask it, so a guesser behind the address of others holds up none but
+	// those who come there for the first time; 65,536 such pairs are
+	// remembered in this process, and one is forgotten once its key is
+	// refused.
 	// Default: none. The secrets cannot be guessed, but each well-formed
 	// guess is a question to the store.
 	Throttle Throttle

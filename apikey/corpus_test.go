@@ -656,3 +656,95 @@ func TestK13GuessesAreLimitedByAddressBeforeTheStore(t *testing.T) {
 		t.Errorf("junk was charged: %s, then %s", before, after)
 	}
 }
+
+// Junk from an address that many share must not lock out the keys that were
+// good there before, nor let through more guesses than elsewhere.
+func TestK13JunkDoesNotLockOutKeysThatWereGoodAtTheAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		throttle := &throttle{limit: 5}
+		r := open(t, apikey.Config{Throttle: throttle})
+		key, record := r.issue(nil)
+		late, _ := r.issue(nil)
+		from := func(remote, key string) int {
+			q := request("/", with(key))
+			q.RemoteAddr = remote
+			return send(r.handler, q).Code
+		}
+		junk := func(remote string) map[int]int {
+			codes := map[int]int{}
+			for i := range 20 {
+				codes[from(remote, resum(fmt.Sprintf("acme_live_00000000%04d", i)+key[22:]))]++
+			}
+			return codes
+		}
+		const nat, nat6 = "198.51.100.9:1", "[2001:db8:0:1::1]:1"
+		if from(nat, key) != 200 || from(nat6, key) != 200 {
+			t.Fatal("the key is no good")
+		}
+		for _, remote := range []string{nat, nat6} {
+			if codes := junk(remote); codes[401] != 5 || codes[429] != 15 {
+				t.Errorf("junk was answered %v", codes)
+			}
+		}
+		for _, step := range []struct {
+			name, remote, key string
+			after             time.Duration
+			want              int
+		}{
+			{"forgotten by the cache, good at the address", nat, key, 6 * time.Second, 200},
+			{"another port", "198.51.100.9:2", key, 6 * time.Second, 200},
+			{"with IPv4 in IPv6", "[::ffff:198.51.100.9]:2", key, 6 * time.Second, 200},
+			{"another address of the /64", "[2001:db8:0:1::2]:1", key, 6 * time.Second, 200},
+			{"a good key that was never used there", nat, late, 6 * time.Second, 429},
+			{"the same ID with another secret", nat, wrongSecret(t, key), 6 * time.Second, 429},
+			{"29 days later", nat, key, 29 * 24 * time.Hour, 200},
+			{"again, since that was a use", nat, key, 29 * 24 * time.Hour, 200},
+			{"30 days later", nat, key, 30 * 24 * time.Hour, 429},
+		} {
+			time.Sleep(step.after)
+			if got := from(step.remote, step.key); got != step.want {
+				t.Errorf("%s: %d, want %d", step.name, got, step.want)
+			}
+		}
+		// A good key at an address of its own, ended: once it is refused it is
+		// a guess like others.
+		const own = "203.0.113.7:1"
+		if from(own, key) != 200 {
+			t.Fatal("the key is no good")
+		}
+		junk(own)
+		time.Sleep(6 * time.Second)
+		r.edit(record.ID, func(r *apikey.Record) { r.Active = false })
+		asked := r.store.asked.Load()
+		if a, b := from(own, key), from(own, key); a != 401 || b != 429 {
+			t.Errorf("a key that has ended: %d, then %d, want 401 and 429", a, b)
+		}
+		if n := r.store.asked.Load() - asked; n != 1 {
+			t.Errorf("the store was asked %d times, want once", n)
+		}
+	})
+}
+
+// A store that is down neither earns nor costs a key its place.
+func TestAStoreThatIsDownIsNoReasonToForgetAGoodAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		throttle := new(throttle)
+		r := open(t, apikey.Config{Throttle: throttle})
+		key, _ := r.issue(nil)
+		r.store.set(errDown, nil)
+		unavailable.check(t, r.get(with(key)))
+		r.store.set(nil, nil)
+		welcome.check(t, r.get(with(key)))
+		if got := throttle.String(); got != "2 reserved, 0 failed, 2 given back" {
+			t.Errorf("at first: %s", got)
+		}
+		time.Sleep(6 * time.Second)
+		r.store.set(errDown, nil)
+		unavailable.check(t, r.get(with(key)))
+		r.store.set(nil, nil)
+		welcome.check(t, r.get(with(key)))
+		if got := throttle.String(); got != "2 reserved, 0 failed, 2 given back" {
+			t.Errorf("at last: %s", got)
+		}
+	})
+}

@@ -90,7 +90,13 @@
 // was random. One that a person has chosen can be guessed from the hash.
 //
 // Only the address tells guessers apart, and only with a Throttle. Without one,
-// well-formed junk reaches the store at the rate it arrives.
+// well-formed junk reaches the store at the rate it arrives. With one, who
+// guesses behind the address of others (a NAT) can hold up a key there that was
+// not good from that address before, or has not been for a month.
+//
+// A Manager replaces a key for whoever calls it. Unless the host compares what
+// the caller may do with what the key is good for, a narrow credential gets a
+// broad key by rotating it.
 //
 // What is remembered as refused is remembered for a second: a key that becomes
 // good again may be refused for as long.

@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+	"unicode"
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
@@ -21,7 +23,8 @@ type Spec struct {
 	Owner string
 
 	// Name is what the owner calls it, up to 128 bytes without control
-	// characters.
+	// and format characters (Unicode's Cc and Cf: what turns the direction
+	// of writing, or cannot be seen).
 	Name string
 
 	// Tenant is the organisation it acts in. Default: none.
@@ -30,7 +33,9 @@ type Spec struct {
 	// Environment is one of the Format's. Default: the first.
 	Environment string
 
-	// Roles and Scopes are the most that it is good for. Default: none.
+	// Roles and Scopes are the most that it is good for: up to 256 of each,
+	// of 1 to 128 bytes of visible ASCII each, in scopes without quotation
+	// mark and backslash (RFC 6749 section 3.3). Default: none.
 	Roles, Scopes identity.Set
 
 	// NotBefore is when it begins, ExpiresAt when it ends. Default: at
@@ -66,9 +71,11 @@ type Manager struct {
 	keys   *Authenticator
 	store  KeyWriter
 	config ManagerConfig
+	untold *untold
 }
 
-// Reasons for which a [Manager] refuses, beside [ErrNotFound] and [ErrConflict].
+// Reasons for which a [Manager] refuses, beside [ErrNotFound], [ErrConflict]
+// and [ErrTooMany].
 var (
 	// ErrSpec is what is wrong with a Spec: the answer is 400 or 422.
 	ErrSpec = errors.New("apikey: the key cannot be made")
@@ -87,6 +94,8 @@ const (
 	maxText     = 512 // of an owner, a tenant or limits
 	maxKeyName  = 128
 	maxNetworks = 64
+	maxRights   = 256 // roles, and scopes
+	maxRight    = 128 // bytes of one
 	maxOverlap  = 366 * 24 * time.Hour
 
 	// attempts at a change that others get in the way of, and at finding an
@@ -94,8 +103,13 @@ const (
 	attempts = 8
 
 	// revocationLife is how long a Revoker must remember: longer than any
-	// process remembers a record.
-	revocationLife = time.Hour
+	// process remembers a record, and not much longer, since all that is
+	// revoked, sessions too, shares its room.
+	revocationLife = 2 * maxCacheTTL
+
+	// maxUntold is how many keys a Manager remembers that the Revoker did not
+	// take. Of one that is forgotten the other processes hear CacheTTL later.
+	maxUntold = 4096
 )
 
 // NewManager returns a manager of the keys that the Authenticator accepts. The
@@ -111,12 +125,12 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Manager{keys, store, config}, nil
+	return &Manager{keys: keys, store: store, config: config, untold: &untold{keys: make(map[string]struct{})}}, nil
 }
 
 // Issue makes a key. Its text is in the Secret and nowhere else: it is shown to
-// the owner once. The error is [ErrSpec], with every mistake, or that of the
-// store.
+// the owner once. The error is [ErrSpec], with every mistake, [ErrTooMany] if
+// the owner has as many keys as the store allows, or another one of the store.
 func (m *Manager) Issue(ctx context.Context, spec Spec) (Secret, Record, error) {
 	now := moment()
 	if spec.Environment == "" {
@@ -150,6 +164,8 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Secret, Record, error) 
 			r.Version = 1
 			m.tell(ctx, guard.EventTokenCreated, &r)
 			return key, r, nil
+		case errors.Is(err, ErrTooMany):
+			return Secret{}, Record{}, ErrTooMany
 		case !errors.Is(err, ErrConflict):
 			return Secret{}, Record{}, undecided{"storing a new key", err}
 		}
@@ -185,7 +201,26 @@ func (m *Manager) check(spec *Spec, now time.Time) error {
 		if len(f.value) > f.max {
 			mistake("%s has %d bytes, want at most %d", f.name, len(f.value), f.max)
 		} else if !printable(f.value) {
-			mistake("%s is %q, want UTF-8 without control characters", f.name, f.value)
+			mistake("%s is %q, want UTF-8 without control and format characters", f.name, f.value)
+		}
+	}
+	for _, f := range [...]struct {
+		name   string
+		set    identity.Set
+		barred string // beside what is not visible
+		want   string
+	}{
+		{"Roles", spec.Roles, "", "visible ASCII"},
+		{"Scopes", spec.Scopes, `"\`, "visible ASCII without quotation mark and backslash"},
+	} {
+		if f.set.Len() > maxRights {
+			mistake("%s has %d names, want at most %d", f.name, f.set.Len(), maxRights)
+			continue
+		}
+		for name := range f.set.All() {
+			if len(name) > maxRight || !visible(name) || strings.ContainsAny(name, f.barred) {
+				mistake("%s has %.40q of %d bytes, want 1 to %d bytes of %s", f.name, name, len(name), maxRight, f.want)
+			}
 		}
 	}
 	if all := m.keys.config.Format.Environments(); !slices.Contains(all, spec.Environment) {
@@ -213,10 +248,10 @@ func (m *Manager) check(spec *Spec, now time.Time) error {
 	return fmt.Errorf("%w: %w", ErrSpec, errors.Join(errs...))
 }
 
-// printable reports whether s is UTF-8 without control characters.
+// printable reports whether s is UTF-8 without control and format characters.
 func printable(s string) bool {
 	for i, c := range s {
-		if c < ' ' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' || c == '\ufffd' && !strings.HasPrefix(s[i:], "\ufffd") {
+		if unicode.Is(unicode.Cf, c) || c < ' ' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' || c == '\ufffd' && !strings.HasPrefix(s[i:], "\ufffd") {
 			return false
 		}
 	}
@@ -224,13 +259,24 @@ func printable(s string) bool {
 }
 
 // Rotate replaces a key by a new one with the same name, owner, rights, networks
-// and limits. Both are good for the overlap, which may be zero and is a year at
-// most; then the old one is refused, at that very moment, by every process that
-// knows of it. If the old one was made to last for some time, the new one lasts
-// as long again.
+// and limits. The caller must be good for all that the record is good for, or a
+// narrow credential turns into a broad one: compare the rights with those of
+// [Manager.Owned] before.
 //
-// The errors are [ErrNotFound], [ErrAlreadyRotated], [ErrNotRotatable] and
-// those of the store.
+// Both are good for the overlap, which may be zero and is a year at most; then
+// the old one is refused, at that very moment, by every process that knows of
+// it. With an overlap of zero this process refuses it from now on, and others
+// within CacheTTL, when they have forgotten what they remember: the Revoker is
+// not told, since keys may be rotated often and its room is for what is urgent.
+// A key that somebody else has got is for [Manager.Revoke], which may follow.
+//
+// If the old one was made to last for some time, the new one lasts as long
+// again; if it is not known when the old one was made, it ends when that does.
+//
+// The errors are [ErrNotFound], [ErrAlreadyRotated], [ErrNotRotatable],
+// [ErrTooMany] if the owner has as many keys as the store allows (during an
+// overlap both count, without one the successor takes the old one's place), and
+// others of the store.
 func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration) (Secret, Record, error) {
 	if overlap < 0 || overlap > maxOverlap {
 		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v, want 0 to %v", overlap, maxOverlap)
@@ -253,8 +299,8 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration) 
 		successor = old.Clone()
 		successor.CreatedAt = now
 		successor.LastUsedAt = time.Time{}
-		if !old.ExpiresAt.IsZero() {
-			successor.ExpiresAt = now.Add(old.ExpiresAt.Sub(old.CreatedAt))
+		if life := old.ExpiresAt.Sub(old.CreatedAt); !old.ExpiresAt.IsZero() && !old.CreatedAt.IsZero() && life > 0 {
+			successor.ExpiresAt = now.Add(life)
 		}
 		key = m.mint(&successor)
 		old.Successor, old.GraceUntil = successor.ID, now.Add(overlap)
@@ -266,22 +312,23 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration) 
 	successor.Version = 1
 	m.tell(ctx, guard.EventTokenCreated, &successor)
 	if overlap == 0 {
-		if err := m.spread(ctx, &old); err != nil {
-			// The successor exists and its text must not be lost.
-			return key, successor, err
-		}
+		m.tell(ctx, guard.EventTokenRevoked, &old)
 	}
 	return key, successor, nil
 }
 
 // Revoke ends a key for good. To revoke one that is revoked changes nothing.
 // When it returns nil, the store has it, and so has the Revoker; this process
-// refuses the key from now on.
+// refuses the key from now on. If the store has it and the Revoker has not
+// taken it, that is the error, and to call it again tells the Revoker again,
+// which it is not otherwise. Processes that do not hear of it refuse the key
+// within CacheTTL.
 //
 // A successor that the key was rotated to is another key, and stays.
 func (m *Manager) Revoke(ctx context.Context, id string) error {
+	again := false
 	r, err := m.change(ctx, id, "revoking a key", func(r *Record) (*Record, error) {
-		if !r.RevokedAt.IsZero() {
+		if again = !r.RevokedAt.IsZero(); again {
 			return nil, errUnchanged
 		}
 		r.RevokedAt = moment()
@@ -290,7 +337,9 @@ func (m *Manager) Revoke(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	// Even if it was revoked before: the Revoker may not have been told.
+	if again && !m.untold.has(id) {
+		return nil
+	}
 	return m.spread(ctx, &r)
 }
 
@@ -307,8 +356,12 @@ func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
 	return err
 }
 
-// List returns the keys of an owner, those made last first. The store must be a
-// [KeyLister]; otherwise the error is errors.ErrUnsupported.
+// List returns the keys of an owner that have not ended (see [Record.Ended]),
+// those made last first, and at most [MaxListed] of them: all, if the store
+// bounds how many an owner may have, as those of this module do by default.
+// Otherwise whoever revokes all keys of somebody goes on until the list is
+// empty. The store must be a [KeyLister]; otherwise the error is
+// errors.ErrUnsupported.
 func (m *Manager) List(ctx context.Context, owner string) ([]Record, error) {
 	lister, ok := m.store.(KeyLister)
 	if !ok {
@@ -365,6 +418,8 @@ func (m *Manager) change(ctx context.Context, id, doing string, edit func(*Recor
 			return *r, nil
 		case errors.Is(err, ErrNotFound):
 			return Record{}, ErrNotFound
+		case errors.Is(err, ErrTooMany):
+			return Record{}, ErrTooMany
 		case !errors.Is(err, ErrConflict):
 			return Record{}, undecided{doing, err}
 		}
@@ -387,7 +442,31 @@ func (m *Manager) load(ctx context.Context, id string) (*Record, error) {
 	return &own, nil
 }
 
-// spread tells the Revoker, and who listens, that a key has ended.
+// untold is which keys were revoked and not taken by the Revoker.
+type untold struct {
+	mu   sync.Mutex
+	keys map[string]struct{}
+}
+
+func (u *untold) has(id string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, ok := u.keys[id]
+	return ok
+}
+
+// note remembers how it went with a key.
+func (u *untold) note(id string, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err == nil {
+		delete(u.keys, id)
+	} else if len(u.keys) < maxUntold {
+		u.keys[id] = struct{}{}
+	}
+}
+
+// spread tells the Revoker, and who listens, that a key was revoked.
 func (m *Manager) spread(ctx context.Context, r *Record) error {
 	if m.config.Revoker != nil {
 		err := m.config.Revoker.Revoke(ctx, identity.Revocation{
@@ -395,6 +474,7 @@ func (m *Manager) spread(ctx context.Context, r *Record) error {
 			Credential: r.ID,
 			Expires:    time.Now().Add(revocationLife),
 		})
+		m.untold.note(r.ID, err)
 		if err != nil {
 			return undecided{"telling the Revoker of a key", err}
 		}

@@ -3,6 +3,7 @@ package apikey_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -73,6 +74,14 @@ func TestIssueListsEveryMistake(t *testing.T) {
 		{"an unknown environment", apikey.Spec{Owner: "a", Environment: "test"}, []string{`Spec.Environment is "test", want one of live`}},
 		{"ended", apikey.Spec{Owner: "a", ExpiresAt: now.Add(-time.Second)}, []string{"Spec.ExpiresAt is", "which is over"}},
 		{"ends before it begins", apikey.Spec{Owner: "a", NotBefore: now.Add(2 * time.Hour), ExpiresAt: now.Add(time.Hour)}, []string{"want a moment after NotBefore"}},
+		{"writing that turns round", apikey.Spec{Owner: "a\u2066", Name: "key\u202egpj", Tenant: "a\u200bb", Limits: "\ufeff"},
+			[]string{"Spec.Owner is", "Spec.Name is", "Spec.Tenant is", "Spec.Limits is"}},
+		{"rights that are none", apikey.Spec{Owner: "a", Roles: identity.NewSet("a b", "ä"), Scopes: identity.NewSet(`a"b`, `a\b`, "a\nb")},
+			[]string{`Spec.Roles has "a b"`, `Spec.Roles has "ä"`, `Spec.Scopes has "a\"b"`, `Spec.Scopes has "a\\b"`, `Spec.Scopes has "a\nb"`}},
+		{"long rights", apikey.Spec{Owner: "a", Roles: identity.NewSet(strings.Repeat("r", 129)), Scopes: identity.NewSet(strings.Repeat("s", 129))},
+			[]string{"Spec.Roles has", "Spec.Scopes has", "of 129 bytes, want 1 to 128"}},
+		{"too many rights", apikey.Spec{Owner: "a", Roles: numbered(257), Scopes: numbered(257)},
+			[]string{"Spec.Roles has 257 names, want at most 256", "Spec.Scopes has 257 names"}},
 		{"networks", apikey.Spec{Owner: "a", AllowedPrefixes: make([]netip.Prefix, 65)}, []string{"Spec.AllowedPrefixes has 65", "Spec.AllowedPrefixes[0] is not valid"}},
 	}
 	for _, tt := range tests {
@@ -90,6 +99,26 @@ func TestIssueListsEveryMistake(t *testing.T) {
 	}
 	if r.store.written.Load() != 0 || r.events.names() != "" {
 		t.Error("something was written")
+	}
+}
+
+func numbered(n int) identity.Set {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprint("n", i))
+	}
+	return identity.NewSet(all...)
+}
+
+func TestIssueTakesAsManyRightsAsThereMayBe(t *testing.T) {
+	r := open(t, apikey.Config{})
+	spec := apikey.Spec{
+		Owner: "ada", Name: "Zoë's 鍵 no. 1",
+		Roles:  numbered(255).With(strings.Repeat("r", 128)),
+		Scopes: numbered(254).With(strings.Repeat("s", 128), "!#[]~"),
+	}
+	if _, record, err := r.manager.Issue(t.Context(), spec); err != nil || record.Roles.Len() != 256 || record.Scopes.Len() != 256 {
+		t.Errorf("%v, %v", record, err)
 	}
 }
 
@@ -249,23 +278,146 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-func TestRotationWithoutAnOverlapIsSpread(t *testing.T) {
+// A rotation takes no room in the Revoker: the record has an end, and this
+// process has forgotten what it remembered.
+func TestRotationDoesNotTellTheRevoker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, apikey.Config{})
+		elsewhere := must(apikey.New(r.store, apikey.Config{Format: acme, Peppers: []apikey.Pepper{pepper1}}))
+		revoked := &revoker{fail: errDown}
+		events := new(events)
+		m := must(apikey.NewManager(r.keys, r.store, apikey.ManagerConfig{Revoker: revoked, Hooks: guard.Hooks{Observe: events.observe}}))
+		for _, overlap := range []time.Duration{0, time.Hour} {
+			key, record := r.issue(nil)
+			welcome.check(t, r.get(with(key)))
+			if _, err := elsewhere.Verify(t.Context(), key, ""); err != nil {
+				t.Fatal(err)
+			}
+			if secret, _, err := m.Rotate(t.Context(), record.ID, overlap); err != nil || secret.Plain() == "" {
+				t.Fatalf("overlap %v: %v", overlap, err)
+			}
+			if overlap > 0 {
+				welcome.check(t, r.get(with(key)))
+				continue
+			}
+			invalid.check(t, r.get(with(key)))
+			time.Sleep(5 * time.Second) // CacheTTL, for the others
+			if _, err := elsewhere.Verify(t.Context(), key, ""); !errors.Is(err, apikey.ErrRotated) {
+				t.Errorf("another process: %v", err)
+			}
+			// What is urgent may follow.
+			revoked.fail = nil
+			if err := m.Revoke(t.Context(), record.ID); err != nil || len(revoked.all) != 1 {
+				t.Errorf("%d revocations (%v)", len(revoked.all), err)
+			}
+			revoked.fail = errDown
+		}
+		if n := len(revoked.all); n != 1 {
+			t.Errorf("%d revocations, want 1", n)
+		}
+		if got := events.names(); strings.Count(got, string(guard.EventTokenRevoked)) != 2 {
+			t.Errorf("events %s", got)
+		}
+	})
+}
+
+// All that is revoked shares the Revoker's room.
+func TestRevokeTakesLittleOfTheRevoker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, apikey.Config{})
+		revoked := new(revoker)
+		m := must(apikey.NewManager(r.keys, r.store, apikey.ManagerConfig{Revoker: revoked}))
+		_, record := r.issue(nil)
+		for range 3 {
+			if err := m.Revoke(t.Context(), record.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(revoked.all); n != 1 {
+			t.Errorf("the Revoker was told %d times, want once", n)
+		}
+		if d := time.Until(revoked.last().Expires); d != 10*time.Minute {
+			t.Errorf("for %v", d)
+		}
+		// One that it did not take is told until it does, and then no more.
+		_, two := r.issue(nil)
+		revoked.fail = errDown
+		for range 2 {
+			if err := m.Revoke(t.Context(), two.ID); !errors.Is(err, errDown) {
+				t.Errorf("%v", err)
+			}
+		}
+		revoked.fail = nil
+		for range 3 {
+			if err := m.Revoke(t.Context(), two.ID); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := len(revoked.all); n != 2 || revoked.last().Credential != two.ID {
+			t.Errorf("%d revocations, want 2", n)
+		}
+	})
+}
+
+// Who rotates as often as they like hides nothing, and has no more keys at last.
+func TestRotationsHideNoLivingKey(t *testing.T) {
 	r := open(t, apikey.Config{})
-	revoked := new(revoker)
-	m := must(apikey.NewManager(r.keys, r.store, apikey.ManagerConfig{Revoker: revoked}))
+	_, stolen := r.issue(nil)
 	_, record := r.issue(nil)
-	if _, _, err := m.Rotate(t.Context(), record.ID, 0); err != nil || revoked.last().Credential != record.ID {
-		t.Errorf("%v", err)
+	for range apikey.MaxListed + 5 {
+		_, next, err := r.manager.Rotate(t.Context(), record.ID, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record = next
 	}
-	_, record = r.issue(nil)
-	if _, _, err := m.Rotate(t.Context(), record.ID, time.Hour); err != nil || revoked.last().Credential == record.ID {
-		t.Errorf("a key in its grace was revoked (%v)", err)
+	all, err := r.manager.List(t.Context(), "ada")
+	if err != nil || len(all) != 2 || all[0].ID != record.ID || all[1].ID != stolen.ID {
+		t.Fatalf("%d keys (%v), want the last one and the first", len(all), err)
 	}
-	revoked.fail = errDown
-	_, record = r.issue(nil)
-	secret, next, err := m.Rotate(t.Context(), record.ID, 0)
-	if !errors.Is(err, errDown) || secret.Plain() == "" || next.ID == "" {
-		t.Errorf("the successor was lost: %v, %v", next, err)
+	for _, one := range all {
+		if err := r.manager.Revoke(t.Context(), one.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, err := r.manager.List(t.Context(), "ada"); err != nil || len(all) != 0 {
+		t.Errorf("%d keys (%v) are left", len(all), err)
+	}
+}
+
+func TestTooManyKeys(t *testing.T) {
+	r := open(t, apikey.Config{})
+	var last apikey.Record
+	for range 100 {
+		_, last = r.issue(nil)
+	}
+	for name, make := range map[string]func() (apikey.Secret, apikey.Record, error){
+		"Issue": func() (apikey.Secret, apikey.Record, error) {
+			return r.manager.Issue(t.Context(), apikey.Spec{Owner: "ada"})
+		},
+		"Rotate with an overlap": func() (apikey.Secret, apikey.Record, error) {
+			return r.manager.Rotate(t.Context(), last.ID, time.Hour)
+		},
+	} {
+		if key, record, err := make(); err != apikey.ErrTooMany || key.Plain() != "" || record.ID != "" {
+			t.Errorf("%s: %v, %v", name, record, err)
+		}
+	}
+	if _, _, err := r.manager.Rotate(t.Context(), last.ID, 0); err != nil {
+		t.Errorf("Rotate without an overlap: %v", err)
+	}
+}
+
+// A record of an older table may not say when it was made: its successor must
+// not last for centuries.
+func TestRotateKeepsTheEndOfAKeyOfUnknownAge(t *testing.T) {
+	r := open(t, apikey.Config{})
+	end := time.Now().Add(time.Hour).Truncate(time.Microsecond)
+	for name, created := range map[string]time.Time{"zero": {}, "after the end": end.Add(time.Hour)} {
+		_, record := r.issue(func(r *apikey.Record) { r.CreatedAt, r.ExpiresAt = created, end })
+		if _, next, err := r.manager.Rotate(t.Context(), record.ID, 0); err != nil || !next.ExpiresAt.Equal(end) {
+			t.Errorf("CreatedAt %s: ends %v (%v), want %v", name, next.ExpiresAt, err, end)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
 // ErrFull is what [Memory.WriteKeys] returns when there is room for no more
@@ -20,6 +21,12 @@ type Memory struct {
 	// first use. Default, and for less than one: 100,000.
 	MaxKeys int
 
+	// MaxPerOwner is how many records that have not ended an owner may have:
+	// see [KeyBounder]. Not to be changed after first use. Negative: any
+	// number. At most [MaxListed], which more than that counts as. Default:
+	// 100.
+	MaxPerOwner int
+
 	mu   sync.RWMutex
 	keys map[string]*Record
 	hash map[Hash]string // of records without a PepperID, to their ID
@@ -29,6 +36,7 @@ var (
 	_ KeyWriter     = (*Memory)(nil)
 	_ HashFinder    = (*Memory)(nil)
 	_ KeyLister     = (*Memory)(nil)
+	_ KeyBounder    = (*Memory)(nil)
 	_ UsageRecorder = (*Memory)(nil)
 )
 
@@ -63,9 +71,10 @@ func (m *Memory) get(id string) (*Record, error) {
 func (m *Memory) KeysByOwner(_ context.Context, owner string) ([]Record, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	now := time.Now()
 	var all []Record
 	for _, r := range m.keys {
-		if r.Owner == owner {
+		if r.Owner == owner && !r.Ended(now) {
 			all = append(all, r.Clone())
 		}
 	}
@@ -98,6 +107,8 @@ func (m *Memory) WriteKeys(_ context.Context, update, created *Record) error {
 			return ErrConflict
 		case len(m.keys) >= m.maxKeys():
 			return ErrFull
+		case m.crowded(update, created):
+			return ErrTooMany
 		}
 	}
 	if update != nil {
@@ -138,6 +149,36 @@ func (m *Memory) put(r *Record) {
 	if h := m.legacy(r); h != "" {
 		m.hash[h] = r.ID
 	}
+}
+
+// crowded reports whether created is one key too many for its owner once the
+// update is made.
+func (m *Memory) crowded(update, created *Record) bool {
+	most, now := m.KeysPerOwner(), time.Now()
+	if most == 0 || created.Ended(now) {
+		return false
+	}
+	living := 0
+	for id, r := range m.keys {
+		if update != nil && id == update.ID {
+			r = update
+		}
+		if r.Owner == created.Owner && !r.Ended(now) {
+			living++
+		}
+	}
+	return living >= most
+}
+
+// KeysPerOwner is of [KeyBounder].
+func (m *Memory) KeysPerOwner() int {
+	switch {
+	case m.MaxPerOwner < 0:
+		return 0
+	case m.MaxPerOwner == 0:
+		return 100
+	}
+	return min(m.MaxPerOwner, MaxListed)
 }
 
 func (m *Memory) maxKeys() int {

@@ -72,7 +72,7 @@ func TestMemoryTakesALegacyHashOnce(t *testing.T) {
 }
 
 func TestMemoryListsAThousandAtMost(t *testing.T) {
-	m := new(apikey.Memory)
+	m := &apikey.Memory{MaxPerOwner: -1}
 	now := time.Now()
 	for i := range apikey.MaxListed + 5 {
 		r := apikey.Record{ID: fmt.Sprint(i), Owner: "ada", PepperID: "1", CreatedAt: now.Add(time.Duration(i) * time.Second)}

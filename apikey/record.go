@@ -108,6 +108,15 @@ func (r *Record) End() time.Time {
 	return end
 }
 
+// Ended reports whether the key is over for good at a moment: revoked, expired,
+// or replaced and past its grace. One that is switched off, or has not begun,
+// may be good later and has not ended.
+func (r *Record) Ended(now time.Time) bool {
+	return !r.RevokedAt.IsZero() ||
+		!r.ExpiresAt.IsZero() && !now.Before(r.ExpiresAt) ||
+		r.rotated() && !now.Before(r.GraceUntil)
+}
+
 // rotated reports whether the key has a successor. Either field is enough, so
 // that a record that somebody wrote by half does not live for ever.
 func (r *Record) rotated() bool { return r.Successor != "" || !r.GraceUntil.IsZero() }

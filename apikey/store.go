@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// ErrNotFound is what stores return for a key that does not exist, and
-// [ErrConflict] for a write that came too late. They may wrap them.
+// ErrNotFound is what stores return for a key that does not exist, [ErrConflict]
+// for a write that came too late, and [ErrTooMany] for one key too many: see
+// [KeyBounder]. They may wrap them.
 var (
 	ErrNotFound = errors.New("apikey: not found")
 	ErrConflict = errors.New("apikey: the key was changed in the meantime")
+	ErrTooMany  = errors.New("apikey: the owner has as many keys as one may have")
 )
 
 // A KeyStore knows the records of keys. It is safe for concurrent use.
@@ -20,7 +22,7 @@ var (
 // are inactive, expired or revoked are returned like others. Identifiers are
 // compared byte for byte. The record that is returned is the caller's.
 //
-// A store may also be a [HashFinder], [KeyLister], [KeyWriter] and
+// A store may also be a [HashFinder], [KeyLister], [KeyWriter], [KeyBounder] and
 // [UsageRecorder]. apikeytest.Run is the conformance suite for all of them.
 type KeyStore interface {
 	// KeyByID returns the record with this ID.
@@ -36,8 +38,10 @@ type HashFinder interface {
 
 // A KeyLister is a [KeyStore] that can list the keys of somebody.
 type KeyLister interface {
-	// KeysByOwner returns the records whose Owner is owner, those made last
-	// first, and at most 1000 of them.
+	// KeysByOwner returns the records whose Owner is owner and that have not
+	// ended (see [Record.Ended]), those made last first, and at most 1000 of
+	// them. Ended ones are left out before that is counted: however many
+	// there are, they hide no key that is good.
 	KeysByOwner(ctx context.Context, owner string) ([]Record, error)
 }
 
@@ -58,12 +62,24 @@ type KeyWriter interface {
 	// stays as it is.
 	//
 	// created is stored with Version 1 and no LastUsedAt. If its ID exists,
-	// the error is ErrConflict.
+	// the error is ErrConflict. If it were one too many for its owner, it is
+	// [ErrTooMany], of stores that have such a bound: see [KeyBounder].
 	//
 	// When it returns nil, what was written is durable as far as the store
-	// is. On an error other than the two it is not known what happened. It
-	// neither changes nor keeps the records.
+	// is. On one of the three errors nothing was written, on another one it
+	// is not known what happened. It neither changes nor keeps the records.
 	WriteKeys(ctx context.Context, update, created *Record) error
+}
+
+// A KeyBounder is a [KeyWriter] that bounds how many keys an owner may have
+// that have not ended: see [Record.Ended]. WriteKeys counts in the step that
+// adds the record, so that writes at once cannot get past the bound together,
+// and after the update of the same call: a key that is replaced without an
+// overlap makes room for its successor. A created record that has ended is not
+// counted, and a call that only updates is not refused.
+type KeyBounder interface {
+	// KeysPerOwner returns the bound, 0 if there is none.
+	KeysPerOwner() int
 }
 
 // A Use says when a key was last used.

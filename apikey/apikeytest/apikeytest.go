@@ -23,13 +23,15 @@ import (
 
 // Run checks each rule of [apikey.KeyStore] in a subtest of its own, and those
 // of the other interfaces that the store has: [apikey.HashFinder],
-// [apikey.KeyLister], [apikey.KeyWriter] and [apikey.UsageRecorder]. The rules
-// of one that it has not are skipped, which go test -v tells. When one is broken
-// the subtest tells what happened, and why the rule is there.
+// [apikey.KeyLister], [apikey.KeyWriter], [apikey.KeyBounder] and
+// [apikey.UsageRecorder]. The rules of one that it has not are skipped, which go
+// test -v tells, and so are those of a KeyBounder without a bound. When one is
+// broken the subtest tells what happened, and why the rule is there.
 //
 // open returns a store that has the given records, with Version 1 and without
 // LastUsedAt if it is a KeyWriter. IDs and owners are chosen at random, so
-// other records may be in it. It cleans up with [testing.T.Cleanup].
+// other records may be in it. A KeyBounder has a bound of four at least; to fill
+// one of hundreds takes as many writes. It cleans up with [testing.T.Cleanup].
 func Run(t *testing.T, open func(t *testing.T, records ...apikey.Record) apikey.KeyStore) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {

@@ -32,9 +32,13 @@ func (u rule) check(p *probe) error {
 	return errors.Join(p.broken...)
 }
 
-func isFinder(s apikey.KeyStore) bool   { _, ok := s.(apikey.HashFinder); return ok }
-func isLister(s apikey.KeyStore) bool   { _, ok := s.(apikey.KeyLister); return ok }
-func isWriter(s apikey.KeyStore) bool   { _, ok := s.(apikey.KeyWriter); return ok }
+func isFinder(s apikey.KeyStore) bool { _, ok := s.(apikey.HashFinder); return ok }
+func isLister(s apikey.KeyStore) bool { _, ok := s.(apikey.KeyLister); return ok }
+func isWriter(s apikey.KeyStore) bool { _, ok := s.(apikey.KeyWriter); return ok }
+func isBounder(s apikey.KeyStore) bool {
+	b, ok := s.(apikey.KeyBounder)
+	return ok && isWriter(s) && b.KeysPerOwner() > 0
+}
 func isRecorder(s apikey.KeyStore) bool { _, ok := s.(apikey.UsageRecorder); return ok }
 
 // A probe asks one store and collects what is wrong with the answers. It may be
@@ -43,8 +47,10 @@ type probe struct {
 	ctx   context.Context
 	store apikey.KeyStore
 
-	unique                    string // in all IDs, owners and hashes
-	full, bare, ended, legacy apikey.Record
+	unique                      string // in all IDs, owners and hashes
+	full, bare, ended, legacy   apikey.Record
+	waiting, off, over, endless apikey.Record // of one owner
+	graced, halfway             apikey.Record
 
 	mu     sync.Mutex
 	broken []error
@@ -69,7 +75,21 @@ func newProbe(ctx context.Context) *probe {
 		CreatedAt: now, RevokedAt: now.Add(-time.Second), ExpiresAt: now.Add(-time.Minute), Hash: hashOf("ended" + unique), PepperID: "2025"}
 	p.legacy = apikey.Record{ID: "legacy" + unique, Owner: "another" + unique, Environment: "live", Active: true,
 		CreatedAt: now.Add(-time.Hour), Hash: hashOf("legacy" + unique)}
+	p.waiting, p.off, p.over = p.other("waiting", 1), p.other("off", 2), p.other("over", 3)
+	p.graced, p.halfway, p.endless = p.other("graced", 4), p.other("halfway", 5), p.other("endless", 6)
+	p.waiting.NotBefore = now.Add(time.Hour)
+	p.off.Active = false
+	p.over.ExpiresAt = now.Add(-time.Minute)
+	p.graced.ExpiresAt, p.graced.Successor, p.graced.GraceUntil = now.Add(time.Hour), "another", now.Add(-time.Minute)
+	p.halfway.Successor = "another" // and no grace
+	p.endless.Successor, p.endless.GraceUntil = "another", now.Add(time.Hour)
 	return p
+}
+
+// other returns a record of the owner of several, the younger the larger n is.
+func (p *probe) other(name string, n int) apikey.Record {
+	return apikey.Record{ID: name + p.unique, Owner: "several" + p.unique, Environment: "live", Active: true,
+		CreatedAt: p.bare.CreatedAt.Add(time.Duration(n) * time.Second), Hash: hashOf(name + p.unique), PepperID: "2026"}
 }
 
 func hashOf(s string) apikey.Hash {
@@ -80,7 +100,8 @@ func hashOf(s string) apikey.Hash {
 // given returns the records that the store shall have. Those that cannot be
 // found without a HashFinder are there for all.
 func (p *probe) given() []apikey.Record {
-	return []apikey.Record{p.full.Clone(), p.bare.Clone(), p.ended.Clone(), p.legacy.Clone()}
+	return []apikey.Record{p.full.Clone(), p.bare.Clone(), p.ended.Clone(), p.legacy.Clone(), p.waiting.Clone(), p.off.Clone(),
+		p.over.Clone(), p.graced.Clone(), p.halfway.Clone(), p.endless.Clone()}
 }
 
 func (p *probe) errorf(format string, args ...any) {
@@ -152,6 +173,121 @@ func written(r apikey.Record, version int64) apikey.Record {
 	return r
 }
 
+// demandBound is the rule of a KeyBounder.
+func demandBound(p *probe) {
+	most := p.store.(apikey.KeyBounder).KeysPerOwner()
+	if most < 4 {
+		p.errorf("KeysPerOwner() = %d, want 4 at least for this test", most)
+		return
+	}
+	n := 0
+	another := func() apikey.Record {
+		n++
+		r := p.other(fmt.Sprintf("crowd%d-", n), n)
+		r.Owner = "crowd" + p.unique
+		return r
+	}
+	past, future := p.bare.CreatedAt, p.bare.CreatedAt.Add(time.Hour)
+	// Ended ones are not counted.
+	for range 2 {
+		revoked, expired, graced := another(), another(), another()
+		revoked.RevokedAt, expired.ExpiresAt, graced.Successor, graced.GraceUntil = past, past, "x", past
+		for _, r := range []apikey.Record{revoked, expired, graced} {
+			p.write(nil, &r, nil, "it has ended and counts for nothing")
+		}
+	}
+	// All others are.
+	var living []apikey.Record
+	for i := range most - 2 {
+		r := another()
+		switch i % 4 {
+		case 0:
+			r.Active = false
+		case 1:
+			r.Successor, r.GraceUntil = "x", future
+		case 2:
+			r.NotBefore = future
+		}
+		p.write(nil, &r, nil, "there is room")
+		living = append(living, written(r, 1))
+	}
+	// Two places are left, and eight come at once.
+	atOnce := make([]apikey.Record, 8)
+	for i := range atOnce {
+		atOnce[i] = another()
+	}
+	p.rush("new keys", 2, len(atOnce), func(i int) error { return p.writer().WriteKeys(p.ctx, nil, &atOnce[i]) })
+	for _, r := range atOnce {
+		if found, err := p.store.KeyByID(p.ctx, r.ID); err == nil && found != nil {
+			living = append(living, *found)
+		}
+	}
+	if len(living) != most {
+		p.errorf("there are %d keys that have not ended, want %d", len(living), most)
+		return
+	}
+	one := another()
+	p.write(nil, &one, apikey.ErrTooMany, "the owner has all that one may have")
+	stranger := p.other("stranger", 0)
+	p.write(nil, &stranger, nil, "another owner has room")
+	revoked := another()
+	revoked.RevokedAt = past
+	p.write(nil, &revoked, nil, "a key that has ended needs no room")
+
+	// With an overlap both count, without one there is room.
+	old, next := living[most-1].Clone(), another()
+	old.Successor, old.GraceUntil = next.ID, future
+	p.write(&old, &next, apikey.ErrTooMany, "both would be good")
+	p.stored(living[most-1], "the rotation was refused")
+	if _, err := p.store.KeyByID(p.ctx, next.ID); !errors.Is(err, apikey.ErrNotFound) {
+		p.errorf("the successor is there although the rotation was refused: %v", err)
+	}
+	old.GraceUntil = past
+	p.write(&old, &next, nil, "the old one ends in the same step")
+	living[most-1] = written(next, 1)
+	// An update is not refused, whatever it makes of a record.
+	named := living[0].Clone()
+	named.Name = "renamed"
+	p.write(&named, nil, nil, "nothing is added")
+	living[0] = written(named, named.Version+1)
+
+	// A revocation makes room for one, whoever comes first.
+	gone := living[1].Clone()
+	gone.RevokedAt = past
+	p.write(&gone, nil, nil, "it is an update")
+	updates, successors := []apikey.Record{}, []apikey.Record{}
+	for _, i := range []int{0, 2, most - 1} {
+		update, successor := living[i].Clone(), another()
+		update.Successor, update.GraceUntil = successor.ID, future
+		updates, successors = append(updates, update), append(successors, successor)
+	}
+	p.rush("rotations with an overlap", 1, len(updates), func(i int) error {
+		return p.writer().WriteKeys(p.ctx, &updates[i], &successors[i])
+	})
+}
+
+// rush demands that of many writes at once so many succeed, and that the others
+// are too many.
+func (p *probe) rush(what string, want, calls int, write func(i int) error) {
+	var wg sync.WaitGroup
+	results := make([]error, calls)
+	for i := range results {
+		wg.Go(func() { results[i] = write(i) })
+	}
+	wg.Wait()
+	succeeded := 0
+	for i, err := range results {
+		if err == nil {
+			succeeded++
+		} else if !errors.Is(err, apikey.ErrTooMany) {
+			p.errorf("%s, call %d: %v, want apikey.ErrTooMany", what, i, err)
+		}
+	}
+	if succeeded != want {
+		p.errorf("%d of %d %s at once succeeded, want %d", succeeded, calls, what, want)
+	}
+}
+
 var rules = []rule{
 	{
 		name:   "a record comes back whole",
@@ -218,14 +354,15 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "an owner's keys are listed, the latest first",
-		reason: "people look for the key to revoke, the ended ones too, and must not see those of others.",
+		name:   "an owner's keys that have not ended are listed, the latest first",
+		reason: "people look for the key to revoke: ended ones must not push it out of the list, and nobody may see those of others.",
 		of:     isLister,
 		demand: func(p *probe) {
 			lister := p.store.(apikey.KeyLister)
 			for owner, want := range map[string][]apikey.Record{
 				p.full.Owner:                  {p.bare, p.full},
-				p.ended.Owner:                 {p.ended, p.legacy},
+				p.ended.Owner:                 {p.legacy},
+				p.off.Owner:                   {p.endless, p.off, p.waiting},
 				"nobody" + p.unique:           nil,
 				"%":                           nil,
 				strings.ToUpper(p.full.Owner): nil,
@@ -367,6 +504,12 @@ var rules = []rule{
 				p.errorf("%d of %d calls succeeded, want one", succeeded, calls)
 			}
 		},
+	},
+	{
+		name:   "an owner has so many keys that have not ended, and no more",
+		reason: "who has a stolen session would make keys without end, all at once or by rotating with an overlap.",
+		of:     isBounder,
+		demand: demandBound,
 	},
 	{
 		name:   "the last use moves forward only",

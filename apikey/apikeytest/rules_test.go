@@ -86,7 +86,7 @@ func (n *naive) KeysByOwner(_ context.Context, owner string) ([]apikey.Record, e
 	defer n.mu.Unlock()
 	var all []apikey.Record
 	for _, r := range n.list {
-		if r.Owner == owner {
+		if r.Owner == owner && (n.has("lists what has ended") || !r.Ended(time.Now())) && (r.Active || !n.has("does not list what is off")) {
 			all = append(all, r.Clone())
 		}
 	}
@@ -128,6 +128,17 @@ func (n *naive) WriteKeys(_ context.Context, update, created *apikey.Record) err
 	if created != nil && n.byID(created.ID) != nil && !n.has("takes an ID twice") {
 		return apikey.ErrConflict
 	}
+	if created != nil && n.crowded(old, update, created) {
+		if n.has("refuses half of it") && old != nil {
+			n.update(old, update)
+		}
+		return apikey.ErrTooMany
+	}
+	if n.has("counts, then adds") {
+		n.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		n.mu.Lock()
+	}
 	if old != nil {
 		n.update(old, update)
 	}
@@ -135,6 +146,30 @@ func (n *naive) WriteKeys(_ context.Context, update, created *apikey.Record) err
 		n.add(created)
 	}
 	return nil
+}
+
+func (n *naive) KeysPerOwner() int { return 6 }
+
+func (n *naive) crowded(old, update, created *apikey.Record) bool {
+	now := time.Now()
+	if created.Ended(now) && !n.has("counts what has ended") || n.has("has no bound") {
+		return false
+	}
+	living := 0
+	for _, r := range n.list {
+		if r == old && !n.has("counts before the update") {
+			r = update
+		}
+		switch {
+		case r.Owner != created.Owner && !n.has("counts all owners"),
+			r.Ended(now) && !n.has("counts what has ended"),
+			!r.Active && n.has("does not count what is off"),
+			r.Successor != "" && n.has("does not count graces"):
+		default:
+			living++
+		}
+	}
+	return living >= n.KeysPerOwner()
 }
 
 func (n *naive) update(old, update *apikey.Record) {
@@ -190,7 +225,17 @@ var faults = map[string]string{
 	"returns what it keeps":             "a record is the caller's",
 	"finds any key by its hash":         "other keys are not found by their hash",
 	"finds no legacy key":               "a legacy key is found by its hash",
-	"lists in any order":                "an owner's keys are listed, the latest first",
+	"lists in any order":                "an owner's keys that have not ended are listed, the latest first",
+	"lists what has ended":              "an owner's keys that have not ended are listed, the latest first",
+	"does not list what is off":         "an owner's keys that have not ended are listed, the latest first",
+	"has no bound":                      "an owner has so many keys that have not ended, and no more",
+	"refuses half of it":                "an owner has so many keys that have not ended, and no more",
+	"counts, then adds":                 "an owner has so many keys that have not ended, and no more",
+	"counts what has ended":             "an owner has so many keys that have not ended, and no more",
+	"counts before the update":          "an owner has so many keys that have not ended, and no more",
+	"counts all owners":                 "an owner has so many keys that have not ended, and no more",
+	"does not count what is off":        "an owner has so many keys that have not ended, and no more",
+	"does not count graces":             "an owner has so many keys that have not ended, and no more",
 	"keeps the version of a new record": "a new record has version 1 and was never used",
 	"takes an ID twice":                 "an ID is taken once",
 	"keeps the owner":                   "an update replaces all fields",

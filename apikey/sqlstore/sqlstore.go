@@ -28,7 +28,9 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,6 +61,14 @@ func (d Dialect) String() string {
 	}
 	return "Dialect(" + strconv.Itoa(int(d)) + ")"
 }
+
+// ends is when a key ends, 0 if it was revoked. A key has ended by now if that
+// is not after now: Record.Ended in SQL. The index has it, so that ended keys,
+// however many, cost nothing where only the others are asked for.
+const ends = `(CASE WHEN revoked <> 0 THEN 0
+	WHEN (successor <> '' OR grace_until <> 0) AND (expires = 0 OR grace_until < expires) THEN grace_until
+	WHEN expires <> 0 THEN expires
+	ELSE 9223372036854775807 END)`
 
 // Schema returns the statements that create the table, for the host to run or
 // to copy into a migration of its own. They change nothing where the table
@@ -96,7 +106,7 @@ func Schema(d Dialect) string {
 	pepper      TEXT     NOT NULL,
 	version     BIGINT   NOT NULL
 );
-CREATE INDEX IF NOT EXISTS gatewright_api_keys_owner ON gatewright_api_keys (owner, created);
+CREATE INDEX IF NOT EXISTS gatewright_api_keys_living ON gatewright_api_keys (owner, `+ends+`);
 CREATE UNIQUE INDEX IF NOT EXISTS gatewright_api_keys_hash ON gatewright_api_keys (hash) WHERE pepper = '';
 `, "BYTES", bytes)
 }
@@ -105,19 +115,28 @@ CREATE UNIQUE INDEX IF NOT EXISTS gatewright_api_keys_hash ON gatewright_api_key
 type Config struct {
 	// Dialect is what the database speaks. Required.
 	Dialect Dialect
+
+	// MaxPerOwner is how many keys that have not ended an owner may have:
+	// see [apikey.KeyBounder]. It holds however many processes write at once,
+	// as long as all are told the same. At most 1000, which is as many as
+	// KeysByOwner lists. Negative: any number, for an import of older keys,
+	// say. Default: 100.
+	MaxPerOwner int
 }
 
 // A Store is an [apikey.KeyStore] with all that one may be besides. It is safe
 // for concurrent use, by several processes too.
 type Store struct {
-	db      *sql.DB
-	dialect Dialect
+	db          *sql.DB
+	dialect     Dialect
+	maxPerOwner int // 0 for any number
 }
 
 var (
 	_ apikey.KeyWriter     = (*Store)(nil)
 	_ apikey.HashFinder    = (*Store)(nil)
 	_ apikey.KeyLister     = (*Store)(nil)
+	_ apikey.KeyBounder    = (*Store)(nil)
 	_ apikey.UsageRecorder = (*Store)(nil)
 )
 
@@ -131,11 +150,20 @@ func New(db *sql.DB, config Config) (*Store, error) {
 	if config.Dialect != SQLite && config.Dialect != PostgreSQL {
 		errs = append(errs, fmt.Errorf("sqlstore: Config.Dialect is %v, want SQLite or PostgreSQL", config.Dialect))
 	}
+	if config.MaxPerOwner > apikey.MaxListed {
+		errs = append(errs, fmt.Errorf("sqlstore: Config.MaxPerOwner is %d, want 1 to %d, or a negative one for any number", config.MaxPerOwner, apikey.MaxListed))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Store{db, config.Dialect}, nil
+	if config.MaxPerOwner == 0 {
+		config.MaxPerOwner = 100
+	}
+	return &Store{db, config.Dialect, max(config.MaxPerOwner, 0)}, nil
 }
+
+// KeysPerOwner is of [apikey.KeyBounder].
+func (s *Store) KeysPerOwner() int { return s.maxPerOwner }
 
 const columns = `id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires, revoked,
 	successor, grace_until, networks, limits, hash, pepper, last_used, version`
@@ -171,7 +199,7 @@ func (s *Store) one(ctx context.Context, where string, arg any) (*apikey.Record,
 func (s *Store) KeysByOwner(ctx context.Context, owner string) (_ []apikey.Record, err error) {
 	defer func() { err = wrap(err, "listing keys") }()
 	rows, err := s.db.QueryContext(ctx, s.bind(`SELECT `+columns+` FROM gatewright_api_keys
-		WHERE owner = ? ORDER BY created DESC, id LIMIT ?`), owner, apikey.MaxListed)
+		WHERE owner = ? AND `+ends+` > ? ORDER BY created DESC, id LIMIT ?`), owner, time.Now().UnixMicro(), apikey.MaxListed)
 	if err != nil {
 		return nil, err
 	}
@@ -208,6 +236,10 @@ func scan(row interface{ Scan(...any) error }) (*apikey.Record, error) {
 		if err := json.Unmarshal([]byte(f.text), f.to); err != nil {
 			return nil, fmt.Errorf("key %q: %w", r.ID, err)
 		}
+		// null is no error to encoding/json, and would be no restriction.
+		if !strings.HasPrefix(strings.TrimLeft(f.text, " \t\r\n"), "[") {
+			return nil, fmt.Errorf("key %q has %q where an array belongs", r.ID, f.text)
+		}
 	}
 	for _, p := range r.AllowedPrefixes {
 		if !p.IsValid() {
@@ -240,9 +272,18 @@ func micro(t time.Time) int64 {
 // WriteKeys is of [apikey.KeyWriter]. With both records it is one transaction,
 // which begins with the update: of several at once the first takes the row's
 // lock, and the others find another version.
+//
+// MaxPerOwner is kept by SQLite's one writer, and in PostgreSQL by an advisory
+// lock on the owner that lasts until the transaction ends.
 func (s *Store) WriteKeys(ctx context.Context, update, created *apikey.Record) (err error) {
 	defer func() { err = wrap(err, "writing keys") }()
-	tx, err := s.db.BeginTx(ctx, nil)
+	var options *sql.TxOptions
+	if s.dialect == PostgreSQL {
+		// Each statement must see what was committed before it, or whoever
+		// has waited for a lock counts what was there before the wait.
+		options = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	tx, err := s.db.BeginTx(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -294,18 +335,68 @@ func (s *Store) create(ctx context.Context, tx *sql.Tx, r *apikey.Record) error 
 	if err != nil {
 		return err
 	}
+	now := time.Now()
+	bounded := s.maxPerOwner > 0 && !r.Ended(now)
+	if bounded && s.dialect == PostgreSQL {
+		// After the update, whose rows are locked: nobody who has this lock
+		// waits for a row that somebody else is changing.
+		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, lockOf(r.Owner)); err != nil {
+			return err
+		}
+		if err := s.count(ctx, tx, r.Owner, now); err != nil {
+			return err
+		}
+	}
+	args = append(args, r.ID)
+	source := `VALUES (` + created + `)`
+	if bounded && s.dialect == SQLite {
+		// A part of the statement, which has the write lock before it counts:
+		// a statement of its own would count in an older snapshot.
+		source = `SELECT ` + created + ` WHERE ` + living + ` < ?`
+		args = append(args, r.Owner, now.UnixMicro(), s.maxPerOwner)
+	}
 	// Not an error that each driver would spell in its own way.
 	result, err := tx.ExecContext(ctx, s.bind(`INSERT INTO gatewright_api_keys (
 		name, owner, tenant, environment, roles, scopes, active, created, not_before, expires,
 		revoked, successor, grace_until, networks, limits, hash, pepper, id, last_used, version)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 1) ON CONFLICT DO NOTHING`), append(args, r.ID)...)
+		`+source+` ON CONFLICT DO NOTHING`), args...)
 	if err != nil {
 		return err
 	}
 	if inserted, err := result.RowsAffected(); err != nil || inserted == 1 {
 		return err
 	}
+	if bounded && s.dialect == SQLite {
+		if err := s.count(ctx, tx, r.Owner, now); err != nil {
+			return err
+		}
+	}
 	return apikey.ErrConflict
+}
+
+// count returns ErrTooMany if an owner has as many keys as one may have.
+func (s *Store) count(ctx context.Context, tx *sql.Tx, owner string, now time.Time) error {
+	var n int
+	if err := tx.QueryRowContext(ctx, s.bind(`SELECT `+living), owner, now.UnixMicro()).Scan(&n); err != nil {
+		return err
+	}
+	if n >= s.maxPerOwner {
+		return apikey.ErrTooMany
+	}
+	return nil
+}
+
+// created is a new row, with placeholders for what values returns and the ID.
+const created = `?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 1`
+
+// living counts the keys of an owner that have not ended by a moment.
+const living = `(SELECT count(*) FROM gatewright_api_keys WHERE owner = ? AND ` + ends + ` > ?)`
+
+// lockOf is the number of an owner's advisory lock. Two owners with the same
+// wait for each other and no more.
+func lockOf(owner string) int64 {
+	sum := sha256.Sum256([]byte("gatewright_api_keys " + owner))
+	return int64(binary.BigEndian.Uint64(sum[:]))
 }
 
 // values returns what update and create have in common, in the order of both.

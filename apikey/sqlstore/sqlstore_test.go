@@ -30,6 +30,9 @@ func TestNew(t *testing.T) {
 		{"SQLite", db, sqlstore.Config{Dialect: sqlstore.SQLite}, nil},
 		{"PostgreSQL", db, sqlstore.Config{Dialect: sqlstore.PostgreSQL}, nil},
 		{"every mistake at once", nil, sqlstore.Config{}, []string{"the *sql.DB is nil", "Config.Dialect is Dialect(0), want SQLite or PostgreSQL"}},
+		{"as many keys as there can be", db, sqlstore.Config{Dialect: sqlstore.SQLite, MaxPerOwner: 1000}, nil},
+		{"any number of keys", db, sqlstore.Config{Dialect: sqlstore.SQLite, MaxPerOwner: -1}, nil},
+		{"more keys than are listed", db, sqlstore.Config{Dialect: sqlstore.SQLite, MaxPerOwner: 1001}, []string{"Config.MaxPerOwner is 1001, want 1 to 1000, or a negative one for any number"}},
 		{"an unknown dialect", db, sqlstore.Config{Dialect: 3}, []string{"Config.Dialect is Dialect(3)"}},
 	}
 	for _, tt := range tests {
@@ -142,7 +145,7 @@ func TestPlaceholders(t *testing.T) {
 		for _, call := range calls(s) {
 			call()
 		}
-		if len(d.statements) < 8 {
+		if len(d.statements) < 7 {
 			t.Fatalf("%v: %d statements", dialect, len(d.statements))
 		}
 		for _, got := range d.statements {
@@ -153,6 +156,40 @@ func TestPlaceholders(t *testing.T) {
 				t.Errorf("%d arguments for %s", got.args, got.text)
 			}
 		}
+	}
+}
+
+// In PostgreSQL the owner's lock comes before the count and the count before the
+// insert, in a transaction in which each statement sees what others committed
+// before it. The database itself is asked in the examples module.
+func TestPostgreSQLCountsUnderALock(t *testing.T) {
+	d := &down{up: true, row: []driver.Value{int64(99)}}
+	s, err := sqlstore.New(sql.OpenDB(d), sqlstore.Config{Dialect: sqlstore.PostgreSQL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func() (string, error) {
+		d.statements = nil
+		err := s.WriteKeys(t.Context(), nil, &apikey.Record{ID: "k", Owner: "ada", Hash: "h"})
+		var all []string
+		for _, one := range d.statements {
+			all = append(all, strings.Fields(one.text)[0]+" "+strings.Fields(one.text)[1])
+		}
+		return strings.Join(all, ", "), err
+	}
+	const lock, count = "SELECT pg_advisory_xact_lock($1), ", "SELECT (SELECT"
+	if got, err := write(); got != lock+count+", INSERT INTO" || !errors.Is(err, apikey.ErrConflict) {
+		t.Errorf("99 keys: %s (%v)", got, err)
+	}
+	if len(d.isolations) != 1 || d.isolations[0] != sql.LevelReadCommitted {
+		t.Errorf("isolation %v", d.isolations)
+	}
+	d.row = []driver.Value{int64(100)}
+	if got, err := write(); got != lock+count || !errors.Is(err, apikey.ErrTooMany) {
+		t.Errorf("100 keys: %s (%v)", got, err)
+	}
+	if n := s.KeysPerOwner(); n != 100 {
+		t.Errorf("the default is %d", n)
 	}
 }
 
@@ -171,6 +208,11 @@ func TestADamagedRowIsAnError(t *testing.T) {
 		{"networks that are none", 14, `["everywhere"]`},
 		{"an empty network", 14, `[""]`},
 		{"networks that were emptied", 14, ""},
+		{"networks that are null", 14, "null"},
+		{"networks that are null with spaces about", 14, " \n null "},
+		{"a network that is null", 14, "[null]"},
+		{"roles that are null", 5, "null"},
+		{"scopes that are null", 6, "null"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -206,6 +248,7 @@ type down struct {
 
 	mu         sync.Mutex
 	statements []statement
+	isolations []sql.IsolationLevel
 }
 
 type statement struct {
@@ -226,6 +269,14 @@ type conn struct{ d *down }
 func (c conn) Prepare(string) (driver.Stmt, error) { return nil, errDown }
 func (c conn) Close() error                        { return nil }
 func (c conn) Begin() (driver.Tx, error)           { return tx{}, nil }
+
+// BeginTx takes what isolation it is asked for, and writes it down.
+func (c conn) BeginTx(_ context.Context, options driver.TxOptions) (driver.Tx, error) {
+	c.d.mu.Lock()
+	defer c.d.mu.Unlock()
+	c.d.isolations = append(c.d.isolations, sql.IsolationLevel(options.Isolation))
+	return tx{}, nil
+}
 
 func (c conn) note(text string, args []driver.NamedValue) {
 	c.d.mu.Lock()
