@@ -78,7 +78,7 @@ func NewEntry(r identity.Revocation) (Entry, error) {
 // Matches reports whether e revokes p, but for whether e has expired. Hosts ask
 // it in ReplicaConfig.OnEntry, of what they keep in caches of their own.
 func (e Entry) Matches(p *identity.Principal) bool {
-	if p == nil || p.Issuer == "" || len(p.Issuer) > MaxLength || e.check() != nil || e.Kind&^fieldsOf(p) != 0 {
+	if p == nil || p.Issuer == "" || len(p.Issuer) > MaxLength || e.Validate() != nil || e.Kind&^fieldsOf(p) != 0 {
 		return false
 	}
 	i := new(issuers).of(p.Issuer)
@@ -94,9 +94,11 @@ func (e Entry) Matches(p *identity.Principal) bool {
 // expired reports whether e has expired at a moment in microseconds since 1970.
 func (e Entry) expired(now int64) bool { return e.Expires != 0 && e.Expires <= now }
 
-// check returns what no revocation can have become. An entry of a later
-// version of this package may well be such.
-func (e Entry) check() error {
+// Validate returns what is wrong with e, all of it, or nil: no revocation can
+// have become such an entry. Implementations of [Log] call it in Append, and
+// with what they read in Since; an entry of a later version of this package may
+// well be such.
+func (e Entry) Validate() error {
 	var wrong []error
 	if e.Kind >= kinds {
 		wrong = append(wrong, fmt.Errorf("blacklist: Entry.Kind is %d, want less than %d; if a later version wrote it, this program is too old", e.Kind, kinds))

@@ -128,6 +128,36 @@ func TestEntryMatches(t *testing.T) {
 	}
 }
 
+func TestEntryValidate(t *testing.T) {
+	id := blacklist.ID{1}
+	tests := []struct {
+		name string
+		e    blacklist.Entry
+		want []string // nil: nothing is wrong
+	}{
+		{"a session", blacklist.Entry{Kind: blacklist.KindSession, ID: id}, nil},
+		{"everything of an issuer before a moment", blacklist.Entry{ID: id, Before: 1}, nil},
+		{"all but one session", blacklist.Entry{Kind: blacklist.KindSubject, ID: id, Before: 1, Spare: id}, nil},
+		{"nothing at all", blacklist.Entry{}, []string{"neither Kind nor Before"}},
+		{"everybody for ever", blacklist.Entry{ID: id, Expires: 1}, []string{"neither Kind nor Before"}},
+		{"a kind of a later version", blacklist.Entry{Kind: 16, ID: id}, []string{"Entry.Kind is 16, want less than 16"}},
+		{"every mistake at once", blacklist.Entry{Kind: 255, Spare: id}, []string{"Entry.Kind is 255", "Spare is set without Before"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := tt.e.Validate()
+			if (err == nil) != (tt.want == nil) {
+				t.Fatalf("%v, want %q", err, tt.want)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error %q does not tell that %s", err, want)
+				}
+			}
+		})
+	}
+}
+
 func TestMemoryLogFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &blacklist.MemoryLog{MaxEntries: 3}

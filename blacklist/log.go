@@ -167,7 +167,7 @@ func checkAll(ctx context.Context, entries []Entry) error {
 		return err
 	}
 	for _, e := range entries {
-		if err := e.check(); err != nil {
+		if err := e.Validate(); err != nil {
 			return err
 		}
 	}

@@ -52,7 +52,7 @@ func (s *set) full() bool { return s.len() >= s.most }
 // moments, so the order of entries does not matter and repeating one changes
 // nothing.
 func (s *set) add(e Entry, now int64) error {
-	if err := e.check(); err != nil {
+	if err := e.Validate(); err != nil {
 		return err
 	}
 	if e.expired(now - keep.Microseconds()) {

@@ -41,6 +41,11 @@ type Store interface {
 	// wherever it is called: [Receipt.Use] sees to that. It never gives back
 	// more than is still spent, and gives back less where the store cannot
 	// tell. A zero Receipt is no error and does nothing.
+	//
+	// An error leaves it open whether anything was given back, and the receipt
+	// is used up, unless nothing was done for certain: then the store has not
+	// called Use yet, or has called [Receipt.Unuse], and the call is repeated
+	// later.
 	Refund(ctx context.Context, receipt Receipt) error
 }
 
@@ -149,6 +154,16 @@ func (r Receipt) Use() (at time.Duration, charges []Charge) {
 		return 0, nil
 	}
 	return r.at, r.charges
+}
+
+// Unuse takes [Receipt.Use] back, for a [Store] whose Refund fails and that knows
+// for certain that nothing was given back and nothing will be: the transaction
+// was rolled back, or there was no connection to send anything over. Only who
+// was given the charges by Use may call it, once.
+func (r Receipt) Unuse() {
+	if r.receipt != nil {
+		r.used.Store(false)
+	}
 }
 
 // only drops all charges but those of the kind from the bill of what is given

@@ -280,13 +280,18 @@ var rules = []rule{
 				tight := strict(1, time.Hour)
 				tight.Name = "tight"
 				p.admitted("there is room in both", charge(wide, l), charge(narrow, tight))
-				for range 10 {
-					states := p.refused("the second limit is used up", charge(wide, l), charge(narrow, tight))
-					if states[0].Refused || !states[1].Refused {
-						p.errorf("refused by the first limit: %t, by the second: %t, want by the second", states[0].Refused, states[1].Refused)
+				for i := range 10 {
+					bill := []ratelimit.Charge{charge(wide, l), charge(narrow, tight)}
+					roomy, full := i%2, 1-i%2
+					if roomy == 1 {
+						slices.Reverse(bill) // wherever the limit that refuses stands
 					}
-					if states[0].Remaining != 3 {
-						p.errorf("%v: %d remain after a refusal, want 3", l, states[0].Remaining)
+					states := p.refused("the tight limit is used up", bill...)
+					if states[roomy].Refused || !states[full].Refused {
+						p.errorf("refused by the roomy limit: %t, by the tight one: %t, want by the tight one", states[roomy].Refused, states[full].Refused)
+					}
+					if states[roomy].Remaining != 3 {
+						p.errorf("%v: %d remain after a refusal, want 3", l, states[roomy].Remaining)
 					}
 				}
 				for range 3 {

@@ -25,7 +25,7 @@ type naive struct {
 type faults struct {
 	unlocked, fixedWindow, chargesRefused, chargesInPart, refundsTwice, refundsLate, forgetsCost, noCancel bool
 	noErrCost, noValidate, byName, ignoresRefund, waitsTooShort, quotaKept, smoothIsStrict, aliases        bool
-	neverRecovers, wrongRemaining, inFlightExpires                                                         bool
+	neverRecovers, wrongRemaining, inFlightExpires, lastDecides                                            bool
 }
 
 type entry struct {
@@ -53,7 +53,7 @@ func (n *naive) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelim
 	ok := true
 	for i, c := range charges {
 		states[i] = n.state(c, now)
-		ok = ok && !states[i].Refused
+		ok = (ok || n.lastDecides) && !states[i].Refused
 	}
 	if n.unlocked {
 		n.mu.Unlock()
@@ -195,6 +195,7 @@ func TestFaults(t *testing.T) {
 		{"its windows are fixed", faults{fixedWindow: true}, "no window has more"},
 		{"it charges what it refuses", faults{chargesRefused: true}, "nothing is charged for a request that was refused"},
 		{"it charges in part", faults{chargesInPart: true}, "all or nothing"},
+		{"it asks the last limit alone", faults{lastDecides: true}, "all or nothing"},
 		{"it refunds twice", faults{refundsTwice: true}, "a refund"},
 		{"it refunds what has come back", faults{refundsLate: true}, "a refund after the window"},
 		{"it refunds nothing", faults{ignoresRefund: true}, "a refund gives back"},

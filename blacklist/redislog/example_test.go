@@ -1,0 +1,58 @@
+package redislog_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/blacklist"
+	"github.com/gatewright/gatewright/blacklist/redislog"
+)
+
+func Example() {
+	// A client's; see the package documentation for two.
+	var eval redislog.Eval = new(server).eval
+
+	log, err := redislog.New(eval, redislog.Config{})
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if err := log.Ready(ctx); err != nil {
+		panic(err)
+	}
+	revoked, err := blacklist.NewReplica(log, blacklist.ReplicaConfig{})
+	if err != nil {
+		panic(err)
+	}
+	if err := revoked.Refresh(ctx); err != nil {
+		panic(err)
+	}
+	go revoked.Run(ctx)
+
+	ada := &identity.Principal{Issuer: "https://id.example", Subject: "ada", Session: "4711"}
+	fmt.Println(revoked.Revoked(ctx, ada))
+	fmt.Println(revoked.Revoke(ctx, identity.Revocation{Issuer: ada.Issuer, Session: ada.Session}))
+	fmt.Println(revoked.Revoked(ctx, ada))
+	// Output:
+	// false <nil>
+	// <nil>
+	// true <nil>
+}
+
+// Incorrect: a server without an append-only file acknowledges logouts and
+// forgets them when it ends. Ready refuses it when the program starts.
+func ExampleLog_Ready_incorrect() {
+	volatile := func(context.Context, string, []string, ...any) (any, error) {
+		return []any{"allkeys-lru", "0", ""}, nil // what appendonly no and an eviction policy come to
+	}
+	log, err := redislog.New(volatile, redislog.Config{})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(log.Ready(context.Background()))
+	// Output:
+	// redislog: asking for settings: maxmemory-policy is "allkeys-lru", want noeviction: the server would forget who is revoked
+	// aof_enabled is "0", want 1, by appendonly yes and appendfsync always: the server would forget who is revoked when it ends
+}

@@ -1,0 +1,419 @@
+package sqllog_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/blacklist"
+	"github.com/gatewright/gatewright/blacklist/sqllog"
+)
+
+// The conformance suite runs against real databases in the examples module,
+// which has their drivers. Here is what needs none.
+
+var (
+	ctx      = context.Background()
+	dialects = []sqllog.Dialect{sqllog.SQLite, sqllog.PostgreSQL}
+)
+
+func open(t *testing.T, d *database, dialect sqllog.Dialect) *sqllog.Log {
+	t.Helper()
+	db := sql.OpenDB(d)
+	t.Cleanup(func() { db.Close() })
+	log, err := sqllog.New(db, sqllog.Config{Dialect: dialect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log
+}
+
+func entry(id byte) blacklist.Entry {
+	return blacklist.Entry{Kind: blacklist.KindSession, ID: blacklist.ID{id}}
+}
+
+func TestNew(t *testing.T) {
+	db := sql.OpenDB(new(database))
+	tests := []struct {
+		name   string
+		db     *sql.DB
+		config sqllog.Config
+		want   []string
+	}{
+		{"SQLite", db, sqllog.Config{Dialect: sqllog.SQLite}, nil},
+		{"PostgreSQL", db, sqllog.Config{Dialect: sqllog.PostgreSQL}, nil},
+		{"every mistake at once", nil, sqllog.Config{}, []string{"the *sql.DB is nil", "Config.Dialect is Dialect(0), want SQLite or PostgreSQL"}},
+		{"an unknown dialect", db, sqllog.Config{Dialect: 3}, []string{"Config.Dialect is Dialect(3)"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			log, err := sqllog.New(tt.db, tt.config)
+			if (err == nil) != (len(tt.want) == 0) || (log == nil) != (err != nil) {
+				t.Fatalf("%v, %v", log, err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error %q does not tell that %s", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestSchema(t *testing.T) {
+	for dialect, types := range map[sqllog.Dialect][2]string{sqllog.SQLite: {"BLOB", "INTEGER"}, sqllog.PostgreSQL: {"BYTEA", "BIGINT"}} {
+		got := sqllog.Schema(dialect)
+		if strings.Count(got, types[0]) != 2 || !strings.Contains(got, types[1]+" PRIMARY KEY") || strings.Contains(got, "BYTES") || strings.Contains(got, "NUMBER") {
+			t.Errorf("%v: the schema is\n%s", dialect, got)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic for an unknown dialect")
+		}
+	}()
+	sqllog.Schema(0)
+}
+
+// calls are the methods, and whether they returned something beside the error.
+func calls(log *sqllog.Log) map[string]func(context.Context) (bool, error) {
+	return map[string]func(context.Context) (bool, error){
+		"Append": func(ctx context.Context) (bool, error) {
+			n, err := log.Append(ctx, entry(1), entry(2))
+			return n != 0, err
+		},
+		"Since": func(ctx context.Context) (bool, error) {
+			all, n, err := log.Since(ctx, 7, 2)
+			return all != nil || n != 0, err
+		},
+		"Compact": func(ctx context.Context) (bool, error) { return false, log.Compact(ctx, time.Now()) },
+	}
+}
+
+// A database that fails at any step is an error, and never nobody revoked.
+func TestDatabaseFails(t *testing.T) {
+	steps := map[string][]string{
+		"Append":  {"connect", "begin", "INSERT INTO gatewright_revocations_end", "INSERT INTO gatewright_revocations ", "count", "commit"},
+		"Since":   {"connect", "SELECT", "row"},
+		"Compact": {"connect", "DELETE", "count"},
+	}
+	for _, dialect := range dialects {
+		for method, all := range steps {
+			for _, step := range all {
+				log := open(t, &database{fails: step}, dialect)
+				if something, err := calls(log)[method](ctx); something || !errors.Is(err, errDown) || !strings.HasPrefix(err.Error(), "sqllog: ") {
+					t.Errorf("%v: %s: %s fails: %v, %v", dialect, method, step, something, err)
+				}
+			}
+			d := new(database)
+			if _, err := calls(open(t, d, dialect))[method](ctx); err != nil {
+				t.Errorf("%v: %s: nothing fails: %v", dialect, method, err)
+			}
+		}
+		r, err := blacklist.NewReplica(open(t, &database{fails: "SELECT"}, dialect), blacklist.ReplicaConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Refresh(ctx); !errors.Is(err, errDown) {
+			t.Errorf("Refresh: %v", err)
+		}
+		if _, err := r.Revoked(ctx, &identity.Principal{Issuer: "i", Session: "s"}); !errors.Is(err, blacklist.ErrStale) {
+			t.Errorf("Revoked: %v, want ErrStale", err)
+		}
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	for _, dialect := range dialects {
+		d := new(database)
+		for name, call := range calls(open(t, d, dialect)) {
+			if something, err := call(cancelled); something || !errors.Is(err, context.Canceled) {
+				t.Errorf("%v: %s: %v, %v", dialect, name, something, err)
+			}
+		}
+		if len(d.statements) != 0 {
+			t.Errorf("%v: the database was asked: %v", dialect, d.statements)
+		}
+	}
+}
+
+func TestMalformedRows(t *testing.T) {
+	id, spare := make([]byte, 16), make([]byte, 16)
+	id[0], spare[0] = 1, 2
+	ok := []driver.Value{int64(9), false, int64(8), int64(2), id, []byte{}, int64(0), int64(0)}
+	with := func(changes ...any) []driver.Value {
+		row := append([]driver.Value{}, ok...)
+		for i := 0; i < len(changes); i += 2 {
+			row[changes[i].(int)] = changes[i+1]
+		}
+		return row
+	}
+	none := []driver.Value{int64(9), false, nil, nil, nil, nil, nil, nil}
+	tests := []struct {
+		name string
+		rows [][]driver.Value
+		want string // of the error
+		n    int    // of entries
+	}{
+		{"an entry", [][]driver.Value{ok}, "", 1},
+		{"two entries", [][]driver.Value{ok, with(2, int64(9), 5, spare, 6, int64(1))}, "", 2},
+		{"none", [][]driver.Value{none}, "", 0},
+		{"a log that never began", nil, blacklist.ErrRewound.Error(), 0},
+		{"a log that has not come so far", [][]driver.Value{{int64(6), false, nil, nil, nil, nil, nil, nil}}, blacklist.ErrRewound.Error(), 0},
+		{"a standby", [][]driver.Value{with(1, true)}, "standby", 0},
+		{"a standby without entries", [][]driver.Value{{int64(9), true, nil, nil, nil, nil, nil, nil}}, "standby", 0},
+		{"no end", [][]driver.Value{with(0, nil)}, "NULL", 0},
+		{"a number that was read before", [][]driver.Value{with(2, int64(7))}, "entry 7 follows number 7", 0},
+		{"a number twice", [][]driver.Value{ok, ok}, "entry 8 follows number 8", 0},
+		{"a number behind the end", [][]driver.Value{with(2, int64(10))}, "ends with 9", 0},
+		{"a kind that nobody knows", [][]driver.Value{with(3, int64(16))}, "Entry.Kind is 16", 0},
+		{"a kind that does not fit", [][]driver.Value{with(3, int64(258))}, "kind is 258", 0},
+		{"a negative kind", [][]driver.Value{with(3, int64(-254))}, "kind is -254", 0},
+		{"a kind in words", [][]driver.Value{with(3, "session")}, "session", 0},
+		{"no kind", [][]driver.Value{with(3, nil)}, "NULL", 0},
+		{"no moment", [][]driver.Value{with(6, nil)}, "NULL", 0},
+		{"no end of an entry", [][]driver.Value{with(7, nil)}, "NULL", 0},
+		{"a short id", [][]driver.Value{with(4, id[:15])}, "15 bytes", 0},
+		{"no id", [][]driver.Value{with(4, nil)}, "0 bytes", 0},
+		{"a long spare", [][]driver.Value{with(5, make([]byte, 17), 6, int64(1))}, "17 bytes", 0},
+		{"a spare without a moment", [][]driver.Value{with(5, spare)}, "Entry.Spare", 0},
+		{"a bad one behind a good one", [][]driver.Value{ok, with(2, int64(9), 4, id[:1])}, "entry 9", 0},
+	}
+	for _, dialect := range dialects {
+		for _, tt := range tests {
+			t.Run(dialect.String()+": "+tt.name, func(t *testing.T) {
+				all, last, err := open(t, &database{rows: &tt.rows}, dialect).Since(ctx, 7, 10)
+				if tt.want == "" {
+					if err != nil || len(all) != tt.n || last != 7+uint64(tt.n) {
+						t.Errorf("%v, %d, %v, want %d entries", all, last, err, tt.n)
+					}
+					return
+				}
+				if all != nil || last != 0 || err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("%v, %d, %v, want an error with %q", all, last, err, tt.want)
+				}
+				if errors.Is(err, blacklist.ErrRewound) != (tt.want == blacklist.ErrRewound.Error()) {
+					t.Errorf("ErrRewound: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// A number above those of the database is not asked for.
+func TestFarNumbers(t *testing.T) {
+	d := new(database)
+	if _, _, err := open(t, d, sqllog.SQLite).Since(ctx, math.MaxInt64+1, 1); !errors.Is(err, blacklist.ErrRewound) || len(d.statements) != 0 {
+		t.Errorf("%v after %v, want ErrRewound", err, d.statements)
+	}
+}
+
+// Rows that were not inserted, and a number too small for the entries, are
+// errors, and nothing is committed.
+func TestAppendDoesNotTrust(t *testing.T) {
+	for _, dialect := range dialects {
+		for _, d := range []*database{{last: 1}, {missing: 1}} {
+			if n, err := open(t, d, dialect).Append(ctx, entry(1), entry(2)); err == nil || n != 0 || d.committed {
+				t.Errorf("%v: %d, %v, committed %v", dialect, n, err, d.committed)
+			}
+		}
+	}
+}
+
+// Placeholders are those of the dialect, as many as there are arguments, and
+// never more than a statement may have.
+func TestStatements(t *testing.T) {
+	for _, dialect := range dialects {
+		d := &database{deleted: []int64{5000, 5000, 4999}}
+		log := open(t, d, dialect)
+		all := make([]blacklist.Entry, 1201)
+		for i := range all {
+			all[i] = entry(byte(i))
+		}
+		if last, err := log.Append(ctx, all...); last != 9_000_000 || err != nil {
+			t.Errorf("%v: %d, %v", dialect, last, err)
+		}
+		if len(d.numbers) != len(all) || d.numbers[0] != 9_000_000-1200 || d.numbers[1200] != 9_000_000 {
+			t.Errorf("%v: the numbers are %v", dialect, d.numbers)
+		}
+		if _, _, err := log.Since(ctx, 1, 10); err != nil {
+			t.Error(err)
+		}
+		if err := log.Compact(ctx, time.Now()); err != nil {
+			t.Error(err)
+		}
+		if len(d.statements) != 1+3+1+3 {
+			t.Errorf("%v: %d statements", dialect, len(d.statements))
+		}
+		for _, got := range d.statements {
+			placeholders := strings.Count(got.text, "?")
+			if dialect == sqllog.PostgreSQL {
+				distinct := map[string]bool{}
+				for _, word := range strings.FieldsFunc(got.text, func(c rune) bool { return c != '$' && (c < '0' || c > '9') }) {
+					if strings.HasPrefix(word, "$") {
+						distinct[word] = true
+					}
+				}
+				if placeholders > 0 {
+					t.Errorf("question marks for PostgreSQL in %s", got.text)
+				}
+				placeholders = len(distinct)
+			}
+			if placeholders != got.args || got.args > 3000 {
+				t.Errorf("%v: %d arguments for %d placeholders in %.200s", dialect, got.args, placeholders, got.text)
+			}
+		}
+	}
+}
+
+// Moments that do not fit into microseconds are cut, and do not wrap around.
+func TestCompactFarMoments(t *testing.T) {
+	for _, tt := range []struct {
+		before time.Time
+		want   func(int64) bool
+	}{
+		{time.UnixMicro(5), func(n int64) bool { return n == 5 }},
+		{time.Unix(math.MaxInt64/2, 0), func(n int64) bool { return n > 1<<62 }},
+		{time.Unix(math.MinInt64/2, 0), func(n int64) bool { return n < -1<<62 }},
+	} {
+		d := new(database)
+		if err := open(t, d, sqllog.SQLite).Compact(ctx, tt.before); err != nil || !tt.want(d.before) {
+			t.Errorf("%v: %d, %v", tt.before, d.before, err)
+		}
+	}
+}
+
+var errDown = errors.New("the database is down")
+
+// database is a driver that knows what a test tells it.
+type database struct {
+	fails   string            // the step that does
+	rows    *[][]driver.Value // of Since; nil: a log that has come to number 9,000,000 and is empty
+	last    int64             // number that is given; zero: 9,000,000
+	missing int64             // rows that are not inserted
+	deleted []int64           // rows by each statement of Compact
+
+	statements []statement
+	numbers    []int64 // inserted
+	before     int64   // of Compact
+	committed  bool
+}
+
+type statement struct {
+	text string
+	args int
+}
+
+func (d *database) step(name string) error {
+	if d.fails != "" && strings.HasPrefix(strings.TrimSpace(name), d.fails) {
+		return errDown
+	}
+	return nil
+}
+
+func (d *database) Driver() driver.Driver { return nil }
+func (d *database) Connect(context.Context) (driver.Conn, error) {
+	return conn{d}, d.step("connect")
+}
+
+type conn struct{ d *database }
+
+func (c conn) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared") }
+func (c conn) Close() error                        { return nil }
+func (c conn) Begin() (driver.Tx, error)           { return nil, errors.New("a context is there") }
+
+func (c conn) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) {
+	return tx(c), c.d.step("begin")
+}
+
+func (c conn) ExecContext(_ context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	c.d.statements = append(c.d.statements, statement{text, len(args)})
+	if err := c.d.step(text); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(text, "DELETE") {
+		c.d.before = args[0].Value.(int64)
+		n := int64(0)
+		if len(c.d.deleted) > 0 {
+			n, c.d.deleted = c.d.deleted[0], c.d.deleted[1:]
+		}
+		return result{c.d, n}, nil
+	}
+	for i := 0; i < len(args); i += 6 {
+		c.d.numbers = append(c.d.numbers, args[i].Value.(int64))
+	}
+	return result{c.d, int64(len(args)/6) - c.d.missing}, nil
+}
+
+func (c conn) QueryContext(_ context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
+	c.d.statements = append(c.d.statements, statement{text, len(args)})
+	if err := c.d.step(text); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(text, "INSERT") {
+		last := c.d.last
+		if last == 0 {
+			last = 9_000_000
+		}
+		row := []driver.Value{last}
+		if strings.Contains(text, "synchronous_commit") {
+			row = append(row, nil, "5s")
+		}
+		return &rows{c.d, [][]driver.Value{row}, len(row)}, nil
+	}
+	if c.d.rows != nil {
+		return &rows{c.d, *c.d.rows, 8}, nil
+	}
+	return &rows{c.d, [][]driver.Value{{int64(9_000_000), int64(0), nil, nil, nil, nil, nil, nil}}, 8}, nil
+}
+
+type rows struct {
+	d       *database
+	left    [][]driver.Value
+	columns int
+}
+
+func (r *rows) Columns() []string { return make([]string, r.columns) }
+func (r *rows) Close() error      { return nil }
+
+func (r *rows) Next(to []driver.Value) error {
+	if len(r.left) == 0 {
+		return io.EOF
+	}
+	copy(to, r.left[0])
+	r.left = r.left[1:]
+	if len(r.left) == 0 {
+		if err := r.d.step("row"); err != nil {
+			r.left = nil
+			return err
+		}
+	}
+	return nil
+}
+
+type result struct {
+	d *database
+	n int64
+}
+
+func (r result) LastInsertId() (int64, error) { return 0, errors.New("no identity") }
+func (r result) RowsAffected() (int64, error) { return r.n, r.d.step("count") }
+
+type tx conn
+
+func (t tx) Commit() error {
+	err := t.d.step("commit")
+	t.d.committed = err == nil
+	return err
+}
+
+func (t tx) Rollback() error { return nil }

@@ -1,0 +1,281 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatewright/gatewright/ratelimit"
+)
+
+// An Eval runs a script on the server and returns its answer: an integer as
+// int64, an array as []any, a bulk string as string. Every one of args is a
+// string. It is safe for concurrent use and returns when ctx is over.
+//
+// It may send EVALSHA, and EVAL after the answer NOSCRIPT, for then nothing has
+// run. It must not send anything twice for another reason: a reply that was lost
+// says nothing about what was done. The package documentation shows it for two
+// clients.
+type Eval func(ctx context.Context, script string, keys []string, args ...any) (any, error)
+
+// Config says how a [Store] uses the server. The zero Config is ready for use.
+type Config struct {
+	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
+	// Stores with the same Prefix on one server are one Store, and in a
+	// cluster they are in one slot.
+	// Default: "gatewright:ratelimit".
+	Prefix string
+
+	// SpreadKeys lets a cluster count each [ratelimit.Key] on a node of its
+	// own. A Take whose charges have different keys is then an error, as is
+	// every request by IPv6 address, which is charged by /64 and by /48. All
+	// processes of a Store need the same value.
+	// Default: false, all keys are in one slot.
+	SpreadKeys bool
+
+	// InsecureEviction uses a server whatever its maxmemory-policy is, or
+	// where it does not tell. If it evicts, whoever can fill its memory, by
+	// coming from many addresses say, is forgotten and has a new quota.
+	// Default: false, anything but noeviction is an error.
+	InsecureEviction bool
+}
+
+// A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
+// processes too.
+type Store struct {
+	eval    Eval
+	config  Config
+	checked atomic.Bool
+}
+
+var _ ratelimit.Store = (*Store)(nil)
+
+const defaultPrefix = "gatewright:ratelimit"
+
+// New returns a Store on the server that eval reaches. It does not ask the
+// server: see [Store.Ready].
+func New(eval Eval, config Config) (*Store, error) {
+	var wrong []error
+	if eval == nil {
+		wrong = append(wrong, errors.New("redisstore: eval is nil, want a function that runs a script"))
+	}
+	if config.Prefix == "" {
+		config.Prefix = defaultPrefix
+	}
+	if n := len(config.Prefix); n > 64 || strings.ContainsFunc(config.Prefix, strange) {
+		wrong = append(wrong, fmt.Errorf("redisstore: Config.Prefix is %q, want 1 to 64 letters, digits and any of %q", config.Prefix, ":._-/"))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
+	}
+	return &Store{eval: eval, config: config}, nil
+}
+
+// strange reports what a Prefix may not have. Braces would make a hash tag.
+func strange(c rune) bool {
+	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(":._-/", c))
+}
+
+// Ready asks the server whether it keeps what it is told: it returns an error
+// if the server cannot be reached, or evicts. The first Take checks as well, and
+// fails as long as Ready would; once the answer was good it is not asked again.
+func (s *Store) Ready(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	key := s.key(&ratelimit.Charge{}) // for a cluster to choose the node by
+	answer, err := s.eval(ctx, policyScript, []string{key})
+	if err != nil {
+		return fmt.Errorf("redisstore: asking for maxmemory-policy: %w", err)
+	}
+	policy, ok := answer.(string)
+	if raw, isBytes := answer.([]byte); isBytes {
+		policy, ok = string(raw), true
+	}
+	switch {
+	case !ok:
+		return fmt.Errorf("redisstore: asking for maxmemory-policy: the answer is a %T, want a string", answer)
+	case policy != "noeviction" && !s.config.InsecureEviction:
+		return fmt.Errorf("redisstore: maxmemory-policy is %.32q, want noeviction: the server would forget who spent what", policy)
+	}
+	s.checked.Store(true)
+	return nil
+}
+
+// How many arguments and integers takeScript has for each key.
+const (
+	argsPerCharge = 8
+	intsPerState  = 4
+)
+
+// Take implements [ratelimit.Store]: one round trip, but for the first one.
+func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelimit.State, ratelimit.Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, ratelimit.Receipt{}, err
+	}
+	if err := ratelimit.Validate(charges); err != nil {
+		return nil, ratelimit.Receipt{}, err
+	}
+	if s.config.SpreadKeys {
+		for i := range charges {
+			if charges[i].Key != charges[0].Key {
+				return nil, ratelimit.Receipt{}, errors.New("redisstore: one Take charges different keys, which Config.SpreadKeys" +
+					" puts into different slots, want a Store without it")
+			}
+		}
+	}
+	if !s.checked.Load() && !s.config.InsecureEviction {
+		if err := s.Ready(ctx); err != nil {
+			return nil, ratelimit.Receipt{}, err
+		}
+	}
+	keys, args := s.command(charges, nil)
+	answer, err := s.eval(ctx, takeScript, keys, args...)
+	if err != nil {
+		return nil, ratelimit.Receipt{}, fmt.Errorf("redisstore: charging: %w", err)
+	}
+	moment, made, states, err := read(answer, charges)
+	switch {
+	case err != nil:
+		return nil, ratelimit.Receipt{}, fmt.Errorf("redisstore: charging: %w", err)
+	case !made:
+		return states, ratelimit.Receipt{}, nil
+	}
+	return states, ratelimit.NewReceipt(time.Duration(moment)*time.Microsecond, charges), nil
+}
+
+// Refund implements [ratelimit.Store]. What the server has lost meanwhile is
+// not there to be given back. The receipt is not used up if no connection could
+// be made, for then nothing was sent.
+func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	at, charges := receipt.Use()
+	if len(charges) == 0 {
+		return nil
+	}
+	keys, args := s.command(charges, []any{decimal(at.Microseconds())})
+	if _, err := s.eval(ctx, refundScript, keys, args...); err != nil {
+		if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
+			receipt.Unuse()
+		}
+		return fmt.Errorf("redisstore: refunding: %w", err)
+	}
+	return nil
+}
+
+// command returns the keys of charges, and args followed by theirs.
+func (s *Store) command(charges []ratelimit.Charge, args []any) ([]string, []any) {
+	keys := make([]string, len(charges))
+	all := make([]any, len(args), len(args)+len(charges)*argsPerCharge)
+	copy(all, args)
+	for i := range charges {
+		c := &charges[i]
+		l := &c.Limit
+		keys[i] = s.key(c)
+		window := l.Window.Microseconds()
+		all = append(all, l.Kind.String(), decimal(c.Cost), decimal(l.Quota), decimal(window))
+		switch l.Kind {
+		case ratelimit.Smooth:
+			cost, tolerance := c.Cost*interval(l), l.Burst*interval(l)
+			all = append(all, decimal(cost/1000), decimal(cost%1000), decimal(tolerance/1000), decimal(tolerance%1000))
+		default:
+			exact := "0"
+			if l.Kind == ratelimit.Strict && l.Quota <= exactQuota {
+				exact = "1"
+			}
+			all = append(all, decimal(ceilDiv(window, parts)), exact, "0", "0")
+		}
+	}
+	return keys, all
+}
+
+// Numbers of limits that are [ratelimit.Strict].
+const (
+	parts      = 10 // of a window, where they are counted together
+	exactQuota = 10
+)
+
+// interval returns after how many nanoseconds the next unit of a Smooth limit
+// comes, rounded up.
+func interval(l *ratelimit.Limit) int64 { return ceilDiv(int64(l.Window), l.Quota) }
+
+func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }
+
+// key returns where a charge is counted: a hash of what is counted together,
+// behind the hash tag.
+func (s *Store) key(c *ratelimit.Charge) string {
+	b := make([]byte, 0, len(c.Key)+9+ratelimit.MaxName)
+	b = append(b, c.Key[:]...)
+	b = append(b, byte(c.Limit.Kind))
+	b = binary.BigEndian.AppendUint64(b, uint64(c.Limit.Window))
+	b = append(b, c.Limit.Name...)
+	digest := sha256.Sum256(b)
+	id := base64.RawURLEncoding.EncodeToString(digest[:16])
+	if s.config.SpreadKeys {
+		return s.config.Prefix + ":{" + base64.RawURLEncoding.EncodeToString(c.Key[:]) + "}:" + id
+	}
+	return "{" + s.config.Prefix + "}:" + id
+}
+
+// read checks the answer of takeScript, of which nothing is taken on trust: what
+// is not understood admits nobody.
+func read(answer any, charges []ratelimit.Charge) (moment int64, made bool, states []ratelimit.State, err error) {
+	list, ok := answer.([]any)
+	if want := 2 + len(charges)*intsPerState; !ok || len(list) != want {
+		return 0, false, nil, fmt.Errorf("the answer is a %T of %d, want %d integers", answer, len(list), want)
+	}
+	n := make([]int64, len(list))
+	for i, v := range list {
+		if n[i], ok = v.(int64); !ok || n[i] < 0 || n[i] > 1<<53 {
+			return 0, false, nil, fmt.Errorf("the answer has a %T at %d, want an integer of 0 to 2^53", v, i)
+		}
+	}
+	moment, made = n[0], n[1] == 1
+	states = make([]ratelimit.State, len(charges))
+	refused := false
+	for i := range charges {
+		l := &charges[i].Limit
+		s := &states[i]
+		v := n[2+i*intsPerState:][:intsPerState]
+		s.Refused = v[0] != 0
+		refused = refused || s.Refused
+		if l.Kind == ratelimit.Smooth {
+			s.RetryAfter = time.Duration(v[3]) * time.Microsecond
+			s.Remaining, s.Reset = smooth(l, v[1]*1000+v[2])
+			continue
+		}
+		s.Remaining = min(v[1], l.Quota)
+		if l.Kind == ratelimit.Concurrent {
+			continue // nobody knows when a request ends
+		}
+		s.RetryAfter = time.Duration(v[2]) * time.Microsecond
+		s.Reset = time.Duration(v[3]) * time.Microsecond
+	}
+	if n[1] > 1 || made == refused || moment == 0 {
+		return 0, false, nil, errors.New("the answer contradicts itself")
+	}
+	return moment, made, states, nil
+}
+
+// smooth returns what remains with a debt in nanoseconds, and when it grows.
+func smooth(l *ratelimit.Limit, debt int64) (int64, time.Duration) {
+	if debt == 0 {
+		return l.Burst, 0
+	}
+	one := interval(l)
+	remaining := max(0, (l.Burst*one-debt)/one)
+	next := min(debt, max(1, debt-(l.Burst-remaining-1)*one))
+	return remaining, time.Duration(ceilDiv(next, 1000)) * time.Microsecond
+}

@@ -1,0 +1,373 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/ratelimit"
+	"github.com/gatewright/gatewright/ratelimit/redisstore"
+)
+
+// These tests have no server: they are about what is asked, and what is made of
+// answers. What the scripts do is shown on a real server in
+// examples/integration.
+
+// A fake is a server that answers what it is told.
+type fake struct {
+	policy any
+	answer any
+	err    error
+	calls  []call
+}
+
+type call struct {
+	script string
+	keys   []string
+	args   []any
+}
+
+func (f *fake) eval(_ context.Context, script string, keys []string, args ...any) (any, error) {
+	f.calls = append(f.calls, call{script, keys, args})
+	if strings.Contains(script, "INFO") {
+		return f.policy, f.err
+	}
+	return f.answer, f.err
+}
+
+func open(t *testing.T, f *fake, config redisstore.Config) *redisstore.Store {
+	t.Helper()
+	if f.policy == nil {
+		f.policy = "noeviction"
+	}
+	store, err := redisstore.New(f.eval, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+const now = int64(1_764_000_000_000_000)
+
+func integers(n ...int64) []any {
+	all := make([]any, len(n))
+	for i, v := range n {
+		all[i] = v
+	}
+	return all
+}
+
+var (
+	hour   = ratelimit.Limit{Name: "hour", Quota: 5, Window: time.Hour}
+	second = ratelimit.Limit{Name: "second", Kind: ratelimit.Smooth, Quota: 3, Burst: 2, Window: time.Second}
+	flight = ratelimit.Limit{Name: "in flight", Kind: ratelimit.Concurrent, Quota: 2, Window: time.Hour}
+)
+
+func bill(limits ...ratelimit.Limit) []ratelimit.Charge {
+	var charges []ratelimit.Charge
+	for _, l := range limits {
+		charges = append(charges, ratelimit.Charge{Key: ratelimit.Key{1}, Limit: l, Cost: 1})
+	}
+	return charges
+}
+
+func TestNew(t *testing.T) {
+	_, err := redisstore.New(nil, redisstore.Config{Prefix: "a{b}"})
+	for _, want := range []string{"redisstore: eval is nil", `redisstore: Config.Prefix is "a{b}", want`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("New = %v, want %q in it", err, want)
+		}
+	}
+	for _, prefix := range []string{"", "a", "A.b:c_d-e/9", strings.Repeat("x", 64)} {
+		if _, err := redisstore.New(new(fake).eval, redisstore.Config{Prefix: prefix}); err != nil {
+			t.Errorf("New with Prefix %q = %v", prefix, err)
+		}
+	}
+	for _, prefix := range []string{" ", "a b", "a}", "ä", "a\n", strings.Repeat("x", 65)} {
+		if _, err := redisstore.New(new(fake).eval, redisstore.Config{Prefix: prefix}); err == nil {
+			t.Errorf("New with Prefix %q is no error", prefix)
+		}
+	}
+}
+
+func TestAnswersAreRead(t *testing.T) {
+	f := &fake{answer: integers(now, 1, 0, 4, 0, 3_600_000_000, 0, 333_333, 334, 0, 0, 1, 0, 77)}
+	states, receipt, err := open(t, f, redisstore.Config{}).Take(t.Context(), bill(hour, second, flight))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []ratelimit.State{
+		{Remaining: 4, Reset: time.Hour},
+		{Remaining: 1, Reset: 333_334 * time.Microsecond},
+		{Remaining: 1},
+	}
+	if !slices.Equal(states, want) {
+		t.Errorf("the states are %+v, want %+v", states, want)
+	}
+	if at, charges := receipt.Use(); at != time.Duration(now)*time.Microsecond || !slices.Equal(charges, bill(hour, second, flight)) {
+		t.Errorf("the receipt is of %v, %v", at, charges)
+	}
+	f.answer = integers(now, 0, 1, 0, 5, 5, 1, 666_667, 2, 333_335, 0, 2, 0, 0)
+	states, receipt, err = open(t, f, redisstore.Config{}).Take(t.Context(), bill(hour, second, flight))
+	if err != nil || receipt != (ratelimit.Receipt{}) {
+		t.Errorf("a refusal is %v, with a receipt: %t", err, receipt != ratelimit.Receipt{})
+	}
+	want = []ratelimit.State{
+		{Refused: true, RetryAfter: 5 * time.Microsecond, Reset: 5 * time.Microsecond},
+		{Refused: true, RetryAfter: 333_335 * time.Microsecond, Reset: 333_334 * time.Microsecond},
+		{Remaining: 2},
+	}
+	if !slices.Equal(states, want) {
+		t.Errorf("the states are %+v, want %+v", states, want)
+	}
+}
+
+// TestBadAnswersAdmitNobody: what is not understood is an error.
+func TestBadAnswersAdmitNobody(t *testing.T) {
+	for name, answer := range map[string]any{
+		"nothing":                   nil,
+		"a string":                  "OK",
+		"an integer":                int64(1),
+		"an empty array":            integers(),
+		"too short":                 integers(now, 1, 0, 4, 0),
+		"too long":                  integers(now, 1, 0, 4, 0, 5, 0),
+		"strings":                   []any{"1764000000000000", "1", "0", "4", "0", "5"},
+		"a nil in it":               []any{now, int64(1), int64(0), nil, int64(0), int64(5)},
+		"floats":                    []any{float64(now), 1.0, 0.0, 4.0, 0.0, 5.0},
+		"an error in it":            []any{now, int64(1), errors.New("no"), int64(4), int64(0), int64(5)},
+		"no time":                   integers(0, 1, 0, 4, 0, 5),
+		"a negative time":           integers(-now, 1, 0, 4, 0, 5),
+		"a negative wait":           integers(now, 0, 1, 0, -5, 5),
+		"more than 2^53":            integers(now, 0, 1, 0, 1<<53+1, 5),
+		"made and refused":          integers(now, 1, 1, 4, 5, 5),
+		"neither made nor refused":  integers(now, 0, 0, 4, 0, 5),
+		"something else than made":  integers(now, 2, 0, 4, 0, 5),
+		"refused and made at twice": integers(now, 3, 1, 4, 0, 5),
+	} {
+		states, receipt, err := open(t, &fake{answer: answer}, redisstore.Config{}).Take(t.Context(), bill(hour))
+		if err == nil || states != nil || receipt != (ratelimit.Receipt{}) {
+			t.Errorf("%s: Take = %v, %v, %v, want an error and nothing else", name, states, receipt, err)
+		}
+	}
+}
+
+func TestErrorsAdmitNobody(t *testing.T) {
+	broken := errors.New("broken pipe")
+	f := &fake{err: broken}
+	states, receipt, err := open(t, f, redisstore.Config{InsecureEviction: true}).Take(t.Context(), bill(hour))
+	if !errors.Is(err, broken) || states != nil || receipt != (ratelimit.Receipt{}) {
+		t.Errorf("Take = %v, %v, %v, want the error and nothing else", states, receipt, err)
+	}
+	if len(f.calls) != 1 {
+		t.Errorf("there were %d calls, want 1: a second one may charge twice", len(f.calls))
+	}
+}
+
+func TestNothingIsAskedInVain(t *testing.T) {
+	f := &fake{answer: integers(now, 1, 0, 4, 0, 5)}
+	store := open(t, f, redisstore.Config{})
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := store.Take(over, bill(hour)); !errors.Is(err, context.Canceled) {
+		t.Errorf("Take with a context that is over = %v", err)
+	}
+	if err := store.Ready(over); !errors.Is(err, context.Canceled) {
+		t.Errorf("Ready with a context that is over = %v", err)
+	}
+	if _, _, err := store.Take(t.Context(), nil); err == nil {
+		t.Error("Take of nothing is no error")
+	}
+	expensive := bill(hour)
+	expensive[0].Cost = 6
+	if _, _, err := store.Take(t.Context(), expensive); !errors.Is(err, ratelimit.ErrCost) {
+		t.Errorf("Take of too much = %v, want ErrCost", err)
+	}
+	if err := store.Refund(t.Context(), ratelimit.Receipt{}); err != nil {
+		t.Errorf("Refund of nothing = %v", err)
+	}
+	if len(f.calls) != 0 {
+		t.Errorf("the server was asked %d times", len(f.calls))
+	}
+	receipt := ratelimit.NewReceipt(time.Duration(now)*time.Microsecond, bill(hour))
+	if err := store.Refund(over, receipt); !errors.Is(err, context.Canceled) {
+		t.Errorf("Refund with a context that is over = %v", err)
+	}
+	for range 3 {
+		if err := store.Refund(t.Context(), receipt); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(f.calls) != 1 {
+		t.Errorf("a receipt was sent %d times, want once", len(f.calls))
+	}
+	if f.calls[0].args[0] != fmt.Sprint(now) {
+		t.Errorf("the refund is of the moment %v, want %d", f.calls[0].args[0], now)
+	}
+}
+
+// TestRefundsThatWereNotSent may be sent later, and those that may have been may
+// not.
+func TestRefundsThatWereNotSent(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, 2},
+		{&net.OpError{Op: "read", Err: errors.New("connection reset")}, 1},
+		{errors.New("READONLY"), 1},
+		{context.DeadlineExceeded, 1},
+	} {
+		f := &fake{err: tt.err}
+		store := open(t, f, redisstore.Config{})
+		receipt := ratelimit.NewReceipt(1, bill(flight))
+		if err := store.Refund(t.Context(), receipt); !errors.Is(err, tt.err) {
+			t.Errorf("Refund = %v, want %v", err, tt.err)
+		}
+		f.err = nil
+		if err := store.Refund(t.Context(), receipt); err != nil || len(f.calls) != tt.want {
+			t.Errorf("%v: the second Refund = %v after %d calls, want %d", tt.err, err, len(f.calls), tt.want)
+		}
+	}
+}
+
+// TestPolicy: a server that evicts, or does not say, is refused until it is
+// another, and one that keeps is asked once.
+func TestPolicy(t *testing.T) {
+	for _, policy := range []any{"allkeys-lru", "volatile-ttl", "allkeys-random", "", int64(1), []any{}, errors.New("no")} {
+		f := &fake{policy: policy, answer: integers(now, 1, 0, 4, 0, 5)}
+		store := open(t, f, redisstore.Config{})
+		for range 2 {
+			if _, _, err := store.Take(t.Context(), bill(hour)); err == nil {
+				t.Errorf("%v: Take is no error", policy)
+			}
+			if err := store.Ready(t.Context()); err == nil {
+				t.Errorf("%v: Ready is no error", policy)
+			}
+		}
+		for _, c := range f.calls {
+			if len(c.args) != 0 {
+				t.Errorf("%v: something was charged", policy)
+			}
+		}
+		f.policy = []byte("noeviction")
+		for range 3 {
+			if _, _, err := store.Take(t.Context(), bill(hour)); err != nil {
+				t.Errorf("Take on a server that keeps = %v", err)
+			}
+		}
+		if n := len(f.calls); n != 4+1+3 {
+			t.Errorf("%d calls, want 8: a good answer is not asked for again", n)
+		}
+		f.policy, f.calls = policy, nil
+		insecure := open(t, f, redisstore.Config{InsecureEviction: true})
+		if _, _, err := insecure.Take(t.Context(), bill(hour)); err != nil || len(f.calls) != 1 {
+			t.Errorf("Take with InsecureEviction = %v, after %d calls", err, len(f.calls))
+		}
+	}
+	if err := open(t, &fake{policy: "allkeys-lru"}, redisstore.Config{InsecureEviction: true}).Ready(t.Context()); err != nil {
+		t.Errorf("Ready with InsecureEviction = %v", err)
+	}
+}
+
+// TestKeys: all keys of a command have one hash tag, of what is counted together
+// the same key, and of anything else another; and no key tells what it is of.
+func TestKeys(t *testing.T) {
+	keys := func(config redisstore.Config, charges []ratelimit.Charge) []string {
+		t.Helper()
+		f := &fake{err: errors.New("enough")}
+		config.InsecureEviction = true
+		_, _, err := open(t, f, config).Take(t.Context(), charges)
+		if len(f.calls) != 1 {
+			t.Fatalf("there were %d calls: %v", len(f.calls), err)
+		}
+		for _, a := range f.calls[0].args {
+			if _, ok := a.(string); !ok {
+				t.Errorf("an argument is a %T, want strings only", a)
+			}
+		}
+		if n := len(f.calls[0].args); n != 8*len(charges) {
+			t.Errorf("there are %d arguments for %d charges", n, len(charges))
+		}
+		return f.calls[0].keys
+	}
+	one := func(change func(*ratelimit.Charge)) string {
+		c := bill(hour)
+		change(&c[0])
+		return keys(redisstore.Config{}, c)[0]
+	}
+	seen := map[string]bool{}
+	for _, change := range []func(*ratelimit.Charge){
+		func(*ratelimit.Charge) {},
+		func(c *ratelimit.Charge) { c.Key[15]++ },
+		func(c *ratelimit.Charge) { c.Limit.Name = "hours" },
+		func(c *ratelimit.Charge) { c.Limit.Window++; c.Limit.Window += time.Microsecond - 1 },
+		func(c *ratelimit.Charge) { c.Limit.Kind = ratelimit.Concurrent },
+	} {
+		key := one(change)
+		if !strings.HasPrefix(key, "{gatewright:ratelimit}:") || strings.Contains(key, "hour") {
+			t.Errorf("a key is %q", key)
+		}
+		if seen[key] {
+			t.Errorf("two have the key %q", key)
+		}
+		seen[key] = true
+	}
+	for _, change := range []func(*ratelimit.Charge){
+		func(c *ratelimit.Charge) { c.Limit.Quota = 9 },
+		func(c *ratelimit.Charge) { c.Cost = 2 },
+		func(c *ratelimit.Charge) { c.Limit.Down = ratelimit.Closed },
+	} {
+		if key := one(change); !seen[key] {
+			t.Errorf("%q is another key, want the same", key)
+		}
+	}
+
+	spread := keys(redisstore.Config{Prefix: "p", SpreadKeys: true}, bill(hour, second))
+	if tag(spread[0]) != tag(spread[1]) || spread[0] == spread[1] || !strings.HasPrefix(spread[0], "p:{") {
+		t.Errorf("the keys are %q, want two with one tag", spread)
+	}
+	other := bill(hour)
+	other[0].Key[3]++
+	if also := keys(redisstore.Config{Prefix: "p", SpreadKeys: true}, other); tag(also[0]) == tag(spread[0]) {
+		t.Errorf("%q has the tag of %q", also, spread)
+	}
+	f := &fake{}
+	_, _, err := open(t, f, redisstore.Config{SpreadKeys: true}).Take(t.Context(), append(bill(second), other...))
+	if err == nil || len(f.calls) != 0 {
+		t.Errorf("Take of two keys that are spread = %v after %d calls, want an error and none", err, len(f.calls))
+	}
+}
+
+func tag(key string) string {
+	_, rest, _ := strings.Cut(key, "{")
+	t, _, _ := strings.Cut(rest, "}")
+	return t
+}
+
+// TestNumbers: every number that the scripts compute with is below 2^53, at the
+// largest that a Limit may have.
+func TestNumbers(t *testing.T) {
+	f := &fake{err: errors.New("enough")}
+	store := open(t, f, redisstore.Config{InsecureEviction: true})
+	for _, l := range []ratelimit.Limit{
+		{Name: "strict", Quota: ratelimit.MaxQuota, Window: ratelimit.MaxWindow},
+		{Name: "smooth", Kind: ratelimit.Smooth, Quota: ratelimit.MaxQuota, Burst: ratelimit.MaxQuota, Window: ratelimit.MaxWindow},
+		{Name: "rare", Kind: ratelimit.Smooth, Quota: 1, Burst: 1, Window: ratelimit.MaxWindow},
+	} {
+		c := bill(l)
+		c[0].Cost = l.Max()
+		f.calls = nil
+		_, _, _ = store.Take(t.Context(), c)
+		for _, a := range f.calls[0].args[1:] {
+			var n int64
+			if _, err := fmt.Sscan(a.(string), &n); err != nil || n < 0 || n+4*now > 1<<53 {
+				t.Errorf("%s: an argument is %v, too large to be added to a time", l.Name, a)
+			}
+		}
+	}
+}

@@ -1,0 +1,377 @@
+// Package sqlstore counts the limits of package ratelimit in an SQL database
+// that the host opens, with whatever driver it likes, and that several processes
+// share: PostgreSQL, or SQLite for the processes of one machine.
+//
+//	db, err := sql.Open("pgx", url)
+//	…
+//	db.SetMaxOpenConns(20)
+//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.PostgreSQL)) // or as a migration of yours
+//	…
+//	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL})
+//	…
+//	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
+//		Store: store, Name: "api", Secret: secret,
+//	}, ratelimit.MustParse("5/second;1000/hour")...)
+//
+// # How it counts
+//
+// All charges of a request are one short transaction: a statement that locks
+// their rows, in an order that is the same for all, and reads them and the time;
+// and, if all fit, a statement that writes them. Requests for one key wait for
+// each other for as long as that takes, requests for different keys do not. A
+// refused request is rolled back.
+//
+// The time is PostgreSQL's. SQLite has none of its own: there it is that of the
+// machine, which all its processes share, read under the lock.
+//
+// A Strict limit keeps, for what was spent, when it leaves the window: to the
+// microsecond up to a quota of ten, by tenths of the window above. A Smooth
+// limit keeps one time, to the nanosecond. A Concurrent limit keeps a lease for
+// each request, which ends by itself after 1.0 to 1.1 of [ratelimit.Limit.Window]
+// if the process that took it has died; a request that takes longer than that is
+// no longer counted.
+//
+// Rows stay when nothing of them counts any more, until [Store.DeleteExpired]:
+// run it every minute or so.
+//
+// # PostgreSQL
+//
+// The table is UNLOGGED: it is not replicated, and empty after a crash of the
+// server. That forgets what was spent, as a restart of a process with a
+// [ratelimit.Memory] does, and is several times faster. Who wants it kept
+// creates the table without that word.
+//
+// # SQLite
+//
+// Its writers wait for each other, whatever they write. A file of its own, with
+// journal_mode(wal), busy_timeout(1000) and synchronous(off), and
+// [database/sql.DB.SetMaxOpenConns] of 1, is fastest; a power cut may then
+// damage the file, in which nothing is that cannot be created anew.
+//
+// # Security considerations
+//
+// Whoever can bring the database down, or make it forget, is limited by the
+// table of each process alone: see [ratelimit.Limit.Down]. If the clock is set
+// back, what was spent is kept for one window (1.1 of a Strict limit) from then
+// on and no longer; if it is set forward, it is forgotten earlier by as much.
+//
+// Who can write the table can reset every limit. Its keys are hashes and tell
+// nobody's address. Each limited request takes a connection of the pool for two
+// to four round trips: a pool that is shared with the handlers can be exhausted
+// by requests that will be refused.
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/ratelimit"
+)
+
+// A Dialect is the SQL that a database speaks.
+type Dialect int
+
+// The dialects.
+const (
+	SQLite     Dialect = iota + 1 // 3.35 or later
+	PostgreSQL                    // 13 or later
+)
+
+func (d Dialect) String() string {
+	switch d {
+	case SQLite:
+		return "SQLite"
+	case PostgreSQL:
+		return "PostgreSQL"
+	}
+	return "Dialect(" + strconv.Itoa(int(d)) + ")"
+}
+
+// Schema returns the statement that creates the table, for the host to run or to
+// copy into a migration of its own. It changes nothing where the table exists
+// already. It panics on an unknown dialect.
+func Schema(d Dialect) string {
+	// No index on expires: it would have to be written with every request,
+	// and is read once a minute.
+	switch d {
+	case SQLite:
+		return `CREATE TABLE IF NOT EXISTS gatewright_limits (
+	id      BLOB   PRIMARY KEY,
+	spent   TEXT   NOT NULL,
+	expires BIGINT NOT NULL
+) WITHOUT ROWID;
+`
+	case PostgreSQL:
+		// Half of each page is left free, so that a row changes in its page.
+		return `CREATE UNLOGGED TABLE IF NOT EXISTS gatewright_limits (
+	id      BYTEA  PRIMARY KEY,
+	spent   TEXT   NOT NULL,
+	expires BIGINT NOT NULL
+) WITH (fillfactor = 50);
+`
+	}
+	panic("sqlstore: unknown " + d.String())
+}
+
+// Config says how to speak to the database.
+type Config struct {
+	// Dialect is what the database speaks. Required.
+	Dialect Dialect
+}
+
+// A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
+// processes too.
+type Store struct {
+	db      *sql.DB
+	dialect Dialect
+}
+
+var _ ratelimit.Store = (*Store)(nil)
+
+// New returns a store on db, whose table exists: see [Schema]. It does not ask
+// the database. The host closes db.
+func New(db *sql.DB, config Config) (*Store, error) {
+	var wrong []error
+	if db == nil {
+		wrong = append(wrong, errors.New("sqlstore: the *sql.DB is nil"))
+	}
+	if config.Dialect != SQLite && config.Dialect != PostgreSQL {
+		wrong = append(wrong, fmt.Errorf("sqlstore: Config.Dialect is %v, want SQLite or PostgreSQL", config.Dialect))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
+	}
+	return &Store{db, config.Dialect}, nil
+}
+
+// Take implements [ratelimit.Store].
+func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) (states []ratelimit.State, receipt ratelimit.Receipt, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, ratelimit.Receipt{}, err
+	}
+	if err := ratelimit.Validate(charges); err != nil {
+		return nil, ratelimit.Receipt{}, err
+	}
+	states = make([]ratelimit.State, len(charges))
+	now, _, err := s.change(ctx, charges, func(all []spent, now int64) bool {
+		ok := true
+		for i := range charges {
+			wait, fits := all[i].fits(&charges[i], now)
+			states[i].Refused = !fits
+			if charges[i].Limit.Kind != ratelimit.Concurrent {
+				states[i].RetryAfter = wait
+			}
+			ok = ok && fits
+		}
+		for i := range charges {
+			if ok {
+				all[i].add(&charges[i], now)
+			}
+			state := all[i].state(&charges[i].Limit, now)
+			states[i].Remaining, states[i].Reset = state.Remaining, state.Reset
+		}
+		return ok
+	})
+	if err != nil {
+		return nil, ratelimit.Receipt{}, fmt.Errorf("sqlstore: charging: %w", err)
+	}
+	if slices.ContainsFunc(states, func(s ratelimit.State) bool { return s.Refused }) {
+		return states, ratelimit.Receipt{}, nil
+	}
+	return states, ratelimit.NewReceipt(time.Duration(now)*time.Microsecond, charges), nil
+}
+
+// Refund implements [ratelimit.Store]. What the database has lost meanwhile is
+// not there to be given back. The receipt is not used up by an error before the
+// commit, for then nothing was given back.
+func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	at, charges := receipt.Use()
+	if len(charges) == 0 {
+		return nil
+	}
+	_, committing, err := s.change(ctx, charges, func(all []spent, now int64) bool {
+		for i := range charges {
+			all[i].giveBack(&charges[i], at.Microseconds(), now)
+		}
+		return true
+	})
+	if err != nil {
+		if !committing {
+			receipt.Unuse()
+		}
+		return fmt.Errorf("sqlstore: refunding: %w", err)
+	}
+	return nil
+}
+
+// DeleteExpired deletes rows of which nothing counts any more, up to a thousand,
+// and returns how many: the host calls it again if it was a thousand. They count
+// for nothing without it; it is for the disk.
+func (s *Store) DeleteExpired(ctx context.Context) (int64, error) {
+	statement, args := `DELETE FROM gatewright_limits WHERE id IN
+		(SELECT id FROM gatewright_limits WHERE expires <= ? LIMIT 1000)`, []any{time.Now().UnixMicro()}
+	if s.dialect == PostgreSQL {
+		// Rows that somebody is charging are skipped, not waited for: rows
+		// locked in another order are how a deadlock is made.
+		statement, args = `DELETE FROM gatewright_limits WHERE id IN
+			(SELECT id FROM gatewright_limits WHERE expires <= `+clock+` LIMIT 1000 FOR UPDATE SKIP LOCKED)`, nil
+	}
+	result, err := s.db.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return 0, fmt.Errorf("sqlstore: deleting what has expired: %w", err)
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return 0, fmt.Errorf("sqlstore: deleting what has expired: %w", err)
+	}
+	return n, nil
+}
+
+// clock is the time of PostgreSQL at the moment, not at the beginning of the
+// transaction, which may have waited for a lock.
+const clock = `CAST(floor(extract(epoch FROM clock_timestamp()) * 1000000) AS BIGINT)`
+
+// change locks the rows of charges, lets f change what they say, and writes them
+// if f returns true. It returns the time under the lock, and whether it came to
+// the commit, of which an error does not say whether it was done.
+func (s *Store) change(ctx context.Context, charges []ratelimit.Charge, f func(all []spent, now int64) bool) (now int64, committing bool, err error) {
+	var options *sql.TxOptions
+	if s.dialect == PostgreSQL {
+		// Any other level would fail where this one waits.
+		options = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	tx, err := s.db.BeginTx(ctx, options)
+	if err != nil {
+		return 0, false, err
+	}
+	defer tx.Rollback()
+
+	ids := make([][]byte, len(charges))
+	order := make([]int, len(charges))
+	for i := range charges {
+		ids[i], order[i] = id(&charges[i]), i
+	}
+	slices.SortFunc(order, func(i, j int) int { return bytes.Compare(ids[i], ids[j]) })
+
+	rows, now, err := s.lock(ctx, tx, ids, order)
+	if err != nil {
+		return 0, false, err
+	}
+	all := make([]spent, len(charges))
+	moved := false
+	for i := range charges {
+		if all[i], err = parse(&charges[i].Limit, rows[i], now); err != nil {
+			return 0, false, err
+		}
+		moved = moved || all[i].moved
+	}
+	if write := f(all, now); !write && !moved {
+		return now, false, nil
+	}
+	args := make([]any, 0, 3*len(charges))
+	for _, i := range order {
+		row, expires := all[i].row(&charges[i].Limit)
+		args = append(args, ids[i], row, expires)
+	}
+	_, err = tx.ExecContext(ctx, s.values(len(charges), "?, ?, ?")+
+		` ON CONFLICT (id) DO UPDATE SET spent = excluded.spent, expires = excluded.expires`, args...)
+	if err != nil {
+		return 0, false, err
+	}
+	return now, true, tx.Commit()
+}
+
+// lock makes sure that there is a row for each of ids, locks them in order, and
+// returns what they say.
+func (s *Store) lock(ctx context.Context, tx *sql.Tx, ids [][]byte, order []int) (spent []string, now int64, err error) {
+	// An update that changes nothing, since only what is updated is returned.
+	// It is done row after row, in the order of the values.
+	statement := s.values(len(ids), "?, '', 0") + ` ON CONFLICT (id) DO UPDATE SET expires = gatewright_limits.expires RETURNING id, spent, `
+	if s.dialect == PostgreSQL {
+		statement += clock
+	} else {
+		statement += "0"
+	}
+	args := make([]any, len(ids))
+	for i, j := range order {
+		args[i] = ids[j]
+	}
+	rows, err := tx.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	spent = make([]string, len(ids))
+	found := 0
+	for rows.Next() {
+		var id []byte
+		var row string
+		var at int64
+		if err := rows.Scan(&id, &row, &at); err != nil {
+			return nil, 0, err
+		}
+		now = max(now, at) // after the last lock
+		for i := range ids {
+			if bytes.Equal(ids[i], id) {
+				spent[i] = row
+				found++
+			}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, 0, err
+	}
+	if found != len(ids) {
+		return nil, 0, fmt.Errorf("%d of %d rows were returned", found, len(ids))
+	}
+	if s.dialect == SQLite {
+		now = time.Now().UnixMicro()
+	}
+	return spent, now, nil
+}
+
+// values returns the beginning of an insert of n rows.
+func (s *Store) values(n int, row string) string {
+	var b strings.Builder
+	b.WriteString("INSERT INTO gatewright_limits (id, spent, expires) VALUES ")
+	arg := 0
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteByte('(')
+		for _, c := range row {
+			if c == '?' && s.dialect == PostgreSQL {
+				arg++
+				b.WriteString("$" + strconv.Itoa(arg))
+				continue
+			}
+			b.WriteRune(c)
+		}
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+// id returns the row of a charge: a hash of what is counted together.
+func id(c *ratelimit.Charge) []byte {
+	b := make([]byte, 0, len(c.Key)+9+ratelimit.MaxName)
+	b = append(b, c.Key[:]...)
+	b = append(b, byte(c.Limit.Kind))
+	b = binary.BigEndian.AppendUint64(b, uint64(c.Limit.Window))
+	b = append(b, c.Limit.Name...)
+	digest := sha256.Sum256(b)
+	return digest[:16]
+}
