@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,10 +26,14 @@ type Client struct {
 
 	// Secrets are the hashes of its secrets, which [NewClientSecret] makes.
 	// Each of them will do, so that a new one can be in use before the old
-	// one is taken out. A client without any is a public one (RFC 6749
-	// section 2.1): it has no place to keep a secret, and is named and not
-	// authenticated.
+	// one is taken out. Required, unless it is Public.
 	Secrets []SecretHash
+
+	// Public says that it has no place to keep a secret (RFC 6749 section
+	// 2.1), as an app on a phone: it is named and not authenticated. It is
+	// not the same as having no Secrets, or the last one that is taken out
+	// would open the door. Default: it must authenticate.
+	Public bool
 
 	// Grants are the grant types that it may use, "password" and
 	// "refresh_token". Default: none.
@@ -84,7 +89,9 @@ func (s *Server) client(r *http.Request, f form) (*Client, error) {
 	switch {
 	case err != nil || found == nil:
 		return nil, invalidClient(id, "no such client")
-	case len(found.Secrets) == 0 && secret == "":
+	case found.Public && len(found.Secrets) > 0:
+		return nil, unavailable("looking a client up", fmt.Errorf("client %q is public and has secrets", found.ID))
+	case found.Public && secret == "":
 		return found, nil
 	}
 	// All of them are compared, so that the time does not tell which it was.

@@ -35,10 +35,11 @@ func withClients(s *setup) {
 	all := identity.NewSet("password", "refresh_token")
 	for _, c := range []auth.Client{
 		{ID: webID, Secrets: []auth.SecretHash{hash(webSecret), hash(spareSecret)}, Grants: all},
-		{ID: phoneID, Grants: all},
+		{ID: phoneID, Public: true, Grants: all},
 		{ID: readerID, Secrets: []auth.SecretHash{hash(webSecret)}, Grants: identity.NewSet("refresh_token")},
 		{ID: "unfilled", Secrets: []auth.SecretHash{{}}, Grants: all},
 		{ID: "of an empty secret", Secrets: []auth.SecretHash{hash("")}, Grants: all},
+		{ID: "whose last secret was taken out", Grants: all},
 		{ID: "without grants", Secrets: []auth.SecretHash{hash(webSecret)}},
 	} {
 		if err := s.store.SetClient(c); err != nil {
@@ -143,6 +144,7 @@ func TestRFC6749Section5_2InvalidClient(t *testing.T) {
 		"the name of those who name none":         signInForm("client_id", identity.FirstParty),
 		"a hash that was never filled":            basic(signInForm(), "unfilled", "x"),
 		"a hash that was never filled, no secret": signInForm("client_id", "unfilled"),
+		"the last secret was taken out":           signInForm("client_id", "whose last secret was taken out"),
 		"an empty secret whose hash is stored":    signInForm("client_id", "of an empty secret"),
 		"Basic without a colon":                   rawBasic(signInForm(), "web"),
 		"Basic that is not base64": func() *http.Request {
@@ -383,7 +385,7 @@ func TestNoClientIsCalledAsThoseWithoutOne(t *testing.T) {
 type anyClient struct{}
 
 func (anyClient) ClientByID(_ context.Context, id string) (*auth.Client, error) {
-	return &auth.Client{ID: id, Grants: identity.NewSet("password")}, nil
+	return &auth.Client{ID: id, Public: true, Grants: identity.NewSet("password")}, nil
 }
 
 func TestNewClientSecret(t *testing.T) {

@@ -31,6 +31,7 @@ func TestStoresThatFail(t *testing.T) {
 		&guard.Denial{Status: http.StatusOK},
 		&guard.Denial{Status: http.StatusTooManyRequests},
 		guard.Unavailable(1, errDown),
+		(*guard.Denial)(nil),
 	}
 	signIn := func(h *host, _ answer) answer { return h.signIn("alice", right) }
 	refresh := func(h *host, a answer) answer { return h.refresh(a.refresh()) }

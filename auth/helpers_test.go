@@ -538,12 +538,12 @@ type throttle struct {
 	charged  int
 	reserved []string // logins
 	addrs    []string
-	settled  []bool
+	settled  []guard.Outcome
 	err      error
 	wait     time.Duration
 }
 
-func (th *throttle) Reserve(_ context.Context, login, addr string) (func(failed bool), time.Duration, error) {
+func (th *throttle) Reserve(_ context.Context, login, addr string) (func(guard.Outcome), time.Duration, error) {
 	th.mu.Lock()
 	defer th.mu.Unlock()
 	th.reserved = append(th.reserved, login)
@@ -557,18 +557,18 @@ func (th *throttle) Reserve(_ context.Context, login, addr string) (func(failed 
 		return nil, time.Minute, nil
 	}
 	th.charged++
-	return func(failed bool) {
+	return func(outcome guard.Outcome) {
 		th.mu.Lock()
 		defer th.mu.Unlock()
-		th.settled = append(th.settled, failed)
-		if !failed {
+		th.settled = append(th.settled, outcome)
+		if outcome != guard.Failed {
 			th.charged--
 		}
 	}, 0, nil
 }
 
 // settlements returns what settle was called with so far, and forgets it.
-func (th *throttle) settlements() []bool {
+func (th *throttle) settlements() []guard.Outcome {
 	th.mu.Lock()
 	defer th.mu.Unlock()
 	all := th.settled

@@ -195,7 +195,7 @@ func (f *failure) As(target any) bool {
 	case **guard.Denial:
 		// One of a 503 says when to come back.
 		d, ok := errors.AsType[*guard.Denial](f.err)
-		if ok = ok && d.Status == http.StatusServiceUnavailable; ok {
+		if ok = ok && d != nil && d.Status == http.StatusServiceUnavailable; ok {
 			*target = d
 		}
 		return ok

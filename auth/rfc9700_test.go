@@ -36,7 +36,7 @@ func TestRFC9700Section2_4ThePasswordGrantIsNotAdvertised(t *testing.T) {
 	if a := metadata(t, issuer, everywhere); strings.Contains(a.raw, "password") {
 		t.Errorf("the document is %s", a.raw)
 	}
-	c := auth.Client{ID: "somebody else's"}
+	c := auth.Client{ID: "somebody else's", Public: true}
 	if c.Grants.Has("password") {
 		t.Error("a client may use the password grant unless somebody forbids it")
 	}
@@ -102,7 +102,7 @@ func TestRFC9700Section4_14_2LogoutAndAChangeOfPasswordEndThem(t *testing.T) {
 // taken for that of a user, even where they are the same.
 func TestRFC9700Section4_15_1ClientsAreNoSubjects(t *testing.T) {
 	h := newHost(t, func(s *setup) {
-		if err := s.store.SetClient(auth.Client{ID: alice, Grants: identity.NewSet("password", "refresh_token", "client_credentials")}); err != nil {
+		if err := s.store.SetClient(auth.Client{ID: alice, Public: true, Grants: identity.NewSet("password", "refresh_token", "client_credentials")}); err != nil {
 			t.Fatal(err)
 		}
 		s.Clients = s.store

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
@@ -128,9 +129,10 @@ type Throttle interface {
 	// work is done for it, so that parallel guesses cannot slip through. A
 	// positive retryAfter refuses it (429), and settle is nil then.
 	// Otherwise settle is called once when the attempt is over: what was
-	// charged is given back unless it failed. login is the same string for
+	// charged is given back unless it failed. An attempt that was not
+	// decided, since the client hung up or a store is down, earns nothing. login is the same string for
 	// names that exist and names that do not.
-	Reserve(ctx context.Context, login, addr string) (settle func(failed bool), retryAfter time.Duration, err error)
+	Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error)
 }
 
 // A SecondFactor says who must prove more than a password, and checks it. An

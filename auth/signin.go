@@ -171,19 +171,24 @@ func (s *Server) attempt(r *http.Request, login, username, given string) (*User,
 		return nil, err
 	}
 	// If something panics, the attempt stays charged.
-	failed := true
-	defer func() { settle(failed) }()
+	outcome := guard.Failed
+	defer func() { settle(outcome) }()
 	user, err := s.authenticate(r, login, username, given)
-	// A store or a hasher that does not answer is nobody's failure.
-	d, refused := errors.AsType[*guard.Denial](err)
-	failed = refused && d.Code == codeInvalidGrant
+	switch d, refused := errors.AsType[*guard.Denial](err); {
+	case err == nil:
+		outcome = guard.Succeeded
+	case !refused || d.Code != codeInvalidGrant:
+		// A store or a hasher that did not answer, or a client that hung up,
+		// is nobody's failure, and nobody's success either.
+		outcome = guard.Undecided
+	}
 	return user, err
 }
 
 // reserve charges the Throttle.
-func (s *Server) reserve(r *http.Request, login, username string) (settle func(failed bool), err error) {
+func (s *Server) reserve(r *http.Request, login, username string) (settle func(guard.Outcome), err error) {
 	if s.config.Throttle == nil {
-		return func(bool) {}, nil
+		return func(guard.Outcome) {}, nil
 	}
 	addr, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

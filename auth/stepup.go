@@ -93,7 +93,9 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (an
 
 // succeed ends the session of p, another one having taken its place, unless
 // somebody has ended it meanwhile: whoever was told "logged out" then is, and the
-// new session must not outlive that.
+// new session must not outlive that. A logout between the question and the end
+// is not noticed, for they are not one step: the new session stays, and whoever
+// opened it had a code.
 func (s *Server) succeed(ctx context.Context, p *identity.Principal) error {
 	ended, err := s.config.Revoker.Revoked(ctx, p)
 	switch {

@@ -30,20 +30,20 @@ func TestThrottle(t *testing.T) {
 		given   string
 		more    []string
 		status  int
-		settled []bool // with failed
+		settled []guard.Outcome
 	}{
-		{"success gives the attempt back", nil, "alice", right, nil, http.StatusOK, []bool{false}},
-		{"a wrong password stays charged", nil, "alice", "not the password", nil, http.StatusBadRequest, []bool{true}},
-		{"an unknown user stays charged", nil, "nobody", right, nil, http.StatusBadRequest, []bool{true}},
-		{"a login that nobody can have stays charged", nil, "аlice", right, nil, http.StatusBadRequest, []bool{true}},
-		{"a right password gives it back though the scope is refused", nil, "alice", right, []string{"scope", "admin"}, http.StatusBadRequest, []bool{false}},
-		{"a right password gives it back though a second factor is due", withFactor(&factor{}), "alice", right, nil, http.StatusBadRequest, []bool{false}},
-		{"a user store that does not answer gives it back", func(*setup) { fail = errDown }, "alice", right, nil, http.StatusServiceUnavailable, []bool{false}},
-		{"a user store that fails with a 401 of its own gives it back", func(*setup) { fail = guard.InvalidToken("Bearer", errDown) }, "alice", right, nil, http.StatusServiceUnavailable, []bool{false}},
+		{"success gives the attempt back", nil, "alice", right, nil, http.StatusOK, []guard.Outcome{guard.Succeeded}},
+		{"a wrong password stays charged", nil, "alice", "not the password", nil, http.StatusBadRequest, []guard.Outcome{guard.Failed}},
+		{"an unknown user stays charged", nil, "nobody", right, nil, http.StatusBadRequest, []guard.Outcome{guard.Failed}},
+		{"a login that nobody can have stays charged", nil, "аlice", right, nil, http.StatusBadRequest, []guard.Outcome{guard.Failed}},
+		{"a right password gives it back though the scope is refused", nil, "alice", right, []string{"scope", "admin"}, http.StatusBadRequest, []guard.Outcome{guard.Succeeded}},
+		{"a right password gives it back though a second factor is due", withFactor(&factor{}), "alice", right, nil, http.StatusBadRequest, []guard.Outcome{guard.Succeeded}},
+		{"a user store that does not answer gives it back", func(*setup) { fail = errDown }, "alice", right, nil, http.StatusServiceUnavailable, []guard.Outcome{guard.Undecided}},
+		{"a user store that fails with a 401 of its own gives it back", func(*setup) { fail = guard.InvalidToken("Bearer", errDown) }, "alice", right, nil, http.StatusServiceUnavailable, []guard.Outcome{guard.Undecided}},
 		{"a session store that does not answer gives it back", func(s *setup) {
 			s.Sessions = &sessions{Memory: s.store, create: func(auth.Session) error { return errDown }}
-		}, "alice", right, nil, http.StatusServiceUnavailable, []bool{false}},
-		{"too many hashes at once give it back", func(s *setup) { s.Passwords = cheap(t, password.Config{Budget: busy}) }, "alice", right, nil, http.StatusServiceUnavailable, []bool{false}},
+		}, "alice", right, nil, http.StatusServiceUnavailable, []guard.Outcome{guard.Succeeded}},
+		{"too many hashes at once give it back", func(s *setup) { s.Passwords = cheap(t, password.Config{Budget: busy}) }, "alice", right, nil, http.StatusServiceUnavailable, []guard.Outcome{guard.Undecided}},
 		{"a form that cannot be read is not charged", nil, "", right, nil, http.StatusBadRequest, nil},
 	}
 	for _, tt := range tests {
@@ -183,7 +183,7 @@ func TestThrottle(t *testing.T) {
 			}()
 			h.mux.ServeHTTP(httptest.NewRecorder(), request("/token", "username", "alice", "password", right))
 		}()
-		if got := th.settlements(); !slices.Equal(got, []bool{true}) {
+		if got := th.settlements(); !slices.Equal(got, []guard.Outcome{guard.Failed}) {
 			t.Errorf("settle was called with %v, want once with true", got)
 		}
 	})
@@ -191,7 +191,7 @@ func TestThrottle(t *testing.T) {
 
 type nothing struct{}
 
-func (nothing) Reserve(context.Context, string, string) (func(bool), time.Duration, error) {
+func (nothing) Reserve(context.Context, string, string) (func(guard.Outcome), time.Duration, error) {
 	return nil, 0, nil
 }
 

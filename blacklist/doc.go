@@ -38,10 +38,12 @@
 // [Replica.Direct] makes one for the routes on which a revocation on another
 // machine must count at once.
 //
-// Whatever has the methods of [Revoker] will do, so a host with a database may
-// write its own, or only a [Log], which brings all machines together;
-// blacklisttest.Run and RunLog prove that they keep the rules. [Memory] is for
-// tests and for development.
+// Several machines share a [Log]: that of package sqllog in PostgreSQL, or in
+// SQLite for the processes of one machine, or that of package redislog.
+//
+// Whatever has the methods of [Revoker] will do, so a host may write its own, or
+// only a [Log]; blacklisttest.Run and RunLog prove that they keep the rules.
+// [Memory] is for tests and for development.
 //
 // # What is revoked
 //

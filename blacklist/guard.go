@@ -1,6 +1,7 @@
 package blacklist
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,7 +15,8 @@ type Config struct {
 	// challenge that goes with 401. Default: "Bearer".
 	Scheme string
 
-	// Hooks says how refusals look and who hears of them.
+	// Hooks says how refusals look and who hears of events. Default: see
+	// [guard.Hooks].
 	Hooks guard.Hooks
 }
 
@@ -57,27 +59,29 @@ func New(revoker Revoker, config Config) (*Guard, error) {
 	}}, nil
 }
 
-// Handler refuses nobody in particular (401), callers whose credentials were
-// revoked (401 invalid_token), and everybody while the Revoker does not know
-// (503).
+// Handler returns next behind the guard. An anonymous request is refused with
+// 401, a revoked credential with 401 invalid_token, and every caller with 503
+// while the Revoker cannot answer.
 func (g *Guard) Handler(next http.Handler) http.Handler {
-	return g.hooks.Require(g.Check, g.demands...)(next)
+	return g.hooks.Require(func(r *http.Request) error { return g.Check(r.Context()) }, g.demands...)(next)
 }
 
-// Check returns why the request would be refused, or nil.
-func (g *Guard) Check(r *http.Request) error {
-	p, err := guard.Caller(r)
+// Check decides what [Guard.Handler] does, about the caller whom ctx carries: in
+// a WebSocket that is open for long, or another protocol. It returns nil, a
+// [*guard.Denial] for guard.Hooks.Refuse, or the error of ctx.
+func (g *Guard) Check(ctx context.Context) error {
+	p, err := guard.CallerFrom(ctx)
 	if err != nil {
 		return err
 	}
-	revoked, err := g.revoker.Revoked(r.Context(), p)
+	revoked, err := g.revoker.Revoked(ctx, p)
 	switch {
-	case err != nil && r.Context().Err() != nil:
-		return r.Context().Err() // nobody waits for the answer
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err() // nobody waits for the answer
 	case err != nil:
 		// Whatever the error is, a 401 of some other service even, it is no
 		// verdict on this caller.
-		return guard.Unavailable(0, fmt.Errorf("asking whether a credential is revoked: %w", err))
+		return guard.Unavailable(0, fmt.Errorf("blacklist: asking whether a credential is revoked: %w", err))
 	case revoked:
 		d := guard.InvalidToken(g.scheme, fmt.Errorf("%w: %q of session %q, subject %q", ErrRevoked, p.Credential, p.Session, p.Subject))
 		d.Event = guard.EventTokenReuse

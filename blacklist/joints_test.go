@@ -342,6 +342,7 @@ func TestGuard(t *testing.T) {
 		{"a store that is down refuses everybody", answering{err: errDown}, alice, "", 503, "", "unavailable", guard.EventUnavailable},
 		{"even one that says true and fails", answering{revoked: true, err: errDown}, alice, "", 503, "", "unavailable", guard.EventUnavailable},
 		{"a 401 of the store's own is no verdict on the caller", answering{err: guard.Unauthenticated()}, alice, "", 503, "", "unavailable", guard.EventUnavailable},
+		{"nor is a nil Denial", answering{err: (*guard.Denial)(nil)}, alice, "", 503, "", "unavailable", guard.EventUnavailable},
 		{"nor is ErrInactive", answering{err: guard.ErrInactive}, alice, "", 503, "", "unavailable", guard.EventUnavailable},
 		{"a caller without an issuer cannot be judged", new(blacklist.Memory), &identity.Principal{Subject: "alice"}, "", 503, "", "unavailable", guard.EventUnavailable},
 	} {
@@ -373,8 +374,11 @@ func TestGuard(t *testing.T) {
 			if tt.event == "" && len(events) != 0 || tt.event != "" && (len(events) != 1 || events[0].Name != tt.event) {
 				t.Errorf("events %v, want %q", events, tt.event)
 			}
-			if tt.status == 401 && tt.caller != nil && !errors.Is(g.Check(r), blacklist.ErrRevoked) {
-				t.Errorf("Check = %v, want ErrRevoked in it", g.Check(r))
+			if tt.status == 401 && tt.caller != nil && !errors.Is(g.Check(r.Context()), blacklist.ErrRevoked) {
+				t.Errorf("Check = %v, want ErrRevoked in it", g.Check(r.Context()))
+			}
+			if tt.status == 503 && !strings.HasPrefix(events[0].Denial.Err.Error(), "blacklist: asking whether a credential is revoked: ") {
+				t.Errorf("the log says %q", events[0].Denial.Err)
 			}
 		})
 	}
@@ -387,7 +391,7 @@ func TestGuardOfAClientThatIsGone(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(identity.NewContext(t.Context(), &identity.Principal{Issuer: "demo"}))
 	cancel()
-	if err := g.Check(httptest.NewRequest("GET", "/", nil).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+	if err := g.Check(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Check = %v, want the error of the context, which raises no alarm", err)
 	}
 }

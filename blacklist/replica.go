@@ -56,7 +56,7 @@ type ReplicaConfig struct {
 	OnEntry func(Entry)
 
 	// Hooks.Observe hears, as guard.EventUnavailable, when the log cannot be
-	// read any more. The other hooks are not used.
+	// read any more. The other hooks are not used. Default: nobody hears.
 	Hooks guard.Hooks
 }
 
@@ -120,7 +120,7 @@ const pageSize = 4096
 func NewReplica(log Log, config ReplicaConfig) (*Replica, error) {
 	var errs []error
 	if log == nil {
-		errs = append(errs, errors.New("blacklist: the Log is nil, want a *File, a *MemoryLog, or one of your own"))
+		errs = append(errs, errors.New("blacklist: the Log is nil, want a *File, a *MemoryLog, one of sqllog or redislog, or one of your own"))
 	}
 	for _, d := range []struct {
 		name    string

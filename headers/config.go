@@ -64,7 +64,9 @@ type Config struct {
 	// backends add their own and which clears all headers after early hints,
 	// and for handlers that delete headers on errors, as http.Error and
 	// http.FileServer do with Cache-Control. Only then is a response that
-	// sets a cookie no-store by itself.
+	// sets a cookie no-store by itself, and one to an authenticated request
+	// whatever the handler says, unless that is private or no-store: what is
+	// public for all belongs behind another Headers, without Enforce.
 	// Default: headers are set before the handler, which may change them.
 	Enforce bool
 

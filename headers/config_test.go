@@ -99,6 +99,32 @@ var mistakes = []mistake{
 	inScripts("data:", "InsecureAnySource"),
 	inScripts("blob:", "InsecureAnySource"),
 	inScripts("https://*", "InsecureAnySource"),
+	inScripts("https://*:*", "InsecureAnySource"),
+	inScripts("http://*:*", "InsecureAnySource"),
+	inScripts("https://*:443", "InsecureAnySource"),
+	inScripts("*:*", "InsecureAnySource"),
+	inScripts("*:8443", "InsecureAnySource"),
+	inScripts("*/x/", "InsecureAnySource"),
+	inScripts("https://*/", "InsecureAnySource"),
+	inScripts("http://*/x/", "InsecureAnySource"),
+	inScripts("https://*:*/", "InsecureAnySource"),
+	inScripts("wss://*", "InsecureAnySource"),
+	inScripts("ftp://*", "InsecureAnySource"),
+	inScripts("ftp:", "InsecureAnySource"),
+	inScripts("*.com", "InsecureAnySource"),
+	inScripts("*.COM", "InsecureAnySource"),
+	inScripts("*.com:*", "InsecureAnySource"),
+	inScripts("https://*.com", "InsecureAnySource"),
+	inScripts("https://*.com:8443/x/", "InsecureAnySource"),
+	inScripts("*.co.uk", "InsecureSharedDomains"),
+	inScripts("*.github.io", "InsecureSharedDomains"),
+	inScripts("*.GitHub.io", "InsecureSharedDomains"),
+	inScripts("https://*.github.io:*/x/", "InsecureSharedDomains"),
+	inScripts("https://example.com:443:*", "a host as"),
+	inScripts("https://example.com:", "a host as"),
+	inScripts("*.192.0.2.1", "a host as"),
+	inScripts("*.*.example.com", "a host as"),
+	inScripts("https:/example.com", "a host as"),
 	inScripts("'nonce-c3RhdGlj'", "NonceSource: a nonce that stays the same"),
 	inScripts("'sha256-abc'", "the digest in base64"),
 	inScripts("'sha512-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='", "the digest in base64"),
@@ -112,7 +138,13 @@ var mistakes = []mistake{
 	inCSP(headers.CSP{ScriptSrc: []string{headers.Self, headers.Self}}, "Config.CSP.ScriptSrc[1]", "each source once"),
 	inCSP(headers.CSP{StyleSrc: []string{headers.UnsafeInline}}, "Config.CSP.StyleSrc[0]", "InsecureUnsafeInline"),
 	inCSP(headers.CSP{ObjectSrc: []string{"*"}}, "Config.CSP.ObjectSrc[0]", "InsecureAnySource"),
+	// 'strict-dynamic' is of scripts: hosts of objects count beside it.
+	inCSP(headers.CSP{ObjectSrc: []string{headers.NonceSource, headers.StrictDynamic, "https:"}, BaseURI: []string{headers.None}}, "Config.CSP.ObjectSrc[2]", "InsecureAnySource"),
+	inCSP(headers.CSP{DefaultSrc: []string{headers.NonceSource, headers.StrictDynamic, "https:"}, BaseURI: []string{headers.None}}, "Config.CSP.DefaultSrc[2]", "InsecureAnySource"),
 	inCSP(headers.CSP{BaseURI: []string{"*"}}, "Config.CSP.BaseURI[0]", "InsecureAnySource"),
+	inCSP(headers.CSP{BaseURI: []string{"https://*:*"}}, "Config.CSP.BaseURI[0]", "InsecureAnySource"),
+	inCSP(headers.CSP{FormAction: []string{"https://*.vercel.app"}}, "Config.CSP.FormAction[0]", "InsecureSharedDomains"),
+	inConfig(headers.Config{Frame: "SAMEORIGIN", CSP: &headers.CSP{DefaultSrc: []string{headers.None}, FrameAncestors: []string{"https://*:*"}}}, "Config.CSP.FrameAncestors[0]", "InsecureAnySource"),
 	inCSP(headers.CSP{FormAction: []string{"https:"}}, "Config.CSP.FormAction[0]", "InsecureAnySource"),
 	inCSP(headers.CSP{FrameAncestors: []string{headers.UnsafeInline}, InsecureUnsafeInline: true}, "Config.CSP.FrameAncestors[0]", "hosts in frame-ancestors"),
 	inCSP(headers.CSP{FrameAncestors: []string{headers.Self}}, "Config.Frame", "SAMEORIGIN"),
@@ -128,6 +160,10 @@ var mistakes = []mistake{
 	inCSP(headers.CSP{ReportURI: []string{"//r.example/"}}, "Config.CSP.ReportURI[0]", "an https URL or a path"),
 	inCSP(headers.CSP{ReportURI: []string{"/r;x"}}, "Config.CSP.ReportURI[0]", "without semicolon"),
 	inConfig(headers.Config{CSP: &headers.CSP{BaseURI: []string{headers.None}}}, "Config.CSP.DefaultSrc", "every script is allowed"),
+	// CSP: what nothing falls back to.
+	inConfig(headers.Config{CSP: &headers.CSP{ScriptSrc: []string{headers.Self}}}, "Config.CSP.ObjectSrc", "'none', or DefaultSrc", "Config.CSP.BaseURI"),
+	inConfig(headers.Config{CSP: &headers.CSP{ScriptSrc: []string{headers.Self}, ObjectSrc: []string{headers.None}}}, "Config.CSP.BaseURI", "'none' or 'self'"),
+	inConfig(headers.Config{CSP: &headers.CSP{ScriptSrc: []string{headers.Self}, BaseURI: []string{headers.None}}}, "Config.CSP.ObjectSrc", "'none', or DefaultSrc"),
 	inConfig(headers.Config{CSPReportOnly: &headers.CSP{DefaultSrc: []string{headers.None}}}, "Config.CSPReportOnly.ReportTo", "nobody would read"),
 	inConfig(headers.Config{CSPReportOnly: &headers.CSP{DefaultSrc: []string{"self"}, ReportURI: []string{"/r"}}}, "Config.CSPReportOnly.DefaultSrc[0]", "single quotation marks"),
 	inConfig(headers.Config{CSPReportOnly: &headers.CSP{DefaultSrc: []string{headers.Self}, ReportURI: []string{"/r"}, UpgradeInsecureRequests: true}}, "Config.CSPReportOnly.UpgradeInsecureRequests is true"),
@@ -347,6 +383,35 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	}
 }
 
+// What looks like a wide source and is none, and directives in which a wide
+// one is no danger.
+func TestSourcesThatAreTaken(t *testing.T) {
+	none := []string{headers.None}
+	for _, source := range []string{
+		"https://cdn.example.com", "cdn.example.com", "https://cdn.example.com:*", "cdn.example.com:8443/lib/", "*.example.com", "https://*.example.com:*/lib/",
+		"*.localhost", "https://*.localhost:*", "http://localhost:*", "github.io", "com", "mine.github.io", "https://mine.github.io/lib/", "*.mine.github.io", "*.example.co.uk",
+		"http://127.0.0.1:3000", "app://cdn",
+	} {
+		if _, err := headers.New(headers.Config{CSP: &headers.CSP{DefaultSrc: none, ScriptSrc: []string{source}}}); err != nil {
+			t.Errorf("%q: %v", source, err)
+		}
+	}
+	for _, source := range []string{"*", "*:*", "*:8443", "*/x/", "https:", "https://*", "https://*:443/", "*.com", "*.github.io", "data:"} {
+		if _, err := headers.New(headers.Config{CSP: &headers.CSP{DefaultSrc: none, ImgSrc: []string{source}}}); err != nil {
+			t.Errorf("%q in img-src: %v", source, err)
+		}
+	}
+	// Beside 'strict-dynamic' hosts are for browsers that do not know it.
+	for _, c := range []headers.CSP{
+		{ScriptSrc: []string{headers.NonceSource, headers.StrictDynamic, "https:", "https://*:*"}, ObjectSrc: none, BaseURI: none},
+		{DefaultSrc: []string{headers.NonceSource, headers.StrictDynamic, "https:"}, ObjectSrc: none, BaseURI: none},
+	} {
+		if _, err := headers.New(headers.Config{CSP: &c}); err != nil {
+			t.Errorf("%v: %v", c, err)
+		}
+	}
+}
+
 // Each field that weakens something makes the constructor take what it
 // refuses otherwise.
 func TestInsecureFields(t *testing.T) {
@@ -358,6 +423,10 @@ func TestInsecureFields(t *testing.T) {
 		"inline":                                 second(headers.New(script(headers.CSP{InsecureUnsafeInline: true}, "'unsafe-inline'"))),
 		"eval":                                   second(headers.New(script(headers.CSP{InsecureUnsafeEval: true}, "'unsafe-eval'"))),
 		"any":                                    second(headers.New(script(headers.CSP{InsecureAnySource: true}, "https:"))),
+		"any host on any port":                   second(headers.New(script(headers.CSP{InsecureAnySource: true}, "https://*:*"))),
+		"any host under com":                     second(headers.New(script(headers.CSP{InsecureAnySource: true}, "*.com"))),
+		"any includes shared":                    second(headers.New(script(headers.CSP{InsecureAnySource: true}, "*.github.io"))),
+		"shared":                                 second(headers.New(script(headers.CSP{InsecureSharedDomains: true}, "*.github.io"))),
 		"frame":                                  second(headers.New(headers.Config{InsecureOmit: []string{"x-frame-options"}, CSP: &headers.CSP{DefaultSrc: []string{headers.None}, FrameAncestors: []string{"https://a.com"}}})),
 		"hosts":                                  second(headers.NewTrustedHosts([]string{"*.github.io"}, headers.HostsConfig{InsecureSharedDomains: true})),
 		"peers":                                  second(headers.NewTrustedProxies([]string{"0.0.0.0/0", "::/0"}, headers.ProxiesConfig{InsecureAnyPeer: true})),
@@ -366,6 +435,9 @@ func TestInsecureFields(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if _, err := headers.New(script(headers.CSP{InsecureSharedDomains: true}, "*.com")); err == nil {
+		t.Error("InsecureSharedDomains lets *.com in")
 	}
 }
 

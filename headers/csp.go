@@ -29,7 +29,8 @@ const (
 // a keyword of this package, a hash, a scheme as "data:", or a host as
 // "https://cdn.example.com" or "*.example.com".
 type CSP struct {
-	// Fetch directives. All but DefaultSrc fall back to it.
+	// Fetch directives. All but DefaultSrc fall back to it; without it
+	// ScriptSrc, ObjectSrc and BaseURI must be there.
 	DefaultSrc, ScriptSrc, ScriptSrcElem, ScriptSrcAttr, StyleSrc, StyleSrcElem, StyleSrcAttr,
 	ImgSrc, FontSrc, ConnectSrc, MediaSrc, ObjectSrc, FrameSrc, ChildSrc, WorkerSrc, ManifestSrc []string
 
@@ -66,11 +67,18 @@ type CSP struct {
 	// that a script evaluates then runs scripts. Default: it is an error.
 	InsecureUnsafeEval bool
 
-	// InsecureAnySource permits sources in the script, object, base and
-	// framing directives that everybody can serve from: "*", "https:",
-	// "http:", "data:", "blob:". Who can write a tag into a page then loads
-	// scripts from their own server. Default: they are errors.
+	// InsecureAnySource permits sources in the script, object, base, form and
+	// framing directives that everybody can serve from: every host, with
+	// whatever scheme, port and path, a scheme alone as "https:" or "data:",
+	// and a wildcard under a single label as "*.com". Who can write a tag into
+	// a page then loads scripts from their own server. Default: they are
+	// errors.
 	InsecureAnySource bool
+
+	// InsecureSharedDomains permits wildcards in the same directives under
+	// domains that strangers share, as "https://*.github.io". An attacker
+	// registers there and serves scripts. Default: they are errors.
+	InsecureSharedDomains bool
 }
 
 // A directive is one of a policy's, as it was configured.
@@ -184,6 +192,9 @@ func lintCSP(p *problems, field string, c *CSP, endpoints []ReportingEndpoint) {
 	if len(c.DefaultSrc) == 0 && len(c.ScriptSrc) == 0 {
 		l.bad(field+".DefaultSrc", "", "a list such as 'self', or ScriptSrc: without either every script is allowed")
 	}
+	if len(c.DefaultSrc) == 0 && len(c.ObjectSrc) == 0 {
+		l.bad(field+".ObjectSrc", "", "'none', or DefaultSrc: without either every plug-in is allowed")
+	}
 	nonces := 0
 	for _, d := range c.directives() {
 		if slices.Contains(d.values, NonceSource) {
@@ -193,8 +204,8 @@ func lintCSP(p *problems, field string, c *CSP, endpoints []ReportingEndpoint) {
 			d.check(l, d)
 		}
 	}
-	if nonces > 0 && len(c.BaseURI) == 0 {
-		l.bad(field+".BaseURI", "", "'none' or 'self': a <base> that was written into the page would send scripts with a nonce elsewhere")
+	if len(c.BaseURI) == 0 && (nonces > 0 || len(c.DefaultSrc) == 0) {
+		l.bad(field+".BaseURI", "", "'none' or 'self': a <base> that was written into the page would send scripts and links elsewhere")
 	}
 	if c.ReportTo != "" && !slices.ContainsFunc(endpoints, func(e ReportingEndpoint) bool { return e.Name == c.ReportTo }) {
 		l.bad(field+".ReportTo", c.ReportTo, "the Name of one of Config.ReportingEndpoints")
@@ -225,9 +236,10 @@ func (l lint) code(d directive) {
 	if strict && !trusted {
 		l.bad(field, strings.Join(d.values, " "), "NonceSource or a hash beside 'strict-dynamic', which trusts nothing else")
 	}
-	// With 'strict-dynamic' browsers ignore hosts and schemes: there they
-	// are for those that do not know it.
-	if !strict {
+	// With 'strict-dynamic' browsers ignore hosts and schemes of scripts:
+	// there they are for those that do not know it. Of objects they do not.
+	objects := d.field == "ObjectSrc" || d.field == "DefaultSrc" && len(l.ObjectSrc) == 0
+	if !strict || objects {
 		l.anywhere(d)
 	}
 }
@@ -244,14 +256,19 @@ func (l lint) places(d directive) {
 	}
 }
 
+// anywhere refuses sources that strangers can serve from.
 func (l lint) anywhere(d directive) {
 	if l.InsecureAnySource {
 		return
 	}
 	for i, s := range d.values {
-		switch strings.ToLower(s) {
-		case "*", "https:", "http:", "data:", "blob:", "filesystem:", "ws:", "wss:", "https://*", "http://*":
-			l.bad(at(l.field+"."+d.field, i), s, "hosts by name, or "+l.field+".InsecureAnySource: everybody can serve from there")
+		h, ok := parseHostSource(s)
+		switch field := at(l.field+"."+d.field, i); {
+		case !ok: // a keyword, or noted already
+		case h.isAnybodys():
+			l.bad(field, s, "hosts by name, or "+l.field+".InsecureAnySource: everybody can serve from there")
+		case h.wild && isShared(h.name) && !l.InsecureSharedDomains:
+			l.bad(field, s, "hosts by name, or "+l.field+".InsecureSharedDomains: strangers have names there too")
 		}
 	}
 }
@@ -277,7 +294,7 @@ func (l lint) source(field, s string) {
 		return
 	}
 	if s[0] != '\'' {
-		if !isHostSource(s) {
+		if _, ok := parseHostSource(s); !ok {
 			l.bad(field, s, "a keyword in single quotation marks, a scheme as data:, or a host as https://cdn.example.com or *.example.com")
 		}
 		return
@@ -366,32 +383,44 @@ func isHash(s string) bool {
 	return false
 }
 
-// isHostSource reports whether s is a scheme-source or a host-source of
-// CSP Level 3 section 2.3.1.
-func isHostSource(s string) bool {
-	if s == "*" {
-		return true
-	}
+// A hostSource is a scheme-source or a host-source. Port and path are left
+// out: who has the host has all of them.
+type hostSource struct {
+	name string // in lower case; "" for a scheme alone, "*" for every host
+	wild bool   // the name stood behind "*."
+}
+
+// isAnybodys reports whether everybody can serve from h: a name under a single
+// label is one that everybody can register.
+func (h hostSource) isAnybodys() bool {
+	return h.name == "" || h.name == "*" || h.wild && strings.IndexByte(h.name, '.') < 0 && h.name != "localhost"
+}
+
+// parseHostSource reads a scheme-source or a host-source of CSP Level 3 section
+// 2.3.1.
+func parseHostSource(s string) (source hostSource, ok bool) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found {
 		if scheme, ok := strings.CutSuffix(s, ":"); ok {
-			return isScheme(scheme)
+			return hostSource{}, isScheme(scheme)
 		}
 		rest = s
 	} else if !isScheme(scheme) {
-		return false
+		return hostSource{}, false
 	}
-	host, path, _ := strings.Cut(rest, "/")
+	rest, path, _ := strings.Cut(rest, "/")
 	if strings.ContainsAny(path, "?#'\"") {
-		return false
+		return hostSource{}, false
 	}
-	host = strings.TrimPrefix(host, "*.")
-	host = strings.TrimSuffix(host, ":*")
-	if host == "*" {
-		return found
+	if port, ok := strings.CutPrefix(rest, "*"); ok && (port == "" || port[0] == ':') {
+		_, ok = parsePort(port)
+		return hostSource{name: "*"}, ok || port == ":*"
 	}
-	h, ok := parseHost(host)
-	return ok && !h.dot
+	rest, source.wild = strings.CutPrefix(rest, "*.")
+	rest, anyPort := strings.CutSuffix(rest, ":*")
+	h, ok := parseHost(rest)
+	source.name = lower(h.name)
+	return source, ok && !h.dot && !(source.wild && h.ip) && !(anyPort && h.port != 0)
 }
 
 // isScheme reports whether s is a scheme of RFC 3986 section 3.1 in lower case.

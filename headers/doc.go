@@ -64,6 +64,10 @@
 // preloaded. Browsers ignore COOP and HSTS over http, and send no Fetch
 // Metadata there.
 //
+// Some networks that deliver content obey a header of their own in place of
+// Cache-Control, such as CDN-Cache-Control or Surrogate-Control: these are left
+// as handlers set them, unless Config.Remove names them.
+//
 // The list of domains that strangers share is short and not the Public Suffix
 // List: a wildcard under a suffix that it does not know is taken.
 //

@@ -82,9 +82,8 @@ func (h *Headers) enforceOn(header http.Header, s *set, n *nonce, private bool) 
 		return
 	}
 	switch {
-	case (read || len(header["Set-Cookie"]) > 0) && !slices.ContainsFunc(cache, forOneOnly):
-		cache = []string{"no-store"}
-	case len(cache) == 0 && private:
+	case (private || read || len(header["Set-Cookie"]) > 0) && !slices.ContainsFunc(cache, forOneOnly):
+		// Ours may be gone: a reverse proxy clears it after early hints.
 		cache = []string{"no-store"}
 	case len(cache) > 1 && slices.ContainsFunc(cache, forbidsStoring):
 		// Ours and a backend's: together they mean no-store.
@@ -98,12 +97,33 @@ func (h *Headers) enforceOn(header http.Header, s *set, n *nonce, private bool) 
 }
 
 func forbidsStoring(cacheControl string) bool {
-	return strings.Contains(strings.ToLower(cacheControl), "no-store")
+	return hasDirective(cacheControl, "no-store")
 }
 
 // forOneOnly reports whether no shared cache keeps the response.
 func forOneOnly(cacheControl string) bool {
-	return forbidsStoring(cacheControl) || strings.Contains(strings.ToLower(cacheControl), "private")
+	return hasDirective(cacheControl, "no-store") || hasDirective(cacheControl, "private")
+}
+
+// hasDirective reports whether a line of Cache-Control has the directive by
+// itself. With an argument it is another one: private="X-User" keeps one header
+// from shared caches, and lets them have the rest.
+func hasDirective(line, directive string) bool {
+	begin, quoted := 0, false
+	for i := 0; i <= len(line); i++ {
+		switch {
+		case i == len(line) || line[i] == ',' && !quoted:
+			if strings.EqualFold(trimOWS(line[begin:i]), directive) {
+				return true
+			}
+			begin = i + 1
+		case line[i] == '"':
+			quoted = !quoted
+		case line[i] == '\\' && quoted:
+			i++
+		}
+	}
+	return false
 }
 
 // A set is all headers for one scheme, made once.

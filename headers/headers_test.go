@@ -364,6 +364,46 @@ func TestEnforce(t *testing.T) {
 			}, true, with(strict, "Cache-Control", "private, max-age=5"),
 		},
 		{
+			"and so does a no-store with more to it", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "max-age=0, no-store")
+			}, true, with(strict, "Cache-Control", "max-age=0, no-store"),
+		},
+		{
+			"a public answer to one caller is no-store", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "public, max-age=600")
+			}, true, with(strict, "Cache-Control", "no-store"),
+		},
+		{
+			"and stays public without a caller", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "public, max-age=600")
+			}, false, with(strict, "Cache-Control", "public, max-age=600"),
+		},
+		{
+			"no-cache, which shared caches keep, is no-store", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "no-cache")
+			}, true, with(strict, "Cache-Control", "no-store"),
+		},
+		{
+			"private fields are not a private answer", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", `max-age=600, private="X-User, X-Group"`)
+			}, true, with(strict, "Cache-Control", "no-store"),
+		},
+		{
+			"the word in a quoted string is none", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", `max-age=600, a="\", private, no-store, "`)
+			}, true, with(strict, "Cache-Control", "no-store"),
+		},
+		{
+			"nor within another word", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "max-age=600, x-no-storefront, privateer")
+			}, true, with(strict, "Cache-Control", "no-store"),
+		},
+		{
+			"capitals, spaces and a second line are a private answer", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Cache-Control"] = []string{"max-age=5", "a=\"b\" ,\tPrivate"}
+			}, true, with(strict, "Cache-Control", "max-age=5, a=\"b\" ,\tPrivate"),
+		},
+		{
 			"two Cache-Control lines become one", func(w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Cache-Control"] = []string{"public", "max-age=5"}
 			}, false, with(strict, "Cache-Control", "public, max-age=5"),
@@ -437,6 +477,37 @@ func TestEnforce(t *testing.T) {
 				continue // as net/http does it today
 			}
 			want(t, response.Header, with(strict, "Access-Control-Allow-Origin", "https://a.com", "Vary", "Origin"))
+		}
+	})
+	t.Run("a reverse proxy that clears no-store after early hints leaves no public answer to one caller", func(t *testing.T) {
+		for _, config := range []headers.Config{{Enforce: true}, {Enforce: true, Credentials: []string{"X-My-Key"}}, {Enforce: true, InsecureOmit: []string{"Cache-Control"}}} {
+			for _, header := range []string{"Authorization", "Cookie", "X-My-Key", "X-Other"} {
+				backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Link", "</a>")
+					w.WriteHeader(103)
+					w.Header().Set("Cache-Control", "public, max-age=600")
+					io.WriteString(w, "secret")
+				}))
+				to, err := url.Parse(backend.URL)
+				if err != nil {
+					t.Fatal(err)
+				}
+				server := httptest.NewTLSServer(must(headers.New(config)).Handler(httputil.NewSingleHostReverseProxy(to)))
+				r, _ := http.NewRequest("GET", server.URL, nil)
+				r.Header.Set(header, "x=y")
+				response, err := server.Client().Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				response.Body.Close()
+				server.Close()
+				backend.Close()
+				cache := "no-store"
+				if len(config.InsecureOmit) > 0 || header == "X-Other" || header == "X-My-Key" && len(config.Credentials) == 0 {
+					cache = "public, max-age=600"
+				}
+				want(t, response.Header, with(strict, "Cache-Control", cache))
+			}
 		}
 	})
 	for name, send := range map[string]func(http.ResponseWriter){

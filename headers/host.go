@@ -136,7 +136,10 @@ func parsePort(s string) (port uint16, ok bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(s[1:], 10, 16)
-	return uint16(n), err == nil
+	if err != nil {
+		return 0, false // and not the 65535 that strconv returns for more
+	}
+	return uint16(n), true
 }
 
 // lower returns s in ASCII lower case, and s itself if it is.

@@ -14,7 +14,7 @@ import (
 // are compared with second opinions.
 
 func FuzzParseHost(f *testing.F) {
-	for _, s := range []string{"a.com", "A.com.:443", "[::1]:8", "192.0.2.1", "a.com@evil", "[::1]evil", "0x7f.1", "1.2.3", "a..b", "-a.b", "a:0"} {
+	for _, s := range []string{"a.com", "A.com.:443", "[::1]:8", "192.0.2.1", "a.com@evil", "[::1]evil", "0x7f.1", "1.2.3", "a..b", "-a.b", "a:0", "a:70000"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -3,6 +3,7 @@ package headers
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -170,8 +171,10 @@ func (t *TrustedProxies) Handler(next http.Handler) http.Handler {
 
 // Resolve returns r with RemoteAddr, Host and scheme settled, and without any
 // header that claims to know them: nobody behind can disagree. The header
-// that was read goes too; RemoteAddr says the same. r itself is not changed,
-// and is returned as it is if there is nothing to settle.
+// that was read goes too; RemoteAddr says the same. Trailers that claim are left
+// out as well, and so are those that the request did not declare: with HTTP/2
+// net/http drops them too. r itself is not changed, and is returned as it is if
+// there is nothing to settle.
 //
 // If the peer is trusted and its header cannot be read, the error is a
 // [guard.Denial] with status 400, and the request still the peer's. A header
@@ -186,7 +189,10 @@ func (t *TrustedProxies) Resolve(r *http.Request) (*http.Request, error) {
 			break
 		}
 	}
-	if !claims && (h == hop{}) {
+	// A chunked body may have trailers that were not declared. They come to
+	// r alone, and not to a copy of it.
+	trailers := r.Trailer != nil || len(r.TransferEncoding) > 0
+	if !claims && !trailers && (h == hop{}) {
 		return r, err
 	}
 	ctx := r.Context()
@@ -202,6 +208,17 @@ func (t *TrustedProxies) Resolve(r *http.Request) (*http.Request, error) {
 			}
 		}
 	}
+	if r.Trailer != nil {
+		settled.Trailer = make(http.Header, len(r.Trailer))
+		for name, values := range r.Trailer {
+			if !t.strips(name) {
+				settled.Trailer[name] = values
+			}
+		}
+		if r.Body != nil {
+			settled.Body = &trailed{r.Body, r.Trailer, settled.Trailer}
+		}
+	}
 	if h.client.IsValid() {
 		settled.RemoteAddr = h.client.String()
 	}
@@ -209,6 +226,23 @@ func (t *TrustedProxies) Resolve(r *http.Request) (*http.Request, error) {
 		settled.Host = h.host
 	}
 	return settled, err
+}
+
+// A trailed is a body with trailers. net/http fills them in when it has read the
+// end of it, also some that were not declared.
+type trailed struct {
+	io.ReadCloser
+	all, kept http.Header
+}
+
+func (b *trailed) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		for name := range b.kept {
+			b.kept[name] = b.all[name]
+		}
+	}
+	return n, err
 }
 
 // settle reads what a trusted peer says of r.
@@ -368,13 +402,16 @@ func (t *TrustedProxies) strips(name string) bool {
 	}
 	switch name {
 	case "Forwarded", "Forwarded-For", "Forwarded-Host", "Forwarded-Proto",
+		"X-Forward-For", "X-Forwarder-For", "X-Original-Remote-Addr",
 		"X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Originating-Ip",
 		"X-Original-Forwarded-For", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url", "X-Host",
-		"X-Http-Host-Override", "X-Scheme", "X-Url-Scheme", "X-Proxyuser-Ip", "Front-End-Https", "X-Arr-Ssl",
+		"X-Http-Host-Override", "X-Scheme", "X-Url-Scheme", "X-Client-Scheme", "X-Proto", "X-Https", "X-Ssl",
+		"X-Proxyuser-Ip", "Front-End-Https", "X-Arr-Ssl",
 		"True-Client-Ip", "Client-Ip", "Real-Ip", "Proxy-Client-Ip", "Wl-Proxy-Client-Ip",
 		"Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Cf-Pseudo-Ipv4", "Cf-Visitor", "Cloudfront-Forwarded-Proto",
 		"Cloudfront-Viewer-Address", "Fastly-Client-Ip", "Fastly-Ssl", "Fly-Client-Ip", "Fly-Forwarded-Proto",
-		"X-Azure-Clientip", "X-Azure-Socketip", "X-Appengine-User-Ip", "X-Appengine-Https",
+		"X-Azure-Clientip", "X-Azure-Socketip", "X-Appengine-User-Ip", "X-Appengine-Remote-Addr", "X-Appengine-Https",
+		"Incap-Client-Ip", "Akamai-Client-Ip", "Ali-Cdn-Real-Ip", "Eo-Client-Ip", "Cdn-Src-Ip",
 		"X-Envoy-External-Address", "X-Envoy-Original-Path", "X-Nf-Client-Connection-Ip", "X-Vercel-Forwarded-For",
 		"X-Coming-From", "X-Bluecoat-Via":
 		return true

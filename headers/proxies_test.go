@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -183,7 +184,9 @@ func TestTrustedProxiesStripsEveryClaim(t *testing.T) {
 		X-Forwarded-Prefix X-Forwarded-Server X-Forwarded-Ssl X-Forwarded-Scheme X-Forwarded-By X-Forwarded-Anything
 		Forwarded X-Real-IP True-Client-IP CF-Connecting-IP Fastly-Client-IP Fly-Client-IP X-Client-IP X-Cluster-Client-IP
 		X-Original-URL X-Rewrite-URL X-Original-Host X-Host Front-End-Https X-Scheme X-Url-Scheme X-My-Edge X-My-Scheme
-		X_Forwarded_For X_FORWARDED_PROTO X-Real_IP X_My_Edge`) {
+		X-Forward-For X-Forwarder-For X-Original-Remote-Addr X-Appengine-Remote-Addr X-Appengine-User-IP Incap-Client-IP
+		Akamai-Client-IP Ali-CDN-Real-IP EO-Client-IP CDN-Src-IP X-Proto X-HTTPS X-SSL X-Client-Scheme
+		X_Forwarded_For X_FORWARDED_PROTO X-Real_IP X_My_Edge X_Ssl`) {
 		r, err := m.Resolve(get("http://x/", name, "x"))
 		if err != nil || len(r.Header) != 0 {
 			t.Errorf("%s passes: %v, %v", name, r.Header, err)
@@ -193,6 +196,107 @@ func TestTrustedProxiesStripsEveryClaim(t *testing.T) {
 	if got, _ := m.Resolve(r); got != r {
 		t.Error("a request that claims nothing was copied")
 	}
+}
+
+// A header that is configured is read before it goes.
+func TestTrustedProxiesReadTheHeaderThatTheyStrip(t *testing.T) {
+	m := must(headers.NewTrustedProxies([]string{"10.0.0.1"}, headers.ProxiesConfig{Header: "Ali-CDN-Real-IP", SchemeHeader: "X-Client-Scheme"}))
+	r := get("http://x/", "Ali-CDN-Real-IP", "1.2.3.4", "X-Client-Scheme", "https", "EO-Client-IP", "6.6.6.6")
+	r.RemoteAddr = "10.0.0.1:1"
+	got, err := m.Resolve(r)
+	if err != nil || got.RemoteAddr != "1.2.3.4:0" || guard.Scheme(got) != "https" || len(got.Header) != 0 {
+		t.Errorf("got %s %s %v, %v", got.RemoteAddr, guard.Scheme(got), got.Header, err)
+	}
+}
+
+// Trailers arrive behind the body, and some frameworks merge them into the
+// headers.
+func TestTrustedProxiesStripClaimsFromTrailers(t *testing.T) {
+	m := must(headers.NewTrustedProxies(nil, headers.ProxiesConfig{Header: "X-My-Edge"}))
+	const chunks = "4\r\nbody\r\n0\r\n"
+	for _, tt := range []struct {
+		name     string
+		declared string
+		trailers string
+		early    string // what is declared when the handler begins
+		want     string
+	}{
+		{"none", "", "", "map[]", "map[]"},
+		{"a claim", "X-Forwarded-For", "X-Forwarded-For: 6.6.6.6\r\n", "map[]", "map[]"},
+		{"a claim that was not declared", "", "X-Forwarded-For: 6.6.6.6\r\n", "map[]", "map[]"},
+		{"one of ours", "X-My-Edge", "X-My-Edge: 6.6.6.6\r\n", "map[]", "map[]"},
+		{"an underscore", "X_Real_Ip", "X_Real_Ip: 6.6.6.6\r\n", "map[]", "map[]"},
+		{"a claim beside another", "X-Forwarded-For, Digest", "X-Forwarded-For: 6.6.6.6\r\nDigest: d\r\n", "map[Digest:[]]", "map[Digest:[d]]"},
+		{"a claim that hides behind another", "Digest", "Digest: d\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n", "map[Digest:[]]", "map[Digest:[d]]"},
+		{"one that does not come", "Digest", "", "map[Digest:[]]", "map[Digest:[]]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ran := false
+			server := httptest.NewServer(m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				ran = true
+				if got := fmt.Sprint(r.Trailer); got != tt.early {
+					t.Errorf("before the body: %s, want %s", got, tt.early)
+				}
+				body, err := io.ReadAll(r.Body)
+				if err != nil || string(body) != "body" {
+					t.Errorf("body %q, %v", body, err)
+				}
+				if n, err := r.Body.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+					t.Errorf("behind the end: %d, %v", n, err)
+				}
+				if got := fmt.Sprint(r.Trailer); got != tt.want {
+					t.Errorf("behind the body: %s, want %s", got, tt.want)
+				}
+			})))
+			defer server.Close()
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			declared := ""
+			if tt.declared != "" {
+				declared = "Trailer: " + tt.declared + "\r\n"
+			}
+			fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n%s\r\n%s%s\r\n", declared, chunks, tt.trailers)
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil || response.StatusCode != 200 || !ran {
+				t.Errorf("got %v, %v; next ran: %t", response, err, ran)
+			}
+		})
+	}
+	t.Run("over HTTP/2", func(t *testing.T) {
+		server := httptest.NewUnstartedServer(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			fmt.Fprint(w, r.ProtoMajor, r.Trailer)
+		})))
+		server.EnableHTTP2 = true
+		server.StartTLS()
+		defer server.Close()
+		r, _ := http.NewRequest("POST", server.URL, io.MultiReader(strings.NewReader("body")))
+		r.Trailer = http.Header{"X-Forwarded-For": {"6.6.6.6"}, "Digest": {"d"}}
+		response, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if body, _ := io.ReadAll(response.Body); string(body) != "2 map[Digest:[d]]" {
+			t.Errorf("got %s", body)
+		}
+	})
+	t.Run("the caller's request is not changed", func(t *testing.T) {
+		r := get("http://x/")
+		r.Trailer = http.Header{"X-Forwarded-For": {"6.6.6.6"}, "Digest": {"d"}}
+		body := r.Body
+		got, err := m.Resolve(r)
+		if err != nil || fmt.Sprint(got.Trailer) != "map[Digest:[d]]" || len(r.Trailer) != 2 || r.Body != body {
+			t.Errorf("got %v of %v, %v", got.Trailer, r.Trailer, err)
+		}
+		r.Body = nil
+		if got, _ := m.Resolve(r); got.Body != nil {
+			t.Error("there is a body where there was none")
+		}
+	})
 }
 
 // A Host with well-known verdicts: H4, and what else was found to confuse.

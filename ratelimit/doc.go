@@ -17,7 +17,7 @@
 // end. [Smooth] admits an even rate with a burst, [InFlight] so many at a time.
 //
 // A [Valve] protects the process as a whole; a [SignIn] is the Throttle that the
-// auth package asks before it looks at a password:
+// auth package asks before it looks at a password, and tells how it ended:
 //
 //	throttle, err := ratelimit.NewSignIn(ratelimit.SignInConfig{})
 //	…
@@ -90,6 +90,14 @@
 // rest after three failures in a row, with a probe every 250 ms. Meanwhile
 // [Limit.Down] decides. No lock is held and at most 256 calls wait while it is
 // asked.
+//
+// The place of a Concurrent limit whose request ends while the store is down is
+// given back when it answers again: up to 4096 such refunds are kept, and four
+// are made after each answer. One that may have reached the store before the
+// call failed is not repeated, for it would free another request's place; nor
+// are those of a process that has ended. Such a place stays taken for the Window
+// of the limit: want it as short as the longest request, not the hour that is
+// the default.
 //
 // # Answers
 //

@@ -31,7 +31,9 @@ const (
 	blackhole       // no answer until the context is over
 	replyLost       // charged, and then no answer in time
 	panicking
-	short // fewer states than charges
+	short      // fewer states than charges
+	rolledBack // a refund that is used, and then known not to have been made
+	unsure     // a refund that is made, and then an error
 )
 
 func (s *trouble) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelimit.State, ratelimit.Receipt, error) {
@@ -61,6 +63,25 @@ func (s *trouble) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratel
 
 func (s *trouble) Refund(ctx context.Context, r ratelimit.Receipt) error {
 	s.refunds.Add(1)
+	switch s.mode.Load() {
+	case failing:
+		return errors.New("connection refused")
+	case rolledBack:
+		r.Use()
+		r.Unuse()
+		return errors.New("rolled back")
+	case unsure:
+		s.Memory.Refund(ctx, r)
+		return errors.New("connection lost")
+	case panicking:
+		panic("store")
+	case slow:
+		time.Sleep(2 * time.Second)
+		return errors.New("i/o timeout")
+	case blackhole:
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	return s.Memory.Refund(ctx, r)
 }
 
@@ -305,5 +326,140 @@ func TestReplyLostIsChargedOnceAndReleased(t *testing.T) {
 		if got := statuses(other, 3, from("192.0.2.1:1")); got != "200 200 429" {
 			t.Errorf("%s, want two of three left and the place free", got)
 		}
+	})
+}
+
+// TestPlacesComeBackAfterTheStore: requests that end while the store is down
+// keep their places in it no longer than that.
+func TestPlacesComeBackAfterTheStore(t *testing.T) {
+	const places = 40
+	for name, mode := range map[string]int32{
+		"refuses": failing, "rolls back": rolledBack, "is a black hole": blackhole, "is slow": slow, "panics": panicking,
+	} {
+		t.Run("a store that "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := new(trouble)
+				l := newLimiter(t, shared(store, guard.Hooks{}), ratelimit.InFlight(places))
+				var held []*ratelimit.Reservation
+				for range places {
+					r, err := l.Reserve(t.Context(), 1, "k")
+					if err != nil {
+						t.Fatal(err)
+					}
+					held = append(held, r)
+				}
+				store.mode.Store(mode)
+				for _, r := range held { // the breaker opens after three of them
+					r.End(t.Context(), false)
+					r.End(t.Context(), false)
+				}
+				time.Sleep(5 * time.Second)
+				store.mode.Store(healthy)
+				// One that is the first to find it up, and a few who come by.
+				for range places/4 + 1 {
+					if r, err := l.Reserve(t.Context(), 1, "passer-by"); err == nil {
+						r.End(t.Context(), false)
+					}
+					synctest.Wait()
+				}
+				// Another process, which knows only what the store does.
+				other := newLimiter(t, shared(store, guard.Hooks{}), ratelimit.InFlight(places))
+				for i := range places + 1 {
+					if _, err := other.Reserve(t.Context(), 1, "k"); (err == nil) != (i < places) {
+						t.Fatalf("place %d of %d: %v", i+1, places, err)
+					}
+				}
+			})
+		})
+	}
+	t.Run("a refund that may have been made is not repeated", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := new(trouble)
+			l := newLimiter(t, shared(store, guard.Hooks{}), ratelimit.InFlight(2))
+			first, err := l.Reserve(t.Context(), 1, "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Reserve(t.Context(), 1, "k"); err != nil {
+				t.Fatal(err)
+			}
+			store.mode.Store(unsure)
+			first.End(t.Context(), false)
+			store.mode.Store(healthy)
+			for range 10 {
+				l.Reserve(t.Context(), 1, "passer-by")
+				synctest.Wait()
+			}
+			if n := store.refunds.Load(); n != 1 {
+				t.Errorf("the store was asked for %d refunds, want one", n)
+			}
+			other := newLimiter(t, shared(store, guard.Hooks{}), ratelimit.InFlight(2))
+			if _, err := other.Reserve(t.Context(), 1, "k"); err != nil {
+				t.Errorf("the place was given back: %v", err)
+			}
+			if _, err := other.Reserve(t.Context(), 1, "k"); err == nil {
+				t.Error("one place was given back twice")
+			}
+		})
+	})
+	t.Run("what is owed is bounded, and forgotten when it has come back", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := new(trouble)
+			limit := ratelimit.InFlight(10_000)
+			limit.Window = time.Minute
+			l := newLimiter(t, shared(store, guard.Hooks{}), limit)
+			owe := func(n int) {
+				store.mode.Store(healthy)
+				var held []*ratelimit.Reservation
+				for range n {
+					r, err := l.Reserve(t.Context(), 1, "k")
+					if err != nil {
+						t.Fatal(err)
+					}
+					held = append(held, r)
+				}
+				store.mode.Store(failing)
+				for _, r := range held {
+					r.End(t.Context(), false)
+				}
+				store.refunds.Store(0)
+			}
+			repaid := func() int64 {
+				store.mode.Store(healthy)
+				time.Sleep(time.Second)
+				for range 2000 {
+					l.Reserve(t.Context(), 1, "passer-by")
+					synctest.Wait()
+				}
+				return store.refunds.Load()
+			}
+			owe(5000)
+			if got := repaid(); got != 4096 {
+				t.Errorf("%d of 5000 were repaid, want 4096", got)
+			}
+			owe(100)
+			time.Sleep(time.Minute)
+			if got := repaid(); got != 0 {
+				t.Errorf("%d were repaid that the store has given up by itself", got)
+			}
+		})
+	})
+	t.Run("what was spent is not owed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := new(trouble)
+			l := newLimiter(t, shared(store, guard.Hooks{}), hourly(10))
+			r, err := l.Reserve(t.Context(), 1, "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			store.mode.Store(failing)
+			r.End(t.Context(), true)
+			store.mode.Store(healthy)
+			l.Reserve(t.Context(), 1, "k")
+			synctest.Wait()
+			if n := store.refunds.Load(); n != 1 {
+				t.Errorf("%d refunds, want one", n)
+			}
+		})
 	})
 }

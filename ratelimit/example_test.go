@@ -142,13 +142,16 @@ func ExampleSignIn_Reserve() {
 			fmt.Println("not even tried:", retryAfter >= time.Hour)
 			continue
 		}
-		failed := given != "secret" // the work, of which there are two at most
-		settle(failed)
-		fmt.Println("failed:", failed)
+		outcome := guard.Failed
+		if given == "secret" { // the work, of which there are two at most
+			outcome = guard.Succeeded
+		}
+		settle(outcome)
+		fmt.Println(outcome)
 	}
 	// Output:
-	// failed: true
-	// failed: true
+	// failed
+	// failed
 	// not even tried: true
 }
 

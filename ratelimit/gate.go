@@ -27,6 +27,7 @@ type gate struct {
 	observe func(context.Context, guard.Event)
 	calls   chan struct{} // one for each call of the store that has not come back
 	breaker breaker
+	debts   debts
 }
 
 // maxCalls is how many calls may wait for the store at once, so that one that
@@ -176,9 +177,112 @@ func (g *gate) settle(ctx context.Context, p paid, all bool) {
 		return
 	}
 	// The client may be gone: the refund is due all the same.
-	g.call(context.WithoutCancel(ctx), func(ctx context.Context) (func(bool), error) {
-		return nil, g.store.Refund(ctx, p.remote)
+	err := g.call(context.WithoutCancel(ctx), func(ctx context.Context) (func(bool), error) {
+		return nil, g.refund(ctx, p.remote)
 	})
+	if errors.Is(err, errResting) || errors.Is(err, errBusy) {
+		g.owe(p.remote) // the store was not asked
+	}
+}
+
+// refund is Store.Refund, and keeps what failed for later.
+func (g *gate) refund(ctx context.Context, receipt Receipt) error {
+	_, err := protect(ctx, func(ctx context.Context) (func(bool), error) {
+		return nil, g.store.Refund(ctx, receipt)
+	})
+	if err != nil {
+		g.owe(receipt)
+	}
+	return err
+}
+
+// owe keeps a refund that was not made for when the store answers again, if a
+// place in flight is among it: the rest comes back by itself, and sooner. A
+// receipt that was used may have been refunded before the call failed, and
+// another time would free somebody else's place: that one stays taken until the
+// store gives it up, after the Window.
+func (g *gate) owe(receipt Receipt) {
+	var window time.Duration
+	for i := range receipt.charges {
+		if l := &receipt.charges[i].Limit; l.Kind == Concurrent {
+			window = max(window, l.Window)
+		}
+	}
+	if window == 0 || receipt.used.Load() {
+		return
+	}
+	g.debts.add(debt{receipt, g.memory.now() + int64(window)})
+}
+
+// payDebts makes a few of the refunds that are owed. It is called where the
+// store has just answered, by the goroutine that asked it and that nobody waits
+// for any more.
+func (g *gate) payDebts(ctx context.Context) {
+	due := g.debts.take(g.memory.now())
+	if len(due) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
+	defer cancel()
+	for i, d := range due {
+		if g.refund(ctx, d.receipt) != nil {
+			for _, d := range due[i+1:] {
+				g.debts.add(d)
+			}
+			return
+		}
+	}
+}
+
+// A debt is a refund that was not made, and when the store has given up the
+// place by itself, by the clock of the memory.
+type debt struct {
+	receipt Receipt
+	until   int64
+}
+
+// debts are the refunds that are owed, oldest first.
+type debts struct {
+	some atomic.Bool // so that nobody takes the lock for nothing
+	mu   sync.Mutex
+	list []debt
+}
+
+const (
+	maxDebts = 4096 // one more is forgotten, and comes back after the Window
+	payments = 4    // for one answer of the store
+)
+
+func (d *debts) add(one debt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.list) < maxDebts {
+		d.list = append(d.list, one)
+		d.some.Store(true)
+	}
+}
+
+// take removes the first debts, and returns those that have not come back by
+// themselves.
+func (d *debts) take(now int64) []debt {
+	if !d.some.Load() {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var due []debt
+	n := 0
+	for ; n < len(d.list) && len(due) < payments; n++ {
+		if d.list[n].until > now {
+			due = append(due, d.list[n])
+		}
+	}
+	d.list = slices.Delete(d.list, 0, n) // which also clears what is behind
+	if len(d.list) == 0 {
+		d.list = nil
+		d.some.Store(false)
+	}
+	return due
 }
 
 // Reasons why the store was not asked.
@@ -211,7 +315,7 @@ func (g *gate) ask(ctx context.Context, charges []Charge) (states []State, recei
 			if receipt.receipt != nil && len(receipt.charges) > 0 {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
 				defer cancel()
-				g.store.Refund(ctx, receipt)
+				g.refund(ctx, receipt)
 			}
 		}, nil
 	})
@@ -253,6 +357,9 @@ func (g *gate) call(ctx context.Context, f func(context.Context) (late func(gone
 		late, err := protect(limited, f)
 		if state.CompareAndSwap(pending, delivered) {
 			result <- err
+			if err == nil {
+				g.payDebts(limited)
+			}
 		} else if late != nil {
 			protect(limited, func(context.Context) (func(bool), error) {
 				late(state.Load() == hungUp)

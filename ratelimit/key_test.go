@@ -325,3 +325,53 @@ func TestL18HashFlooding(t *testing.T) {
 		t.Errorf("keys are not spread evenly: chi² = %.0f", chi)
 	}
 }
+
+// TestReserveAddr: where there is no request, an address counts as it does in
+// one.
+func TestReserveAddr(t *testing.T) {
+	parse := netip.MustParseAddr
+	reserve := func(l *ratelimit.Limiter, n int, addr func(i int) netip.Addr, fields ...string) (ok int) {
+		for i := range n {
+			if _, err := l.ReserveAddr(t.Context(), 1, addr(i), fields...); err == nil {
+				ok++
+			}
+		}
+		return ok
+	}
+	is := func(s string) func(int) netip.Addr { return func(int) netip.Addr { return parse(s) } }
+	for _, tt := range []struct {
+		name string
+		addr func(i int) netip.Addr
+		want int
+	}{
+		{"IPv4", is("192.0.2.1"), 5},
+		{"IPv4 in the form of IPv6 is the same", func(i int) netip.Addr { return parse([]string{"192.0.2.1", "::ffff:192.0.2.1"}[i%2]) }, 5},
+		{"IPv4 neighbours", func(i int) netip.Addr { return parse(fmt.Sprintf("192.0.2.%d", i)) }, 100},
+		{"all of a /64", func(i int) netip.Addr { return parse(fmt.Sprintf("2001:db8:1:2::%x", i)) }, 5},
+		{"with zones", func(i int) netip.Addr { return parse(fmt.Sprintf("fe80::1%%eth%d", i)) }, 5},
+		{"all of a /48", func(i int) netip.Addr { return parse(fmt.Sprintf("2001:db8:1:%x::1", i)) }, 20},
+		{"no address", func(int) netip.Addr { return netip.Addr{} }, 5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, fields := range [][]string{nil, {"message"}} {
+				l := newLimiter(t, ratelimit.Config{NetworkFactor: 4}, hourly(5))
+				if got := reserve(l, 100, tt.addr, fields...); got != tt.want {
+					t.Errorf("with %q %d of 100, want %d", fields, got, tt.want)
+				}
+			}
+		})
+	}
+	l := newLimiter(t, ratelimit.Config{}, hourly(5))
+	if got := reserve(l, 3, is("192.0.2.1")); got != 3 {
+		t.Fatal(got)
+	}
+	if got := statuses(l.Handler(new(counting)), 3, from("192.0.2.1:1")); got != "200 200 429" {
+		t.Errorf("with ByIP: %s, want that they count together", got)
+	}
+	if got := reserve(l, 9, is("192.0.2.1"), "message"); got != 5 {
+		t.Errorf("with a field %d, want a quota of its own", got)
+	}
+	if got := reserve(l, 9, is("192.0.2.1"), "other"); got != 5 {
+		t.Errorf("with another field %d, want a quota of its own", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -169,6 +170,23 @@ func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*R
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
 	s.key.reset(l.config.Name)
+	return l.reserve(ctx, s, cost, fields)
+}
+
+// ReserveAddr is [Limiter.Reserve] for the key that begins with an address,
+// which [KeyBuilder.AddAddr] groups: IPv6 counts by /64, and by /48 as well.
+// Without fields it counts together with [ByIP]. All addresses that are invalid
+// are one.
+func (l *Limiter) ReserveAddr(ctx context.Context, cost int64, addr netip.Addr, fields ...string) (*Reservation, error) {
+	s := l.pool.Get().(*scratch)
+	defer l.pool.Put(s)
+	s.key.reset(l.config.Name)
+	s.key.AddAddr(addr)
+	return l.reserve(ctx, s, cost, fields)
+}
+
+// reserve charges the limits of New for what s.key has, and fields.
+func (l *Limiter) reserve(ctx context.Context, s *scratch, cost int64, fields []string) (*Reservation, error) {
 	for _, f := range fields {
 		s.key.Add(f)
 	}

@@ -13,9 +13,9 @@ import (
 )
 
 // A SignIn throttles attempts to sign in: it is what auth.Config.Throttle asks
-// for. An attempt is charged before any work is done for it and given back when
-// it succeeds, so that failures count, and of any number of guesses at once no
-// more are tried than of one after the other. It is safe for concurrent use.
+// for. An attempt is charged before any work is done for it and given back unless
+// it fails, so that failures count, and of any number of guesses at once no more
+// are tried than of one after the other. It is safe for concurrent use.
 //
 // Four limits stand against four ways of guessing:
 //
@@ -27,9 +27,11 @@ import (
 //
 // The last two could be used to lock somebody out, or everybody. So they do not
 // count who comes from where they have signed in before: a login and an
-// address that are known together have only Pair and Address to keep to. And when Global is used up nobody is refused for it: addresses that
-// are not known for the login get one attempt per Slow. Sessions that are signed
-// in, and their refreshes, never ask here.
+// address that are known together have only Pair and Address to keep to. Only a
+// sign-in that succeeded makes them known: neither hanging up nor a store that
+// is down does. And when Global is used up nobody is refused for it: addresses
+// that are not known for the login get one attempt per Slow. Sessions that are
+// signed in, and their refreshes, never ask here.
 type SignIn struct {
 	gate      *gate
 	config    SignInConfig
@@ -53,7 +55,10 @@ type SignInConfig struct {
 	Pair, Address, Login, Global Limit
 
 	// Slow is how long an address that is not known for a login waits
-	// between two attempts while Global is used up. Default: 10 seconds.
+	// between two attempts while Global is used up. It must leave fewer
+	// attempts than Address does, or it lowers nothing: more than
+	// Address.Window / Address.Quota. Default: 5 minutes, which leaves 3 of
+	// the 50 that an address has in 15 minutes.
 	Slow time.Duration
 
 	// Known reports whether somebody has signed in with login from the
@@ -105,7 +110,7 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 		{"Address", config.Address, 50, 15 * time.Minute, &s.address},
 		{"Login", config.Login, 100, 24 * time.Hour, &s.login},
 		{"Global", config.Global, 600, time.Minute, &s.global},
-		{"Slow", Limit{Quota: 1, Window: config.Slow}, 1, 10 * time.Second, &s.slow},
+		{"Slow", Limit{Quota: 1, Window: config.Slow}, 1, 5 * time.Minute, &s.slow},
 	} {
 		limit := l.given
 		if limit.Quota == 0 {
@@ -126,6 +131,10 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 		}
 		*l.into = limit
 	}
+	if len(wrong) == 0 && int64(s.address.Window/s.slow.Window) >= s.address.Quota {
+		wrong = append(wrong, fmt.Errorf("ratelimit: SignInConfig.Slow is %v, which allows an address no less than SignInConfig.Address, %v,"+
+			" want more than %v", s.slow.Window, s.address, s.address.Window/time.Duration(s.address.Quota)))
+	}
 	if err := errors.Join(wrong...); err != nil {
 		return nil, err
 	}
@@ -138,14 +147,16 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 
 // Reserve charges one attempt on login from the address, with or without a
 // port. A positive retryAfter refuses it, and settle is nil then. Otherwise
-// settle is called when the attempt is over: what was charged is given back
-// unless it failed. Calling it again does nothing. An error says that the
-// limits could not be asked.
+// settle is called when the attempt is over. What was charged stays charged
+// after [guard.Failed]. After [guard.Undecided] it is given back, and that is
+// all. After [guard.Succeeded] it is given back, and login and address are known
+// together from then on. Calling settle again does nothing. An error says that
+// the limits could not be asked.
 //
 // An address that is none, of a UNIX socket say, is shared by all who have
 // none. Login is compared as it is given: pass it in the one form that the user
 // store compares.
-func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(failed bool), retryAfter time.Duration, err error) {
+func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
 	var pair, address, name KeyBuilder
 	ip, _ := addrOf(addr)
 	address.reset(s.namespace)
@@ -189,14 +200,14 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(f
 		bills = append(bills, bill)
 	}
 	var over atomic.Bool
-	return func(failed bool) {
-		if over.Swap(true) || failed {
+	return func(outcome guard.Outcome) {
+		if over.Swap(true) || outcome != guard.Undecided && outcome != guard.Succeeded {
 			return
 		}
 		for _, b := range bills {
 			s.gate.settle(ctx, b, true)
 		}
-		if s.config.Known == nil {
+		if outcome == guard.Succeeded && s.config.Known == nil {
 			s.known.add(&pairKey, s.now())
 		}
 	}, 0, nil

@@ -11,12 +11,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
 // throttle is what auth.Config.Throttle wants.
 type throttle interface {
-	Reserve(ctx context.Context, login, addr string) (settle func(failed bool), retryAfter time.Duration, err error)
+	Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error)
 }
 
 var _ throttle = (*ratelimit.SignIn)(nil)
@@ -31,15 +32,15 @@ func newSignIn(t testing.TB, c ratelimit.SignInConfig) *ratelimit.SignIn {
 }
 
 // try makes an attempt, and returns how long to wait if it was refused.
-func try(t testing.TB, s throttle, login, addr string, failed bool) time.Duration {
+func try(t testing.TB, s throttle, login, addr string, outcome guard.Outcome) time.Duration {
 	t.Helper()
 	settle, wait, err := s.Reserve(t.Context(), login, addr)
 	if err != nil || (settle == nil) != (wait > 0) {
 		t.Fatalf("settle %t, wait %v, %v", settle != nil, wait, err)
 	}
 	if settle != nil {
-		settle(failed)
-		settle(false) // a second call must not give anything back
+		settle(outcome)
+		settle(guard.Succeeded) // a second call must not give anything back
 	}
 	return wait
 }
@@ -51,7 +52,7 @@ func TestSignInPair(t *testing.T) {
 			if settle, wait, _ := s.Reserve(t.Context(), "alice", "192.0.2.1"); wait > 0 {
 				t.Fatalf("a success was charged: wait %v", wait)
 			} else {
-				settle(false)
+				settle(guard.Succeeded)
 			}
 		}
 		for i := range 5 {
@@ -59,21 +60,21 @@ func TestSignInPair(t *testing.T) {
 			if err != nil || wait > 0 {
 				t.Fatalf("attempt %d: %v %v", i, wait, err)
 			}
-			settle(true)
-			settle(false)
+			settle(guard.Failed)
+			settle(guard.Succeeded)
 		}
 		settle, wait, err := s.Reserve(t.Context(), "bob", "192.0.2.1")
 		if settle != nil || err != nil || wait < 15*time.Minute || wait > 17*time.Minute {
 			t.Errorf("the sixth: settle %t, wait %v, %v", settle != nil, wait, err)
 		}
-		if wait := try(t, s, "bob", "192.0.2.2", true); wait > 0 {
+		if wait := try(t, s, "bob", "192.0.2.2", guard.Failed); wait > 0 {
 			t.Errorf("bob from elsewhere waits %v", wait)
 		}
-		if wait := try(t, s, "alice", "192.0.2.1", true); wait > 0 {
+		if wait := try(t, s, "alice", "192.0.2.1", guard.Failed); wait > 0 {
 			t.Errorf("alice from the same address waits %v", wait)
 		}
 		time.Sleep(15 * time.Minute)
-		if wait := try(t, s, "bob", "192.0.2.1", true); wait > 0 {
+		if wait := try(t, s, "bob", "192.0.2.1", guard.Failed); wait > 0 {
 			t.Errorf("after the window bob waits %v", wait)
 		}
 	})
@@ -106,7 +107,7 @@ func TestSignInParallelGuesses(t *testing.T) {
 						t.Error(err)
 					} else if wait == 0 {
 						tried.Add(1)
-						settle(true)
+						settle(guard.Failed)
 					}
 				})
 			}
@@ -123,7 +124,7 @@ func TestSignInAddressAndNetwork(t *testing.T) {
 		s := newSignIn(t, ratelimit.SignInConfig{})
 		tried := func(n int, addr func(int) string) (ok int) {
 			for i := range n {
-				if try(t, s, fmt.Sprint("user", i), addr(i), true) == 0 {
+				if try(t, s, fmt.Sprint("user", i), addr(i), guard.Failed) == 0 {
 					ok++
 				}
 			}
@@ -146,81 +147,144 @@ func TestSignInAddressAndNetwork(t *testing.T) {
 func TestSignInCannotLockOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSignIn(t, ratelimit.SignInConfig{})
-		try(t, s, "alice", "198.51.100.7", false)
+		try(t, s, "alice", "198.51.100.7", guard.Succeeded)
 		refused := 0
 		for i := range 300 {
-			if try(t, s, "alice", fmt.Sprintf("10.1.%d.%d", i>>8, i&255), true) > 0 {
+			if try(t, s, "alice", fmt.Sprintf("10.1.%d.%d", i>>8, i&255), guard.Failed) > 0 {
 				refused++
 			}
 		}
 		if refused != 200 {
 			t.Errorf("%d guesses were refused, want 200 of 300", refused)
 		}
-		if wait := try(t, s, "alice", "198.51.100.7:99", true); wait > 0 {
+		if wait := try(t, s, "alice", "198.51.100.7:99", guard.Failed); wait > 0 {
 			t.Errorf("alice is locked out of where she has signed in, for %v", wait)
 		}
 		// But five wrong ones are five there too.
 		for range 4 {
-			try(t, s, "alice", "198.51.100.7", true)
+			try(t, s, "alice", "198.51.100.7", guard.Failed)
 		}
-		if wait := try(t, s, "alice", "198.51.100.7", true); wait == 0 {
+		if wait := try(t, s, "alice", "198.51.100.7", guard.Failed); wait == 0 {
 			t.Error("a known address has no limit")
 		}
-		if wait := try(t, s, "alice", "198.51.100.8", true); wait == 0 {
+		if wait := try(t, s, "alice", "198.51.100.8", guard.Failed); wait == 0 {
 			t.Error("an unknown address is let past the limit of the login")
 		}
 		// Another user's known address is not alice's.
-		try(t, s, "mallory", "203.0.113.1", false)
-		if wait := try(t, s, "alice", "203.0.113.1", true); wait == 0 {
+		try(t, s, "mallory", "203.0.113.1", guard.Succeeded)
+		if wait := try(t, s, "alice", "203.0.113.1", guard.Failed); wait == 0 {
 			t.Error("whoever signs in as somebody is known as everybody")
 		}
 		time.Sleep(31 * 24 * time.Hour)
 		for i := range 100 {
-			try(t, s, "alice", fmt.Sprintf("10.2.0.%d", i), true)
+			try(t, s, "alice", fmt.Sprintf("10.2.0.%d", i), guard.Failed)
 		}
-		if wait := try(t, s, "alice", "198.51.100.7", true); wait == 0 {
+		if wait := try(t, s, "alice", "198.51.100.7", guard.Failed); wait == 0 {
 			t.Error("an address is known for ever")
 		}
 	})
 }
 
 // TestSignInGlobal: when all attempts together are too many, known addresses
-// notice nothing and unknown ones get one attempt per ten seconds each.
+// notice nothing and unknown ones get one attempt per Slow each.
 func TestSignInGlobalSlowsAndRefusesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSignIn(t, ratelimit.SignInConfig{Global: ratelimit.Limit{Quota: 50, Window: time.Minute}})
-		try(t, s, "alice", "198.51.100.7", false)
+		s := newSignIn(t, ratelimit.SignInConfig{Global: ratelimit.Limit{Quota: 50, Window: time.Hour}, Slow: 20 * time.Second})
+		try(t, s, "alice", "198.51.100.7", guard.Succeeded)
 		storm := func(n int) {
 			for i := range n {
-				try(t, s, fmt.Sprint("user", i), fmt.Sprintf("10.0.%d.%d", i>>8, i&255), true)
+				try(t, s, fmt.Sprint("user", i), fmt.Sprintf("10.0.%d.%d", i>>8, i&255), guard.Failed)
 			}
 		}
 		storm(50)
 		for range 4 {
-			if wait := try(t, s, "alice", "198.51.100.7", true); wait > 0 {
+			if wait := try(t, s, "alice", "198.51.100.7", guard.Failed); wait > 0 {
 				t.Errorf("a known address waits %v", wait)
 			}
 		}
-		if wait := try(t, s, "bob", "203.0.113.5", true); wait > 0 {
+		if wait := try(t, s, "bob", "203.0.113.5", guard.Failed); wait > 0 {
 			t.Errorf("an unknown address waits %v for its first attempt", wait)
 		}
-		wait := try(t, s, "bob", "203.0.113.5", true)
-		if wait < 10*time.Second || wait > 11*time.Second {
-			t.Errorf("an unknown address waits %v for its second attempt, want 10 s", wait)
+		wait := try(t, s, "bob", "203.0.113.5", guard.Failed)
+		if wait < 20*time.Second || wait > 22*time.Second {
+			t.Errorf("an unknown address waits %v for its second attempt, want 20 s", wait)
 		}
-		if wait := try(t, s, "carol", "203.0.113.6", true); wait > 0 {
+		if wait := try(t, s, "carol", "203.0.113.6", guard.Failed); wait > 0 {
 			t.Errorf("another unknown address waits %v", wait)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(20 * time.Second)
 		// What was refused is not charged: four attempts of the pair are left.
 		for i := range 4 {
-			if wait := try(t, s, "bob", "203.0.113.5", true); wait > 0 {
+			if wait := try(t, s, "bob", "203.0.113.5", guard.Failed); wait > 0 {
 				t.Errorf("attempt %d waits %v", i, wait)
 			}
-			time.Sleep(10 * time.Second)
+			time.Sleep(20 * time.Second)
 		}
-		if wait := try(t, s, "bob", "203.0.113.5", true); wait < time.Minute {
+		if wait := try(t, s, "bob", "203.0.113.5", guard.Failed); wait < time.Minute {
 			t.Errorf("the sixth failure of a pair waits %v", wait)
+		}
+	})
+}
+
+// TestSignInOutcomes: of the three ways to end, one counts, and another one
+// makes an address known.
+func TestSignInOutcomes(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		outcome        guard.Outcome
+		counted, known bool
+	}{
+		{"a failure counts", guard.Failed, true, false},
+		{"who hung up, or found a store down, is as before", guard.Undecided, false, false},
+		{"a success is free, and makes known", guard.Succeeded, false, true},
+		{"an outcome that nobody has heard of counts", 7, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSignIn(t, ratelimit.SignInConfig{Login: ratelimit.Limit{Quota: 10, Window: time.Hour}})
+			const home = "198.51.100.7"
+			for range 5 {
+				if wait := try(t, s, "alice", home, tt.outcome); wait > 0 {
+					t.Fatalf("one of five waits %v", wait)
+				}
+			}
+			if wait := try(t, s, "alice", home, tt.outcome); (wait > 0) != tt.counted {
+				t.Errorf("the sixth waits %v, counted %t", wait, tt.counted)
+			}
+			// Strangers use up the limit of the login.
+			strangers := 0
+			for i := range 20 {
+				if try(t, s, "alice", fmt.Sprintf("10.0.0.%d", i), guard.Failed) == 0 {
+					strangers++
+				}
+			}
+			if want := map[bool]int{true: 5, false: 10}[tt.counted]; strangers != want {
+				t.Errorf("%d strangers were let in, want %d", strangers, want)
+			}
+			if known := try(t, s, "alice", home, guard.Undecided) == 0; known != tt.known {
+				t.Errorf("known %t, want %t", known, tt.known)
+			}
+		})
+	}
+}
+
+// TestSignInSlowLowersWhatAddressAllows: 400 addresses guess for a quarter of an
+// hour, and each of them gets less than Address alone would give it.
+func TestSignInSlowLowersWhatAddressAllows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSignIn(t, ratelimit.SignInConfig{Global: ratelimit.Limit{Quota: 10, Window: time.Minute}})
+		const addresses = 400
+		guesses := 0
+		for second := range 900 / 5 {
+			for a := range addresses {
+				if try(t, s, fmt.Sprintf("user%d-%d", a, second%50), fmt.Sprintf("10.0.%d.%d", a>>8, a&255), guard.Failed) == 0 {
+					guesses++
+				}
+			}
+			time.Sleep(5 * time.Second)
+		}
+		// One per 5 minutes each, and what Global admits before it slows.
+		if most := addresses*3 + 15*10 + 10; guesses > most || guesses < addresses*3 {
+			t.Errorf("%d guesses in 15 minutes, want %d to %d, of the %d that Address allows", guesses, addresses*3, most, addresses*50)
 		}
 	})
 }
@@ -237,12 +301,12 @@ func TestSignInKnownByTheHost(t *testing.T) {
 		},
 	})
 	for i, want := range []bool{true, true, true} {
-		if got := try(t, s, "alice", "192.0.2.1", true) == 0; got != want {
+		if got := try(t, s, "alice", "192.0.2.1", guard.Failed) == 0; got != want {
 			t.Errorf("known, attempt %d: %t", i, got)
 		}
 	}
 	for i, want := range []bool{true, false} {
-		if got := try(t, s, "alice", fmt.Sprintf("192.0.2.%d", 7+i), true) == 0; got != want {
+		if got := try(t, s, "alice", fmt.Sprintf("192.0.2.%d", 7+i), guard.Failed) == 0; got != want {
 			t.Errorf("unknown, attempt %d: %t", i, got)
 		}
 	}
@@ -262,12 +326,34 @@ func TestSignInFindsEveryMistake(t *testing.T) {
 	}
 }
 
+func TestSignInRefusesASlowThatLowersNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		slow    time.Duration
+		address ratelimit.Limit
+		wrong   string
+	}{
+		{"the defaults are good", 0, ratelimit.Limit{}, ""},
+		{"just as much", 18 * time.Second, ratelimit.Limit{}, "SignInConfig.Slow is 18s, which allows an address no less than SignInConfig.Address, 50 per 15 minutes, want more than 18s"},
+		{"a little less", 18*time.Second + time.Microsecond, ratelimit.Limit{}, ""},
+		{"a narrow Address", 0, ratelimit.Limit{Quota: 3, Window: 15 * time.Minute}, "Slow is 5m0s"},
+		{"a narrow Address and a Slow for it", 10 * time.Minute, ratelimit.Limit{Quota: 3, Window: 15 * time.Minute}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := ratelimit.NewSignIn(ratelimit.SignInConfig{Slow: tt.slow, Address: tt.address})
+			if tt.wrong == "" && err != nil || tt.wrong != "" && (err == nil || !strings.Contains(err.Error(), tt.wrong)) {
+				t.Errorf("%v, want %q", err, tt.wrong)
+			}
+		})
+	}
+}
+
 func TestSignInWithItsStoreDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSignIn(t, ratelimit.SignInConfig{Store: faulty{}, Name: "n", Secret: make([]byte, 16)})
 		ok := 0
 		for range 20 {
-			if try(t, s, "alice", "192.0.2.1", true) == 0 {
+			if try(t, s, "alice", "192.0.2.1", guard.Failed) == 0 {
 				ok++
 			}
 		}

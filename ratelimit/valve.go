@@ -1,12 +1,13 @@
 package ratelimit
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -17,12 +18,22 @@ import (
 // A Valve lets so many requests a second into the process, whoever sends them:
 // the protection of a machine that can do no more, where a [Limiter] is the
 // fair share of a caller. It is a golang.org/x/time/rate limiter with a bounded
-// queue in front of it, and safe for concurrent use.
+// queue in front of it, first come, first served. It is safe for concurrent use.
+//
+// In any time t at most Burst + rate·t requests enter, and no turn is lost on
+// those who do not: a request takes its turn when it enters and not before, so
+// that neither a refusal nor a client that hangs up in the queue has one to
+// waste. As long as somebody waits, requests enter at the full rate; a Burst of
+// less than the rate times the lateness of timers, a millisecond or so, costs
+// some of it.
 type Valve struct {
-	limiter *rate.Limiter
-	config  ValveConfig
-	rate    float64
-	waiting atomic.Int64
+	config ValveConfig
+	rate   float64
+
+	mu      sync.Mutex
+	limiter *rate.Limiter // asked by AllowN and TokensAt only: it never owes a turn
+	queue   list.List     // of chan struct{}, each closed when its turn has come
+	timer   *time.Timer   // runs turns when the first of the queue is due
 }
 
 // ValveConfig is what may be said about a [Valve].
@@ -93,36 +104,109 @@ func (v *Valve) Handler(next http.Handler) http.Handler {
 
 // Check returns nil when a request may enter, after it has waited for its turn.
 // It returns a [guard.Denial] at once if the queue is full or the wait would be
-// longer than MaxWait, and when ctx is over before the turn comes; then the turn
-// goes to somebody else.
+// longer than MaxWait, and when ctx is over before the turn comes; then all who
+// are behind it move up.
 func (v *Valve) Check(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return clientGone(ctx, err)
 	}
-	turn := v.limiter.Reserve()
-	wait := turn.Delay()
-	if wait == 0 {
-		return nil
+	place, err := v.enter()
+	if place == nil {
+		return err
 	}
-	if v.waiting.Add(1) > int64(max(0, v.config.Queue)) || wait > v.config.MaxWait {
-		v.waiting.Add(-1)
-		turn.Cancel()
-		return overloaded(wait)
-	}
-	defer v.waiting.Add(-1)
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
+	turn := place.Value.(chan struct{})
 	select {
-	case <-timer.C:
+	case <-turn:
 		return nil
 	case <-ctx.Done():
-		turn.Cancel()
-		return clientGone(ctx, ctx.Err())
+		if v.leave(place) {
+			return clientGone(ctx, ctx.Err())
+		}
+		return nil // the turn came at the same moment, and cannot be given back
 	}
 }
 
 // Waiting returns how many requests are waiting for their turn, for metrics.
-func (v *Valve) Waiting() int { return int(v.waiting.Load()) }
+func (v *Valve) Waiting() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.queue.Len()
+}
+
+// enter lets a request in, refuses it, or returns its place in the queue.
+func (v *Valve) enter() (*list.Element, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	// The clock is read under the lock, so that it never goes back for the
+	// limiter.
+	now := time.Now()
+	v.admit(now) // those who came earlier and are due go first
+	waiting := v.queue.Len()
+	if waiting == 0 && v.limiter.AllowN(now, 1) {
+		return nil, nil
+	}
+	wait := v.wait(now, waiting+1)
+	if waiting >= max(0, v.config.Queue) || wait > v.config.MaxWait {
+		return nil, overloaded(wait)
+	}
+	place := v.queue.PushBack(make(chan struct{}))
+	if waiting == 0 {
+		v.arm(now)
+	}
+	return place, nil
+}
+
+// leave gives up a place, and reports whether its turn had not come.
+func (v *Valve) leave(place *list.Element) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	turn := place.Value.(chan struct{})
+	select {
+	case <-turn:
+		return false
+	default:
+	}
+	v.queue.Remove(place)
+	if v.queue.Len() == 0 {
+		v.timer.Stop()
+	}
+	return true
+}
+
+// turns lets in who is due, and sets the timer for who is next.
+func (v *Valve) turns() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now()
+	v.admit(now)
+	if v.queue.Len() > 0 {
+		v.arm(now)
+	}
+}
+
+// admit lets in the first of the queue, as many as there are turns.
+func (v *Valve) admit(now time.Time) {
+	for v.queue.Len() > 0 && v.limiter.AllowN(now, 1) {
+		close(v.queue.Remove(v.queue.Front()).(chan struct{}))
+	}
+}
+
+// arm sets the timer for the first of the queue. It may be set already, or have
+// run: turns is harmless when nobody is due.
+func (v *Valve) arm(now time.Time) {
+	wait := v.wait(now, 1) + 1 // rounded up, or it would be a little too early
+	if v.timer == nil {
+		v.timer = time.AfterFunc(wait, v.turns)
+	} else {
+		v.timer.Reset(wait)
+	}
+}
+
+// wait returns when there are n turns, rounded down, and a day if it is later.
+func (v *Valve) wait(now time.Time, n int) time.Duration {
+	seconds := (float64(n) - v.limiter.TokensAt(now)) / v.rate
+	return time.Duration(min(max(seconds, 0), 86_400) * float64(time.Second))
+}
 
 var errOverloaded = errors.New("ratelimit: more requests wait at the valve than may")
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,7 +80,7 @@ func TestValveWaitObeysTheContext(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 300*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
-		// Its turn went to the next.
+		// Its place went to the next.
 		begin = time.Now()
 		if err := v.Check(t.Context()); err != nil || time.Since(begin) > 701*time.Millisecond {
 			t.Errorf("%v after %v, want 700 ms", err, time.Since(begin))
@@ -103,6 +105,154 @@ func TestValveWaitObeysTheContext(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestValveIsExact: under overload, with refusals and hang-ups of many at once,
+// no span of time has more than the burst and the rate, and no turn is lost.
+func TestValveIsExact(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		rate    float64
+		config  ratelimit.ValveConfig
+		callers int           // who come again and again
+		again   time.Duration // after an answer
+		patient float64       // which part of them does not hang up
+	}{
+		{"no queue, and all at once", 200, ratelimit.ValveConfig{Burst: 20, Queue: -1}, 60, time.Millisecond, 1},
+		{"no queue, a burst of one", 250, ratelimit.ValveConfig{Burst: 1, Queue: -1}, 60, time.Millisecond, 1},
+		{"a queue that is full", 200, ratelimit.ValveConfig{Burst: 20, Queue: 10}, 100, 3 * time.Millisecond, 1},
+		{"a burst of one and a queue", 300, ratelimit.ValveConfig{Burst: 1, Queue: 50}, 100, 3 * time.Millisecond, 1},
+		{"a wait that is too long", 200, ratelimit.ValveConfig{Burst: 20, MaxWait: 50 * time.Millisecond}, 100, 3 * time.Millisecond, 1},
+		{"half of the queue hangs up", 200, ratelimit.ValveConfig{Burst: 20}, 400, 3 * time.Millisecond, 0.5},
+		{"nearly all hang up", 200, ratelimit.ValveConfig{Burst: 20, Queue: 150}, 300, 3 * time.Millisecond, 0.1},
+		{"a rate that does not come out even", 70.0 / 3, ratelimit.ValveConfig{Burst: 3, Queue: 20}, 50, 7 * time.Millisecond, 0.7},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const long = 4 * time.Second
+				v := newValve(t, tt.rate, tt.config)
+				begin := time.Now()
+				var mu sync.Mutex
+				var entered []time.Duration
+				var done sync.WaitGroup
+				for i := range tt.callers {
+					done.Go(func() {
+						random := rand.New(rand.NewPCG(uint64(i), 1))
+						for time.Since(begin) < long {
+							ctx, cancel := context.WithCancel(t.Context())
+							if random.Float64() >= tt.patient {
+								ctx, cancel = context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(100*time.Millisecond))))
+							}
+							err := v.Check(ctx)
+							cancel()
+							if err == nil {
+								mu.Lock()
+								entered = append(entered, time.Since(begin))
+								mu.Unlock()
+							}
+							time.Sleep(tt.again)
+						}
+					})
+				}
+				done.Wait()
+				if v.Waiting() != 0 {
+					t.Errorf("%d wait, and nobody is there", v.Waiting())
+				}
+				// entered is ascending: the clock stands still while anybody runs.
+				least, within := math.Inf(1), 0
+				for i, at := range entered {
+					least = min(least, float64(i)-tt.rate*at.Seconds())
+					if n := float64(i+1) - tt.rate*at.Seconds() - least; n > float64(tt.config.Burst)+1e-3 {
+						t.Fatalf("at %v, %.3f more have entered than the rate since some earlier moment, want at most the burst, %d", at, n, tt.config.Burst)
+					}
+					if at <= long {
+						within++
+					}
+				}
+				if want := 0.95 * tt.rate * long.Seconds(); float64(within) < want {
+					t.Errorf("%d entered in %v, want %.0f at least", within, long, want)
+				}
+			})
+		})
+	}
+}
+
+// TestValveHangUpsMoveTheQueue: who is behind those who hang up enters when
+// they would have, and not when the queue was joined last.
+func TestValveHangUpsMoveTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newValve(t, 10, ratelimit.ValveConfig{Burst: 10, Queue: 1000, MaxWait: time.Minute})
+		begin := time.Now()
+		for range 10 {
+			if err := v.Check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 50 { // browsers are opened and closed, newest first
+			var hangUps []func()
+			var gone sync.WaitGroup
+			for range 20 {
+				ctx, hangUp := context.WithCancel(t.Context())
+				hangUps = append(hangUps, hangUp)
+				gone.Go(func() {
+					if v.Check(ctx) == nil {
+						t.Error("one more entered at once than the burst")
+					}
+				})
+				synctest.Wait()
+			}
+			for i := range hangUps {
+				hangUps[len(hangUps)-1-i]()
+				synctest.Wait()
+			}
+			gone.Wait()
+		}
+		ctx, hangUp := context.WithCancel(t.Context())
+		var order []string
+		var done sync.WaitGroup
+		for _, name := range []string{"first", "gone", "second", "third"} {
+			c := t.Context()
+			if name == "gone" {
+				c = ctx
+			}
+			done.Go(func() {
+				if v.Check(c) == nil {
+					order = append(order, fmt.Sprint(name, " ", time.Since(begin).Round(time.Millisecond)))
+				}
+			})
+			synctest.Wait()
+		}
+		time.Sleep(150 * time.Millisecond)
+		hangUp()
+		done.Wait()
+		if got := fmt.Sprint(order); got != "[first 100ms second 200ms third 300ms]" {
+			t.Error(got)
+		}
+	})
+}
+
+// TestValveManyAtOnce is on the real clock, where only the bound that no slow
+// machine can break holds for certain.
+func TestValveManyAtOnce(t *testing.T) {
+	v := newValve(t, 1000, ratelimit.ValveConfig{Burst: 10, Queue: 20})
+	var entered atomic.Int64
+	var done sync.WaitGroup
+	begin := time.Now()
+	for range 64 {
+		done.Go(func() {
+			for time.Since(begin) < 100*time.Millisecond {
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+				if v.Check(ctx) == nil {
+					entered.Add(1)
+				}
+				cancel()
+			}
+		})
+	}
+	done.Wait()
+	if most := 10 + 1000*time.Since(begin).Seconds(); float64(entered.Load()) > most+1e-3 {
+		t.Errorf("%d entered, want at most %.1f", entered.Load(), most)
+	}
 }
 
 func TestValveFindsEveryMistake(t *testing.T) {

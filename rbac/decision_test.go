@@ -1,9 +1,12 @@
 package rbac_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"regexp"
 	"runtime"
 	"slices"
@@ -87,6 +90,30 @@ func TestCheckIsAllOfAndCheckAnyOneOf(t *testing.T) {
 			if err := e.CheckAny(ctx, test.permissions...); (err == nil) != test.any {
 				t.Errorf("CheckAny returns %v, want any of them %v", err, test.any)
 			}
+		})
+	}
+}
+
+// A host that asks for nothing has made a mistake, which is no verdict on the
+// caller. Who is nobody is told that first.
+func TestAskedForNothing(t *testing.T) {
+	a := newApp()
+	e := a.engine(t, rbac.Config{})
+	for name, check := range map[string]func(ctx context.Context) error{
+		"Check":     func(ctx context.Context) error { return e.Check(ctx) },
+		"CheckAny":  func(ctx context.Context) error { return e.CheckAny(ctx) },
+		"CheckRole": func(ctx context.Context) error { return e.CheckRole(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := check(as(caller("root")))
+			if _, denied := errors.AsType[*guard.Denial](err); err == nil || denied {
+				t.Errorf("%v, want an error that is no Denial", err)
+			} else {
+				contains(t, err.Error(), "rbac: no ", " is asked for")
+			}
+			refused := guard.Hooks{}.Require(func(r *http.Request) error { return check(r.Context()) })
+			ask(caller("root"), refused).is(t, 503)
+			ask(nil, refused).is(t, 401)
 		})
 	}
 }

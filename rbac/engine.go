@@ -41,7 +41,7 @@ type Config struct {
 	// Default: callers need no tenant.
 	Tenants bool
 
-	// Hooks say how refusals look and who hears of them. Default: see
+	// Hooks says how refusals look and who hears of events. Default: see
 	// [guard.Hooks].
 	Hooks guard.Hooks
 }
@@ -157,8 +157,9 @@ func (e *Engine) Can(ctx context.Context, p *identity.Principal, permission Perm
 }
 
 // Check is the decision of [Engine.Require] about the caller that ctx
-// carries: nil, a [*guard.Denial], or the error of what could not answer. No
-// permissions are an error.
+// carries: nil, a [*guard.Denial], or the error of what could not answer.
+// Where Require panics for want of permissions it returns an error that is no
+// Denial and is answered 503: a mistake of the host is no verdict on the caller.
 func (e *Engine) Check(ctx context.Context, permissions ...Permission) error {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)
@@ -166,7 +167,7 @@ func (e *Engine) Check(ctx context.Context, permissions ...Permission) error {
 		return err
 	}
 	if len(permissions) == 0 {
-		return guard.Forbidden(errNoPermission)
+		return errNoPermission
 	}
 	for _, permission := range permissions {
 		if err := e.check(v, p, permission); err != nil {
@@ -184,7 +185,7 @@ func (e *Engine) CheckAny(ctx context.Context, permissions ...Permission) error 
 		return err
 	}
 	if len(permissions) == 0 {
-		return guard.Forbidden(errNoPermission)
+		return errNoPermission
 	}
 	for _, permission := range permissions {
 		if err = e.check(v, p, permission); err == nil {
@@ -200,6 +201,9 @@ func (e *Engine) CheckRole(ctx context.Context, roles ...string) error {
 	v, err := e.view(ctx, p)
 	if err != nil {
 		return err
+	}
+	if len(roles) == 0 {
+		return errNoRole
 	}
 	for _, name := range roles {
 		if r := v.compiled.roles[name]; r != nil && v.has(r) {

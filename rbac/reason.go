@@ -14,7 +14,12 @@ var (
 	errNoSubject    = errors.New("rbac: the caller's Principal.Subject is empty")
 	errNoTenant     = errors.New("rbac: the caller acts in no tenant")
 	errTooManyRoles = fmt.Errorf("rbac: the caller has more than %d roles", MaxRoles)
-	errNoPermission = errors.New("rbac: Check was given no permission")
+)
+
+// What Check, CheckAny and CheckRole return to a host that asks for nothing.
+var (
+	errNoPermission = errors.New("rbac: no permission is asked for, want at least one")
+	errNoRole       = errors.New("rbac: no role is asked for, want at least one")
 )
 
 // A reason is why the policy refuses somebody. Most of the work is left to

@@ -31,7 +31,7 @@ var (
 func BenchmarkCheck(b *testing.B) {
 	flat := must(scopes.New(scopes.Config{}))
 	tall := must(scopes.New(scopes.Config{Implies: usualImplies}))
-	p := &identity.Principal{Issuer: "tokens", Scopes: ten}
+	p := as(&identity.Principal{Issuer: "tokens", Scopes: ten})
 	for _, test := range []struct {
 		name   string
 		m      *scopes.Middleware
@@ -61,7 +61,7 @@ func BenchmarkCheckHostile(b *testing.B) {
 		granted = append(granted, fmt.Sprintf("scope%d", i))
 	}
 	m := must(scopes.New(scopes.Config{Implies: implies}))
-	p := &identity.Principal{Issuer: "tokens", Scopes: identity.NewSet(granted...)}
+	p := as(&identity.Principal{Issuer: "tokens", Scopes: identity.NewSet(granted...)})
 	b.ReportAllocs()
 	for b.Loop() {
 		if m.Check(p, "wanted") == nil {

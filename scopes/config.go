@@ -48,12 +48,13 @@ type Config struct {
 	Scheme string
 
 	// GuideStatusCodes answers too few scopes with 401 and "Not enough
-	// permissions", as FastAPI's tutorial does, instead of 403. Clients that
+	// permissions", as FastAPI's guide does, instead of 403. Clients that
 	// refresh their token at a 401 then do so in vain. Default: 403, as RFC
 	// 6750 section 3.1 has it.
 	GuideStatusCodes bool
 
-	// Hooks says how refusals look, and who hears of them.
+	// Hooks says how refusals look and who hears of events. Default: see
+	// [guard.Hooks].
 	Hooks guard.Hooks
 }
 

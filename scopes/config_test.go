@@ -123,11 +123,11 @@ func TestConfigIsCopied(t *testing.T) {
 	implies["other"] = []string{"read"}
 	acr["mfa"] = identity.NewSet("pwd")
 
-	p := &identity.Principal{Scopes: identity.NewSet("write"), Factors: identity.NewSet("pwd")}
+	p := as(&identity.Principal{Scopes: identity.NewSet("write"), Factors: identity.NewSet("pwd")})
 	if err := m.Check(p, "read"); err != nil {
 		t.Errorf("the hierarchy changed: %v", err)
 	}
-	if err := m.Check(&identity.Principal{Scopes: identity.NewSet("other")}, "read"); err == nil {
+	if err := m.Check(as(&identity.Principal{Scopes: identity.NewSet("other")}), "read"); err == nil {
 		t.Error("the hierarchy grew")
 	}
 	if err := m.CheckFresh(p, 0, "mfa"); err == nil {

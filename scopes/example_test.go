@@ -1,6 +1,7 @@
 package scopes_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -100,11 +101,13 @@ func ExampleMiddleware_Check() {
 		fmt.Println(err)
 		return
 	}
+	nobody := context.Background() // in a handler, the request's
 	p := &identity.Principal{Issuer: "demo", Subject: "ada", Scopes: identity.NewSet("export:csv")}
+	ctx := identity.NewContext(nobody, p) // guard.Hooks.Identify does this
 	for _, format := range []string{"csv", "pdf"} {
-		fmt.Println(format, scope.Check(p, "export:"+format))
+		fmt.Println(format, scope.Check(ctx, "export:"+format))
 	}
-	fmt.Println("nobody:", scope.Check(nil, "export:csv"))
+	fmt.Println("nobody:", scope.Check(nobody, "export:csv"))
 	// Output:
 	// csv <nil>
 	// pdf 403 insufficient_scope: scopes: missing export:pdf
@@ -120,6 +123,7 @@ func ExampleMiddleware_Check_delegation() {
 		return
 	}
 	owner := &identity.Principal{Issuer: "demo", Subject: "ada", Scopes: identity.NewSet("write")}
+	ctx := identity.NewContext(context.Background(), owner)
 	for _, form := range []string{"read write", "read admin", "read\nadmin"} {
 		asked, err := scopes.Parse(form)
 		if err != nil {
@@ -130,7 +134,7 @@ func ExampleMiddleware_Check_delegation() {
 		for name := range asked.All() {
 			names = append(names, name)
 		}
-		fmt.Printf("%q: %v\n", form, scope.Check(owner, names...))
+		fmt.Printf("%q: %v\n", form, scope.Check(ctx, names...))
 	}
 	// Output:
 	// "read write": <nil>
@@ -167,9 +171,10 @@ func ExampleMiddleware_CheckFresh() {
 		return
 	}
 	p := &identity.Principal{Issuer: "demo", Subject: "ada", AuthTime: time.Now().Add(-time.Hour)}
+	ctx := identity.NewContext(context.Background(), p)
 	pay := func(sum int) error {
 		if sum > 1000 {
-			return scope.CheckFresh(p, 5*time.Minute)
+			return scope.CheckFresh(ctx, 5*time.Minute)
 		}
 		return nil
 	}
@@ -216,7 +221,8 @@ func ExampleMiddleware_Require_incorrect() {
 		return
 	}
 	p := &identity.Principal{Issuer: "demo", Subject: "mallory", Scopes: identity.ParseSet(granted)}
-	fmt.Println("scopes: ", scope.Check(p, "users:read") == nil)
+	ctx := identity.NewContext(context.Background(), p)
+	fmt.Println("scopes: ", scope.Check(ctx, "users:read") == nil)
 	// Output:
 	// by hand: true
 	// scopes:  false

@@ -1,6 +1,7 @@
 package scopes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,9 +12,6 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 )
-
-// codeStepUp is that of RFC 9470 section 3.
-const codeStepUp = "insufficient_user_authentication"
 
 // Fresh returns the guard of a route that needs a recent or a strong sign-in:
 // one that is not older than maxAge, if that is not zero, and in one of the
@@ -50,16 +48,17 @@ func (m *Middleware) Fresh(maxAge time.Duration, acr ...string) func(http.Handle
 	}, demands...)
 }
 
-// CheckFresh decides what [Middleware.Fresh] does, for a caller who is at hand:
-// in a handler that asks for more above a certain sum, say. It returns nil, or a
-// [*guard.Denial] for guard.Hooks.Refuse. A p that is nil is nobody. Where Fresh
-// panics it returns another error, which is answered 503.
-func (m *Middleware) CheckFresh(p *identity.Principal, maxAge time.Duration, acr ...string) error {
+// CheckFresh decides what [Middleware.Fresh] does, about the caller whom ctx
+// carries: in a handler that asks for more above a certain sum, say. It returns
+// nil, or a [*guard.Denial] for guard.Hooks.Refuse. Where Fresh panics it returns
+// another error, which is answered 503.
+func (m *Middleware) CheckFresh(ctx context.Context, maxAge time.Duration, acr ...string) error {
+	p, err := guard.CallerFrom(ctx)
+	if err != nil {
+		return err
+	}
 	if err := m.usable(maxAge, acr); err != nil {
 		return fmt.Errorf("scopes: CheckFresh: %w", err)
-	}
-	if p == nil {
-		return guard.Unauthenticated()
 	}
 	return m.fresh(p, maxAge, acr)
 }
@@ -120,18 +119,10 @@ func (m *Middleware) stepUp(maxAge time.Duration, acr []string, reason string) *
 	case maxAge > 0:
 		description = "A more recent authentication of a different level is required"
 	}
-	return &guard.Denial{
-		Status: http.StatusUnauthorized,
-		Code:   codeStepUp,
-		Detail: "This needs you to sign in again.",
-		Challenges: []guard.Challenge{{
-			Scheme:           m.config.Scheme,
-			Error:            codeStepUp,
-			ErrorDescription: description,
-			ACRValues:        slices.Clone(acr),
-			MaxAge:           maxAge,
-		}},
-		Event: guard.EventAuthzFail,
-		Err:   errors.New("scopes: " + reason),
-	}
+	return guard.StepUp(guard.Challenge{
+		Scheme:           m.config.Scheme,
+		ErrorDescription: description,
+		ACRValues:        acr,
+		MaxAge:           maxAge,
+	}, errors.New("scopes: "+reason))
 }

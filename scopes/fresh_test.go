@@ -156,7 +156,7 @@ func TestACRValuesAreQuoted(t *testing.T) {
 
 func TestCheckFresh(t *testing.T) {
 	m := must(scopes.New(scopes.Config{ACR: levels}))
-	p := &identity.Principal{AuthTime: time.Now(), Factors: identity.NewSet("pwd", "otp")}
+	p := as(&identity.Principal{AuthTime: time.Now(), Factors: identity.NewSet("pwd", "otp")})
 	if err := m.CheckFresh(p, time.Hour, "hwk", "mfa"); err != nil {
 		t.Errorf("recent and strong: %v", err)
 	}
@@ -164,7 +164,7 @@ func TestCheckFresh(t *testing.T) {
 	if d.Status != 401 || d.Code != "insufficient_user_authentication" || d.Challenges[0].MaxAge != time.Hour {
 		t.Errorf("weak: %+v", d)
 	}
-	if d := denialOf(t, m.CheckFresh(nil, time.Hour)); d.Status != 401 || !errors.Is(d, guard.ErrNoCredentials) {
+	if d := denialOf(t, m.CheckFresh(context.Background(), time.Hour)); d.Status != 401 || !errors.Is(d, guard.ErrNoCredentials) {
 		t.Errorf("nobody: %+v", d)
 	}
 	for name, err := range map[string]error{

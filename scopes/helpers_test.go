@@ -36,6 +36,11 @@ func (f found) Challenge() guard.Challenge {
 	return guard.Challenge{Scheme: "Bearer", Realm: "example"}
 }
 
+// as is a context that carries p, who may be nil.
+func as(p *identity.Principal) context.Context {
+	return identity.NewContext(context.Background(), p)
+}
+
 // keys is found for API keys.
 type keys struct{ found }
 
@@ -112,5 +117,5 @@ func (e *events) observe(_ context.Context, event guard.Event) { e.all = append(
 const (
 	anonymousBody    = `{"title":"Unauthorized","status":401,"code":"unauthenticated","detail":"This needs you to be signed in."}` + "\n"
 	insufficientBody = `{"title":"Forbidden","status":403,"code":"insufficient_scope","detail":"The token is not good for this."}` + "\n"
-	stepUpBody       = `{"title":"Unauthorized","status":401,"code":"insufficient_user_authentication","detail":"This needs you to sign in again."}` + "\n"
+	stepUpBody       = `{"title":"Unauthorized","status":401,"code":"insufficient_user_authentication","detail":"This needs a more recent or a stronger sign-in."}` + "\n"
 )

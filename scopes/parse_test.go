@@ -87,7 +87,7 @@ var claimsCases = []struct {
 	{"an array", `{"scope":["write","read"]}`, nil, "read write"},
 	{"scp as a string", `{"scp":"Items.Read Items.Write"}`, nil, "Items.Read Items.Write"},
 	{"scp as an array", `{"scp":["a","b"]}`, nil, "a b"},
-	{"the guide's scopes", `{"sub":"ada","scopes":["read:items"],"exp":1}`, nil, "read:items"},
+	{"the scopes of FastAPI's guide", `{"sub":"ada","scopes":["read:items"],"exp":1}`, nil, "read:items"},
 	{"no claim", `{"sub":"ada"}`, nil, ""},
 	{"no claims", `{}`, nil, ""},
 	{"an empty string", `{"scope":""}`, nil, ""},

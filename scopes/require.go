@@ -1,6 +1,7 @@
 package scopes
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -22,7 +23,7 @@ func (m *Middleware) Require(scopes ...string) func(http.Handler) http.Handler {
 			return err
 		}
 		if !needs.met(p.Scopes, false) {
-			return m.insufficient(p, scopes, scopes)
+			return m.refuse(p, scopes, scopes)
 		}
 		return nil
 	}, guard.Requirement{Kind: guard.KindScope, Values: scopes})
@@ -41,21 +42,21 @@ func (m *Middleware) RequireAny(scopes ...string) func(http.Handler) http.Handle
 			return err
 		}
 		if !needs.met(p.Scopes, true) {
-			return m.insufficient(p, scopes, scopes[:1])
+			return m.refuse(p, scopes, scopes[:1])
 		}
 		return nil
 	}, guard.Requirement{Kind: guard.KindScope, Values: scopes, Any: true})
 }
 
-// Check decides what [Middleware.Require] does, for a caller who is at hand: in
-// a handler that knows only then what it needs, a WebSocket, or another
-// protocol. It returns nil, or a [*guard.Denial] for guard.Hooks.Refuse. A p
-// that is nil is nobody. Without scopes, or with one that is none of RFC 6749,
-// it returns another error, which is answered 503; [Parse] first what comes
-// from a client.
-func (m *Middleware) Check(p *identity.Principal, scopes ...string) error {
-	if p == nil {
-		return guard.Unauthenticated()
+// Check decides what [Middleware.Require] does, about the caller whom ctx
+// carries: in a handler that knows only then what it needs, a WebSocket, or
+// another protocol. It returns nil, or a [*guard.Denial] for guard.Hooks.Refuse.
+// Without scopes, or with one that is none of RFC 6749, it returns another
+// error, which is answered 503; [Parse] first what comes from a client.
+func (m *Middleware) Check(ctx context.Context, scopes ...string) error {
+	p, err := guard.CallerFrom(ctx)
+	if err != nil {
+		return err
 	}
 	if len(scopes) == 0 {
 		return errNone
@@ -72,9 +73,10 @@ func (m *Middleware) Check(p *identity.Principal, scopes ...string) error {
 }
 
 // CheckAny is to [Middleware.RequireAny] what Check is to Require.
-func (m *Middleware) CheckAny(p *identity.Principal, scopes ...string) error {
-	if p == nil {
-		return guard.Unauthenticated()
+func (m *Middleware) CheckAny(ctx context.Context, scopes ...string) error {
+	p, err := guard.CallerFrom(ctx)
+	if err != nil {
+		return err
 	}
 	if len(scopes) == 0 {
 		return errNone
@@ -103,24 +105,23 @@ func mustBeScopes(method string, scopes []string) []string {
 	return slices.Clone(scopes)
 }
 
-// refuse is insufficient for scopes that nobody has looked at yet.
+// refuse returns the refusal of p, who has too little of what is wanted. The
+// client is told, with the same words whatever it has. To want what is no scope
+// is a mistake of the host, and no verdict on p.
 func (m *Middleware) refuse(p *identity.Principal, wanted, told []string) error {
+	var missing []string
 	for _, name := range wanted {
 		if !isToken(name) {
 			return fmt.Errorf("scopes: %q is asked for, want %s", name, tokenGrammar)
 		}
+		if !m.implied.passes(p.Scopes, name) {
+			missing = append(missing, name)
+		}
 	}
-	return m.insufficient(p, wanted, told)
-}
-
-// insufficient returns the refusal of p, who has too little of what is wanted.
-// The client is told, with the same words whatever it has.
-func (m *Middleware) insufficient(p *identity.Principal, wanted, told []string) *guard.Denial {
 	scheme := m.config.Scheme
 	if isKey(p) {
 		scheme = "ApiKey"
 	}
-	missing := slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return m.implied.passes(p.Scopes, name) })
 	d := &guard.Denial{
 		Status:     http.StatusForbidden,
 		Code:       guard.CodeInsufficientScope,

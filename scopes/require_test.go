@@ -176,7 +176,7 @@ func TestBodiesAreEqualAndTheReasonIsForTheLog(t *testing.T) {
 
 func TestARefusalIsNobodyElses(t *testing.T) {
 	m := must(scopes.New(scopes.Config{}))
-	p := &identity.Principal{}
+	p := as(&identity.Principal{})
 	first := denialOf(t, m.Check(p, "a"))
 	first.Challenges[0].Scheme, first.Detail = "Changed", "changed"
 	if again := denialOf(t, m.Check(p, "a")); again.Challenges[0].Scheme != "Bearer" || again.Detail == "changed" {
@@ -250,7 +250,8 @@ func TestMisusePanicsAtRegistration(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	m := must(scopes.New(scopes.Config{Implies: map[string][]string{"write": {"read"}}}))
-	p := &identity.Principal{Scopes: identity.NewSet("write", "a b", `"`)}
+	p := as(&identity.Principal{Scopes: identity.NewSet("write", "a b", `"`)})
+	nobody := context.Background()
 	refused := func(status int, told string) func(error) bool {
 		return func(err error) bool {
 			d, ok := errors.AsType[*guard.Denial](err)
@@ -271,15 +272,16 @@ func TestCheck(t *testing.T) {
 		{"granted and implied", m.Check(p, "write", "read"), passed},
 		{"implied", m.Check(p, "read"), passed},
 		{"missing", m.Check(p, "write", "x", "read"), refused(403, "read write x")},
-		{"nobody", m.Check(nil, "read"), refused(401, "")},
-		{"nobody is asked for nothing", m.Check(nil), refused(401, "")},
+		{"nobody", m.Check(nobody, "read"), refused(401, "")},
+		{"nobody, where somebody was", m.Check(as(nil), "read"), refused(401, "")},
+		{"nobody is asked for nothing", m.Check(nobody), refused(401, "")},
 		{"asked for nothing", m.Check(p), undecided},
 		{"asked for what is no scope", m.Check(p, "write", "x y"), undecided},
 		{"asked for the empty string", m.Check(p, ""), undecided},
 		{"any, granted", m.CheckAny(p, "x", "write"), passed},
 		{"any, implied", m.CheckAny(p, "x", "read"), passed},
 		{"any, missing", m.CheckAny(p, "y", "x"), refused(403, "y")},
-		{"any, nobody", m.CheckAny(nil, "read"), refused(401, "")},
+		{"any, nobody", m.CheckAny(nobody, "read"), refused(401, "")},
 		{"any of nothing", m.CheckAny(p), undecided},
 		{"any of what is no scope", m.CheckAny(p, "x\n"), undecided},
 	}
@@ -395,8 +397,8 @@ func TestGuardsAgreeWithANaiveReading(t *testing.T) {
 			by        string
 			got, want bool
 		}{
-			{"Check", m.Check(p, wanted...) == nil, all},
-			{"CheckAny", m.CheckAny(p, wanted...) == nil, some},
+			{"Check", m.Check(as(p), wanted...) == nil, all},
+			{"CheckAny", m.CheckAny(as(p), wanted...) == nil, some},
 			{"Require", lets(m.Require(wanted...), p), all},
 			{"RequireAny", lets(m.RequireAny(wanted...), p), some},
 		} {

@@ -45,8 +45,8 @@ type Config struct {
 	Issuer string
 
 	// Algorithm and Digits are those of new enrolments; existing ones keep
-	// theirs. Digits is 6 or 8. Defaults: SHA1 and 6, the only ones that all
-	// apps support. The period is 30 seconds.
+	// theirs. Digits is 6 or 8; the period is 30 seconds. Defaults: SHA1 and
+	// 6, the only ones that all apps support.
 	Algorithm Algorithm
 	Digits    int
 
@@ -55,29 +55,29 @@ type Config struct {
 	// section 5.2 allows, each once. Default: false.
 	Strict bool
 
-	// FirstWait is how long no attempt is taken after a wrong code. Each
-	// further wrong code doubles it, up to Forgive. Default: 1 second. At
-	// least that.
+	// FirstWait is how long no attempt is taken after a wrong code: 1 second
+	// to 1 hour. Each further wrong code doubles it, up to Forgive.
+	// Default: 1 second.
 	FirstWait time.Duration
 
 	// Forgive is how long it takes until one wrong code no longer counts
-	// towards the waits. A right code takes none of them back: or else
-	// whoever has the password could use the owner's own sign-ins to guess
-	// on. Default: 4 hours.
+	// towards the waits: 1 minute to 30 days. A right code takes none of them
+	// back: or else whoever has the password could use the owner's own
+	// sign-ins to guess on. Default: 4 hours.
 	Forgive time.Duration
 
 	// MaxFailures is after how many wrong codes without a right one in
-	// between no attempt is taken any more, until [Service.Unlock]. Default:
-	// 100, the most that NIST SP 800-63B section 3.2.2 allows.
+	// between no attempt is taken any more, until [Service.Unlock]: 1 to 100,
+	// the most that NIST SP 800-63B section 3.2.2 allows. Default: 100.
 	MaxFailures int
 
-	// PendingFor is how long an enrolment may wait to be confirmed. Default:
-	// 10 minutes. At most one hour.
+	// PendingFor is how long an enrolment may wait to be confirmed: 1 minute
+	// to 1 hour. Default: 10 minutes.
 	PendingFor time.Duration
 
 	// Fresh is how long ago a caller without a second factor may have signed
-	// in to set one up. Those who signed in earlier are asked to do it again
-	// (RFC 9470). Default: 10 minutes.
+	// in to set one up: 1 minute to 24 hours. Those who signed in earlier are
+	// asked to do it again (RFC 9470). Default: 10 minutes.
 	Fresh time.Duration
 
 	// InsecureStaleSetup lets a session of any age set up the first factor.
@@ -99,7 +99,7 @@ type Config struct {
 	// subjects, it must refuse those of the others. Its errors are refusals
 	// as a guard's are. Default: the Subject; callers without a Session, such
 	// as those with an API key, are refused with 403.
-	User func(p *identity.Principal) (string, error)
+	User func(ctx context.Context, p *identity.Principal) (string, error)
 
 	// Account returns the name that authenticator apps show beside Issuer,
 	// such as the caller's e-mail address: 1 to 254 bytes of UTF-8 without a
@@ -111,7 +111,8 @@ type Config struct {
 	// block. Default: nobody hears of them.
 	Notify func(ctx context.Context, c Change)
 
-	// Hooks says how refusals look and who hears of events.
+	// Hooks says how refusals look and who hears of events. Default: see
+	// [guard.Hooks].
 	Hooks guard.Hooks
 }
 
@@ -159,7 +160,7 @@ func (c Config) withDefaults() Config {
 }
 
 // subjectOf is the default of Config.User.
-func subjectOf(p *identity.Principal) (string, error) {
+func subjectOf(_ context.Context, p *identity.Principal) (string, error) {
 	if p.Session == "" {
 		return "", guard.Forbidden(errors.New("totp: these credentials are not of a session"))
 	}

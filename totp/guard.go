@@ -4,23 +4,20 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 
 	"github.com/gatewright/gatewright/auth/guard"
-	"github.com/gatewright/gatewright/auth/identity"
 )
 
 // factor is the method of RFC 8176 section 2 that a code proves, and a recovery
 // code too, which is a password for one time as well.
 const factor = "otp"
 
-// codeInsufficient is the error code of RFC 9470 section 3.
-const codeInsufficient = "insufficient_user_authentication"
-
 // Handler returns the middleware that lets callers through who have proven a
-// second factor: those with "otp" among their Principal's Factors. Nobody is
-// 401; somebody without it is 401 insufficient_user_authentication (RFC 9470),
-// which asks the client to step up.
+// second factor: those with "otp" among their Principal's Factors. An anonymous
+// request is refused with 401, a caller without it with 401
+// insufficient_user_authentication (RFC 9470), which asks the client to step up.
+// It asks only whether a code was ever given in this session; for how long ago,
+// use scopes.Fresh.
 func (s *Service) Handler(next http.Handler) http.Handler {
 	return s.config.Hooks.Require(func(r *http.Request) error {
 		return s.Check(r.Context())
@@ -31,28 +28,15 @@ func (s *Service) Handler(next http.Handler) http.Handler {
 // what [Service.Handler] does, for a gRPC interceptor or a WebSocket. The error
 // is a [*guard.Denial].
 func (s *Service) Check(ctx context.Context) error {
-	p, ok := identity.FromContext(ctx)
-	switch {
-	case !ok:
-		return guard.Unauthenticated()
-	case !p.Factors.Has(factor):
-		return s.stepUp(guard.Challenge{
+	p, err := guard.CallerFrom(ctx)
+	if err != nil {
+		return err
+	}
+	if !p.Factors.Has(factor) {
+		return guard.StepUp(guard.Challenge{
 			ErrorDescription: "A second factor is required",
-			ACRValues:        slices.Clone(s.config.ACRValues),
+			ACRValues:        s.config.ACRValues,
 		}, errors.New("totp: the caller has not proven a second factor"))
 	}
 	return nil
-}
-
-// stepUp returns the refusal that asks for a stronger or later sign-in.
-func (s *Service) stepUp(c guard.Challenge, reason error) error {
-	c.Scheme, c.Error = "Bearer", codeInsufficient
-	return &guard.Denial{
-		Status:     http.StatusUnauthorized,
-		Code:       codeInsufficient,
-		Detail:     c.ErrorDescription + ".",
-		Challenges: []guard.Challenge{c},
-		Event:      guard.EventAuthzFail,
-		Err:        reason,
-	}
 }

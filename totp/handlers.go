@@ -17,14 +17,12 @@ import (
 // The refusals of the handlers. Each is the same for every reason that it has.
 const (
 	codeInvalid       = "invalid_code"
-	codeTooMany       = "too_many_attempts"
 	codeNotAcceptable = "not_acceptable"
 	invalidDetail     = "Invalid 2FA code"
-	tooManyDetail     = "There were too many wrong codes. Please wait."
 )
 
-// SetupHandler returns the handler that begins an enrolment: of the guide's POST
-// /2fa/setup/. It answers with the QR code, as the Accept header has it:
+// SetupHandler returns the handler that begins an enrolment: POST /2fa/setup/ of
+// FastAPI's guide. It answers with the QR code, as the Accept header has it:
 // image/png, image/svg+xml, or application/json with the members uri, secret
 // and expires_in (seconds). It changes nothing that is in use.
 //
@@ -77,7 +75,7 @@ func (s *Service) mayBegin(r *http.Request, user string, p *identity.Principal) 
 	}
 	// A zero AuthTime, which nobody knows, is long ago.
 	if time.Since(p.AuthTime) > s.config.Fresh {
-		return s.stepUp(guard.Challenge{
+		return guard.StepUp(guard.Challenge{
 			ErrorDescription: "This needs you to have signed in a short while ago",
 			MaxAge:           s.config.Fresh,
 		}, errors.New("totp: the caller's sign-in is too long ago to set up a first factor"))
@@ -191,7 +189,7 @@ func (s *Service) handler(serve func(http.ResponseWriter, *http.Request, string,
 		if err != nil {
 			return err
 		}
-		user, err := s.config.User(p)
+		user, err := s.config.User(r.Context(), p)
 		if err != nil {
 			return err
 		}
@@ -233,14 +231,7 @@ func denial(err error) error {
 // tooMany is the answer to an attempt that was not looked at; err is how it was
 // told, for the log.
 func tooMany(throttled *ThrottledError, err error) *guard.Denial {
-	return &guard.Denial{
-		Status:     http.StatusTooManyRequests,
-		Code:       codeTooMany,
-		Detail:     tooManyDetail,
-		RetryAfter: throttled.RetryAfter,
-		Event:      guard.EventLoginFailMax,
-		Err:        err,
-	}
+	return guard.TooManyAttempts(throttled.RetryAfter, err)
 }
 
 func writeJSON(w http.ResponseWriter, body any) {

@@ -112,7 +112,7 @@ func TestHandlers(t *testing.T) {
 		fresh := recoveryOf(t, w)
 		is(t, "a recovery code that was replaced", post(s.VerifyHandler(), alice(), recovery[2]), 400, "invalid_code")
 		w = post(s.VerifyHandler(), alice(), fresh[0])
-		is(t, "too early", w, 429, "too_many_attempts")
+		is(t, "too early", w, 429, `"code":"too_many_attempts","detail":"There were too many attempts. Please wait."`)
 		if got := w.Header().Get("Retry-After"); got != "4" {
 			t.Errorf("Retry-After is %q", got) // the third wrong code within four hours
 		}
@@ -210,6 +210,7 @@ func TestSetupNeedsAFreshSignIn(t *testing.T) {
 				w := send(s.SetupHandler(), p, "POST", "/2fa/setup/", "", "")
 				is(t, "setup", w, tt.status, "")
 				if tt.status == 401 {
+					is(t, "setup", w, 401, `"code":"insufficient_user_authentication","detail":"This needs a more recent or a stronger sign-in."`)
 					const want = `Bearer error="insufficient_user_authentication", error_description="This needs you to have signed in a short while ago", max_age="600"`
 					if got := w.Header()["Www-Authenticate"]; len(got) != 1 || got[0] != want || store.saves != 0 {
 						t.Errorf("%q, %d saves", got, store.saves)
@@ -294,7 +295,7 @@ func TestBodies(t *testing.T) {
 			{"4096 bytes", "/", asJSON, strings.Repeat(" ", 4096-len(jsonCode(recovery[4]))) + jsonCode(recovery[4]), nil, 200},
 			{"4097 bytes", "/", asJSON, strings.Repeat(" ", 4097-len(jsonCode(recovery[5]))) + jsonCode(recovery[5]), nil, 413},
 			{"nothing", "/", asJSON, "", nil, 400},
-			{"the code in the URL, as the guide has it", "/?code=" + recovery[5], "", "", nil, 400},
+			{"the code in the URL, as FastAPI's guide has it", "/?code=" + recovery[5], "", "", nil, 400},
 			{"the code in the URL too", "/?code=1", asForm, form(recovery[5]), nil, 400},
 			{"a query that cannot be read", "/?%zz", asForm, form(recovery[5]), nil, 400},
 			{"a form that has more", "/", asForm, form(recovery[5]) + "&user=bob", nil, 400},
@@ -347,7 +348,10 @@ func TestWhoMayCall(t *testing.T) {
 	s := service(t, store, totp.Config{})
 	key := alice()
 	key.Session = ""
-	strange := service(t, store, totp.Config{User: func(p *identity.Principal) (string, error) {
+	strange := service(t, store, totp.Config{User: func(ctx context.Context, p *identity.Principal) (string, error) {
+		if caller, ok := identity.FromContext(ctx); !ok || caller != p {
+			t.Error("the context is not that of the request")
+		}
 		if p.Issuer != "https://other.example.com" {
 			return "", guard.Forbidden(errors.New("another issuer"))
 		}
@@ -385,6 +389,8 @@ func TestHandlersFailClosed(t *testing.T) {
 		"a client that is gone":    context.Canceled,
 		"a deadline that is over":  context.DeadlineExceeded,
 		"a denial without a thing": &guard.Denial{},
+		"no denial but its type":   (*guard.Denial)(nil),
+		"one that is wrapped":      fmt.Errorf("down: %w", (*guard.Denial)(nil)),
 	} {
 		store := &probed{Store: new(totp.Memory)}
 		s := service(t, store, totp.Config{})
@@ -450,7 +456,7 @@ func TestHandler(t *testing.T) {
 		body      string
 	}{
 		{"nobody", nil, 401, "Bearer", `"code":"unauthenticated"`},
-		{"a password", with("pwd"), 401, challenge, `"code":"insufficient_user_authentication","detail":"A second factor is required."`},
+		{"a password", with("pwd"), 401, challenge, `"code":"insufficient_user_authentication","detail":"This needs a more recent or a stronger sign-in."`},
 		{"no factor", with(), 401, challenge, "insufficient_user_authentication"},
 		{"another factor", with("pwd", "sms", "mfa", "OTP"), 401, challenge, "insufficient_user_authentication"},
 		{"a password and a code", with("pwd", "otp"), 200, "", "in"},

@@ -206,9 +206,10 @@ func (s *Service) Regenerate(ctx context.Context, user, code string) (*RecoveryC
 
 // Import gives the user a second factor with a secret that another system made,
 // of 16 to 128 bytes, whose codes are of Config.Algorithm and Config.Digits. It
-// asks for no code, and is for moving users here; codes of the present moment,
-// which the other system may have taken, are not taken again. Where the user
-// has a factor already it is [ErrEnrolled].
+// asks for no code, and is for moving users here. Codes that the other system
+// may have taken are not taken again, the one of the next 30 seconds among them,
+// which many take ahead of time: the first that is good comes within a minute.
+// Where the user has a factor already it is [ErrEnrolled].
 func (s *Service) Import(ctx context.Context, user string, secret []byte) (*RecoveryCodes, error) {
 	box, err := s.seal(ctx, active, user, key{s.config.Algorithm, s.config.Digits, secret})
 	if err != nil {
@@ -220,7 +221,9 @@ func (s *Service) Import(ctx context.Context, user string, secret []byte) (*Reco
 			return ErrEnrolled
 		}
 		r.clear()
-		r.Active, r.Step, r.Recovery = box, stepOf(time.Now()), hashes
+		// One step ahead is what RFC 6238 section 5.2 recommends at most. It
+		// is not Config's to say, whose Strict is for codes taken here.
+		r.Active, r.Step, r.Recovery = box, stepOf(time.Now())+1, hashes
 		return nil
 	})
 	if err != nil {

@@ -377,8 +377,19 @@ func TestImport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Verify(ctx, "alice", codeAt(t, text, time.Now())); !isWrong(err) {
-			t.Errorf("a code that the other system may have taken: %v", err)
+		at := time.Now()
+		taken := []string{codeAt(t, text, at.Add(-30*time.Second)), codeAt(t, text, at), codeAt(t, text, at.Add(30*time.Second))}
+		for step, code := range taken {
+			if _, err := s.Verify(ctx, "alice", code); !isWrong(err) {
+				t.Errorf("a code that the other system may have taken, of step %d: %v", step-1, err)
+			}
+			if err := s.Unlock(ctx, "alice"); err != nil {
+				t.Error(err)
+			}
+		}
+		// Its step comes, and it is as used as before.
+		if _, err := s.Verify(ctx, "alice", next(t, text)); !isWrong(err) {
+			t.Errorf("a code that the other system may have taken ahead of time: %v", err)
 		}
 		if _, err := s.Verify(ctx, "alice", next(t, text)); err != nil {
 			t.Error(err)
@@ -388,6 +399,24 @@ func TestImport(t *testing.T) {
 		}
 		if _, err := s.Import(ctx, "alice", secret); !errors.Is(err, totp.ErrEnrolled) {
 			t.Errorf("a second time: %v", err)
+		}
+	})
+}
+
+// What another system has taken does not depend on what is taken here.
+func TestImportIntoAStrictService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := service(t, new(totp.Memory), totp.Config{Strict: true})
+		secret := []byte("12345678901234567890")
+		text := base32.StdEncoding.EncodeToString(secret)
+		if _, err := s.Import(ctx, "alice", secret); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Verify(ctx, "alice", next(t, text)); !isWrong(err) {
+			t.Errorf("a code that the other system may have taken ahead of time: %v", err)
+		}
+		if _, err := s.Verify(ctx, "alice", next(t, text)); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -24,10 +24,9 @@ type Challenge struct {
 	// Scope is what the token would have to be good for (RFC 6750 section 3).
 	Scope identity.Set
 
-	// Error is the code of RFC 6750 section 3.1, or
-	// "insufficient_user_authentication" of RFC 9470 section 3. It must stay
-	// empty when the request had no credentials. ErrorDescription and
-	// ErrorURI say more to a developer.
+	// Error is the code of RFC 6750 section 3.1, or [CodeStepUp] of RFC 9470
+	// section 3. It must stay empty when the request had no credentials.
+	// ErrorDescription and ErrorURI say more to a developer.
 	Error, ErrorDescription, ErrorURI string
 
 	// ACRValues are the authentication contexts of which one is wanted, in

@@ -1,10 +1,12 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -71,15 +73,17 @@ func (d *Denial) Unwrap() error {
 }
 
 // Codes of the refusals that this module writes itself. The first three are
-// those of RFC 6750 section 3.1.
+// those of RFC 6750 section 3.1, and CodeStepUp is that of RFC 9470 section 3.
 const (
 	CodeInvalidRequest    = "invalid_request"
 	CodeInvalidToken      = "invalid_token"
 	CodeInsufficientScope = "insufficient_scope"
+	CodeStepUp            = "insufficient_user_authentication"
 	CodeUnauthenticated   = "unauthenticated"
 	CodeForbidden         = "forbidden"
 	CodeNotFound          = "not_found"
 	CodeMethodNotAllowed  = "method_not_allowed"
+	CodeTooManyAttempts   = "too_many_attempts"
 	CodeUnavailable       = "unavailable"
 )
 
@@ -116,6 +120,24 @@ func InvalidToken(scheme string, err error) *Denial {
 	}
 }
 
+// StepUp returns the 401 for a caller whose sign-in is too old or too weak for
+// this (RFC 9470 section 3). c says what would do, in MaxAge, ACRValues and
+// ErrorDescription; its Error is set here, and its Scheme is "Bearer" if it is
+// empty. err is the reason, for the log.
+func StepUp(c Challenge, err error) *Denial {
+	c.Scheme, c.Error = cmp.Or(c.Scheme, "Bearer"), CodeStepUp
+	// Copies: c stands for a route, and a hook may change what it is shown.
+	c.ACRValues, c.Params = slices.Clone(c.ACRValues), slices.Clone(c.Params)
+	return &Denial{
+		Status:     http.StatusUnauthorized,
+		Code:       CodeStepUp,
+		Detail:     "This needs a more recent or a stronger sign-in.",
+		Challenges: []Challenge{c},
+		Event:      EventAuthzFail,
+		Err:        err,
+	}
+}
+
 // InvalidRequest returns the 400 for a request that cannot be understood, or
 // that carries credentials in more than one way (RFC 6750 section 2).
 func InvalidRequest(detail string, err error) *Denial {
@@ -126,6 +148,21 @@ func InvalidRequest(detail string, err error) *Denial {
 // tells the client nothing about what would be needed; err tells the log.
 func Forbidden(err error) *Denial {
 	return &Denial{Status: http.StatusForbidden, Code: CodeForbidden, Detail: "Access denied", Err: err}
+}
+
+// TooManyAttempts returns the 429 for an attempt to prove something, with a
+// password or a code, that was not looked at, for too many before it were wrong.
+// wait is when the next may be made; zero tells the client nothing about that.
+// err is the reason, for the log.
+func TooManyAttempts(wait time.Duration, err error) *Denial {
+	return &Denial{
+		Status:     http.StatusTooManyRequests,
+		Code:       CodeTooManyAttempts,
+		Detail:     "There were too many attempts. Please wait.",
+		RetryAfter: wait,
+		Event:      EventLoginFailMax,
+		Err:        err,
+	}
 }
 
 // Unavailable returns the 503 for a store, or another thing that the decision

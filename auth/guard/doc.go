@@ -42,6 +42,12 @@
 //		return nil
 //	})
 //
+// The Check methods of this module, which decide without a ResponseWriter, keep
+// one rule. A check about the caller takes the context that carries them,
+// Check(ctx, …) error, and begins with [CallerFrom]: so it serves a handler, a
+// WebSocket and another protocol alike. A check about the request itself, its
+// address, host or origin, takes the [*http.Request].
+//
 // # Order
 //
 // Headers, hosts, HTTPS and CORS come before Identify, guards after it. A

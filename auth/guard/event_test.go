@@ -30,6 +30,8 @@ func TestEventOfARefusal(t *testing.T) {
 		{"bad credentials", guard.InvalidToken("Bearer", errSecret), guard.EventLoginFail, slog.LevelWarn},
 		{"a known caller refused", guard.Forbidden(errSecret), guard.EventAuthzFail, slog.LevelWarn},
 		{"too many requests", denied(429), guard.EventRateLimit, slog.LevelWarn},
+		{"too many attempts", guard.TooManyAttempts(1, errSecret), guard.EventLoginFailMax, slog.LevelWarn},
+		{"a sign-in that is too old", guard.StepUp(guard.Challenge{}, errSecret), guard.EventAuthzFail, slog.LevelWarn},
 		{"a malformed request", denied(400), guard.EventInputFail, slog.LevelWarn},
 		{"a body over the limit", &http.MaxBytesError{Limit: 1}, guard.EventInputFail, slog.LevelWarn},
 		{"a store that does not answer", errSecret, guard.EventUnavailable, slog.LevelError},

@@ -155,6 +155,8 @@ var (
 	unauthenticatedBody = problemBody(401, "unauthenticated", "This needs you to be signed in.")
 	invalidTokenBody    = problemBody(401, "invalid_token", "The credentials are not valid.")
 	forbiddenBody       = problemBody(403, "forbidden", "Access denied")
+	stepUpBody          = problemBody(401, "insufficient_user_authentication", "This needs a more recent or a stronger sign-in.")
+	tooManyBody         = problemBody(429, "too_many_attempts", "There were too many attempts. Please wait.")
 	unavailableBody     = problemBody(503, "unavailable", "The service cannot decide this right now. Please try again.")
 	twoKindsBody        = problemBody(400, "invalid_request", "The request carries more than one kind of credential.")
 	twoLinesBody        = problemBody(400, "invalid_request", "The request carries more than one Authorization header.")

@@ -11,10 +11,11 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Hooks is what a host may say about refusals and events, once for all
-// packages: those that refuse requests by themselves take it, most as
-// Config.Hooks. It is copied, so its fields are set before it is handed on. The zero Hooks is ready for use. It
-// is passed by value, and safe for concurrent use if its functions are.
+// Hooks says how refusals look, who hears of events, and which callers are
+// active. A host makes one and hands it to each package that takes it, most as
+// Config.Hooks. It is passed by value: a field that is set later has no effect
+// on the copies. The zero Hooks is ready for use. It is safe for concurrent use
+// if its functions are.
 type Hooks struct {
 	// Deny writes the body of a refusal. Status, WWW-Authenticate,
 	// Retry-After and Cache-Control are decided and cannot be changed by
@@ -49,16 +50,17 @@ func (h Hooks) Require(check func(*http.Request) error, demands ...Requirement) 
 	if len(demands) == 0 {
 		demands = []Requirement{{Kind: KindCheck}}
 	}
-	return func(next http.Handler) http.Handler {
-		mustHandle(next)
-		return Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := check(r); err != nil {
-				h.Refuse(w, r, err)
-				return
-			}
-			next.ServeHTTP(w, r)
-		}), next, demands...)
-	}
+	return func(next http.Handler) http.Handler { return h.guarded(next, check, demands...) }
+}
+
+func (h Hooks) guarded(next http.Handler, check func(*http.Request) error, demands ...Requirement) *described {
+	return describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := check(r); err != nil {
+			h.Refuse(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}), next, demands...)
 }
 
 // Authenticated is the guard that asks for a caller, whoever it is.
@@ -69,10 +71,14 @@ func (h Hooks) Authenticated(next http.Handler) http.Handler {
 	}, Requirement{Kind: KindCaller})(next)
 }
 
-// Caller returns who sent r, or the Denial for an anonymous request. Guards
-// call it first, so none lets a request pass because nobody was identified.
-func Caller(r *http.Request) (*identity.Principal, error) {
-	if p, ok := identity.FromContext(r.Context()); ok {
+// Caller returns who sent r, as [CallerFrom] does of its context.
+func Caller(r *http.Request) (*identity.Principal, error) { return CallerFrom(r.Context()) }
+
+// CallerFrom returns the caller whom ctx carries, or the [*Denial] for an
+// anonymous request. Guards call it first, so none lets a request pass because
+// nobody was identified.
+func CallerFrom(ctx context.Context) (*identity.Principal, error) {
+	if p, ok := identity.FromContext(ctx); ok {
 		return p, nil
 	}
 	return nil, Unauthenticated()

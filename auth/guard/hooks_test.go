@@ -39,6 +39,29 @@ func TestRefuse(t *testing.T) {
 			want{401, []string{"Bearer"}, "", unauthenticatedBody},
 		},
 		{
+			"a step-up is challenged in Bearer (RFC 9470 section 3)", both,
+			guard.StepUp(guard.Challenge{ErrorDescription: "Recent, please", ACRValues: []string{"b", "a"}, MaxAge: 90 * time.Second}, errSecret),
+			want{401, []string{
+				`Bearer realm="api", error="insufficient_user_authentication", error_description="Recent, please", acr_values="b a", max_age="90", resource_metadata="https://api.example/.well-known/oauth-protected-resource"`,
+				keyLine,
+			}, "", stepUpBody},
+		},
+		{
+			"or in a scheme of its own, with the same body", nil,
+			guard.StepUp(guard.Challenge{Scheme: "DPoP", Error: "other"}, nil),
+			want{401, []string{`DPoP error="insufficient_user_authentication"`}, "", stepUpBody},
+		},
+		{
+			"too many attempts, and when the next may be made", both,
+			guard.TooManyAttempts(1500*time.Millisecond, errSecret),
+			want{429, nil, "2", tooManyBody},
+		},
+		{
+			"too many attempts, and nobody knows for how long", both,
+			guard.TooManyAttempts(0, nil),
+			want{429, nil, "", tooManyBody},
+		},
+		{
 			"a bare 401 of the host has a challenge too", both,
 			&guard.Denial{Status: 401},
 			want{401, []string{bearerLine, keyLine}, "", problemBody(401, "", "")},
@@ -267,11 +290,15 @@ func TestStandingChallenge(t *testing.T) {
 func TestRefuseBodiesOfOneClassAreEqual(t *testing.T) {
 	reasons := []error{nil, errSecret, errors.New("expired"), errors.New("signature"), errors.New(`"}`)}
 	classes := map[string]func(error) error{
-		"invalid token":   func(err error) error { return guard.InvalidToken("Bearer", err) },
-		"forbidden":       func(err error) error { return guard.Forbidden(err) },
-		"unavailable":     func(err error) error { return guard.Unavailable(time.Second, err) },
-		"invalid request": func(err error) error { return guard.InvalidRequest("No.", err) },
-		"any other error": func(err error) error { return err },
+		"invalid token": func(err error) error { return guard.InvalidToken("Bearer", err) },
+		"forbidden":     func(err error) error { return guard.Forbidden(err) },
+		"unavailable":   func(err error) error { return guard.Unavailable(time.Second, err) },
+		"step up": func(err error) error {
+			return guard.StepUp(guard.Challenge{MaxAge: time.Minute}, err)
+		},
+		"too many attempts": func(err error) error { return guard.TooManyAttempts(time.Second, err) },
+		"invalid request":   func(err error) error { return guard.InvalidRequest("No.", err) },
+		"any other error":   func(err error) error { return err },
 	}
 	for class, make := range classes {
 		t.Run(class, func(t *testing.T) {
@@ -661,15 +688,29 @@ func TestAuthenticated(t *testing.T) {
 }
 
 func TestCaller(t *testing.T) {
-	r := get("/")
-	p, err := guard.Caller(r)
-	if d, ok := errors.AsType[*guard.Denial](err); p != nil || !ok || d.Status != 401 || !errors.Is(err, guard.ErrNoCredentials) {
-		t.Errorf("anonymous: %v, %v", p, err)
+	for name, caller := range map[string]func(context.Context) (*identity.Principal, error){
+		"Caller":     func(ctx context.Context) (*identity.Principal, error) { return guard.Caller(get("/").WithContext(ctx)) },
+		"CallerFrom": guard.CallerFrom,
+	} {
+		ctx := identity.NewContext(t.Context(), nil)
+		p, err := caller(ctx)
+		if d, ok := errors.AsType[*guard.Denial](err); p != nil || !ok || d.Status != 401 || !errors.Is(err, guard.ErrNoCredentials) {
+			t.Errorf("%s, anonymous: %v, %v", name, p, err)
+		}
+		ada := &identity.Principal{Subject: "ada"}
+		if p, err = caller(identity.NewContext(ctx, ada)); p != ada || err != nil {
+			t.Errorf("%s, ada: %v, %v", name, p, err)
+		}
 	}
-	ada := &identity.Principal{Subject: "ada"}
-	p, err = guard.Caller(r.WithContext(identity.NewContext(r.Context(), ada)))
-	if p != ada || err != nil {
-		t.Errorf("ada: %v, %v", p, err)
+}
+
+// What a hook does to one refusal is not in the next.
+func TestStepUpKeepsNothingOfTheRoutes(t *testing.T) {
+	route := guard.Challenge{ACRValues: []string{"mfa"}, Params: []guard.Param{{Name: "a", Value: "b"}}}
+	c := guard.StepUp(route, nil).Challenges[0]
+	c.ACRValues[0], c.Params[0].Value = "changed", "changed"
+	if got := guard.StepUp(route, nil).Challenges[0].String(); got != `Bearer error="insufficient_user_authentication", acr_values="mfa", a="b"` {
+		t.Error(got)
 	}
 }
 

@@ -62,15 +62,17 @@ func (h Hooks) Identify(authenticators ...Authenticator) func(http.Handler) http
 	}
 	id := newIdentifier(h, authenticators)
 	return func(next http.Handler) http.Handler {
-		mustHandle(next)
-		return Describe(id.handler(next), next)
+		d := describe(id.handler(next), next)
+		d.settles = id.authenticators
+		return d
 	}
 }
 
 // Accept returns the guard for a route that takes the credentials of some
 // authenticators only: a caller whom another one identified is refused as if
 // they had shown nothing, and asked for the accepted credentials alone.
-// It panics if it is given none, or one that cannot be compared.
+// It panics if it is given none, or one that cannot be compared, and so does
+// [Mux.Handle] where nobody looks for the credentials of one of them.
 func (h Hooks) Accept(authenticators ...Authenticator) func(http.Handler) http.Handler {
 	if len(authenticators) == 0 {
 		panic("guard: Accept needs at least one Authenticator")
@@ -87,7 +89,7 @@ func (h Hooks) Accept(authenticators ...Authenticator) func(http.Handler) http.H
 		schemes = append(schemes, c.Scheme)
 		wanted = append(wanted, c)
 	}
-	return h.Require(func(r *http.Request) error {
+	check := func(r *http.Request) error {
 		if rc, p := identified(r.Context()); rc != nil && slices.Contains(id.authenticators, rc.by) {
 			// Not if the host put somebody else in between.
 			if now, ok := identity.FromContext(r.Context()); ok && sameCaller(now, p) {
@@ -97,7 +99,12 @@ func (h Hooks) Accept(authenticators ...Authenticator) func(http.Handler) http.H
 		d := Unauthenticated()
 		d.Challenges, d.only = wanted, true
 		return d
-	}, Requirement{Kind: KindScheme, Values: schemes, Any: true})
+	}
+	return func(next http.Handler) http.Handler {
+		d := h.guarded(next, check, Requirement{Kind: KindScheme, Values: schemes, Any: true})
+		d.accepts = id.authenticators
+		return d
+	}
 }
 
 // identifier is what Identify settles once.

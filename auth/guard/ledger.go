@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -49,17 +50,27 @@ type described struct {
 	http.Handler
 	next    http.Handler
 	demands []Requirement
+	settles []Authenticator // those of Identify
+	accepts []Authenticator // those of Accept
 }
 
 // Describe returns h, which guards next, such that [Requirements] can tell
 // what it demands. Guards of this module call it; a middleware of the host's
 // own that stands between two guards calls it without demands, so that the
-// ledger sees through it. It panics if h is nil.
+// ledger sees through it. It panics if h or next is nil, or a nil
+// [http.HandlerFunc].
 func Describe(h, next http.Handler, demands ...Requirement) http.Handler {
+	return describe(h, next, demands...)
+}
+
+func describe(h, next http.Handler, demands ...Requirement) *described {
+	if isNil(next) {
+		panic("guard: no handler to guard")
+	}
 	if isNil(h) {
 		panic("guard: Describe has no handler")
 	}
-	return &described{h, next, cloneAll(demands)}
+	return &described{Handler: h, next: next, demands: cloneAll(demands)}
 }
 
 // isNil reports whether h is nil, or the function that [http.ServeMux] refuses
@@ -67,13 +78,6 @@ func Describe(h, next http.Handler, demands ...Requirement) http.Handler {
 func isNil(h http.Handler) bool {
 	f, ok := h.(http.HandlerFunc)
 	return h == nil || ok && f == nil
-}
-
-// mustHandle panics if there is nothing behind a guard.
-func mustHandle(next http.Handler) {
-	if isNil(next) {
-		panic("guard: no handler to guard")
-	}
 }
 
 // cloneAll copies what the ledger keeps or gives away.
@@ -90,13 +94,18 @@ func cloneAll(demands []Requirement) []Requirement {
 // are hidden behind a middleware that did not call [Describe].
 func Requirements(h http.Handler) []Requirement {
 	var all []Requirement
-	for {
-		d, ok := h.(*described)
-		if !ok {
-			return all
-		}
+	for d := range layers(h) {
 		all = append(all, cloneAll(d.demands)...)
-		h = d.next
+	}
+	return all
+}
+
+// layers yields what is described of h, outermost first.
+func layers(h http.Handler) iter.Seq[*described] {
+	return func(yield func(*described) bool) {
+		for d, ok := h.(*described); ok && yield(d); {
+			d, ok = d.next.(*described)
+		}
 	}
 }
 
@@ -116,7 +125,6 @@ func open(kind Kind, why string) func(http.Handler) http.Handler {
 		panic("guard: a route that is open to everybody needs a reason")
 	}
 	return func(next http.Handler) http.Handler {
-		mustHandle(next)
 		return Describe(next, next, Requirement{Kind: kind, Values: []string{why}})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
 )
 
 func pass(*http.Request) error { return nil }
@@ -130,6 +131,10 @@ func TestRegistrationMistakes(t *testing.T) {
 		{"public without a reason", func() { guard.Public(" \t") }, "reason"},
 		{"optional without a reason", func() { guard.Optional("") }, "reason"},
 		{"a description of nothing", func() { guard.Describe(nil, leaf) }, "no handler"},
+		{"a description of no function", func() { guard.Describe(http.HandlerFunc(nil), leaf) }, "no handler"},
+		{"a description that guards nothing", func() { guard.Describe(leaf, nil) }, "no handler to guard"},
+		{"a description that guards no function", func() { guard.Describe(leaf, http.HandlerFunc(nil)) }, "no handler to guard"},
+		{"Accept around nothing", func() { hooks.Accept(bearer())(nil) }, "no handler"},
 		{"public around nothing", func() { guard.Public("why")(nil) }, "no handler"},
 		{"Authenticated around nothing", func() { hooks.Authenticated(nil) }, "no handler"},
 		{"Require around nothing", func() { hooks.Require(pass)(nil) }, "no handler"},
@@ -295,6 +300,56 @@ func TestMuxWithoutAuthenticators(t *testing.T) {
 	want{200, nil, "", "hello ada"}.check(t, serve(hooks.Identify(bearer())(mux), get("/me", "Authorization: Bearer ada")))
 	if s := mux.Routes()[0].Schemes; len(s) != 0 {
 		t.Errorf("schemes = %q", s)
+	}
+}
+
+// A wrapped is comparable if what it wraps is.
+type wrapped struct{ guard.Authenticator }
+
+func TestMuxLooksForWhatAcceptWants(t *testing.T) {
+	hooks := guard.Hooks{}
+	tokens, keys := bearer(), apiKeys()
+	onlyKeys, onlyTokens := hooks.Accept(keys), hooks.Accept(tokens)
+	incomparable := wrapped{funcAuthenticator(func(*http.Request) (*identity.Principal, error) { return nil, guard.ErrNoCredentials })}
+	with := func(authenticators ...guard.Authenticator) []guard.Authenticator { return authenticators }
+	tests := []struct {
+		name string
+		mux  []guard.Authenticator
+		h    func(http.Handler) http.Handler
+		says string // "" if it does not panic
+	}{
+		{"the Mux has it", with(tokens, keys), onlyKeys, ""},
+		{"the Mux has another", with(tokens), onlyKeys, `route "GET /a" accepts ApiKey credentials, which nobody looks for: give NewMux the very authenticator (*guard_test.authenticator) that Accept has`},
+		{"the Mux has another of the scheme", with(bearer()), onlyTokens, "accepts Bearer credentials"},
+		{"the Mux has one of two", with(tokens), hooks.Accept(tokens, keys), "accepts ApiKey credentials"},
+		{"the Mux has one that it is equal to", with(wrapped{keys}), hooks.Accept(wrapped{keys}), ""},
+		{"the Mux has one that it wraps", with(keys), hooks.Accept(wrapped{keys}), "give NewMux the very authenticator (guard_test.wrapped)"},
+		{"the Mux has one that cannot be compared", with(incomparable), hooks.Accept(wrapped{keys}), "accepts ApiKey credentials"},
+		{"behind another guard", with(tokens), func(next http.Handler) http.Handler { return hooks.Authenticated(onlyKeys(next)) }, "accepts ApiKey"},
+		{"an Identify around it has it", with(tokens), func(next http.Handler) http.Handler { return hooks.Identify(keys)(onlyKeys(next)) }, ""},
+		{"an Identify within it is too late", with(tokens), func(next http.Handler) http.Handler { return onlyKeys(hooks.Identify(keys)(next)) }, "accepts ApiKey"},
+		{"the Mux does not identify", nil, onlyKeys, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			mux, next := guard.NewMux(hooks, test.mux...), new(spy)
+			register := func() { mux.Handle("GET /a", test.h(next)) }
+			if test.says != "" {
+				if text := mustPanic(t, register); !strings.Contains(text, test.says) {
+					t.Errorf("panic: %q, want %q in it", text, test.says)
+				}
+				if n := len(mux.Routes()); n != 0 {
+					t.Errorf("%d routes, want none", n)
+				}
+				return
+			}
+			register()
+			var h http.Handler = mux
+			if test.mux == nil {
+				h = hooks.Identify(keys)(mux)
+			}
+			want{200, nil, "", "hello robot"}.check(t, serve(h, get("/a", "X-Api-Key: robot")))
+		})
 	}
 }
 

@@ -41,7 +41,8 @@ func (r Route) String() string {
 
 // NewMux returns a Mux that identifies the callers of its guarded routes with
 // the given authenticators, as [Hooks.Identify] does. Without authenticators a
-// middleware outside of it has to.
+// middleware outside of it has to. With some, they include all that its routes
+// accept, for it cannot see what is outside.
 func NewMux(hooks Hooks, authenticators ...Authenticator) *Mux {
 	m := &Mux{hooks: hooks}
 	if len(authenticators) > 0 {
@@ -55,7 +56,9 @@ func NewMux(hooks Hooks, authenticators ...Authenticator) *Mux {
 
 // Handle registers h for pattern, as ServeMux.Handle does, whose panics it
 // shares. It also panics if h has no guard and is not [Public], and if it has
-// both: [Requirements] tells which guards it sees.
+// both: [Requirements] tells which guards it sees. In a Mux with authenticators
+// it panics if an Accept of h names one that was given neither to NewMux nor to
+// an Identify of h around that Accept: nobody would look for its credentials.
 func (m *Mux) Handle(pattern string, h http.Handler) {
 	if isNil(h) {
 		panic(fmt.Sprintf("guard: route %q has no handler", pattern))
@@ -81,6 +84,7 @@ func (m *Mux) Handle(pattern string, h http.Handler) {
 	case guarded:
 		route.Schemes = m.schemes
 		if m.id != nil {
+			m.mustLookFor(pattern, h)
 			h = m.id.handler(h)
 		}
 	}
@@ -91,6 +95,22 @@ func (m *Mux) Handle(pattern string, h http.Handler) {
 		h.ServeHTTP(w, r)
 	}))
 	m.routes = append(m.routes, route)
+}
+
+// mustLookFor panics if an Accept of h wants credentials that nobody looks for.
+// Schemes would not tell: two issuers of tokens are both "Bearer".
+func (m *Mux) mustLookFor(pattern string, h http.Handler) {
+	asked := slices.Clone(m.id.authenticators)
+	for d := range layers(h) {
+		asked = append(asked, d.settles...)
+		for _, wanted := range d.accepts {
+			// All that Accept has can be compared, and so with anything.
+			if !slices.Contains(asked, wanted) {
+				panic(fmt.Sprintf("guard: route %q accepts %s credentials, which nobody looks for: give NewMux the very "+
+					"authenticator (%T) that Accept has", pattern, wanted.Challenge().Scheme, wanted))
+			}
+		}
+	}
 }
 
 // ServeHTTP answers with the handler whose pattern matches best. A request that

@@ -9,9 +9,9 @@ import (
 type schemeKey struct{}
 
 // WithScheme returns a context that says which scheme the client used: "https",
-// in any case of letters; everything else counts as "http". Only what has verified the proxy in front of the server may call
-// it: whoever settles this settles whether cookies are Secure and whether HSTS
-// is sent.
+// in any case of letters; everything else counts as "http". Only what has
+// verified the proxy in front of the server may call it: whoever settles this
+// settles whether cookies are Secure and whether HSTS is sent.
 func WithScheme(ctx context.Context, scheme string) context.Context {
 	settled := "http"
 	if strings.EqualFold(scheme, "https") {

@@ -287,7 +287,7 @@ func (u undecided) As(target any) bool {
 	case **guard.Denial:
 		// One of a 503 says when to come back.
 		d, ok := errors.AsType[*guard.Denial](u.err)
-		if ok = ok && d.Status >= http.StatusInternalServerError; ok {
+		if ok = ok && d != nil && d.Status == http.StatusServiceUnavailable; ok {
 			*target = d
 		}
 		return ok

@@ -2,6 +2,7 @@
 // machine, and prints a table of ratios:
 //
 //	go -C examples/bench run .
+//	go -C examples/bench run . -job '^bearer RS256'
 //
 // Command timing, in the folder of that name, compares the times of failed
 // sign-ins instead.
@@ -15,6 +16,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"testing"
 	"text/tabwriter"
@@ -28,15 +30,35 @@ type job struct {
 	bound string                      // what we mean to reach
 }
 
-func jobs() []job { return slices.Concat(bearerJobs()) }
+func jobs() []job {
+	return slices.Concat(
+		bearerJobs(),
+		ratelimitJobs(),
+		blacklistJobs(),
+		headersJobs(),
+		apikeyJobs(),
+		rbacJobs(),
+		scopesJobs(),
+		totpJobs(),
+	)
+}
 
 func main() {
 	testing.Init()
 	runs := flag.Int("runs", 5, "runs of each job, of which the median counts")
+	only := flag.String("job", "", "run only the jobs whose name this regular expression matches")
 	flag.Parse()
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: -job:", err)
+		os.Exit(2)
+	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "job\tpeer\tpeer ns\tallocs\tgatewright ns\tallocs\tratio\tto reach")
 	for _, j := range jobs() {
+		if !wanted.MatchString(j.name) {
+			continue
+		}
 		// In turn, so that a machine that slows down slows both.
 		var peer, ours []testing.BenchmarkResult
 		for range *runs {

@@ -17,20 +17,22 @@
 //   - 200 sign-ins at once stay within the memory they may have, and the ones
 //     that are too many are told to come back,
 //   - several processes share a database and its secrets,
-//   - API keys and second factors in SQLite, by their conformance suites, and a
-//     second factor from its setup to its end,
+//   - sessions, API keys, second factors, limits and revocations in SQLite,
+//     PostgreSQL and Redis, as far as there is a store for it, by their
+//     conformance suites, under faults: killed, paused, silent, slow, full,
+//     with answers that are lost and with data that is lost,
+//   - a second factor from its setup to its end,
 //   - QR codes, read by zbarimg and by jsQR, and one-time codes, made by
 //     oathtool.
 //
 // Some tests need programs that may be missing, and say so when they are
-// skipped: curl, zbarimg, oathtool, and node with the packages that are
-// installed by
+// skipped: curl, zbarimg, oathtool, redis-server, PostgreSQL (see package
+// servers), and node with the packages that are installed by
 //
 //	npm --prefix examples/integration/jose ci
 //	npm --prefix examples/integration/qr ci
 //
-// With GATEWRIGHT_REQUIRE_NODE=1, GATEWRIGHT_REQUIRE_ZBAR=1 and
-// GATEWRIGHT_REQUIRE_OATHTOOL=1 in the environment a missing one is a failure.
-// It takes less than a minute on two processors; with -short the
-// longest test makes fewer rounds.
+// With GATEWRIGHT_REQUIRE_NODE=1, and likewise _ZBAR, _OATHTOOL, _REDIS and
+// _POSTGRES, a missing one is a failure. It takes some two minutes on two
+// processors; with -short the longest test makes fewer rounds.
 package integration

@@ -108,7 +108,7 @@ func TestServersShareADatabase(t *testing.T) {
 	// All at their first start, at the same time.
 	var servers [3]*process
 	for i := range servers {
-		servers[i] = begin(t, "server", nil, flags(path)...)
+		servers[i] = begin(t, "server", nil, append(flags(path), "-revocations", "database")...)
 	}
 	for _, p := range servers {
 		p.ready(t)
@@ -147,9 +147,42 @@ func TestServersShareADatabase(t *testing.T) {
 		}
 	}
 
-	// A logout ends the refresh token for both at once. The access token is
-	// another matter: each process reads revocations when it starts.
+	// A logout ends the refresh token for all at once. The others hear of the
+	// access token when they next read what was revoked.
 	want(t, http.StatusOK)(a.logout(ctx, pairs[0].Access))
+	begun := time.Now()
 	want(t, http.StatusUnauthorized)(a.me(ctx, pairs[1].Access))
 	want(t, http.StatusBadRequest)(b.refresh(ctx, pairs[0].Refresh))
+	for _, p := range servers[1:] {
+		for {
+			answer, err := p.me(ctx, pairs[1].Access)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.status == http.StatusUnauthorized {
+				break
+			}
+			if time.Since(begun) > 10*time.Second { // a second is what is promised; this machine may be busy
+				t.Fatal("another process still takes the access token")
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	t.Logf("the others refused the access token %v after the logout", time.Since(begun).Round(time.Millisecond))
+}
+
+// Two processes cannot each keep a file of their own and believe that they
+// know everything.
+func TestSecondServerOnAFileOfRevocationsDoesNotStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "server.db")
+	server(t, path)
+	second := begin(t, "server", nil, flags(path)...)
+	select {
+	case <-second.ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("it started")
+	}
+	if message := second.stderr.String(); second.err == nil || !strings.Contains(message, "-revocations database") {
+		t.Errorf("it ended with %v: %s", second.err, message)
+	}
 }

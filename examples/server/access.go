@@ -98,6 +98,18 @@ func (u *user) rights() identity.Set {
 	return identity.NewSet(all...)
 }
 
+// ofAdministrators are the scopes that come and go with the role.
+var ofAdministrators = []string{"admin", "introspect"}
+
+// grantable are the scopes that a token or key of the user may have today.
+func (u *user) grantable() identity.Set {
+	all := slices.DeleteFunc(slices.Collect(u.Scopes.All()), func(scope string) bool { return slices.Contains(ofAdministrators, scope) })
+	if u.Roles.Has("admin") {
+		all = append(all, ofAdministrators...)
+	}
+	return identity.NewSet(all...)
+}
+
 // rolesOfPeople are the roles that an administrator may give to somebody.
 func rolesOfPeople(l *rbac.Listing) []string {
 	return slices.DeleteFunc(l.Roles(), func(name string) bool { return strings.HasPrefix(name, grantRole) })

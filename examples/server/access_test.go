@@ -10,14 +10,18 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/token"
 )
 
 // is fails the test unless the answer has this status and, where there is one,
@@ -56,6 +60,22 @@ func withKey(key string) string { return "X-API-Key: " + key }
 func (s *site) id(t *testing.T, username string) string {
 	t.Helper()
 	return strconv.Itoa(s.count(t, "SELECT id FROM users WHERE username = ?", username))
+}
+
+// token returns a token like the one given, but for what edit changes.
+func (s *site) token(t *testing.T, access string, edit func(*identity.Principal)) string {
+	t.Helper()
+	ring := must(s.keys.ring())
+	verifier := must(token.NewVerifier(ring, token.VerifierConfig{Issuer: testIssuer, Audience: testIssuer, Revoker: s.revoked}))
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+access)
+	p, err := verifier.Authenticate(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit(p)
+	issuer := must(token.NewIssuer(ring, token.IssuerConfig{Issuer: testIssuer, Audience: testIssuer}))
+	return must(issuer.Issue(t.Context(), p, nil))
 }
 
 // The golden file is worth something only if a guard that goes missing shows
@@ -106,11 +126,11 @@ func TestRightsThatWereTakenAwayAreGoneAtTheNextRequest(t *testing.T) {
 	mod := s.signIn(t, "mod", s.keys.DemoPassword)
 	s.do(t, "POST", "/moderate/", "", bearer(mod.Access)).has(t, "a moderator", 200, "")
 
-	got := s.do(t, "PUT", "/users/mod/roles", `{"roles":["user"]}`, bearer(admin.Access), jsonType)
+	got := s.do(t, "PUT", "/users/mod/roles", `{"roles":["user"],"permissions":[]}`, bearer(admin.Access), jsonType)
 	got.has(t, "demoting", 200, "")
 	s.do(t, "POST", "/moderate/", "", bearer(mod.Access)).has(t, "a moderator who was demoted", 403, "forbidden")
 	// The same token, for nothing has become of it.
-	got = s.do(t, "PUT", "/users/mod/roles", `{"roles":["user","moderator"]}`, bearer(admin.Access), jsonType)
+	got = s.do(t, "PUT", "/users/mod/roles", `{"roles":["user","moderator"],"permissions":[]}`, bearer(admin.Access), jsonType)
 	got.has(t, "promoting", 200, "")
 	s.do(t, "POST", "/moderate/", "", bearer(mod.Access)).has(t, "a moderator again", 200, "")
 
@@ -142,10 +162,13 @@ func TestRolesThatDoNotExistCannotBeGiven(t *testing.T) {
 	s := openSite(t)
 	admin := s.signIn(t, "admin", s.keys.DemoPassword)
 	for _, body := range []string{
-		`{"roles":["amdin"]}`,
-		`{"roles":["grant:delete:users"]}`, // a permission is granted as one
+		`{"roles":["amdin"],"permissions":[]}`,
+		`{"roles":["grant:delete:users"],"permissions":[]}`, // a permission is granted as one
 		`{"roles":["user"],"permissions":["delete:everything"]}`,
-		`{"roles":[""]}`,
+		`{"roles":[""],"permissions":[]}`,
+		`{}`,
+		`{"roles":["user"]}`,
+		`{"permissions":[]}`,
 	} {
 		got := s.do(t, "PUT", "/users/mod/roles", body, bearer(admin.Access), jsonType)
 		got.has(t, body, 422, "invalid_input")
@@ -167,7 +190,7 @@ func TestOfTwoAdministratorsWhoDemoteEachOtherOneStays(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range names {
 			wg.Go(func() {
-				_, _ = do("PUT", s.url+"/users/"+names[1-i]+"/roles", `{"roles":["user"]}`, bearer(access[i]), jsonType)
+				_, _ = do("PUT", s.url+"/users/"+names[1-i]+"/roles", `{"roles":["user"],"permissions":[]}`, bearer(access[i]), jsonType)
 			})
 		}
 		wg.Wait()
@@ -279,6 +302,7 @@ func TestAPIKeyIsNotMadeForMoreThanItsMakerHas(t *testing.T) {
 		{"a role that the user has not", alice.Access, `{"name":"x","roles":["admin"]}`},
 		{"a scope that is none", alice.Access, `{"name":"x","scopes":["read:items\""]}`},
 		{"an end before now", alice.Access, `{"name":"x","expires_in":-1}`},
+		{"an end at once", alice.Access, `{"name":"x","expires_in":0}`},
 		{"an end that overflows", alice.Access, `{"name":"x","expires_in":9223372036854775807}`},
 		{"a name with a line break", alice.Access, `{"name":"x\ny"}`},
 	} {
@@ -290,6 +314,89 @@ func TestAPIKeyIsNotMadeForMoreThanItsMakerHas(t *testing.T) {
 	}
 }
 
+// Or whoever finds a token for little gets a key for much.
+func TestKeyIsNotRotatedForLessThanItIsGoodFor(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	key := s.key(t, alice.Access, `{"name":"ci","scopes":["read:items","write:items"]}`)
+	reader := s.signIn(t, "alice", s.keys.DemoPassword, "scope", "read:items")
+	s.do(t, "POST", "/keys/"+key.ID+"/rotate", "", bearer(reader.Access)).has(t, "with a token for less", 403, "forbidden")
+	s.do(t, "GET", "/items/", "", withKey(key.Key)).has(t, "the key", 200, "")
+	into[shownKey](t, s.do(t, "POST", "/keys/"+key.ID+"/rotate", "", bearer(alice.Access)), 201)
+}
+
+// A token that was found is no way to something that lasts longer.
+func TestKeysAreMadeSoonAfterSigningIn(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	key := s.key(t, alice.Access, `{"name":"ci"}`)
+	if key.Expires == nil || key.Expires.After(time.Now().Add(usualLife+time.Minute)) {
+		t.Errorf("a key that was asked for without an end lasts until %v", key.Expires)
+	}
+	old := s.token(t, alice.Access, func(p *identity.Principal) { p.AuthTime = time.Now().Add(-11 * time.Minute) })
+	for _, path := range []string{"/keys/", "/keys/" + key.ID + "/rotate"} {
+		got := s.do(t, "POST", path, `{"name":"x"}`, bearer(old), jsonType)
+		got.has(t, path, 401, "insufficient_user_authentication")
+	}
+	s.do(t, "DELETE", "/keys/"+key.ID, "", bearer(old)).has(t, "revoking", 204, "")
+}
+
+func TestKeysEndWithWhatTheirOwnerHas(t *testing.T) {
+	s := openSite(t)
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	mod := s.signIn(t, "mod", s.keys.DemoPassword)
+	first := s.key(t, mod.Access, `{"name":"first"}`)
+	s.administer(t, admin.Access, "mod", "disable").is(t, http.StatusOK)
+	s.administer(t, admin.Access, "mod", "enable").is(t, http.StatusOK)
+	s.do(t, "GET", "/protected/", "", withKey(first.Key)).has(t, "a key of somebody who was disabled and enabled", 401, "invalid_token")
+	mod = s.signIn(t, "mod", s.keys.DemoPassword)
+	second := s.key(t, mod.Access, `{"name":"second"}`)
+	s.changePassword(t, mod.Access, s.keys.DemoPassword, testPassword).is(t, http.StatusNoContent)
+	s.do(t, "GET", "/protected/", "", withKey(second.Key)).has(t, "a key of somebody who changed the password", 401, "invalid_token")
+}
+
+// The body comes late, and the caller was signed out in between.
+func TestRequestThatWasHeldOpenIsRefusedInTheEnd(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	for _, tt := range []struct {
+		name string
+		end  func(access string)
+	}{
+		{"signed out", func(access string) { s.do(t, "POST", "/logout/", "", bearer(access)).is(t, http.StatusOK) }},
+		{"disabled", func(string) { s.exec(t, "UPDATE users SET disabled = 1 WHERE username = 'alice'") }},
+		{"deleted", func(string) { s.exec(t, "DELETE FROM users WHERE username = 'alice'") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.exec(t, "UPDATE users SET disabled = 0 WHERE username = 'alice'")
+			alice = s.signInAlice(t)
+			body, late := io.Pipe()
+			req := must(http.NewRequest("POST", s.url+"/items/", body))
+			req.Header.Set("Authorization", "Bearer "+alice.Access)
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Expect", "100-continue")
+			begun := make(chan struct{})
+			req = req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(begun) }}))
+			go func() {
+				<-begun // the guards are passed, and the handler reads
+				tt.end(alice.Access)
+				_, _ = io.WriteString(late, `{"name":"late"}`)
+				late.Close()
+			}()
+			transport := &http.Transport{ExpectContinueTimeout: 20 * time.Second}
+			defer transport.CloseIdleConnections()
+			resp := must(transport.RoundTrip(req))
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("got %s", resp.Status)
+			}
+			if n := s.count(t, "SELECT count(*) FROM items"); n != 0 {
+				t.Errorf("%d items were made", n)
+			}
+		})
+	}
+}
+
 func TestAPIKeyIsForItsNetworksOnly(t *testing.T) {
 	s := openSite(t)
 	alice := s.signInAlice(t)
@@ -297,6 +404,38 @@ func TestAPIKeyIsForItsNetworksOnly(t *testing.T) {
 	there := s.key(t, alice.Access, `{"name":"there","allowed_prefixes":["192.0.2.0/24"]}`)
 	s.do(t, "GET", "/protected/", "", withKey(here.Key)).has(t, "from an allowed network", 200, "")
 	s.do(t, "GET", "/protected/", "", withKey(there.Key)).has(t, "from another network", 403, "forbidden")
+}
+
+func TestNothingIsNotNull(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	for _, body := range []string{`{"name":"x","allowed_prefixes":null}`, `{"name":"x","expires_in":null}`, `{"name":null}`} {
+		s.do(t, "POST", "/keys/", body, bearer(alice.Access), jsonType).has(t, body, 400, "invalid_request")
+	}
+}
+
+func TestNumberOfKeysIsBoundedForManyAtOnce(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	for i := range maxKeys - 2 {
+		s.key(t, alice.Access, fmt.Sprintf(`{"name":"%d"}`, i))
+	}
+	var made atomic.Int64
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if a, err := do("POST", s.url+"/keys/", `{"name":"x"}`, bearer(alice.Access), jsonType); err == nil && a.status == 201 {
+				made.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if made.Load() != 2 {
+		t.Errorf("%d were made where there was room for 2", made.Load())
+	}
+	all := into[[]shownKey](t, s.do(t, "GET", "/keys/", "", bearer(alice.Access)), 200)
+	s.do(t, "POST", "/keys/"+all[0].ID+"/rotate", `{"overlap":60}`, bearer(alice.Access), jsonType).has(t, "one more by rotation", 409, "too_many")
+	into[shownKey](t, s.do(t, "POST", "/keys/"+all[0].ID+"/rotate", "", bearer(alice.Access)), 201)
 }
 
 func TestNumberOfKeysIsBounded(t *testing.T) {
@@ -375,21 +514,39 @@ func TestNumberOfItemsIsBoundedForManyAtOnce(t *testing.T) {
 	}
 }
 
+// The scopes of administrators go with the role, and come with it.
+func TestScopesOfAdministratorsFollowTheRole(t *testing.T) {
+	s := openSite(t)
+	admin, alice := s.signIn(t, "admin", s.keys.DemoPassword), s.signInAlice(t)
+	introspect := func(access string) answer {
+		return s.do(t, "POST", "/introspect", form("token", alice.Access), formType, bearer(access))
+	}
+	introspect(admin.Access).is(t, http.StatusOK)
+	s.do(t, "PUT", "/users/mod/roles", `{"roles":["admin"],"permissions":[]}`, bearer(admin.Access), jsonType).is(t, http.StatusOK)
+	mod := s.signIn(t, "mod", s.keys.DemoPassword)
+	introspect(mod.Access).is(t, http.StatusOK)
+	s.do(t, "PUT", "/users/admin/roles", `{"roles":["user"],"permissions":[]}`, bearer(mod.Access), jsonType).is(t, http.StatusOK)
+	introspect(admin.Access).has(t, "a token from before", 403, "forbidden")
+	if again := s.signIn(t, "admin", s.keys.DemoPassword); strings.Contains(again.Scope, "admin") || strings.Contains(again.Scope, "introspect") {
+		t.Errorf("the scope is %q", again.Scope)
+	}
+}
+
 // Refusals do not tell what the policy is.
 func TestAllThatIsForbiddenIsSaidInTheSameWords(t *testing.T) {
 	s := openSite(t)
-	alice := s.signIn(t, "alice", s.keys.DemoPassword)
-	s.exec(t, "UPDATE users SET scopes = 'admin read:items write:items' WHERE username = 'alice'")
-	alice = s.signIn(t, "alice", s.keys.DemoPassword)
+	// A token with the scope, of somebody who is nothing any more.
+	nobody := s.signIn(t, "admin", s.keys.DemoPassword)
+	s.exec(t, "UPDATE users SET roles = 'user' WHERE username = 'admin'")
 	var bodies []string
 	for _, one := range []struct{ method, path, body string }{
 		{"POST", "/moderate/", ""},
 		{"DELETE", "/users/" + s.id(t, "mod"), ""},
 		{"DELETE", "/users/nobody", ""},
 		{"POST", "/users/mod/disable", ""},
-		{"PUT", "/users/mod/roles", `{"roles":["user"]}`},
+		{"PUT", "/users/mod/roles", `{"roles":["user"],"permissions":[]}`},
 	} {
-		got := s.do(t, one.method, one.path, one.body, bearer(alice.Access), jsonType)
+		got := s.do(t, one.method, one.path, one.body, bearer(nobody.Access), jsonType)
 		got.has(t, one.path, 403, "forbidden")
 		bodies = append(bodies, got.body)
 	}

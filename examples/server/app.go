@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatewright/gatewright/apikey"
@@ -21,6 +22,7 @@ import (
 	"github.com/gatewright/gatewright/auth/password"
 	"github.com/gatewright/gatewright/auth/sqlstore"
 	"github.com/gatewright/gatewright/auth/token"
+	"github.com/gatewright/gatewright/blacklist"
 	"github.com/gatewright/gatewright/rbac"
 	"github.com/gatewright/gatewright/scopes"
 	"github.com/gatewright/gatewright/totp"
@@ -34,26 +36,32 @@ type settings struct {
 	trustedProxies   []string // whose X-Forwarded-For is believed
 	corsOrigins      []string // whose pages may use it
 	insecureNoLimits bool     // for load tests: passwords can be guessed without end
+
+	revocations blacklist.Log // nil: they do not survive the process
 }
 
 // An app is the server's parts, joined.
 type app struct {
 	log        *slog.Logger
 	issuer     string
+	db         *sql.DB
 	hooks      guard.Hooks
 	users      users
 	sessions   *sqlstore.Store
-	revoked    *revoker
+	revoked    *blacklist.Replica
+	following  sync.WaitGroup // what start started
 	passwords  *password.Hasher
 	policy     *password.Policy
 	me         *auth.CurrentUser[*user]
 	signIn     *auth.Server
+	keyStore   *keystore.Store
 	apiKeys    *apikey.Authenticator
 	keyManager *apikey.Manager
 	factors    *totp.Service
 	access     *rbac.Engine
 	scopes     *scopes.Middleware
 	items      items
+	direct     *blacklist.Guard
 	front      *front
 	limits     *limits
 	mux        *guard.Mux
@@ -66,16 +74,21 @@ const longestToken = 24 * time.Hour
 // newApp joins the parts. Nothing is served before start.
 func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, log *slog.Logger) (*app, error) {
 	issuer := s.issuer
-	a := &app{log: log, issuer: issuer, users: users{db}, items: items{db}, revoked: &revoker{db: db}, passwords: passwords}
+	a := &app{log: log, issuer: issuer, db: db, users: users{db}, items: items{db}, passwords: passwords}
 	a.hooks = guard.Hooks{Observe: guard.Log(log)}
 	a.me = auth.NewCurrentUser(a.loadUser, auth.CurrentUserConfig{Hooks: a.hooks})
 	// From here on a disabled user is out at the next request, everywhere.
 	a.hooks.Active = a.me.Active
 
-	var errFront, errLimits error
+	var errFront, errLimits, errRevoked error
 	a.front, errFront = newFront(s, a.hooks)
 	a.limits, errLimits = newLimits(s, a.hooks)
-	if err := errors.Join(errFront, errLimits); err != nil {
+	var revocations blacklist.Log = new(blacklist.MemoryLog)
+	if s.revocations != nil {
+		revocations = s.revocations
+	}
+	a.revoked, errRevoked = blacklist.NewReplica(revocations, blacklist.ReplicaConfig{Hooks: a.hooks})
+	if err := errors.Join(errFront, errLimits, errRevoked); err != nil {
 		return nil, err
 	}
 	ring, err := keys.ring()
@@ -127,6 +140,9 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	if a.scopes, err = newScopes(a.hooks); err != nil {
 		return nil, err
 	}
+	if a.direct, err = blacklist.New(a.revoked.Direct(), blacklist.Config{Hooks: a.hooks}); err != nil {
+		return nil, err
+	}
 	a.mux = guard.NewMux(a.hooks, verifier, a.apiKeys)
 	register(a.mux, a.limits.caller, a.routes(ring))
 	return a, a.metadata()
@@ -136,10 +152,11 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 func (a *app) joinKeys(db *sql.DB, keys *secrets) error {
 	format, errFormat := apikey.NewFormat("gatewright", "live")
 	pepper, errPepper := keys.derive("API keys")
-	store, errStore := keystore.New(db, keystore.Config{Dialect: keystore.SQLite})
+	store, errStore := keystore.New(db, keystore.Config{Dialect: keystore.SQLite, MaxPerOwner: maxKeys})
 	if err := errors.Join(errFormat, errPepper, errStore); err != nil {
 		return err
 	}
+	a.keyStore = store
 	var err error
 	config := apikey.Config{
 		Format:      format,
@@ -159,11 +176,17 @@ func (a *app) joinKeys(db *sql.DB, keys *secrets) error {
 	return err
 }
 
-// start reads what earlier processes have revoked, and makes the demo users.
+// start reads what was revoked before, goes on reading until ctx ends, and
+// makes the demo users. Whoever ends ctx waits for following.
 func (a *app) start(ctx context.Context, keys *secrets) error {
-	if err := a.revoked.load(ctx); err != nil {
+	if err := a.revoked.Refresh(ctx); err != nil {
 		return fmt.Errorf("loading revocations: %w", err)
 	}
+	a.following.Go(func() {
+		if err := a.revoked.Run(ctx); ctx.Err() == nil {
+			a.log.Error("revocations are not followed any more", "error", err)
+		}
+	})
 	return a.seed(ctx, keys)
 }
 
@@ -186,15 +209,19 @@ func (a *app) routes(ring *token.Keyring) []route {
 	// Whoever is signed in, in a session of their own: what is about sessions,
 	// passwords and keys is not for API keys.
 	inSession := caller(a.hooks.Require(hasSession, guard.Requirement{Kind: guard.KindCheck, Values: []string{"session"}}))
+	// Who finds a token cannot turn it into a key that outlives it.
+	recent := append(inSession[:len(inSession):len(inSession)], a.scopes.Fresh(10*time.Minute))
+	// What administrators do is not undone by a logout that comes a moment
+	// later, so whether one has come is read from the log and not from memory.
 	administrator := func(may rbac.Permission) guards {
-		return caller(a.scopes.Require("admin"), a.access.RequireRole("admin"), a.access.Require(may))
+		return caller(a.direct.Handler, a.scopes.Require("admin"), a.access.RequireRole("admin"), a.access.Require(may))
 	}
 	return []route{
 		{"/token", nil, a.signIn.Token()},
 		{"/token/mfa", nil, a.signIn.MFA()},
 		{"/token/refresh", nil, a.signIn.Refresh()},
 		{"/revoke", nil, a.signIn.Revoke()},
-		{"/introspect", nil, a.signIn.Introspect()},
+		{"/introspect", caller(a.scopes.Require("introspect"), a.access.RequireRole("admin")), a.signIn.Introspect()},
 		{"/logout/{$}", nil, a.signIn.Logout()},
 		{"POST /logout/all", inSession, http.HandlerFunc(a.logoutAll)},
 		{"GET /sessions/{$}", inSession, http.HandlerFunc(a.listSessions)},
@@ -223,13 +250,14 @@ func (a *app) routes(ring *token.Keyring) []route {
 
 		{"GET /protected/{$}", guards{a.hooks.Accept(a.apiKeys)}, http.HandlerFunc(a.protected)},
 		{"GET /keys/{$}", inSession, http.HandlerFunc(a.listKeys)},
-		{"POST /keys/{$}", inSession, http.HandlerFunc(a.createKey)},
-		{"POST /keys/{id}/rotate", inSession, http.HandlerFunc(a.rotateKey)},
+		{"POST /keys/{$}", recent, http.HandlerFunc(a.createKey)},
+		{"POST /keys/{id}/rotate", recent, http.HandlerFunc(a.rotateKey)},
 		{"DELETE /keys/{id}", inSession, http.HandlerFunc(a.revokeKey)},
 
 		{"GET /limited/{$}", append(public("a limit to try out"), a.limits.five), http.HandlerFunc(a.limited)},
 		{"GET /.well-known/jwks.json", nil, ring.JWKSHandler()},
 		{"GET /healthz", public("health check"), http.HandlerFunc(a.healthz)},
+		{"GET /readyz", public("readiness check"), http.HandlerFunc(a.readyz)},
 	}
 }
 
@@ -318,7 +346,8 @@ func (a *app) sweep(ctx context.Context) {
 	for {
 		now := time.Now()
 		_, err := a.sessions.DeleteExpired(ctx, now)
-		if err := errors.Join(err, a.revoked.forget(ctx, now)); err != nil && ctx.Err() == nil {
+		_, errKeys := a.keyStore.DeleteEnded(ctx, now.Add(-30*24*time.Hour))
+		if err := errors.Join(err, errKeys); err != nil && ctx.Err() == nil {
 			a.log.Error("dropping expired rows", "error", err)
 		}
 		select {

@@ -58,9 +58,9 @@ func newFront(s settings, hooks guard.Hooks) (*front, error) {
 		})
 	}
 	if !s.insecureNoLimits {
-		f.valve, errs[5] = ratelimit.NewValve(2000, ratelimit.ValveConfig{Hooks: hooks})
-		f.address, errs[6] = ratelimit.New(ratelimit.ByIP, ratelimit.Config{Fields: ratelimit.FieldsNone, Hooks: hooks},
-			ratelimit.MustParse("20000/minute")...)
+		f.valve, errs[5] = ratelimit.NewValve(3000, ratelimit.ValveConfig{Hooks: hooks})
+		f.address, errs[6] = ratelimit.New(ratelimit.ByIP, ratelimit.Config{Fields: ratelimit.FieldsNone, NetworkFactor: 2, Hooks: hooks},
+			ratelimit.MustParse("1500/second;20000/minute")...)
 	}
 	return &f, errors.Join(errs[:]...)
 }
@@ -69,7 +69,9 @@ func newFront(s settings, hooks guard.Hooks) (*front, error) {
 func (a *app) chain(next http.Handler) http.Handler {
 	f := a.front
 	if f.address != nil {
-		next = f.valve.Handler(f.address.Handler(next))
+		// The addresses first: what is refused there must not take a place
+		// of others at the valve.
+		next = f.address.Handler(f.valve.Handler(next))
 	}
 	if f.cors != nil {
 		next = f.cors.Handler(next)
@@ -186,7 +188,9 @@ type keyThrottle struct{ limiter *ratelimit.Limiter }
 
 // ReserveAddr is of apikey.Throttle.
 func (t *keyThrottle) ReserveAddr(ctx context.Context, addr string) (settle func(failed bool), retryAfter time.Duration, err error) {
-	reservation, err := t.limiter.Reserve(ctx, 1, network(addr))
+	// Who has no address, over a UNIX socket say, shares one limit.
+	ip, _ := netip.ParseAddr(addr)
+	reservation, err := t.limiter.ReserveAddr(ctx, 1, ip)
 	if denial, ok := errors.AsType[*guard.Denial](err); ok && denial.Status == http.StatusTooManyRequests {
 		return nil, max(denial.RetryAfter, time.Second), nil
 	}
@@ -194,23 +198,6 @@ func (t *keyThrottle) ReserveAddr(ctx context.Context, addr string) (settle func
 		return nil, 0, err
 	}
 	return func(failed bool) { reservation.End(context.WithoutCancel(ctx), !failed) }, 0, nil
-}
-
-// network returns who an address is counted for: of IPv6 the first 64 bits,
-// which is the least that a customer has.
-func network(addr string) string {
-	ip, err := netip.ParseAddr(addr)
-	if err != nil {
-		return addr
-	}
-	if ip = ip.Unmap().WithZone(""); ip.Is4() {
-		return ip.String()
-	}
-	prefix, err := ip.Prefix(64)
-	if err != nil {
-		return addr
-	}
-	return prefix.String()
 }
 
 // hostsOf are the hosts that requests may be for: that of the issuer, that of

@@ -265,6 +265,56 @@ func TestManyGuessesAtOnceAreAFewTries(t *testing.T) {
 	s.signInAlice(t)
 }
 
+// A token is no way around the limits of guessing.
+func TestGuessesAtTheCurrentPasswordCountAsSignInsDo(t *testing.T) {
+	s := openSiteAs(t, chained)
+	alice := s.signInAlice(t)
+	for range 5 {
+		s.changePassword(t, alice.Access, "wrong", testPassword).has(t, "a guess", 400, "wrong_password")
+	}
+	got := s.changePassword(t, alice.Access, s.keys.DemoPassword, testPassword)
+	got.has(t, "one guess more", 429, "too_many_attempts")
+	if got.header.Get("Retry-After") == "" {
+		t.Error("429 without Retry-After")
+	}
+	got = s.do(t, "POST", "/token", form("username", "alice", "password", s.keys.DemoPassword), formType)
+	got.refused(t, 429, "temporarily_unavailable")
+}
+
+// Who is over a limit of their own takes no place of others.
+func TestFloodFromOneAddressLeavesOthersAlone(t *testing.T) {
+	s := openSiteAs(t, behind(chained))
+	flood, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	handler := s.handler()
+	from := func(addr string) int {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "http://127.0.0.1/healthz", nil)
+		r.RemoteAddr = "127.0.0.1:1"
+		r.Header.Set("X-Forwarded-For", addr)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Code
+	}
+	for range 200 {
+		wg.Go(func() {
+			for flood.Err() == nil {
+				from("203.0.113.7")
+			}
+		})
+	}
+	served := 0
+	for range 50 {
+		if from("203.0.113.8") == http.StatusOK {
+			served++
+		}
+	}
+	stop()
+	wg.Wait()
+	if served != 50 {
+		t.Errorf("%d of 50 were served", served)
+	}
+}
+
 func TestGuessedAPIKeysAreLimitedAndGoodOnesAreNot(t *testing.T) {
 	s := openSiteAs(t, chained)
 	alice := s.signInAlice(t)
@@ -384,16 +434,6 @@ func TestHostsOfTheServer(t *testing.T) {
 	} {
 		if got := hostsOf(tt.issuer, tt.addr, tt.more); !slices.Equal(got, tt.want) {
 			t.Errorf("%s at %s: %q, want %q", tt.issuer, tt.addr, got, tt.want)
-		}
-	}
-}
-
-func TestAddressesOfANetworkCountTogether(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8::1": "2001:db8::/64", "fe80::1%eth0": "fe80::/64", "": "", "@": "@",
-	} {
-		if got := network(addr); got != want {
-			t.Errorf("%q counts as %q, want %q", addr, got, want)
 		}
 	}
 }

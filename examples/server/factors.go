@@ -66,6 +66,10 @@ func (a *app) resetFactorOf(r *http.Request) error {
 	if u.ID == by.ID {
 		return ownAccount()
 	}
+	// Once more, and not as it was when the request began.
+	if now, err := a.users.byID(r.Context(), strconv.FormatInt(by.ID, 10)); err != nil || now.Disabled || !now.Roles.Has("admin") {
+		return errors.Join(guard.Forbidden(errors.New("demoted or disabled at the same time")), err)
+	}
 	if err := a.factors.Reset(r.Context(), strconv.FormatInt(u.ID, 10)); err != nil {
 		return fmt.Errorf("resetting a second factor: %w", err)
 	}

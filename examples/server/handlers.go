@@ -11,7 +11,9 @@ import (
 	"net/http"
 	"net/mail"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -58,7 +60,7 @@ type registration struct{ Username, Email, FullName, Password string }
 // find out about many takes as many password hashes.
 func (a *app) register(w http.ResponseWriter, r *http.Request) {
 	var in registration
-	err := readJSON(w, r, map[string]any{
+	err := a.readJSON(w, r, map[string]any{
 		"username":  &in.Username,
 		"email":     &in.Email,
 		"full_name": &in.FullName,
@@ -96,13 +98,16 @@ const service = "Gatewright"
 // usernameForm keeps usernames fit for a path: "/users/.." would be another.
 var usernameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
+// onlyDigits is what a username must not have, or it could be taken for an ID.
+var onlyDigits = regexp.MustCompile(`^[0-9]+$`)
+
 // user checks a registration and returns the user it asks for. Its error names
 // every mistake.
 func (in registration) user(policy *password.Policy) (*user, error) {
 	var errs []error
 	username, err := auth.CanonicalLogin(in.Username)
-	if err != nil || !usernameForm.MatchString(username) || username == "me" {
-		errs = append(errs, errors.New("username: must have 1 to 64 letters, digits, dots, dashes or underscores, begin with a letter or digit, and not be me"))
+	if err != nil || !usernameForm.MatchString(username) || onlyDigits.MatchString(username) || username == "me" {
+		errs = append(errs, errors.New("username: must have 1 to 64 letters, digits, dots, dashes or underscores, begin with a letter or digit, and be neither a number nor me"))
 	}
 	if in.Email != "" {
 		if address, err := mail.ParseAddress(in.Email); err != nil || address.Address != in.Email || len(in.Email) > 254 {
@@ -132,6 +137,16 @@ func (a *app) healthz(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
+// readyz is GET /readyz: whether this process can decide about requests. It is
+// what a load balancer asks.
+func (a *app) readyz(w http.ResponseWriter, r *http.Request) {
+	if err := errors.Join(a.revoked.Ready(r.Context()), a.db.PingContext(r.Context())); err != nil {
+		a.hooks.Refuse(w, r, guard.Unavailable(time.Second, err))
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"status": "ready", "revocations_staleness_ms": a.revoked.Staleness().Milliseconds()})
+}
+
 func notFound() error {
 	return &guard.Denial{Status: http.StatusNotFound, Code: "not_found", Detail: "There is nothing here."}
 }
@@ -154,7 +169,10 @@ const maxBody = 16 << 10
 // after the object, nothing that is not UTF-8. encoding/json by itself takes
 // the last of two members, and "USERNAME" for "username", so that whatever
 // checks the body before this server could see another user.
-func readJSON(w http.ResponseWriter, r *http.Request, members map[string]any) error {
+//
+// Who takes long to send the body may have been signed out meanwhile, so the
+// caller is looked at once more.
+func (a *app) readJSON(w http.ResponseWriter, r *http.Request, members map[string]any) error {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return &guard.Denial{Status: http.StatusUnsupportedMediaType, Code: guard.CodeInvalidRequest, Detail: "The body must be application/json."}
 	}
@@ -166,7 +184,29 @@ func readJSON(w http.ResponseWriter, r *http.Request, members map[string]any) er
 		return guard.InvalidRequest("The body cannot be read.", err)
 	}
 	if !utf8.Valid(body) || !decodeObject(body, members) {
-		return guard.InvalidRequest("The body is not one JSON object of the members that are wanted.", nil)
+		wanted := strings.Join(slices.Sorted(maps.Keys(members)), ", ")
+		return guard.InvalidRequest("The body must be one JSON object with no other members than these: "+wanted+".", nil)
+	}
+	return a.stillThere(r)
+}
+
+// stillThere refuses a caller who was signed out, disabled or deleted since the
+// request began.
+func (a *app) stillThere(r *http.Request) error {
+	p, ok := identity.FromContext(r.Context())
+	if !ok {
+		return nil
+	}
+	revoked, err := a.revoked.Revoked(r.Context(), p)
+	if err != nil {
+		return err
+	}
+	u, err := a.users.byID(r.Context(), p.Subject)
+	if err != nil && !errors.Is(err, auth.ErrNotFound) {
+		return err
+	}
+	if revoked || err != nil || u.Disabled {
+		return fmt.Errorf("%w: ended while the request was sent", guard.ErrInactive)
 	}
 	return nil
 }
@@ -183,7 +223,10 @@ func decodeObject(body []byte, members map[string]any) bool {
 			return false
 		}
 		value, wanted := members[name.(string)] // a Decoder takes nothing else for a name
-		if !wanted || decoder.Decode(value) != nil {
+		var text json.RawMessage
+		// Null is nothing that anybody meant to say: it would leave the
+		// member as if it were not there.
+		if !wanted || decoder.Decode(&text) != nil || string(text) == "null" || json.Unmarshal(text, value) != nil {
 			return false
 		}
 		delete(members, name.(string)) // a second one is unwanted

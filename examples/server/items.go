@@ -59,7 +59,7 @@ func (a *app) newItem(w http.ResponseWriter, r *http.Request) (*item, error) {
 		return nil, err
 	}
 	var name string
-	if err := readJSON(w, r, map[string]any{"name": &name}); err != nil {
+	if err := a.readJSON(w, r, map[string]any{"name": &name}); err != nil {
 		return nil, err
 	}
 	if name = strings.TrimSpace(name); name == "" || len(name) > maxItemsName || strings.ContainsFunc(name, unicode.IsControl) {
@@ -153,7 +153,7 @@ func (s items) create(ctx context.Context, owner int64, name string) (*item, err
 		SELECT ?, ?, ? WHERE (SELECT count(*) FROM items WHERE owner = ?) < ? RETURNING id`,
 		owner, name, one.Created.UnixMicro(), owner, maxItems).Scan(&one.ID)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, &guard.Denial{Status: http.StatusConflict, Code: "too_many", Detail: "There are as many items as one may have."}
+		return nil, tooMany("There are as many items as one may have.")
 	}
 	if err != nil {
 		return nil, err

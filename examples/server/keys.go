@@ -22,6 +22,13 @@ import (
 // maxKeys is how many keys somebody may have that have not ended.
 const maxKeys = 50
 
+// usualLife is how long a key lasts that was asked for without an end, and
+// longestLife how long one lasts at most.
+const (
+	usualLife   = 90 * 24 * time.Hour
+	longestLife = 10 * 365 * 24 * time.Hour
+)
+
 // rightsToday is what the owner of a key may do now. It shares one look-up of
 // the user with whatever else asks in the same request.
 func (a *app) rightsToday(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error) {
@@ -32,7 +39,7 @@ func (a *app) rightsToday(ctx context.Context, p *identity.Principal) (roles, sc
 	if err != nil {
 		return identity.Set{}, identity.Set{}, err
 	}
-	return u.rights(), u.Scopes, nil
+	return u.rights(), u.grantable(), nil
 }
 
 // protected is GET /protected/.
@@ -135,7 +142,8 @@ func (a *app) newKey(w http.ResponseWriter, r *http.Request) (secret apikey.Secr
 		expiresIn       int64 // seconds, as of OAuth's expires_in
 		allowedPrefixes []netip.Prefix
 	}
-	err = readJSON(w, r, map[string]any{
+	in.expiresIn = int64(usualLife / time.Second)
+	err = a.readJSON(w, r, map[string]any{
 		"name":             &in.name,
 		"roles":            &in.roles,
 		"scopes":           &in.scopes,
@@ -161,33 +169,26 @@ func (a *app) newKey(w http.ResponseWriter, r *http.Request) (secret apikey.Secr
 	if missing := unknown(in.roles, slices.Collect(u.Roles.All())); len(missing) > 0 {
 		errs = append(errs, fmt.Errorf("roles: the caller does not have %q", missing))
 	}
-	const longest = int64(10 * 365 * 24 * time.Hour / time.Second)
-	if in.expiresIn < 0 || in.expiresIn > longest {
-		errs = append(errs, fmt.Errorf("expires_in: must be at most %d seconds, or 0 for a key without an end", longest))
-	} else if in.expiresIn > 0 {
+	if longest := int64(longestLife / time.Second); in.expiresIn < 1 || in.expiresIn > longest {
+		errs = append(errs, fmt.Errorf("expires_in: must be 1 to %d seconds", longest))
+	} else {
 		spec.ExpiresAt = time.Now().Add(time.Duration(in.expiresIn) * time.Second)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return secret, record, invalid(err)
 	}
-	all, err := a.keyManager.List(r.Context(), p.Subject)
-	if err != nil {
-		return secret, record, err
-	}
-	living := 0
-	for _, one := range all {
-		if one.RevokedAt.IsZero() && (one.End().IsZero() || one.End().After(time.Now())) {
-			living++
-		}
-	}
-	if living >= maxKeys {
-		return secret, record, &guard.Denial{Status: http.StatusConflict, Code: "too_many", Detail: "There are as many keys as one may have. Please revoke one."}
-	}
 	secret, record, err = a.keyManager.Issue(r.Context(), spec)
-	if errors.Is(err, apikey.ErrSpec) {
+	switch {
+	case errors.Is(err, apikey.ErrSpec):
 		err = invalid(err)
+	case errors.Is(err, apikey.ErrTooMany):
+		err = tooMany("There are as many keys as one may have. Please revoke one.")
 	}
 	return secret, record, err
+}
+
+func tooMany(detail string) error {
+	return &guard.Denial{Status: http.StatusConflict, Code: "too_many", Detail: detail}
 }
 
 // rotateKey is POST /keys/{id}/rotate. Without a body the old key ends at
@@ -202,13 +203,22 @@ func (a *app) rotateKey(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *app) replaceKey(w http.ResponseWriter, r *http.Request) (secret apikey.Secret, record apikey.Record, err error) {
+	p, err := guard.Caller(r)
+	if err != nil {
+		return secret, record, err
+	}
 	old, err := a.ownKey(r)
 	if err != nil {
 		return secret, record, err
 	}
+	// Or a token for little would get a key for much. Roles are the user's and
+	// not the token's, and a key has those that its owner has today.
+	if !p.Scopes.Contains(old.Scopes) {
+		return secret, record, guard.Forbidden(errors.New("the key is good for more than the token that asks"))
+	}
 	var overlap int64
 	if r.ContentLength != 0 {
-		if err := readJSON(w, r, map[string]any{"overlap": &overlap}); err != nil {
+		if err := a.readJSON(w, r, map[string]any{"overlap": &overlap}); err != nil {
 			return secret, record, err
 		}
 	}
@@ -219,6 +229,9 @@ func (a *app) replaceKey(w http.ResponseWriter, r *http.Request) (secret apikey.
 	secret, record, err = a.keyManager.Rotate(r.Context(), old.ID, time.Duration(overlap)*time.Second)
 	if errors.Is(err, apikey.ErrAlreadyRotated) || errors.Is(err, apikey.ErrNotRotatable) || errors.Is(err, apikey.ErrConflict) {
 		err = &guard.Denial{Status: http.StatusConflict, Code: "conflict", Detail: "The key was replaced or has ended.", Err: err}
+	}
+	if errors.Is(err, apikey.ErrTooMany) {
+		err = tooMany("There are as many keys as one may have. Please revoke one.")
 	}
 	return secret, record, err
 }

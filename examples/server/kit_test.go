@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/auth/password"
+	"github.com/gatewright/gatewright/blacklist"
 )
 
 const (
@@ -46,7 +47,11 @@ var template = sync.OnceValues(func() ([]byte, *secrets) {
 	path := filepath.Join(dir, "server.db")
 	db := must(openDatabase(ctx, path))
 	keys := must(newSecrets())
-	check(must(newApp(db, keys, quick(), testSettings, slog.New(slog.DiscardHandler))).start(ctx, keys))
+	app := must(newApp(db, keys, quick(), testSettings, slog.New(slog.DiscardHandler)))
+	ctx, stop := context.WithCancel(ctx)
+	check(app.start(ctx, keys))
+	stop()
+	app.following.Wait()
 	// The last one to close leaves everything in this one file.
 	check(db.Close())
 	keys.fresh = false // each start with them is a second one
@@ -87,6 +92,18 @@ func openSiteAs(t *testing.T, how settings) *site {
 		t.Fatal(err)
 	}
 	db := openTestDatabase(t, path)
+	if how.revocations == nil {
+		revocations, err := blacklist.OpenFile(path+".revocations", blacklist.FileConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := revocations.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		how.revocations = revocations
+	}
 	s := &site{db: db, path: path, keys: keys, log: new(record)}
 	var err error
 	if s.app, err = newApp(db, keys, quick(), how, slog.New(slog.NewTextHandler(s.log, nil))); err != nil {
@@ -95,6 +112,7 @@ func openSiteAs(t *testing.T, how settings) *site {
 	if err := s.start(t.Context(), keys); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.following.Wait)
 	server := httptest.NewServer(s.handler())
 	t.Cleanup(server.Close)
 	s.url = server.URL

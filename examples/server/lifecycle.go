@@ -22,8 +22,8 @@ import (
 const endTimeout = 20 * time.Second
 
 // changePassword is POST /users/me/password. It answers 204 when the password
-// is changed and all that the user had is ended, but for the session of the
-// caller.
+// is changed and all that the user had is ended, API keys among it, but for the
+// session of the caller.
 func (a *app) changePassword(w http.ResponseWriter, r *http.Request) {
 	p, err := guard.Caller(r)
 	if err == nil {
@@ -38,7 +38,7 @@ func (a *app) changePassword(w http.ResponseWriter, r *http.Request) {
 
 func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 	var current, wanted string
-	err := readJSON(w, r, map[string]any{"current_password": &current, "new_password": &wanted})
+	err := a.readJSON(w, r, map[string]any{"current_password": &current, "new_password": &wanted})
 	if err != nil {
 		return err
 	}
@@ -71,12 +71,15 @@ func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Pr
 		}
 	}
 	a.hooks.Emit(r, guard.Event{Name: guard.EventPassword, Login: u.Username})
-	if err := a.endOthers(r.Context(), p); err != nil {
+	// Keys too: whoever had the password, or a session, may have made one.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
+	defer cancel()
+	if err := errors.Join(a.endOthers(ctx, p), a.revokeKeysOf(ctx, u)); err != nil {
 		return &guard.Denial{
 			Status: http.StatusServiceUnavailable,
 			Code:   guard.CodeUnavailable,
-			Detail: "The password is changed, but it is not certain that other sessions are ended. Please sign out everywhere.",
-			Err:    fmt.Errorf("ending the other sessions after a change of the password: %w", err),
+			Detail: "The password is changed, but it is not certain that other sessions and API keys are ended. Please sign out everywhere and revoke the keys.",
+			Err:    fmt.Errorf("ending what else there is after a change of the password: %w", err),
 		}
 	}
 	return nil
@@ -84,7 +87,26 @@ func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Pr
 
 // prove checks the current password of u, with the care of a sign-in: the same
 // work whatever is stored, and an alarm if that is damaged.
-func (a *app) prove(r *http.Request, u *user, given string) error {
+func (a *app) prove(r *http.Request, u *user, given string) (err error) {
+	if signIn := a.limits.signIn; signIn != nil {
+		// Guesses count wherever they are made.
+		settle, wait, failed := signIn.Reserve(r.Context(), u.Username, r.RemoteAddr)
+		if failed != nil {
+			return failed
+		}
+		if wait > 0 {
+			return guard.TooManyAttempts(wait, errors.New("too many guesses at a password"))
+		}
+		defer func() {
+			outcome := guard.Failed
+			if err == nil {
+				outcome = guard.Succeeded
+			} else if d, ok := errors.AsType[*guard.Denial](err); !ok || d.Status != http.StatusBadRequest {
+				outcome = guard.Undecided
+			}
+			settle(outcome)
+		}()
+	}
 	ok, _, err := a.passwords.Verify(r.Context(), given, u.PasswordHash)
 	reason := errors.New("wrong current password")
 	switch {
@@ -130,16 +152,14 @@ func busy(err error) error {
 //
 // Whoever signs in later, with the new password, is left alone.
 func (a *app) endOthers(ctx context.Context, p *identity.Principal) error {
-	// It goes on when the client hangs up.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
 	before := time.Now().Truncate(time.Microsecond).Add(time.Microsecond)
-	err := a.revoked.revokeOthers(ctx, identity.Revocation{
+	err := a.revoked.Revoke(ctx, identity.Revocation{
 		Issuer:  p.Issuer,
 		Subject: p.Subject,
 		Before:  before,
 		Expires: before.Add(longestToken),
-	}, p.Session)
+		Spare:   p.Session,
+	})
 	if err != nil {
 		return err
 	}
@@ -187,7 +207,7 @@ func (a *app) disableUser(w http.ResponseWriter, r *http.Request) {
 		if err := a.setDisabled(r, by, u, true); err != nil {
 			return err
 		}
-		return a.endAll(r.Context(), u)
+		return a.endEverything(r.Context(), u)
 	})
 }
 
@@ -200,7 +220,7 @@ func (a *app) enableUser(w http.ResponseWriter, r *http.Request) {
 		}
 		// Once more, and first: disabling may have come no further than to
 		// the mark, or not have been done here.
-		if err := a.endAll(r.Context(), u); err != nil {
+		if err := a.endEverything(r.Context(), u); err != nil {
 			return err
 		}
 		return a.setDisabled(r, by, u, false)
@@ -210,12 +230,15 @@ func (a *app) enableUser(w http.ResponseWriter, r *http.Request) {
 // setRoles is PUT /users/{username}/roles. What it takes away is gone at the
 // next request, whatever the tokens and keys of the user say.
 func (a *app) setRoles(w http.ResponseWriter, r *http.Request) {
-	var roles, permissions []string
-	if err := readJSON(w, r, map[string]any{"roles": &roles, "permissions": &permissions}); err != nil {
+	var roles, permissions []string // nil: the member is missing
+	if err := a.readJSON(w, r, map[string]any{"roles": &roles, "permissions": &permissions}); err != nil {
 		a.hooks.Refuse(w, r, err)
 		return
 	}
 	var errs []error
+	if roles == nil || permissions == nil {
+		errs = append(errs, errors.New("roles and permissions: both are needed, for they replace what is there"))
+	}
 	if names := unknown(roles, rolesOfPeople(a.access.Listing())); len(names) > 0 {
 		errs = append(errs, fmt.Errorf("roles: there is no %q", names))
 	}
@@ -278,7 +301,7 @@ func (a *app) removeUser(r *http.Request) error {
 	a.hooks.Emit(r, guard.Event{Name: guard.EventUserDeleted, Login: u.Username})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
 	defer cancel()
-	return errors.Join(a.endAll(ctx, u), a.revokeKeysOf(ctx, u), a.factors.Reset(ctx, strconv.FormatInt(u.ID, 10)))
+	return errors.Join(a.endEverything(ctx, u), a.factors.Reset(ctx, strconv.FormatInt(u.ID, 10)))
 }
 
 // moderate is POST /moderate/.
@@ -302,7 +325,15 @@ func (a *app) change(w http.ResponseWriter, r *http.Request, do func(by, u *user
 		a.hooks.Refuse(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, profileOf(u))
+	writeJSON(w, http.StatusOK, account{u.ID, profileOf(u), u.Roles, u.Permissions})
+}
+
+// An account is what administrators see of a user.
+type account struct {
+	ID int64 `json:"id"` // for DELETE /users/{id}
+	profile
+	Roles       identity.Set `json:"roles"`
+	Permissions identity.Set `json:"permissions"`
 }
 
 func (a *app) changed(r *http.Request, do func(by, u *user) error) (*user, error) {
@@ -329,14 +360,21 @@ func (a *app) setDisabled(r *http.Request, by, u *user, disabled bool) error {
 		return err
 	}
 	if !done {
-		return fmt.Errorf("%w: disabled at the same time", guard.ErrInactive)
+		return guard.Forbidden(errors.New("demoted or disabled at the same time, or there is nobody to change"))
 	}
 	u.Disabled = disabled
 	a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Login: u.Username})
 	return nil
 }
 
-// endAll ends everything that u has, at once.
+// endEverything ends the sessions of u and revokes their keys.
+func (a *app) endEverything(ctx context.Context, u *user) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	return errors.Join(a.endAll(ctx, u), a.revokeKeysOf(ctx, u))
+}
+
+// endAll ends every session of u, at once.
 func (a *app) endAll(ctx context.Context, u *user) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()

@@ -3,17 +3,22 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/token"
+	"github.com/gatewright/gatewright/blacklist"
 )
 
 const newTestPassword = "quite another passphrase"
@@ -241,6 +246,7 @@ func TestSignInsDuringAChangeOfPassword(t *testing.T) {
 	own := s.signInAlice(t)
 	const n = 12
 	var lists [n][]answer
+	var answered atomic.Int64
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range n {
@@ -254,11 +260,16 @@ func TestSignInsDuringAChangeOfPassword(t *testing.T) {
 				a, err := do("POST", s.url+"/token", form("username", "alice", "password", old), formType)
 				if err == nil {
 					lists[i] = append(lists[i], a)
+					answered.Add(1)
 				}
 			}
 		})
 	}
-	time.Sleep(50 * time.Millisecond)
+	for deadline := time.Now().Add(20 * time.Second); answered.Load() < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no sign-in was answered")
+		}
+	}
 	s.changePassword(t, own.Access, old, newTestPassword).is(t, http.StatusNoContent)
 	close(stop)
 	wg.Wait()
@@ -276,6 +287,9 @@ func TestSignInsDuringAChangeOfPassword(t *testing.T) {
 		}
 	}
 	t.Logf("%d signed in, %d were refused", signedIn, refused)
+	if signedIn == 0 {
+		t.Error("no sign-in came before the change")
+	}
 	if n := s.count(t, "SELECT count(*) FROM gatewright_sessions WHERE subject = '1'"); n != 1 {
 		t.Errorf("%d sessions are left, want the own one", n)
 	}
@@ -296,12 +310,73 @@ func TestChangeOfPasswordEndsMoreSessionsThanAListHas(t *testing.T) {
 	s.good(t, "the own session", own)
 }
 
-func TestChangeOfPasswordThatCannotEndTheOthersSaysSo(t *testing.T) {
-	s := openSite(t)
-	own, other := s.signInAlice(t), s.signInAlice(t)
-	if _, err := s.db.Exec("CREATE TRIGGER full BEFORE INSERT ON revocations BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"); err != nil {
-		t.Fatal(err)
+// A brokenLog is a log of revocations whose disk is full at times.
+type brokenLog struct {
+	blacklist.MemoryLog
+	full atomic.Bool
+}
+
+func (l *brokenLog) Append(ctx context.Context, entries ...blacklist.Entry) (uint64, error) {
+	if l.full.Load() {
+		return 0, errors.New("the disk is full")
 	}
+	return l.MemoryLog.Append(ctx, entries...)
+}
+
+func TestLogoutThatIsNotKeptIsNotAcknowledged(t *testing.T) {
+	log, how := new(brokenLog), testSettings
+	how.revocations = log
+	s := openSiteAs(t, how)
+	alice := s.signInAlice(t)
+	log.full.Store(true)
+	s.do(t, "POST", "/logout/", "", bearer(alice.Access)).has(t, "while it cannot be kept", 503, "unavailable")
+	log.full.Store(false)
+	s.do(t, "POST", "/logout/", "", bearer(alice.Access)).is(t, http.StatusOK)
+	s.me(t, alice.Access).has(t, "the token", 401, "invalid_token")
+}
+
+func TestLogoutIsRememberedAfterARestart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "revocations")
+	var access [2]string
+	for start := range 3 {
+		log, err := blacklist.OpenFile(file, blacklist.FileConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		how := testSettings
+		how.revocations = log
+		t.Run(strconv.Itoa(start), func(t *testing.T) {
+			s := openSiteAs(t, how)
+			if start < 2 {
+				alice := s.signInAlice(t)
+				access[start] = alice.Access
+				s.do(t, "POST", "/logout/", "", bearer(alice.Access)).is(t, http.StatusOK)
+			}
+			for i, token := range access[:min(start+1, 2)] {
+				s.me(t, token).has(t, "token "+strconv.Itoa(i), 401, "invalid_token")
+			}
+		})
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	s := openSite(t)
+	s.do(t, "GET", "/readyz", "").is(t, http.StatusOK)
+	check(s.db.Close())
+	got := s.do(t, "GET", "/readyz", "")
+	got.has(t, "without a database", 503, "unavailable")
+	s.do(t, "GET", "/healthz", "").is(t, http.StatusOK)
+}
+
+func TestChangeOfPasswordThatCannotEndTheOthersSaysSo(t *testing.T) {
+	log, how := new(brokenLog), testSettings
+	how.revocations = log
+	s := openSiteAs(t, how)
+	own, other := s.signInAlice(t), s.signInAlice(t)
+	log.full.Store(true)
 	got := s.changePassword(t, own.Access, s.keys.DemoPassword, newTestPassword)
 	if got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "The password is changed") {
 		t.Errorf("got %d %s, want 503 that tells how far it came", got.status, got.body)
@@ -312,9 +387,7 @@ func TestChangeOfPasswordThatCannotEndTheOthersSaysSo(t *testing.T) {
 	if got := s.do(t, "DELETE", "/sessions/"+claims(t, other.Access).Session, "", bearer(own.Access)); got.status != http.StatusServiceUnavailable {
 		t.Errorf("ending a session: got %d %s, want 503", got.status, got.body)
 	}
-	if _, err := s.db.Exec("DROP TRIGGER full"); err != nil {
-		t.Fatal(err)
-	}
+	log.full.Store(false)
 	// What failed can be done again.
 	s.do(t, "DELETE", "/sessions/"+claims(t, other.Access).Session, "", bearer(own.Access)).is(t, http.StatusNoContent)
 	s.over(t, "the other session", other)

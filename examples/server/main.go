@@ -5,6 +5,42 @@
 // directory, and prints a curl line that signs a demo user in:
 //
 //	go -C examples run ./server
+//
+// -routes lists what each route demands. Bodies are JSON objects, unless they
+// are called forms, with these members:
+//
+//	POST   /token                       form: username, password, scope
+//	POST   /token/mfa                   form: mfa_token, code
+//	POST   /token/refresh               form: refresh_token, scope
+//	POST   /logout/                     none; ends this session
+//	POST   /logout/all                  none; ends all of one's sessions
+//	POST   /revoke, /introspect         form: token
+//	GET    /sessions/                   where one is signed in
+//	DELETE /sessions/{id}
+//	POST   /users/                      username, password, email, full_name
+//	GET    /users/me, /users/{username}
+//	POST   /users/me/password           current_password, new_password
+//	POST   /users/{username}/disable    administrators; so are the next four
+//	POST   /users/{username}/enable
+//	PUT    /users/{username}/roles      roles, permissions
+//	DELETE /users/{username}/2fa        with a second factor proven lately
+//	DELETE /users/{id}                  the id that the answers above show
+//	POST   /moderate/                   moderators
+//	GET    /items/                      scope read:items
+//	POST   /items/                      name; scope write:items
+//	DELETE /items/{id}                  owners and moderators
+//	GET    /keys/                       one's API keys
+//	POST   /keys/                       name, scopes, roles, expires_in, allowed_prefixes
+//	POST   /keys/{id}/rotate            overlap, in seconds
+//	DELETE /keys/{id}
+//	GET    /protected/                  with X-API-Key
+//	POST   /2fa/setup/                  form: code, if there is a factor; a QR code
+//	POST   /2fa/confirm/                form: code; the recovery codes
+//	POST   /2fa/verify/                 form: code; a new pair of tokens
+//	POST   /2fa/recovery/               form: code; new recovery codes
+//	DELETE /2fa/                        form: code
+//	GET    /limited/                    five a minute
+//	GET    /healthz, /readyz, /.well-known/…
 package main
 
 import (
@@ -26,6 +62,8 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/auth/password"
+	"github.com/gatewright/gatewright/blacklist"
+	"github.com/gatewright/gatewright/blacklist/sqllog"
 )
 
 func main() {
@@ -46,6 +84,7 @@ func main() {
 type options struct {
 	addr, issuer     string
 	db, secrets      string
+	revocations      string
 	tlsCert, tlsKey  string
 	hosts            []string
 	trustedProxies   []string
@@ -62,6 +101,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.issuer, "issuer", "", "`URL` under which clients reach the server, the issuer of its tokens (default: made of -addr)")
 	flags.StringVar(&o.db, "db", "", "`file` of the SQLite database (default: gatewright/server.db in the user's cache directory)")
 	flags.StringVar(&o.secrets, "secrets", "", "`file` of the keys, made if it is missing (default: beside the database)")
+	flags.StringVar(&o.revocations, "revocations", "", "`file` of what was revoked, of one process at a time, or \"database\" for a table that several may share (default: beside the database)")
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` of the TLS certificate; serves HTTPS")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` of the certificate's private key")
 	list := func(to *[]string) func(string) error {
@@ -93,6 +133,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		o.db = filepath.Join(cache, "gatewright", "server.db")
 	}
 	o.secrets = cmp.Or(o.secrets, o.db+".secrets")
+	o.revocations = cmp.Or(o.revocations, o.db+".revocations")
 	return o, nil
 }
 
@@ -137,7 +178,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if behindTLS && len(o.trustedProxies) == 0 {
 		log.Warn("whether clients come by https is not known here, so requests in the clear are not refused: -trusted-proxy says who ends TLS")
 	}
+	revocations, closeRevocations, err := openRevocations(o, db)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeRevocations()) }()
 	app, err := newApp(db, keys, passwords, settings{
+		revocations:      revocations,
 		issuer:           o.issuer,
 		hosts:            hostsOf(o.issuer, listener.Addr().String(), o.hosts),
 		https:            o.tlsCert != "" || behindTLS && len(o.trustedProxies) > 0,
@@ -148,7 +195,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	if err := app.start(ctx, keys); err != nil {
+	// Requests that are under way at the end still ask what is revoked.
+	following, stopFollowing := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() { stopFollowing(); app.following.Wait() }()
+	if err := app.start(following, keys); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, app.apiKeys.Close()) }() // when keys were last used
@@ -184,6 +234,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	return nil
 }
 
+// inDatabase is the value of -revocations that is no file.
+const inDatabase = "database"
+
+// openRevocations opens the log of what was revoked. A file is the fastest and
+// needs no database; a table can be shared.
+func openRevocations(o options, db *sql.DB) (blacklist.Log, func() error, error) {
+	if o.revocations == inDatabase {
+		log, err := sqllog.New(db, sqllog.Config{Dialect: sqllog.SQLite})
+		return log, func() error { return nil }, err
+	}
+	log, err := blacklist.OpenFile(o.revocations, blacklist.FileConfig{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w (several processes that share a database take -revocations %s)", err, inDatabase)
+	}
+	return log, log.Close, nil
+}
+
 // newServer returns the HTTP server with all its limits set: without them a
 // client that sends or reads a byte a minute holds a connection for ever.
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
@@ -194,7 +261,9 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		// "OPTIONS *" passes what stands in front of the routes like others.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
 

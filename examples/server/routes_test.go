@@ -246,12 +246,12 @@ func TestEachRouteInEachOutcome(t *testing.T) {
 		{"moderating with a key without the role", "POST", "/moderate/", "", []string{key}, 403, "forbidden", problem, "", ""},
 		{"GET of moderating", "GET", "/moderate/", "", []string{asAdmin}, 405, "method_not_allowed", problem, "", "POST"},
 
-		{"giving roles", "PUT", "/users/mod/roles", `{"roles":["moderator"]}`, []string{asAdmin, jsonType}, 200, "", data, "", ""},
-		{"giving roles that do not exist", "PUT", "/users/mod/roles", `{"roles":["king"]}`, []string{asAdmin, jsonType}, 422, "invalid_input", problem, "", ""},
-		{"giving oneself roles", "PUT", "/users/admin/roles", `{"roles":["admin","moderator"]}`, []string{asAdmin, jsonType}, 409, "own_account", problem, "", ""},
-		{"giving nobody roles", "PUT", "/users/nobody/roles", `{"roles":["user"]}`, []string{asAdmin, jsonType}, 404, "not_found", problem, "", ""},
-		{"giving roles as anybody", "PUT", "/users/mod/roles", `{"roles":["user"]}`, []string{auth, jsonType}, 403, "insufficient_scope", problem, `Bearer scope="admin", error="insufficient_scope"`, ""},
-		{"giving roles, anonymously", "PUT", "/users/mod/roles", `{"roles":["user"]}`, []string{jsonType}, 401, "unauthenticated", problem, "Bearer", ""},
+		{"giving roles", "PUT", "/users/mod/roles", `{"roles":["moderator"],"permissions":[]}`, []string{asAdmin, jsonType}, 200, "", data, "", ""},
+		{"giving roles that do not exist", "PUT", "/users/mod/roles", `{"roles":["king"],"permissions":[]}`, []string{asAdmin, jsonType}, 422, "invalid_input", problem, "", ""},
+		{"giving oneself roles", "PUT", "/users/admin/roles", `{"roles":["admin","moderator"],"permissions":[]}`, []string{asAdmin, jsonType}, 409, "own_account", problem, "", ""},
+		{"giving nobody roles", "PUT", "/users/nobody/roles", `{"roles":["user"],"permissions":[]}`, []string{asAdmin, jsonType}, 404, "not_found", problem, "", ""},
+		{"giving roles as anybody", "PUT", "/users/mod/roles", `{"roles":["user"],"permissions":[]}`, []string{auth, jsonType}, 403, "insufficient_scope", problem, `Bearer scope="admin", error="insufficient_scope"`, ""},
+		{"giving roles, anonymously", "PUT", "/users/mod/roles", `{"roles":["user"],"permissions":[]}`, []string{jsonType}, 401, "unauthenticated", problem, "Bearer", ""},
 
 		{"deleting nobody", "DELETE", "/users/999", "", []string{asAdmin}, 404, "not_found", problem, "", ""},
 		{"deleting somebody as anybody", "DELETE", "/users/2", "", []string{auth}, 403, "insufficient_scope", problem, `Bearer scope="admin", error="insufficient_scope"`, ""},

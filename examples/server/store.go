@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -20,7 +18,6 @@ import (
 
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/identity"
-	"github.com/gatewright/gatewright/blacklist"
 )
 
 //go:embed migrations/*.sql
@@ -199,7 +196,7 @@ func (s users) forAuth(u *user, err error) (*auth.User, error) {
 		PasswordHash: u.PasswordHash,
 		Disabled:     u.Disabled,
 		Roles:        u.Roles,
-		Scopes:       u.Scopes,
+		Scopes:       u.grantable(),
 	}, nil
 }
 
@@ -216,11 +213,10 @@ func (s users) changePassword(ctx context.Context, id int64, old, new string) (b
 }
 
 // setDisabled disables a user or enables one again, and reports whether by was
-// enabled at that moment: of two administrators who disable each other at once
-// one stays.
+// an enabled administrator at that moment: of two who disable each other at
+// once one stays.
 func (s users) setDisabled(ctx context.Context, id, by int64, disabled bool) (bool, error) {
-	return changed(s.db.ExecContext(ctx, `UPDATE users SET disabled = ?
-		WHERE id = ? AND EXISTS (SELECT 1 FROM users WHERE id = ? AND disabled = 0)`, disabled, id, by))
+	return changed(s.db.ExecContext(ctx, "UPDATE users SET disabled = ? WHERE id = ? AND "+byAdministrator, disabled, id, by))
 }
 
 // setRights gives a user other roles and permissions, and reports whether by
@@ -246,133 +242,4 @@ func changed(result sql.Result, err error) (bool, error) {
 	}
 	n, err := result.RowsAffected()
 	return n > 0, err
-}
-
-// A revoker is a blacklist that survives a restart: what it is told it writes
-// to the database before it says so, and what it is asked it answers from
-// memory.
-type revoker struct {
-	db     *sql.DB
-	memory blacklist.Memory
-
-	mu     sync.RWMutex
-	others map[owner]others
-}
-
-// An owner is whose credentials are meant.
-type owner struct{ issuer, subject string }
-
-// others are the credentials that were issued before a moment, but for those
-// of one session. It is what an identity.Revocation cannot say.
-type others struct {
-	before  time.Time
-	spared  string // the session
-	expires time.Time
-}
-
-// load reads what an earlier process has revoked.
-func (v *revoker) load(ctx context.Context) error {
-	rows, err := v.db.QueryContext(ctx, `SELECT issuer, credential, session, subject, tenant, before, expires, spared
-		FROM revocations WHERE expires = 0 OR expires > ?`, time.Now().UnixMicro())
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var r identity.Revocation
-		var before, expires int64
-		var spared string
-		if err := rows.Scan(&r.Issuer, &r.Credential, &r.Session, &r.Subject, &r.Tenant, &before, &expires, &spared); err != nil {
-			return err
-		}
-		r.Before, r.Expires = fromMicro(before), fromMicro(expires)
-		if spared != "" {
-			v.remember(r, spared)
-		} else if err := v.memory.Revoke(ctx, r); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
-
-// Revoke is of auth.Revoker.
-func (v *revoker) Revoke(ctx context.Context, r identity.Revocation) error {
-	// What the memory does not take must not be stored either, or the next
-	// start would fail to load it.
-	if err := blacklist.Validate(r); err != nil {
-		return err
-	}
-	if err := v.store(ctx, r, ""); err != nil {
-		return err
-	}
-	return v.memory.Revoke(ctx, r)
-}
-
-// revokeOthers revokes what r says, which is all that a subject was issued
-// before a moment, but for the credentials of one session. What spared a
-// session of that subject earlier spares it no more.
-func (v *revoker) revokeOthers(ctx context.Context, r identity.Revocation, spared string) error {
-	if r.Issuer == "" || r.Subject == "" || r.Before.IsZero() || r.Expires.IsZero() || spared == "" {
-		return errors.New("a revocation of the others needs an issuer, a subject, a moment, an end, and a session to spare")
-	}
-	if err := v.store(ctx, r, spared); err != nil {
-		return err
-	}
-	v.remember(r, spared)
-	return nil
-}
-
-func (v *revoker) store(ctx context.Context, r identity.Revocation, spared string) error {
-	_, err := v.db.ExecContext(ctx, `INSERT INTO revocations
-		(issuer, credential, session, subject, tenant, before, expires, spared) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.Issuer, r.Credential, r.Session, r.Subject, r.Tenant, toMicro(r.Before), toMicro(r.Expires), spared)
-	return err
-}
-
-// remember keeps the latest for each subject: it covers what an earlier one
-// does, but for the session that was spared then, whose turn it is now.
-func (v *revoker) remember(r identity.Revocation, spared string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.others == nil {
-		v.others = make(map[owner]others)
-	}
-	whose := owner{r.Issuer, r.Subject}
-	if !r.Before.Before(v.others[whose].before) {
-		v.others[whose] = others{r.Before, spared, r.Expires}
-	}
-}
-
-// Revoked is of auth.Revoker and token.Revoker.
-func (v *revoker) Revoked(ctx context.Context, p *identity.Principal) (bool, error) {
-	if revoked, err := v.memory.Revoked(ctx, p); err != nil || revoked {
-		return revoked, err
-	}
-	v.mu.RLock()
-	o, ok := v.others[owner{p.Issuer, p.Subject}]
-	v.mu.RUnlock()
-	return ok && p.Session != o.spared && p.IssuedAt.Before(o.before), nil
-}
-
-// forget drops what has expired.
-func (v *revoker) forget(ctx context.Context, now time.Time) error {
-	v.mu.Lock()
-	maps.DeleteFunc(v.others, func(_ owner, o others) bool { return !now.Before(o.expires) })
-	v.mu.Unlock()
-	_, err := v.db.ExecContext(ctx, "DELETE FROM revocations WHERE expires <> 0 AND expires <= ?", now.UnixMicro())
-	return err
-}
-
-func toMicro(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func fromMicro(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros)
 }

@@ -22,10 +22,8 @@ import (
 	keystore "github.com/gatewright/gatewright/apikey/sqlstore"
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/authtest"
-	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/sqlstore"
-	"github.com/gatewright/gatewright/blacklist"
-	"github.com/gatewright/gatewright/blacklist/blacklisttest"
+	"github.com/gatewright/gatewright/blacklist/sqllog"
 	factorstore "github.com/gatewright/gatewright/totp/sqlstore"
 )
 
@@ -98,131 +96,6 @@ func TestSessionsAreAChallengeStore(t *testing.T) {
 	authtest.RunChallenges(t, func(t *testing.T) auth.ChallengeStore { return openSessions(t) })
 }
 
-func TestRevokerIsABlacklist(t *testing.T) {
-	blacklisttest.Run(t, func(t *testing.T) blacklist.Revoker { return &revoker{db: emptyDatabase(t)} })
-}
-
-func TestRevokerRemembersAcrossARestart(t *testing.T) {
-	ctx := t.Context()
-	db := emptyDatabase(t)
-	now := time.Now()
-	before := &revoker{db: db}
-	for _, r := range []identity.Revocation{
-		{Issuer: "i", Credential: "token", Expires: now.Add(time.Hour)},
-		{Issuer: "i", Session: "session", Expires: now.Add(time.Hour)},
-		{Issuer: "i", Subject: "for ever"},
-		{Issuer: "i", Tenant: "tenant", Before: now, Expires: now.Add(time.Hour)},
-		{Issuer: "i", Session: "over", Expires: now.Add(time.Millisecond)},
-	} {
-		if err := before.Revoke(ctx, r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := before.Revoke(ctx, identity.Revocation{Issuer: "i"}); err == nil {
-		t.Error("a revocation of everything for ever was taken")
-	}
-	if err := before.forget(ctx, now.Add(time.Second)); err != nil {
-		t.Fatal(err)
-	}
-
-	after := &revoker{db: db}
-	if err := after.load(ctx); err != nil {
-		t.Fatalf("loading: %v", err)
-	}
-	for _, tt := range []struct {
-		name string
-		p    identity.Principal
-		want bool
-	}{
-		{"a token", identity.Principal{Issuer: "i", Credential: "token"}, true},
-		{"a session", identity.Principal{Issuer: "i", Credential: "x", Session: "session"}, true},
-		{"a subject", identity.Principal{Issuer: "i", Subject: "for ever"}, true},
-		{"a tenant, issued before", identity.Principal{Issuer: "i", Tenant: "tenant", IssuedAt: now.Add(-time.Second)}, true},
-		{"a tenant, issued after", identity.Principal{Issuer: "i", Tenant: "tenant", IssuedAt: now.Add(time.Second)}, false},
-		{"another issuer", identity.Principal{Issuer: "j", Credential: "token"}, false},
-		{"what has expired", identity.Principal{Issuer: "i", Session: "over"}, false},
-	} {
-		if got, err := after.Revoked(ctx, &tt.p); err != nil || got != tt.want {
-			t.Errorf("%s: revoked = %v, %v; want %v", tt.name, got, err, tt.want)
-		}
-	}
-	var rows int
-	if err := db.QueryRow("SELECT count(*) FROM revocations").Scan(&rows); err != nil || rows != 4 {
-		t.Errorf("%d rows (%v) after dropping what has expired, want 4", rows, err)
-	}
-}
-
-func TestRevokerSparesOneSession(t *testing.T) {
-	ctx := t.Context()
-	db := emptyDatabase(t)
-	now := time.Now().Truncate(time.Microsecond)
-	before := &revoker{db: db}
-	others := func(subject string, at time.Time, expires time.Duration, spared string) {
-		t.Helper()
-		r := identity.Revocation{Issuer: "i", Subject: subject, Before: at, Expires: now.Add(expires)}
-		if err := before.revokeOthers(ctx, r, spared); err != nil {
-			t.Fatal(err)
-		}
-	}
-	others("alice", now, time.Hour, "own")
-	others("bob", now, time.Hour, "first")
-	others("bob", now.Add(time.Minute), time.Hour, "second")
-	others("bob", now.Add(time.Second), time.Hour, "late") // overtaken
-	others("carol", now, time.Millisecond, "own")
-	others("dave", now, time.Hour, "own")
-	if err := before.Revoke(ctx, identity.Revocation{Issuer: "i", Session: "own", Subject: "dave", Expires: now.Add(time.Hour)}); err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range []identity.Revocation{
-		{Subject: "alice", Before: now, Expires: now},
-		{Issuer: "i", Before: now, Expires: now},
-		{Issuer: "i", Subject: "alice", Expires: now},
-		{Issuer: "i", Subject: "alice", Before: now},
-	} {
-		if err := before.revokeOthers(ctx, r, "own"); err == nil {
-			t.Errorf("%+v was taken", r)
-		}
-	}
-	if err := before.revokeOthers(ctx, identity.Revocation{Issuer: "i", Subject: "alice", Before: now, Expires: now}, ""); err == nil {
-		t.Error("no session to spare was taken: every token without one would be spared")
-	}
-	if err := before.forget(ctx, now.Add(time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	after := &revoker{db: db}
-	if err := after.load(ctx); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		name             string
-		subject, session string
-		issued           time.Duration
-		want             bool
-	}{
-		{"another session", "alice", "other", -time.Hour, true},
-		{"a token without a session", "alice", "", -time.Hour, true},
-		{"the session that is spared", "alice", "own", -time.Hour, false},
-		{"a session that begins at that moment", "alice", "other", 0, false},
-		{"somebody else", "eve", "other", -time.Hour, false},
-		{"the session that was spared first", "bob", "first", -time.Hour, true},
-		{"the session that was spared last", "bob", "second", -time.Hour, false},
-		{"the session that an overtaken one spared", "bob", "late", -time.Hour, true},
-		{"after the first and before the last", "bob", "other", 30 * time.Second, true},
-		{"what has expired", "carol", "other", -time.Hour, false},
-		{"a spared session that is revoked by itself", "dave", "own", -time.Hour, true},
-	} {
-		p := &identity.Principal{Issuer: "i", Subject: tt.subject, Session: tt.session, IssuedAt: now.Add(tt.issued)}
-		for when, v := range map[string]*revoker{"before": before, "after": after} {
-			if got, err := v.Revoked(ctx, p); err != nil || got != tt.want {
-				t.Errorf("%s, %s the restart: revoked = %v, %v; want %v", tt.name, when, got, err, tt.want)
-			}
-		}
-	}
-	if p := (&identity.Principal{Issuer: "j", Subject: "alice"}); must(after.Revoked(ctx, p)) {
-		t.Error("an alice of another issuer is revoked")
-	}
-}
-
 // schema returns the statements that made the tables of db which begin with
 // prefix, and their indexes, without the spaces that do not matter.
 func schema(t *testing.T, db *sql.DB, prefix string) string {
@@ -252,7 +125,7 @@ func TestMigrationsMakeTheTablesOfSqlstore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer plain.Close()
-	for _, statements := range []string{sqlstore.Schema(sqlstore.SQLite), keystore.Schema(keystore.SQLite), factorstore.Schema(factorstore.SQLite)} {
+	for _, statements := range []string{sqlstore.Schema(sqlstore.SQLite), keystore.Schema(keystore.SQLite), factorstore.Schema(factorstore.SQLite), sqllog.Schema(sqllog.SQLite)} {
 		if _, err := plain.Exec(statements); err != nil {
 			t.Fatal(err)
 		}

@@ -246,14 +246,24 @@ func script(j *judge, value string, sources []string) {
 	}
 }
 
-// wide reports whether everybody can serve from one of the sources.
+// wide reports whether everybody can serve from one of the sources: from every
+// host, whatever its scheme, port and path, a scheme alone, or a wildcard under
+// a single label.
 func wide(sources []string) bool {
 	return slices.ContainsFunc(sources, func(s string) bool {
-		switch s {
-		case "*", "http:", "https:", "data:", "blob:", "http://*", "https://*":
+		if strings.HasPrefix(s, "'") {
+			return false
+		}
+		if strings.HasSuffix(s, ":") {
 			return true
 		}
-		return false
+		if _, rest, ok := strings.Cut(s, "://"); ok {
+			s = rest
+		}
+		s, _, _ = strings.Cut(s, "/")
+		s, _, _ = strings.Cut(s, ":")
+		under, wild := strings.CutPrefix(s, "*.")
+		return s == "*" || wild && !strings.Contains(under, ".") && under != "localhost"
 	})
 }
 

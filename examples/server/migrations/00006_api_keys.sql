@@ -24,7 +24,7 @@ CREATE TABLE gatewright_api_keys (
 	pepper      TEXT     NOT NULL,
 	version     BIGINT   NOT NULL
 );
-CREATE INDEX gatewright_api_keys_owner ON gatewright_api_keys (owner, created);
+CREATE INDEX gatewright_api_keys_living ON gatewright_api_keys (owner, (CASE WHEN revoked <> 0 THEN 0 WHEN (successor <> '' OR grace_until <> 0) AND (expires = 0 OR grace_until < expires) THEN grace_until WHEN expires <> 0 THEN expires ELSE 9223372036854775807 END));
 CREATE UNIQUE INDEX gatewright_api_keys_hash ON gatewright_api_keys (hash) WHERE pepper = '';
 
 -- +goose Down

@@ -1,0 +1,527 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/examples/integration/servers"
+	"github.com/gatewright/gatewright/ratelimit"
+	"github.com/gatewright/gatewright/ratelimit/redisstore"
+)
+
+// What a network can do to a connection.
+const (
+	passes     int32 = iota
+	refuses          // connections are closed as soon as they are made
+	swallows         // nothing is forwarded and nothing is answered
+	delays           // replies are two seconds late
+	resets           // the connection is reset in the middle of a reply
+	losesReply       // the request is forwarded, its reply is not
+	loads            // everything is answered with LOADING
+)
+
+// A faultyProxy stands between a client and a server.
+type faultyProxy struct {
+	addr   string
+	server string
+	fault  atomic.Int32
+	done   chan struct{}
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func newFaultyProxy(t testing.TB, server string) *faultyProxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &faultyProxy{addr: listener.Addr().String(), server: server, done: make(chan struct{})}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { p.serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		close(p.done)
+		listener.Close()
+		p.cut()
+		wg.Wait()
+	})
+	return p
+}
+
+// begin begins a fault, or ends all. Connections made under the last one end.
+func (p *faultyProxy) begin(fault int32) {
+	old := p.fault.Swap(fault)
+	if fault == passes && old != passes || fault == refuses {
+		p.cut()
+	}
+}
+
+func (p *faultyProxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+}
+
+func (p *faultyProxy) own(c net.Conn) net.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = append(p.conns, c)
+	return c
+}
+
+func (p *faultyProxy) serve(client net.Conn) {
+	p.own(client)
+	defer client.Close()
+	if p.fault.Load() == refuses {
+		return
+	}
+	server, err := net.Dial("tcp", p.server)
+	if err != nil {
+		return
+	}
+	p.own(server)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer server.Close()
+		p.requests(client, server)
+	})
+	wg.Go(func() {
+		defer client.Close()
+		p.replies(client, server)
+	})
+	wg.Wait()
+}
+
+func (p *faultyProxy) requests(client, server net.Conn) {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(b)
+		if err != nil {
+			return
+		}
+		switch p.fault.Load() {
+		case swallows:
+			continue
+		case loads:
+			if _, err := io.WriteString(client, "-LOADING Redis is loading the dataset in memory\r\n"); err != nil {
+				return
+			}
+			continue
+		}
+		if _, err := server.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (p *faultyProxy) replies(client, server net.Conn) {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := server.Read(b)
+		if err != nil {
+			return
+		}
+		switch p.fault.Load() {
+		case delays:
+			select {
+			case <-time.After(2 * time.Second):
+			case <-p.done:
+			}
+		case resets:
+			_, _ = client.Write(b[:n/2]) // the reader may be gone
+			if tcp, ok := client.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0) // what follows is a reset either way
+			}
+			return
+		case losesReply:
+			return
+		}
+		if _, err := client.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// latencies are how long requests took.
+type latencies []time.Duration
+
+func (l latencies) quantile(q float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(l))
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+// TestLimitsOutliveRedis: whatever becomes of the server, requests go on within
+// the time that the store is given, counted by the process alone, and the server
+// is asked again as soon as it answers.
+func TestLimitsOutliveRedis(t *testing.T) {
+	server := servers.Redis(t, "--appendfsync", "no")
+	admin := redisForLimits(t, server.Addr)
+	do := func(t *testing.T, args ...any) {
+		t.Helper()
+		if err := admin.Do(context.Background(), args...).Err(); err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+	}
+	proxied := func(fault int32) func(*testing.T, *faultyProxy) {
+		return func(_ *testing.T, p *faultyProxy) { p.begin(fault) }
+	}
+	heal := proxied(passes)
+	var table strings.Builder
+	fmt.Fprintf(&table, "%-28s %10s %10s %10s %12s\n", "the server", "p50", "p99", "worst", "asked again")
+	for _, tt := range []struct {
+		name       string
+		begin, end func(*testing.T, *faultyProxy)
+		unnoticed  bool
+	}{
+		{"answers", heal, heal, true},
+		{"refuses connections", proxied(refuses), heal, false},
+		{"never answers", proxied(swallows), heal, false},
+		{"is two seconds slow", proxied(delays), heal, false},
+		{"resets amid replies", proxied(resets), heal, false},
+		{"loses replies", proxied(losesReply), heal, false},
+		{"is loading", proxied(loads), heal, false},
+		{"is paused", func(*testing.T, *faultyProxy) { server.Pause() }, func(*testing.T, *faultyProxy) { server.Continue() }, false},
+		{"is read-only", func(t *testing.T, _ *faultyProxy) { do(t, "REPLICAOF", "127.0.0.1", "1") },
+			func(t *testing.T, _ *faultyProxy) { do(t, "REPLICAOF", "NO", "ONE") }, false},
+		{"is out of memory", func(t *testing.T, _ *faultyProxy) { do(t, "CONFIG", "SET", "maxmemory", "1") },
+			func(t *testing.T, _ *faultyProxy) { do(t, "CONFIG", "SET", "maxmemory", "0") }, false},
+		{"has forgotten its scripts", func(t *testing.T, _ *faultyProxy) { do(t, "SCRIPT", "FLUSH") }, heal, true},
+		{"is dead, and starts again", func(t *testing.T, _ *faultyProxy) { server.Kill(t) },
+			func(t *testing.T, _ *faultyProxy) { server.Start(t) }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			proxy := newFaultyProxy(t, server.Addr)
+			store := openRedisLimits(t, limitsByGoRedis(redisForLimits(t, proxy.addr)), redisstore.Config{})
+			var down, up atomic.Int64
+			limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
+				Store: store, Name: tt.name, Secret: make([]byte, 32), Timeout: 50 * time.Millisecond,
+				Hooks: guard.Hooks{Observe: func(_ context.Context, e guard.Event) {
+					switch e.Name {
+					case ratelimit.EventStoreDown:
+						down.Add(1)
+					case ratelimit.EventStoreUp:
+						up.Add(1)
+					}
+				}},
+			}, ratelimit.Limit{Name: "hour", Quota: 100_000, Window: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			handler := limiter.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			ask := func() time.Duration {
+				w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+				begin := time.Now()
+				handler.ServeHTTP(w, r)
+				took := time.Since(begin)
+				if w.Code != http.StatusOK {
+					t.Errorf("the answer is %d: %s", w.Code, w.Body)
+				}
+				return took
+			}
+			for range 20 {
+				ask()
+			}
+			goroutines := runtime.NumGoroutine()
+			tt.begin(t, proxy)
+			var took latencies
+			for range 300 {
+				took = append(took, ask())
+				time.Sleep(time.Millisecond)
+			}
+			if n := runtime.NumGoroutine() - goroutines; n > 60 {
+				t.Errorf("there are %d goroutines more, want few", n)
+			}
+			again := "at once"
+			tt.end(t, proxy)
+			if tt.unnoticed {
+				// A loaded machine may be too slow three times in a row.
+				if down.Load() > 0 && slices.Max(took) < 50*time.Millisecond {
+					t.Error("the store was given up")
+				}
+			} else {
+				if down.Load() == 0 {
+					t.Error("the store was not given up")
+				}
+				begin := time.Now()
+				for up.Load() == 0 && time.Since(begin) < 10*time.Second {
+					ask()
+					time.Sleep(5 * time.Millisecond)
+				}
+				again = time.Since(begin).Round(time.Millisecond).String()
+				if time.Since(begin) > 5*time.Second {
+					t.Errorf("the server was asked again after %s, want within a second on a machine that is idle", again)
+				}
+			}
+			p50, p99, worst := took.quantile(0.5), took.quantile(0.99), slices.Max(took)
+			fmt.Fprintf(&table, "%-28s %10v %10v %10v %12s\n", tt.name, p50.Round(time.Microsecond), p99.Round(time.Microsecond),
+				worst.Round(time.Microsecond), again)
+			// 50 ms, and what a loaded machine may add.
+			if p99 > 500*time.Millisecond {
+				t.Errorf("p99 is %v, want little more than 50 ms", p99)
+			}
+		})
+	}
+	t.Logf("requests while\n%s", &table)
+}
+
+// TestLimitsAreChargedAtMostOnce: a request whose reply was lost is not sent
+// again by any layer.
+func TestLimitsAreChargedAtMostOnce(t *testing.T) {
+	t.Parallel()
+	server := servers.Redis(t, "--appendfsync", "no")
+	direct := openRedisLimits(t, limitsByGoRedis(redisForLimits(t, server.Addr)), redisstore.Config{})
+	for _, client := range []struct {
+		name string
+		open func(testing.TB, string) redisstore.Eval
+	}{
+		{"go-redis", func(t testing.TB, addr string) redisstore.Eval { return limitsByGoRedis(redisForLimits(t, addr)) }},
+		{"rueidis", limitsByRueidis},
+	} {
+		for _, fault := range []struct {
+			name string
+			is   int32
+			most int64 // how often it is charged
+		}{
+			{"the reply is lost", losesReply, 1},
+			{"the reply is cut", resets, 1},
+			{"the reply is late", delays, 1},
+			{"the request is lost", swallows, 0},
+		} {
+			t.Run(client.name+", "+fault.name, func(t *testing.T) {
+				proxy := newFaultyProxy(t, server.Addr)
+				store := openRedisLimits(t, client.open(t, proxy.addr), redisstore.Config{})
+				l := ratelimit.Limit{Name: "once", Quota: 100, Window: time.Hour}
+				bill := []ratelimit.Charge{{Key: newLimitKey(), Limit: l, Cost: 1}}
+				other := []ratelimit.Charge{{Key: newLimitKey(), Limit: l, Cost: 1}}
+				if _, _, err := store.Take(t.Context(), other); err != nil { // the scripts are known now
+					t.Fatal(err)
+				}
+				proxy.begin(fault.is)
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				defer cancel()
+				states, receipt, err := store.Take(ctx, bill)
+				if err == nil || states != nil || receipt != (ratelimit.Receipt{}) {
+					t.Errorf("Take = %v, %v, %v, want an error and nothing else", states, receipt, err)
+				}
+				time.Sleep(100 * time.Millisecond) // whoever retries does it now
+				proxy.begin(passes)
+				if states, _, err = direct.Take(t.Context(), bill); err != nil {
+					t.Fatal(err)
+				}
+				if charged := 99 - states[0].Remaining; charged < 0 || charged > fault.most {
+					t.Errorf("it was charged %d times, want at most %d", charged, fault.most)
+				}
+			})
+		}
+	}
+}
+
+// TestLimitsNeedRedisThatKeeps: a server that evicts is refused, by Ready and by
+// every Take, and so is one that has other things in the way.
+func TestLimitsNeedRedisThatKeeps(t *testing.T) {
+	server := servers.Redis(t, "--maxmemory-policy", "volatile-ttl")
+	client := redisForLimits(t, server.Addr)
+	store := openRedisLimits(t, limitsByGoRedis(client), redisstore.Config{})
+	bill := []ratelimit.Charge{{Key: newLimitKey(), Limit: ratelimit.Limit{Name: "hour", Quota: 5, Window: time.Hour}, Cost: 1}}
+	if err := store.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "volatile-ttl") {
+		t.Errorf("Ready = %v, want an error that names the policy", err)
+	}
+	if _, _, err := store.Take(t.Context(), bill); err == nil {
+		t.Error("Take on a server that evicts is no error")
+	}
+	insecure := openRedisLimits(t, limitsByGoRedis(client), redisstore.Config{InsecureEviction: true})
+	if _, _, err := insecure.Take(t.Context(), bill); err != nil {
+		t.Errorf("Take with InsecureEviction = %v", err)
+	}
+	if err := client.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := store.Take(t.Context(), bill); err != nil {
+		t.Errorf("Take on a server that keeps = %v", err)
+	}
+	keys, err := client.Keys(t.Context(), "*").Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("the keys are %q, %v, want one", keys, err)
+	}
+	for _, damaged := range []string{"", "junk", "1:2", "9999999999999999:0 ", "1764000000000000:1 junk"} {
+		if err := client.Set(t.Context(), keys[0], damaged, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := store.Take(t.Context(), bill); err == nil {
+			t.Errorf("Take on a value of %q is no error", damaged)
+		}
+	}
+}
+
+// TestLimitsOfRedisLeaveNothingBehind: every key has an end, and a refused
+// request writes nothing.
+func TestLimitsOfRedisLeaveNothingBehind(t *testing.T) {
+	server := servers.Redis(t, "--appendfsync", "no") // a server of its own, in which keys are counted
+	client := redisForLimits(t, server.Addr)
+	store := openRedisLimits(t, limitsByGoRedis(client), redisstore.Config{})
+	take := func(charges ...ratelimit.Charge) (ratelimit.Receipt, bool) {
+		t.Helper()
+		states, receipt, err := store.Take(t.Context(), charges)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return receipt, !slices.ContainsFunc(states, func(s ratelimit.State) bool { return s.Refused })
+	}
+	size := func() int64 {
+		t.Helper()
+		n, err := client.DBSize(t.Context()).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	tight := ratelimit.Charge{Key: newLimitKey(), Limit: ratelimit.Limit{Name: "tight", Quota: 1, Window: time.Hour}, Cost: 1}
+	first, _ := take(tight)
+	for _, l := range []ratelimit.Limit{
+		{Name: "exact", Quota: 5, Window: time.Minute},
+		{Name: "counted", Quota: 50, Window: time.Minute},
+		{Name: "smooth", Kind: ratelimit.Smooth, Quota: 50, Burst: 50, Window: time.Minute},
+		{Name: "in flight", Kind: ratelimit.Concurrent, Quota: 50, Window: time.Minute},
+	} {
+		c := ratelimit.Charge{Key: newLimitKey(), Limit: l, Cost: 5}
+		kept, _ := take(c)
+		written := redisChanges(t, client)
+		for range 3 {
+			if _, ok := take(c, tight); ok || size() != 2 {
+				t.Errorf("%s: admitted: %t, and there are %d keys, want refused and 2", l.Name, ok, size())
+			}
+		}
+		if n := redisChanges(t, client) - written; n != 0 {
+			t.Errorf("%s: refused requests have written %d times", l.Name, n)
+		}
+		if err := store.Refund(t.Context(), kept); err != nil {
+			t.Error(err)
+		}
+		receipt, _ := take(c)
+		for _, key := range client.Keys(t.Context(), "*").Val() {
+			if ttl := client.PTTL(t.Context(), key).Val(); ttl <= 0 || ttl > time.Hour*2 {
+				t.Errorf("%s: the key ends after %v", l.Name, ttl)
+			}
+		}
+		if err := store.Refund(t.Context(), receipt); err != nil {
+			t.Error(err)
+		}
+		if n := size(); n != 1 && l.Kind != ratelimit.Smooth || n > 2 {
+			t.Errorf("%s: there are %d keys after the refund, want 1", l.Name, n)
+		}
+		client.Do(t.Context(), "FLUSHDB")
+		first, _ = take(tight)
+	}
+	if err := store.Refund(t.Context(), first); err != nil || size() != 0 {
+		t.Errorf("%d keys are left, %v", size(), err)
+	}
+}
+
+// redisChanges returns how often something was written to the server.
+func redisChanges(t *testing.T, client *redis.Client) (n int) {
+	t.Helper()
+	_, rest, _ := strings.Cut(client.Info(t.Context(), "persistence").Val(), "rdb_changes_since_last_save:")
+	if _, err := fmt.Sscan(rest, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestRefundsOfRedisOnlyGiveBackTheirOwn: what was spent in the same tenth of the
+// window, and is counted for a little longer than the window, is not given back
+// by a receipt whose own window has passed.
+func TestRefundsOfRedisOnlyGiveBackTheirOwn(t *testing.T) {
+	server := servers.Redis(t, "--appendfsync", "no") // a server of its own, in which keys are counted
+	client := redisForLimits(t, server.Addr)
+	store := openRedisLimits(t, limitsByGoRedis(client), redisstore.Config{})
+	l := ratelimit.Limit{Name: "long", Quota: 50, Window: 10_000 * time.Second}
+	bill := []ratelimit.Charge{{Key: newLimitKey(), Limit: l, Cost: 5}}
+	if _, _, err := store.Take(t.Context(), bill); err != nil {
+		t.Fatal(err)
+	}
+	key := client.Keys(t.Context(), "*").Val()[0]
+	at := time.Now().Add(-l.Window - time.Millisecond).UnixMicro()
+	tenth := l.Window.Microseconds() / 10
+	others := fmt.Sprintf("%d:7 ", (at/tenth+11)*tenth)
+	if err := client.Set(t.Context(), key, others, time.Hour).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Refund(t.Context(), ratelimit.NewReceipt(time.Duration(at)*time.Microsecond, bill)); err != nil {
+		t.Fatal(err)
+	}
+	if got := client.Get(t.Context(), key).Val(); got != others {
+		t.Errorf("the value is %q after the refund, want %q", got, others)
+	}
+}
+
+// TestLimitsOfRedisWhoseClockWasSetBack: what was spent an hour from now, as the
+// clock has it, is kept for one window and no longer.
+func TestLimitsOfRedisWhoseClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	server := servers.Redis(t, "--appendfsync", "no") // a server of its own, in which keys are counted
+	client := redisForLimits(t, server.Addr)
+	var keys []string // of the last command
+	eval := limitsByGoRedis(client)
+	store := openRedisLimits(t, func(ctx context.Context, script string, k []string, args ...any) (any, error) {
+		keys = k
+		return eval(ctx, script, k, args...)
+	}, redisstore.Config{})
+	for _, tt := range []struct {
+		limit ratelimit.Limit
+		value string // with %d for the time
+	}{
+		{ratelimit.Limit{Name: "exact", Quota: 5, Window: 100 * time.Millisecond}, "%d:5 "},
+		{ratelimit.Limit{Name: "counted", Quota: 50, Window: 100 * time.Millisecond}, "%d:50 "},
+		{ratelimit.Limit{Name: "smooth", Kind: ratelimit.Smooth, Quota: 50, Burst: 50, Window: 100 * time.Millisecond}, "%d:000"},
+		{ratelimit.Limit{Name: "in flight", Kind: ratelimit.Concurrent, Quota: 5, Window: 100 * time.Millisecond}, "%d:5 "},
+	} {
+		bill := []ratelimit.Charge{{Key: newLimitKey(), Limit: tt.limit, Cost: 1}}
+		if _, _, err := store.Take(t.Context(), bill); err != nil {
+			t.Fatal(err)
+		}
+		future := fmt.Sprintf(tt.value, time.Now().Add(time.Hour).UnixMicro())
+		if err := client.Set(t.Context(), keys[0], future, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		refused, admitted := false, false
+		for !admitted && time.Since(begin) < 5*time.Second {
+			states, _, err := store.Take(t.Context(), bill)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused = refused || states[0].Refused
+			admitted = !states[0].Refused
+			time.Sleep(5 * time.Millisecond)
+		}
+		if !refused || !admitted {
+			t.Errorf("%s: refused: %t, admitted within 5 s: %t, want both", tt.limit.Name, refused, admitted)
+		}
+	}
+}
