@@ -140,11 +140,11 @@ func (v *Valve) enter() (*list.Element, error) {
 	// The clock is read under the lock, so that it never goes back for the
 	// limiter.
 	now := time.Now()
-	v.admit(now) // those who came earlier and are due go first
-	waiting := v.queue.Len()
-	if waiting == 0 && v.limiter.AllowN(now, 1) {
+	v.admit(now) // those who came earlier go first, as long as there are turns
+	if v.limiter.AllowN(now, 1) {
 		return nil, nil
 	}
+	waiting := v.queue.Len()
 	wait := v.wait(now, waiting+1)
 	if waiting >= max(0, v.config.Queue) || wait > v.config.MaxWait {
 		return nil, overloaded(wait)

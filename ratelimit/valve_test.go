@@ -231,6 +231,35 @@ func TestValveHangUpsMoveTheQueue(t *testing.T) {
 	})
 }
 
+// TestValveServesWhoCameFirst: who arrives at the very moment of a turn does not
+// take it from who waits for it.
+func TestValveServesWhoCameFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newValve(t, 10, ratelimit.ValveConfig{Burst: 1, Queue: 5})
+		begin := time.Now()
+		if err := v.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var first time.Duration
+		var done sync.WaitGroup
+		done.Go(func() {
+			if err := v.Check(t.Context()); err != nil {
+				t.Error(err)
+			}
+			first = time.Since(begin)
+		})
+		time.Sleep(100 * time.Millisecond)
+		if err := v.Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+		second := time.Since(begin)
+		done.Wait()
+		if first.Round(time.Millisecond) != 100*time.Millisecond || second.Round(time.Millisecond) != 200*time.Millisecond {
+			t.Errorf("who came first entered after %v, and who came at its turn after %v", first, second)
+		}
+	})
+}
+
 // TestValveManyAtOnce is on the real clock, where only the bound that no slow
 // machine can break holds for certain.
 func TestValveManyAtOnce(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -68,8 +69,11 @@ func limiterOf(who string, quota int64, window time.Duration) http.Handler {
 	next := http.HandlerFunc(handled)
 	switch who {
 	case "httprate":
-		byAddr := func(r *http.Request) (string, error) { return httprate.KeyByIP(r) }
-		return httprate.Limit(int(quota), window, httprate.WithKeyFuncs(byAddr))(next)
+		byAddr := func(r *http.Request) (string, error) {
+			addr, _, err := net.SplitHostPort(r.RemoteAddr)
+			return httprate.CanonicalizeIP(addr), err
+		}
+		return httprate.LimitBy(int(quota), window, byAddr)(next)
 	case "ulule":
 		return ulule.NewMiddleware(limiter.New(ululestore.NewStore(), limiter.Rate{Limit: quota, Period: window})).Handler(next)
 	case "go-limiter":

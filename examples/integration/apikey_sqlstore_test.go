@@ -126,15 +126,14 @@ func TestAPIKeysInSQLiteAreBoundedAcrossProcesses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.db")
 	var stores []*sqlstore.Store
 	for i := range 3 {
-		store, db := openKeysWith(t, path, sqlstore.Config{MaxPerOwner: 5})
+		store, _ := openKeysWith(t, path, sqlstore.Config{MaxPerOwner: 5})
 		if i == 2 {
 			deferred, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)")
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { deferred.Close() })
-			db = deferred
-			if store, err = sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite, MaxPerOwner: 5}); err != nil {
+			if store, err = sqlstore.New(deferred, sqlstore.Config{Dialect: sqlstore.SQLite, MaxPerOwner: 5}); err != nil {
 				t.Fatal(err)
 			}
 		}
