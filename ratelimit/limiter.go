@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -203,13 +204,19 @@ type Reservation struct {
 	// States tell where each limit stands, in the order of New.
 	States []State
 
-	gate *gate
-	bill paid
+	gate  *gate
+	bill  paid
+	ended atomic.Bool
 }
 
 // End gives the place of Concurrent limits back and, with refund, all the rest.
-// Only the first call does something.
-func (r *Reservation) End(ctx context.Context, refund bool) { r.gate.settle(ctx, r.bill, refund) }
+// Only the first call does something, and of several at once only one.
+func (r *Reservation) End(ctx context.Context, refund bool) {
+	// The store may still be at work on the bill of an earlier call.
+	if r.ended.CompareAndSwap(false, true) {
+		r.gate.settle(ctx, r.bill, refund)
+	}
+}
 
 // decide charges the limits of r.
 func (l *Limiter) decide(r *http.Request, s *scratch) (paid, error) {

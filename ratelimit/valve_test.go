@@ -209,6 +209,7 @@ func TestValveHangUpsMoveTheQueue(t *testing.T) {
 		}
 		ctx, hangUp := context.WithCancel(t.Context())
 		var order []string
+		var mu sync.Mutex
 		var done sync.WaitGroup
 		for _, name := range []string{"first", "gone", "second", "third"} {
 			c := t.Context()
@@ -217,6 +218,8 @@ func TestValveHangUpsMoveTheQueue(t *testing.T) {
 			}
 			done.Go(func() {
 				if v.Check(c) == nil {
+					mu.Lock()
+					defer mu.Unlock()
 					order = append(order, fmt.Sprint(name, " ", time.Since(begin).Round(time.Millisecond)))
 				}
 			})
