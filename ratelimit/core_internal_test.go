@@ -356,7 +356,8 @@ func (m *Memory) copy(bytes int) *Memory {
 func (m *Memory) remaining(now int64, c Charge) int64 {
 	t := m.list()[0]
 	c.Cost = 0
-	return t.look(t.setOf(&c.Key), &c, now).Remaining
+	state, _ := t.look(t.setOf(&c.Key), &c, now)
+	return state.Remaining
 }
 
 // TestL10ClockGoesBack: what the clock says may be older than what somebody else

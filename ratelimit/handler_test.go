@@ -495,6 +495,28 @@ func TestFields(t *testing.T) {
 			}
 		})
 	}
+	t.Run("what an answer says stays as it was, however many come after it", func(t *testing.T) {
+		h := newLimiter(t, ratelimit.Config{Fields: ratelimit.FieldsBoth}, hourly(300)).Handler(new(counting))
+		kept := make([]http.Header, 300)
+		for i := range kept {
+			kept[i] = send(h, request("192.0.2.1:1")).Header()
+			if i%2 == 1 { // the next ones must not hear of it
+				kept[i]["Ratelimit-Policy"][0] = "poison"
+			}
+		}
+		for i, header := range kept {
+			left := strconv.Itoa(299 - i)
+			if got := header.Get("RateLimit"); !strings.HasPrefix(got, `"hour";r=`+left+";") {
+				t.Fatalf("RateLimit of answer %d is %s, want %s left", i, got, left)
+			}
+			if got := header.Get("X-RateLimit-Remaining"); got != left {
+				t.Fatalf("X-RateLimit-Remaining of answer %d is %s, want %s", i, got, left)
+			}
+			if got := header.Get("RateLimit-Policy"); (got == "poison") != (i%2 == 1) {
+				t.Fatalf("RateLimit-Policy of answer %d is %s", i, got)
+			}
+		}
+	})
 	t.Run("a handler that appends to one does not change the other", func(t *testing.T) {
 		h := newLimiter(t, ratelimit.Config{Fields: ratelimit.FieldsBoth}, hourly(3)).Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			for _, name := range []string{"RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining"} {

@@ -59,6 +59,7 @@ type scratch struct {
 	charges []Charge
 	states  []State
 	field   []byte
+	slab    slab
 }
 
 // Handler returns next behind the limits. Where several Limiters stand one
@@ -400,12 +401,8 @@ func (l *Limiter) writeFields(h http.Header, s *scratch) {
 		}
 		s.field = b
 		if len(b) > 0 {
-			// One allocation for both, each of a capacity of its own: what a
-			// handler appends to one must not end up in the other.
-			values := [...]string{string(b), s.plan.policy}
-			all := values[:]
-			addValue(h, fieldRateLimit, all[0:1:1])
-			addValue(h, fieldPolicy, all[1:2:2])
+			addValue(h, fieldRateLimit, s.slab.list(s.slab.string(b)))
+			addValue(h, fieldPolicy, s.slab.list(s.plan.policy))
 		}
 	}
 	if l.config.Fields != FieldsDraft {
@@ -439,11 +436,7 @@ func (l *Limiter) writeLegacy(h http.Header, s *scratch) {
 			return
 		}
 	}
-	values := [...]string{
-		s.plan.limits[least].quota,
-		strconv.FormatInt(state.Remaining, 10),
-		strconv.FormatInt(seconds(state.next()), 10),
-	}
-	all := values[:]
-	h[fieldLimit], h[fieldRemaining], h[fieldReset] = all[0:1:1], all[1:2:2], all[2:3:3]
+	h[fieldLimit] = s.slab.list(s.plan.limits[least].quota)
+	h[fieldRemaining] = s.slab.number(state.Remaining)
+	h[fieldReset] = s.slab.number(seconds(state.next()))
 }

@@ -117,17 +117,17 @@ func (m *Memory) load(t *table, now int64) float64 {
 			looked++
 			switch t.limit.Kind {
 			case Strict:
-				r := t.rings[set].rings[j]
+				r := t.rings[set].places[j].ring
 				r.advance(&t.shape, now)
 				if r.used() > 0 {
 					taken++
 				}
 			case Smooth:
-				if t.words[set].values[j] > now {
+				if t.words[set].places[j].value > now {
 					taken++
 				}
 			default:
-				if t.words[set].values[j] > 0 {
+				if t.words[set].places[j].value > 0 {
 					taken++
 				}
 			}
@@ -204,10 +204,11 @@ func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error)
 		set := t.setOf(&c.Key)
 		lock := &m.stripes[set%stripes]
 		lock.Lock()
-		states[0] = t.look(set, c, now)
-		ok := !states[0].Refused && t.spend(set, c, now)
+		state, at := t.look(set, c, now)
+		ok := !state.Refused && t.spend(set, at, c, now)
 		lock.Unlock()
-		if states[0].Full {
+		states[0] = state
+		if state.Full {
 			t.refused.Add(1)
 		}
 		return ok, nil
@@ -226,11 +227,13 @@ func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error)
 	locked := m.lock(places, &locks)
 	ok := true
 	for i, p := range places {
-		states[i] = p.table.look(p.set, &charges[i], now)
+		states[i], _ = p.table.look(p.set, &charges[i], now)
 		ok = ok && !states[i].Refused
 	}
 	for i := 0; ok && i < len(places); i++ {
-		if places[i].table.spend(places[i].set, &charges[i], now) {
+		p, c := places[i], &charges[i]
+		// Another charge of the bill may have taken its place meanwhile.
+		if p.table.spend(p.set, p.table.find(p.set, &c.Key), c, now) {
 			continue
 		}
 		ok = false

@@ -107,10 +107,14 @@ func (r *ring) freed(s *shape, units int64) int64 {
 	if r.exact() {
 		return r.tick(r.n()-int(units))*s.unit + s.window
 	}
-	for i := max(0, r.epoch-parts); ; i++ {
-		units -= int64(r.w[i%(parts+1)])
+	i := max(0, r.epoch-parts)
+	for at := i % (parts + 1); ; i++ {
+		units -= int64(r.w[at])
 		if units <= 0 || i >= r.epoch {
 			return (i + parts + 1) * s.sub
+		}
+		if at++; at > parts {
+			at = 0
 		}
 	}
 }

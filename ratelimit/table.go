@@ -25,22 +25,26 @@ type table struct {
 // ways is how many keys a set has room for.
 const ways = 7
 
-// A ringSet is 512 bytes: eight lines of the cache, of which a look-up touches
-// the first and one or two of the rest.
+// A ringSet is 512 bytes: eight lines of the cache, one for each place, of which
+// a look-up touches one if the place that the key prefers was free when it came.
 type ringSet struct {
-	tags  [ways]uint64 // 0: never used
-	_     uint64
+	places [ways]struct {
+		tag uint64 // 0: never used
+		ring
+	}
 	ghost ring // covers everything that lost its place here
-	rings [ways]ring
+	_     uint64
 }
 
 // A scalarSet is 128 bytes. A value is, for Smooth, the theoretical arrival time
 // in nanoseconds; for Concurrent, how many are in flight.
 type scalarSet struct {
-	ghost  int64 // Smooth: the latest of everything that lost its place here
-	_      int64
-	tags   [ways]uint64 // the lowest bit: the key came back
-	values [ways]int64
+	places [ways]struct {
+		tag   uint64 // 0: never used; the lowest bit: the key came back
+		value int64
+	}
+	ghost int64 // Smooth: the latest of everything that lost its place here
+	_     int64
 }
 
 func newTable(l Limit, bytes int) *table {
@@ -77,27 +81,54 @@ func tagOf(k *Key) uint64 {
 	return tag
 }
 
-// look decides about a charge and changes nothing that counts.
-func (t *table) look(set uint64, c *Charge, now int64) State {
-	switch t.limit.Kind {
-	case Strict:
-		return t.rings[set].look(t, c, now)
-	case Smooth:
-		return t.words[set].lookSmooth(t, c, now)
-	}
-	return t.words[set].lookConcurrent(t, c)
+// preferred returns the place that a key is given if it is free, and looked for
+// at first. The others follow in turn, so that whoever is looked for comes
+// before the first place that was never used.
+func preferred(tag uint64) int {
+	hi, _ := bits.Mul64(tag, ways)
+	return int(hi)
 }
 
-// spend makes a charge that look found to fit. It reports false if another
-// charge of the same bill has taken the last place meanwhile.
-func (t *table) spend(set uint64, c *Charge, now int64) bool {
+// after returns the place that is looked at after i.
+func after(i int) int {
+	if i++; i < ways {
+		return i
+	}
+	return 0
+}
+
+// find returns the place of a key, -1 if it has none.
+func (t *table) find(set uint64, k *Key) int {
+	if t.limit.Kind == Strict {
+		return t.rings[set].find(tagOf(k))
+	}
+	return t.words[set].find(tagOf(k))
+}
+
+// look decides about a charge and changes nothing that counts. It also returns
+// what find does.
+func (t *table) look(set uint64, c *Charge, now int64) (State, int) {
+	i := t.find(set, &c.Key)
 	switch t.limit.Kind {
 	case Strict:
-		t.rings[set].spend(t, c, now)
+		return t.rings[set].look(t, i, c, now), i
 	case Smooth:
-		t.words[set].spendSmooth(t, c, now)
+		return t.words[set].lookSmooth(i, c, now), i
+	}
+	return t.words[set].lookConcurrent(i, c), i
+}
+
+// spend makes a charge that look, at this very moment, found to fit, of a key
+// that is at i now. It reports false if another charge of the same bill has
+// taken the last place meanwhile.
+func (t *table) spend(set uint64, i int, c *Charge, now int64) bool {
+	switch t.limit.Kind {
+	case Strict:
+		t.rings[set].spend(t, i, c, now)
+	case Smooth:
+		t.words[set].spendSmooth(t, i, c, now)
 	default:
-		return t.words[set].spendConcurrent(c)
+		return t.words[set].spendConcurrent(i, c)
 	}
 	return true
 }
@@ -115,20 +146,24 @@ func (t *table) giveBack(set uint64, c *Charge, at, now int64) {
 }
 
 func (s *ringSet) find(tag uint64) int {
-	for i, t := range s.tags {
-		if t == tag {
+	i := preferred(tag)
+	for range ways {
+		switch s.places[i].tag {
+		case tag:
 			return i
+		case 0:
+			return -1
 		}
+		i = after(i)
 	}
 	return -1
 }
 
-func (s *ringSet) look(t *table, c *Charge, now int64) State {
-	i := s.find(tagOf(&c.Key))
+func (s *ringSet) look(t *table, i int, c *Charge, now int64) State {
 	// A newcomer may be one who was here before.
 	r := &s.ghost
 	if i >= 0 {
-		r = &s.rings[i]
+		r = &s.places[i].ring
 	}
 	r.advance(&t.shape, now)
 	used, quota := r.used(), c.Limit.Quota
@@ -152,57 +187,55 @@ func (s *ringSet) look(t *table, c *Charge, now int64) State {
 	return state
 }
 
-func (s *ringSet) spend(t *table, c *Charge, now int64) {
-	tag := tagOf(&c.Key)
-	i := s.find(tag)
-	if i < 0 {
-		i = s.victim(t, now)
-		if s.rings[i].used() > 0 {
-			s.ghost.advance(&t.shape, now)
-			s.ghost.join(&t.shape, now, &s.rings[i])
-			t.evicted.Add(1)
-		}
-		s.ghost.advance(&t.shape, now)
-		s.tags[i], s.rings[i] = tag, s.ghost
-		s.rings[i].add(&t.shape, now, c.Cost, c.Limit.Quota)
-		s.rings[i].meta &^= metaEstablished // what it inherited is not its own
+func (s *ringSet) spend(t *table, i int, c *Charge, now int64) {
+	if i >= 0 {
+		s.places[i].add(&t.shape, now, c.Cost, c.Limit.Quota) // look has advanced it
 		return
 	}
-	s.rings[i].advance(&t.shape, now)
-	s.rings[i].add(&t.shape, now, c.Cost, c.Limit.Quota)
+	tag := tagOf(&c.Key)
+	p := &s.places[s.victim(t, preferred(tag), now)]
+	s.ghost.advance(&t.shape, now)
+	if p.used() > 0 {
+		s.ghost.join(&t.shape, now, &p.ring)
+		t.evicted.Add(1)
+	}
+	p.tag, p.ring = tag, s.ghost
+	p.add(&t.shape, now, c.Cost, c.Limit.Quota)
+	p.meta &^= metaEstablished // what it inherited is not its own
 }
 
-// victim returns the place that a newcomer gets: one with nothing spent if
-// there is one, then the one with the least spent of those that were never
+// victim returns the place that a newcomer gets, looking from one on: one with
+// nothing spent if there is one, then the one with the least spent of those that were never
 // seen again, so that a flood of keys that come once takes its places from
 // itself, then the one with the least spent of all. Which place it is decides
 // who is served; that nobody gets more than the limit is up to the ghost.
-func (s *ringSet) victim(t *table, now int64) int {
-	best, least := 0, int64(1)<<62
-	for i := range s.rings {
-		r := &s.rings[i]
-		if s.tags[i] == 0 {
+func (s *ringSet) victim(t *table, i int, now int64) int {
+	best, least := i, int64(1)<<62
+	for range ways {
+		p := &s.places[i]
+		if p.tag == 0 {
 			return i
 		}
-		r.advance(&t.shape, now)
-		debt := r.used()
+		p.advance(&t.shape, now)
+		debt := p.used()
 		if debt == 0 {
 			return i
 		}
-		if r.meta&metaEstablished != 0 {
+		if p.meta&metaEstablished != 0 {
 			debt += 1 << 61
 		}
 		if debt < least {
 			best, least = i, debt
 		}
+		i = after(i)
 	}
 	return best
 }
 
 func (s *ringSet) giveBack(t *table, c *Charge, at, now int64) {
 	if i := s.find(tagOf(&c.Key)); i >= 0 {
-		s.rings[i].advance(&t.shape, now)
-		s.rings[i].take(&t.shape, at, now, c.Cost)
+		s.places[i].advance(&t.shape, now)
+		s.places[i].take(&t.shape, at, now, c.Cost)
 	}
 }
 
@@ -210,10 +243,15 @@ func (s *ringSet) giveBack(t *table, c *Charge, at, now int64) {
 func micros(ns int64) duration { return duration(ceilDiv(ns, 1000) * 1000) }
 
 func (s *scalarSet) find(tag uint64) int {
-	for i, t := range s.tags {
-		if t&^1 == tag {
+	i := preferred(tag)
+	for range ways {
+		switch s.places[i].tag &^ 1 {
+		case tag:
 			return i
+		case 0:
+			return -1
 		}
+		i = after(i)
 	}
 	return -1
 }
@@ -222,11 +260,10 @@ func (s *scalarSet) find(tag uint64) int {
 // comes. It is rounded up, by a thousandth at most: see [Limit.Validate].
 func interval(l *Limit) int64 { return ceilDiv(int64(l.Window), l.Quota) }
 
-func (s *scalarSet) lookSmooth(t *table, c *Charge, now int64) State {
-	i := s.find(tagOf(&c.Key))
+func (s *scalarSet) lookSmooth(i int, c *Charge, now int64) State {
 	tat := s.ghost
 	if i >= 0 {
-		tat = s.values[i]
+		tat = s.places[i].value
 	}
 	tat = max(tat, now)
 	one := interval(&c.Limit)
@@ -248,32 +285,30 @@ func (s *scalarSet) lookSmooth(t *table, c *Charge, now int64) State {
 	return state
 }
 
-func (s *scalarSet) spendSmooth(t *table, c *Charge, now int64) {
-	tag := tagOf(&c.Key)
-	i := s.find(tag)
-	if i >= 0 {
-		if s.values[i] <= now {
-			s.tags[i] |= 1 // it came back after all it spent had come back
-		}
-	} else {
-		i = s.victimSmooth(t, now)
-		if s.values[i] > now {
-			s.ghost = max(s.ghost, s.values[i])
+func (s *scalarSet) spendSmooth(t *table, i int, c *Charge, now int64) {
+	if i < 0 {
+		tag := tagOf(&c.Key)
+		i = s.victimSmooth(t, preferred(tag), now)
+		if tat := s.places[i].value; tat > now {
+			s.ghost = max(s.ghost, tat)
 			t.evicted.Add(1)
 		}
-		s.tags[i], s.values[i] = tag, s.ghost
+		s.places[i].tag, s.places[i].value = tag, s.ghost
+	} else if s.places[i].value <= now {
+		s.places[i].tag |= 1 // it came back after all it spent had come back
 	}
-	s.values[i] = max(s.values[i], now) + c.Cost*interval(&c.Limit)
+	s.places[i].value = max(s.places[i].value, now) + c.Cost*interval(&c.Limit)
 }
 
 // victimSmooth is victim for arrival times. Nothing spent is not enough to lose
 // the place, for that is the usual state of those who keep to the rate: who came
 // back keeps it for a window.
-func (s *scalarSet) victimSmooth(t *table, now int64) int {
-	best, least := 0, int64(1)<<62
-	for i, tat := range s.values {
-		established := s.tags[i]&1 != 0
-		if s.tags[i] == 0 || tat <= now && (!established || now-tat > t.shape.window) {
+func (s *scalarSet) victimSmooth(t *table, i int, now int64) int {
+	best, least := i, int64(1)<<62
+	for range ways {
+		tag, tat := s.places[i].tag, s.places[i].value
+		established := tag&1 != 0
+		if tag == 0 || tat <= now && (!established || now-tat > t.shape.window) {
 			return i
 		}
 		debt := tat - now
@@ -283,6 +318,7 @@ func (s *scalarSet) victimSmooth(t *table, now int64) int {
 		if debt < least {
 			best, least = i, debt
 		}
+		i = after(i)
 	}
 	return best
 }
@@ -294,18 +330,17 @@ func (s *scalarSet) victimSmooth(t *table, now int64) int {
 func (s *scalarSet) giveBackSmooth(c *Charge, at, now int64) {
 	if i := s.find(tagOf(&c.Key)); i >= 0 {
 		if back := at + c.Cost*interval(&c.Limit) - now; back > 0 {
-			s.values[i] -= back
+			s.places[i].value -= back
 		}
 	}
 }
 
-func (s *scalarSet) lookConcurrent(t *table, c *Charge) State {
-	i := s.find(tagOf(&c.Key))
+func (s *scalarSet) lookConcurrent(i int, c *Charge) State {
 	quota := c.Limit.Quota
 	var used int64
 	if i >= 0 {
-		used = s.values[i]
-	} else if s.free() < 0 {
+		used = s.places[i].value
+	} else if s.free(0) < 0 {
 		return State{Refused: true, Full: true}
 	}
 	if used+c.Cost > quota {
@@ -314,32 +349,33 @@ func (s *scalarSet) lookConcurrent(t *table, c *Charge) State {
 	return State{Remaining: quota - used - c.Cost}
 }
 
-func (s *scalarSet) spendConcurrent(c *Charge) bool {
-	tag := tagOf(&c.Key)
-	i := s.find(tag)
+func (s *scalarSet) spendConcurrent(i int, c *Charge) bool {
 	if i < 0 {
-		if i = s.free(); i < 0 {
+		tag := tagOf(&c.Key)
+		if i = s.free(preferred(tag)); i < 0 {
 			return false
 		}
-		s.tags[i], s.values[i] = tag, 0
+		s.places[i].tag = tag
 	}
-	s.values[i] += c.Cost
+	s.places[i].value += c.Cost
 	return true
 }
 
-// free returns a place of nobody who has something in flight, -1 for none:
-// what is in flight cannot be forgotten, for it will end and be subtracted.
-func (s *scalarSet) free() int {
-	for i, n := range s.values {
-		if n == 0 {
+// free returns the first place from i on of nobody who has something in flight,
+// -1 for none: what is in flight cannot be forgotten, for it will end and be
+// subtracted.
+func (s *scalarSet) free(i int) int {
+	for range ways {
+		if s.places[i].value == 0 {
 			return i
 		}
+		i = after(i)
 	}
 	return -1
 }
 
 func (s *scalarSet) giveBackConcurrent(c *Charge) {
 	if i := s.find(tagOf(&c.Key)); i >= 0 {
-		s.values[i] = max(0, s.values[i]-c.Cost)
+		s.places[i].value = max(0, s.places[i].value-c.Cost)
 	}
 }
