@@ -119,9 +119,16 @@ func (t *TrustedHosts) Handler(next http.Handler) http.Handler {
 // Check returns nil if r is for a trusted host, and otherwise a [guard.Denial]
 // with status 400.
 func (t *TrustedHosts) Check(r *http.Request) error {
-	// Nearly always it is a name of the list as it stands there.
+	// Nearly always it is a name of the list as it stands there, and so
+	// well-formed too, alone or with a port.
 	if ports, ok := t.exact[r.Host]; ok && ports.has(0) {
 		return nil
+	}
+	if i := strings.LastIndexByte(r.Host, ':'); i >= 0 {
+		port, ok := parsePort(r.Host[i:])
+		if ports, known := t.exact[r.Host[:i]]; known && ok && ports.has(port) {
+			return nil
+		}
 	}
 	h, ok := parseHost(r.Host)
 	if !ok {
