@@ -220,9 +220,9 @@ func TestRFC6749Section5_2UnauthorizedClient(t *testing.T) {
 	h.want(h.refresh(a.refresh()), http.StatusOK, "")
 }
 
-// A refresh token is bound to its client: to another one it is worth nothing,
-// and its session is none the worse for the attempt.
-func TestRFC6749Section10_4RefreshTokensAreOfOneClient(t *testing.T) {
+// A refresh token is bound to its client, as section 10.4 says too: to another
+// one it is worth nothing, and its session is none the worse for the attempt.
+func TestRFC6749Section6RefreshTokensAreOfOneClient(t *testing.T) {
 	h := newHost(t, withClients)
 	h.secret(webSecret, spareSecret)
 	signIns := map[string]*http.Request{"": signInForm(), webID: basic(signInForm(), webID, webSecret), phoneID: signInForm("client_id", phoneID)}
@@ -264,6 +264,26 @@ func TestRFC6749Section10_4RefreshTokensAreOfOneClient(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestRFC7009Section2_1ClientsAuthenticate(t *testing.T) {
+	h := newHost(t, withClients)
+	h.secret(webSecret, spareSecret)
+	a := h.serve(basic(signInForm(), webID, webSecret))
+	for name, r := range map[string]*http.Request{
+		"no secret":                  request("/revoke", "token", a.refresh(), "client_id", webID),
+		"no secret, with Basic":      basic(request("/revoke", "token", a.refresh()), webID, ""),
+		"the wrong secret":           basic(request("/revoke", "token", a.refresh()), webID, "not the secret"),
+		"unknown":                    basic(request("/revoke", "token", a.refresh()), "nobody", webSecret),
+		"of a token that is no good": basic(request("/revoke", "token", "garbage"), webID, "not the secret"),
+	} {
+		h.isInvalidClient(name, h.serve(r))
+	}
+	h.alive(a.access())
+	if got := h.serve(basic(request("/revoke", "token", a.refresh()), webID, webSecret)); got.status != http.StatusOK {
+		t.Errorf("%d %s, want 200", got.status, got.raw)
+	}
+	h.over(a.access())
 }
 
 func TestRFC7009Section2_1TokenOfAnotherClientIsNotItsToEnd(t *testing.T) {

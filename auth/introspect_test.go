@@ -69,6 +69,8 @@ func TestRFC7662Section2_1AnonymousCallersAreRefused(t *testing.T) {
 	h.want(h.introspect("no token", good), http.StatusUnauthorized, guard.CodeInvalidToken)
 }
 
+// Section 2.3 has 401 for them, by way of RFC 6750 section 3, whose section 3.1
+// has 403 for too little scope.
 func TestRFC7662Section2_1CallersWithoutTheScopeAreRefused(t *testing.T) {
 	h := newHost(t)
 	a := h.signedIn()
@@ -232,7 +234,9 @@ func TestRFC7662Section2_2DisabledUserIsInactive(t *testing.T) {
 	})
 }
 
-func TestRFC7662Section2_3StoreFailureIs503(t *testing.T) {
+// The server must find out whether a token was revoked: what it could not find
+// out it does not answer.
+func TestRFC7662Section4StoreFailureIs503(t *testing.T) {
 	down := false
 	h := newHost(t, func(s *setup) {
 		memory := s.Revoker.(*blacklist.Memory)

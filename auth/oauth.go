@@ -33,8 +33,9 @@ const (
 	codeMFARequired          = "mfa_required"
 )
 
-// secrets are the parameters that must not stand in a URL (RFC 6749 sections
-// 2.3.1 and 10.3).
+// secrets are the parameters that must not stand in a URL, which ends up in
+// logs: RFC 6749 section 2.3.1 forbids it for the client's, and sections 4.3.2
+// and 6 put all of them into the body.
 var secrets = []string{"username", "password", "refresh_token", "client_secret", "mfa_token", "code", "token"}
 
 // A form is the parameters of a request, each at most once. One without a

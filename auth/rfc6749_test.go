@@ -48,6 +48,25 @@ func TestRFC6749Section3_2ParameterWithoutValueIsOmitted(t *testing.T) {
 	h.want(h.refresh(""), http.StatusBadRequest, guard.CodeInvalidRequest)
 }
 
+// A password that is missing is treated as an empty one, and that as a wrong one.
+func TestRFC6749Section4_3_2ThePasswordGrant(t *testing.T) {
+	h := newHost(t)
+	form := map[string]string{"username": "alice", "password": right, "scope": "read"}
+	post := func(without string) answer {
+		all := []string{"grant_type", "password"}
+		for name, value := range form {
+			if name != without {
+				all = append(all, name, value)
+			}
+		}
+		return h.post("/token", all...)
+	}
+	h.want(post(""), http.StatusOK, "")
+	h.want(post("scope"), http.StatusOK, "")
+	h.want(post("username"), http.StatusBadRequest, guard.CodeInvalidRequest)
+	h.want(post("password"), http.StatusBadRequest, "invalid_grant")
+}
+
 func TestRFC6749Section4_3_2BruteForceIsLimited(t *testing.T) {
 	h := newHost(t, func(s *setup) { s.Throttle = &throttle{limit: 3} })
 	for range 3 {
@@ -117,7 +136,9 @@ func TestRFC6749Section5_2InvalidScope(t *testing.T) {
 
 // Without Config.Clients there are none to authenticate, so the empty Basic that
 // some libraries send is not looked at, as with any scheme that nobody claims.
-func TestRFC6749Section5_2WithoutClientsTheirAuthenticationIsNotLookedAt(t *testing.T) {
+// RFC 6749 section 4.3.2 has a client authenticated that tries to be; it is a
+// standard for servers that have clients.
+func TestWithoutClientsTheirAuthenticationIsNotLookedAt(t *testing.T) {
 	h := newHost(t)
 	for _, credentials := range []string{":", "web:", "web:secret"} {
 		r := request("/token", "grant_type", "password", "username", "alice", "password", right)
@@ -150,6 +171,7 @@ func TestRFC6749Section5_2ErrorsAreOfTheAllowedCharacters(t *testing.T) {
 	}
 }
 
+// The section says so of the client's secret. The others go the same way.
 func TestRFC6749Section2_3_1NoSecretsInTheURL(t *testing.T) {
 	h := newHost(t)
 	for _, name := range []string{"password", "client_secret", "refresh_token"} {
@@ -171,6 +193,8 @@ func TestRFC6749Section6RefreshNarrowsAndNeverWidens(t *testing.T) {
 	wide := h.signedIn()
 	if b := h.refresh(wide.refresh(), "scope", "read"); b.text("scope") != "read" || h.me(b.access()).text("scope") != "read" {
 		t.Errorf("the answer is %s", b.raw)
+	} else if c := h.refresh(b.refresh()); c.text("scope") != "read write" { // the new refresh token has the scope of the old one
+		t.Errorf("after a narrow one the answer is %s", c.raw)
 	}
 }
 

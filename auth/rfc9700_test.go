@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -125,8 +126,9 @@ func TestRFC6750Section3_1InsufficientScope(t *testing.T) {
 	}
 }
 
-// The token endpoints answer as RFC 6749 says, everything else with problems.
-func TestRFC9457Section3ProblemsAreOfResourcesOnly(t *testing.T) {
+// Problem details are not to replace a format that there is: the token endpoints
+// answer as RFC 6749 says, everything else with problems.
+func TestRFC9457Section4ProblemsAreOfResourcesOnly(t *testing.T) {
 	h := newHost(t)
 	for _, a := range []answer{h.signIn("alice", "not the password"), h.refresh("x"), h.post("/token"), h.post("/revoke")} {
 		if a.header.Get("Content-Type") != "application/json" || a.text("error") == "" || a.json["status"] != nil || a.json["title"] != nil {
@@ -172,6 +174,8 @@ func TestRFC9470Section3StepUpSatisfiesTheChallenge(t *testing.T) {
 	})
 }
 
+// The section has auth_time, and acr, for which the amr of RFC 9068 section 2.2.1
+// stands here. Neither changes when the token is renewed.
 func TestRFC9470Section6_1AuthenticationIsInTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, withFactor(later(nil)))
@@ -181,6 +185,11 @@ func TestRFC9470Section6_1AuthenticationIsInTheToken(t *testing.T) {
 		before, after := payloadOf(t, a.access()), payloadOf(t, b.access())
 		if after["auth_time"].(float64)-before["auth_time"].(float64) != 600 || after["amr"].([]any)[0] != "otp" {
 			t.Errorf("the token said %v and says %v", before, after)
+		}
+		time.Sleep(10 * time.Minute)
+		renewed := payloadOf(t, h.refresh(b.refresh()).access())
+		if renewed["auth_time"] != after["auth_time"] || fmt.Sprint(renewed["amr"]) != fmt.Sprint(after["amr"]) {
+			t.Errorf("the token said %v and says after a refresh %v", after, renewed)
 		}
 	})
 }

@@ -14,8 +14,8 @@ type host struct {
 	ip   bool   // the name is an address
 }
 
-// maxHost is the longest Host there can be: a name of 253 bytes (RFC 1035
-// section 2.3.4), its dot, and a port.
+// maxHost is the longest Host there can be: a name of 253 bytes, which are the
+// 255 of RFC 1035 section 2.3.4 on the wire, its dot, and a port.
 const maxHost = 253 + len(".") + len(":65535")
 
 // parseHost reads "name", "name:port", "192.0.2.1" or "[2001:db8::1]:port".

@@ -50,7 +50,7 @@ type SignIn struct {
 type SignInConfig struct {
 	// Pair, Address, Login and Global say how many attempts may fail. All
 	// are Strict. Default: 5 per 15 minutes, 50 per 15 minutes, 100 per day
-	// (NIST SP 800-63B section 3.2.2 allows no more than 100 in a row), 600
+	// (NIST SP 800-63B-4 section 3.2.2 allows no more than 100 in a row), 600
 	// per minute.
 	Pair, Address, Login, Global Limit
 

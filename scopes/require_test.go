@@ -107,8 +107,9 @@ func TestNobodyIsAskedWhoTheyAre(t *testing.T) {
 	}
 }
 
-// RFC 6750 section 3 has an example of each kind. That of invalid_token is the
-// authenticator's affair.
+// The examples of RFC 6750 section 3: the challenge to whoever shows nothing,
+// and the two values of scope. That of invalid_token is the authenticator's
+// affair.
 func TestRFC6750Section3Examples(t *testing.T) {
 	ask(t, scopes.Config{}, require("read"), found{nil}).check(t, 401, anonymousBody, `Bearer realm="example"`)
 

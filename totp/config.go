@@ -52,7 +52,7 @@ type Config struct {
 
 	// Strict takes the code of the current 30 seconds only. Otherwise those
 	// of the step before and the step after are good too, as RFC 6238
-	// section 5.2 allows, each once. Default: false.
+	// sections 5.2 and 6 allow, each once. Default: false.
 	Strict bool
 
 	// FirstWait is how long no attempt is taken after a wrong code: 1 second
@@ -68,7 +68,7 @@ type Config struct {
 
 	// MaxFailures is after how many wrong codes without a right one in
 	// between no attempt is taken any more, until [Service.Unlock]: 1 to 100,
-	// the most that NIST SP 800-63B section 3.2.2 allows. Default: 100.
+	// the most that NIST SP 800-63B-4 section 3.2.2 allows. Default: 100.
 	MaxFailures int
 
 	// PendingFor is how long an enrolment may wait to be confirmed: 1 minute
@@ -189,7 +189,7 @@ func (c Config) check() (errs []error) {
 	duration("PendingFor", c.PendingFor, time.Minute, time.Hour)
 	duration("Fresh", c.Fresh, time.Minute, 24*time.Hour)
 	if c.MaxFailures < 1 || c.MaxFailures > 100 {
-		mistake("Config.MaxFailures is %d, want 1 to 100 (NIST SP 800-63B section 3.2.2)", c.MaxFailures)
+		mistake("Config.MaxFailures is %d, want 1 to 100 (NIST SP 800-63B-4 section 3.2.2)", c.MaxFailures)
 	}
 	if c.QRSize < minQR || c.QRSize > maxQR {
 		mistake("Config.QRSize is %d, want %d to %d", c.QRSize, minQR, maxQR)

@@ -221,8 +221,9 @@ func (s *Service) Import(ctx context.Context, user string, secret []byte) (*Reco
 			return ErrEnrolled
 		}
 		r.clear()
-		// One step ahead is what RFC 6238 section 5.2 recommends at most. It
-		// is not Config's to say, whose Strict is for codes taken here.
+		// One step ahead is the last that an app whose clock is fast may have
+		// shown a code of (RFC 6238 section 6). It is not Config's to say,
+		// whose Strict is for codes taken here.
 		r.Active, r.Step, r.Recovery = box, stepOf(time.Now())+1, hashes
 		return nil
 	})

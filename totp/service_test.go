@@ -180,6 +180,22 @@ func TestSetupCodeIsUsedUp(t *testing.T) {
 	})
 }
 
+func TestASVS6_5_1CodesAreGoodOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := service(t, new(totp.Memory), totp.Config{})
+		secret, recovery := enrol(t, s, "alice")
+		for _, code := range []string{next(t, secret), recovery[0]} {
+			if _, err := s.Verify(ctx, "alice", code); err != nil {
+				t.Errorf("%s: %v", code, err)
+			}
+			if _, err := s.Verify(ctx, "alice", code); !isWrong(err) {
+				t.Errorf("%s again: %v", code, err)
+			}
+			time.Sleep(5 * time.Hour) // the wrong one is forgiven
+		}
+	})
+}
+
 // 64 submissions of one code, at once: one success. So for a recovery code.
 func TestConcurrentSubmissionsOfOneCode(t *testing.T) {
 	for range 20 {

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gatewright/gatewright/auth/password"
 )
@@ -53,6 +55,17 @@ func TestSP800_63B4Section3_1_1_2NoRulesOfComposition(t *testing.T) {
 	for _, pw := range []string{"correcthorsebatterystaple", "483920184756201", "CORRECT HORSE BATTERY", "!?§$%&/()=!:;_-#+*", "correct horse battery"} {
 		checks(t, p.Check(pw))
 	}
+}
+
+func TestSP800_63B4Section3_1_1_2NoPeriodicChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHasher(t, password.Config{})
+		encoded := mustHash(t, h, strong)
+		time.Sleep(20 * 365 * 24 * time.Hour)
+		if ok, upgraded, err := h.Verify(t.Context(), strong, encoded); !ok || upgraded != "" || err != nil {
+			t.Errorf("after twenty years: %v, %q, %v", ok, upgraded, err)
+		}
+	})
 }
 
 func TestSP800_63B4Section3_1_1_2TheBlocklistIsOfWholePasswords(t *testing.T) {
@@ -110,6 +123,8 @@ func TestASVS6_2_5AnyComposition(t *testing.T) {
 	}
 }
 
+// So nothing is normalized either, which NIST SP 800-63B-4 section 3.1.1.2 says
+// should be done.
 func TestASVS6_2_8ExactlyAsReceived(t *testing.T) {
 	h := newHasher(t, password.Config{})
 	encoded := mustHash(t, h, "Straße é 2026 ")
@@ -152,8 +167,8 @@ func TestASVSAppendixCParametersOfArgon2id(t *testing.T) {
 	}
 }
 
-// bcrypt is verified and never made: such a hash is replaced when its user signs
-// in, whatever its cost.
+// The appendix has bcrypt from a cost of 10. Here it is verified and never made:
+// such a hash is replaced when its user signs in, whatever its cost.
 func TestASVSAppendixCBcryptIsReplaced(t *testing.T) {
 	h := newHasher(t, password.Config{Imported: []password.Scheme{password.Bcrypt(4)}})
 	ok, upgraded, err := h.Verify(t.Context(), strong, mustBcrypt(t, strong, 4))

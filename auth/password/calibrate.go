@@ -48,9 +48,10 @@ type CalibrateConfig struct {
 // 32 of tag. The search begins with 12 MiB and 3 passes, which are the cheapest
 // of the floor. It raises the memory first, in steps of 1 MiB, and the passes
 // only when all the memory is taken, up to 16, since memory is what makes a
-// guess expensive on other hardware than ours. RFC 9106 goes about it the
-// other way round, taking all the memory and as few passes as it must; but
-// its own recommendation for less than 2 GiB has 3.
+// guess expensive on other hardware than ours. RFC 9106 section 4 goes about it
+// from above, with all the memory and one pass, and takes less memory where that
+// is too slow, or more passes where there is time; but its own recommendation
+// for less memory than 2 GiB has 3.
 //
 // It measures parameters three times and takes the fastest, for whatever else
 // the machine does can only slow it down. The whole takes some 10 to 60 times

@@ -16,7 +16,7 @@ const (
 	maxMemory  = 256 << 10 // KiB; a Config may go above it, and then it is the bound
 	maxPasses  = 16
 	maxLanes   = 16
-	minSalt    = 8  // bytes; RFC 9106 section 3.1
+	minSalt    = 8  // bytes; RFC 9106 section 4 goes down to them
 	maxSalt    = 64 // bytes
 	minTag     = 16 // bytes
 	maxTag     = 64 // bytes

@@ -172,7 +172,7 @@ func parseJWK(s string, accepted []Algorithm) (_ *key, id string, err error) {
 }
 
 // fitting returns those of the accepted algorithms that a key of that type and
-// curve can be for (RFC 7518 section 6.1, RFC 8037 section 2), each once.
+// curve can be for (RFC 7518 sections 3.3 to 3.5, RFC 8037 section 3.1), each once.
 func fitting(kty, crv string, accepted []Algorithm) (fits []Algorithm) {
 	for _, alg := range accepted {
 		s, ok := suites[alg], false

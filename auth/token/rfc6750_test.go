@@ -100,8 +100,8 @@ func TestRFC6750Section3Every401HasAChallenge(t *testing.T) {
 		for name, o := range unauthorized(t, k, func(c *token.VerifierConfig) {
 			c.Realm, c.ResourceMetadata = `a "realm"\`, "https://api.example.com/.well-known/oauth-protected-resource"
 		}) {
-			if o.ran || o.status != 401 || len(o.challenges) != 1 || !challengeOf.MatchString(o.challenges[0]) {
-				t.Errorf("%s: ran %v, %d with %q, want 401 and one challenge", name, o.ran, o.status, o.challenges)
+			if o.ran || o.status != 401 || len(o.challenges) != 1 || !challengeOf.MatchString(o.challenges[0]) || !strings.HasPrefix(o.challenges[0], `Bearer realm="a \"realm\"\\"`) {
+				t.Errorf("%s: ran %v, %d with %q, want 401 and one challenge of one parameter or more", name, o.ran, o.status, o.challenges)
 			}
 		}
 	})

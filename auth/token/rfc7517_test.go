@@ -18,9 +18,9 @@ import (
 	"github.com/gatewright/gatewright/auth/token"
 )
 
-// The clauses of RFC 7517, RFC 7638 and RFC 7518 about keys, one test each. The
-// many variants are in TestJWK and row 20 of the attack corpus, the published
-// vectors in the tests of keys.
+// The clauses of RFC 7517, RFC 7638, RFC 7518 and RFC 8017 about keys, one test
+// each. The many variants are in TestJWK and row 20 of the attack corpus, the
+// published vectors in the tests of keys.
 
 // takes reports whether a Remote takes a published key: whether a token of k,
 // whose kid it has, is let in. A good key stands beside it.
@@ -195,8 +195,9 @@ func TestRFC7518Section3_3RSAHas2048Bits(t *testing.T) {
 	}
 }
 
-// RFC 8017 section 3.1 wants the exponent odd and at least 3.
-func TestRFC7518Section6_3_1RSAExponents(t *testing.T) {
+// The exponent is at least 3 and has no factor in common with an even number, so
+// it is odd. RFC 7518 says nothing of its own.
+func TestRFC8017Section3_1RSAExponents(t *testing.T) {
 	n := kits()[token.RS256].key.Signer.(*rsa.PrivateKey).N
 	for e, ok := range map[int]bool{-1: false, 0: false, 1: false, 2: false, 3: true, 4: false, 65536: false, 65537: true} {
 		if _, err := token.NewKeyring(token.Key{Algorithm: token.RS256, Public: &rsa.PublicKey{N: n, E: e}}); (err == nil) != ok {

@@ -76,7 +76,9 @@ type VerifierConfig struct {
 	CacheSize int
 
 	// Realm and ResourceMetadata go into the challenge (RFC 6750 section 3,
-	// RFC 9728 section 5.1). Default: left out.
+	// RFC 9728 section 5.1). Set one of them: RFC 6750 wants a parameter in
+	// each challenge, and without them that of an anonymous request has none,
+	// which HTTP alone allows (RFC 9110 section 11.3). Default: left out.
 	Realm, ResourceMetadata string
 }
 
@@ -407,7 +409,9 @@ func (v *Verifier) header(encoded []byte, state *ringState, now time.Time) (*key
 	case alg != string(key.alg):
 		return nil, ErrAlgorithm
 	case typ != v.config.Type && typ != "application/"+v.config.Type:
-		return nil, ErrType // RFC 9068 section 4: both spellings, no other
+		// RFC 9068 section 4: both spellings and no other, not even the at+JWT
+		// of its own example.
+		return nil, ErrType
 	}
 	return key, nil
 }
