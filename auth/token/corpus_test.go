@@ -107,6 +107,7 @@ func TestCorpusControl(t *testing.T) {
 			"row 17, the longest lifetime":      func() string { return k.token("exp", later(86400)) },
 			"row 18, several audiences":         func() string { return k.token("aud", `["https://other.example",`+quoted(audience)+`]`) },
 			"row 19, the long spelling of typ":  func() string { return k.headed("typ", `"application/at+jwt"`) },
+			"row 19, typ in another case":       func() string { return k.headed("typ", `"Application/At+JWT"`) },
 			"row 35, no scope":                  func() string { return k.token("scope", `""`) },
 			"unknown members of the header":     func() string { return k.headed("x5t", `"abc"`, "url", `{"a":[1]}`) },
 			"unknown claims":                    func() string { return k.token("plan", `{"tier":["gold",null,1.5e3,true]}`) },
@@ -403,8 +404,8 @@ func corpus() []hostile {
 	claim(18, token.ErrMalformed, "iss", `""`, `null`, `["https://auth.example.com"]`, `{}`, `1`, `"https://auth.example.com\u0000"`)
 
 	// Row 19: made for something else.
-	header(19, token.ErrType, "typ", `"rt+jwt"`, `"JWT"`, `"jwt"`, `"dpop+jwt"`, `"logout+jwt"`, `"mfa+jwt"`, `"secevent+jwt"`, `"oauth-authz-req+jwt"`, `"at+JWT"`, `"AT+JWT"`, `"At+jwt"`,
-		`"at+jwt "`, `" at+jwt"`, `"application/at+jwt;v=1"`, `"Application/at+jwt"`, `"application/application/at+jwt"`, `"application/rt+jwt"`, `"application/"`, `"at"`, `"id_token"`, "")
+	header(19, token.ErrType, "typ", `"rt+jwt"`, `"JWT"`, `"jwt"`, `"dpop+jwt"`, `"logout+jwt"`, `"mfa+jwt"`, `"secevent+jwt"`, `"oauth-authz-req+jwt"`, `"at+ſwt"`, `"rt+JWT"`,
+		`"at+jwt "`, `" at+jwt"`, `"application/at+jwt;v=1"`, `"application/rt+JWT"`, `"applicationſat+jwt"`, `"application/application/at+jwt"`, `"application/rt+jwt"`, `"application/"`, `"at"`, `"id_token"`, "")
 	header(19, token.ErrMalformed, "typ", `null`, `""`, `["at+jwt"]`, `{}`, `1`, `"at+jwt\u0000"`)
 	add(19, token.ErrType, "an ID token of OpenID Connect", func(k *kit) string {
 		return k.raw(k.header("typ", `"JWT"`), payload("nonce", `"n"`, "azp", `"first-party"`, "at_hash", `"x"`))

@@ -80,8 +80,8 @@ func TestRFC7515Section4_1KeysThatTheTokenBrings(t *testing.T) {
 	}
 }
 
-func TestRFC7515Section4_1_9TypHasTwoSpellings(t *testing.T) {
-	accepts(t, heading("typ", `"at+jwt"`), heading("typ", `"application/at+jwt"`))
+func TestRFC7515Section4_1_9TypIsAMediaType(t *testing.T) {
+	accepts(t, heading("typ", `"at+jwt"`), heading("typ", `"application/at+jwt"`), heading("typ", `"AT+JWT"`), heading("typ", `"Application/At+Jwt"`))
 	refuses(t, token.ErrType, heading("typ", `"application/application/at+jwt"`), heading("typ", `"text/at+jwt"`))
 }
 
@@ -431,7 +431,7 @@ func TestRFC9068Section2_2_1AuthenticationIsTold(t *testing.T) {
 }
 
 func TestRFC9068Section4OtherTypesAreRefused(t *testing.T) {
-	accepts(t, heading("typ", `"application/at+jwt"`))
+	accepts(t, heading("typ", `"application/at+jwt"`), heading("typ", `"at+JWT"`)) // which its example says
 	for _, typ := range []string{`"JWT"`, `"rt+jwt"`, `"id_token"`, `"at+jwt;v=1"`, ""} {
 		refuses(t, token.ErrType, heading("typ", typ))
 	}

@@ -408,12 +408,22 @@ func (v *Verifier) header(encoded []byte, state *ringState, now time.Time) (*key
 		return nil, ErrKey
 	case alg != string(key.alg):
 		return nil, ErrAlgorithm
-	case typ != v.config.Type && typ != "application/"+v.config.Type:
-		// RFC 9068 section 4: both spellings and no other, not even the at+JWT
-		// of its own example.
+	case !isType(typ, v.config.Type):
 		return nil, ErrType
 	}
 	return key, nil
+}
+
+// isType reports whether typ is a media type: with or without "application/"
+// before it, in any case (RFC 7515 section 4.1.9), for the example of RFC 9068
+// itself says at+JWT where the text says at+jwt.
+func isType(typ, want string) bool {
+	const prefix = "application/"
+	if n := len(typ) - len(want); n == len(prefix) && strings.EqualFold(typ[:n], prefix) {
+		typ = typ[n:]
+	}
+	// Of one length: letters beyond ASCII that fold to ASCII are longer.
+	return len(typ) == len(want) && strings.EqualFold(typ, want)
 }
 
 // remember keeps the decision on a header, in a copy of the map that readers
