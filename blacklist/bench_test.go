@@ -3,6 +3,7 @@ package blacklist_test
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"runtime"
 	"slices"
@@ -126,6 +127,16 @@ func BenchmarkReplicaRevoked(b *testing.B) {
 				}
 				i++
 			}
+		})
+		b.Run("floor: the identifiers of many callers are read and hashed once", func(b *testing.B) {
+			seed, sum := maphash.MakeSeed(), uint64(0)
+			i := 0
+			for b.Loop() {
+				p := &many[i%len(many)]
+				sum ^= maphash.String(seed, p.Credential) ^ maphash.String(seed, p.Session) ^ maphash.String(seed, p.Subject)
+				i++
+			}
+			runtime.KeepAlive(sum)
 		})
 		b.Run(fmt.Sprintf("entries=%d/parallel", n), func(b *testing.B) {
 			b.ReportAllocs()

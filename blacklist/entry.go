@@ -33,7 +33,8 @@ const (
 	KindSubject
 	KindTenant
 
-	kinds = 1 << iota // how many sums there are
+	fieldCount = iota
+	kinds      = 1 << fieldCount // how many sums there are
 )
 
 // String returns the names of the fields, "subject+tenant".
@@ -142,7 +143,7 @@ func newIssuerID(name string) issuerID {
 	buf := make([]byte, 0, 256)
 	sum := sha256.Sum256(append(append(buf, "gatewright/blacklist 1\x00"...), name...))
 	i := issuerID{name: name, digest: ID(sum[:16])}
-	i.all = i.id(0, [4]ID{})
+	i.all = i.id(0, [fieldCount]ID{})
 	return i
 }
 
@@ -159,7 +160,7 @@ func (i *issuerID) field(k Kind, value string) ID {
 }
 
 // fields returns the IDs of the fields of p that are in k.
-func (i *issuerID) fields(p *identity.Principal, k Kind) (ids [4]ID) {
+func (i *issuerID) fields(p *identity.Principal, k Kind) (ids [fieldCount]ID) {
 	if k&KindCredential != 0 {
 		ids[0] = i.field(KindCredential, p.Credential)
 	}
@@ -178,11 +179,11 @@ func (i *issuerID) fields(p *identity.Principal, k Kind) (ids [4]ID) {
 // id returns the ID of a revocation that names the fields of k. That of several
 // is the hash of theirs, each of a fixed size, so that no choice of identifiers
 // makes two alike.
-func (i *issuerID) id(k Kind, fields [4]ID) ID {
+func (i *issuerID) id(k Kind, fields [fieldCount]ID) ID {
 	if k&(k-1) == 0 && k != 0 {
 		return fields[bits.TrailingZeros8(uint8(k))]
 	}
-	var room [17 + 4*16]byte
+	var room [17 + fieldCount*16]byte
 	n := copy(room[:], i.digest[:])
 	room[n] = byte(k)
 	n++

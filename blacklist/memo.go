@@ -9,58 +9,68 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A memo remembers the IDs of identifiers that were asked about lately, for a
-// caller comes again and again and a SHA-256 costs more than all the rest. It
-// has a fixed size, holds no pointers and takes no lock.
+// A memo remembers the IDs of callers who were asked about lately, for a caller
+// comes again and again, and a SHA-256 for each field costs more than all the
+// rest. It has a fixed size, 4.5 MiB of pages that the system gives as they are
+// touched, holds no pointers and takes no lock.
 //
 // What it goes by is 64 bits of a hash with a seed of this process, which
-// nobody can aim at: one look-up in 2^64 is led to the ID of something else.
+// nobody can aim at: one look-up in 2^64 is led to the IDs of somebody else.
 type memo struct {
 	seed  maphash.Seed
-	slots [memoSize]memoSlot
+	slots []memoSlot // as many as a power of two
 }
 
-const memoSize = 1 << 14
+const memoSize = 1 << 16
 
-// A memoSlot is an ID in the last two words, and in the first one its tag and
-// both of them under exclusive or. Words that two writers have mixed therefore
-// have no tag that anybody asks for.
-type memoSlot [3]atomic.Uint64
+// A memoSlot is the IDs of the fields of one caller, two words each, and before
+// them their tag and all of them under exclusive or. Words that two writers have
+// mixed therefore have no tag that anybody asks for.
+type memoSlot [1 + 2*fieldCount]atomic.Uint64
 
-// field returns what i.field does.
-func (m *memo) field(i *issuerID, k Kind, value string) ID {
-	// Of one value, another issuer or kind gives another tag.
-	tag := maphash.String(m.seed, value) + binary.LittleEndian.Uint64(i.digest[:])*uint64(2*k+1)
-	slot := &m.slots[tag%memoSize]
-	low, high := slot[1].Load(), slot[2].Load()
-	var id ID
-	if slot[0].Load()^low^high == tag && low|high != 0 {
-		binary.LittleEndian.PutUint64(id[:], low)
-		binary.LittleEndian.PutUint64(id[8:], high)
-		return id
-	}
-	id = i.field(k, value)
-	low, high = binary.LittleEndian.Uint64(id[:]), binary.LittleEndian.Uint64(id[8:])
-	slot[0].Store(tag ^ low ^ high)
-	slot[1].Store(low)
-	slot[2].Store(high)
-	return id
-}
+func newMemo(size int) memo { return memo{maphash.MakeSeed(), make([]memoSlot, size)} }
 
-// fields returns the IDs of the fields of p that are in k.
-func (m *memo) fields(i *issuerID, p *identity.Principal, k Kind) (ids [4]ID) {
+// fields returns what i.fields does.
+func (m *memo) fields(i *issuerID, p *identity.Principal, k Kind) (ids [fieldCount]ID) {
+	// The same values of another issuer, in other fields or asked for others of
+	// them have another tag.
+	tag := binary.LittleEndian.Uint64(i.digest[:]) + uint64(k)
 	for rest := k; rest != 0; rest &= rest - 1 {
 		n := bits.TrailingZeros8(uint8(rest))
-		value := p.Credential
-		switch Kind(1) << n {
-		case KindSession:
-			value = p.Session
-		case KindSubject:
-			value = p.Subject
-		case KindTenant:
-			value = p.Tenant
-		}
-		ids[n] = m.field(i, Kind(1)<<n, value)
+		tag = bits.RotateLeft64(tag, 21)*0x9e3779b97f4a7c15 ^ maphash.String(m.seed, fieldOf(p, n))
 	}
+	slot := &m.slots[tag&uint64(len(m.slots)-1)]
+	found := slot[0].Load()
+	for n := range ids {
+		low, high := slot[1+2*n].Load(), slot[2+2*n].Load()
+		found ^= low ^ high
+		binary.LittleEndian.PutUint64(ids[n][:], low)
+		binary.LittleEndian.PutUint64(ids[n][8:], high)
+	}
+	if found == tag && tag != 0 { // which a slot that was never written has
+		return ids
+	}
+	ids = i.fields(p, k)
+	sum := tag
+	for n := range ids {
+		low, high := binary.LittleEndian.Uint64(ids[n][:]), binary.LittleEndian.Uint64(ids[n][8:])
+		sum ^= low ^ high
+		slot[1+2*n].Store(low)
+		slot[2+2*n].Store(high)
+	}
+	slot[0].Store(sum)
 	return ids
+}
+
+// fieldOf returns the value of the n-th field.
+func fieldOf(p *identity.Principal, n int) string {
+	switch Kind(1) << n {
+	case KindSession:
+		return p.Session
+	case KindSubject:
+		return p.Subject
+	case KindTenant:
+		return p.Tenant
+	}
+	return p.Credential
 }

@@ -37,7 +37,7 @@ const (
 func newSet(most int) *set {
 	s := &set{most: int64(most)}
 	seed := maphash.MakeSeed()
-	s.memo.seed = maphash.MakeSeed()
+	s.memo = newMemo(memoSize)
 	s.flat.seed, s.flat.width = seed, 2
 	s.marks.seed, s.marks.width = seed, markWidth
 	return s

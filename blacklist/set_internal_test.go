@@ -3,7 +3,6 @@ package blacklist
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -390,8 +389,7 @@ func TestSetCostsFewBytes(t *testing.T) {
 
 // Callers whose identifiers share the slots of the memo get their own IDs.
 func TestMemoGivesEachTheirOwn(t *testing.T) {
-	var m memo
-	m.seed = maphash.MakeSeed()
+	m := newMemo(1 << 10)
 	many := make([]identity.Principal, 1000)
 	for i := range many {
 		id := fmt.Sprint(i)
@@ -406,7 +404,7 @@ func TestMemoGivesEachTheirOwn(t *testing.T) {
 				p := &many[random.IntN(len(many))]
 				// What two writers have mixed looks like this.
 				if random.IntN(50) == 0 {
-					m.slots[random.IntN(memoSize)][random.IntN(3)].Store(random.Uint64())
+					m.slots[random.IntN(len(m.slots))][random.IntN(len(memoSlot{}))].Store(random.Uint64())
 				}
 				i := known.of(p.Issuer)
 				k := Kind(random.IntN(kinds))
@@ -443,11 +441,46 @@ func Sizes() []int {
 	return []int{1_000_000}
 }
 
-// BenchmarkLookup asks for IDs that do not depend on each other.
+// BenchmarkLookup asks for IDs that do not depend on each other. Beside it are
+// what the machine needs for one word of as much memory, and a map.
 func BenchmarkLookup(b *testing.B) {
 	for _, n := range Sizes() {
 		var s *set
 		ids := make([]ID, 1<<16)
+		b.Run(fmt.Sprintf("entries=%d/floor: one word", n), func(b *testing.B) {
+			words := make([]uint64, n*22/8)
+			for i := range words {
+				words[i] = uint64(i)
+			}
+			at := rand.NewPCG(1, 2)
+			places := make([]int, 1<<16)
+			for i := range places {
+				places[i] = int(at.Uint64() % uint64(len(words)))
+			}
+			i, sum := 0, uint64(0)
+			for b.Loop() {
+				sum += words[places[i%len(places)]]
+				i++
+			}
+			runtime.KeepAlive(sum)
+		})
+		b.Run(fmt.Sprintf("entries=%d/floor: hit in a map", n), func(b *testing.B) {
+			m := make(map[ID]int64)
+			random := rand.NewChaCha8([32]byte{1})
+			for i := range n {
+				var id ID
+				random.Read(id[:])
+				m[id] = 1
+				if i%(n/len(ids)) == 0 && i/(n/len(ids)) < len(ids) {
+					ids[i/(n/len(ids))] = id
+				}
+			}
+			i := 0
+			for b.Loop() {
+				sink = m[ids[i%len(ids)]] == 1
+				i++
+			}
+		})
 		for _, hit := range []bool{true, false} {
 			b.Run(fmt.Sprintf("entries=%d/hit=%t", n, hit), func(b *testing.B) {
 				if s == nil {
