@@ -17,7 +17,9 @@ type Revoker interface {
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
-// A Throttle limits how often keys may be guessed from an address.
+// A Throttle limits how often keys may be guessed from an address. It is safe
+// for concurrent use. A Limiter of package ratelimit becomes one by a few lines,
+// which the example shows.
 type Throttle interface {
 	// ReserveAddr charges one attempt from the address (without the port),
 	// before the store is asked, so that parallel guesses cannot slip
@@ -60,7 +62,8 @@ type Config struct {
 	// ask it, so a guesser behind the address of others holds up none but
 	// those who come there for the first time; 65,536 such pairs are
 	// remembered in this process, and one is forgotten once its key is
-	// refused.
+	// refused. A ratelimit.SignIn is none, for its limits are those of
+	// passwords; [Throttle] has what makes a ratelimit.Limiter one.
 	// Default: none. The secrets cannot be guessed, but each well-formed
 	// guess is a question to the store.
 	Throttle Throttle

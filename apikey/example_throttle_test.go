@@ -1,0 +1,89 @@
+package apikey_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/gatewright/gatewright/apikey"
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/ratelimit"
+)
+
+// guesses makes a Limiter of package ratelimit the Throttle of this one.
+type guesses struct{ limiter *ratelimit.Limiter }
+
+func (g guesses) ReserveAddr(ctx context.Context, addr string) (settle func(failed bool), retryAfter time.Duration, err error) {
+	ip, _ := netip.ParseAddr(addr) // who has none, over a UNIX socket say, shares one limit
+	reservation, err := g.limiter.ReserveAddr(ctx, 1, ip)
+	if d, ok := errors.AsType[*guard.Denial](err); ok && d.Status == http.StatusTooManyRequests {
+		return nil, max(d.RetryAfter, time.Second), nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	// What did not fail is given back, even if the client has gone by then.
+	return func(failed bool) { reservation.End(context.WithoutCancel(ctx), !failed) }, 0, nil
+}
+
+// Guesses are limited by address. A key that was good from there goes on.
+func ExampleThrottle() {
+	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{}, ratelimit.MustParse("3/minute")...)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	issue := func(throttle apikey.Throttle) (*apikey.Authenticator, apikey.Secret) {
+		format, err := apikey.NewFormat("acme")
+		if err != nil {
+			log.Fatal(err)
+		}
+		store := new(apikey.Memory)
+		keys, err := apikey.New(store, apikey.Config{
+			Format:   format,
+			Peppers:  []apikey.Pepper{{ID: "2026", Secret: bytes.Repeat([]byte("example "), 4)}},
+			Throttle: throttle,
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+		manager, err := apikey.NewManager(keys, store, apikey.ManagerConfig{})
+		if err != nil {
+			log.Fatal(err)
+		}
+		key, _, err := manager.Issue(ctx, apikey.Spec{Owner: "ada"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		return keys, key
+	}
+	keys, good := issue(guesses{limiter})
+
+	const addr = "192.0.2.1:1234"
+	verify := func(key apikey.Secret) {
+		_, err := keys.Verify(ctx, key.Plain(), addr)
+		if d, ok := errors.AsType[*guard.Denial](err); ok && d.Status == http.StatusTooManyRequests {
+			fmt.Println("not looked at")
+			return
+		}
+		fmt.Println(err == nil)
+	}
+	verify(good)
+	for range 4 {
+		_, guess := issue(nil) // well-formed, and of another store
+		verify(guess)
+	}
+	verify(good)
+	// Output:
+	// true
+	// false
+	// false
+	// false
+	// not looked at
+	// true
+}
