@@ -32,7 +32,8 @@ type CurrentUserConfig struct {
 // NewCurrentUser returns a CurrentUser that loads with load. load returns
 // [ErrNotFound] for somebody who does not exist any more, [guard.ErrInactive]
 // for somebody who is disabled (both answered 401), and another error if that
-// could not be found out (503). It panics if load is nil.
+// could not be found out (503). Where tokens of other issuers are taken it looks
+// at the Issuer too: their subject 1 is not our user 1. It panics if load is nil.
 func NewCurrentUser[U any](load func(context.Context, *identity.Principal) (U, error), config CurrentUserConfig) *CurrentUser[U] {
 	if load == nil {
 		panic("auth: NewCurrentUser needs a function that loads a user")

@@ -65,7 +65,9 @@
 // Config.Roles, whose comment says how.
 //
 // Without Config.Roles, a role that was taken away still counts until the
-// credential that says so expires.
+// credential that says so expires, and a role counts whoever issued the
+// credential: a host that takes tokens of others lets them make administrators.
+// Give Config.Roles there, which goes by Issuer and Subject.
 //
 // A role that the policy does not have grants nothing, and denies nothing
 // either. Where a role such as "suspended" is to take rights away, a typo in

@@ -14,7 +14,7 @@
 //	verifier, err := token.NewVerifier(ring, token.VerifierConfig{
 //		Issuer:   "https://auth.example.com",
 //		Audience: "https://api.example.com",
-//		Revoker:  revoked, // a *blacklist.Memory, say
+//		Revoker:  revoked, // a *blacklist.Replica, say
 //	})
 //	…
 //	mux := guard.NewMux(hooks, verifier)
@@ -90,7 +90,17 @@
 // verified before it leaves. Its failures are those of Issue alone.
 //
 // A key that came as a file is given as Key.Public, with Key.ID if its owner does
-// not name it by its thumbprint. Tokens without a key ID are refused.
+// not name it by its thumbprint.
+//
+// # Tokens of others
+//
+// They are taken if they have the profile of RFC 9068: a header with a key ID
+// and the type that VerifierConfig.Type says, and the claims iss, sub, aud, exp,
+// iat, jti and client_id. Many issuers write it only when they are told to, and
+// otherwise the type "JWT" or none, another name for client_id, or no jti. "JWT"
+// is a Type that may be asked for. Tokens without a type are [ErrType], without
+// a key ID [ErrKey], without one of the claims but iss and aud [ErrMalformed].
+// Scopes in another claim than "scope" are read by scopes.FromClaims.
 //
 // # Security considerations
 //
@@ -99,6 +109,11 @@
 //
 // A verified token says what was true when it was issued. Ask VerifierConfig.Revoker
 // and Hooks.Active what is true now.
+//
+// The roles, tenant, scopes and factors of a Principal are what its issuer wrote,
+// whichever that is. A service that takes the tokens of a partner lets the
+// partner make administrators, unless it finds roles by Issuer and Subject, as
+// rbac.Config.Roles can. A Subject alone names nobody.
 //
 // The ECDSA signature (r, s) has a twin (r, n−s) that verifies too. Nothing in
 // this module identifies a token by its bytes, so the twin is revoked with it;

@@ -2,6 +2,7 @@ package token_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -221,6 +222,48 @@ func sentByThePartner() (file []byte, signed string) {
 		panic(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), signed
+}
+
+// The key that signs is in a file, so that tokens are good after a restart, and
+// at each process. This makes one:
+//
+//	openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out signing.pem
+func ExampleNewKeyring() {
+	file := signingPEM() // os.ReadFile("signing.pem")
+
+	block, _ := pem.Decode(file)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		panic("not the PEM file of a private key")
+	}
+	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		panic(err)
+	}
+	signer, ok := private.(crypto.Signer)
+	if !ok {
+		panic("not a key that signs")
+	}
+	ring, err := token.NewKeyring(token.Key{Algorithm: token.ES256, Signer: signer})
+	if err != nil {
+		panic(err)
+	}
+	for _, info := range ring.Keys() {
+		fmt.Println(info.Algorithm, info.State)
+	}
+	// Output: ES256 signing
+}
+
+// signingPEM is what the command above makes.
+func signingPEM() []byte {
+	key, err := token.GenerateKey(token.ES256)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key.Signer)
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 // Four keys of a year, made and loaded at once: they take turns by the clock,

@@ -80,7 +80,9 @@ type Key struct {
 }
 
 // GenerateKey returns a new random key for the algorithm. RSA keys have 2048
-// bits, HS keys as many as their hash.
+// bits, HS keys as many as their hash. It is in memory and nowhere else: after a
+// restart with another one, everybody has to sign in again or refresh. See the
+// examples of [NewKeyring] for a key that stays.
 func GenerateKey(alg Algorithm) (Key, error) {
 	s, ok := suites[alg]
 	if !ok {

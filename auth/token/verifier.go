@@ -44,7 +44,9 @@ type VerifierConfig struct {
 	Audience string
 
 	// Type is the "typ" that tokens must have, so that no token made for
-	// something else passes. Default: [TypeAccess].
+	// something else passes. With "JWT", which some issuers write on all that
+	// they sign, ID tokens too, Audience alone keeps these apart. Default:
+	// [TypeAccess].
 	Type string
 
 	// Revoker is asked about each token that is good otherwise. Required,
