@@ -35,10 +35,10 @@ func (s *Server) challenge(r *http.Request, p *identity.Principal, login string)
 	}, nil
 }
 
-// MFA returns the handler of POST /token/mfa, which exchanges the mfa_token
-// that [Server.Token] answered with, and the code of a second factor, for a
-// pair of tokens. A challenge is good for ten minutes, five attempts and one
-// sign-in. It is public in the route ledger. It panics without
+// MFA returns the handler of POST /token/mfa, which takes from its form the
+// mfa_token that [Server.Token] answered with, and the code of a second factor,
+// and answers with a pair of tokens. A challenge is good for ten minutes, five
+// attempts and one sign-in. It is public in the route ledger. It panics without
 // Config.SecondFactor.
 func (s *Server) MFA() http.Handler {
 	if s.config.SecondFactor == nil {

@@ -39,8 +39,9 @@ var ErrNotFound = errors.New("auth: not found")
 //
 // Both methods return [ErrNotFound], which they may wrap, for a user who does
 // not exist; any other error means that it could not be found out, and is
-// answered 503. Disabled users are returned like others. The caller does not
-// change what is returned.
+// answered 503. Logins and IDs are compared byte for byte: to a store whose IDs
+// are numbers, "01" is nobody. Disabled users are returned like others. The
+// caller does not change what is returned.
 //
 // authtest.RunUsers is its conformance suite.
 type UserStore interface {

@@ -163,11 +163,11 @@ func ByTenant(r *http.Request, k *KeyBuilder) error {
 	return nil
 }
 
-// ByRoute counts for the pattern of http.ServeMux that the request matched, and
-// never for its path, which has as many spellings as the client likes. It
-// counts nothing by itself worth having: use it with [Join]. In front of the
-// mux nothing has been matched yet; then all requests share one quota, and
-// [EventNoRoute] says so.
+// ByRoute counts for the pattern that the request matched, which http.ServeMux
+// and chi write to r.Pattern, and never for its path, which has as many
+// spellings as the client likes. It counts nothing by itself worth having: use it
+// with [Join]. In front of the mux nothing has been matched yet, and some routers
+// tell nothing; then all requests share one quota, and [EventNoRoute] says so.
 func ByRoute(r *http.Request, k *KeyBuilder) error {
 	if r.Pattern == "" {
 		k.unknown |= noRoute

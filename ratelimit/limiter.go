@@ -63,7 +63,8 @@ type scratch struct {
 }
 
 // Handler returns next behind the limits. Where several Limiters stand one
-// behind the other, each adds its values to the response fields. The place that
+// behind the other, each adds its values to the response fields: give their
+// limits different names, or a client finds two that are "minute". The place that
 // a Concurrent limit gives is free again when next returns or panics; a handler
 // that hijacks the connection keeps it until it returns.
 func (l *Limiter) Handler(next http.Handler) http.Handler {

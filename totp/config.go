@@ -103,7 +103,8 @@ type Config struct {
 
 	// Account returns the name that authenticator apps show beside Issuer,
 	// such as the caller's e-mail address: 1 to 254 bytes of UTF-8 without a
-	// colon. An error is answered 503. Default: the Subject.
+	// colon. An error is answered 503. Default: the Subject, which says
+	// nothing to people where it is a number.
 	Account func(ctx context.Context, p *identity.Principal) (string, error)
 
 	// Notify hears of each change of a user's factor after it was saved, for

@@ -8,6 +8,11 @@
 // Each rule is a subtest with a store of its own, and a failure says why the
 // rule is there. The suites take a second or two of real time, since a store's
 // clock may be the database's.
+//
+// # Security considerations
+//
+// What a test cannot see stays unproven: that a session or its end survives a
+// crash, and that a store that cannot be reached gives an error.
 package authtest
 
 import (
@@ -24,9 +29,10 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// RunUsers checks a [auth.UserStore]. open returns a store that knows exactly
-// the given users under the given logins, which are canonical. If the store is
-// an [auth.PasswordUpdater] too, that is checked as well.
+// RunUsers checks an [auth.UserStore]. open returns a store that knows exactly
+// the given users under the given logins, which are canonical. Their IDs are
+// small whole numbers, "1" and so on, which fit a column of numbers too. If the
+// store is an [auth.PasswordUpdater], that is checked as well.
 func RunUsers(t *testing.T, open func(t *testing.T, users map[string]auth.User) auth.UserStore) {
 	alice := auth.User{
 		ID:           "1",
@@ -75,7 +81,7 @@ func RunUsers(t *testing.T, open func(t *testing.T, users map[string]auth.User) 
 		u, err = s.UserByID(ctx, "2")
 		return same(u, err, bob)
 	})
-	run("an unknown user is ErrNotFound", "any other error is answered 503 and would lock nobody out but tell who exists", func(s auth.UserStore) error {
+	run("an unknown user is ErrNotFound", "any other error is answered 503 and would tell who exists; and who answers to a second spelling is somebody else", func(s auth.UserStore) error {
 		for _, name := range []string{"carol", "", "alice ", "1", "' OR '1'='1", "alice'--", "a%", "alic_"} {
 			if u, err := s.UserByLogin(ctx, name); !errors.Is(err, auth.ErrNotFound) {
 				return fmt.Errorf("UserByLogin(%q) = %v, %v; want auth.ErrNotFound", name, u, err)
@@ -117,7 +123,7 @@ func RunUsers(t *testing.T, open func(t *testing.T, users map[string]auth.User) 
 // id returns the hash of a refresh token for the tests.
 func id(name string) auth.TokenHash { return sha256.Sum256([]byte(name)) }
 
-// RunRefresh checks a [auth.RefreshStore]. open returns an empty store.
+// RunRefresh checks an [auth.RefreshStore]. open returns an empty store.
 func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 	ctx := context.Background()
 	// Microseconds are what a store must keep.
@@ -428,7 +434,7 @@ func equal(got, want auth.Rotated) error {
 	return nil
 }
 
-// RunChallenges checks a [auth.ChallengeStore]. open returns an empty store.
+// RunChallenges checks an [auth.ChallengeStore]. open returns an empty store.
 func RunChallenges(t *testing.T, open func(t *testing.T) auth.ChallengeStore) {
 	ctx := context.Background()
 	expires := time.Now().Add(time.Minute)

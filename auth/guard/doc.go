@@ -20,6 +20,9 @@
 //	mux.Handle("POST /token", signIn)
 //	mux.Handle("GET /users/me", identify(hooks.Authenticated(me)))
 //
+// What matches no route is answered by that router in its own words, unless its
+// handler for that (chi's NotFound, say) calls [Hooks.Refuse].
+//
 // # The verdict
 //
 // A guard returns an error. Nil lets the request through; a [*Denial] says

@@ -25,7 +25,7 @@ const (
 	EventLoginFailMax EventName = "authn_login_fail_max"  // refused unseen, after too many failures
 	EventTokenCreated EventName = "authn_token_created"   // a token was issued
 	EventTokenRevoked EventName = "authn_token_revoked"   // a token or session was ended
-	EventTokenReuse   EventName = "authn_token_reuse"     // a refresh token came back after it was replaced
+	EventTokenReuse   EventName = "authn_token_reuse"     // a credential came back after it was replaced or revoked
 	EventPassword     EventName = "authn_password_change" // a password was changed
 	EventAuthzFail    EventName = "authz_fail"            // a known caller was refused
 	EventAuthzChange  EventName = "authz_change"          // somebody's rights were changed
@@ -128,10 +128,10 @@ func (d *Denial) event() EventName {
 
 // Log returns an Observe that writes each event to l: its name as the message,
 // what is known of it as attributes. Refusals are warnings, failures of the
-// server are errors, as is a refresh token that came back after it was replaced;
-// the rest is information. So is an anonymous request to a guarded route, and one to no
-// route, for browsers send many, and a client that hung up, for it must not be
-// able to raise an alarm. It panics if l is nil.
+// server are errors, as is [EventTokenReuse]; the rest is information. So is an
+// anonymous request to a guarded route, and one to no route, for browsers send
+// many, and a client that hung up, for it must not be able to raise an alarm. It
+// panics if l is nil.
 func Log(l *slog.Logger) func(context.Context, Event) {
 	if l == nil {
 		panic("guard: Log needs a logger")
