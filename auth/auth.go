@@ -93,7 +93,8 @@ type Config struct {
 
 	// Hooks says who hears of events. Its Deny is not called by the endpoints
 	// that read a form, which answer as RFC 6749 section 5.2 says; refusals of
-	// callers by Logout, StepUp and Introspect do call it.
+	// callers by Logout, StepUp and Introspect do call it. Default: see
+	// [guard.Hooks].
 	Hooks guard.Hooks
 }
 
@@ -267,7 +268,8 @@ func hashOf(id string) TokenHash { return sha256.Sum256([]byte(id)) }
 // in them, now: what logout does for one session, and what a host does for a
 // person when a password was stolen or an account is closed. Session, Subject,
 // Tenant and Before narrow it down, and one of them must be set; Issuer and
-// Expires are filled in. A host that changes a password or disables an account
+// Expires are filled in. A Spare cannot be refreshed afterwards either, so leave
+// it empty. A host that changes a password or disables an account
 // does that first. Sign-ins that are under way are ended too; whoever signs in
 // afterwards is let in.
 //

@@ -90,9 +90,9 @@ type RefreshStore interface {
 	// RevokeRefresh ends the sessions that match: Session, Subject and
 	// Tenant where they are not empty, and Created before Before where that
 	// is not zero. If none of them is set, or Credential is, it is an error
-	// and ends nothing. Issuer and Expires do not matter. To end what has ended or never was
-	// is no error. When it returns nil, no rotation of these sessions
-	// succeeds any more.
+	// and ends nothing. Issuer, Spare and Expires do not matter. To end what
+	// has ended or never was is no error. When it returns nil, no rotation of
+	// these sessions succeeds any more.
 	RevokeRefresh(ctx context.Context, which identity.Revocation) error
 }
 
@@ -113,8 +113,8 @@ type ChallengeStore interface {
 }
 
 // A Revoker keeps access tokens from being used after they were ended. A
-// *blacklist.Memory is one. It keeps the rules of blacklist.Revoker, of which
-// blacklisttest.Run is the conformance suite.
+// *blacklist.Replica is one. It is safe for concurrent use. It keeps the rules of
+// blacklist.Revoker, of which blacklisttest.Run is the conformance suite.
 type Revoker interface {
 	// Revoke returns after the revocation is certain to hold.
 	Revoke(ctx context.Context, r identity.Revocation) error
@@ -123,21 +123,23 @@ type Revoker interface {
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
-// A Throttle limits how often somebody may try to sign in.
+// A Throttle limits how often somebody may try to sign in. A *ratelimit.SignIn is
+// one. It is safe for concurrent use.
 type Throttle interface {
 	// Reserve charges one attempt on login from the address, before any
 	// work is done for it, so that parallel guesses cannot slip through. A
 	// positive retryAfter refuses it (429), and settle is nil then.
 	// Otherwise settle is called once when the attempt is over: what was
 	// charged is given back unless it failed. An attempt that was not
-	// decided, since the client hung up or a store is down, earns nothing. login is the same string for
-	// names that exist and names that do not.
+	// decided, since the client hung up or a store is down, earns nothing.
+	// login is the same string for names that exist and names that do not.
 	Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error)
 }
 
-// A SecondFactor says who must prove more than a password, and checks it. An
-// error of either method is answered 503, but for the one named below; it never
-// lets the factor be skipped.
+// A SecondFactor says who must prove more than a password, and checks it. A
+// *totp.Service is one. An error of either method is answered 503, but for the
+// one named below; it never lets the factor be skipped. It is safe for
+// concurrent use.
 //
 // It limits how often wrong codes may be given for one subject: a challenge is
 // good for five, but whoever knows the password can have any number of them.
