@@ -9,8 +9,8 @@ import (
 )
 
 // A Revoker knows which credentials were ended before their time. A
-// *blacklist.Memory is one. It is asked about principals with the Issuer
-// "apikey:" and the prefix of the keys.
+// *blacklist.Replica is one. It is asked about principals with the Issuer
+// "apikey:" and the prefix of the keys. It is safe for concurrent use.
 type Revoker interface {
 	// Revoked reports whether p's credential is revoked. An error means
 	// that it could not be found out, which refuses the request with 503.
@@ -130,7 +130,8 @@ type Config struct {
 	// out.
 	Realm string
 
-	// Hooks says how refusals look, and who hears of events.
+	// Hooks says how refusals look and who hears of events. Default: see
+	// [guard.Hooks].
 	Hooks guard.Hooks
 }
 

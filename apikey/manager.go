@@ -54,13 +54,14 @@ type Spec struct {
 type ManagerConfig struct {
 	// Revoker spreads revocations to processes that remember the key: give
 	// the one that their Authenticators have, as Config.Revoker. A
-	// *blacklist.Memory is one. Default: they refuse a revoked key when
+	// *blacklist.Replica is one. Default: they refuse a revoked key when
 	// they have forgotten what they remember, CacheTTL later.
 	Revoker interface {
 		Revoke(ctx context.Context, r identity.Revocation) error
 	}
 
-	// Hooks says who hears of keys that were made and revoked.
+	// Hooks says who hears of keys that were made and revoked. Default: see
+	// [guard.Hooks].
 	Hooks guard.Hooks
 }
 

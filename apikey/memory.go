@@ -15,7 +15,8 @@ var ErrFull = errors.New("apikey: Memory is full of keys")
 
 // Memory is a store that keeps records in the memory of this process, for tests
 // and examples: when the process ends, no key is good any more. The zero value
-// is empty and ready for use. A Memory must not be copied after first use.
+// is empty and ready for use. A Memory is safe for concurrent use, and must not
+// be copied after first use.
 type Memory struct {
 	// MaxKeys is how many records are kept at most. Not to be changed after
 	// first use. Default, and for less than one: 100,000.
@@ -40,14 +41,14 @@ var (
 	_ UsageRecorder = (*Memory)(nil)
 )
 
-// KeyByID is of [KeyStore].
+// KeyByID implements [KeyStore].
 func (m *Memory) KeyByID(_ context.Context, id string) (*Record, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.get(id)
 }
 
-// KeyByHash is of [HashFinder].
+// KeyByHash implements [HashFinder].
 func (m *Memory) KeyByHash(_ context.Context, hash Hash) (*Record, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -67,7 +68,7 @@ func (m *Memory) get(id string) (*Record, error) {
 	return &c, nil
 }
 
-// KeysByOwner is of [KeyLister].
+// KeysByOwner implements [KeyLister].
 func (m *Memory) KeysByOwner(_ context.Context, owner string) ([]Record, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -84,7 +85,7 @@ func (m *Memory) KeysByOwner(_ context.Context, owner string) ([]Record, error) 
 	return all[:min(len(all), MaxListed)], nil
 }
 
-// WriteKeys is of [KeyWriter].
+// WriteKeys implements [KeyWriter].
 func (m *Memory) WriteKeys(_ context.Context, update, created *Record) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,7 +171,7 @@ func (m *Memory) crowded(update, created *Record) bool {
 	return living >= most
 }
 
-// KeysPerOwner is of [KeyBounder].
+// KeysPerOwner implements [KeyBounder].
 func (m *Memory) KeysPerOwner() int {
 	switch {
 	case m.MaxPerOwner < 0:
@@ -188,7 +189,7 @@ func (m *Memory) maxKeys() int {
 	return m.MaxKeys
 }
 
-// RecordUse is of [UsageRecorder].
+// RecordUse implements [UsageRecorder].
 func (m *Memory) RecordUse(_ context.Context, uses []Use) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -131,7 +131,7 @@ func (c *Cookies) trust(origin string) error {
 // they do not know.
 const cookieScheme = "Cookie"
 
-// Challenge is of [guard.Authenticator]. Its scheme, "Cookie", is not a
+// Challenge implements [guard.Authenticator]. Its scheme, "Cookie", is not a
 // registered one.
 func (c *Cookies) Challenge() guard.Challenge { return guard.Challenge{Scheme: cookieScheme} }
 

@@ -25,7 +25,8 @@ type CurrentUserConfig struct {
 	// that sign in anew at a 401 then do not. Default: 401.
 	GuideStatusCodes bool
 
-	// Hooks says how refusals look, and who hears of them.
+	// Hooks says how refusals look and who hears of events. Default: see
+	// [guard.Hooks].
 	Hooks guard.Hooks
 }
 

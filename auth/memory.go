@@ -15,8 +15,8 @@ import (
 
 // Memory is a [UserStore], [PasswordUpdater], [RefreshStore], [ChallengeStore]
 // and [ClientStore] for tests and trials: it forgets everything when the process
-// ends. The zero Memory is ready for use, and safe for concurrent use.
-// It must not be copied.
+// ends. The zero Memory is ready for use. It is safe for concurrent use, and must
+// not be copied after first use.
 type Memory struct {
 	// MaxSessions is how many sessions, and how many challenges, are kept.
 	// When so many are alive, new ones fail with [ErrFull]: to forget a
@@ -71,14 +71,14 @@ func (m *Memory) SetUser(login string, u User) error {
 	return nil
 }
 
-// UserByLogin is of [UserStore].
+// UserByLogin implements [UserStore].
 func (m *Memory) UserByLogin(_ context.Context, login string) (*User, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.user(m.logins[login])
 }
 
-// UserByID is of [UserStore].
+// UserByID implements [UserStore].
 func (m *Memory) UserByID(_ context.Context, id string) (*User, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -93,7 +93,7 @@ func (m *Memory) user(id string) (*User, error) {
 	return &u, nil
 }
 
-// UpdatePasswordHash is of [PasswordUpdater].
+// UpdatePasswordHash implements [PasswordUpdater].
 func (m *Memory) UpdatePasswordHash(_ context.Context, id, old, new string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -104,7 +104,7 @@ func (m *Memory) UpdatePasswordHash(_ context.Context, id, old, new string) erro
 	return nil
 }
 
-// CreateRefresh is of [RefreshStore].
+// CreateRefresh implements [RefreshStore].
 func (m *Memory) CreateRefresh(_ context.Context, s Session, first TokenHash, idle time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -146,7 +146,7 @@ func (m *Memory) room() int {
 	return limit
 }
 
-// RotateRefresh is of [RefreshStore].
+// RotateRefresh implements [RefreshStore].
 func (m *Memory) RotateRefresh(_ context.Context, r Rotation) (Rotated, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -172,7 +172,7 @@ func (m *Memory) RotateRefresh(_ context.Context, r Rotation) (Rotated, error) {
 	return Rotated{Outcome: outcome, Current: s.current, At: s.rotated, Expires: s.idle}, nil
 }
 
-// RevokeRefresh is of [RefreshStore].
+// RevokeRefresh implements [RefreshStore].
 func (m *Memory) RevokeRefresh(_ context.Context, which identity.Revocation) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -233,7 +233,7 @@ func (m *Memory) SetClient(c Client) error {
 	return nil
 }
 
-// ClientByID is of [ClientStore].
+// ClientByID implements [ClientStore].
 func (m *Memory) ClientByID(_ context.Context, id string) (*Client, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -244,7 +244,7 @@ func (m *Memory) ClientByID(_ context.Context, id string) (*Client, error) {
 	return &c, nil
 }
 
-// AttemptChallenge is of [ChallengeStore].
+// AttemptChallenge implements [ChallengeStore].
 func (m *Memory) AttemptChallenge(_ context.Context, id TokenHash, limit int, expires time.Time) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -266,7 +266,7 @@ func (m *Memory) AttemptChallenge(_ context.Context, id TokenHash, limit int, ex
 	return true, nil
 }
 
-// FinishChallenge is of [ChallengeStore].
+// FinishChallenge implements [ChallengeStore].
 func (m *Memory) FinishChallenge(_ context.Context, id TokenHash) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -22,6 +22,7 @@ type Metadata struct {
 
 	// InsecureHTTP allows URLs without TLS to hosts other than this machine.
 	// An attacker in between can then send clients to endpoints of theirs.
+	// Default: they are errors.
 	InsecureHTTP bool
 }
 
@@ -117,7 +118,8 @@ type ResourceMetadata struct {
 	// InsecureHTTP is that of [Metadata].
 	InsecureHTTP bool
 
-	// Hooks says how refusals look, and who hears of them.
+	// Hooks says how refusals look and who hears of events. Default: see
+	// [guard.Hooks].
 	Hooks guard.Hooks
 }
 

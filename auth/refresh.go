@@ -18,7 +18,8 @@ import (
 //
 // The user is looked up anew: whoever was disabled, or has lost a scope of the
 // session, is answered 400 invalid_grant, as is every other refresh token that
-// is not good. The session of somebody who was disabled ends for good. It is public in the route ledger.
+// is not good. The session of somebody who was disabled ends for good. It is
+// public in the route ledger.
 func (s *Server) Refresh() http.Handler {
 	return s.endpoint("refresh", s.guided(s.byClient(s.rotate)))
 }

@@ -38,10 +38,11 @@ type response struct {
 // FastAPI has. The optional scope asks for less than the user may have.
 //
 // It answers 200 with access_token, refresh_token, token_type, expires_in and,
-// unless the user has none, scope; 400 invalid_grant with one body for every sign-in that fails, whatever
-// the reason; 400 mfa_required with an mfa_token if a second factor is due;
-// 400 for other mistakes in the form; 401 invalid_client, see Config.Clients; 429
-// or 503 with Retry-After. It is public in the route ledger.
+// unless the user has none, scope; 400 invalid_grant with one body for every
+// sign-in that fails, whatever the reason; 400 mfa_required with an mfa_token if a
+// second factor is due; 400 for other mistakes in the form; 401 invalid_client,
+// see Config.Clients; 429 or 503 with Retry-After. It is public in the route
+// ledger.
 func (s *Server) Token() http.Handler {
 	return s.endpoint("sign-in", s.guided(func(r *http.Request, f form) (any, error) {
 		c, err := s.client(r, f)

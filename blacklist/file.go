@@ -28,15 +28,16 @@ type FileConfig struct {
 //
 // The file is only ever appended to, 32 or 64 bytes an entry with a checksum
 // each, until half of it has expired: then Compact writes a new one beside it,
-// under the same name with ".new", which takes its place. A file with ".lock" makes sure that one program has it open, and remembers that there was
-// a log, so that one that was lost is not begun anew without a word.
+// under the same name with ".new", which takes its place. A file with ".lock"
+// makes sure that one program has it open, and remembers that there was a log,
+// so that one that was lost is not begun anew without a word.
 //
 // After a write that failed, for the disk is full or read-only, Append returns
 // errors until the end of the file could be put in order again, which each call
 // tries first.
 //
 // It needs flock, which Unix systems have; elsewhere OpenFile returns an error
-// that is [errors.ErrUnsupported].
+// that is [errors.ErrUnsupported]. It is safe for concurrent use.
 type File struct {
 	path string
 	disk disk

@@ -26,7 +26,7 @@ var ErrRevoked = errors.New("blacklist: the credential was revoked")
 // A Guard lets through callers whose credentials were not revoked. It is for
 // hosts whose login is their own: the authenticators of this module ask by
 // themselves. With the Revoker of [Replica.Direct] it is for dangerous routes
-// of any host.
+// of any host. It is safe for concurrent use.
 type Guard struct {
 	revoker Revoker
 	scheme  string

@@ -9,8 +9,8 @@ import (
 )
 
 // A Log keeps entries in the order in which they were recorded, and hands them
-// to every [Replica]. It may be shared by any number of machines, and its
-// methods are safe for use by any number of goroutines at once.
+// to every [Replica]. It is safe for concurrent use, and may be shared by any
+// number of machines.
 //
 // Each entry has a sequence number, of at least one and greater than those of
 // all entries before it. Numbers may be left out. None is given twice: not
@@ -60,8 +60,8 @@ var ErrRewound = errors.New("blacklist: the log has not come as far as the seque
 
 // MemoryLog is a [Log] in the memory of this process, and ends with it: for
 // tests, and for a [Replica] in a program whose revocations need not survive
-// it. The zero value is empty and ready for use. It must not be copied after
-// first use.
+// it. The zero value is empty and ready for use. It is safe for concurrent use,
+// and must not be copied after first use.
 type MemoryLog struct {
 	// MaxEntries is how many entries are kept at most, at about 64 bytes
 	// each. When there are so many, those that have expired are dropped,

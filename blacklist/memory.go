@@ -20,7 +20,8 @@ var ErrFull = errors.New("blacklist: there is no room for more revocations, and 
 // Memory is a [Revoker] that keeps everything in the memory of this process
 // and forgets it when the process ends; see the package's security
 // considerations before using it in production. The zero value is empty and
-// ready for use. A Memory must not be copied after first use.
+// ready for use. A Memory is safe for concurrent use, and must not be copied
+// after first use.
 //
 // It starts no goroutine: entries that have expired are dropped a few at a
 // time by later calls of Revoke. The time is the wall clock: when it is set

@@ -8,8 +8,8 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Revoker remembers revocations and says whether one of them matches. Its
-// methods are safe for use by any number of goroutines at once.
+// A Revoker remembers revocations and says whether one of them matches. It is
+// safe for concurrent use.
 //
 // A revocation matches a principal when
 //

@@ -22,7 +22,7 @@ type Headers struct {
 	enforce       bool
 }
 
-// New returns the Headers that c asks for, or everything that is wrong with c.
+// New returns the Headers that c asks for. Its error lists every mistake in c.
 func New(c Config) (*Headers, error) { return c.compile() }
 
 // Handler returns next with the headers on every response of it, whatever its

@@ -9,7 +9,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// HostsConfig is the configuration of [TrustedHosts].
+// HostsConfig says how strict [TrustedHosts] is. The zero HostsConfig is the
+// strict one.
 type HostsConfig struct {
 	// InsecureAnyHost permits "*" in the list: every host that is well-formed.
 	// Links that a handler makes of r.Host, in a mail to reset a password say,
@@ -20,7 +21,7 @@ type HostsConfig struct {
 	// share, as "*.github.io". Default: they are errors.
 	InsecureSharedDomains bool
 
-	// Hooks says how refusals look and who hears of them. Default: see
+	// Hooks says how refusals look and who hears of events. Default: see
 	// [guard.Hooks].
 	Hooks guard.Hooks
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// HTTPSConfig is the configuration of [RedirectHTTPS].
+// HTTPSConfig says where [RedirectHTTPS] leads, and what it lets through. The
+// zero HTTPSConfig is the strict one.
 type HTTPSConfig struct {
 	// Host is where redirects lead, with or without a port.
 	// Default: the host of the request without its port, which
@@ -37,7 +38,7 @@ type HTTPSConfig struct {
 	// where an attacker reads it, and nobody notices. Default: it is refused.
 	InsecureRedirectCookies bool
 
-	// Hooks says how refusals look and who hears of them. Default: see
+	// Hooks says how refusals look and who hears of events. Default: see
 	// [guard.Hooks].
 	Hooks guard.Hooks
 }
@@ -51,7 +52,7 @@ type RedirectHTTPS struct {
 	hooks       guard.Hooks
 }
 
-// NewRedirectHTTPS returns the middleware, or everything that is wrong with c.
+// NewRedirectHTTPS returns the middleware. Its error lists every mistake in c.
 func NewRedirectHTTPS(c HTTPSConfig) (*RedirectHTTPS, error) {
 	var p problems
 	t := &RedirectHTTPS{

@@ -13,7 +13,8 @@ import (
 // of the OWASP Logging Vocabulary.
 const EventCrossOrigin guard.EventName = "malicious_cors"
 
-// IsolateConfig is the configuration of [Isolate].
+// IsolateConfig says what [Isolate] lets through. The zero IsolateConfig is the
+// strict one.
 type IsolateConfig struct {
 	// TrustedOrigins are other origins whose pages may send any request, as
 	// browsers spell them. Those that CORS allows with credentials belong
@@ -31,7 +32,7 @@ type IsolateConfig struct {
 	// its visitor is. Default: none.
 	InsecureExempt []string
 
-	// Hooks says how refusals look and who hears of them. Default: see
+	// Hooks says how refusals look and who hears of events. Default: see
 	// [guard.Hooks].
 	Hooks guard.Hooks
 }
@@ -53,7 +54,7 @@ type Isolate struct {
 	hooks      guard.Hooks
 }
 
-// NewIsolate returns the middleware, or everything that is wrong with c.
+// NewIsolate returns the middleware. Its error lists every mistake in c.
 func NewIsolate(c IsolateConfig) (*Isolate, error) {
 	var p problems
 	t := &Isolate{

@@ -48,7 +48,7 @@ type ProxiesConfig struct {
 	// are errors.
 	InsecureAnyPeer bool
 
-	// Hooks says how refusals look and who hears of them. Default: see
+	// Hooks says how refusals look and who hears of events. Default: see
 	// [guard.Hooks].
 	Hooks guard.Hooks
 }

@@ -26,7 +26,7 @@ const (
 	FieldsNone
 )
 
-// Config is what may be said about a [Limiter]. The zero Config is ready for
+// Config says how a [Limiter] counts and refuses. The zero Config is ready for
 // use, on one machine.
 type Config struct {
 	// Store keeps what is spent. One that is shared by several processes is
@@ -95,8 +95,8 @@ type Config struct {
 	// Default: 1, each process admits the whole quota.
 	Nodes int64
 
-	// Hooks say how refusals look and who hears about them.
-	// Default: problem details; nobody.
+	// Hooks says how refusals look and who hears of events. Default: see
+	// [guard.Hooks].
 	Hooks guard.Hooks
 }
 

@@ -27,7 +27,7 @@ type Limiter struct {
 }
 
 // New returns a Limiter that counts for key and refuses what exceeds one of
-// limits. Its errors, all at once, say what is wrong with the arguments.
+// limits. Its error lists every mistake.
 func New(key KeyFunc, config Config, limits ...Limit) (*Limiter, error) {
 	wrong := config.validate()
 	if key == nil {

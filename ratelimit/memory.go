@@ -18,13 +18,14 @@ type duration = time.Duration
 // for what a flood of them costs instead. It forgets everything when the process
 // ends.
 //
-// The zero value is ready for use. A Memory must not be copied after first use.
-// The time is the monotonic clock, so setting the wall clock changes nothing.
+// The zero value is ready for use. A Memory is safe for concurrent use, and must
+// not be copied after first use. The time is the monotonic clock, so setting the
+// wall clock changes nothing.
 type Memory struct {
 	// Bytes is the size of the table that each limit gets at its first use,
 	// where [Limit.Name], Kind and Window say which limit it is. A key of a
-	// Strict limit takes 73 bytes of it, of the other kinds 18. Pages that are not touched
-	// take up no memory. Not to be changed after first use.
+	// Strict limit takes 73 bytes of it, of the other kinds 18. Pages that are
+	// not touched take up no memory. Not to be changed after first use.
 	// Default: 16 MiB, 229,376 keys of a Strict limit, 917,504 of another.
 	Bytes int
 

@@ -45,8 +45,8 @@ type SignIn struct {
 	namespace string
 }
 
-// SignInConfig is what may be said about a [SignIn]. The zero value is ready for
-// use, on one machine.
+// SignInConfig says how many attempts to sign in may fail. The zero SignInConfig
+// is ready for use, on one machine.
 type SignInConfig struct {
 	// Pair, Address, Login and Global say how many attempts may fail. All
 	// are Strict. Default: 5 per 15 minutes, 50 per 15 minutes, 100 per day
@@ -82,13 +82,12 @@ type SignInConfig struct {
 	Local   *Memory
 	Nodes   int64
 
-	// Hooks hear of the Store. Refusals are the business of who asks.
-	// Default: nobody hears.
+	// Hooks.Observe hears of the Store. Refusals are the business of who
+	// asks. Default: nobody hears.
 	Hooks guard.Hooks
 }
 
-// NewSignIn returns a SignIn. Its errors, all at once, say what is wrong with
-// the configuration.
+// NewSignIn returns a SignIn. Its error lists every mistake in config.
 func NewSignIn(config SignInConfig) (*SignIn, error) {
 	common := Config{
 		Store: config.Store, Name: config.Name, Secret: config.Secret, Timeout: config.Timeout,

@@ -36,7 +36,8 @@ type Valve struct {
 	timer   *time.Timer   // runs turns when the first of the queue is due
 }
 
-// ValveConfig is what may be said about a [Valve].
+// ValveConfig says who may wait at a [Valve], and how long. The zero ValveConfig
+// is ready for use.
 type ValveConfig struct {
 	// Burst is how many requests may enter at once. Default: a tenth of a
 	// second's worth, at least 1.
@@ -50,8 +51,8 @@ type ValveConfig struct {
 	// longer is refused at once. At most 1 minute. Default: 1 second.
 	MaxWait time.Duration
 
-	// Hooks say how refusals look and who hears about them.
-	// Default: problem details; nobody.
+	// Hooks says how refusals look and who hears of events. Default: see
+	// [guard.Hooks].
 	Hooks guard.Hooks
 }
 

@@ -13,8 +13,7 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Config is what a host may say about an [Engine]. The zero Config is ready
-// for use.
+// Config says how an [Engine] decides. The zero Config is ready for use.
 type Config struct {
 	// Permissions are those that the code declares. [New] ends the
 	// declaring. Default: the policy declares all there are, and the code
@@ -46,8 +45,8 @@ type Config struct {
 	Hooks guard.Hooks
 }
 
-// An Engine decides who may do what, by the policy it was last given. Its
-// methods may be called concurrently.
+// An Engine decides who may do what, by the policy it was last given. It is safe
+// for concurrent use.
 type Engine struct {
 	config Config
 	own    *Registry // that permissions of the policy alone are of
@@ -64,9 +63,9 @@ type wanted struct {
 	permissions map[string]bool // those of the policy alone
 }
 
-// New returns an Engine that decides by the policy. If there are mistakes in
-// it, New returns all of them: names that are malformed, unknown or there
-// twice, cycles of inheritance, wildcards that stand for nothing, no role.
+// New returns an Engine that decides by the policy. Its error lists every
+// mistake in it: names that are malformed, unknown or there twice, cycles of
+// inheritance, wildcards that stand for nothing, no role.
 func New(policy Policy, config Config) (*Engine, error) {
 	config.Permissions.seal()
 	c, err := compile(policy, config.Permissions.declared())

@@ -8,7 +8,8 @@ import (
 
 // A Listing says what a policy means, by name and in a fixed order: for
 // reviews, for tests, and for pages that show people what they may do. It is
-// of one policy and does not change when an engine is given another.
+// of one policy and does not change when an engine is given another. It is safe
+// for concurrent use.
 type Listing struct{ policy *compiled }
 
 // Listing returns what p means together with the permissions that the code

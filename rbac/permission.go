@@ -50,7 +50,7 @@ func Names(permissions ...Permission) []string {
 //	)
 //
 // The zero Registry is empty and ready for use. It must not be copied after
-// first use. Its methods may be called concurrently.
+// first use. It is safe for concurrent use.
 type Registry struct {
 	mu     sync.Mutex
 	names  []string // by bit

@@ -26,6 +26,7 @@ const (
 	SHA512
 )
 
+// String returns the name of the algorithm, as it stands in the URI.
 func (a Algorithm) String() string {
 	switch a {
 	case SHA1:
@@ -82,7 +83,8 @@ type Config struct {
 
 	// InsecureStaleSetup lets a session of any age set up the first factor.
 	// Whoever steals an old session can then enrol an authenticator of his
-	// own, and locks the owner of the account out for good. Default: false.
+	// own, and locks the owner of the account out for good. Default: such a
+	// session is asked to sign in again.
 	InsecureStaleSetup bool
 
 	// QRSize is the width of the QR code of SetupHandler, in pixels, 128 to

@@ -9,7 +9,8 @@ import (
 
 // Memory is a [Store] for tests and trials: it forgets everything when the
 // process ends, and then nobody is asked for a second factor any more. The zero
-// Memory is ready for use. It must not be copied after first use.
+// Memory is ready for use. It is safe for concurrent use, and must not be copied
+// after first use.
 type Memory struct {
 	// MaxUsers is how many records are kept. When there are so many, the
 	// record of another user is [ErrFull]: to forget one would switch a
@@ -23,7 +24,7 @@ type Memory struct {
 
 var _ Store = (*Memory)(nil)
 
-// LoadTOTP is of [Store]. The context is not looked at, for there is nothing to
+// LoadTOTP implements [Store]. The context is not looked at, for there is nothing to
 // wait for.
 func (m *Memory) LoadTOTP(_ context.Context, user string) (Record, error) {
 	m.mu.RLock()
@@ -31,7 +32,7 @@ func (m *Memory) LoadTOTP(_ context.Context, user string) (Record, error) {
 	return m.records[user].clone(), nil
 }
 
-// SaveTOTP is of [Store]. The context is not looked at, for there is nothing to
+// SaveTOTP implements [Store]. The context is not looked at, for there is nothing to
 // wait for.
 func (m *Memory) SaveTOTP(_ context.Context, user string, r Record) (bool, error) {
 	m.mu.Lock()

@@ -96,7 +96,7 @@ func newSealKey(secret []byte) (key sealKey, err error) {
 	return key, err
 }
 
-// Seal is of [Sealer].
+// Seal implements [Sealer].
 func (k *Keyring) Seal(_ context.Context, plain, aad []byte) ([]byte, error) {
 	key := k.keys[0]
 	box := make([]byte, 0, boxHeader+len(plain)+key.aead.Overhead())
@@ -105,7 +105,7 @@ func (k *Keyring) Seal(_ context.Context, plain, aad []byte) ([]byte, error) {
 	return key.aead.Seal(box, nil, plain, aad), nil
 }
 
-// Open is of [Sealer].
+// Open implements [Sealer].
 func (k *Keyring) Open(_ context.Context, box, aad []byte) (plain []byte, stale bool, err error) {
 	if len(box) < boxHeader || box[0] != sealVersion {
 		return nil, false, errors.New("totp: what is stored is not a sealed secret")

@@ -52,6 +52,7 @@ const (
 	PostgreSQL                    // 13 or later
 )
 
+// String returns the name of the database.
 func (d Dialect) String() string {
 	switch d {
 	case SQLite:
@@ -140,8 +141,8 @@ var (
 	_ apikey.UsageRecorder = (*Store)(nil)
 )
 
-// New returns a store on db, whose table exists: see [Schema]. The host closes
-// db.
+// New returns a store on db, whose table exists: see [Schema]. It does not ask the
+// database. The host closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
 	var errs []error
 	if db == nil {
@@ -162,13 +163,13 @@ func New(db *sql.DB, config Config) (*Store, error) {
 	return &Store{db, config.Dialect, max(config.MaxPerOwner, 0)}, nil
 }
 
-// KeysPerOwner is of [apikey.KeyBounder].
+// KeysPerOwner implements [apikey.KeyBounder].
 func (s *Store) KeysPerOwner() int { return s.maxPerOwner }
 
 const columns = `id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires, revoked,
 	successor, grace_until, networks, limits, hash, pepper, last_used, version`
 
-// KeyByID is of [apikey.KeyStore].
+// KeyByID implements [apikey.KeyStore].
 func (s *Store) KeyByID(ctx context.Context, id string) (*apikey.Record, error) {
 	if strings.ContainsRune(id, 0) {
 		return nil, apikey.ErrNotFound // PostgreSQL has no such text
@@ -176,7 +177,7 @@ func (s *Store) KeyByID(ctx context.Context, id string) (*apikey.Record, error) 
 	return s.one(ctx, `WHERE id = ?`, id)
 }
 
-// KeyByHash is of [apikey.HashFinder].
+// KeyByHash implements [apikey.HashFinder].
 func (s *Store) KeyByHash(ctx context.Context, hash apikey.Hash) (*apikey.Record, error) {
 	if hash == "" {
 		return nil, apikey.ErrNotFound
@@ -195,7 +196,7 @@ func (s *Store) one(ctx context.Context, where string, arg any) (*apikey.Record,
 	return r, nil
 }
 
-// KeysByOwner is of [apikey.KeyLister].
+// KeysByOwner implements [apikey.KeyLister].
 func (s *Store) KeysByOwner(ctx context.Context, owner string) (_ []apikey.Record, err error) {
 	defer func() { err = wrap(err, "listing keys") }()
 	rows, err := s.db.QueryContext(ctx, s.bind(`SELECT `+columns+` FROM gatewright_api_keys
@@ -269,7 +270,7 @@ func micro(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// WriteKeys is of [apikey.KeyWriter]. With both records it is one transaction,
+// WriteKeys implements [apikey.KeyWriter]. With both records it is one transaction,
 // which begins with the update: of several at once the first takes the row's
 // lock, and the others find another version.
 //
@@ -430,7 +431,7 @@ func values(r *apikey.Record) ([]any, error) {
 		texts[2], r.Limits, []byte(r.Hash), r.PepperID}, nil
 }
 
-// RecordUse is of [apikey.UsageRecorder]. It is one transaction.
+// RecordUse implements [apikey.UsageRecorder]. It is one transaction.
 func (s *Store) RecordUse(ctx context.Context, uses []apikey.Use) (err error) {
 	defer func() { err = wrap(err, "recording uses") }()
 	if len(uses) == 0 {

@@ -43,7 +43,8 @@ type BudgetConfig struct {
 
 // A Budget bounds how much memory and how many processors the hashing of
 // passwords takes: without one, 200 sign-ins at the same time are 12 GiB.
-// It is made by [NewBudget] and given to any number of Hashers.
+// It is made by [NewBudget] and given to any number of Hashers. It is safe for
+// concurrent use.
 //
 // Whoever comes first is served first, also when somebody behind would need
 // less and could go at once: otherwise a stream of small ones would keep a
@@ -67,7 +68,7 @@ type waiter struct {
 	ready chan struct{}
 }
 
-// NewBudget returns a Budget. The error names every mistake in c.
+// NewBudget returns a Budget. Its error lists every mistake in c.
 func NewBudget(c BudgetConfig) (*Budget, error) {
 	if c.Memory == 0 {
 		c.Memory = 256 << 20

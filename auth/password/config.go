@@ -186,7 +186,7 @@ func (a Argon2id) tooWeak() (problems []string) {
 	return problems
 }
 
-// New returns a Hasher. The error names every mistake in c.
+// New returns a Hasher. Its error lists every mistake in c.
 func New(c Config) (*Hasher, error) {
 	var errs []error
 	wrong := func(format string, args ...any) {

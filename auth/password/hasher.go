@@ -33,8 +33,8 @@ var (
 	ErrBusy = errors.New("password: too many passwords are being hashed at the moment")
 )
 
-// A Hasher hashes passwords and verifies them. It is made by [New], and may be
-// used by any number of goroutines.
+// A Hasher hashes passwords and verifies them. It is made by [New], and safe for
+// concurrent use.
 type Hasher struct {
 	params     Argon2id // of new hashes
 	bill       []kdf    // what a failed verification costs: params, then Config.Imported
@@ -90,10 +90,10 @@ func (h *Hasher) hash(password string) string {
 // A password that matches may come with a hash to replace the stored one:
 // upgraded is not empty when that was of another function than argon2id, has
 // parameters that [Config.Imported] lists, or is of other parameters than
-// [Config.Argon2id] and not stronger. The host stores it, if it still finds encoded in its place;
-// when that fails, the user is signed in nevertheless, and the next time will
-// do. Upgraded is empty too when ctx has ended by then: a sign-in does not
-// fail for it.
+// [Config.Argon2id] and not stronger. The host stores it, if it still finds
+// encoded in its place; when that fails, the user is signed in nevertheless, and
+// the next time will do. Upgraded is empty too when ctx has ended by then: a
+// sign-in does not fail for it.
 //
 // Each call that ends with ok false did the same work, by which rule all
 // schemes of [Config.Imported] are paid for; the security considerations of

@@ -55,7 +55,7 @@ type PolicyConfig struct {
 }
 
 // A Policy judges the passwords that users choose. It is made by [NewPolicy],
-// and may be used by any number of goroutines.
+// and safe for concurrent use.
 //
 // It is for new passwords only. Those who sign in have theirs already.
 type Policy struct {
@@ -63,7 +63,7 @@ type Policy struct {
 	blocklist            *Blocklist
 }
 
-// NewPolicy returns a Policy. The error names every mistake in c.
+// NewPolicy returns a Policy. Its error lists every mistake in c.
 func NewPolicy(c PolicyConfig) (*Policy, error) {
 	if c.MinLength == 0 {
 		c.MinLength = 15
@@ -233,7 +233,7 @@ const (
 )
 
 // A Blocklist is a set of passwords that are refused. It is made by
-// [ReadBlocklist]. It does not change, and may be shared.
+// [ReadBlocklist]. It does not change, and is safe for concurrent use.
 type Blocklist struct {
 	folded map[string]struct{}
 }

@@ -127,7 +127,7 @@ func (s *Store) check(ctx context.Context) error {
 	return nil
 }
 
-// CreateRefresh is of [auth.RefreshStore].
+// CreateRefresh implements [auth.RefreshStore].
 func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first auth.TokenHash, idle time.Time) (err error) {
 	defer func() { err = wrap(err, "creating a session") }()
 	if session.ID == "" {
@@ -156,7 +156,7 @@ func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first a
 	return fmt.Errorf("the answer is a %T, want created or exists", answer)
 }
 
-// RotateRefresh is of [auth.RefreshStore]. It is one script.
+// RotateRefresh implements [auth.RefreshStore]. It is one script.
 func (s *Store) RotateRefresh(ctx context.Context, r auth.Rotation) (_ auth.Rotated, err error) {
 	defer func() { err = wrap(err, "rotating a refresh token") }()
 	times, err := micros(r.Now, r.Now.Add(r.Idle))
@@ -205,7 +205,7 @@ func (s *Store) RotateRefresh(ctx context.Context, r auth.Rotation) (_ auth.Rota
 	return out, nil
 }
 
-// RevokeRefresh is of [auth.RefreshStore]: one script for a session, or for each
+// RevokeRefresh implements [auth.RefreshStore]: one script for a session, or for each
 // 500 sessions of a subject, of a tenant, or of all. What it ended before an
 // error stays ended.
 func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) (err error) {
@@ -300,7 +300,7 @@ func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session,
 	}
 }
 
-// AttemptChallenge is of [auth.ChallengeStore].
+// AttemptChallenge implements [auth.ChallengeStore].
 func (s *Store) AttemptChallenge(ctx context.Context, id auth.TokenHash, limit int, expires time.Time) (bool, error) {
 	if limit < 1 {
 		return false, nil
@@ -312,7 +312,7 @@ func (s *Store) AttemptChallenge(ctx context.Context, id auth.TokenHash, limit i
 	return yes(answer, err, "counting an attempt")
 }
 
-// FinishChallenge is of [auth.ChallengeStore].
+// FinishChallenge implements [auth.ChallengeStore].
 func (s *Store) FinishChallenge(ctx context.Context, id auth.TokenHash) (bool, error) {
 	answer, err := s.run(ctx, finishScript, s.challenge(id))
 	return yes(answer, err, "finishing a challenge")

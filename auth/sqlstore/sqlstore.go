@@ -49,6 +49,7 @@ const (
 	PostgreSQL                    // 13 or later
 )
 
+// String returns the name of the database.
 func (d Dialect) String() string {
 	switch d {
 	case SQLite:
@@ -114,8 +115,8 @@ var (
 	_ auth.ChallengeStore = (*Store)(nil)
 )
 
-// New returns a store on db, whose tables exist: see [Schema]. The host closes
-// db.
+// New returns a store on db, whose tables exist: see [Schema]. It does not ask the
+// database. The host closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
 	var errs []error
 	if db == nil {
@@ -130,7 +131,7 @@ func New(db *sql.DB, config Config) (*Store, error) {
 	return &Store{db, config.Dialect}, nil
 }
 
-// CreateRefresh is of [auth.RefreshStore].
+// CreateRefresh implements [auth.RefreshStore].
 func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first auth.TokenHash, idle time.Time) error {
 	_, err := s.db.ExecContext(ctx, s.bind(`INSERT INTO gatewright_sessions
 		(id, subject, tenant, client, created, expires, current_hash, rotated, idle)
@@ -141,7 +142,7 @@ func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first a
 	return s.wrap(err, "creating a session")
 }
 
-// RotateRefresh is of [auth.RefreshStore]. It is one transaction, which begins
+// RotateRefresh implements [auth.RefreshStore]. It is one transaction, which begins
 // with its only usual write: of several at once the first takes the row's
 // lock, and the others find the token replaced.
 func (s *Store) RotateRefresh(ctx context.Context, r auth.Rotation) (_ auth.Rotated, err error) {
@@ -196,7 +197,7 @@ func (s *Store) RotateRefresh(ctx context.Context, r auth.Rotation) (_ auth.Rota
 	return out, nil
 }
 
-// RevokeRefresh is of [auth.RefreshStore].
+// RevokeRefresh implements [auth.RefreshStore].
 func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) error {
 	var conditions []string
 	var args []any
@@ -255,7 +256,7 @@ func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session,
 	return all, nil
 }
 
-// AttemptChallenge is of [auth.ChallengeStore].
+// AttemptChallenge implements [auth.ChallengeStore].
 func (s *Store) AttemptChallenge(ctx context.Context, id auth.TokenHash, limit int, expires time.Time) (bool, error) {
 	if limit < 1 {
 		return false, nil
@@ -268,7 +269,7 @@ func (s *Store) AttemptChallenge(ctx context.Context, id auth.TokenHash, limit i
 	return s.one(result, err, "counting an attempt")
 }
 
-// FinishChallenge is of [auth.ChallengeStore].
+// FinishChallenge implements [auth.ChallengeStore].
 func (s *Store) FinishChallenge(ctx context.Context, id auth.TokenHash) (bool, error) {
 	result, err := s.db.ExecContext(ctx, s.bind(`UPDATE gatewright_challenges SET finished = 1 WHERE id = ? AND finished = 0`), id[:])
 	return s.one(result, err, "finishing a challenge")

@@ -32,6 +32,7 @@ const (
 	KeyRetired                   // from VerifyUntil on: it does nothing
 )
 
+// String returns the name of the state in lower case.
 func (s KeyState) String() string {
 	switch s {
 	case KeyPending:
@@ -88,7 +89,7 @@ type ringState struct {
 
 // NewKeyring returns a ring of the given keys. The key ID of each is its
 // thumbprint (RFC 7638), so it needs no name and cannot have a wrong one, unless
-// it is another issuer's, who named it otherwise. The error lists every mistake.
+// it is another issuer's, who named it otherwise. Its error lists every mistake.
 func NewKeyring(keys ...Key) (*Keyring, error) {
 	state, err := newRingState(keys)
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 )
 
 // A Revoker knows which credentials were ended before their time. A
-// *blacklist.Memory is one.
+// *blacklist.Replica is one. It is safe for concurrent use.
 type Revoker interface {
 	// Revoked reports whether p's credential is revoked. An error means
 	// that it could not be found out, which refuses the request with 503.

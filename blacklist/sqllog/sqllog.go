@@ -14,7 +14,7 @@ import (
 
 // Config says how to speak to the database.
 type Config struct {
-	// Dialect is what the database speaks. Default: an error.
+	// Dialect is what the database speaks. Required.
 	Dialect Dialect
 }
 

@@ -86,6 +86,7 @@ const (
 	PostgreSQL                    // 13 or later
 )
 
+// String returns the name of the database.
 func (d Dialect) String() string {
 	switch d {
 	case SQLite:

@@ -125,7 +125,7 @@ type stored struct {
 	PendingUntil, Retry, Forgiven int64 // microseconds since 1970, 0 is none
 }
 
-// LoadTOTP is of [totp.Store].
+// LoadTOTP implements [totp.Store].
 func (s *Store) LoadTOTP(ctx context.Context, user string) (_ totp.Record, err error) {
 	defer func() { err = wrap(err, "loading a record") }()
 	answer, err := s.run(ctx, loadScript, user)
@@ -164,7 +164,7 @@ func (s *Store) LoadTOTP(ctx context.Context, user string) (_ totp.Record, err e
 	return r, nil
 }
 
-// SaveTOTP is of [totp.Store]. It is one script.
+// SaveTOTP implements [totp.Store]. It is one script.
 func (s *Store) SaveTOTP(ctx context.Context, user string, r totp.Record) (_ bool, err error) {
 	defer func() { err = wrap(err, "saving a record") }()
 	if r.Version == math.MaxInt64 {

@@ -41,6 +41,7 @@ const (
 	PostgreSQL                    // 13 or later
 )
 
+// String returns the name of the database.
 func (d Dialect) String() string {
 	switch d {
 	case SQLite:
@@ -95,8 +96,8 @@ type Store struct {
 
 var _ totp.Store = (*Store)(nil)
 
-// New returns a store on db, whose table exists: see [Schema]. The host closes
-// db.
+// New returns a store on db, whose table exists: see [Schema]. It does not ask the
+// database. The host closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
 	var errs []error
 	if db == nil {
@@ -111,7 +112,7 @@ func New(db *sql.DB, config Config) (*Store, error) {
 	return &Store{db, config.Dialect}, nil
 }
 
-// LoadTOTP is of [totp.Store].
+// LoadTOTP implements [totp.Store].
 func (s *Store) LoadTOTP(ctx context.Context, user string) (totp.Record, error) {
 	var r totp.Record
 	var recovery []byte
@@ -137,7 +138,7 @@ func (s *Store) LoadTOTP(ctx context.Context, user string) (totp.Record, error) 
 	return r, nil
 }
 
-// SaveTOTP is of [totp.Store]. It is one statement, whose condition the
+// SaveTOTP implements [totp.Store]. It is one statement, whose condition the
 // database checks on the row that it has locked.
 func (s *Store) SaveTOTP(ctx context.Context, user string, r totp.Record) (bool, error) {
 	recovery := make([]byte, 0, len(r.Recovery)*len(totp.RecoveryHash{}))
