@@ -18,6 +18,8 @@
 // [RunChain] takes the middleware alone, puts handlers of its own behind it
 // and walks every way in which net/http makes a response: redirects, 404 and
 // 405 of a ServeMux, 413, 429, 500, a panic, a timeout, early hints, a stream.
+// What passes recovers panics and has headers.Config.Enforce: without that
+// http.FileServer takes Cache-Control away on errors.
 //
 // Each request is sent twice, over TLS and in the clear, by a real connection:
 // what is looked at is what a client receives.
