@@ -24,7 +24,7 @@ type Spec struct {
 
 	// Name is what the owner calls it, up to 128 bytes without control
 	// and format characters (Unicode's Cc and Cf: what turns the direction
-	// of writing, or cannot be seen).
+	// of writing, or cannot be seen). Default: none.
 	Name string
 
 	// Tenant is the organisation it acts in. Default: none.

@@ -38,7 +38,7 @@ type Config struct {
 
 	// Verifier verifies the access tokens that the Server issues: the one
 	// that guards the host's routes. [Server.Revoke], [Server.Introspect]
-	// and [NewCookies] need it.
+	// and [NewCookies] need it. Default: none.
 	Verifier *token.Verifier
 
 	// Passwords hashes and verifies. Default: password.New of its zero
@@ -55,11 +55,11 @@ type Config struct {
 	Throttle Throttle
 
 	// SecondFactor asks who must prove more than a password. [Server.MFA] and
-	// [Server.StepUp] need it. Default: nobody. With one, Challenges is
-	// required.
+	// [Server.StepUp] need it. Default: nobody.
 	SecondFactor SecondFactor
 
-	// Challenges counts the attempts at a second factor.
+	// Challenges counts the attempts at a second factor. Required with a
+	// SecondFactor.
 	Challenges ChallengeStore
 
 	// Clients knows the applications of the host that are to be told from one

@@ -17,7 +17,7 @@ import (
 type Metadata struct {
 	TokenEndpoint, RevocationEndpoint, IntrospectionEndpoint, JWKSURI string
 
-	// Scopes are those worth mentioning.
+	// Scopes are those worth mentioning. Default: none.
 	Scopes []string
 
 	// InsecureHTTP allows URLs without TLS to hosts other than this machine.
@@ -112,10 +112,10 @@ type ResourceMetadata struct {
 	// AuthorizationServers are the issuers whose tokens it takes. Required.
 	AuthorizationServers []string
 
-	// Scopes are those worth mentioning.
+	// Scopes are those worth mentioning. Default: none.
 	Scopes []string
 
-	// InsecureHTTP is that of [Metadata].
+	// InsecureHTTP is that of [Metadata]. Default: as there.
 	InsecureHTTP bool
 
 	// Hooks says how refusals look and who hears of events. Default: see

@@ -60,16 +60,18 @@ type Config struct {
 
 	// Requests are tried beside the built-in ones, as httptest.NewRequest
 	// makes them: only method, path, Host, headers and body count.
+	// Default: none.
 	Requests []*http.Request
 
-	// SkipBuiltIn tries Requests alone.
+	// SkipBuiltIn tries Requests alone. Default: false.
 	SkipBuiltIn bool
 
-	// Origins are origins that CORS lets in. Others must not be.
+	// Origins are origins that CORS lets in. Others must not be. Default:
+	// none.
 	Origins []string
 
 	// Ignore names rules that do not apply: names of headers, for a host
-	// that leaves one out on purpose.
+	// that leaves one out on purpose. Default: none.
 	Ignore []string
 }
 
