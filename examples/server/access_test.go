@@ -284,7 +284,7 @@ func TestAPIKeyLosesWhatItsOwnerLoses(t *testing.T) {
 	s.do(t, "GET", "/items/", "", withKey(key.Key)).has(t, "a scope", 200, "")
 	s.exec(t, "UPDATE users SET scopes = '' WHERE username = 'mod'")
 	s.do(t, "GET", "/items/", "", withKey(key.Key)).has(t, "a scope that the owner lost", 403, "insufficient_scope")
-	s.exec(t, "UPDATE users SET disabled = 1 WHERE username = 'mod'")
+	s.exec(t, "UPDATE users SET disabled = true WHERE username = 'mod'")
 	moderate("the owner is disabled", key.Key, 401, "invalid_token")
 	s.exec(t, "DELETE FROM users WHERE username = 'mod'")
 	moderate("the owner is gone", key.Key, 401, "invalid_token")
@@ -364,11 +364,11 @@ func TestRequestThatWasHeldOpenIsRefusedInTheEnd(t *testing.T) {
 		end  func(access string)
 	}{
 		{"signed out", func(access string) { s.do(t, "POST", "/logout/", "", bearer(access)).is(t, http.StatusOK) }},
-		{"disabled", func(string) { s.exec(t, "UPDATE users SET disabled = 1 WHERE username = 'alice'") }},
+		{"disabled", func(string) { s.exec(t, "UPDATE users SET disabled = true WHERE username = 'alice'") }},
 		{"deleted", func(string) { s.exec(t, "DELETE FROM users WHERE username = 'alice'") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s.exec(t, "UPDATE users SET disabled = 0 WHERE username = 'alice'")
+			s.exec(t, "UPDATE users SET disabled = false WHERE username = 'alice'")
 			alice = s.signInAlice(t)
 			body, late := io.Pipe()
 			req := must(http.NewRequest("POST", s.url+"/items/", body))
@@ -594,7 +594,7 @@ type countingConn struct {
 }
 
 func (c countingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	if strings.Contains(query, "FROM users WHERE id = ?") {
+	if strings.Contains(query, "FROM users WHERE id = $1") {
 		c.queries.Add(1)
 	}
 	return c.wholeConn.QueryContext(ctx, query, args)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -37,7 +38,7 @@ type settings struct {
 	corsOrigins      []string // whose pages may use it
 	insecureNoLimits bool     // for load tests: passwords can be guessed without end
 
-	revocations blacklist.Log // nil: they do not survive the process
+	backends
 }
 
 // An app is the server's parts, joined.
@@ -47,8 +48,10 @@ type app struct {
 	db         *sql.DB
 	hooks      guard.Hooks
 	users      users
-	sessions   *sqlstore.Store
+	backends   backends
+	sessions   sessionStore
 	revoked    *blacklist.Replica
+	wake       chan struct{}  // tells revoked of something new
 	following  sync.WaitGroup // what start started
 	passwords  *password.Hasher
 	policy     *password.Policy
@@ -74,7 +77,7 @@ const longestToken = 24 * time.Hour
 // newApp joins the parts. Nothing is served before start.
 func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, log *slog.Logger) (*app, error) {
 	issuer := s.issuer
-	a := &app{log: log, issuer: issuer, db: db, users: users{db}, items: items{db}, passwords: passwords}
+	a := &app{log: log, issuer: issuer, db: db, backends: s.backends, wake: make(chan struct{}, 1), users: users{db}, items: items{db}, passwords: passwords}
 	a.hooks = guard.Hooks{Observe: guard.Log(log)}
 	a.me = auth.NewCurrentUser(a.loadUser, auth.CurrentUserConfig{Hooks: a.hooks})
 	// From here on a disabled user is out at the next request, everywhere.
@@ -82,13 +85,14 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 
 	var errFront, errLimits, errRevoked error
 	a.front, errFront = newFront(s, a.hooks)
-	a.limits, errLimits = newLimits(s, a.hooks)
+	limitsKey, errKey := keys.derive("rate limits")
+	a.limits, errLimits = newLimits(s, limitsKey, a.hooks)
 	var revocations blacklist.Log = new(blacklist.MemoryLog)
 	if s.revocations != nil {
 		revocations = s.revocations
 	}
-	a.revoked, errRevoked = blacklist.NewReplica(revocations, blacklist.ReplicaConfig{Hooks: a.hooks})
-	if err := errors.Join(errFront, errLimits, errRevoked); err != nil {
+	a.revoked, errRevoked = blacklist.NewReplica(revocations, blacklist.ReplicaConfig{Wake: a.wake, Hooks: a.hooks})
+	if err := errors.Join(errFront, errKey, errLimits, errRevoked); err != nil {
 		return nil, err
 	}
 	ring, err := keys.ring()
@@ -104,24 +108,26 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 		ResourceMetadata: origin(issuer) + resourceMetadata,
 	})
 	tokens, errTokens := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: issuer})
-	sessions, errSessions := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
+	var errSessions error
+	if a.sessions = s.sessions; a.sessions == nil {
+		a.sessions, errSessions = sqlstore.New(db, sqlstore.Config{Dialect: dialect(db, sqlstore.SQLite, sqlstore.PostgreSQL)})
+	}
 	policy, errPolicy := password.NewPolicy(password.PolicyConfig{})
 	if err := errors.Join(errMetadata, errVerifier, errTokens, errSessions, errPolicy); err != nil {
 		return nil, err
 	}
 	a.policy = policy
-	a.sessions = sessions
 	if err := a.joinFactors(db, keys); err != nil {
 		return nil, err
 	}
 	config := auth.Config{
-		Sessions:     sessions,
+		Sessions:     a.sessions,
 		RefreshKeys:  [][]byte{keys.RefreshKey},
 		Revoker:      a.revoked,
 		Verifier:     verifier,
 		Passwords:    passwords,
 		SecondFactor: a.factors,
-		Challenges:   sessions,
+		Challenges:   a.sessions,
 		Hooks:        a.hooks,
 	}
 	if a.limits.signIn != nil { // nil in an interface is not a nil interface
@@ -152,7 +158,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 func (a *app) joinKeys(db *sql.DB, keys *secrets) error {
 	format, errFormat := apikey.NewFormat("gatewright", "live")
 	pepper, errPepper := keys.derive("API keys")
-	store, errStore := keystore.New(db, keystore.Config{Dialect: keystore.SQLite, MaxPerOwner: maxKeys})
+	store, errStore := keystore.New(db, keystore.Config{Dialect: dialect(db, keystore.SQLite, keystore.PostgreSQL), MaxPerOwner: maxKeys})
 	if err := errors.Join(errFormat, errPepper, errStore); err != nil {
 		return err
 	}
@@ -187,7 +193,36 @@ func (a *app) start(ctx context.Context, keys *secrets) error {
 			a.log.Error("revocations are not followed any more", "error", err)
 		}
 	})
+	if a.backends.listen != nil {
+		a.following.Go(func() { a.listen(ctx) })
+	}
 	return a.seed(ctx, keys)
+}
+
+// listen hears of revocations on other machines as they are recorded, so that
+// this one need not wait until it next looks. When that is not possible it tries
+// again every second or so, and nothing else depends on it.
+func (a *app) listen(ctx context.Context) {
+	for lost := false; ctx.Err() == nil; {
+		err := a.backends.listen(ctx, func() {
+			if lost {
+				lost = false
+				a.log.Info("revocations are announced again")
+			}
+			select {
+			case a.wake <- struct{}{}:
+			default: // it is about to look
+			}
+		})
+		if !lost && ctx.Err() == nil {
+			lost = true
+			a.log.Warn("revocations are not announced, and found a little later", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second + rand.N(time.Second/2)): // not all servers at once
+		}
+	}
 }
 
 // A route is what a pattern answers, and who may have it answered: the guards,
@@ -341,11 +376,20 @@ func (a *app) loadUser(ctx context.Context, p *identity.Principal) (*user, error
 // current returns the user who is calling, as the guards have loaded it.
 func (a *app) current(r *http.Request) (*user, error) { return a.me.Of(r.Context()) }
 
+// An expirer is a store from which what has expired has to be dropped. Redis
+// does that by itself.
+type expirer interface {
+	DeleteExpired(ctx context.Context, now time.Time) (int64, error)
+}
+
 // sweep drops what has expired from the database, now and every hour.
 func (a *app) sweep(ctx context.Context) {
 	for {
 		now := time.Now()
-		_, err := a.sessions.DeleteExpired(ctx, now)
+		var err error
+		if s, ok := a.sessions.(expirer); ok {
+			_, err = s.DeleteExpired(ctx, now)
+		}
 		_, errKeys := a.keyStore.DeleteEnded(ctx, now.Add(-30*24*time.Hour))
 		if err := errors.Join(err, errKeys); err != nil && ctx.Err() == nil {
 			a.log.Error("dropping expired rows", "error", err)
@@ -354,6 +398,28 @@ func (a *app) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(time.Hour):
+		}
+	}
+}
+
+// sweepLimits drops from the database, every minute, what nobody has spent any
+// more.
+func (a *app) sweepLimits(ctx context.Context) {
+	limits, ok := a.backends.limits.(interface {
+		DeleteExpired(context.Context) (int64, error)
+	})
+	for ok {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Minute):
+		}
+		for more := true; more; {
+			n, err := limits.DeleteExpired(ctx)
+			if err != nil && ctx.Err() == nil {
+				a.log.Error("dropping expired limits", "error", err)
+			}
+			more = err == nil && n >= 1000
 		}
 	}
 }

@@ -57,6 +57,8 @@ func newFront(s settings, hooks guard.Hooks) (*front, error) {
 			Expose:  []string{"Location", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"},
 		})
 	}
+	// These protect the process from a flood, and are its own: to ask for each
+	// request what the others have seen would carry the flood on to the store.
 	if !s.insecureNoLimits {
 		f.valve, errs[5] = ratelimit.NewValve(3000, ratelimit.ValveConfig{Hooks: hooks})
 		f.address, errs[6] = ratelimit.New(ratelimit.ByIP, ratelimit.Config{Fields: ratelimit.FieldsNone, NetworkFactor: 2, Hooks: hooks},
@@ -159,10 +161,19 @@ type limits struct {
 	keys     *keyThrottle                    // nil: none
 }
 
-func newLimits(s settings, hooks guard.Hooks) (*limits, error) {
+// newLimits makes them. If the processes of the server share a store they count
+// together there, and each for itself while it does not answer.
+func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
+	limiter := func(name string, key ratelimit.KeyFunc, allowed string) (*ratelimit.Limiter, error) {
+		config := ratelimit.Config{Hooks: hooks}
+		if s.limits != nil {
+			config.Store, config.Name, config.Secret = s.limits, name, secret
+		}
+		return ratelimit.New(key, config, ratelimit.MustParse(allowed)...)
+	}
 	unlimited := func(next http.Handler) http.Handler { return next }
 	l := &limits{caller: unlimited, register: unlimited}
-	five, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{Hooks: hooks}, ratelimit.MustParse("5/minute")...)
+	five, err := limiter("five", ratelimit.ByIP, "5/minute")
 	if err != nil {
 		return nil, err
 	}
@@ -170,11 +181,15 @@ func newLimits(s settings, hooks guard.Hooks) (*limits, error) {
 	if s.insecureNoLimits {
 		return l, nil
 	}
-	caller, errCaller := ratelimit.New(ratelimit.ByCaller, ratelimit.Config{Hooks: hooks}, ratelimit.MustParse("100/second;6000/minute")...)
+	caller, errCaller := limiter("caller", ratelimit.ByCaller, "100/second;6000/minute")
 	// Each registration costs a password hash.
-	register, errRegister := ratelimit.New(ratelimit.ByIP, ratelimit.Config{Hooks: hooks}, ratelimit.MustParse("20/hour")...)
-	signIn, errSignIn := ratelimit.NewSignIn(ratelimit.SignInConfig{Hooks: hooks})
-	keys, errKeys := ratelimit.New(ratelimit.ByIP, ratelimit.Config{Hooks: hooks}, ratelimit.MustParse("60/minute")...)
+	register, errRegister := limiter("register", ratelimit.ByIP, "20/hour")
+	keys, errKeys := limiter("keys", ratelimit.ByIP, "60/minute")
+	signInConfig := ratelimit.SignInConfig{Hooks: hooks}
+	if s.limits != nil {
+		signInConfig.Store, signInConfig.Name, signInConfig.Secret = s.limits, "sign-in", secret
+	}
+	signIn, errSignIn := ratelimit.NewSignIn(signInConfig)
 	if err := errors.Join(errCaller, errRegister, errSignIn, errKeys); err != nil {
 		return nil, err
 	}

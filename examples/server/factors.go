@@ -22,7 +22,10 @@ import (
 func (a *app) joinFactors(db *sql.DB, keys *secrets) error {
 	seal, errSeal := keys.derive("second factors")
 	ring, errRing := totp.NewKeyring(seal)
-	store, errStore := factorstore.New(db, factorstore.Config{Dialect: factorstore.SQLite})
+	store, errStore := a.backends.factors, error(nil)
+	if store == nil {
+		store, errStore = factorstore.New(db, factorstore.Config{Dialect: dialect(db, factorstore.SQLite, factorstore.PostgreSQL)})
+	}
 	if err := errors.Join(errSeal, errRing, errStore); err != nil {
 		return err
 	}

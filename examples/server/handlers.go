@@ -2,17 +2,20 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"mime"
 	"net/http"
 	"net/mail"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -137,14 +140,59 @@ func (a *app) healthz(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
+// A readiness is the answer of /readyz: names and numbers, and why something is
+// not well is in the log.
+type readiness struct {
+	Status    string            `json:"status"`                   // "ready" or "unavailable"
+	Staleness *int64            `json:"revocations_staleness_ms"` // null: they were never read
+	Stores    map[string]string `json:"stores"`                   // "ok" or "failing", by name
+	Limits    string            `json:"limits"`                   // "shared", or "local": each process counts for itself
+}
+
 // readyz is GET /readyz: whether this process can decide about requests. It is
-// what a load balancer asks.
+// what a load balancer asks. What only limits are kept in is reported and no
+// reason to send requests elsewhere: the others miss it too.
 func (a *app) readyz(w http.ResponseWriter, r *http.Request) {
-	if err := errors.Join(a.revoked.Ready(r.Context()), a.db.PingContext(r.Context())); err != nil {
-		a.hooks.Refuse(w, r, guard.Unavailable(time.Second, err))
-		return
+	ready := readiness{Status: "ready", Stores: make(map[string]string), Limits: "local"}
+	if s := a.revoked.Staleness(); s != math.MaxInt64 {
+		ms := s.Milliseconds()
+		ready.Staleness = &ms
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"status": "ready", "revocations_staleness_ms": a.revoked.Staleness().Milliseconds()})
+	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+	defer cancel()
+	var database, redis error
+	var asking sync.WaitGroup
+	asking.Go(func() { database = a.db.PingContext(ctx) })
+	if a.backends.redis != nil {
+		asking.Go(func() { redis = a.backends.redis(ctx) })
+	}
+	asking.Wait()
+	word := func(err error) string {
+		if err != nil {
+			return "failing"
+		}
+		return "ok"
+	}
+	ready.Stores["database"] = word(database)
+	limits := database
+	if a.backends.redis != nil {
+		ready.Stores["redis"] = word(redis)
+		limits = redis
+	}
+	if a.backends.limits != nil && limits == nil {
+		ready.Limits = "shared"
+	}
+	err := errors.Join(a.revoked.Ready(r.Context()), database)
+	if a.backends.redisNeeded {
+		err = errors.Join(err, redis)
+	}
+	status := http.StatusOK
+	if err != nil {
+		status, ready.Status = http.StatusServiceUnavailable, "unavailable"
+		w.Header().Set("Retry-After", "1")
+		a.hooks.Emit(r, guard.Event{Name: guard.EventUnavailable, Err: err})
+	}
+	writeJSON(w, status, ready)
 }
 
 func notFound() error {

@@ -113,7 +113,7 @@ func (a *app) ownerOfItem(r *http.Request) (rbac.Object, error) {
 type items struct{ db *sql.DB }
 
 func (s items) ofOwner(ctx context.Context, owner int64) ([]item, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT id, name, created FROM items WHERE owner = ? ORDER BY id", owner)
+	rows, err := s.db.QueryContext(ctx, "SELECT id, name, created FROM items WHERE owner = $1 ORDER BY id", owner)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (s items) ofOwner(ctx context.Context, owner int64) ([]item, error) {
 func (s items) byID(ctx context.Context, id int64) (*item, error) {
 	one := item{ID: id}
 	var created int64
-	err := s.db.QueryRowContext(ctx, "SELECT name, created, owner FROM items WHERE id = ?", id).Scan(&one.Name, &created, &one.owner)
+	err := s.db.QueryRowContext(ctx, "SELECT name, created, owner FROM items WHERE id = $1", id).Scan(&one.Name, &created, &one.owner)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, rbac.ErrNotFound
 	}
@@ -145,13 +145,15 @@ func (s items) byID(ctx context.Context, id int64) (*item, error) {
 	return &one, nil
 }
 
-// create adds an item, unless its owner has as many as are allowed. It counts
-// and writes in one statement, so that many at once do not get past it.
+// create adds an item, unless its owner has as many as are allowed. It holds the
+// owner while it counts and writes, so that many at once do not get past it.
 func (s items) create(ctx context.Context, owner int64, name string) (*item, error) {
 	one := item{Name: name, Created: time.Now().UTC().Truncate(time.Microsecond), owner: owner}
-	err := s.db.QueryRowContext(ctx, `INSERT INTO items (owner, name, created)
-		SELECT ?, ?, ? WHERE (SELECT count(*) FROM items WHERE owner = ?) < ? RETURNING id`,
-		owner, name, one.Created.UnixMicro(), owner, maxItems).Scan(&one.ID)
+	err := locked(ctx, s.db, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `INSERT INTO items (owner, name, created)
+			SELECT $1, $2, $3 WHERE (SELECT count(*) FROM items WHERE owner = $1) < $4 RETURNING id`,
+			owner, name, one.Created.UnixMicro(), maxItems).Scan(&one.ID)
+	}, owner)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, tooMany("There are as many items as one may have.")
 	}
@@ -162,6 +164,6 @@ func (s items) create(ctx context.Context, owner int64, name string) (*item, err
 }
 
 func (s items) delete(ctx context.Context, id int64) error {
-	_, err := s.db.ExecContext(ctx, "DELETE FROM items WHERE id = ?", id)
+	_, err := s.db.ExecContext(ctx, "DELETE FROM items WHERE id = $1", id)
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -73,7 +74,7 @@ func check(err error) {
 type site struct {
 	*app
 	db   *sql.DB
-	path string // of the database
+	path string // of the database, if it is a file
 	keys *secrets
 	url  string
 	log  *record
@@ -85,6 +86,30 @@ func openSite(t *testing.T) *site {
 }
 
 func openSiteAs(t *testing.T, how settings) *site {
+	t.Helper()
+	s := &site{log: new(record)}
+	if onPostgres != nil {
+		s.db, s.keys = onPostgres(t, &how)
+	} else {
+		s.db, s.path, s.keys = onFile(t, &how)
+	}
+	var err error
+	if s.app, err = newApp(s.db, s.keys, quick(), how, slog.New(slog.NewTextHandler(s.log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	following, stop := context.WithCancel(t.Context())
+	if err := s.start(following, s.keys); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(); s.following.Wait() })
+	server := httptest.NewServer(s.handler())
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
+
+// onFile is a copy of the template, and a file of revocations beside it.
+func onFile(t *testing.T, how *settings) (*sql.DB, string, *secrets) {
 	t.Helper()
 	file, keys := template()
 	path := filepath.Join(t.TempDir(), "server.db")
@@ -104,19 +129,7 @@ func openSiteAs(t *testing.T, how settings) *site {
 		})
 		how.revocations = revocations
 	}
-	s := &site{db: db, path: path, keys: keys, log: new(record)}
-	var err error
-	if s.app, err = newApp(db, keys, quick(), how, slog.New(slog.NewTextHandler(s.log, nil))); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.start(t.Context(), keys); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.following.Wait)
-	server := httptest.NewServer(s.handler())
-	t.Cleanup(server.Close)
-	s.url = server.URL
-	return s
+	return db, path, keys
 }
 
 func openTestDatabase(t *testing.T, path string) *sql.DB {
@@ -133,10 +146,18 @@ func openTestDatabase(t *testing.T, path string) *sql.DB {
 	return db
 }
 
+// numbered is a query with $1, $2 and so on for the placeholders of SQLite.
+func numbered(query string) string {
+	for n := 1; strings.Contains(query, "?"); n++ {
+		query = strings.Replace(query, "?", "$"+strconv.Itoa(n), 1)
+	}
+	return query
+}
+
 // exec changes the database behind the server's back.
 func (s *site) exec(t *testing.T, statement string, args ...any) {
 	t.Helper()
-	result, err := s.db.ExecContext(t.Context(), statement, args...)
+	result, err := s.db.ExecContext(t.Context(), numbered(statement), args...)
 	if err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
@@ -148,7 +169,7 @@ func (s *site) exec(t *testing.T, statement string, args ...any) {
 // count returns the one number that a query selects.
 func (s *site) count(t *testing.T, query string, args ...any) (n int) {
 	t.Helper()
-	if err := s.db.QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
+	if err := s.db.QueryRowContext(t.Context(), numbered(query), args...).Scan(&n); err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return n

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -364,10 +365,18 @@ func TestLogoutIsRememberedAfterARestart(t *testing.T) {
 
 func TestReadiness(t *testing.T) {
 	s := openSite(t)
-	s.do(t, "GET", "/readyz", "").is(t, http.StatusOK)
+	ready := func(status int, want string) {
+		t.Helper()
+		got := s.do(t, "GET", "/readyz", "")
+		// The age of what was read last is a number of its own each time.
+		body := regexp.MustCompile(`"revocations_staleness_ms":\d+,`).ReplaceAllString(got.body, "")
+		if got.status != status || strings.TrimSpace(body) != want || status != 200 && got.header.Get("Retry-After") == "" {
+			t.Errorf("got %d %v %s, want %d %s", got.status, got.header, got.body, status, want)
+		}
+	}
+	ready(http.StatusOK, `{"status":"ready","stores":{"database":"ok"},"limits":"local"}`)
 	check(s.db.Close())
-	got := s.do(t, "GET", "/readyz", "")
-	got.has(t, "without a database", 503, "unavailable")
+	ready(http.StatusServiceUnavailable, `{"status":"unavailable","stores":{"database":"failing"},"limits":"local"}`)
 	s.do(t, "GET", "/healthz", "").is(t, http.StatusOK)
 }
 
@@ -443,7 +452,7 @@ func TestDisablingEndsAllAtOnceAndEnablingRevivesNothing(t *testing.T) {
 
 	// Disabled behind the server's back, as by a script: nothing was ended
 	// then, and comes back all the same.
-	s.exec(t, "UPDATE users SET disabled = 1 WHERE username = 'alice'")
+	s.exec(t, "UPDATE users SET disabled = true WHERE username = 'alice'")
 	s.administer(t, admin.Access, "alice", "enable").is(t, http.StatusOK)
 	s.over(t, "a session of somebody whom a script disabled", fresh)
 }
@@ -460,14 +469,14 @@ func TestAdministratorsAreThoseWhoAreItNow(t *testing.T) {
 			t.Errorf("demoted, %s: got %d %s, want 403", what, got.status, got.body)
 		}
 	}
-	s.exec(t, "UPDATE users SET roles = 'admin', disabled = 1 WHERE username = 'admin'")
+	s.exec(t, "UPDATE users SET roles = 'admin', disabled = true WHERE username = 'admin'")
 	for _, what := range []string{"disable", "enable"} {
 		if got := s.administer(t, admin.Access, "mod", what); got.status != http.StatusUnauthorized {
 			t.Errorf("disabled, %s: got %d %s, want 401", what, got.status, got.body)
 		}
 	}
-	s.exec(t, "UPDATE users SET disabled = 0 WHERE username = 'admin'")
-	if n := s.count(t, "SELECT disabled FROM users WHERE username = 'mod'"); n != 1 {
+	s.exec(t, "UPDATE users SET disabled = false WHERE username = 'admin'")
+	if n := s.count(t, "SELECT count(*) FROM users WHERE username = 'mod' AND disabled"); n != 1 {
 		t.Error("mod was enabled by somebody who may not")
 	}
 	// With the role, and a token that was made for less.
@@ -500,14 +509,14 @@ func TestOfTwoAdministratorsWhoDisableEachOtherOneStays(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := s.count(t, "SELECT count(*) FROM users WHERE username IN ('admin', 'mod') AND disabled = 0"); n != 1 {
+		if n := s.count(t, "SELECT count(*) FROM users WHERE username IN ('admin', 'mod') AND disabled = false"); n != 1 {
 			t.Fatalf("%d of the two are left: %d %s, %d %s", n, answers[0].status, answers[0].body, answers[1].status, answers[1].body)
 		}
-		s.exec(t, "UPDATE users SET disabled = 0")
+		s.exec(t, "UPDATE users SET disabled = false")
 	}
 	// What the race may miss.
 	admin, mod := must(s.users.byUsername(t.Context(), "admin")), must(s.users.byUsername(t.Context(), "mod"))
-	s.exec(t, "UPDATE users SET disabled = 1 WHERE username = 'admin'")
+	s.exec(t, "UPDATE users SET disabled = true WHERE username = 'admin'")
 	if done, err := s.users.setDisabled(t.Context(), mod.ID, admin.ID, true); done || err != nil {
 		t.Errorf("a disabled administrator disables somebody: %v, %v", done, err)
 	}
@@ -629,7 +638,7 @@ func TestRevocationAndIntrospectionAgree(t *testing.T) {
 	s.over(t, "a session whose refresh token was revoked", next)
 
 	disabled := s.signInAlice(t)
-	s.exec(t, "UPDATE users SET disabled = 1 WHERE username = 'alice'")
+	s.exec(t, "UPDATE users SET disabled = true WHERE username = 'alice'")
 	if active(disabled.Access) {
 		t.Error("the token of a disabled user is active")
 	}

@@ -61,15 +61,17 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+
 	"github.com/gatewright/gatewright/auth/password"
-	"github.com/gatewright/gatewright/blacklist"
-	"github.com/gatewright/gatewright/blacklist/sqllog"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal does not wait for requests
+	redis.SetLogger(silent{})    // what it reports comes back as an error too, and is logged in the usual form
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -80,11 +82,21 @@ func main() {
 	}
 }
 
+// silent is a logger of go-redis.
+type silent struct{}
+
+// Printf is of its interface.
+func (silent) Printf(context.Context, string, ...any) {}
+
 // options are what the command line says.
 type options struct {
 	addr, issuer     string
 	db, secrets      string
+	postgres         *pgx.ConnConfig // what db says; nil: it is a file
+	redisOptions     *redis.Options  // nil: none
 	revocations      string
+	sessions         string
+	factors          string
 	tlsCert, tlsKey  string
 	hosts            []string
 	trustedProxies   []string
@@ -99,9 +111,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` to listen on")
 	flags.StringVar(&o.issuer, "issuer", "", "`URL` under which clients reach the server, the issuer of its tokens (default: made of -addr)")
-	flags.StringVar(&o.db, "db", "", "`file` of the SQLite database (default: gatewright/server.db in the user's cache directory)")
-	flags.StringVar(&o.secrets, "secrets", "", "`file` of the keys, made if it is missing (default: beside the database)")
-	flags.StringVar(&o.revocations, "revocations", "", "`file` of what was revoked, of one process at a time, or \"database\" for a table that several may share (default: beside the database)")
+	flags.StringVar(&o.db, "db", "", "`file` of the SQLite database, or postgres://user@host/database for servers on several machines, which takes its password from PGPASSWORD or ~/.pgpass too (default: gatewright/server.db in the user's cache directory)")
+	flags.StringVar(&o.secrets, "secrets", "", "`file` of the keys, made if it is missing, the same for all servers that share a database (default: beside the SQLite database)")
+	var redisURL string
+	flags.StringVar(&redisURL, "redis", "", "`URL` of a Redis in which several servers count limits together, as redis://host:6379/0; without one PostgreSQL does, and with SQLite each process for itself")
+	flags.StringVar(&o.revocations, "revocations", "", "`file` of what was revoked, of one process at a time, or \"database\" or \"redis\" for one that several may share (default: \"database\" with PostgreSQL, a file beside the SQLite database)")
+	flags.StringVar(&o.sessions, "sessions", inDatabase, "where sessions are kept: \"database\" or \"redis\"")
+	flags.StringVar(&o.factors, "factors", inDatabase, "where second factors are kept: \"database\" or \"redis\"")
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` of the TLS certificate; serves HTTPS")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` of the certificate's private key")
 	list := func(to *[]string) func(string) error {
@@ -116,25 +132,72 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, err
 	}
 	if flags.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+		return o, fmt.Errorf("unexpected argument %q", withoutRest(flags.Arg(0)))
 	}
 	if (o.tlsCert == "") != (o.tlsKey == "") {
 		return o, errors.New("-tls-cert and -tls-key go together")
 	}
-	if scheme, _, ok := strings.Cut(o.db, "://"); ok {
-		// Without the rest: there may be a password in it.
-		return o, fmt.Errorf("-db %s://…: want the path of an SQLite file", scheme)
+	return o, errors.Join(o.parseDatabase(), o.parseRedis(redisURL))
+}
+
+// withoutRest cuts off what is behind the scheme of a URL: there may be a
+// password in it.
+func withoutRest(url string) string {
+	if scheme, _, ok := strings.Cut(url, "://"); ok {
+		return scheme + "://…"
+	}
+	return url
+}
+
+// parseDatabase reads -db, and what it decides about other flags.
+func (o *options) parseDatabase() (err error) {
+	if scheme, _, isURL := strings.Cut(o.db, "://"); isURL {
+		if scheme != "postgres" && scheme != "postgresql" {
+			return fmt.Errorf("-db %s: want the path of an SQLite file, or postgres://…", withoutRest(o.db))
+		}
+		if o.postgres, err = parsePostgres(o.db); err != nil {
+			return err
+		}
+		o.db = nameOfPostgres(o.postgres)
+		o.revocations = cmp.Or(o.revocations, inDatabase)
+		var errs []error
+		if o.secrets == "" {
+			errs = append(errs, errors.New("-secrets is needed with PostgreSQL: all servers that share it have to sign tokens, seal second factors and hash API keys with the same keys"))
+		}
+		if o.revocations != inDatabase && o.revocations != inRedis {
+			errs = append(errs, fmt.Errorf("-revocations %s: servers that share PostgreSQL have to know of each other's logouts, want %s or %s", o.revocations, inDatabase, inRedis))
+		}
+		return errors.Join(errs...)
 	}
 	if o.db == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			return o, fmt.Errorf("-db is needed: %w", err)
+			return fmt.Errorf("-db is needed: %w", err)
 		}
 		o.db = filepath.Join(cache, "gatewright", "server.db")
 	}
 	o.secrets = cmp.Or(o.secrets, o.db+".secrets")
 	o.revocations = cmp.Or(o.revocations, o.db+".revocations")
-	return o, nil
+	return nil
+}
+
+// parseRedis reads -redis, and checks what needs it.
+func (o *options) parseRedis(url string) (err error) {
+	var errs []error
+	if url != "" {
+		if o.redisOptions, err = parseRedis(url); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, flag := range []struct{ name, value string }{{"revocations", o.revocations}, {"sessions", o.sessions}, {"factors", o.factors}} {
+		if flag.value == inRedis && url == "" {
+			errs = append(errs, fmt.Errorf("-%s %s: -redis is needed to say which", flag.name, inRedis))
+		}
+		if flag.name != "revocations" && flag.value != inRedis && flag.value != inDatabase {
+			errs = append(errs, fmt.Errorf("-%s is %q, want %s or %s", flag.name, flag.value, inDatabase, inRedis))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // run is the server until ctx ends.
@@ -158,13 +221,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		scheme = "https"
 	}
 	url := scheme + "://" + listener.Addr().String()
+	if o.issuer == "" && o.postgres != nil {
+		log.Warn("other servers have another issuer, and refuse the tokens of this one: -issuer says where clients reach them all")
+	}
 	o.issuer = cmp.Or(o.issuer, url)
 
 	keys, err := loadSecrets(o.secrets)
 	if err != nil {
 		return err
 	}
-	db, err := openDatabase(ctx, o.db)
+	var db *sql.DB
+	if o.postgres != nil {
+		db, err = openPostgres(ctx, o.postgres)
+	} else {
+		db, err = openDatabase(ctx, o.db)
+	}
 	if err != nil {
 		return err
 	}
@@ -178,13 +249,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if behindTLS && len(o.trustedProxies) == 0 {
 		log.Warn("whether clients come by https is not known here, so requests in the clear are not refused: -trusted-proxy says who ends TLS")
 	}
-	revocations, closeRevocations, err := openRevocations(o, db)
+	stores, err := openBackends(ctx, o, db, log)
+	defer func() { err = errors.Join(err, stores.end()) }()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeRevocations()) }()
 	app, err := newApp(db, keys, passwords, settings{
-		revocations:      revocations,
+		backends:         stores,
 		issuer:           o.issuer,
 		hosts:            hostsOf(o.issuer, listener.Addr().String(), o.hosts),
 		https:            o.tlsCert != "" || behindTLS && len(o.trustedProxies) > 0,
@@ -203,6 +274,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	defer func() { err = errors.Join(err, app.apiKeys.Close()) }() // when keys were last used
 	go app.sweep(ctx)
+	go app.sweepLimits(ctx)
 
 	server := newServer(app.handler(), log)
 	served := make(chan error, 1)
@@ -232,23 +304,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	return nil
-}
-
-// inDatabase is the value of -revocations that is no file.
-const inDatabase = "database"
-
-// openRevocations opens the log of what was revoked. A file is the fastest and
-// needs no database; a table can be shared.
-func openRevocations(o options, db *sql.DB) (blacklist.Log, func() error, error) {
-	if o.revocations == inDatabase {
-		log, err := sqllog.New(db, sqllog.Config{Dialect: sqllog.SQLite})
-		return log, func() error { return nil }, err
-	}
-	log, err := blacklist.OpenFile(o.revocations, blacklist.FileConfig{})
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w (several processes that share a database take -revocations %s)", err, inDatabase)
-	}
-	return log, log.Close, nil
 }
 
 // newServer returns the HTTP server with all its limits set: without them a
@@ -298,6 +353,9 @@ func listRoutes(w io.Writer, log *slog.Logger) error {
 func greet(w io.Writer, url string, o options, password string) {
 	fmt.Fprintf(w, "Gatewright's reference server listens on %s\n", url)
 	fmt.Fprintf(w, "Database %s, secrets %s\n", o.db, o.secrets)
+	if o.redisOptions != nil {
+		fmt.Fprintf(w, "Redis %s\n", nameOfRedis(o.redisOptions))
+	}
 	fmt.Fprintf(w, "Demo users, all with the password %s:\n", password)
 	for _, u := range demoUsers {
 		fmt.Fprintf(w, "  %-6s %s\n", u.Username, u.note)

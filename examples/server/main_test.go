@@ -116,7 +116,20 @@ func TestBadFlagsAreRefused(t *testing.T) {
 		{"an argument", []string{"-db", "x.db", "serve"}, `unexpected argument "serve"`, ""},
 		{"a certificate without a key", []string{"-tls-cert", "c.pem"}, "-tls-key", ""},
 		{"a key without a certificate", []string{"-tls-key", "k.pem"}, "-tls-cert", ""},
-		{"a database server", []string{"-db", "postgres://user:hunter2@db.example/x"}, "SQLite", "hunter2"},
+		{"a database server of another kind", []string{"-db", "mysql://user:hunter2@db.example/x"}, "SQLite", "hunter2"},
+		{"PostgreSQL without secrets", []string{"-db", "postgres://user:hunter2@db.example/x"}, "-secrets", "hunter2"},
+		{"PostgreSQL in no URL", []string{"-db", "postgres://user:hunter2/3@db.example/x", "-secrets", "s"}, "-db", "hunter2"},
+		{"PostgreSQL with a setting that there is not", []string{"-db", "postgres://db.example/x?sslmode=hunter2", "-secrets", "s"}, "-db", "hunter2"},
+		{"PostgreSQL that does not answer", []string{"-addr", "127.0.0.1:0", "-db", "postgres://user:hunter2@127.0.0.1:1/x?password=hunter2", "-secrets", filepath.Join(t.TempDir(), "s")}, "-db postgres://127.0.0.1:1/x", "hunter2"},
+		{"PostgreSQL and a file of revocations", []string{"-db", "postgres://db.example/x", "-secrets", "s", "-revocations", "r"}, "-revocations r", ""},
+		{"a Redis in no URL", []string{"-db", "x.db", "-redis", "redis://user:hunter2/3@redis.example"}, "-redis", "hunter2"},
+		{"a Redis of another kind", []string{"-db", "x.db", "-redis", "http://user:hunter2@redis.example"}, "-redis", "hunter2"},
+		{"a Redis with a setting that there is not", []string{"-db", "x.db", "-redis", "redis://redis.example?hunter2=1"}, "-redis", "hunter2"},
+		{"a Redis that does not answer and is needed", []string{"-addr", "127.0.0.1:0", "-db", fromTemplate(t), "-redis", "redis://:hunter2@127.0.0.1:1", "-sessions", "redis"}, "-redis redis://127.0.0.1:1/0", "hunter2"},
+		{"sessions in a Redis that is not named", []string{"-db", "x.db", "-sessions", "redis"}, "-sessions redis: -redis is needed", ""},
+		{"revocations in a Redis that is not named", []string{"-db", "x.db", "-revocations", "redis"}, "-revocations redis: -redis is needed", ""},
+		{"factors nowhere", []string{"-db", "x.db", "-factors", "file"}, "-factors", ""},
+		{"an URL that no flag was given for", []string{"-db", "x.db", "redis://user:hunter2@redis.example"}, "unexpected argument", "hunter2"},
 		{"an address that is none", []string{"-addr", "nowhere", "-db", "x.db"}, "nowhere", ""},
 		{"no home to keep a database in", nil, "-db", ""},
 	} {
@@ -137,7 +150,7 @@ func TestHelpListsTheFlags(t *testing.T) {
 	if err := run(t.Context(), []string{"-help"}, io.Discard, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("got %v, want flag.ErrHelp", err)
 	}
-	for _, name := range []string{"-addr", "-issuer", "-db", "-secrets", "-tls-cert", "-tls-key", "-routes"} {
+	for _, name := range []string{"-addr", "-issuer", "-db", "-secrets", "-redis", "-revocations", "-sessions", "-factors", "-tls-cert", "-tls-key", "-routes"} {
 		if !strings.Contains(out.String(), "  "+name+" ") && !strings.Contains(out.String(), "  "+name+"\n") {
 			t.Errorf("%s is not in the help:\n%s", name, out.String())
 		}

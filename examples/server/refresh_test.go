@@ -150,7 +150,7 @@ func TestDisabledUserIsOutAtTheNextRequest(t *testing.T) {
 	if got := s.me(t, pair.Access); got.status != http.StatusOK {
 		t.Fatalf("before: %d %s", got.status, got.body)
 	}
-	s.exec(t, "UPDATE users SET disabled = 1 WHERE username = 'alice'")
+	s.exec(t, "UPDATE users SET disabled = true WHERE username = 'alice'")
 	if got := s.me(t, pair.Access); got.status != http.StatusUnauthorized || got.code() != "invalid_token" ||
 		!strings.Contains(got.header.Get("WWW-Authenticate"), `error="invalid_token"`) {
 		t.Errorf("the access token: %d %s %q, want 401 invalid_token", got.status, got.body, got.header["Www-Authenticate"])
@@ -164,7 +164,7 @@ func TestDisabledUserIsOutAtTheNextRequest(t *testing.T) {
 		refused(t, http.StatusBadRequest, "invalid_grant")
 
 	// Being enabled again does not bring the session back.
-	s.exec(t, "UPDATE users SET disabled = 0 WHERE username = 'alice'")
+	s.exec(t, "UPDATE users SET disabled = false WHERE username = 'alice'")
 	s.refresh(t, pair.Refresh).refused(t, http.StatusBadRequest, "invalid_grant")
 	s.signInAlice(t)
 }

@@ -171,11 +171,11 @@ func TestNewSecretsGiveTheDemoUsersTheNewPassword(t *testing.T) {
 
 func TestRestartLeavesTheDemoUsersAlone(t *testing.T) {
 	s := openSite(t)
-	s.exec(t, "UPDATE users SET password_hash = 'their own', disabled = 1 WHERE username = 'alice'")
+	s.exec(t, "UPDATE users SET password_hash = 'their own', disabled = true WHERE username = 'alice'")
 	if err := s.start(t.Context(), s.keys); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.count(t, "SELECT count(*) FROM users WHERE password_hash = 'their own' AND disabled = 1"); n != 1 {
+	if n := s.count(t, "SELECT count(*) FROM users WHERE password_hash = 'their own' AND disabled = true"); n != 1 {
 		t.Error("alice was changed")
 	}
 }

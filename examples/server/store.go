@@ -10,18 +10,38 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 	_ "modernc.org/sqlite"
 
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-//go:embed migrations/*.sql
+// The SQLite set, and in a folder of its own the one for PostgreSQL. Statements
+// are the same for both: either database takes $1.
+//
+//go:embed migrations/*.sql migrations/postgresql/*.sql
 var migrations embed.FS
+
+// isPostgres reports whether a database is PostgreSQL, and not SQLite.
+func isPostgres(db *sql.DB) bool {
+	_, ok := db.Driver().(*stdlib.Driver)
+	return ok
+}
+
+// dialect chooses what the database speaks.
+func dialect[D any](db *sql.DB, sqlite, postgreSQL D) D {
+	if isPostgres(db) {
+		return postgreSQL
+	}
+	return sqlite
+}
 
 // openDatabase opens the SQLite file and brings its tables up to date.
 func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
@@ -100,16 +120,29 @@ func lockStart(ctx context.Context, path string) (release func(), err error) {
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files)
+	provider, err := newProvider(db)
 	if err != nil {
 		return err
 	}
 	_, err = provider.Up(ctx)
 	return err
+}
+
+func newProvider(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, dialect(db, "migrations", "migrations/postgresql"))
+	if err != nil {
+		return nil, err
+	}
+	if !isPostgres(db) {
+		return goose.NewProvider(goose.DialectSQLite3, db, files)
+	}
+	// Of several servers that start at once one migrates, and the others ask
+	// every second whether it is done: usually it is, and they wait once.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300), lock.WithUnlockTimeout(1, 10))
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectPostgres, db, files, goose.WithSessionLocker(locker))
 }
 
 // A user is a row of the users table.
@@ -132,7 +165,7 @@ type users struct{ db *sql.DB }
 const userColumns = "id, username, email, full_name, disabled, password_hash, roles, permissions, scopes"
 
 func (s users) byUsername(ctx context.Context, username string) (*user, error) {
-	return scanUser(s.db.QueryRowContext(ctx, "SELECT "+userColumns+" FROM users WHERE username = ?", username))
+	return scanUser(s.db.QueryRowContext(ctx, "SELECT "+userColumns+" FROM users WHERE username = $1", username))
 }
 
 func (s users) byID(ctx context.Context, id string) (*user, error) {
@@ -141,7 +174,7 @@ func (s users) byID(ctx context.Context, id string) (*user, error) {
 	if err != nil || strconv.FormatInt(number, 10) != id {
 		return nil, auth.ErrNotFound
 	}
-	return scanUser(s.db.QueryRowContext(ctx, "SELECT "+userColumns+" FROM users WHERE id = ?", number))
+	return scanUser(s.db.QueryRowContext(ctx, "SELECT "+userColumns+" FROM users WHERE id = $1", number))
 }
 
 func scanUser(row *sql.Row) (*user, error) {
@@ -163,17 +196,13 @@ var errTaken = errors.New("the username is taken")
 
 // create adds u, whose ID the database chooses.
 func (s users) create(ctx context.Context, u *user) error {
-	result, err := s.db.ExecContext(ctx, `INSERT INTO users
+	err := s.db.QueryRowContext(ctx, `INSERT INTO users
 		(username, email, full_name, disabled, password_hash, roles, permissions, scopes, created)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (username) DO NOTHING`,
-		u.Username, u.Email, u.FullName, u.Disabled, u.PasswordHash, u.Roles.String(), u.Permissions.String(), u.Scopes.String(), time.Now().UnixMicro())
-	if err != nil {
-		return err
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (username) DO NOTHING RETURNING id`,
+		u.Username, u.Email, u.FullName, u.Disabled, u.PasswordHash, u.Roles.String(), u.Permissions.String(), u.Scopes.String(), time.Now().UnixMicro()).Scan(&u.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return errTaken
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, errTaken)
-	}
-	u.ID, err = result.LastInsertId()
 	return err
 }
 
@@ -202,38 +231,74 @@ func (s users) forAuth(u *user, err error) (*auth.User, error) {
 
 // UpdatePasswordHash is of auth.PasswordUpdater.
 func (s users) UpdatePasswordHash(ctx context.Context, id, old, new string) error {
-	_, err := s.db.ExecContext(ctx, "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?", new, id, old)
+	_, err := s.db.ExecContext(ctx, "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3", new, id, old)
 	return err
 }
 
 // changePassword replaces the hash of a user who is not disabled, if it still
 // is old, and reports whether it did.
 func (s users) changePassword(ctx context.Context, id int64, old, new string) (bool, error) {
-	return changed(s.db.ExecContext(ctx, "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ? AND disabled = 0", new, id, old))
+	return changed(s.db.ExecContext(ctx, "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3 AND NOT disabled", new, id, old))
 }
 
 // setDisabled disables a user or enables one again, and reports whether by was
 // an enabled administrator at that moment: of two who disable each other at
 // once one stays.
 func (s users) setDisabled(ctx context.Context, id, by int64, disabled bool) (bool, error) {
-	return changed(s.db.ExecContext(ctx, "UPDATE users SET disabled = ? WHERE id = ? AND "+byAdministrator, disabled, id, by))
+	return s.asAdministrator(ctx, id, by, "UPDATE users SET disabled = $3 WHERE id = $1", disabled)
 }
 
 // setRights gives a user other roles and permissions, and reports whether by
 // was an enabled administrator at that moment: of two who demote each other at
 // once one stays.
 func (s users) setRights(ctx context.Context, id, by int64, roles, permissions identity.Set) (bool, error) {
-	return changed(s.db.ExecContext(ctx, "UPDATE users SET roles = ?, permissions = ? WHERE id = ? AND "+byAdministrator,
-		roles.String(), permissions.String(), id, by))
+	return s.asAdministrator(ctx, id, by, "UPDATE users SET roles = $3, permissions = $4 WHERE id = $1", roles.String(), permissions.String())
 }
 
 // delete deletes a user with what is theirs, and reports whether by was an
 // enabled administrator at that moment. The ID is not given again.
 func (s users) delete(ctx context.Context, id, by int64) (bool, error) {
-	return changed(s.db.ExecContext(ctx, "DELETE FROM users WHERE id = ? AND "+byAdministrator, id, by))
+	return s.asAdministrator(ctx, id, by, "DELETE FROM users WHERE id = $1")
 }
 
-const byAdministrator = `EXISTS (SELECT 1 FROM users WHERE id = ? AND disabled = 0 AND ' ' || roles || ' ' LIKE '% admin %')`
+// asAdministrator carries out a statement about the user $1, if by is an enabled
+// administrator, and reports whether it did.
+func (s users) asAdministrator(ctx context.Context, id, by int64, statement string, args ...any) (done bool, err error) {
+	err = locked(ctx, s.db, func(tx *sql.Tx) error {
+		done, err = changed(tx.ExecContext(ctx, statement+` AND EXISTS
+			(SELECT 1 FROM users WHERE id = $2 AND NOT disabled AND ' ' || roles || ' ' LIKE '% admin %')`, append([]any{id, by}, args...)...))
+		return err
+	}, id, by)
+	return done && err == nil, err
+}
+
+// locked calls f in a transaction for which all others wait that lock one of
+// these users. In SQLite that is every transaction. In PostgreSQL two that only
+// read what the other one changes would both go by what was there before.
+func locked(ctx context.Context, db *sql.DB, f func(*sql.Tx) error, ids ...int64) error {
+	var options *sql.TxOptions
+	if isPostgres(db) {
+		// So that f sees what was done while this waited for the locks.
+		options = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	tx, err := db.BeginTx(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if isPostgres(db) {
+		slices.Sort(ids) // or two could wait for each other
+		for _, id := range ids {
+			if _, err := tx.ExecContext(ctx, "SELECT 1 FROM users WHERE id = $1 FOR UPDATE", id); err != nil {
+				return err
+			}
+		}
+	}
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
 
 // changed reports whether a statement changed a row.
 func changed(result sql.Result, err error) (bool, error) {
