@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 // does not know what this one builds. The imports above that are not named are
 // there for the same reason. Only what is read during a test counts.
 var noticeChanges = sync.OnceFunc(func() {
-	for _, pattern := range []string{"../go.mod", "../server/*", "../server/*/*", "../quickstart/*"} {
+	for _, pattern := range []string{"../go.mod", "../server/*", "../server/*/*", "../server/*/*/*", "../quickstart/*"} {
 		files, _ := filepath.Glob(pattern) // the patterns are well formed
 		for _, name := range files {
 			_, _ = os.ReadFile(name) // it may be a folder
@@ -198,7 +198,10 @@ func send(ctx context.Context, method, target, contentType, token, body string) 
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	resp, err := client.Do(req)
+	return read(client.Do(req))
+}
+
+func read(resp *http.Response, err error) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}

@@ -75,6 +75,8 @@ func openTestPostgres(t *testing.T, config *pgx.ConnConfig) *sql.DB {
 // and nothing is a lock by itself.
 func TestOnPostgreSQL(t *testing.T) {
 	c := &cluster{Server: servers.PostgreSQL(t)}
+	t.Run("migrations", c.migrations)
+
 	template, keys := c.create(t, ""), must(newSecrets())
 	db := must(openPostgres(t.Context(), template))
 	app := must(newApp(db, keys, quick(), testSettings, slog.New(slog.DiscardHandler)))
@@ -161,8 +163,7 @@ func tables(t *testing.T, db *sql.DB, prefix string) string {
 	return strings.Join(all, "\n")
 }
 
-func TestMigrationsOfPostgreSQL(t *testing.T) {
-	c := &cluster{Server: servers.PostgreSQL(t)}
+func (c *cluster) migrations(t *testing.T) {
 	t.Run("make the tables of the library", func(t *testing.T) {
 		plain := openPool(c.create(t, ""), 1)
 		defer plain.Close()
