@@ -64,6 +64,7 @@ type process struct {
 	url    string // without a slash at the end
 	curl   string // the line that it printed
 	lines  chan string
+	stdout *record
 	stderr *record
 	ended  chan struct{} // closed when it has
 	err    error         // of its end
@@ -84,6 +85,7 @@ func begin(t *testing.T, program string, env []string, args ...string) *process 
 	p := &process{
 		cmd:    exec.Command(filepath.Join(bin, program), args...),
 		lines:  make(chan string, 1),
+		stdout: new(record),
 		stderr: new(record),
 		ended:  make(chan struct{}),
 	}
@@ -101,6 +103,7 @@ func begin(t *testing.T, program string, env []string, args ...string) *process 
 		defer close(p.ended)
 		scanner := bufio.NewScanner(stdout)
 		for found := false; scanner.Scan(); {
+			fmt.Fprintln(p.stdout, scanner.Text())
 			if line := scanner.Text(); !found && strings.HasPrefix(line, "curl ") {
 				found = true
 				p.lines <- line

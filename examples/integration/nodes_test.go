@@ -234,7 +234,7 @@ func (s backends) withTwo(t *testing.T) {
 			both := nodes(t, 2, append(tt.flags, "-db", database, "-redis", emptyRedis(t, s.redis))...)
 			share(t, both[0], both[1])
 
-			logsOutWithin(t, "announced", poll/2, both[0], both[1])
+			logsOutWithin(t, "announced", poll/4, both[0], both[1])
 			if tt.flags != nil {
 				// Nobody may announce anything any more.
 				acl := func(rule string) {
@@ -257,8 +257,8 @@ func (s backends) withTwo(t *testing.T) {
 func saysNoPassword(t *testing.T, all []*process) {
 	t.Helper()
 	for _, p := range all {
-		if strings.Contains(p.stderr.String()+p.curl, hidden) {
-			t.Errorf("a server prints the password of the database:\n%s", p.stderr)
+		if strings.Contains(p.stderr.String()+p.stdout.String(), hidden) {
+			t.Errorf("a server prints the password of the database:\n%s%s", p.stdout, p.stderr)
 		}
 	}
 }
@@ -376,7 +376,7 @@ func losesItsConnection(t *testing.T, postgres *servers.Server, a, b *process) {
 			return nil
 		})
 	}
-	logsOutWithin(t, "announced again", poll/2, a, b)
+	logsOutWithin(t, "announced again", poll/4, a, b)
 }
 
 // A thousand refreshes at once are one, and so are sixty-four uses of a code,
