@@ -240,6 +240,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if o.postgres != nil {
+		if err := keys.agree(ctx, db, o.secrets); err != nil {
+			return err
+		}
+	}
 
 	passwords, err := password.New(password.Config{})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -76,6 +77,7 @@ func openTestPostgres(t *testing.T, config *pgx.ConnConfig) *sql.DB {
 func TestOnPostgreSQL(t *testing.T) {
 	c := &cluster{Server: servers.PostgreSQL(t)}
 	t.Run("migrations", c.migrations)
+	t.Run("a server with other secrets does not start", c.otherSecrets)
 
 	template, keys := c.create(t, ""), must(newSecrets())
 	db := must(openPostgres(t.Context(), template))
@@ -133,6 +135,24 @@ func TestOnPostgreSQL(t *testing.T) {
 	}
 }
 
+// Each of two machines that were started with a file of its own would refuse what
+// the other one issued.
+func (c *cluster) otherSecrets(t *testing.T) {
+	database, folder := must(url.Parse(c.URL)), t.TempDir()
+	database.Path = "/" + c.create(t, "").Database
+	flags := func(file string) []string {
+		return []string{"-addr", "127.0.0.1:0", "-issuer", testIssuer, "-db", database.String(), "-secrets", filepath.Join(folder, file)}
+	}
+	first := start(t, flags("first")...)
+	if _, err := refusedToStart(t, flags("second")...); !strings.Contains(err.Error(), "server_secrets") {
+		t.Errorf("got %v, want an error that says what to do", err)
+	}
+	// It changed nothing: the passwords of the demo users are those of the first.
+	_, password, _ := strings.Cut(first.out.String(), "-d password=")
+	(&site{url: first.url}).signIn(t, "alice", strings.TrimSpace(password))
+	start(t, flags("first")...)
+}
+
 // tables describes what there is in a database of PostgreSQL, but for triggers.
 func tables(t *testing.T, db *sql.DB, prefix string) string {
 	t.Helper()
@@ -186,7 +206,7 @@ func (c *cluster) migrations(t *testing.T) {
 		if _, err := must(newProvider(db)).DownTo(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		for _, prefix := range []string{"users", "items", "gatewright"} {
+		for _, prefix := range []string{"users", "items", "gatewright", "server"} {
 			if left := tables(t, db, prefix); left != "" {
 				t.Errorf("left after undoing all:\n%s", left)
 			}

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"crypto"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,6 +125,30 @@ func readSecrets(path string) (*secrets, error) {
 // change with every purpose, and no two purposes share a key (RFC 5869).
 func (s *secrets) derive(purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, s.RefreshKey, nil, "gatewright server: "+purpose, 32)
+}
+
+// agree refuses to go on with other secrets than the servers have that share the
+// database: of such a one they would take no token, no API key and no second
+// factor, and it none of theirs.
+func (s *secrets) agree(ctx context.Context, db *sql.DB, path string) error {
+	key, err := s.derive("fingerprint")
+	if err != nil {
+		return err
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(s.SigningKey)
+	fingerprint, known := hex.EncodeToString(mac.Sum(nil)), ""
+	// Whoever is first leaves it for the others.
+	if _, err := db.ExecContext(ctx, "INSERT INTO server_secrets (one, fingerprint) VALUES (1, $1) ON CONFLICT (one) DO NOTHING", fingerprint); err != nil {
+		return err
+	}
+	if err := db.QueryRowContext(ctx, "SELECT fingerprint FROM server_secrets").Scan(&known); err != nil {
+		return err
+	}
+	if known != fingerprint {
+		return fmt.Errorf("the secrets in %s are not those of the servers that use this database: copy their file, or, if it is lost, empty the table server_secrets, which signs everybody out", path)
+	}
+	return nil
 }
 
 // ring returns the keys that sign and verify access tokens.
