@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -38,6 +39,7 @@ type settings struct {
 	corsOrigins      []string // whose pages may use it
 	insecureNoLimits bool     // for load tests: passwords can be guessed without end
 
+	longestRequest time.Duration // zero: the constant of this name
 	backends
 }
 
@@ -68,6 +70,8 @@ type app struct {
 	front      *front
 	limits     *limits
 	mux        *guard.Mux
+
+	longestRequest time.Duration
 }
 
 // longestToken is how long a credential can be good for after it was issued,
@@ -77,7 +81,7 @@ const longestToken = 24 * time.Hour
 // newApp joins the parts. Nothing is served before start.
 func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, log *slog.Logger) (*app, error) {
 	issuer := s.issuer
-	a := &app{log: log, issuer: issuer, db: db, backends: s.backends, wake: make(chan struct{}, 1), users: users{db}, items: items{db}, passwords: passwords}
+	a := &app{log: log, issuer: issuer, db: db, backends: s.backends, wake: make(chan struct{}, 1), users: users{db}, items: items{db}, passwords: passwords, longestRequest: cmp.Or(s.longestRequest, longestRequest)}
 	a.hooks = guard.Hooks{Observe: guard.Log(log)}
 	a.me = auth.NewCurrentUser(a.loadUser, auth.CurrentUserConfig{Hooks: a.hooks})
 	// From here on a disabled user is out at the next request, everywhere.

@@ -70,6 +70,7 @@ func newFront(s settings, hooks guard.Hooks) (*front, error) {
 // chain is next with all that stands in front of it, the outermost last.
 func (a *app) chain(next http.Handler) http.Handler {
 	f := a.front
+	next = a.inTime(next)
 	if f.address != nil {
 		// The addresses first: what is refused there must not take a place
 		// of others at the valve.
@@ -83,6 +84,21 @@ func (a *app) chain(next http.Handler) http.Handler {
 	}
 	next = f.security.Handler(f.hosts.Handler(next))
 	return a.accessLog(a.recoverPanics(f.proxies.Handler(next)))
+}
+
+// longestRequest is how long a request may take: less than the server's
+// WriteTimeout, so that there is an answer for one that waits for a store which
+// says nothing, and more than its ReadTimeout.
+const longestRequest = 20 * time.Second
+
+// inTime ends what requests wait for, or those to a database that is cut off
+// would be there as long as it is.
+func (a *app) inTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), a.longestRequest)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // recoverPanics answers 500 for a handler that panics. The headers that were

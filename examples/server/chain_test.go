@@ -133,6 +133,23 @@ func TestPanicIsAnsweredWithAllHeadersAndNoWordOfIt(t *testing.T) {
 	}
 }
 
+// A database that is cut off says nothing: that is not the caller's fault, and
+// not a reason to wait for ever.
+func TestRequestThatWaitsForNothingIsAnswered(t *testing.T) {
+	how := chained
+	how.longestRequest = 50 * time.Millisecond
+	var s *site
+	s = withHandler(t, how, func(w http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		s.hooks.Refuse(w, r, r.Context().Err())
+	})
+	got := s.do(t, "GET", "/", "")
+	got.has(t, "a request that waits", 503, "unavailable")
+	if got.header.Get("Retry-After") == "" {
+		t.Error("503 without Retry-After")
+	}
+}
+
 func TestPanicInTheMiddleOfAnAnswerCutsItOff(t *testing.T) {
 	s := withHandler(t, chained, func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, strings.Repeat("x", 8<<10))

@@ -258,6 +258,9 @@ func TestEveryLimitOfTheServerIsSet(t *testing.T) {
 	if s.WriteTimeout <= s.ReadTimeout {
 		t.Errorf("WriteTimeout is %v, not more than ReadTimeout, %v", s.WriteTimeout, s.ReadTimeout)
 	}
+	if longestRequest <= s.ReadTimeout || longestRequest >= s.WriteTimeout {
+		t.Errorf("a request may take %v, want more than ReadTimeout and less than WriteTimeout", longestRequest)
+	}
 }
 
 func TestHeaderOf64KiBIsRefused(t *testing.T) {
