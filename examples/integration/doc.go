@@ -17,6 +17,8 @@
 //   - 200 sign-ins at once stay within the memory they may have, and the ones
 //     that are too many are told to come back,
 //   - several processes share a database and its secrets,
+//   - servers on several machines, with a PostgreSQL and a Redis between them,
+//     act as one, and go on or refuse as they should when one of these is gone,
 //   - sessions, API keys, second factors, limits and revocations in SQLite,
 //     PostgreSQL and Redis, as far as there is a store for it, by their
 //     conformance suites, under faults: killed, paused, silent, slow, full,
@@ -33,6 +35,6 @@
 //	npm --prefix examples/integration/qr ci
 //
 // With GATEWRIGHT_REQUIRE_NODE=1, and likewise _ZBAR, _OATHTOOL, _REDIS and
-// _POSTGRES, a missing one is a failure. It takes some two minutes on two
-// processors; with -short the longest test makes fewer rounds.
+// _POSTGRES, a missing one is a failure. It takes some three minutes on
+// two processors; with -short the longest test makes fewer rounds.
 package integration

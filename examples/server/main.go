@@ -6,6 +6,24 @@
 //
 //	go -C examples run ./server
 //
+// Servers on several machines share a PostgreSQL and, if there is one, a Redis,
+// and act as one: their tokens and keys, sessions, logouts, limits and one-time
+// codes. They need the same -secrets, which the first makes and the others are
+// given a copy of, and the same -issuer.
+//
+//	server -db postgres://app@db.internal/app -redis redis://cache.internal:6379 \
+//		-secrets /etc/gatewright/secrets -issuer https://app.example.com -addr 10.0.0.1:8080
+//
+// Redis counts limits, and may be down: then each process counts for itself, so
+// that several of them together admit more. With -revocations, -sessions or
+// -factors redis it is needed, and has to keep what it is told (appendonly yes,
+// appendfsync always, maxmemory-policy noeviction). A logout is known to the
+// other servers in some milliseconds, as PostgreSQL or Redis announces it, and
+// within a second if they do not.
+//
+// /readyz is 503 when requests would be refused for what cannot be asked, and
+// tells of each store; "limits" is "local" where a process counts for itself.
+//
 // -routes lists what each route demands. Bodies are JSON objects, unless they
 // are called forms, with these members:
 //
