@@ -81,7 +81,9 @@ const longestToken = 24 * time.Hour
 // newApp joins the parts. Nothing is served before start.
 func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, log *slog.Logger) (*app, error) {
 	issuer := s.issuer
-	a := &app{log: log, issuer: issuer, db: db, backends: s.backends, wake: make(chan struct{}, 1), users: users{db}, items: items{db}, passwords: passwords, longestRequest: cmp.Or(s.longestRequest, longestRequest)}
+	a := &app{log: log, issuer: issuer, db: db, backends: s.backends, users: users{db}, items: items{db}, passwords: passwords}
+	a.wake = make(chan struct{}, 1)
+	a.longestRequest = cmp.Or(s.longestRequest, longestRequest)
 	a.hooks = guard.Hooks{Observe: guard.Log(log)}
 	a.me = auth.NewCurrentUser(a.loadUser, auth.CurrentUserConfig{Hooks: a.hooks})
 	// From here on a disabled user is out at the next request, everywhere.

@@ -113,13 +113,13 @@ func (b *backends) openRedis(ctx context.Context, o options, log *slog.Logger) e
 	b.limits = limits
 	ready := []func(context.Context) error{limits.Ready}
 	if o.revocations == inRedis {
-		inRedis, err := redislog.New(eval, redislog.Config{})
+		revocations, err := redislog.New(eval, redislog.Config{})
 		if err != nil {
 			return err
 		}
-		b.revocations = announcedLog{inRedis, client}
+		b.revocations = announcedLog{revocations, client}
 		b.listen = func(ctx context.Context, heard func()) error { return listenRedis(ctx, client, heard) }
-		ready = append(ready, inRedis.Ready)
+		ready = append(ready, revocations.Ready)
 	}
 	if o.sessions == inRedis {
 		sessions, err := sessionsinredis.New(eval, sessionsinredis.Config{})

@@ -207,12 +207,12 @@ func (o *options) parseRedis(url string) (err error) {
 			errs = append(errs, err)
 		}
 	}
-	for _, flag := range []struct{ name, value string }{{"revocations", o.revocations}, {"sessions", o.sessions}, {"factors", o.factors}} {
-		if flag.value == inRedis && url == "" {
-			errs = append(errs, fmt.Errorf("-%s %s: -redis is needed to say which", flag.name, inRedis))
+	for _, where := range []struct{ name, value string }{{"revocations", o.revocations}, {"sessions", o.sessions}, {"factors", o.factors}} {
+		if where.value == inRedis && url == "" {
+			errs = append(errs, fmt.Errorf("-%s %s: -redis is needed to say which", where.name, inRedis))
 		}
-		if flag.name != "revocations" && flag.value != inRedis && flag.value != inDatabase {
-			errs = append(errs, fmt.Errorf("-%s is %q, want %s or %s", flag.name, flag.value, inDatabase, inRedis))
+		if where.name != "revocations" && where.value != inRedis && where.value != inDatabase {
+			errs = append(errs, fmt.Errorf("-%s is %q, want %s or %s", where.name, where.value, inDatabase, inRedis))
 		}
 	}
 	return errors.Join(errs...)
