@@ -40,6 +40,7 @@ type settings struct {
 	insecureNoLimits bool     // for load tests: passwords can be guessed without end
 
 	longestRequest time.Duration // zero: the constant of this name
+	limitTimeout   time.Duration // that limits wait for their store; zero: 50 ms
 	backends
 }
 

@@ -181,7 +181,7 @@ type limits struct {
 // together there, and each for itself while it does not answer.
 func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
 	limiter := func(name string, key ratelimit.KeyFunc, allowed string) (*ratelimit.Limiter, error) {
-		config := ratelimit.Config{Hooks: hooks}
+		config := ratelimit.Config{Timeout: s.limitTimeout, Hooks: hooks}
 		if s.limits != nil {
 			config.Store, config.Name, config.Secret = s.limits, name, secret
 		}
@@ -201,7 +201,7 @@ func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
 	// Each registration costs a password hash.
 	register, errRegister := limiter("register", ratelimit.ByIP, "20/hour")
 	keys, errKeys := limiter("keys", ratelimit.ByIP, "60/minute")
-	signInConfig := ratelimit.SignInConfig{Hooks: hooks}
+	signInConfig := ratelimit.SignInConfig{Timeout: s.limitTimeout, Hooks: hooks}
 	if s.limits != nil {
 		signInConfig.Store, signInConfig.Name, signInConfig.Secret = s.limits, "sign-in", secret
 	}

@@ -462,6 +462,7 @@ func TestFlagsOfTheChainAreChecked(t *testing.T) {
 		{"-trusted-proxy", "10.0.0.0/33"},
 		{"-trusted-proxy", "0.0.0.0/0"},
 		{"-host", "exa mple.com"},
+		{"-limit-timeout", "1h"},
 	} {
 		dir := t.TempDir()
 		ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)

@@ -115,6 +115,7 @@ type options struct {
 	revocations      string
 	sessions         string
 	factors          string
+	limitTimeout     time.Duration
 	tlsCert, tlsKey  string
 	hosts            []string
 	trustedProxies   []string
@@ -136,6 +137,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.revocations, "revocations", "", "`file` of what was revoked, of one process at a time, or \"database\" or \"redis\" for one that several may share (default: \"database\" with PostgreSQL, a file beside the SQLite database)")
 	flags.StringVar(&o.sessions, "sessions", inDatabase, "where sessions are kept: \"database\" or \"redis\"")
 	flags.StringVar(&o.factors, "factors", inDatabase, "where second factors are kept: \"database\" or \"redis\"")
+	flags.DurationVar(&o.limitTimeout, "limit-timeout", 50*time.Millisecond, "how `long` a request waits for where limits are counted together; then this process counts it by itself")
 	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` of the TLS certificate; serves HTTPS")
 	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` of the certificate's private key")
 	list := func(to *[]string) func(string) error {
@@ -285,6 +287,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		trustedProxies:   o.trustedProxies,
 		corsOrigins:      o.corsOrigins,
 		insecureNoLimits: o.insecureNoLimits,
+		limitTimeout:     o.limitTimeout,
 	}, log)
 	if err != nil {
 		return err

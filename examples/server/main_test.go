@@ -150,7 +150,7 @@ func TestHelpListsTheFlags(t *testing.T) {
 	if err := run(t.Context(), []string{"-help"}, io.Discard, &out); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("got %v, want flag.ErrHelp", err)
 	}
-	for _, name := range []string{"-addr", "-issuer", "-db", "-secrets", "-redis", "-revocations", "-sessions", "-factors", "-tls-cert", "-tls-key", "-routes"} {
+	for _, name := range []string{"-addr", "-issuer", "-db", "-secrets", "-redis", "-revocations", "-sessions", "-factors", "-limit-timeout", "-tls-cert", "-tls-key", "-routes"} {
 		if !strings.Contains(out.String(), "  "+name+" ") && !strings.Contains(out.String(), "  "+name+"\n") {
 			t.Errorf("%s is not in the help:\n%s", name, out.String())
 		}
