@@ -99,7 +99,9 @@ type Config struct {
 	// User returns the name under which the factor of a caller is kept: what
 	// package auth calls the subject. Where several issuers give out
 	// subjects, it must refuse those of the others. Its errors are refusals
-	// as a guard's are. Default: the Subject; callers without a Session, such
+	// as a guard's are. It is asked when the body has been read, which the
+	// client may have taken long to send: a host refuses here who was signed
+	// out meanwhile. Default: the Subject; callers without a Session, such
 	// as those with an API key, are refused with 403.
 	User func(ctx context.Context, p *identity.Principal) (string, error)
 

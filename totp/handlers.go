@@ -34,13 +34,13 @@ func (s *Service) SetupHandler() http.Handler {
 	return s.handler(s.setup, http.MethodPost)
 }
 
-func (s *Service) setup(w http.ResponseWriter, r *http.Request, user string, p *identity.Principal) error {
+func (s *Service) setup(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 	w.Header().Add("Vary", "Accept")
 	media, err := negotiate(r.Header["Accept"])
 	if err != nil {
 		return err
 	}
-	code, err := readCode(w, r, false)
+	user, code, err := s.read(w, r, p, false)
 	if err != nil {
 		return err
 	}
@@ -123,8 +123,8 @@ func (s *Service) RegenerateHandler() http.Handler {
 // [Service.Handler] refuses it as before. A host that issues tokens with package
 // auth mounts the StepUp of that instead, which asks [Service.VerifyFactor].
 func (s *Service) VerifyHandler() http.Handler {
-	return s.handler(func(w http.ResponseWriter, r *http.Request, user string, _ *identity.Principal) error {
-		code, err := readCode(w, r, true)
+	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
+		user, code, err := s.read(w, r, p, true)
 		if err != nil {
 			return err
 		}
@@ -140,8 +140,8 @@ func (s *Service) VerifyHandler() http.Handler {
 // DELETE /2fa/ or a POST. It reads what [Service.VerifyHandler] reads, a code or
 // a recovery code, and answers 204.
 func (s *Service) DisableHandler() http.Handler {
-	return s.handler(func(w http.ResponseWriter, r *http.Request, user string, _ *identity.Principal) error {
-		code, err := readCode(w, r, true)
+	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
+		user, code, err := s.read(w, r, p, true)
 		if err != nil {
 			return err
 		}
@@ -155,8 +155,8 @@ func (s *Service) DisableHandler() http.Handler {
 }
 
 func (s *Service) recoveryHandler(act func(ctx context.Context, user, code string) (*RecoveryCodes, error)) http.Handler {
-	return s.handler(func(w http.ResponseWriter, r *http.Request, user string, _ *identity.Principal) error {
-		code, err := readCode(w, r, true)
+	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
+		user, code, err := s.read(w, r, p, true)
 		if err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ func (s *Service) recoveryHandler(act func(ctx context.Context, user, code strin
 }
 
 // handler returns the handler of a caller's own factor.
-func (s *Service) handler(serve func(http.ResponseWriter, *http.Request, string, *identity.Principal) error, methods ...string) http.Handler {
+func (s *Service) handler(serve func(http.ResponseWriter, *http.Request, *identity.Principal) error, methods ...string) http.Handler {
 	answer := func(w http.ResponseWriter, r *http.Request) error {
 		// Whatever is answered is for this caller at this moment.
 		w.Header().Set("Cache-Control", "no-store")
@@ -189,17 +189,24 @@ func (s *Service) handler(serve func(http.ResponseWriter, *http.Request, string,
 		if err != nil {
 			return err
 		}
-		user, err := s.config.User(r.Context(), p)
-		if err != nil {
-			return err
-		}
-		return serve(w, r, user, p)
+		return serve(w, r, p)
 	}
 	return s.config.Hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := answer(w, r); err != nil {
 			s.config.Hooks.Refuse(w, r, denial(err))
 		}
 	}))
+}
+
+// read returns whose factor it is and the code of the body. The body comes
+// first: who takes long to send it may have been signed out meanwhile, and
+// Config.User is the host's to refuse them.
+func (s *Service) read(w http.ResponseWriter, r *http.Request, p *identity.Principal, required bool) (user, code string, err error) {
+	if code, err = readCode(w, r, required); err != nil {
+		return "", "", err
+	}
+	user, err = s.config.User(r.Context(), p)
+	return user, code, err
 }
 
 // denial makes refusals of the errors of a Service. Those of stores and sealers

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image/png"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -78,6 +79,35 @@ func recoveryOf(t *testing.T, w *httptest.ResponseRecorder) []string {
 	}
 	return body.Codes
 }
+
+// A session may end while its last request is being sent.
+func TestUserIsAskedForWhenTheBodyIsThere(t *testing.T) {
+	ended := false
+	s := service(t, new(totp.Memory), totp.Config{User: func(_ context.Context, p *identity.Principal) (string, error) {
+		if ended {
+			return "", guard.ErrInactive
+		}
+		return p.Subject, nil
+	}})
+	for name, h := range map[string]http.Handler{
+		"setup": s.SetupHandler(), "confirm": s.ConfirmHandler(), "verify": s.VerifyHandler(),
+		"regenerate": s.RegenerateHandler(), "disable": s.DisableHandler(),
+	} {
+		ended = false
+		r := httptest.NewRequest("POST", "/", readerFunc(func(b []byte) (int, error) {
+			ended = true
+			return copy(b, jsonCode("123456")), io.EOF
+		}))
+		r.Header.Set("Content-Type", asJSON)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(identity.NewContext(r.Context(), alice())))
+		is(t, name, w, 401, "invalid_token")
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // The handlers from setup to the end, and what the audit trail hears.
 func TestHandlers(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httptrace"
 	"slices"
 	"strconv"
 	"strings"
@@ -370,26 +369,7 @@ func TestRequestThatWasHeldOpenIsRefusedInTheEnd(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s.exec(t, "UPDATE users SET disabled = false WHERE username = 'alice'")
 			alice = s.signInAlice(t)
-			body, late := io.Pipe()
-			req := must(http.NewRequest("POST", s.url+"/items/", body))
-			req.Header.Set("Authorization", "Bearer "+alice.Access)
-			req.Header.Set("Content-Type", "application/json")
-			req.Header.Set("Expect", "100-continue")
-			begun := make(chan struct{})
-			req = req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(begun) }}))
-			go func() {
-				<-begun // the guards are passed, and the handler reads
-				tt.end(alice.Access)
-				_, _ = io.WriteString(late, `{"name":"late"}`)
-				late.Close()
-			}()
-			transport := &http.Transport{ExpectContinueTimeout: 20 * time.Second}
-			defer transport.CloseIdleConnections()
-			resp := must(transport.RoundTrip(req))
-			defer resp.Body.Close()
-			if resp.StatusCode != http.StatusUnauthorized {
-				t.Errorf("got %s", resp.Status)
-			}
+			s.late(t, "/items/", `{"name":"late"}`, func() { tt.end(alice.Access) }, bearer(alice.Access), jsonType).is(t, http.StatusUnauthorized)
 			if n := s.count(t, "SELECT count(*) FROM items"); n != 0 {
 				t.Errorf("%d items were made", n)
 			}

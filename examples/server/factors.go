@@ -32,6 +32,10 @@ func (a *app) joinFactors(db *sql.DB, keys *secrets) error {
 	var err error
 	a.factors, err = totp.New(store, ring, totp.Config{
 		Issuer: service,
+		// The routes let nobody in who has no session. Whose session ended
+		// while the code was sent must not set a factor up, which would keep
+		// the owner out.
+		User: func(ctx context.Context, p *identity.Principal) (string, error) { return p.Subject, a.stillThere(ctx) },
 		// What people see in their app beside the name of this service.
 		Account: func(ctx context.Context, p *identity.Principal) (string, error) {
 			u, err := a.loadUser(ctx, p)

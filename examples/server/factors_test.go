@@ -122,6 +122,19 @@ func TestSecondFactorFromItsSetupToItsEnd(t *testing.T) {
 	s.signInAlice(t)
 }
 
+// A thief has begun to set up a factor of their own. If they could end that
+// after the owner has put them out, the owner could not sign in any more.
+func TestFactorIsNotSetUpByWhoWasSignedOutMeanwhile(t *testing.T) {
+	s := openSite(t)
+	owner, thief := s.signInAlice(t), s.signInAlice(t)
+	setup := into[struct{ Secret string }](t, s.do(t, "POST", "/2fa/setup/", "", bearer(thief.Access), "Accept: application/json"), 200)
+	p := &phone{secret: setup.Secret}
+	s.late(t, "/2fa/confirm/", form("code", p.code(t)), func() {
+		s.changePassword(t, owner.Access, s.keys.DemoPassword, newTestPassword).is(t, 204)
+	}, bearer(thief.Access), formType).has(t, "confirming", 401, "invalid_token")
+	s.signIn(t, "alice", newTestPassword)
+}
+
 func TestSteppingUpASession(t *testing.T) {
 	s := openSite(t)
 	admin := s.signIn(t, "admin", s.keys.DemoPassword)

@@ -235,21 +235,21 @@ func (a *app) readJSON(w http.ResponseWriter, r *http.Request, members map[strin
 		wanted := strings.Join(slices.Sorted(maps.Keys(members)), ", ")
 		return guard.InvalidRequest("The body must be one JSON object with no other members than these: "+wanted+".", nil)
 	}
-	return a.stillThere(r)
+	return a.stillThere(r.Context())
 }
 
 // stillThere refuses a caller who was signed out, disabled or deleted since the
 // request began.
-func (a *app) stillThere(r *http.Request) error {
-	p, ok := identity.FromContext(r.Context())
+func (a *app) stillThere(ctx context.Context) error {
+	p, ok := identity.FromContext(ctx)
 	if !ok {
 		return nil
 	}
-	revoked, err := a.revoked.Revoked(r.Context(), p)
+	revoked, err := a.revoked.Revoked(ctx, p)
 	if err != nil {
 		return err
 	}
-	u, err := a.users.byID(r.Context(), p.Subject)
+	u, err := a.users.byID(ctx, p.Subject)
 	if err != nil && !errors.Is(err, auth.ErrNotFound) {
 		return err
 	}

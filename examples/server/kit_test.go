@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -216,6 +217,32 @@ func (s *site) do(t *testing.T, method, path, body string, headers ...string) an
 		t.Fatalf("%s %.80s: %v", method, path, err)
 	}
 	return a
+}
+
+// late is do with a body that is sent after the guards have let the request
+// pass and between has returned.
+func (s *site) late(t *testing.T, path, body string, between func(), headers ...string) answer {
+	t.Helper()
+	sent, late := io.Pipe()
+	req := must(http.NewRequest("POST", s.url+path, sent))
+	for _, line := range append(headers, "Expect: 100-continue") {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Add(name, value)
+	}
+	begun := make(chan struct{})
+	req = req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { close(begun) }}))
+	go func() {
+		<-begun // the handler reads
+		between()
+		_, _ = io.WriteString(late, body)
+		late.Close()
+	}()
+	transport := &http.Transport{ExpectContinueTimeout: 20 * time.Second}
+	defer transport.CloseIdleConnections()
+	resp := must(transport.RoundTrip(req))
+	defer resp.Body.Close()
+	data := must(io.ReadAll(resp.Body))
+	return answer{resp.StatusCode, resp.Header, string(data)}
 }
 
 const (
