@@ -354,6 +354,31 @@ func TestKeysEndWithWhatTheirOwnerHas(t *testing.T) {
 	s.do(t, "GET", "/protected/", "", withKey(second.Key)).has(t, "a key of somebody who changed the password", 401, "invalid_token")
 }
 
+// A key is being stored while what its maker has is ended: whoever ends the keys
+// has listed them before this one is there.
+func TestKeyDoesNotOutliveTheSessionThatItIsMadeIn(t *testing.T) {
+	s := openSite(t)
+	other := openTestDatabase(t, s.path)
+	alice := s.signInAlice(t)
+	old := s.key(t, alice.Access, `{"name":"old"}`)
+	for path, body := range map[string]string{"/keys/": `{"name":"new"}`, "/keys/" + old.ID + "/rotate": ""} {
+		alice = s.signInAlice(t)
+		writer := must(other.BeginTx(t.Context(), nil)) // all others wait for it
+		answered := make(chan answer)
+		go func() { answered <- must(do("POST", s.url+path, body, bearer(alice.Access), jsonType)) }()
+		time.Sleep(200 * time.Millisecond) // enough for the request to come to the store
+		before := time.Now().Add(time.Microsecond)
+		check(s.revoked.Revoke(t.Context(), identity.Revocation{
+			Issuer: testIssuer, Subject: s.id(t, "alice"), Before: before, Expires: before.Add(time.Hour),
+		}))
+		check(writer.Rollback())
+		(<-answered).has(t, path, 401, "invalid_token")
+		if n := s.count(t, "SELECT count(*) FROM gatewright_api_keys WHERE revoked = 0 AND id <> ?", old.ID); n != 0 {
+			t.Errorf("%s: %d keys are left", path, n)
+		}
+	}
+}
+
 // The body comes late, and the caller was signed out in between.
 func TestRequestThatWasHeldOpenIsRefusedInTheEnd(t *testing.T) {
 	s := openSite(t)
