@@ -77,6 +77,11 @@ func (a *app) resetFactorOf(r *http.Request) error {
 	if now, err := a.users.byID(r.Context(), strconv.FormatInt(by.ID, 10)); err != nil || now.Disabled || !now.Roles.Has("admin") {
 		return errors.Join(guard.Forbidden(errors.New("demoted or disabled at the same time")), err)
 	}
+	// Now, or a session of theirs sets another factor up as soon as there is
+	// none; and once more below, for whoever signs in with the old one before.
+	if err := a.endAll(r.Context(), u); err != nil {
+		return err
+	}
 	if err := a.factors.Reset(r.Context(), strconv.FormatInt(u.ID, 10)); err != nil {
 		return fmt.Errorf("resetting a second factor: %w", err)
 	}

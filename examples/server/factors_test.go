@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"image/png"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,6 +138,51 @@ func TestFactorIsNotSetUpByWhoWasSignedOutMeanwhile(t *testing.T) {
 	}, bearer(thief.Access), formType).has(t, "confirming", 401, "invalid_token")
 	s.signIn(t, "alice", newTestPassword)
 }
+
+// Somebody has the phone of mod, and a session too.
+func TestNoSessionSetsAFactorUpWhileItIsReset(t *testing.T) {
+	s := openSite(t)
+	log := &interrupted{event: "user_updated"}
+	s.app = must(newApp(s.db, s.keys, quick(), testSettings, slog.New(log)))
+	check(s.start(t.Context(), s.keys))
+	t.Cleanup(s.following.Wait)
+	server := httptest.NewServer(s.handler())
+	defer server.Close()
+	s.url = server.URL
+	admin, thief := s.signIn(t, "admin", s.keys.DemoPassword), s.signIn(t, "mod", s.keys.DemoPassword)
+	p, _ := s.enrol(t, admin.Access)
+	s.enrol(t, thief.Access)
+	admin = s.do(t, "POST", "/2fa/verify/", form("code", p.code(t)), bearer(admin.Access), formType).tokens(t)
+	interruption := func() { // the factor is gone
+		s.do(t, "POST", "/2fa/setup/", "", bearer(thief.Access)).has(t, "setting up another one", 401, "invalid_token")
+	}
+	log.by.Store(&interruption)
+	s.do(t, "DELETE", "/users/mod/2fa", "", bearer(admin.Access)).has(t, "resetting", 204, "")
+	if log.by.Load() != nil {
+		t.Error("there was no event")
+	}
+}
+
+// interrupted is a log that calls a function, once, when it hears of an event.
+type interrupted struct {
+	event string
+	by    atomic.Pointer[func()]
+}
+
+func (i *interrupted) Handle(_ context.Context, r slog.Record) error {
+	heard := strings.Contains(r.Message, i.event)
+	r.Attrs(func(a slog.Attr) bool { heard = heard || strings.Contains(a.String(), i.event); return true })
+	if heard {
+		if by := i.by.Swap(nil); by != nil {
+			(*by)()
+		}
+	}
+	return nil
+}
+
+func (*interrupted) Enabled(context.Context, slog.Level) bool { return true }
+func (i *interrupted) WithAttrs([]slog.Attr) slog.Handler     { return i }
+func (i *interrupted) WithGroup(string) slog.Handler          { return i }
 
 func TestSteppingUpASession(t *testing.T) {
 	s := openSite(t)
