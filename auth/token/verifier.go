@@ -496,7 +496,8 @@ const scheme = "Bearer"
 // 2.1) and verifies it. Tokens in the query or in a form are never accepted;
 // together with one in the header they make the request ambiguous, which is
 // answered 400. For that, up to 64 KiB of a form that comes with a good token
-// are read ahead and put back.
+// are read ahead and put back, and the token is verified once more when they are
+// there.
 func (v *Verifier) Authenticate(r *http.Request) (*identity.Principal, error) {
 	return authenticate(v, r, nil)
 }
@@ -532,12 +533,20 @@ func authenticate(v interface {
 	}
 	p, err := v.verify(r.Context(), token, p)
 	if err == nil {
-		if inForm(r) {
+		found, read := inForm(r)
+		if found {
 			return nil, ambiguous()
 		}
-		return p, nil
+		if read {
+			// The client takes its time to send a body, and the token may
+			// have been revoked or have expired meanwhile.
+			p, err = v.verify(r.Context(), token, p)
+		}
 	}
-	if !errors.Is(err, ErrInvalid) {
+	switch {
+	case err == nil:
+		return p, nil
+	case !errors.Is(err, ErrInvalid):
 		return nil, err
 	}
 	return nil, guard.InvalidToken(scheme, err)
@@ -578,25 +587,26 @@ const maxForm = 64 << 10
 // inQuery reports whether r carries an access token in its query.
 func inQuery(r *http.Request) bool { return r.URL != nil && hasParameter(r.URL.RawQuery) }
 
-// inForm reports whether r carries an access token in a form.
-func inForm(r *http.Request) bool {
+// inForm reports whether r carries an access token in a form, and whether it
+// has read a body to find out.
+func inForm(r *http.Request) (found, read bool) {
 	if r.PostForm.Has(parameter) {
-		return true // somebody in front of us has read the body
+		return true, false // somebody in front of us has read the body
 	}
 	if r.Body == nil || r.Body == http.NoBody {
-		return false
+		return false, false
 	}
 	contentType := r.Header["Content-Type"]
 	if len(contentType) == 0 {
-		return false
+		return false, false
 	}
 	if media, _, _ := mime.ParseMediaType(contentType[0]); media != "application/x-www-form-urlencoded" {
-		return false
+		return false, false
 	}
 	// A read error is kept for the handler, who meets it at the same place.
 	var ahead bytes.Buffer
 	_, err := io.CopyN(&ahead, r.Body, maxForm)
-	found := hasParameter(ahead.String())
+	found = hasParameter(ahead.String())
 	rest := io.Reader(r.Body)
 	if err != nil && err != io.EOF {
 		rest = failing{err}
@@ -605,7 +615,7 @@ func inForm(r *http.Request) bool {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(&ahead, rest), r.Body}
-	return found
+	return found, true
 }
 
 type failing struct{ error }

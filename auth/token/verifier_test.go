@@ -380,3 +380,23 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 }
+
+// The verdict is looked at again when a body was waited for.
+func TestTokenThatIsRevokedWhileTheFormIsSent(t *testing.T) {
+	each(t, func(t *testing.T, k *kit) {
+		sent := false
+		v := newVerifier(t, k.ring, func(c *token.VerifierConfig) {
+			c.Revoker = revoker(func(*identity.Principal) (bool, error) { return sent, nil })
+		})
+		r := postForm("a=b", "Bearer "+k.token())
+		r.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(r.Body, readerFunc(func([]byte) (int, error) { sent = true; return 0, io.EOF })), r.Body}
+		wantRefused(t, serve(v, r), token.ErrRevoked)
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
