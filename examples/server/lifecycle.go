@@ -74,7 +74,11 @@ func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Pr
 	// Keys too: whoever had the password, or a session, may have made one.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
 	defer cancel()
-	if err := errors.Join(a.endOthers(ctx, p), a.revokeKeysOf(ctx, u)); err != nil {
+	// Of sessions there may be so many that there is no end to them in time.
+	// They leave some for the keys, or a thief could keep one that way.
+	some, cancelSome := context.WithTimeout(ctx, endTimeout/2)
+	defer cancelSome()
+	if err := errors.Join(a.endOthers(some, p), a.revokeKeysOf(ctx, u)); err != nil {
 		return &guard.Denial{
 			Status: http.StatusServiceUnavailable,
 			Code:   guard.CodeUnavailable,

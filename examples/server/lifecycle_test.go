@@ -700,3 +700,37 @@ func TestMetadataSaysWhereTheEndpointsAre(t *testing.T) {
 		}
 	}
 }
+
+// slowLog takes its time to record.
+type slowLog struct {
+	blacklist.MemoryLog
+	slow atomic.Bool
+}
+
+func (l *slowLog) Append(ctx context.Context, entries ...blacklist.Entry) (uint64, error) {
+	if l.slow.Load() {
+		time.Sleep(time.Second)
+	}
+	return l.MemoryLog.Append(ctx, entries...)
+}
+
+// Whoever has the password can sign in as often as they like, before it is
+// changed.
+func TestKeysAreRevokedHoweverManySessionsThereAre(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half of endTimeout")
+	}
+	t.Parallel()
+	log := new(slowLog)
+	how := testSettings
+	how.revocations = log
+	s := openSiteAs(t, how)
+	alice := s.signInAlice(t)
+	key := s.key(t, alice.Access, `{"name":"a thief's"}`)
+	for range 20 {
+		s.signInAlice(t)
+	}
+	log.slow.Store(true)
+	s.changePassword(t, alice.Access, s.keys.DemoPassword, newTestPassword).is(t, http.StatusServiceUnavailable)
+	s.do(t, "GET", "/protected/", "", withKey(key.Key)).has(t, "the key", 401, "invalid_token")
+}
