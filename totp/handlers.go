@@ -44,14 +44,11 @@ func (s *Service) setup(w http.ResponseWriter, r *http.Request, p *identity.Prin
 	if err != nil {
 		return err
 	}
-	if err := s.mayBegin(r, user, p); err != nil {
-		return err
-	}
 	account, err := s.config.Account(r.Context(), p)
 	if err != nil {
 		return &failure{"asking for the name of an account", err}
 	}
-	e, err := s.Begin(r.Context(), user, account, code)
+	e, err := s.begin(r.Context(), user, account, code, s.stale(p))
 	if err != nil {
 		return err
 	}
@@ -66,21 +63,17 @@ func (s *Service) setup(w http.ResponseWriter, r *http.Request, p *identity.Prin
 	return nil
 }
 
-// mayBegin asks for a sign-in of late from callers without a second factor: from
-// the others a code is asked.
-func (s *Service) mayBegin(r *http.Request, user string, p *identity.Principal) error {
-	enrolled, err := s.Required(r.Context(), user)
-	if err != nil || enrolled || s.config.InsecureStaleSetup {
-		return err
-	}
+// stale returns why p may not set a first factor up: for that a sign-in of late
+// is asked, for another one a code of the one before.
+func (s *Service) stale(p *identity.Principal) error {
 	// A zero AuthTime, which nobody knows, is long ago.
-	if time.Since(p.AuthTime) > s.config.Fresh {
-		return guard.StepUp(guard.Challenge{
-			ErrorDescription: "This needs you to have signed in a short while ago",
-			MaxAge:           s.config.Fresh,
-		}, errors.New("totp: the caller's sign-in is too long ago to set up a first factor"))
+	if s.config.InsecureStaleSetup || time.Since(p.AuthTime) <= s.config.Fresh {
+		return nil
 	}
-	return nil
+	return guard.StepUp(guard.Challenge{
+		ErrorDescription: "This needs you to have signed in a short while ago",
+		MaxAge:           s.config.Fresh,
+	}, errors.New("totp: the caller's sign-in is too long ago to set up a first factor"))
 }
 
 func (s *Service) show(e *Enrolment, media string) ([]byte, error) {

@@ -105,6 +105,19 @@ func TestUserIsAskedForWhenTheBodyIsThere(t *testing.T) {
 	}
 }
 
+// The owner removes the factor, and an old session takes the moment.
+func TestOldSessionSetsNoFirstFactorUpWhileOneIsRemoved(t *testing.T) {
+	var s *totp.Service
+	var recovery []string
+	s = service(t, new(totp.Memory), totp.Config{Account: func(ctx context.Context, _ *identity.Principal) (string, error) {
+		return "alice", s.Disable(ctx, "alice", recovery[0])
+	}})
+	_, recovery = enrol(t, s, "alice")
+	old := alice()
+	old.AuthTime = time.Now().Add(-time.Hour)
+	is(t, "setup", send(s.SetupHandler(), old, "POST", "/", "", ""), 401, "insufficient_user_authentication")
+}
+
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

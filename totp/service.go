@@ -106,6 +106,12 @@ func New(store Store, sealer Sealer, config Config) (*Service, error) {
 // of it: a session alone, which may be stolen, does not replace it. Without
 // one the error is [ErrFactorNeeded]. Otherwise code is not looked at.
 func (s *Service) Begin(ctx context.Context, user, account, code string) (*Enrolment, error) {
+	return s.begin(ctx, user, account, code, nil)
+}
+
+// begin is Begin, with an error for who has no second factor. It is looked at
+// where that is found out: a factor may be removed at any moment.
+func (s *Service) begin(ctx context.Context, user, account, code string, first error) (*Enrolment, error) {
 	if err := checkLabel(account, maxAccount); err != nil {
 		return nil, fmt.Errorf("totp: the account's name cannot be shown, want it: %w", err)
 	}
@@ -123,8 +129,11 @@ func (s *Service) Begin(ctx context.Context, user, account, code string) (*Enrol
 		r.Pending, r.PendingUntil = box, e.Expires
 	}
 	_, err = s.update(ctx, user, func(r *Record) error {
-		if len(r.Active) > 0 {
+		switch {
+		case len(r.Active) > 0:
 			return ErrFactorNeeded
+		case first != nil:
+			return first
 		}
 		begin(r)
 		return nil
