@@ -254,9 +254,20 @@ func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 // Continue ends a Pause.
 func (s *Server) Continue() { s.signal(syscall.SIGCONT) }
 
-func (s *Server) signal(sig os.Signal) {
-	if s.cmd != nil && s.cmd.Process != nil {
-		_ = s.cmd.Process.Signal(sig) // it may have ended
+// signal reaches the server first, so that it starts no more processes, and then
+// those that it has: PostgreSQL has one for each connection, in a session of its
+// own.
+func (s *Server) signal(sig syscall.Signal) {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	pid := s.cmd.Process.Pid
+	_ = s.cmd.Process.Signal(sig)                                                  // it may have ended
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid)) // of Linux
+	for _, field := range strings.Fields(string(children)) {
+		if child, err := strconv.Atoi(field); err == nil {
+			_ = syscall.Kill(child, sig)
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package servers_test
 
 import (
 	"database/sql"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
@@ -53,5 +55,38 @@ func TestPostgreSQLKeepsWhatItAcknowledged(t *testing.T) {
 	}
 	if err != nil || n != 42 {
 		t.Errorf("after a restart: %d, %v", n, err)
+	}
+}
+
+func TestPauseStopsEveryConnection(t *testing.T) {
+	s := servers.PostgreSQL(t)
+	if s.Addr == "" {
+		t.Skip("a server that runs already is not paused")
+	}
+	db, err := sql.Open("pgx", s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := db.Conn(t.Context()) // made before
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s.Pause()
+	var answered atomic.Bool
+	answer := make(chan error, 1)
+	go func() {
+		_, err := conn.ExecContext(t.Context(), "SELECT 1")
+		answered.Store(true)
+		answer <- err
+	}()
+	time.Sleep(300 * time.Millisecond)
+	if answered.Load() {
+		t.Error("a server that is paused answers")
+	}
+	s.Continue()
+	if err := <-answer; err != nil {
+		t.Errorf("after the pause: %v", err)
 	}
 }
