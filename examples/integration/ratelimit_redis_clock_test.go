@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,13 +26,13 @@ func openClocked(t *testing.T, eval redisstore.Eval) *clocked {
 	t.Helper()
 	c := &clocked{t: t, now: time.Now().UnixMicro()}
 	c.Store = openRedisLimits(t, func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
-		const clock = `redis.call('TIME')`
+		const clock = `call('TIME')`
 		if len(args) > 0 && strings.Count(script, clock) != 1 {
 			return nil, fmt.Errorf("the script does not read the clock once")
 		}
 		at := fmt.Sprintf("{'%d', '%06d'}", c.now/1e6, c.now%1e6)
 		// Keys still expire by the clock of the server, which is another now.
-		return eval(ctx, strings.NewReplacer(clock, at, `'PX', int(`, `'PX', int(3600000 + `).Replace(script), keys, args...)
+		return eval(ctx, strings.NewReplacer(clock, at, `'PX', `, `'PX', 3600000 + `).Replace(script), keys, args...)
 	}, redisstore.Config{})
 	return c
 }
@@ -152,4 +153,142 @@ func TestLimitsInRedisToTheMicrosecond(t *testing.T) {
 			t.Errorf("RetryAfter was %v, and is %v after a refund of what has come back", state.RetryAfter, after.RetryAfter)
 		}
 	})
+}
+
+// TestLimitsInRedisAgreeWithAList: whatever is charged and given back, while the
+// clock goes on and is set back, the answers are those of a list that is read
+// from its beginning to its end each time.
+func TestLimitsInRedisAgreeWithAList(t *testing.T) {
+	t.Parallel()
+	server := servers.Redis(t, "--appendfsync", "no")
+	store := openClocked(t, limitsByGoRedis(redisForLimits(t, server.Addr)))
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		window := 1_000 * (1 + r.Int64N(1000))
+		l := ratelimit.Limit{Name: "list", Window: time.Duration(window) * time.Microsecond, Quota: 1 + r.Int64N(10)}
+		switch seed % 3 {
+		case 1:
+			l.Quota = 11 + r.Int64N(50)
+		case 2:
+			l.Kind = ratelimit.Concurrent
+		}
+		key, other := newLimitKey(), ratelimit.Limit{Name: "other", Quota: 1000, Window: time.Hour}
+		spent := spentList{limit: l}
+		type made struct {
+			at, cost int64
+			receipt  ratelimit.Receipt
+		}
+		var all []made
+		for step := range 150 {
+			switch r.IntN(12) {
+			case 0:
+				store.now -= r.Int64N(3 * window)
+			case 1:
+				store.now += r.Int64N(3 * window)
+			default:
+				store.now += r.Int64N(window/l.Quota + 1)
+			}
+			if len(all) > 0 && r.IntN(5) == 0 {
+				i := r.IntN(len(all))
+				store.refund(all[i].receipt)
+				spent.refund(store.now, all[i].at, all[i].cost)
+				all = slices.Delete(all, i, i+1)
+				continue
+			}
+			cost := 1 + r.Int64N(l.Quota)
+			bill := []ratelimit.Charge{{Key: key, Limit: l, Cost: cost}}
+			if step%2 == 1 { // which the script decides about by another way
+				bill = append(bill, ratelimit.Charge{Key: newLimitKey(), Limit: other, Cost: 1})
+			}
+			states, receipt, err := store.Take(t.Context(), bill)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := spent.take(store.now, cost); states[0] != want {
+				t.Fatalf("seed %d, step %d: %v: a charge of %d is answered %+v, want %+v", seed, step, l, cost, states[0], want)
+			} else if !want.Refused {
+				all = append(all, made{store.now, cost, receipt})
+			}
+		}
+	}
+}
+
+// A spentList is what was spent of a limit, the oldest first: when it is free
+// again, and how much.
+type spentList struct {
+	limit ratelimit.Limit
+	list  [][2]int64
+}
+
+// part is a tenth of the window.
+func (s *spentList) part() int64 { return (s.limit.Window.Microseconds() + 9) / 10 }
+
+// free is when what is spent at a moment is free again: exactly, and by parts.
+func (s *spentList) free(at int64) (exact, byParts int64) {
+	return at + s.limit.Window.Microseconds(), (at/s.part() + 11) * s.part()
+}
+
+func (s *spentList) take(now, cost int64) (state ratelimit.State) {
+	var used int64
+	var list [][2]int64
+	moved := false
+	for _, e := range s.list {
+		if e[0] > now {
+			longest := now + 11*s.part()
+			moved = moved || e[0] > longest
+			list = append(list, [2]int64{min(e[0], longest), e[1]})
+			used += e[1]
+		}
+	}
+	state.Refused = used+cost > s.limit.Quota
+	if !state.Refused || moved { // or it would be a write
+		s.list = list
+	}
+	if !state.Refused {
+		free, byParts := s.free(now)
+		if s.limit.Quota > 10 || s.limit.Kind == ratelimit.Concurrent {
+			free = byParts
+		}
+		at := 0
+		for at < len(s.list) && s.list[at][0] <= free {
+			at++
+		}
+		s.list = slices.Insert(s.list, at, [2]int64{free, cost})
+		used += cost
+	}
+	state.Remaining = s.limit.Quota - used
+	if s.limit.Kind == ratelimit.Concurrent {
+		return state
+	}
+	fit := used + cost - s.limit.Quota
+	if !state.Refused {
+		list = s.list
+	}
+	for _, e := range list {
+		if state.Reset == 0 {
+			state.Reset = time.Duration(e[0]-now) * time.Microsecond
+		}
+		if state.Refused && fit > 0 {
+			state.RetryAfter = time.Duration(e[0]-now) * time.Microsecond
+		}
+		fit -= e[1]
+	}
+	return state
+}
+
+func (s *spentList) refund(now, at, cost int64) {
+	exact, byParts := s.free(at)
+	if exact <= now {
+		return
+	}
+	left := cost
+	for i := range s.list {
+		if e := &s.list[i]; e[0] == exact || e[0] == byParts {
+			gone := min(left, e[1])
+			e[1], left = e[1]-gone, left-gone
+		}
+	}
+	if left < cost {
+		s.list = slices.DeleteFunc(s.list, func(e [2]int64) bool { return e[1] == 0 || e[0] <= now })
+	}
 }

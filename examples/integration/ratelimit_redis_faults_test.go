@@ -2,8 +2,10 @@ package integration
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -369,7 +371,11 @@ func TestLimitsNeedRedisThatKeeps(t *testing.T) {
 	if err != nil || len(keys) != 1 {
 		t.Fatalf("the keys are %q, %v, want one", keys, err)
 	}
-	for _, damaged := range []string{"", "junk", "1:2", "9999999999999999:0 ", "1764000000000000:1 junk"} {
+	for _, damaged := range []string{
+		"", "junk", "1764000000000000", packed(1, 1764e12), packed(1, 1764e12, 1, 1), packed(1, 1764e12, 0), packed(1, 1764e12, 2),
+		packed(0, 0, 0), packed(1, -1, 1), packed(1e16, 1764e12, 1), packed(math.NaN(), 1764e12, 1), packed(1, 1764e12, math.NaN()),
+		packed(2, 1764e12, 1, 1765e12, 1), strings.Repeat("damaged ", 3),
+	} {
 		if err := client.Set(t.Context(), keys[0], damaged, 0).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -443,6 +449,15 @@ func TestLimitsOfRedisLeaveNothingBehind(t *testing.T) {
 	}
 }
 
+// packed is how numbers are kept.
+func packed(numbers ...float64) string {
+	var b []byte
+	for _, n := range numbers {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(n))
+	}
+	return string(b)
+}
+
 // redisChanges returns how often something was written to the server.
 func redisChanges(t *testing.T, client *redis.Client) (n int) {
 	t.Helper()
@@ -468,7 +483,7 @@ func TestRefundsOfRedisOnlyGiveBackTheirOwn(t *testing.T) {
 	key := client.Keys(t.Context(), "*").Val()[0]
 	at := time.Now().Add(-l.Window - time.Millisecond).UnixMicro()
 	tenth := l.Window.Microseconds() / 10
-	others := fmt.Sprintf("%d:7 ", (at/tenth+11)*tenth)
+	others := packed(7, float64((at/tenth+11)*tenth), 7)
 	if err := client.Set(t.Context(), key, others, time.Hour).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -494,18 +509,18 @@ func TestLimitsOfRedisWhoseClockWasSetBack(t *testing.T) {
 	}, redisstore.Config{})
 	for _, tt := range []struct {
 		limit ratelimit.Limit
-		value string // with %d for the time
+		value func(us float64) string
 	}{
-		{ratelimit.Limit{Name: "exact", Quota: 5, Window: 100 * time.Millisecond}, "%d:5 "},
-		{ratelimit.Limit{Name: "counted", Quota: 50, Window: 100 * time.Millisecond}, "%d:50 "},
-		{ratelimit.Limit{Name: "smooth", Kind: ratelimit.Smooth, Quota: 50, Burst: 50, Window: 100 * time.Millisecond}, "%d:000"},
-		{ratelimit.Limit{Name: "in flight", Kind: ratelimit.Concurrent, Quota: 5, Window: 100 * time.Millisecond}, "%d:5 "},
+		{ratelimit.Limit{Name: "exact", Quota: 5, Window: 100 * time.Millisecond}, func(us float64) string { return packed(5, us, 5) }},
+		{ratelimit.Limit{Name: "counted", Quota: 50, Window: 100 * time.Millisecond}, func(us float64) string { return packed(50, us, 50) }},
+		{ratelimit.Limit{Name: "smooth", Kind: ratelimit.Smooth, Quota: 50, Burst: 50, Window: 100 * time.Millisecond}, func(us float64) string { return packed(us, 0) }},
+		{ratelimit.Limit{Name: "in flight", Kind: ratelimit.Concurrent, Quota: 5, Window: 100 * time.Millisecond}, func(us float64) string { return packed(5, us, 5) }},
 	} {
 		bill := []ratelimit.Charge{{Key: newLimitKey(), Limit: tt.limit, Cost: 1}}
 		if _, _, err := store.Take(t.Context(), bill); err != nil {
 			t.Fatal(err)
 		}
-		future := fmt.Sprintf(tt.value, time.Now().Add(time.Hour).UnixMicro())
+		future := tt.value(float64(time.Now().Add(time.Hour).UnixMicro()))
 		if err := client.Set(t.Context(), keys[0], future, 0).Err(); err != nil {
 			t.Fatal(err)
 		}

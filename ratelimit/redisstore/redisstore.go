@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -18,7 +19,8 @@ import (
 
 // An Eval runs a script on the server and returns its answer: an integer as
 // int64, an array as []any, a bulk string as string. Every one of args is a
-// string. It is safe for concurrent use and returns when ctx is over.
+// string, of any bytes. It is safe for concurrent use and returns when ctx is
+// over.
 //
 // It may send EVALSHA, and EVAL after the answer NOSCRIPT, for then nothing has
 // run. It must not send anything twice for another reason: a reply that was lost
@@ -110,12 +112,6 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// How many arguments and integers takeScript has for each key.
-const (
-	argsPerCharge = 8
-	intsPerState  = 4
-)
-
 // Take implements [ratelimit.Store]: one round trip, but for the first one.
 func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelimit.State, ratelimit.Receipt, error) {
 	if err := ctx.Err(); err != nil {
@@ -137,16 +133,16 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelim
 			return nil, ratelimit.Receipt{}, err
 		}
 	}
-	keys, args := s.command(charges, nil)
-	answer, err := s.eval(ctx, takeScript, keys, args...)
+	keys, bill := s.command(charges)
+	answer, err := s.eval(ctx, takeScript, keys, bill)
 	if err != nil {
 		return nil, ratelimit.Receipt{}, fmt.Errorf("redisstore: charging: %w", err)
 	}
-	moment, made, states, err := read(answer, charges)
+	moment, states, err := read(answer, charges)
 	switch {
 	case err != nil:
 		return nil, ratelimit.Receipt{}, fmt.Errorf("redisstore: charging: %w", err)
-	case !made:
+	case moment == 0:
 		return states, ratelimit.Receipt{}, nil
 	}
 	return states, ratelimit.NewReceipt(time.Duration(moment)*time.Microsecond, charges), nil
@@ -163,8 +159,9 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if len(charges) == 0 {
 		return nil
 	}
-	keys, args := s.command(charges, []any{decimal(at.Microseconds())})
-	if _, err := s.eval(ctx, refundScript, keys, args...); err != nil {
+	keys, bill := s.command(charges)
+	moment := strconv.FormatInt(at.Microseconds(), 10)
+	if _, err := s.eval(ctx, refundScript, keys, bill, moment); err != nil {
 		if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
 			receipt.Unuse()
 		}
@@ -173,30 +170,37 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	return nil
 }
 
-// command returns the keys of charges, and args followed by theirs.
-func (s *Store) command(charges []ratelimit.Charge, args []any) ([]string, []any) {
-	keys := make([]string, len(charges))
-	all := make([]any, len(args), len(args)+len(charges)*argsPerCharge)
-	copy(all, args)
+// command returns the keys of charges, and what the scripts are told of each.
+func (s *Store) command(charges []ratelimit.Charge) (keys []string, bill string) {
+	keys = make([]string, len(charges))
+	b := make([]byte, 0, 2*chargeSize) // more than most have
 	for i := range charges {
 		c := &charges[i]
 		l := &c.Limit
 		keys[i] = s.key(c)
 		window := l.Window.Microseconds()
-		all = append(all, l.Kind.String(), decimal(c.Cost), decimal(l.Quota), decimal(window))
 		switch l.Kind {
 		case ratelimit.Smooth:
 			cost, tolerance := c.Cost*interval(l), l.Burst*interval(l)
-			all = append(all, decimal(cost/1000), decimal(cost%1000), decimal(tolerance/1000), decimal(tolerance%1000))
+			b = append(b, countsSmooth)
+			b = numbers(b, window, cost/1000, cost%1000, tolerance/1000, tolerance%1000)
 		default:
-			exact := "0"
+			how := byte(countsByParts)
 			if l.Kind == ratelimit.Strict && l.Quota <= exactQuota {
-				exact = "1"
+				how = countsExactly
 			}
-			all = append(all, decimal(ceilDiv(window, parts)), exact, "0", "0")
+			b = append(b, how)
+			b = numbers(b, c.Cost, l.Quota, window, ceilDiv(window, parts), 0)
 		}
 	}
-	return keys, all
+	return keys, string(b)
+}
+
+func numbers(b []byte, all ...int64) []byte {
+	for _, n := range all {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(n)))
+	}
+	return b
 }
 
 // Numbers of limits that are [ratelimit.Strict].
@@ -211,62 +215,75 @@ func interval(l *ratelimit.Limit) int64 { return ceilDiv(int64(l.Window), l.Quot
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 
-func decimal(n int64) string { return strconv.FormatInt(n, 10) }
-
 // key returns where a charge is counted: a hash of what is counted together,
 // behind the hash tag.
 func (s *Store) key(c *ratelimit.Charge) string {
-	b := make([]byte, 0, len(c.Key)+9+ratelimit.MaxName)
-	b = append(b, c.Key[:]...)
+	var space [128]byte // more than a hash is of, and than a key has
+	b := append(space[:0], c.Key[:]...)
 	b = append(b, byte(c.Limit.Kind))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Limit.Window))
 	b = append(b, c.Limit.Name...)
 	digest := sha256.Sum256(b)
-	id := base64.RawURLEncoding.EncodeToString(digest[:16])
 	if s.config.SpreadKeys {
-		return s.config.Prefix + ":{" + base64.RawURLEncoding.EncodeToString(c.Key[:]) + "}:" + id
+		b = append(append(space[:0], s.config.Prefix...), ":{"...)
+		b = base64.RawURLEncoding.AppendEncode(b, c.Key[:])
+	} else {
+		b = append(append(space[:0], '{'), s.config.Prefix...)
 	}
-	return "{" + s.config.Prefix + "}:" + id
+	b = append(b, "}:"...)
+	return string(base64.RawURLEncoding.AppendEncode(b, digest[:16]))
 }
 
 // read checks the answer of takeScript, of which nothing is taken on trust: what
-// is not understood admits nobody.
-func read(answer any, charges []ratelimit.Charge) (moment int64, made bool, states []ratelimit.State, err error) {
+// is not understood admits nobody. The moment is that of the charges, or 0 if
+// they were not made.
+func read(answer any, charges []ratelimit.Charge) (moment int64, states []ratelimit.State, err error) {
 	list, ok := answer.([]any)
-	if want := 2 + len(charges)*intsPerState; !ok || len(list) != want {
-		return 0, false, nil, fmt.Errorf("the answer is a %T of %d, want %d integers", answer, len(list), want)
+	if !ok || len(list) == 0 {
+		return 0, nil, fmt.Errorf("the answer is a %T of %d, want integers", answer, len(list))
 	}
-	n := make([]int64, len(list))
-	for i, v := range list {
-		if n[i], ok = v.(int64); !ok || n[i] < 0 || n[i] > 1<<53 {
-			return 0, false, nil, fmt.Errorf("the answer has a %T at %d, want an integer of 0 to 2^53", v, i)
+	// integer returns the i-th, or makes an error of it.
+	integer := func(i int) int64 {
+		n, ok := list[i].(int64)
+		if (!ok || n < 0 || n > 1<<53) && err == nil {
+			err = fmt.Errorf("the answer has a %T at %d, want an integer of 0 to 2^53", list[i], i)
 		}
+		return n
 	}
-	moment, made = n[0], n[1] == 1
+	moment = integer(0)
+	each := 2
+	if moment == 0 {
+		each = 4
+	}
+	if want := 1 + len(charges)*each; len(list) != want {
+		return 0, nil, fmt.Errorf("the answer has %d integers, want %d", len(list), want)
+	}
 	states = make([]ratelimit.State, len(charges))
 	refused := false
 	for i := range charges {
-		l := &charges[i].Limit
-		s := &states[i]
-		v := n[2+i*intsPerState:][:intsPerState]
-		s.Refused = v[0] != 0
-		refused = refused || s.Refused
-		if l.Kind == ratelimit.Smooth {
-			s.RetryAfter = time.Duration(v[3]) * time.Microsecond
-			s.Remaining, s.Reset = smooth(l, v[1]*1000+v[2])
-			continue
+		l, s, at := &charges[i].Limit, &states[i], 1+i*each
+		x, z := integer(at), integer(at+1)
+		if moment == 0 {
+			s.Refused = integer(at+2) != 0
+			s.RetryAfter = time.Duration(integer(at+3)) * time.Microsecond
+			refused = refused || s.Refused
 		}
-		s.Remaining = min(v[1], l.Quota)
-		if l.Kind == ratelimit.Concurrent {
-			continue // nobody knows when a request ends
+		switch l.Kind {
+		case ratelimit.Smooth:
+			s.Remaining, s.Reset = smooth(l, x*1000+z)
+		case ratelimit.Concurrent: // nobody knows when a request ends
+			s.Remaining, s.RetryAfter = min(x, l.Quota), 0
+		default:
+			s.Remaining, s.Reset = min(x, l.Quota), time.Duration(z)*time.Microsecond
 		}
-		s.RetryAfter = time.Duration(v[2]) * time.Microsecond
-		s.Reset = time.Duration(v[3]) * time.Microsecond
 	}
-	if n[1] > 1 || made == refused || moment == 0 {
-		return 0, false, nil, errors.New("the answer contradicts itself")
+	if err == nil && moment == 0 && !refused {
+		err = errors.New("the answer contradicts itself")
 	}
-	return moment, made, states, nil
+	if err != nil {
+		return 0, nil, err
+	}
+	return moment, states, nil
 }
 
 // smooth returns what remains with a debt in nanoseconds, and when it grows.

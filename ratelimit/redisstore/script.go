@@ -1,174 +1,232 @@
 package redisstore
 
-// common is how both scripts read and write. Numbers are formatted by int: Lua
-// would write a time as 1.7e+15.
+// The scripts are asked by every request, so they make few calls, and neither
+// tables nor functions where one value will do. What they keep and are told is
+// packed, for Lua reads and writes text slowly: all numbers are doubles, "<d",
+// which hold the whole ones up to 2^53 exactly.
+//
+// A Strict or Concurrent limit is kept as the sum of what is spent and then, the
+// newest first, when it is free again and how much that is:
+//
+//	sum  free units  free units  …
+//
+// so that what changes most is at the beginning, a new one is put in front, and
+// what has left the window is cut off at the end. A Smooth limit is its
+// theoretical arrival time, in microseconds and nanoseconds.
+//
+// ARGV[1] has, for each key, chargeSize bytes: how it is counted, and five
+// numbers:
+//
+//	exact, by parts  cost, quota, window, a tenth of the window, nothing
+//	smooth           the window, and what it costs and what may be owed, each
+//	                 in microseconds and nanoseconds
+//
+// What is in flight is counted as what is spent is, but given back.
+const (
+	countsExactly = 0 // each charge is free after the window
+	countsByParts = 1 // all charges of a tenth of the window are free together
+	countsSmooth  = 2
+
+	chargeSize = 1 + 5*8
+)
+
+// common begins both scripts.
 const common = `
-local time = redis.call('TIME')
+local call, read, write, sub = redis.call, struct.unpack, struct.pack, string.sub
+local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
-local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
-
-local function int(x) return string.format('%.0f', x) end
-
--- strict and concurrent: "when it is free again:how many", ascending
-local function parse(value)
-  local list, last = {}, 0
-  if not value then return list end
-  local rest = string.gsub(value, '(%d+):(%d+) ', function(free, units)
-    free, units = tonumber(free), tonumber(units)
-    if free < last or units < 1 then error('a damaged value') end
-    last = free
-    list[#list + 1] = {free, units}
-    return ''
-  end)
-  if rest ~= '' or #list == 0 then error('a damaged value') end
-  return list
-end
-
-local function save(key, list)
-  local parts = {}
-  for i, e in ipairs(list) do parts[i] = int(e[1]) .. ':' .. int(e[2]) .. ' ' end
-  if #list == 0 then
-    redis.call('DEL', key)
-  else
-    redis.call('SET', key, table.concat(parts), 'PX', int(max(1, ceil((list[#list][1] - now) / 1000) + 1)))
-  end
-end
-
--- smooth: "microseconds:nanoseconds" of the theoretical arrival time
-local function arrival(key)
-  local value = redis.call('GET', key)
-  if not value then return nil end
-  local us, ns = string.match(value, '^(%d+):(%d+)$')
-  if not us then error('a damaged value') end
-  return tonumber(us), tonumber(ns)
-end
-
-local function saveArrival(key, us, ns)
-  redis.call('SET', key, int(us) .. ':' .. int(ns), 'PX', int(max(1, ceil((us - now) / 1000) + 1)))
-end
 `
 
-// takeScript decides about all charges, and then makes all or none. ARGV has, for
-// each key, argsPerCharge: the kind, cost, quota and window, and
-//
-//	strict, concurrent  a tenth of the window, 1 if the times are kept exactly
-//	smooth              what it costs and what may be owed, each in
-//	                    microseconds and nanoseconds
-//
-// The answer is the moment of the charges, 1 if they were made, and for each
-// key, intsPerState: whether it is refused, and
-//
-//	strict, concurrent  what remains, RetryAfter, Reset
-//	smooth              the debt in microseconds and nanoseconds, RetryAfter
-//
-// What is in flight is counted as what was spent is, but given back.
-const takeScript = common + `
-local plans, fits = {}, true
-for i, key in ipairs(KEYS) do
-  local at = (i - 1) * 8
-  local p = {kind = ARGV[at + 1], cost = tonumber(ARGV[at + 2]), quota = tonumber(ARGV[at + 3]),
-    window = tonumber(ARGV[at + 4]), a = tonumber(ARGV[at + 5]), b = tonumber(ARGV[at + 6]),
-    c = tonumber(ARGV[at + 7]), d = tonumber(ARGV[at + 8])}
-  plans[i] = p
-  if p.kind == 'strict' or p.kind == 'concurrent' then
-    p.list, p.used = {}, 0
-    local longest = now + 11 * p.a
-    for _, e in ipairs(parse(redis.call('GET', key))) do
-      if e[1] > now then
-        if e[1] > longest then e[1], p.moved = longest, true end -- the clock was set back
-        p.list[#p.list + 1] = e
-        p.used = p.used + e[2]
+// decide tells whether the i-th charge fits, and what it is that it fits into.
+const decide = `
+  local kind, a, b, c, d, e = read('<Bddddd', ARGV[1], i * 41 - 40)
+  local value, refused, moved = call('GET', KEYS[i]), false, false
+  local used, newest, units, oldest, size = 0, 0, 0, 0, 8
+  local us, ns, nextUs, nextNs, over = now, 0, 0, 0, 0
+  if kind < 2 then
+    if value then
+      size = #value
+      used, newest, units = read('<ddd', value)
+      if size % 16 ~= 8 or not (newest > 0 and units >= 1 and units <= used and used < 9007199254740992) then
+        error('a damaged value')
+      end
+      if newest > now + 11 * d then -- the clock was set back
+        local list = {}
+        newest, moved = now + 11 * d, true
+        for at = 9, size, 16 do
+          local free, n = read('<dd', value, at)
+          list[#list + 1] = write('<dd', math.min(free, newest), n)
+        end
+        value = sub(value, 1, 8) .. table.concat(list)
+      end
+      local left
+      oldest, left = read('<dd', value, size - 15)
+      if oldest > newest then error('a damaged value') end
+      while oldest <= now do
+        used, size = used - left, size - 16
+        if size == 8 then
+          newest, oldest = 0, 0
+          break
+        end
+        oldest, left = read('<dd', value, size - 15)
+      end
+      if (used > 0) ~= (size > 8) then error('a damaged value') end
+    end
+    refused = used + a > b
+  else
+    if value then
+      us, ns = read('<dd', value)
+      if #value ~= 16 or not (us > 0 and us < 9007199254740992 and ns >= 0 and ns < 1000) then
+        error('a damaged value')
+      end
+      local longest = now + a + math.ceil(a / 1000) + 1
+      if us < now then
+        us, ns = now, 0
+      elseif us > longest then -- the clock was set back
+        us, ns, moved = longest, 0, true
       end
     end
-    p.refused = p.used + p.cost > p.quota
-  elseif p.kind == 'smooth' then
-    p.us, p.ns = arrival(key)
-    if not p.us or p.us < now then p.us, p.ns = now, 0 end
-    local longest = now + p.window + ceil(p.window / 1000) + 1
-    if p.us > longest then p.us, p.ns, p.moved = longest, 0, true end -- the clock was set back
-    p.nextUs, p.nextNs = p.us + p.a, p.ns + p.b
-    if p.nextNs >= 1000 then p.nextUs, p.nextNs = p.nextUs + 1, p.nextNs - 1000 end
-    p.over = p.nextUs - now - p.c
-    if p.nextNs > p.d then p.over = p.over + 1 end
-    p.refused = p.over > 0
-  else
-    error('an unknown kind')
+    nextUs, nextNs = us + b, ns + c
+    if nextNs >= 1000 then nextUs, nextNs = nextUs + 1, nextNs - 1000 end
+    over = nextUs - now - d
+    if nextNs > e then over = over + 1 end
+    refused = over > 0
   end
-  if p.refused then fits = false end
+`
+
+// charge makes the i-th charge if all fit, and sets what is answered: x, y and z.
+const charge = `
+  local x, y, z = 0, 0, 0
+  if kind < 2 then
+    if fits then
+      local free = now + c
+      if kind == 1 then free = now - now % d + 11 * d end
+      used = used + a
+      if free == newest then
+        local head = write('<ddd', used, free, units + a)
+        if size == #value and not moved then
+          call('SETRANGE', KEYS[i], '0', head) -- and the key ends when it did
+        else
+          call('SET', KEYS[i], head .. sub(value, 25, size), 'PX', math.ceil((free - now) / 1000) + 1)
+        end
+      elseif free > newest then
+        if size == 8 then value, oldest = '', free end
+        call('SET', KEYS[i], write('<ddd', used, free, a) .. sub(value, 9, size), 'PX', math.ceil((free - now) / 1000) + 1)
+      else -- the clock was set back
+        local at, after, n = 9, newest, units
+        while after > free do
+          at = at + 16
+          if at > size then break end
+          after, n = read('<dd', value, at)
+        end
+        local rest = at
+        if after == free then a, rest = a + n, at + 16 end
+        call('SET', KEYS[i], write('<d', used) .. sub(value, 9, at - 1) .. write('<dd', free, a) .. sub(value, rest, size),
+          'PX', math.ceil((newest - now) / 1000) + 1)
+        oldest = math.min(oldest, free)
+      end
+    elseif moved then
+      call('SET', KEYS[i], write('<d', used) .. sub(value, 9, size), 'PX', math.ceil((newest - now) / 1000) + 1)
+    end
+    if used < b then x = b - used end
+    if used > 0 then z = oldest - now end
+    if refused then
+      local fit, more = used + a - b, used - b + 1
+      while size > 8 and (fit > 0 or more > 0) do
+        local free, n = read('<dd', value, size - 15)
+        if fit > 0 then y = free - now end
+        if more > 0 then z = free - now end
+        fit, more, size = fit - n, more - n, size - 16
+      end
+    end
+  else
+    if fits then us, ns = nextUs, nextNs end
+    if fits or moved then call('SET', KEYS[i], write('<dd', us, ns), 'PX', math.ceil((us - now) / 1000) + 1) end
+    x, z = us - now, ns
+    if refused then y = over end
+  end
+`
+
+// takeScript decides about all charges, and then makes all or none. The one
+// charge that most requests have needs no plan.
+//
+// The answer is the moment of the charges, or 0 if one was refused and none was
+// made, and for each key
+//
+//	exact, by parts  what remains, and Reset
+//	smooth           the debt in microseconds and nanoseconds
+//
+// and, if one was refused, whether it is this one, and RetryAfter.
+const takeScript = common + `
+if #KEYS == 1 then
+  local i = 1
+` + decide + `
+  local fits = not refused
+` + charge + `
+  if fits then return {now, x, z} end
+  return {0, x, z, 1, y}
 end
 
-local answer = {now, fits and 1 or 0}
-for i, key in ipairs(KEYS) do
-  local p, x, y, z = plans[i], 0, 0, 0
-  if p.kind ~= 'smooth' then
-    if fits then
-      local free = now + p.window
-      if p.b == 0 then free = (floor(now / p.a) + 11) * p.a end
-      local place = #p.list
-      while place > 0 and p.list[place][1] > free do place = place - 1 end
-      if place > 0 and p.list[place][1] == free then
-        p.list[place][2] = p.list[place][2] + p.cost
-      else
-        table.insert(p.list, place + 1, {free, p.cost})
-      end
-      p.used = p.used + p.cost
-    end
-    if fits or p.moved then save(key, p.list) end
-    x = max(0, p.quota - p.used)
-    local fit, more = p.used + p.cost - p.quota, max(1, p.used - p.quota + 1)
-    for _, e in ipairs(p.list) do
-      if fit > 0 then y = e[1] - now end
-      if more > 0 then z = e[1] - now end
-      fit, more = fit - e[2], more - e[2]
-    end
-    if not p.refused then y = 0 end
-  else
-    if fits then p.us, p.ns = p.nextUs, p.nextNs end
-    if fits or p.moved then saveArrival(key, p.us, p.ns) end
-    x, y = p.us - now, p.ns
-    if p.refused then z = p.over end
-  end
-  answer[#answer + 1] = p.refused and 1 or 0
-  answer[#answer + 1] = x
-  answer[#answer + 1] = y
-  answer[#answer + 1] = z
+local plans, fits = {}, true
+for i = 1, #KEYS do
+` + decide + `
+  plans[i] = {kind, a, b, c, d, e, value, refused, moved, used, newest, units, oldest, size, us, ns, nextUs, nextNs, over}
+  if refused then fits = false end
+end
+local answer = {fits and now or 0}
+for i = 1, #KEYS do
+  local kind, a, b, c, d, e, value, refused, moved, used, newest, units, oldest, size, us, ns, nextUs, nextNs, over = unpack(plans[i])
+` + charge + `
+  local n = #answer
+  answer[n + 1], answer[n + 2] = x, z
+  if not fits then answer[n + 3], answer[n + 4] = refused and 1 or 0, y end
 end
 return answer
 `
 
-// refundScript gives charges back that were made at the moment ARGV[1]: the
-// same units, or ones that are free no later. ARGV goes on with the first
-// arguments of takeScript for each key. What has come back by itself is not
-// given back once more.
+// refundScript gives charges back that were made at the moment that ARGV[2] is:
+// the same units, or ones that are free no later. What has come back by itself
+// is not given back once more.
 const refundScript = common + `
-local moment = tonumber(ARGV[1])
-for i, key in ipairs(KEYS) do
-  local at = 1 + (i - 1) * 8
-  local kind, cost, window = ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 4])
-  local a, b = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
-  if kind ~= 'smooth' then
-    if moment + window > now then
-      local exact, counted = moment + window, (floor(moment / a) + 11) * a
-      local list, left = {}, cost
-      for _, e in ipairs(parse(redis.call('GET', key))) do
-        if e[1] == exact or e[1] == counted then
-          local gone = min(left, e[2])
-          e[2], left = e[2] - gone, left - gone
+local moment = tonumber(ARGV[2])
+for i = 1, #KEYS do
+  local kind, a, b, c, d = read('<Bdddd', ARGV[1], i * 41 - 40)
+  local key, value = KEYS[i], call('GET', KEYS[i])
+  if not value then
+    -- all of it has come back
+  elseif kind < 2 then
+    if #value < 24 or #value % 16 ~= 8 then error('a damaged value') end
+    if moment + c > now then
+      local exact, counted = moment + c, moment - moment % d + 11 * d
+      local list, used, left, newest = {}, 0, a, 0
+      for at = #value - 15, 9, -16 do
+        local free, units = read('<dd', value, at)
+        if free == exact or free == counted then
+          local gone = math.min(left, units)
+          units, left = units - gone, left - gone
         end
-        if e[2] > 0 and e[1] > now then list[#list + 1] = e end
+        if units > 0 and free > now then
+          table.insert(list, 1, write('<dd', free, units))
+          used, newest = used + units, free
+        end
       end
-      if left < cost then save(key, list) end
+      if left < a and used == 0 then
+        call('DEL', key)
+      elseif left < a then
+        call('SET', key, write('<d', used) .. table.concat(list), 'PX', math.ceil((newest - now) / 1000) + 1)
+      end
     end
   else
-    local us, ns = arrival(key)
-    local backUs, backNs = moment + a - now, b
-    if us and backUs >= 0 then
+    if #value ~= 16 then error('a damaged value') end
+    local us, ns = read('<dd', value)
+    local backUs, backNs = moment + b - now, c
+    if backUs >= 0 then
       us, ns = us - backUs, ns - backNs
       if ns < 0 then us, ns = us - 1, ns + 1000 end
       if us < now then
-        redis.call('DEL', key)
+        call('DEL', key)
       else
-        saveArrival(key, us, ns)
+        call('SET', key, write('<dd', us, ns), 'PX', math.ceil((us - now) / 1000) + 1)
       end
     end
   end
