@@ -1,16 +1,10 @@
 package integration
 
 import (
-	"context"
-	"database/sql"
-	"net/http"
-	"net/http/httptest"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/examples/integration/servers"
 	"github.com/gatewright/gatewright/ratelimit"
 	"github.com/gatewright/gatewright/ratelimit/sqlstore"
@@ -94,93 +88,4 @@ func TestHistoryOfLimitsInPostgreSQL(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestLimitsOutlivePostgreSQL: while the database is dead, or somebody holds the
-// row of a key, requests go on within the time that the store is given.
-func TestLimitsOutlivePostgreSQL(t *testing.T) {
-	t.Parallel()
-	server := servers.PostgreSQL(t)
-	if server.Addr == "" {
-		t.Skip("a server that runs already is not for this test alone")
-	}
-	store := openSQLLimits(t, "pgx", server.URL, sqlstore.PostgreSQL, 6)
-	up := make(chan struct{}, 100)
-	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
-		Store: store, Name: "outlive", Secret: make([]byte, 32),
-		Hooks: guard.Hooks{Observe: func(_ context.Context, e guard.Event) {
-			if e.Name == ratelimit.EventStoreUp {
-				up <- struct{}{}
-			}
-		}},
-	}, ratelimit.Limit{Name: "hour", Quota: 100_000, Window: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	handler := limiter.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	ask := func() time.Duration {
-		w := httptest.NewRecorder()
-		begin := time.Now()
-		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
-		took := time.Since(begin)
-		if w.Code != http.StatusOK {
-			t.Errorf("the answer is %d: %s", w.Code, w.Body)
-		}
-		return took
-	}
-	recovers := func(what string) {
-		t.Helper()
-		for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-			ask()
-			select {
-			case <-up:
-				t.Logf("%s: the database was asked again after %v", what, time.Since(begin).Round(time.Millisecond))
-				return
-			default:
-			}
-			if time.Since(begin) > 10*time.Second {
-				t.Fatalf("%s: the database is not asked again", what)
-			}
-		}
-	}
-	measure := func(what string) {
-		t.Helper()
-		var took latencies
-		for range 200 {
-			took = append(took, ask())
-			time.Sleep(time.Millisecond)
-		}
-		p50, p99 := took.quantile(0.5), took.quantile(0.99)
-		t.Logf("%-20s p50 %v, p99 %v, worst %v", what, p50, p99, slices.Max(took))
-		if p99 > 500*time.Millisecond {
-			t.Errorf("%s: p99 is %v, want little more than 50 ms", what, p99)
-		}
-	}
-	measure("it answers")
-	for len(up) > 0 {
-		<-up
-	}
-
-	holder, err := sql.Open("pgx", server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer holder.Close()
-	tx, err := holder.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.ExecContext(t.Context(), `UPDATE gatewright_limits SET expires = expires`); err != nil {
-		t.Fatal(err)
-	}
-	measure("the row is locked")
-	if err := tx.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	recovers("the row was locked")
-
-	server.Kill(t)
-	measure("it is dead")
-	server.Start(t)
-	recovers("it was dead")
 }
