@@ -67,6 +67,7 @@ func TestRevocationsInRedis(t *testing.T) {
 			return rueidisLog(t, server.Addr, redislog.Config{Prefix: "rueidis"})
 		})
 	})
+	t.Run("conformance of a replica", func(t *testing.T) { replicaKeepsTheRules(t, open) })
 	t.Run("a reader sees everything in order while several processes append", func(t *testing.T) { readWhileAppending(t, open) })
 	t.Run("a logout is known elsewhere within a second", func(t *testing.T) { logoutElsewhere(t, open) })
 	ownServer(t, "GATEWRIGHT_REDIS")

@@ -71,6 +71,7 @@ func TestRevocationsInSQLite(t *testing.T) {
 		return log
 	}
 	t.Run("conformance", func(t *testing.T) { blacklisttest.RunLog(t, open) })
+	t.Run("conformance of a replica", func(t *testing.T) { replicaKeepsTheRules(t, open) })
 	t.Run("a reader sees everything in order while several processes append", func(t *testing.T) { readWhileAppending(t, open) })
 	t.Run("a logout is known elsewhere within a second", func(t *testing.T) { logoutElsewhere(t, open) })
 	t.Run("tables", func(t *testing.T) {
@@ -90,6 +91,7 @@ func TestRevocationsInPostgreSQL(t *testing.T) {
 			return revocationsIn(t, openPostgreSQL(t, server.URL+"&default_transaction_isolation=serializable"), sqllog.PostgreSQL)
 		})
 	})
+	t.Run("conformance of a replica", func(t *testing.T) { replicaKeepsTheRules(t, open) })
 	t.Run("a reader sees everything in order while several processes append", func(t *testing.T) { readWhileAppending(t, open) })
 	t.Run("a logout is known elsewhere within a second", func(t *testing.T) { logoutElsewhere(t, open) })
 	ownServer(t, "GATEWRIGHT_POSTGRES")
@@ -229,6 +231,14 @@ func node(t *testing.T, log blacklist.Log, config blacklist.ReplicaConfig) *blac
 	running.Go(func() { r.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
 	return r
+}
+
+// replicaKeepsTheRules asks a replica of a log, which has what other subtests have
+// written.
+func replicaKeepsTheRules(t *testing.T, open func(*testing.T) blacklist.Log) {
+	blacklisttest.Run(t, func(t *testing.T) blacklist.Revoker {
+		return node(t, open(t), blacklist.ReplicaConfig{MaxStale: time.Minute})
+	})
 }
 
 func sessionOf(name string) *identity.Principal {

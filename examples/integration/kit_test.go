@@ -26,6 +26,9 @@ var bin string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
+		if os.Getenv(workerVariable) != "" {
+			return m.Run()
+		}
 		folder, err := os.MkdirTemp("", "gatewright-integration-")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -38,6 +38,21 @@ func (h *history) len() int {
 	return len(h.events)
 }
 
+// split returns what was asked for before a moment, and what after it.
+func (h *history) split(at time.Time) (before, after *history) {
+	before, after = newHistory(), newHistory()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.events {
+		into := after
+		if e.before.Before(at) {
+			into = before
+		}
+		into.add(e.before, e.after)
+	}
+	return before, after
+}
+
 // most returns how many were certainly admitted in one window, wherever it
 // begins, and whether that is at most the quota. A request that began and ended
 // within a window was admitted in it, whenever the store decided.

@@ -1,18 +1,18 @@
 package integration
 
 import (
-	"sync"
+	"crypto/rand"
 	"testing"
 	"time"
 
 	"github.com/gatewright/gatewright/examples/integration/servers"
 	"github.com/gatewright/gatewright/ratelimit"
-	"github.com/gatewright/gatewright/ratelimit/sqlstore"
 )
 
-// TestHistoryOfLimitsInPostgreSQL: as in Redis, while the database is paused,
-// and killed once, which empties a table that is UNLOGGED: around that moment a
-// window may have what was counted before and what was counted after.
+// TestHistoryOfLimitsInPostgreSQL: as in Redis, while processes are killed and
+// paused and the database is paused, and killed once, which empties a table that
+// is UNLOGGED: around that moment a window may have what was counted before and
+// what was counted after.
 func TestHistoryOfLimitsInPostgreSQL(t *testing.T) {
 	t.Parallel()
 	server := servers.PostgreSQL(t)
@@ -23,61 +23,32 @@ func TestHistoryOfLimitsInPostgreSQL(t *testing.T) {
 		{Name: "exact", Quota: 7, Window: 400 * time.Millisecond, Down: ratelimit.Closed},
 		{Name: "counted", Quota: 40, Window: 400 * time.Millisecond, Down: ratelimit.Closed},
 	}
-	before, after := make([]*history, len(limits)), make([]*history, len(limits))
-	for i := range limits {
-		before[i], after[i] = newHistory(), newHistory()
+	specs := make([]workerSpec, 4)
+	key := rand.Text()
+	for i := range specs {
+		specs[i] = workerSpec{Engine: "pgx", Server: server.URL, Key: key, Timeout: 100 * time.Millisecond, Limits: limits}
 	}
-	into, mu := before, sync.RWMutex{}
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	for range 3 {
-		store := openSQLLimits(t, "pgx", server.URL, sqlstore.PostgreSQL, 6)
-		for i, l := range limits {
-			limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
-				Store: store, Name: "history", Secret: make([]byte, 32), Timeout: 100 * time.Millisecond,
-			}, l)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for range 3 {
-				wg.Go(func() {
-					for {
-						select {
-						case <-stop:
-							return
-						default:
-						}
-						begin := time.Now()
-						if _, err := limiter.Reserve(t.Context(), 1, "one"); err != nil {
-							time.Sleep(2 * time.Millisecond)
-							continue
-						}
-						mu.RLock()
-						into[i].add(begin, time.Now())
-						mu.RUnlock()
-					}
-				})
-			}
-		}
-	}
-	for range 2 {
+	w := work(t, specs...)
+	for i := range 2 {
 		time.Sleep(600 * time.Millisecond)
+		w.each[2*i].kill()
+		w.each[2*i+1].pause()
 		server.Pause()
 		time.Sleep(300 * time.Millisecond)
 		server.Continue()
+		w.start(2 * i)
+		time.Sleep(300 * time.Millisecond)
+		w.each[2*i+1].resume()
 	}
 	time.Sleep(600 * time.Millisecond)
+	crash := time.Now()
 	server.Kill(t)
-	time.Sleep(200 * time.Millisecond) // whoever was answered has noted it
-	mu.Lock()
-	into = after
-	mu.Unlock()
 	server.Start(t)
 	time.Sleep(1200 * time.Millisecond)
-	close(stop)
-	wg.Wait()
-	for i, l := range limits {
-		for name, h := range map[string]*history{"before the crash": before[i], "after it": after[i]} {
+	w.stop()
+	for _, l := range limits {
+		before, after := w.all[l.Name].split(crash)
+		for name, h := range map[string]*history{"before the crash": before, "after it": after} {
 			most, ok := h.most(l.Window, int(l.Quota))
 			t.Logf("%s: %d were admitted %s, at most %d of %d in a window", l.Name, h.len(), name, most, l.Quota)
 			if !ok {

@@ -87,8 +87,9 @@
 // itself, for its own table is asked first: of a limit that falls back to
 // [ratelimit.Local] it admits no more than the quota in any window, and all of
 // them together no more than that times their number, however often the server
-// forgets. Of other limits no process keeps a table, and the quota is there
-// once more after each loss. Replication is asynchronous: a failover forgets the
+// forgets; a process that was started within the window is one more. Of other
+// limits no process keeps a table, and the quota is there once more after each
+// loss. Replication is asynchronous: a failover forgets the
 // last writes in the same way.
 //
 // A server whose memory is full must refuse to write, and not forget: with an
