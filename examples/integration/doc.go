@@ -27,6 +27,12 @@
 //   - QR codes, read by zbarimg and by jsQR, and one-time codes, made by
 //     oathtool.
 //
+// What each fault does to limits is printed as a table by
+//
+//	go -C examples test -run TestFaultTable -v ./integration
+//
+// Redis as a cluster of three nodes is tested with -tags cluster.
+//
 // Some tests need programs that may be missing, and say so when they are
 // skipped: curl, zbarimg, oathtool, redis-server, PostgreSQL (see package
 // servers), and node with the packages that are installed by

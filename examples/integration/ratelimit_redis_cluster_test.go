@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -15,10 +16,19 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
 
+	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/authtest"
+	sessionstore "github.com/gatewright/gatewright/auth/redisstore"
+	"github.com/gatewright/gatewright/blacklist"
+	"github.com/gatewright/gatewright/blacklist/blacklisttest"
+	"github.com/gatewright/gatewright/blacklist/redislog"
 	"github.com/gatewright/gatewright/examples/integration/servers"
 	"github.com/gatewright/gatewright/ratelimit"
 	"github.com/gatewright/gatewright/ratelimit/ratelimittest"
 	"github.com/gatewright/gatewright/ratelimit/redisstore"
+	"github.com/gatewright/gatewright/totp"
+	factorstore "github.com/gatewright/gatewright/totp/redisstore"
+	"github.com/gatewright/gatewright/totp/totptest"
 )
 
 // openCluster starts three nodes that share the slots, and returns their
@@ -30,7 +40,7 @@ func openCluster(t *testing.T) []string {
 	var clients []*redis.Client
 	for i := range nodes {
 		server := servers.Redis(t, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(freeBusPort(t)),
-			"--cluster-config-file", filepath.Join(t.TempDir(), "nodes.conf"), "--appendonly", "no")
+			"--cluster-config-file", filepath.Join(t.TempDir(), "nodes.conf"))
 		addrs = append(addrs, server.Addr)
 		client := redisForLimits(t, server.Addr)
 		clients = append(clients, client)
@@ -118,5 +128,38 @@ func TestLimitsInRedisCluster(t *testing.T) {
 				t.Errorf("the node %s has %d keys, want a part of them", addr, n)
 			}
 		}
+	})
+}
+
+// TestStoresInRedisCluster: nor does what the other stores do. Run with -tags
+// cluster.
+func TestStoresInRedisCluster(t *testing.T) {
+	addrs := openCluster(t)
+	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, MaxRetries: -1, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { cluster.Close() })
+	eval := limitsByGoRedis(cluster)
+	empty := func(t *testing.T) *sessionstore.Store {
+		return openRedisSessions(t, sessionstore.Eval(eval), "test:"+rand.Text())
+	}
+	t.Run("refresh", func(t *testing.T) {
+		authtest.RunRefresh(t, func(t *testing.T) auth.RefreshStore { return empty(t) })
+	})
+	t.Run("challenges", func(t *testing.T) {
+		authtest.RunChallenges(t, func(t *testing.T) auth.ChallengeStore { return empty(t) })
+	})
+	t.Run("sessions", func(t *testing.T) {
+		authtest.RunSessions(t, func(t *testing.T) authtest.SessionStore { return empty(t) })
+	})
+	t.Run("second factors", func(t *testing.T) {
+		totptest.Run(t, func(t *testing.T) totp.Store { return openRedisFactors(t, factorstore.Eval(eval), "") })
+	})
+	t.Run("revocations", func(t *testing.T) {
+		blacklisttest.RunLog(t, func(t *testing.T) blacklist.Log {
+			log, err := redislog.New(redislog.Eval(eval), redislog.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return log
+		})
 	})
 }
