@@ -7,6 +7,9 @@
 // Command timing, in the folder of that name, compares the times of failed
 // sign-ins instead.
 //
+// Jobs that need a redis-server or a PostgreSQL start their own, and are left out
+// where it is not installed.
+//
 // Nanoseconds depend on the machine and on what else it does; the ratio to the
 // peer of the same run is what counts. It is a module of its own, so that the
 // peers decide nobody else's dependencies.
@@ -29,10 +32,11 @@ type job struct {
 	bound string                      // what we mean to reach
 }
 
-func jobs() []job {
+func jobs(s *stay) []job {
 	return slices.Concat(
 		bearerJobs(),
 		ratelimitJobs(),
+		storeJobs(s),
 		blacklistJobs(),
 		headersJobs(),
 		apikeyJobs(),
@@ -52,10 +56,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench: -job:", err)
 		os.Exit(2)
 	}
+	servers := new(stay)
+	defer servers.end()
+	servers.endOnInterrupt()
 	// Each row as it is known: all of them take a while.
-	const row = "%-36s %-12s %8v %6v %8v %6v %5v  %s\n"
+	const row = "%-44s %-16s %8v %6v %8v %6v %5v  %s\n"
 	fmt.Printf(row, "job", "peer", "its ns", "allocs", "our ns", "allocs", "ratio", "to reach")
-	for _, j := range jobs() {
+	for _, j := range jobs(servers) {
 		if !wanted.MatchString(j.name) {
 			continue
 		}
@@ -66,6 +73,9 @@ func main() {
 			ours = append(ours, testing.Benchmark(j.run["gatewright"]))
 		}
 		p, o := median(peer), median(ours)
+		if p.N == 0 || o.N == 0 {
+			continue // and stderr has the reason
+		}
 		fmt.Printf(row, j.name, j.peer, int(nanos(p)), p.AllocsPerOp(), int(nanos(o)), o.AllocsPerOp(),
 			fmt.Sprintf("%.2f", nanos(o)/nanos(p)), j.bound)
 	}
