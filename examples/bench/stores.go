@@ -262,42 +262,51 @@ func upsertDecider(tb testing.TB, url string, keys int) decider {
 	}
 }
 
-// How many tokens are revoked where revocations are asked for.
+// revokedTokens is how many are revoked where revocations are asked for, of twice
+// as many tokens that there are.
 const revokedTokens = 100_000
+
+var allTokens = sync.OnceValue(func() []string {
+	all := make([]string, 2*revokedTokens)
+	for i := range all {
+		all[i] = fmt.Sprintf("revoked:%026d", i)
+	}
+	return all
+})
 
 func existsDecider(tb testing.TB, addr string) decider {
 	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true, PoolSize: 32})
 	tb.Cleanup(func() { client.Close() })
-	ctx := context.Background()
+	ctx, tokens := context.Background(), allTokens()
 	for i := 0; i < revokedTokens; i += 1000 {
 		p := client.Pipeline()
 		for j := range 1000 {
-			p.Set(ctx, fmt.Sprintf("revoked:%026d", i+j), 1, time.Hour)
+			p.Set(ctx, tokens[i+j], 1, time.Hour)
 		}
 		must(p.Exec(ctx))
 	}
 	return func(ctx context.Context, i int) error {
-		return client.Exists(ctx, fmt.Sprintf("revoked:%026d", revokedTokens+i%revokedTokens)).Err()
+		return client.Exists(ctx, tokens[revokedTokens+i%revokedTokens]).Err()
 	}
 }
 
-func replicaDecider() decider {
-	ctx := context.Background()
+var replicaDecider = sync.OnceValue(func() decider {
+	ctx, tokens := context.Background(), allTokens()
 	r := must(blacklist.NewReplica(&blacklist.MemoryLog{MaxEntries: 2 * revokedTokens}, blacklist.ReplicaConfig{MaxStale: time.Hour}))
 	if err := r.Refresh(ctx); err != nil {
 		panic(err)
 	}
-	token := func(i int) string { return fmt.Sprintf("%026d", i) }
-	for i := range revokedTokens {
-		what := identity.Revocation{Issuer: "https://auth.example.com", Credential: token(i), Expires: time.Now().Add(time.Hour)}
+	for _, token := range tokens[:revokedTokens] {
+		what := identity.Revocation{Issuer: "https://auth.example.com", Credential: token, Expires: time.Now().Add(time.Hour)}
 		if err := r.Revoke(ctx, what); err != nil {
 			panic(err)
 		}
 	}
+	now := time.Now()
 	return func(ctx context.Context, i int) error {
 		_, err := r.Revoked(ctx, &identity.Principal{
-			Issuer: "https://auth.example.com", Credential: token(revokedTokens + i%revokedTokens), IssuedAt: time.Now(),
+			Issuer: "https://auth.example.com", Credential: tokens[revokedTokens+i%revokedTokens], IssuedAt: now,
 		})
 		return err
 	}
-}
+})
