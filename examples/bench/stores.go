@@ -42,9 +42,9 @@ import (
 // first, gives the store 50 ms and has a fallback.
 //
 // What they promise differs: ulule counts in windows that begin with the first
-// request and admits 2N around their end, redis_rate and throttled are GCRA,
-// which is our smooth. Ours is strict, never more than N in any window, unless
-// it says otherwise.
+// request and admits 2N around their end, which takes Redis two commands where
+// ours takes three; redis_rate and throttled are GCRA, which is our smooth. Ours
+// is strict, never more than N in any window, unless it says otherwise.
 func storeJobs(s *stay) []job {
 	redisServer := s.start(func(tb testing.TB) *servers.Server {
 		// Nobody's disk is measured.
