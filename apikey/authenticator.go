@@ -273,32 +273,36 @@ func (a *Authenticator) look(ctx context.Context, s *sum, key string, parts Part
 		return nil, err
 	}
 	// If something panics, the attempt stays charged.
-	failed, good := true, false
-	defer func() { settle(failed, good) }()
+	outcome := guard.Failed
+	defer func() { settle(outcome) }()
 	reason := a.cache.refused(s, now)
 	if reason != nil {
 		return nil, &refused{reason, parts.ID}
 	}
 	e, err := a.share(ctx, bounded, s, key, parts)
-	// A store that does not answer is nobody's failure.
-	failed, good = errors.Is(err, ErrInvalid), err == nil
+	switch {
+	case err == nil:
+		outcome = guard.Succeeded
+	case !errors.Is(err, ErrInvalid):
+		outcome = guard.Undecided // a store that does not answer is nobody's failure
+	}
 	return e, err
 }
 
 // reserve charges the Throttle, unless this very key was good from the address
 // lately. To charge only what the store has refused would let parallel guesses
 // through.
-func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now time.Time) (settle func(failed, good bool), err error) {
+func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now time.Time) (settle func(guard.Outcome), err error) {
 	if a.config.Throttle == nil {
-		return func(_, _ bool) {}, nil
+		return func(guard.Outcome) {}, nil
 	}
 	of := pairOf(s, addr)
-	note := func(failed, good bool) {
-		switch {
-		case failed:
+	note := func(outcome guard.Outcome) {
+		switch outcome {
+		case guard.Failed:
 			// Whoever repeats a key that has ended is a guesser like others.
 			a.pairs.remove(of)
-		case good:
+		case guard.Succeeded:
 			a.pairs.add(of, now)
 		}
 	}
@@ -321,9 +325,9 @@ func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now ti
 	case back == nil:
 		return nil, errors.New("apikey: the Throttle returned neither settle nor retryAfter")
 	}
-	return func(failed, good bool) {
-		note(failed, good)
-		back(failed)
+	return func(outcome guard.Outcome) {
+		note(outcome)
+		back(outcome)
 	}, nil
 }
 

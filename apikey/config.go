@@ -18,15 +18,14 @@ type Revoker interface {
 }
 
 // A Throttle limits how often keys may be guessed from an address. It is safe
-// for concurrent use. A Limiter of package ratelimit becomes one by a few lines,
-// which the example shows.
+// for concurrent use. A *ratelimit.Guesses is one.
 type Throttle interface {
 	// ReserveAddr charges one attempt from the address (without the port),
 	// before the store is asked, so that parallel guesses cannot slip
 	// through. A positive retryAfter refuses it (429), and settle is nil
 	// then. Otherwise settle is called once when the attempt is over: what
 	// was charged is given back unless it failed.
-	ReserveAddr(ctx context.Context, addr string) (settle func(failed bool), retryAfter time.Duration, err error)
+	ReserveAddr(ctx context.Context, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error)
 }
 
 // Config says which keys are accepted. Format and Peppers are required.
@@ -62,9 +61,8 @@ type Config struct {
 	// ask it, so a guesser behind the address of others holds up none but
 	// those who come there for the first time; 65,536 such pairs are
 	// remembered in this process, and one is forgotten once its key is
-	// refused. A ratelimit.SignIn is none, for its limits are those of
-	// passwords; [Throttle] has what makes a ratelimit.Limiter one.
-	// Default: none. The secrets cannot be guessed, but each well-formed
+	// refused. A ratelimit.Guesses is one; a ratelimit.SignIn is none,
+	// for its limits are those of passwords. Default: none. The secrets cannot be guessed, but each well-formed
 	// guess is a question to the store.
 	Throttle Throttle
 

@@ -7,33 +7,15 @@ import (
 	"fmt"
 	"log"
 	"net/http"
-	"net/netip"
-	"time"
 
 	"github.com/gatewright/gatewright/apikey"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
-// guesses makes a Limiter of package ratelimit the Throttle of this one.
-type guesses struct{ limiter *ratelimit.Limiter }
-
-func (g guesses) ReserveAddr(ctx context.Context, addr string) (settle func(failed bool), retryAfter time.Duration, err error) {
-	ip, _ := netip.ParseAddr(addr) // who has none, over a UNIX socket say, shares one limit
-	reservation, err := g.limiter.ReserveAddr(ctx, 1, ip)
-	if d, ok := errors.AsType[*guard.Denial](err); ok && d.Status == http.StatusTooManyRequests {
-		return nil, max(d.RetryAfter, time.Second), nil
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	// What did not fail is given back, even if the client has gone by then.
-	return func(failed bool) { reservation.End(context.WithoutCancel(ctx), !failed) }, 0, nil
-}
-
 // Guesses are limited by address. A key that was good from there goes on.
 func ExampleThrottle() {
-	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{}, ratelimit.MustParse("3/minute")...)
+	guesses, err := ratelimit.NewGuesses(ratelimit.Config{}, ratelimit.MustParse("3/minute")...)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -62,7 +44,7 @@ func ExampleThrottle() {
 		}
 		return keys, key
 	}
-	keys, good := issue(guesses{limiter})
+	keys, good := issue(guesses)
 
 	const addr = "192.0.2.1:1234"
 	verify := func(key apikey.Secret) {

@@ -331,7 +331,7 @@ type throttle struct {
 	broken                   bool
 }
 
-func (o *throttle) ReserveAddr(_ context.Context, addr string) (func(bool), time.Duration, error) {
+func (o *throttle) ReserveAddr(_ context.Context, addr string) (func(guard.Outcome), time.Duration, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.fail != nil {
@@ -348,10 +348,10 @@ func (o *throttle) ReserveAddr(_ context.Context, addr string) (func(bool), time
 	}
 	o.open[addr]++
 	o.reserved++
-	return func(failed bool) {
+	return func(outcome guard.Outcome) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		if failed {
+		if outcome == guard.Failed {
 			o.failed++
 			return
 		}

@@ -23,6 +23,8 @@
 //	…
 //	auth.Config{Throttle: throttle}
 //
+// [Guesses] is the same for apikey.Config.Throttle.
+//
 // # Order
 //
 // A Valve and limits by address come behind what settles r.RemoteAddr (the

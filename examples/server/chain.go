@@ -174,22 +174,22 @@ type limits struct {
 	register func(http.Handler) http.Handler // POST /users/
 	five     func(http.Handler) http.Handler // GET /limited/
 	signIn   *ratelimit.SignIn               // nil: none
-	keys     *keyThrottle                    // nil: none
+	keys     *ratelimit.Guesses              // at API keys; nil: none
 }
 
 // newLimits makes them. If the processes of the server share a store they count
 // together there, and each for itself while it does not answer.
 func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
-	limiter := func(name string, key ratelimit.KeyFunc, allowed string) (*ratelimit.Limiter, error) {
-		config := ratelimit.Config{Timeout: s.limitTimeout, Hooks: hooks}
+	config := func(name string) ratelimit.Config {
+		c := ratelimit.Config{Timeout: s.limitTimeout, Hooks: hooks}
 		if s.limits != nil {
-			config.Store, config.Name, config.Secret = s.limits, name, secret
+			c.Store, c.Name, c.Secret = s.limits, name, secret
 		}
-		return ratelimit.New(key, config, ratelimit.MustParse(allowed)...)
+		return c
 	}
 	unlimited := func(next http.Handler) http.Handler { return next }
 	l := &limits{caller: unlimited, register: unlimited}
-	five, err := limiter("five", ratelimit.ByIP, "5/minute")
+	five, err := ratelimit.New(ratelimit.ByIP, config("five"), ratelimit.MustParse("5/minute")...)
 	if err != nil {
 		return nil, err
 	}
@@ -197,10 +197,10 @@ func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
 	if s.insecureNoLimits {
 		return l, nil
 	}
-	caller, errCaller := limiter("caller", ratelimit.ByCaller, "100/second;6000/minute")
+	caller, errCaller := ratelimit.New(ratelimit.ByCaller, config("caller"), ratelimit.MustParse("100/second;6000/minute")...)
 	// Each registration costs a password hash.
-	register, errRegister := limiter("register", ratelimit.ByIP, "20/hour")
-	keys, errKeys := limiter("keys", ratelimit.ByIP, "60/minute")
+	register, errRegister := ratelimit.New(ratelimit.ByIP, config("register"), ratelimit.MustParse("20/hour")...)
+	keys, errKeys := ratelimit.NewGuesses(config("keys"), ratelimit.MustParse("60/minute")...)
 	signInConfig := ratelimit.SignInConfig{Timeout: s.limitTimeout, Hooks: hooks}
 	if s.limits != nil {
 		signInConfig.Store, signInConfig.Name, signInConfig.Secret = s.limits, "sign-in", secret
@@ -209,26 +209,8 @@ func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
 	if err := errors.Join(errCaller, errRegister, errSignIn, errKeys); err != nil {
 		return nil, err
 	}
-	l.caller, l.register, l.signIn, l.keys = caller.Handler, register.Handler, signIn, &keyThrottle{keys}
+	l.caller, l.register, l.signIn, l.keys = caller.Handler, register.Handler, signIn, keys
 	return l, nil
-}
-
-// A keyThrottle limits how many API keys may be guessed from an address: the
-// joint between ratelimit and apikey, which know nothing of each other.
-type keyThrottle struct{ limiter *ratelimit.Limiter }
-
-// ReserveAddr is of apikey.Throttle.
-func (t *keyThrottle) ReserveAddr(ctx context.Context, addr string) (settle func(failed bool), retryAfter time.Duration, err error) {
-	// Who has no address, over a UNIX socket say, shares one limit.
-	ip, _ := netip.ParseAddr(addr)
-	reservation, err := t.limiter.ReserveAddr(ctx, 1, ip)
-	if denial, ok := errors.AsType[*guard.Denial](err); ok && denial.Status == http.StatusTooManyRequests {
-		return nil, max(denial.RetryAfter, time.Second), nil
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	return func(failed bool) { reservation.End(context.WithoutCancel(ctx), !failed) }, 0, nil
 }
 
 // hostsOf are the hosts that requests may be for: that of the issuer, that of
