@@ -268,10 +268,10 @@ func hashOf(id string) TokenHash { return sha256.Sum256([]byte(id)) }
 // in them, now: what logout does for one session, and what a host does for a
 // person when a password was stolen or an account is closed. Session, Subject,
 // Tenant and Before narrow it down, and one of them must be set; Issuer and
-// Expires are filled in. A Spare cannot be refreshed afterwards either, so leave
-// it empty. A host that changes a password or disables an account
-// does that first. Sign-ins that are under way are ended too; whoever signs in
-// afterwards is let in.
+// Expires are filled in. It spares no session, and with a Spare it is an error.
+// A host that changes a password or disables an account does that first.
+// Sign-ins that are under way are ended too; whoever signs in afterwards is let
+// in.
 //
 // When it returns nil, all that is certain to hold, where several processes
 // have clocks that agree. After an error it should be called again.
@@ -280,7 +280,9 @@ func hashOf(id string) TokenHash { return sha256.Sum256([]byte(id)) }
 // the sessions that began since then are spared. That takes a Subject, and
 // Config.Sessions that lists sessions as sqlstore.Store and [Memory] do, for only
 // the ID of a session tells a token that an old one was given today from those of
-// a new one; otherwise it is an error, and ends nothing.
+// a new one; otherwise it is an error, and ends nothing. It is also one, after
+// what was issued before then has been ended, if the subject has as many sessions
+// as are listed, [MaxListed], so that old ones may be missing from the list.
 func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) error {
 	if which.Session == "" && which.Subject == "" && which.Tenant == "" && which.Before.IsZero() {
 		return errors.New("auth: EndSessions needs a Session, Subject, Tenant or Before")
@@ -290,6 +292,9 @@ func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) err
 	}
 	if which.Session != "" && !which.Before.IsZero() {
 		return errors.New("auth: EndSessions ends a Session whenever it began; leave Before zero")
+	}
+	if which.Spare != "" {
+		return errors.New("auth: EndSessions spares no session; leave Spare empty, or end the others one by one")
 	}
 	which.Issuer = s.tokens.Name()
 	now := moment()
@@ -347,6 +352,9 @@ func (s *Server) endEarlier(ctx context.Context, which identity.Revocation) erro
 	all, err := lists.Sessions(ctx, which.Subject)
 	if err != nil {
 		return unavailable("listing sessions", err)
+	}
+	if len(all) >= MaxListed {
+		return fmt.Errorf("auth: EndSessions with the Before %v, in the past, cannot see all sessions of a subject with %d or more; leave Before zero to end everything up to now", which.Before, MaxListed)
 	}
 	// Their access tokens before the sessions, which are in the next list as
 	// long as they are there, should this fail.

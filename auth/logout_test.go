@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -395,10 +396,36 @@ func TestEndSessions(t *testing.T) {
 			h.want(h.refresh(a.refresh()), http.StatusOK, "")
 		}
 	})
+	t.Run("before a moment in the past, with more sessions than are listed: nobody is told that all have ended", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHost(t)
+			old := h.signedIn()
+			time.Sleep(time.Hour)
+			before := time.Now()
+			time.Sleep(2 * time.Minute)
+			old = h.refresh(old.refresh())
+			for i := range auth.MaxListed {
+				s := auth.Session{ID: strconv.Itoa(i), Subject: alice, Created: time.Now(), Expires: time.Now().Add(time.Hour)}
+				if err := h.store.CreateRefresh(ctx, s, auth.TokenHash{1}, time.Now().Add(time.Hour)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			which := identity.Revocation{Subject: alice, Before: before}
+			if err := h.server.EndSessions(ctx, which); err == nil || !strings.Contains(err.Error(), "leave Before zero") {
+				t.Errorf("error %v, want one that names the way out", err)
+			}
+			which.Before = time.Time{}
+			if err := h.server.EndSessions(ctx, which); err != nil {
+				t.Fatal(err)
+			}
+			h.over(old.access())
+			h.dead(old.refresh())
+		})
+	})
 	t.Run("a host that forgot to say whose is told so", func(t *testing.T) {
 		h := newHost(t)
 		a := h.signedIn()
-		for _, which := range []identity.Revocation{{}, {Issuer: issuer}, {Expires: time.Now()}, {Credential: "c"}, {Subject: alice, Credential: "c"}} {
+		for _, which := range []identity.Revocation{{}, {Issuer: issuer}, {Expires: time.Now()}, {Credential: "c"}, {Subject: alice, Credential: "c"}, {Subject: alice, Spare: "s"}} {
 			if err := h.server.EndSessions(ctx, which); err == nil {
 				t.Errorf("EndSessions(%+v) returned nil", which)
 			}

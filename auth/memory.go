@@ -201,7 +201,7 @@ func (s *memorySession) matches(which identity.Revocation) bool {
 }
 
 // Sessions returns the sessions of a subject that can be refreshed now, those
-// that began last first.
+// that began last first, and no more than [MaxListed] of them.
 func (m *Memory) Sessions(_ context.Context, subject string) ([]Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -215,7 +215,7 @@ func (m *Memory) Sessions(_ context.Context, subject string) ([]Session, error) 
 	slices.SortFunc(all, func(a, b Session) int {
 		return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.ID, b.ID))
 	})
-	return all, nil
+	return all[:min(len(all), MaxListed)], nil
 }
 
 // SetClient adds a client, or changes the one of that ID.

@@ -9,6 +9,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
+// MaxListed is how many sessions a store lists at most.
+const MaxListed = 1000
+
 // A Session is one sign-in: the family of refresh tokens that descend from it.
 // The store keeps it, and hashes of its tokens, never a token.
 type Session struct {

@@ -344,8 +344,8 @@ type SessionStore interface {
 	auth.RefreshStore
 
 	// Sessions returns the sessions of a subject that can be refreshed now,
-	// those that began last first. There may be a bound on how many; those
-	// that began last are returned in any case. To have none is no error.
+	// those that began last first, and no more than [auth.MaxListed] of them.
+	// To have none is no error.
 	Sessions(ctx context.Context, subject string) ([]auth.Session, error)
 }
 

@@ -60,9 +60,8 @@ var (
 )
 
 const (
-	maxSessions = 1000 // that Sessions returns
-	batch       = 500  // sessions that one script looks at
-	maxMicros   = 9_007_199_254_740_991
+	batch     = 500 // sessions that one script looks at
+	maxMicros = 9_007_199_254_740_991
 )
 
 // New returns a Store on the server that eval reaches. It does not ask the
@@ -256,7 +255,8 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) (e
 }
 
 // Sessions returns the sessions of a subject that can be refreshed now, by the
-// server's clock, those that began last first, and no more than 1000 of them.
+// server's clock, those that began last first, and no more than [auth.MaxListed]
+// of them.
 func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session, err error) {
 	defer func() { err = wrap(err, "listing sessions") }()
 	const fields = 6
@@ -286,7 +286,7 @@ func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session,
 				return nil, err
 			}
 			all = append(all, one)
-			if len(all) == maxSessions {
+			if len(all) == auth.MaxListed {
 				return all, nil
 			}
 		}

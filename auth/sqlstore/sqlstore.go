@@ -224,18 +224,15 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) er
 	return s.wrap(err, "revoking sessions")
 }
 
-// maxSessions is how many sessions [Store.Sessions] returns.
-const maxSessions = 1000
-
 // Sessions returns the sessions of a subject that can be refreshed now, those
-// that began last first, and no more than 1000 of them: for the page on which
-// people see where they are signed in.
+// that began last first, and no more than [auth.MaxListed] of them: for the page
+// on which people see where they are signed in.
 func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session, err error) {
 	defer func() { err = s.wrap(err, "listing sessions") }()
 	now := time.Now().UnixMicro()
 	rows, err := s.db.QueryContext(ctx, s.bind(`SELECT id, subject, tenant, client, created, expires
 		FROM gatewright_sessions WHERE subject = ? AND idle > ? AND expires > ?
-		ORDER BY created DESC, id LIMIT ?`), subject, now, now, maxSessions)
+		ORDER BY created DESC, id LIMIT ?`), subject, now, now, auth.MaxListed)
 	if err != nil {
 		return nil, err
 	}
