@@ -112,7 +112,8 @@
 //
 // The roles, tenant, scopes and factors of a Principal are what its issuer wrote,
 // whichever that is. A service that takes the tokens of a partner lets the
-// partner make administrators, unless it finds roles by Issuer and Subject, as
+// partner make administrators, unless VerifierConfig.Foreign is set, which leaves
+// roles and tenant out, or roles are found by Issuer and Subject, as
 // rbac.Config.Roles can. A Subject alone names nobody.
 //
 // The ECDSA signature (r, s) has a twin (r, n−s) that verifies too. Nothing in

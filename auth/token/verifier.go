@@ -59,6 +59,13 @@ type VerifierConfig struct {
 	// what it has revoked. Default: a Revoker is asked.
 	InsecureNoRevoker bool
 
+	// Foreign says that the issuer is somebody else, a partner or a public
+	// identity provider, who may say who its subjects are and not what they
+	// are here: the Principal has no Roles and no Tenant, whatever the token
+	// says; its Claims have them. Scopes are those that the issuer granted for
+	// the Audience. Default: Roles and Tenant are taken from the token.
+	Foreign bool
+
 	// Leeway is how far the clock of the issuer may be ahead: it is granted
 	// to "nbf" and "iat", and never to "exp". Default: 30 seconds.
 	Leeway time.Duration
@@ -470,6 +477,9 @@ func (v *Verifier) judge(payload string, now time.Time, p *identity.Principal) (
 		return from, ErrTooEarly
 	case c.expires.Sub(c.issued) > v.config.MaxLifetime:
 		return from, ErrLifetime
+	}
+	if v.config.Foreign {
+		c.roles, c.tenant = identity.Set{}, ""
 	}
 	*p = identity.Principal{
 		Issuer:     v.config.Issuer,

@@ -400,3 +400,21 @@ func TestTokenThatIsRevokedWhileTheFormIsSent(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// Whoever signs for a partner must not be able to make administrators here.
+func TestForeignIssuerDoesNotSayWhatItsSubjectsAreHere(t *testing.T) {
+	k := kits()[token.ES256]
+	claims := k.token("roles", `["admin"]`, "tenant", `"acme"`, "scope", `"read"`)
+	for _, foreign := range []bool{false, true} {
+		v := newVerifier(t, k.ring, func(c *token.VerifierConfig) { c.Foreign = foreign })
+		for range 2 { // the second time out of the cache
+			p, err := v.Verify(t.Context(), claims)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Roles.Has("admin") == foreign || (p.Tenant == "") != foreign || !p.Scopes.Has("read") {
+				t.Errorf("Foreign %t: roles %v, tenant %q, scopes %v", foreign, p.Roles, p.Tenant, p.Scopes)
+			}
+		}
+	}
+}
