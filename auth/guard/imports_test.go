@@ -66,6 +66,12 @@ var importLaw = map[string]room{
 		says: "headers imports auth/guard, its own room and rs/cors only"},
 	"totp": {own: []string{"totp"}, leaves: both, modules: []string{otp, "github.com/boombuler/barcode"},
 		says: "totp imports the two leaves, its own room and pquerna/otp with its barcode package only"},
+	"auth/passkey": {own: []string{"auth/passkey"}, leaves: both,
+		says: "auth/passkey imports the two leaves and its own room only, and no other module"},
+	"auth/ticket": {own: []string{"auth/ticket"}, leaves: both,
+		says: "auth/ticket imports the two leaves and its own room only, and no other module"},
+	"internal": {leaves: both,
+		says: "internal imports the two leaves and itself only, and no other module"},
 }
 
 var both = []string{"auth/identity", "auth/guard"}
@@ -224,6 +230,9 @@ func lawOf(inner string) (room, bool) {
 func (l room) allows(p goPackage, path string) bool {
 	if inner, ours := strings.CutPrefix(path, module+"/"); ours {
 		within := func(own string) bool { return inner == own || strings.HasPrefix(inner, own+"/") }
+		if within("internal") {
+			return true
+		}
 		return slices.Contains(l.leaves, inner) || slices.ContainsFunc(l.own, within) && !slices.Contains(both, inner)
 	}
 	if p.Module != nil {
@@ -266,6 +275,11 @@ func TestImportLawIsEnforced(t *testing.T) {
 		{"a room may not import auth", "apikey", module + "/auth", "apikey imports the two leaves"},
 		{"a room may not import auth/token", "scopes", module + "/auth/token", "scopes imports the two leaves"},
 		{"a room may not import a sibling's sub-package", "totp", module + "/ratelimit/redisstore", "totp imports the two leaves"},
+		{"a room may import what stores and readers share", "apikey", module + "/internal/strictjson", ""},
+		{"internal may import guard", "internal/sqldb", module + "/auth/guard", ""},
+		{"internal may not import a room", "internal/sqldb", module + "/apikey", "internal imports the two leaves"},
+		{"internal may not import a module", "internal/sqldb", xCrypto + "/bcrypt", "internal imports the two leaves"},
+		{"auth/passkey may not import auth/token", "auth/passkey", module + "/auth/token", "auth/passkey imports the two leaves"},
 		{"a sub-package may import its room", "blacklist/blacklisttest", module + "/blacklist", ""},
 		{"a sub-package may not import another room", "blacklist/blacklisttest", module + "/apikey", "blacklist imports the two leaves"},
 		{"a room whose name begins alike is another", "rbac", module + "/rbacx", "rbac imports the two leaves"},
