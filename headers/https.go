@@ -1,7 +1,6 @@
 package headers
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -142,8 +141,9 @@ func (t *RedirectHTTPS) Check(r *http.Request) (location string, err error) {
 }
 
 func inTheClear(err error) error {
-	d := guard.Forbidden(errors.Join(errors.New("headers: not over https"), err))
-	d.Code, d.Detail = "https_required", "This is served over https only. What was sent in the clear should be replaced."
+	d := guard.NewDenial(http.StatusForbidden, "https_required",
+		"This is served over https only. What was sent in the clear should be replaced.",
+		fmt.Errorf("headers: not over https: %w", err))
 	d.Event = guard.EventInputFail // whoever it is, nobody was asked yet
 	return d
 }

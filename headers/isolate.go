@@ -185,7 +185,7 @@ func (t *Isolate) isOwn(r *http.Request, from string) bool {
 }
 
 func crossOrigin(err error) error {
-	d := guard.Forbidden(err)
-	d.Code, d.Detail, d.Event = "cross_origin", "A page of another site made this request.", EventCrossOrigin
+	d := guard.NewDenial(http.StatusForbidden, "cross_origin", "A page of another site made this request.", err)
+	d.Event = EventCrossOrigin
 	return d
 }

@@ -142,12 +142,7 @@ func (w Rows) check(permission Permission, o Object) error {
 // notFound returns the 404, which is that of a [guard.Mux] for a path that
 // leads nowhere. For the log it is what it is, a refusal.
 func notFound(why error) *guard.Denial {
-	d := &guard.Denial{
-		Status: http.StatusNotFound,
-		Code:   guard.CodeNotFound,
-		Detail: "There is nothing here.",
-		Err:    why,
-	}
+	d := guard.NotFound(why)
 	if !errors.Is(why, ErrNotFound) {
 		d.Event = guard.EventAuthzFail
 	}

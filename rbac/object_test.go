@@ -143,7 +143,7 @@ func TestARequestThatEndsWhileTheObjectIsLoadedIsRefused(t *testing.T) {
 		cancel()
 		return rbac.Object{}, nil
 	}))
-	got.is(t, 503)
+	got.is(t, 499)
 }
 
 // What Rows lets into a list is what CheckObject lets through one by one, and

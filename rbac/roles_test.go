@@ -36,7 +36,7 @@ func TestWhoIsRefusedWhateverThePolicySays(t *testing.T) {
 		{"a nil principal", rbac.Config{}, identity.NewContext(context.Background(), nil), 401, "no credentials"},
 		{"an empty subject", rbac.Config{}, as(noSubject), 403, "Principal.Subject is empty"},
 		{"an empty subject, with roles from the host", rbac.Config{Roles: rolesAre("root")}, as(noSubject), 403, "Principal.Subject is empty"},
-		{"a request that was cancelled", rbac.Config{}, cancelled, 503, "context canceled"},
+		{"a request that was cancelled", rbac.Config{}, cancelled, 499, "context canceled"},
 		{"a request whose time is over", rbac.Config{}, late, 503, "deadline exceeded"},
 		{"no tenant where there are tenants", rbac.Config{Tenants: true}, as(caller("root")), 403, "acts in no tenant"},
 		{"no tenant, with roles from the host", rbac.Config{Tenants: true, Roles: rolesAre("root")}, as(caller("root")), 403, "acts in no tenant"},
@@ -226,7 +226,7 @@ func TestRolesThatWereLoadedWhileTheRequestEndedDoNotCount(t *testing.T) {
 		cancel()
 		return []string{"root"}, nil // "suspended" was to follow
 	}})
-	askIn(ctx, e.Require(a.read)).is(t, 503)
+	askIn(ctx, e.Require(a.read)).is(t, 499)
 	if loads != 1 {
 		t.Errorf("%d loads, want 1", loads)
 	}

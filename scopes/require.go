@@ -122,14 +122,7 @@ func (m *Middleware) refuse(p *identity.Principal, wanted, told []string) error 
 	if isKey(p) {
 		scheme = "ApiKey"
 	}
-	d := &guard.Denial{
-		Status:     http.StatusForbidden,
-		Code:       guard.CodeInsufficientScope,
-		Detail:     "The token is not good for this.",
-		Challenges: []guard.Challenge{{Scheme: scheme, Error: guard.CodeInsufficientScope, Scope: identity.NewSet(told...)}},
-		Event:      guard.EventAuthzFail,
-		Err:        fmt.Errorf("scopes: missing %s", strings.Join(missing, " ")),
-	}
+	d := guard.InsufficientScope(scheme, identity.NewSet(told...), fmt.Errorf("scopes: missing %s", strings.Join(missing, " ")))
 	if m.config.GuideStatusCodes {
 		d.Status, d.Detail = http.StatusUnauthorized, "Not enough permissions"
 	}

@@ -107,13 +107,7 @@ func (h Hooks) Emit(r *http.Request, e Event) {
 // Every 401 carries a challenge: those of the denial, completed with those of
 // the authenticators that Identify was given, and Bearer if there are none.
 func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
-	d := asDenial(r.Context(), err)
-	if d.Status < 400 || d.Status > 599 {
-		// A copy: the caller's may be shared.
-		fixed := *d
-		fixed.Status = http.StatusInternalServerError
-		d = &fixed
-	}
+	d := DenialOf(r.Context(), err)
 	if h.Observe != nil {
 		h.Emit(r, Event{Name: d.event(), Login: d.Login, Denial: d})
 	}

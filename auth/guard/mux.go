@@ -142,9 +142,10 @@ func (u *unmatched) WriteHeader(status int) {
 	switch status {
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
 		u.refused = true
-		d := &Denial{Status: status, Code: CodeNotFound, Detail: "There is nothing here.", Err: errNoRoute}
+		d := NotFound(errNoRoute)
 		if status == http.StatusMethodNotAllowed {
-			d.Code, d.Detail = CodeMethodNotAllowed, "This method is not allowed here."
+			d = MethodNotAllowed(u.ResponseWriter)
+			d.Err = errNoRoute
 		}
 		u.mux.hooks.Refuse(u.ResponseWriter, u.request, d)
 	default:
