@@ -47,6 +47,12 @@
 //	PBKDF2SHA256(1e6)    pbkdf2_sha256$1000000$…    $pbkdf2-sha256$29000$…
 //	Scrypt{14, 8, 5}     scrypt$16384$salt$8$5$…    $scrypt$ln=16,r=8,p=1$…               the same: PHC strings
 //
+// The named parameters of a PHC string may come in any order. Hashes of WordPress,
+// Werkzeug, Spring Security, Dovecot, OpenLDAP and Jenkins are read as far as they
+// are of these functions; see each scheme for its spellings. A hash of another
+// scheme is an [ErrUnsupported] that names it: LDAP's {SSHA}, ASP.NET, phpass,
+// sha512crypt and so on.
+//
 // Django marks a user without a password by an exclamation mark with random
 // characters behind. Make that an empty hash.
 //

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,7 +28,8 @@ const (
 	maxLogN         = 23         // of scrypt, of which the next line leaves less for an r or p above 1
 	maxScryptBlocks = 1 << 23    // eight times what OWASP recommends: 2^17 × 8
 	maxR, maxP      = 32, 16
-	maxImportedSalt = 64 // bytes, of PBKDF2 and scrypt
+	maxLongTag      = 128 // bytes, of PBKDF2, of which the first 32 are compared
+	maxImportedSalt = 64  // bytes, of PBKDF2 and scrypt
 )
 
 // bcryptSalt and bcryptTag are the lengths of the two in a bcrypt hash, in
@@ -50,29 +52,6 @@ func unsupported(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrUnsupported}, args...)...)
 }
 
-// foreign are the schemes that stored hashes are recognised as, in order to
-// say what they are. Only these names get into an error: what stands between
-// the first two dollar signs may be anything, a password among it.
-var foreign = [...]struct{ prefix, name string }{
-	{"$argon2i$", "argon2i"},
-	{"argon2$argon2i$", "Django's argon2i"},
-	{"$argon2d$", "argon2d"},
-	{"argon2$argon2d$", "Django's argon2d"},
-	{"$2x$", "bcrypt 2x, made by a library with a known defect"},
-	{"$2$", "bcrypt 2, the first and defective version"},
-	{"$7$", "scrypt in the spelling of crypt(3)"},
-	{"$y$", "yescrypt"},
-	{"$pbkdf2$", "passlib's PBKDF2 with SHA-1"},
-	{"$pbkdf2-sha512$", "passlib's PBKDF2 with SHA-512"},
-	{"pbkdf2_sha1$", "Django's PBKDF2 with SHA-1"},
-	{"$5$", "sha256crypt"},
-	{"$6$", "sha512crypt"},
-	{"$1$", "md5crypt"},
-	{"$apr1$", "Apache's md5crypt"},
-	{"$P$", "phpass"},
-	{"$H$", "phpass"},
-}
-
 // A spelling is one of the ways in which a hash is written. Those of bcrypt
 // also say what it was run over.
 type spelling uint8
@@ -89,6 +68,7 @@ const (
 	djangoSHA256    // bcrypt over the SHA-256 of the password, in hexadecimal
 	passlibSHA256v1 // bcrypt over that in base64
 	passlibSHA256v2 // bcrypt over its HMAC-SHA256 under the salt, in base64
+	wordPress       // bcrypt over an HMAC-SHA384 of it trimmed, in base64
 )
 
 // spellings are the beginnings of the hashes that are read, each with what
@@ -107,32 +87,44 @@ var spellings = [...]struct {
 	{"pbkdf2_sha256$", parsePBKDF2(django)},
 	{"$scrypt$", parseScrypt},
 	{"scrypt$", parseDjangoScrypt},
+	{"$wp$2", inDjango(parseBcrypt, wordPress)},
+	{"#jbcrypt:$2", parseBcrypt}, // Jenkins
+	{"pbkdf2:sha256:", parseWerkzeugPBKDF2},
+	{"scrypt:", parseWerkzeugScrypt},
+	{"$s0$", parseSpringScrypt}, // lambdaworks
 }
 
 // parse reads a stored hash. What it returns is within the bounds, with at
 // most maxMemory KiB. Nothing that it allocates depends on the parameters.
 //
-// There is one spelling of each hash: what parse accepts, [digest.String]
-// writes the same again.
+// A hash may have several spellings; [digest.String] writes one of them.
 func parse(encoded string, maxMemory uint32) (digest, error) {
 	if len(encoded) > maxEncoded {
 		return digest{}, malformed("it has %d bytes, want at most %d", len(encoded), maxEncoded)
 	}
-	for _, f := range foreign {
-		if strings.HasPrefix(encoded, f.prefix) {
-			return digest{}, unsupported("it is %s, which this package does not verify; its user needs a new password", f.name)
-		}
+	if strings.HasPrefix(encoded, "{") {
+		return unlessWrong(parseBraced(encoded, maxMemory))
 	}
 	for _, s := range spellings {
 		if fields, ok := strings.CutPrefix(encoded, s.prefix); ok {
-			d, err := s.parse(fields, maxMemory)
-			if err != nil {
-				return digest{}, err
-			}
-			return d, nil
+			return unlessWrong(s.parse(fields, maxMemory))
 		}
 	}
-	return digest{}, malformed("it begins like no known scheme; a user without a password has an empty hash")
+	if name := recognise(encoded); name != "" {
+		return digest{}, notVerified(name)
+	}
+	if strings.HasPrefix(encoded, "!") || strings.HasPrefix(encoded, "*") {
+		return digest{}, unsupported("it is a mark for a user without a password, such as Django's; store an empty hash instead")
+	}
+	return digest{}, unsupported("it begins like no known scheme; a user without a password has an empty hash, and any other needs a new password")
+}
+
+// unlessWrong drops what was read of a hash that turned out to be wrong.
+func unlessWrong(d digest, err error) (digest, error) {
+	if err != nil {
+		return digest{}, err
+	}
+	return d, nil
 }
 
 // inDjango returns a parse that gives what is read another spelling.
@@ -148,9 +140,12 @@ func inDjango(parse func(string, uint32) (digest, error), s spelling) func(strin
 //
 //	$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0c2FsdA$…
 //
-// which is the PHC string format, as the reference implementation of argon2
-// writes it: these parameters in this order, and none of the optional ones.
+// which is the PHC string format: each of these parameters once, in any order,
+// and no optional one.
 func parseArgon2id(fields string, maxMemory uint32) (digest, error) {
+	if !strings.HasPrefix(fields, "v=") && strings.Count(fields, "$") == 2 {
+		return digest{}, unsupported("it is argon2id without a version, which means the draft version 16, want 19; its user needs a new password")
+	}
 	version, fields, _ := strings.Cut(fields, "$")
 	params, fields, _ := strings.Cut(fields, "$")
 	salt, tag, ok := strings.Cut(fields, "$")
@@ -164,9 +159,12 @@ func parseArgon2id(fields string, maxMemory uint32) (digest, error) {
 		return digest{}, malformed("its version of argon2id is not spelled v=19")
 	}
 
-	numbers, ok := parameters(params, "m=", "t=", "p=")
+	if strings.Contains(params, "keyid=") || strings.Contains(params, "data=") {
+		return digest{}, unsupported("it is argon2id with a key or associated data, which this package does not have; its user needs a new password")
+	}
+	numbers, ok := parameters(params, "m", "t", "p")
 	if !ok {
-		return digest{}, malformed("its parameters are not spelled m=…,t=…,p=…, each a decimal number below 2^32")
+		return digest{}, malformed("its parameters are not spelled m=…,t=…,p=…, each once and a decimal number below 2^32")
 	}
 	memory, passes, lanes := numbers[0], numbers[1], numbers[2]
 	switch {
@@ -190,19 +188,38 @@ func parseArgon2id(fields string, maxMemory uint32) (digest, error) {
 	return d, nil
 }
 
-// parameters reads three numbers, each behind its name and between commas.
+// parameters reads three numbers that are named, each once and in any order, and
+// returns them in the order of names.
 func parameters(s string, names ...string) (numbers [3]uint32, ok bool) {
-	values := strings.Split(s, ",")
-	if len(values) != len(numbers) {
+	values, ok := named(s, names...)
+	if !ok {
 		return numbers, false
 	}
-	for i, name := range names {
-		value, named := strings.CutPrefix(values[i], name)
-		if numbers[i], ok = decimal(value); !named || !ok {
+	for i := range numbers {
+		if numbers[i], ok = decimal(values[i]); !ok {
 			return numbers, false
 		}
 	}
 	return numbers, true
+}
+
+// named reads the values of name=value pairs between commas: each of three names
+// once, in any order, and nothing else.
+func named(s string, names ...string) (values [3]string, ok bool) {
+	var seen [3]bool
+	pairs := strings.Split(s, ",")
+	if len(pairs) != len(values) {
+		return values, false
+	}
+	for _, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		i := slices.Index(names, name)
+		if i < 0 || seen[i] {
+			return values, false
+		}
+		values[i], seen[i] = value, true
+	}
+	return values, true
 }
 
 // decimal reads a number as the PHC string format spells it: no sign, and no
@@ -234,6 +251,12 @@ func decode(encoding *base64.Encoding, s string) ([]byte, bool) {
 // same function for passwords of up to 72 bytes.
 func parseBcrypt(fields string, _ uint32) (digest, error) {
 	const prefix, salt, tag = len("$2"), len("b$12$"), len("b$12$") + bcryptSalt
+	switch {
+	case strings.HasPrefix(fields, "x$"):
+		return digest{}, notVerified("bcrypt 2x, made by a library with a known defect")
+	case strings.HasPrefix(fields, "$"):
+		return digest{}, notVerified("bcrypt 2, the first and defective version")
+	}
 	if len(fields) < 2 || fields[1] != '$' || strings.IndexByte("aby", fields[0]) < 0 {
 		return digest{}, malformed("it begins like bcrypt, and its version is not 2a, 2b or 2y")
 	}
@@ -287,7 +310,8 @@ func (d digest) checkBcrypt() error {
 //	$bcrypt-sha256$v=2,t=2b,r=12$ salt $ tag
 //	$bcrypt-sha256$2b,12$ salt $ tag
 //
-// where the cost is a number without a zero in front.
+// where the cost is a number without a zero in front. The parameters of the first
+// may come in any order.
 func parsePasslibSHA256(fields string, _ uint32) (digest, error) {
 	params, fields, _ := strings.Cut(fields, "$")
 	salt, tag, ok := strings.Cut(fields, "$")
@@ -301,7 +325,6 @@ func parsePasslibSHA256(fields string, _ uint32) (digest, error) {
 		spelling spelling
 		minor    byte
 	}{
-		{"v=2,t=2b,r=", passlibSHA256v2, 'b'},
 		{"2b,", passlibSHA256v1, 'b'},
 		{"2a,", passlibSHA256v1, 'a'},
 	} {
@@ -309,6 +332,10 @@ func parsePasslibSHA256(fields string, _ uint32) (digest, error) {
 			d.spelling, d.minor = s.spelling, s.minor
 			break
 		}
+	}
+	if values, second := named(params, "v", "t", "r"); second && values[0] == "2" && values[1] == "2b" {
+		cost, ok = values[2], true
+		d.spelling, d.minor = passlibSHA256v2, 'b'
 	}
 	n, number := decimal(cost)
 	if !ok || !number {
@@ -347,9 +374,10 @@ func parsePBKDF2(s spelling) func(string, uint32) (digest, error) {
 		if d.salt, ok = d.importedSalt(ab64, salt); !ok {
 			return digest{}, errSalt
 		}
-		if d.tag, ok = decode(encoding, tag); !ok || len(d.tag) != 32 {
-			return digest{}, malformed("its tag is not 32 bytes of base64")
+		if d.tag, ok = decode(encoding, tag); !ok || len(d.tag) < minTag || len(d.tag) > maxLongTag {
+			return digest{}, malformed("its tag is not %d to %d bytes of base64", minTag, maxLongTag)
 		}
+		d.tag = firstBlock(d.tag)
 		return d, nil
 	}
 }
@@ -365,9 +393,9 @@ func parseScrypt(fields string, maxMemory uint32) (digest, error) {
 	if !ok {
 		return digest{}, malformed("an scrypt hash has parameters, a salt and a tag, and here one is missing")
 	}
-	numbers, ok := parameters(params, "ln=", "r=", "p=")
+	numbers, ok := parameters(params, "ln", "r", "p")
 	if !ok {
-		return digest{}, malformed("its parameters are not spelled ln=…,r=…,p=…, each a decimal number below 2^32")
+		return digest{}, malformed("its parameters are not spelled ln=…,r=…,p=…, each once and a decimal number below 2^32")
 	}
 	k, err := scryptOf(numbers[0], numbers[1], numbers[2], maxMemory)
 	if err != nil {
@@ -393,16 +421,7 @@ func parseDjangoScrypt(fields string, maxMemory uint32) (digest, error) {
 	if len(parts) != 5 {
 		return digest{}, malformed("Django's scrypt hash has N, a salt, r, p and a tag")
 	}
-	n, okN := decimal(parts[0])
-	r, okR := decimal(parts[2])
-	p, okP := decimal(parts[3])
-	if !okN || !okR || !okP {
-		return digest{}, malformed("its N, r and p are not decimal numbers below 2^32")
-	}
-	if bits.OnesCount32(n) != 1 {
-		return digest{}, malformed("its N is %d, want a power of two (RFC 7914 section 2)", n)
-	}
-	k, err := scryptOf(uint32(bits.TrailingZeros32(n)), r, p, maxMemory)
+	k, err := scryptOfN(parts[0], parts[2], parts[3], maxMemory)
 	if err != nil {
 		return digest{}, err
 	}
@@ -415,6 +434,21 @@ func parseDjangoScrypt(fields string, maxMemory uint32) (digest, error) {
 		return digest{}, malformed("its tag is not 64 bytes of base64")
 	}
 	return d, nil
+}
+
+// scryptOfN returns the scrypt of parameters that are spelled as decimal numbers,
+// N itself and not its logarithm.
+func scryptOfN(n, r, p string, maxMemory uint32) (kdf, error) {
+	numberN, okN := decimal(n)
+	numberR, okR := decimal(r)
+	numberP, okP := decimal(p)
+	if !okN || !okR || !okP {
+		return kdf{}, malformed("its N, r and p are not decimal numbers below 2^32")
+	}
+	if bits.OnesCount32(numberN) != 1 {
+		return kdf{}, malformed("its N is %d, want a power of two (RFC 7914 section 2)", numberN)
+	}
+	return scryptOf(uint32(bits.TrailingZeros32(numberN)), numberR, numberP, maxMemory)
 }
 
 // scryptOf returns the scrypt of these parameters, if they are in bounds.
@@ -447,6 +481,11 @@ func (d digest) importedSalt(encoding *base64.Encoding, s string) (salt []byte, 
 		salt, ok = decode(encoding, s)
 		return salt, ok && len(salt) >= 1 && len(salt) <= maxImportedSalt
 	}
+	return textSalt(s)
+}
+
+// textSalt returns a salt that is not encoded.
+func textSalt(s string) (salt []byte, ok bool) {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c > '~' || c == '$' {
 			return nil, false
@@ -455,7 +494,7 @@ func (d digest) importedSalt(encoding *base64.Encoding, s string) (salt []byte, 
 	return []byte(s), len(s) >= 1 && len(s) <= maxImportedSalt
 }
 
-var errSalt = malformed("its salt is not 1 to %d bytes, in base64 or, if it is Django's, of printable ASCII", maxImportedSalt)
+var errSalt = malformed("its salt is not 1 to %d bytes, in base64 or, if it is Django's or Werkzeug's, of printable ASCII", maxImportedSalt)
 
 // bcrypt returns a bcrypt hash in the native spelling, whatever its own is.
 func (d digest) bcrypt() string {
@@ -477,6 +516,8 @@ func (d digest) String() string {
 			prefix = "bcrypt_sha256$"
 		case django:
 			prefix = "bcrypt$"
+		case wordPress:
+			prefix = "$wp"
 		}
 		return prefix + d.bcrypt()
 	case pbkdf2Function:
@@ -515,5 +556,9 @@ func (d digest) scheme() Scheme {
 
 // prehashed reports whether d is bcrypt of a digest of the password.
 func (d digest) prehashed() bool {
-	return d.spelling == djangoSHA256 || d.spelling == passlibSHA256v1 || d.spelling == passlibSHA256v2
+	switch d.spelling {
+	case djangoSHA256, passlibSHA256v1, passlibSHA256v2, wordPress:
+		return true
+	}
+	return false
 }

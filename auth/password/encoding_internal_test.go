@@ -3,6 +3,7 @@ package password
 import (
 	"encoding/hex"
 	"errors"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -71,8 +72,8 @@ func TestScryptTakesWhatIsBudgeted(t *testing.T) {
 	}
 }
 
-// Whatever the stored hash is: no panic, parameters within the bounds, and one
-// spelling only, so that what is read is written the same again.
+// Whatever the stored hash is: no panic, parameters within the bounds, and what
+// is written of it is read as the same.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"",
@@ -98,6 +99,15 @@ func FuzzParse(f *testing.F) {
 		"bcrypt_sha256$$2a$08$NDjSAIcas.EcoxCRiArvT.MkNiPYVhrsrnJsRkLueZOoV1bsQqlmC",
 		"$bcrypt-sha256$2a,5$5Hg1DKFqPE8C2aflZ5vVoe$12BjNE0p7axMg55.Y/mHsYiVuFBDQyu",
 		"$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS",
+		"$argon2id$v=19$p=1,t=16,m=8$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
+		"$wp$2y$05$oMrtLoppIOzzH60cr9hRF.X7xFubRvrnWBN2Ljt6Dl0mm7XCxfdje",
+		"{bcrypt}$2a$05$UlOfZr6FKgY7cc9d2Xb0xeDFRGMQywf2vovDrHP8W514T487vmtqq",
+		"{argon2@SpringSecurity_v5_8}$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
+		"{scrypt}$a0801$c2FsdA==$AAAAAAAAAAAAAAAAAAAAAA==",
+		"{SSHA}Qm3IVszRiReYV9y91+mlCotTZMjtvTeG",
+		"pbkdf2:sha256:2000$salt$00000000000000000000000000000000",
+		"scrypt:1024:8:1$salt$00000000000000000000000000000000",
+		"$s0$a0801$c2FsdA==$AAAAAAAAAAAAAAAAAAAAAA==",
 		"argon2$argon2id$v=19$m=512,t=2,p=8$Y041dExhNkljRUUy$TMa6A8fPJhCAUXRhJXCXdw",
 	} {
 		f.Add(seed)
@@ -114,15 +124,15 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if got := d.String(); got != encoded {
-			t.Errorf("%q is written as %q", encoded, got)
+		if again, err := parse(d.String(), most); err != nil || !reflect.DeepEqual(again, d) {
+			t.Errorf("%q is written as %q and read as %+v, %v, want %+v", encoded, d.String(), again, err, d)
 		}
 		bounded := false
 		switch d.function() {
 		case bcryptFunction:
 			bounded = d.cost >= minCost && d.cost <= maxCost && len(d.salt) == bcryptSalt && len(d.tag) == bcryptTag
 		case pbkdf2Function:
-			bounded = d.iterations <= maxIterations && len(d.salt) >= 1 && len(d.salt) <= maxImportedSalt && len(d.tag) == 32
+			bounded = d.iterations <= maxIterations && len(d.salt) >= 1 && len(d.salt) <= maxImportedSalt && len(d.tag) >= minTag && len(d.tag) <= 32
 		case scryptFunction:
 			bounded = d.logN >= 1 && d.p >= 1 && d.kib() <= most && d.scryptBlocks() <= maxScryptBlocks &&
 				len(d.salt) >= 1 && len(d.salt) <= maxImportedSalt && len(d.tag) >= minTag && len(d.tag) <= maxTag

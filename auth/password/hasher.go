@@ -21,7 +21,8 @@ var (
 
 	// ErrMalformed means that a stored hash is damaged, or that its
 	// parameters are out of bounds, and ErrUnsupported that it is of a scheme
-	// that the Hasher was not set up for. The user cannot sign in, and should
+	// that the Hasher was not set up for, or that this package does not know;
+	// the text names the scheme and what to do. The user cannot sign in, and should
 	// be told what a user with a wrong password is told; the host should be
 	// alarmed.
 	ErrMalformed   = errors.New("password: the stored hash is malformed")
@@ -122,7 +123,7 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok bool,
 		given, admitted := h.admit(password, stored)
 		match := subtle.ConstantTimeCompare(h.derive(stored, given), stored.tag) == 1
 		if match && admitted {
-			if h.keeps(stored) || ctx.Err() != nil {
+			if h.keeps(stored) || ctx.Err() != nil || stored.ignores(password) {
 				return true, "", nil
 			}
 			return true, h.hash(password), nil
@@ -204,6 +205,12 @@ func (h *Hasher) admit(password string, d digest) (given []byte, ok bool) {
 		}
 	}
 	return []byte(password), true
+}
+
+// ignores reports whether d is a hash of a part of password only, so that what
+// was typed today may not be what is typed tomorrow: WordPress trims.
+func (d digest) ignores(password string) bool {
+	return d.spelling == wordPress && strings.Trim(password, phpSpace) != password
 }
 
 // keeps reports whether d stays stored once its password is known. It does

@@ -188,7 +188,7 @@ func TestVerifyRefusesImportedHashes(t *testing.T) {
 		}
 		return strings.Replace(encoded, old, new, 1)
 	}
-	m := password.ErrMalformed
+	m, u := password.ErrMalformed, password.ErrUnsupported
 	for _, tt := range []struct {
 		name    string
 		encoded string
@@ -215,14 +215,14 @@ func TestVerifyRefusesImportedHashes(t *testing.T) {
 		{"PBKDF2 with a tag that is padded twice", djangoPBKDF2 + "=", m, "its tag"},
 		{"PBKDF2 with a tag of stray bits", with(djangoPBKDF2, "A7aU=", "A7aV="), m, "its tag"},
 		{"PBKDF2 with a line break behind", djangoPBKDF2 + "\n", m, "its tag"},
-		{"PBKDF2 with a tag of 16 bytes", "pbkdf2_sha256$1000$salt$AAAAAAAAAAAAAAAAAAAAAA==", m, "32 bytes"},
-		{"PBKDF2 with no tag", "pbkdf2_sha256$1000$salt$", m, "32 bytes"},
+		{"PBKDF2 with a tag of 15 bytes", "pbkdf2_sha256$1000$salt$AAAAAAAAAAAAAAAAAAAA", m, "16 to 128 bytes"},
+		{"PBKDF2 with no tag", "pbkdf2_sha256$1000$salt$", m, "16 to 128 bytes"},
 		{"passlib's PBKDF2 with a plus", with(passlibPBKDF2, "$....M", "$.+..M"), m, "its salt"},
 		{"passlib's PBKDF2 with padding", passlibPBKDF2 + "=", m, "its tag"},
 		{"passlib's PBKDF2 with stray bits", with(passlibPBKDF2, "p3.A", "p3.B"), m, "its tag"},
 		{"passlib's PBKDF2 with no salt", with(passlibPBKDF2, "....MDEyMzQ1Njc4OWFiYw", ""), m, "its salt"},
 		{"passlib's PBKDF2 with no tag", "$pbkdf2-sha256$1000$....MDEyMzQ1Njc4OWFiYw", m, "one is missing"},
-		{"PBKDF2 with Django's name and passlib's dollar", "$" + djangoPBKDF2, m, "no known scheme"},
+		{"PBKDF2 with Django's name and passlib's dollar", "$" + djangoPBKDF2, u, "no known scheme"},
 		{"PBKDF2 with SHA-1, Django's", "pbkdf2_sha1$390000$seasalt2$aDapRanzW8aHTz97v2TcfHzWD+I=", password.ErrUnsupported, "SHA-1"},
 		{"PBKDF2 with SHA-1, passlib's", "$pbkdf2$1212$THDqatpidANpadlLeTeOEg$HV3oi1k5C5LQCgG1BMOL.BX4YZc", password.ErrUnsupported, "SHA-1"},
 		{"PBKDF2 with SHA-512", "$pbkdf2-sha512$1212$RHY0Fr3IDMSVO/RSZyb5ow$eNLfBK.eVozomMr.1gYa1", password.ErrUnsupported, "SHA-512"},
@@ -240,7 +240,7 @@ func TestVerifyRefusesImportedHashes(t *testing.T) {
 		{"scrypt of no p", with(phcScrypt, "p=2", "p=0"), m, "its p is 0"},
 		{"scrypt of an N of one", with(phcScrypt, "ln=4", "ln=0"), m, "is 0, want 1"},
 		{"scrypt of an N that its r is too small for", with(phcScrypt, "ln=4,r=3", "ln=16,r=1"), m, "RFC 7914 section 2"},
-		{"scrypt of parameters in another order", with(phcScrypt, "ln=4,r=3,p=2", "ln=4,p=2,r=3"), m, "not spelled"},
+		{"scrypt of a parameter twice", with(phcScrypt, "ln=4,r=3,p=2", "ln=4,r=3,r=3"), m, "not spelled"},
 		{"scrypt of one parameter less", with(phcScrypt, ",p=2", ""), m, "not spelled"},
 		{"scrypt of one parameter more", with(phcScrypt, ",p=2", ",p=2,x=1"), m, "not spelled"},
 		{"scrypt of a number with a zero in front", with(phcScrypt, "ln=4", "ln=04"), m, "not spelled"},
@@ -267,11 +267,11 @@ func TestVerifyRefusesImportedHashes(t *testing.T) {
 
 		{"Django's bcrypt_sha256 of cost 31", with(djangoBcrypt, "$04$", "$31$"), m, "cost is 31"},
 		{"Django's bcrypt_sha256 of cost 3", with(djangoBcrypt, "$04$", "$03$"), m, "cost is 3"},
-		{"Django's bcrypt_sha256 with something for a salt", with(djangoBcrypt, "$$", "$xyz$"), m, "no known scheme"},
-		{"Django's bcrypt_sha256 of 2x", with(djangoBcrypt, "$2b$", "$2x$"), m, "version"},
+		{"Django's bcrypt_sha256 with something for a salt", with(djangoBcrypt, "$$", "$xyz$"), u, "no known scheme"},
+		{"Django's bcrypt_sha256 of 2x", with(djangoBcrypt, "$2b$", "$2x$"), u, "2x"},
 		{"Django's bcrypt_sha256 one byte short", djangoBcrypt[:len(djangoBcrypt)-1], m, "59 bytes, want 60"},
-		{"Django's bcrypt of 2x", with(with(djangoBcrypt, "_sha256", ""), "$2b$", "$2x$"), m, "version"},
-		{"Django's bcrypt with one dollar sign", with(with(djangoBcrypt, "_sha256", ""), "$$", "$"), m, "no known scheme"},
+		{"Django's bcrypt of 2x", with(with(djangoBcrypt, "_sha256", ""), "$2b$", "$2x$"), u, "2x"},
+		{"Django's bcrypt with one dollar sign", with(with(djangoBcrypt, "_sha256", ""), "$$", "$"), u, "no known scheme"},
 		{"Django's bcrypt with nothing behind", "bcrypt$$2", m, "version"},
 		{"passlib's bcrypt_sha256 of cost 31", with(passlib2, "r=4", "r=31"), m, "cost is 31"},
 		{"passlib's bcrypt_sha256 of no cost", with(passlib2, "r=4", "r="), m, "are spelled"},
@@ -290,9 +290,9 @@ func TestVerifyRefusesImportedHashes(t *testing.T) {
 		{"Django's argon2 of the most memory that can be written", with(djangoArgon, "m=64", "m=4294967295"), m, "want at most 262144"},
 		{"Django's argon2 of no passes", with(djangoArgon, "t=1", "t=0"), m, "0 passes"},
 		{"Django's argon2i", with(djangoArgon, "argon2id", "argon2i"), password.ErrUnsupported, "Django's argon2i"},
-		{"Django's argon2, passlib's way", "argon2" + "$" + djangoArgon, m, "no known scheme"},
-		{"Django's mark of a user without a password", "!GvJmZ9xv8QEbbY4NLG5Y2S1Uw2V3pTqLkHc0zXyR", m, "has an empty hash"},
-		{"Django's MD5", "md5$seasalt$3f86d0d3d465b7b458c231bf3555c0e3", m, "no known scheme"},
+		{"Django's argon2, passlib's way", "argon2" + "$" + djangoArgon, u, "no known scheme"},
+		{"Django's mark of a user without a password", "!GvJmZ9xv8QEbbY4NLG5Y2S1Uw2V3pTqLkHc0zXyR", u, "store an empty hash"},
+		{"Django's MD5", "md5$seasalt$3f86d0d3d465b7b458c231bf3555c0e3", u, "Django's salted MD5"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHasher(t, password.Config{Imported: imports})

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
 	"slices"
@@ -200,6 +201,10 @@ func derive(d digest, password []byte) []byte {
 	return argon2.IDKey(password, d.salt, d.passes, d.memory, d.lanes, uint32(len(d.tag)))
 }
 
+// phpSpace is what WordPress trims, by PHP's trim, but for the NUL: a password
+// with one more matches no hash here.
+const phpSpace = " \t\n\r\x0b"
+
 // bcryptKey returns what d runs bcrypt over: the password, or a text that
 // stands for it.
 func (d digest) bcryptKey(password []byte) []byte {
@@ -213,6 +218,10 @@ func (d digest) bcryptKey(password []byte) []byte {
 	case passlibSHA256v2:
 		mac := hmac.New(sha256.New, d.salt) // as it is spelled, not decoded
 		mac.Write(password)
+		return base64.StdEncoding.AppendEncode(nil, mac.Sum(nil))
+	case wordPress:
+		mac := hmac.New(sha512.New384, []byte("wp-sha384"))
+		mac.Write(bytes.Trim(password, phpSpace))
 		return base64.StdEncoding.AppendEncode(nil, mac.Sum(nil))
 	}
 	return password

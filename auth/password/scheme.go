@@ -24,10 +24,12 @@ func (Argon2id) name() string { return "Argon2id" }
 // take as long. Hashes of a higher cost, up to 16, are verified and take
 // longer; see the security considerations of the package.
 //
-// These are the spellings, of which the second is Django's:
+// These are the spellings:
 //
 //	$2b$12$ salt and tag, or with 2a or 2y
-//	bcrypt$$2b$12$ salt and tag
+//	bcrypt$$2b$12$ salt and tag                   Django
+//	{bcrypt}$2a$10$ salt and tag                  Spring; also {CRYPT}, {BLF-CRYPT}
+//	#jbcrypt:$2a$10$ salt and tag                 Jenkins
 //
 // New hashes are never bcrypt.
 type Bcrypt int
@@ -46,10 +48,13 @@ func (b Bcrypt) problems() []string {
 //	bcrypt_sha256$$2b$12$ salt and tag            Django
 //	$bcrypt-sha256$v=2,t=2b,r=12$ salt $ tag      passlib since 1.7.3
 //	$bcrypt-sha256$2b,12$ salt $ tag              passlib before, also with 2a
+//	$wp$2y$10$ salt and tag                       WordPress since 6.8
 //
 // What bcrypt gets is the hexadecimal SHA-256 of the password in the first,
-// its HMAC-SHA256 under the salt in the second and its SHA-256 in the third,
-// those two in base64. That is text of 64 or 44 bytes, so passwords of any
+// its HMAC-SHA256 under the salt in the second, its SHA-256 in the third and an
+// HMAC-SHA384 in the fourth, these in base64. WordPress trims white space
+// around the password first; a password that is typed with some is verified,
+// and its hash is not replaced. That is text of 64 or 44 bytes, so passwords of any
 // length, and with NUL bytes, are compared as a whole: the limits of [Bcrypt]
 // are not theirs.
 type BcryptSHA256 int
@@ -69,9 +74,10 @@ func (b BcryptSHA256) problems() []string {
 // missing, exactly.
 //
 //	pbkdf2_sha256$1000000$ salt $ tag      Django; the tag in base64, padded
-//	$pbkdf2-sha256$29000$ salt $ tag       passlib; both in its base64, with a dot for the plus
+//	$pbkdf2-sha256$29000$ salt $ tag       passlib; both in its base64, with a dot for the plus; also behind {PBKDF2-SHA256}
+//	pbkdf2:sha256:600000$ salt $ tag       Werkzeug; the tag in hexadecimal
 //
-// The tag has 32 bytes.
+// The tag has 16 to 128 bytes, of which the first 32 are computed and compared.
 type PBKDF2SHA256 int
 
 func (PBKDF2SHA256) name() string { return "PBKDF2SHA256" }
@@ -90,6 +96,8 @@ func (n PBKDF2SHA256) problems() []string {
 //
 //	scrypt$16384$ salt $8$5$ tag            Django; LogN 14, R 8, P 5, the tag of 64 bytes in base64, padded
 //	$scrypt$ln=16,r=8,p=1$ salt $ tag       passlib and others; both in base64, unpadded
+//	scrypt:32768:8:1$ salt $ tag            Werkzeug; the tag in hexadecimal
+//	{scrypt}$100801$ salt $ tag             Spring; also $s0$ of lambdaworks
 //
 // One run takes 128 × R × 2^LogN bytes of the [Budget], and a little more.
 type Scrypt struct {
