@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +22,7 @@ import (
 )
 
 func TestNewListsEveryMistake(t *testing.T) {
-	short := apikey.Pepper{ID: "one", Secret: make([]byte, 31)}
+	short := apikey.Pepper{ID: "one", Secret: guard.NewSecret(make([]byte, 31))}
 	good := apikey.Config{Format: acme, Peppers: []apikey.Pepper{pepper1}}
 	with := func(edit func(*apikey.Config)) apikey.Config { c := good; edit(&c); return c }
 	type onlyKeys struct{ apikey.KeyStore }
@@ -230,8 +229,8 @@ func TestPeppersTakeTurns(t *testing.T) {
 	invalid.check(t, after.get(with(old)))
 	invalid.check(t, before.get(with(young)))
 	// Who changes the slice afterwards changes nothing.
-	secret := slices.Clone(pepper1.Secret)
-	ring := []apikey.Pepper{{ID: "one", Secret: secret}}
+	secret := pepper1.Secret.Bytes()
+	ring := []apikey.Pepper{{ID: "one", Secret: guard.NewSecret(secret)}}
 	r := openOn(t, store, apikey.Config{Peppers: ring, CacheTTL: -1})
 	clear(secret)
 	ring[0].ID = "x"
@@ -826,7 +825,7 @@ func TestSecretsPrintWithoutTheSecret(t *testing.T) {
 	for name, part := range map[string]string{
 		"the secret": key.Plain()[23:66], "the secret in hex": fmt.Sprintf("%x", key.Plain()[23:66]),
 		"the hash": string(record.Hash), "the hash in hex": fmt.Sprintf("%x", string(record.Hash)),
-		"the pepper": string(pepper1.Secret), "the pepper in hex": strings.Repeat("01", 32), "the pepper in base64": "AQEBAQ",
+		"the pepper": string(pepper1.Secret.Bytes()), "the pepper in hex": strings.Repeat("01", 32), "the pepper in base64": "AQEBAQ",
 	} {
 		if strings.Contains(strings.ToLower(out.String()), strings.ToLower(part)) {
 			t.Errorf("%s is printed", name)

@@ -494,7 +494,7 @@ func TestK10TheKeyIsInNoLogErrorOrURL(t *testing.T) {
 	fmt.Fprintln(&log, strings.Join(r.next.urls, "\n"))
 	for name, part := range map[string]string{
 		"the key": key[23:66], "the bad key": bad[23:66], "the successor": secret.Plain()[23:66],
-		"the hash": string(record.Hash), "the pepper": string(pepper1.Secret), "the pepper in numbers": "1 1 1 1 1 1 1 1",
+		"the hash": string(record.Hash), "the pepper": string(pepper1.Secret.Bytes()), "the pepper in numbers": "1 1 1 1 1 1 1 1",
 	} {
 		if i := strings.Index(log.String(), part); i >= 0 {
 			t.Errorf("%s is in the log: %.300q", name, log.String()[max(0, i-200):])

@@ -5,7 +5,7 @@
 //	…
 //	keys, err := apikey.New(store, apikey.Config{ // store is sqlstore.New(db, …)
 //		Format:      format,
-//		Peppers:     []apikey.Pepper{{ID: "2026", Secret: pepper}}, // 32 random bytes, not in the database
+//		Peppers:     []apikey.Pepper{{ID: "2026", Secret: guard.NewSecret(pepper)}}, // 32 random bytes, not in the database
 //		Revoker:     revoked,                                       // a blacklist, shared by all processes
 //		OwnerRights: rightsToday,                                   // what the key's owner may do
 //		Hooks:       hooks,

@@ -31,7 +31,7 @@ func Example() {
 	var hooks guard.Hooks
 	keys, err := apikey.New(store, apikey.Config{
 		Format:  format,
-		Peppers: []apikey.Pepper{{ID: "2026", Secret: pepper}},
+		Peppers: []apikey.Pepper{{ID: "2026", Secret: guard.NewSecret(pepper)}},
 		OwnerRights: func(_ context.Context, p *identity.Principal) (roles, scopes identity.Set, err error) {
 			if p.Subject != "ada" { // the host's table of users
 				return roles, scopes, guard.ErrInactive
@@ -234,7 +234,7 @@ func exampleKeys() (*apikey.Authenticator, *apikey.Memory) {
 	store := new(apikey.Memory)
 	keys, err := apikey.New(store, apikey.Config{
 		Format:  format,
-		Peppers: []apikey.Pepper{{ID: "2026", Secret: bytes.Repeat([]byte("example "), 4)}},
+		Peppers: []apikey.Pepper{{ID: "2026", Secret: guard.NewSecret(bytes.Repeat([]byte("example "), 4))}},
 	})
 	if err != nil {
 		log.Fatal(err)

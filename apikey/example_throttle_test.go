@@ -28,7 +28,7 @@ func ExampleThrottle() {
 		store := new(apikey.Memory)
 		keys, err := apikey.New(store, apikey.Config{
 			Format:   format,
-			Peppers:  []apikey.Pepper{{ID: "2026", Secret: bytes.Repeat([]byte("example "), 4)}},
+			Peppers:  []apikey.Pepper{{ID: "2026", Secret: guard.NewSecret(bytes.Repeat([]byte("example "), 4))}},
 			Throttle: throttle,
 		})
 		if err != nil {

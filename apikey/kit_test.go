@@ -30,8 +30,8 @@ func must[T any](v T, err error) T {
 var (
 	acme    = must(apikey.NewFormat("acme", "live"))
 	both    = must(apikey.NewFormat("acme", "live", "test"))
-	pepper1 = apikey.Pepper{ID: "one", Secret: bytes.Repeat([]byte{1}, 32)}
-	pepper2 = apikey.Pepper{ID: "two", Secret: bytes.Repeat([]byte{2}, 32)}
+	pepper1 = apikey.Pepper{ID: "one", Secret: guard.NewSecret(bytes.Repeat([]byte{1}, 32))}
+	pepper2 = apikey.Pepper{ID: "two", Secret: guard.NewSecret(bytes.Repeat([]byte{2}, 32))}
 )
 
 // A counted store counts what it is asked, and fails or waits if it is told to.

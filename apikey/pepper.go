@@ -5,8 +5,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
+
+	"github.com/gatewright/gatewright/auth/guard"
 )
 
 // A Pepper is a secret key that is kept apart from the database. Records have
@@ -21,7 +22,7 @@ type Pepper struct {
 	ID string
 
 	// Secret is at least 32 random bytes.
-	Secret []byte
+	Secret guard.Secret
 }
 
 // String returns the ID, without the secret.
@@ -51,8 +52,8 @@ func mistakesOfPeppers(ring []Pepper, mistake func(format string, args ...any)) 
 			mistake("Config.Peppers[%d].ID is %q like that of [%d], want each once", i, p.ID, j)
 		}
 		ids[p.ID] = i
-		if len(p.Secret) < minPepper {
-			mistake("Config.Peppers[%d].Secret has %d bytes, want at least %d random ones", i, len(p.Secret), minPepper)
+		if n := len(p.Secret.Bytes()); n < minPepper {
+			mistake("Config.Peppers[%d].Secret has %d bytes, want at least %d random ones", i, n, minPepper)
 		}
 	}
 }
@@ -65,7 +66,7 @@ type hasher struct {
 }
 
 func newHasher(p Pepper) hasher {
-	secret := slices.Clone(p.Secret) // ours, whatever the host does with its own
+	secret := p.Secret.Bytes()
 	return hasher{p.ID, func(key string) Hash {
 		h := hmac.New(sha256.New, secret)
 		_, _ = io.WriteString(h, key) // a hash does not fail

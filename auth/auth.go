@@ -29,7 +29,7 @@ type Config struct {
 	// take the old one out when RefreshIdle has passed. If there are several
 	// processes, put the new one last in all of them before it becomes the
 	// first in any. Required.
-	RefreshKeys [][]byte
+	RefreshKeys []guard.Secret
 
 	// Revoker ends access tokens at logout. Give the same one to the
 	// token.Verifier, or logging out ends nothing before they expire.
@@ -109,7 +109,7 @@ type Server struct {
 	opener  *token.Verifier // of refresh tokens
 	mfa     *token.Issuer
 	asked   *token.Verifier // of second-factor challenges
-	derive  [][]byte        // keys of successors, in the order of RefreshKeys
+	derive  []guard.Secret  // keys of successors, in the order of RefreshKeys
 
 	// room is how long an access token may be, in bytes, to fit into what
 	// will carry it. Zero: any length.
@@ -150,7 +150,8 @@ func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) 
 	if len(config.RefreshKeys) == 0 {
 		mistake("Config.RefreshKeys is empty, want at least one secret of %d random bytes", minRefreshKey)
 	}
-	for i, k := range config.RefreshKeys {
+	for i, secret := range config.RefreshKeys {
+		k := secret.Bytes()
 		if len(k) < minRefreshKey {
 			mistake("Config.RefreshKeys[%d] has %d bytes, want at least %d random ones", i, len(k), minRefreshKey)
 		} else if len(bytes.Trim(k, "\x00")) == 0 {
@@ -202,12 +203,12 @@ func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) 
 func (s *Server) prepare() error {
 	var signing, challenge []token.Key
 	for _, secret := range s.config.RefreshKeys {
-		purpose := func(info string) []byte {
-			key, err := hkdf.Key(sha256.New, secret, nil, "gatewright/auth/"+info, sha256.Size)
+		purpose := func(info string) guard.Secret {
+			key, err := hkdf.Key(sha256.New, secret.Bytes(), nil, "gatewright/auth/"+info, sha256.Size)
 			if err != nil { // a length that HKDF cannot make: it is constant
 				panic(err)
 			}
-			return key
+			return guard.NewSecret(key)
 		}
 		signing = append(signing, token.Key{Algorithm: token.HS256, Secret: purpose("refresh token")})
 		challenge = append(challenge, token.Key{Algorithm: token.HS256, Secret: purpose("mfa challenge")})
@@ -256,8 +257,8 @@ func pair(keys []token.Key, config token.VerifierConfig) (*token.Issuer, *token.
 // successor returns the ID of the refresh token that follows the one with the
 // ID old. It depends on nothing else, so everybody who presents the same token
 // is led to the same successor, and only who has the key can tell which.
-func successor(key []byte, session, old string) string {
-	h := hmac.New(sha256.New, key)
+func successor(key guard.Secret, session, old string) string {
+	h := hmac.New(sha256.New, key.Bytes())
 	fmt.Fprintf(h, "%d:%s%s", len(session), session, old)
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }

@@ -4,7 +4,7 @@
 //
 //	signIn, err := auth.New(users, tokens, auth.Config{
 //		Sessions:    sessions,              // sqlstore.New(db, …)
-//		RefreshKeys: [][]byte{refreshKey},  // 32 random bytes
+//		RefreshKeys: []guard.Secret{guard.NewSecret(refreshKey)}, // 32 random bytes
 //		Revoker:     revoked,               // the same as the verifier's
 //		Hooks:       hooks,
 //	})

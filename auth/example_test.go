@@ -62,7 +62,7 @@ func Example() {
 	rand.Read(refreshKey)
 	signIn, err := auth.New(store, tokens, auth.Config{
 		Sessions:    store,
-		RefreshKeys: [][]byte{refreshKey},
+		RefreshKeys: []guard.Secret{guard.NewSecret(refreshKey)},
 		Revoker:     revoked,
 		Passwords:   passwords,
 		Hooks:       hooks,
@@ -251,12 +251,12 @@ func exampleServer(revoked auth.Revoker) (*auth.Server, *guard.Mux) {
 	hash, err2 := passwords.Hash(context.Background(), "correct horse battery")
 	store := new(auth.Memory)
 	err3 := store.SetUser("alice", auth.User{ID: "1", PasswordHash: hash})
-	ring, err4 := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("an access token secret of 32 b..")})
+	ring, err4 := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("an access token secret of 32 b.."))})
 	tokens, err5 := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: audience})
 	verifier, err6 := token.NewVerifier(ring, token.VerifierConfig{Issuer: issuer, Audience: audience, Revoker: new(blacklist.Memory)})
 	signIn, err7 := auth.New(store, tokens, auth.Config{
 		Sessions:    store,
-		RefreshKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")},
+		RefreshKeys: []guard.Secret{guard.NewSecret([]byte("0123456789abcdef0123456789abcdef"))},
 		Revoker:     revoked,
 		Passwords:   passwords,
 	})
@@ -311,12 +311,12 @@ func serverWithVerifier() *auth.Server {
 	hash, err2 := passwords.Hash(context.Background(), "correct horse battery")
 	store, revoked := new(auth.Memory), new(blacklist.Memory)
 	err3 := store.SetUser("alice", auth.User{ID: "1", PasswordHash: hash, Scopes: identity.NewSet("items")})
-	ring, err4 := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("an access token secret of 32 b..")})
+	ring, err4 := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("an access token secret of 32 b.."))})
 	tokens, err5 := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: audience, Lifetime: lifetime})
 	verifier, err6 := token.NewVerifier(ring, token.VerifierConfig{Issuer: issuer, Audience: audience, Revoker: revoked})
 	signIn, err7 := auth.New(store, tokens, auth.Config{
 		Sessions:    store,
-		RefreshKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")},
+		RefreshKeys: []guard.Secret{guard.NewSecret([]byte("0123456789abcdef0123456789abcdef"))},
 		Revoker:     revoked,
 		Verifier:    verifier,
 		Passwords:   passwords,

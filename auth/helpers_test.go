@@ -92,7 +92,7 @@ func newHost(t testing.TB, changes ...func(*setup)) *host {
 		Config: auth.Config{
 			Sessions:    h.store,
 			Challenges:  h.store,
-			RefreshKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")},
+			RefreshKeys: []guard.Secret{guard.NewSecret([]byte("0123456789abcdef0123456789abcdef"))},
 			Revoker:     h.revoked,
 			Passwords:   cheap(t, password.Config{}),
 			Hooks: guard.Hooks{Observe: func(ctx context.Context, e guard.Event) {
@@ -114,7 +114,7 @@ func newHost(t testing.TB, changes ...func(*setup)) *host {
 	h.setUser("alice", h.alice())
 	h.setUser("bob", auth.User{ID: "user-2", PasswordHash: h.hash, Scopes: identity.NewSet("read", "write")})
 
-	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("an access token secret of 32 b..")})
+	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("an access token secret of 32 b.."))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // issuing returns a server that issues tokens under the given name.
 func issuing(t testing.TB, name string) *auth.Server {
 	t.Helper()
-	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte(accessSecret)})
+	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte(accessSecret))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func issuing(t testing.TB, name string) *auth.Server {
 		t.Fatal(err)
 	}
 	h := newHost(t)
-	s, err := auth.New(h.store, tokens, auth.Config{Sessions: h.store, RefreshKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")}, Revoker: h.revoked})
+	s, err := auth.New(h.store, tokens, auth.Config{Sessions: h.store, RefreshKeys: []guard.Secret{guard.NewSecret([]byte("0123456789abcdef0123456789abcdef"))}, Revoker: h.revoked})
 	if err != nil {
 		t.Fatal(err)
 	}

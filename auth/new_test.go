@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/token"
 	"github.com/gatewright/gatewright/blacklist"
 )
 
 func TestNew(t *testing.T) {
-	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("an access token secret of 32 b..")})
+	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("an access token secret of 32 b.."))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +22,7 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := func() auth.Config {
-		return auth.Config{Sessions: new(auth.Memory), RefreshKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")}, Revoker: new(blacklist.Memory)}
+		return auth.Config{Sessions: new(auth.Memory), RefreshKeys: []guard.Secret{guard.NewSecret([]byte("0123456789abcdef0123456789abcdef"))}, Revoker: new(blacklist.Memory)}
 	}
 	tests := []struct {
 		name   string
@@ -32,9 +33,9 @@ func TestNew(t *testing.T) {
 		{"no store of sessions", func(c *auth.Config) { c.Sessions = nil }, []string{"Config.Sessions is nil"}},
 		{"no Revoker", func(c *auth.Config) { c.Revoker = nil }, []string{"Config.Revoker is nil"}},
 		{"no refresh key", func(c *auth.Config) { c.RefreshKeys = nil }, []string{"Config.RefreshKeys is empty"}},
-		{"a short refresh key behind", func(c *auth.Config) { c.RefreshKeys = append(c.RefreshKeys, make([]byte, 31)) }, []string{"Config.RefreshKeys[1] has 31 bytes, want at least 32"}},
-		{"a nil refresh key", func(c *auth.Config) { c.RefreshKeys = [][]byte{nil} }, []string{"Config.RefreshKeys[0] has 0 bytes"}},
-		{"a refresh key that was never filled", func(c *auth.Config) { c.RefreshKeys = [][]byte{make([]byte, 32)} }, []string{"Config.RefreshKeys[0] is all zeros, want random bytes"}},
+		{"a short refresh key behind", func(c *auth.Config) { c.RefreshKeys = append(c.RefreshKeys, guard.NewSecret(make([]byte, 31))) }, []string{"Config.RefreshKeys[1] has 31 bytes, want at least 32"}},
+		{"a nil refresh key", func(c *auth.Config) { c.RefreshKeys = []guard.Secret{{}} }, []string{"Config.RefreshKeys[0] has 0 bytes"}},
+		{"a refresh key that was never filled", func(c *auth.Config) { c.RefreshKeys = []guard.Secret{guard.NewSecret(make([]byte, 32))} }, []string{"Config.RefreshKeys[0] is all zeros, want random bytes"}},
 		{"the same refresh key twice", func(c *auth.Config) { c.RefreshKeys = append(c.RefreshKeys, c.RefreshKeys[0]) }, []string{"Config.RefreshKeys"}},
 		{"a second factor without challenges", func(c *auth.Config) { c.SecondFactor = &factor{} }, []string{"Config.SecondFactor is set and Config.Challenges is nil"}},
 		{"a second factor with challenges", func(c *auth.Config) { c.SecondFactor, c.Challenges = &factor{}, new(auth.Memory) }, nil},
@@ -44,7 +45,7 @@ func TestNew(t *testing.T) {
 		{"sessions for ever", func(c *auth.Config) { c.RefreshAbsolute = 401 * 24 * time.Hour }, []string{"Config.RefreshAbsolute is 9624h0m0s"}},
 		{"sessions shorter than their idle time", func(c *auth.Config) { c.RefreshAbsolute = time.Hour }, []string{"Config.RefreshAbsolute is 1h0m0s, want at least RefreshIdle, 336h0m0s"}},
 		{"every mistake at once", func(c *auth.Config) {
-			*c = auth.Config{SecondFactor: &factor{}, RefreshGrace: time.Hour, RefreshKeys: [][]byte{{1}}, RefreshIdle: -1}
+			*c = auth.Config{SecondFactor: &factor{}, RefreshGrace: time.Hour, RefreshKeys: []guard.Secret{guard.NewSecret([]byte{1})}, RefreshIdle: -1}
 		}, []string{"Sessions is nil", "Revoker is nil", "RefreshKeys[0] has 1 bytes", "Challenges is nil", "RefreshGrace is 1h0m0s", "RefreshIdle is -1ns"}},
 	}
 	for _, tt := range tests {
@@ -86,7 +87,7 @@ func TestNew(t *testing.T) {
 	})
 	t.Run("the keys may be overwritten afterwards", func(t *testing.T) {
 		key := []byte("0123456789abcdef0123456789abcdef")
-		h := newHost(t, func(s *setup) { s.RefreshKeys = [][]byte{key} })
+		h := newHost(t, func(s *setup) { s.RefreshKeys = []guard.Secret{guard.NewSecret(key)} })
 		a := h.signedIn()
 		clear(key)
 		h.want(h.refresh(a.refresh()), 200, "")

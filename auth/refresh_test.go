@@ -413,7 +413,7 @@ func TestTokensAreOfOneUse(t *testing.T) {
 	h.secret(challenge)
 
 	// The same keys, another issuer.
-	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("an access token secret of 32 b..")})
+	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("an access token secret of 32 b.."))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,7 +422,7 @@ func TestTokensAreOfOneUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	other, err := auth.New(h.store, tokens, auth.Config{
-		Sessions: h.store, RefreshKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")}, Revoker: h.revoked,
+		Sessions: h.store, RefreshKeys: []guard.Secret{guard.NewSecret([]byte("0123456789abcdef0123456789abcdef"))}, Revoker: h.revoked,
 		Passwords: cheap(t, password.Config{}),
 	})
 	if err != nil {
@@ -473,7 +473,7 @@ func TestForgedRefreshTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: key})
+	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret(key)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -521,8 +521,12 @@ func TestRefreshKeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, revoked := new(auth.Memory), new(blacklist.Memory)
 		with := func(keys ...[]byte) *host {
+			var secrets []guard.Secret
+			for _, key := range keys {
+				secrets = append(secrets, guard.NewSecret(key))
+			}
 			return newHost(t, func(s *setup) {
-				s.users, s.Sessions, s.Challenges, s.Revoker, s.RefreshKeys = store, store, store, revoked, keys
+				s.users, s.Sessions, s.Challenges, s.Revoker, s.RefreshKeys = store, store, store, revoked, secrets
 			})
 		}
 		before := with(older)

@@ -39,7 +39,7 @@ func signedBy(t testing.TB, secret, iss, typ string) string {
 	if secret == "" {
 		secret = "the secret of somebody else, 32 b"
 	}
-	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte(secret)})
+	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte(secret))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ const accessSecret = "an access token secret of 32 b.."
 // elsewhere returns a verifier of another issuer's tokens, whose key is ours.
 func elsewhere(t testing.TB, iss string) *token.Verifier {
 	t.Helper()
-	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte(accessSecret)})
+	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte(accessSecret))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,7 +101,7 @@ func (s signedToken) spellings(t testing.TB) (all []string) {
 }
 
 func publicECDSA(k token.Key) (*ecdsa.PublicKey, bool) {
-	if k.Signer == nil {
+	if k.Signer.IsZero() {
 		return nil, false
 	}
 	p, ok := k.Signer.Public().(*ecdsa.PublicKey)

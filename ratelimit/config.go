@@ -43,7 +43,7 @@ type Config struct {
 	// Secret is the key that keys are hashed with, 16 bytes or more of
 	// crypto/rand, the same in all processes that share the Store. It ends
 	// up in no store and no log. Default: random, and new with each New.
-	Secret []byte
+	Secret guard.Secret
 
 	// Cost is what a request costs, known before it is served. Less than 1
 	// is taken as 1. A request that costs more than a limit allows at all is
@@ -138,9 +138,9 @@ func (c *Config) validate() (wrong []error) {
 	case c.Store != nil && c.Name == "":
 		errorf("Name is empty, want a name: limiters that share a Store are told apart by it")
 	}
-	if c.Store != nil && !isMemory && len(c.Secret) == 0 {
+	if c.Store != nil && !isMemory && c.Secret.IsZero() {
 		errorf("Secret is empty, want the 16 bytes or more that all processes with this Store share")
-	} else if n := len(c.Secret); n > 0 && n < 16 {
+	} else if n := len(c.Secret.Bytes()); n > 0 && n < 16 {
 		errorf("Secret has %d bytes, want 16 or more", n)
 	}
 	if c.NetworkFactor < 0 || c.NetworkFactor > 1<<16 {

@@ -86,7 +86,7 @@ func (s *trouble) Refund(ctx context.Context, r ratelimit.Receipt) error {
 }
 
 func shared(s ratelimit.Store, hooks guard.Hooks) ratelimit.Config {
-	return ratelimit.Config{Store: s, Name: "n", Secret: make([]byte, 32), Hooks: hooks}
+	return ratelimit.Config{Store: s, Name: "n", Secret: guard.NewSecret(make([]byte, 32)), Hooks: hooks}
 }
 
 func with(l ratelimit.Limit, down ratelimit.Down) ratelimit.Limit {

@@ -46,7 +46,7 @@ func newGate(c *Config) *gate {
 	if g.timeout == 0 {
 		g.timeout = 50 * time.Millisecond
 	}
-	secret := c.Secret
+	secret := c.Secret.Bytes()
 	if len(secret) == 0 {
 		secret = make([]byte, 32)
 		rand.Read(secret) // never fails

@@ -594,7 +594,7 @@ func TestNobodyIdentifiedIsRefused(t *testing.T) {
 func TestNewFindsEveryMistake(t *testing.T) {
 	var none *ratelimit.Memory
 	_, err := ratelimit.New(nil, ratelimit.Config{
-		Store: none, Secret: []byte("short"), NetworkFactor: -1, Fields: 9, Timeout: time.Hour, Nodes: -1,
+		Store: none, Secret: guard.NewSecret([]byte("short")), NetworkFactor: -1, Fields: 9, Timeout: time.Hour, Nodes: -1,
 	}, ratelimit.Limit{Name: "a\n", Quota: -1, Window: time.Nanosecond, Kind: 7, Down: 9}, hourly(1), hourly(2),
 		ratelimit.Limit{Quota: 5, Window: time.Hour, Burst: 3, Name: "b"}, ratelimit.Limit{Name: strings.Repeat("x", 62), Quota: 1, Window: time.Second})
 	if err == nil {
@@ -637,7 +637,7 @@ func TestSharedMemoryIsToldApartByName(t *testing.T) {
 	m := new(ratelimit.Memory)
 	secret := []byte("sixteen bytes or")
 	limiter := func(name string) http.Handler {
-		return newLimiter(t, ratelimit.Config{Store: m, Name: name, Secret: secret}, hourly(1)).Handler(new(counting))
+		return newLimiter(t, ratelimit.Config{Store: m, Name: name, Secret: guard.NewSecret(secret)}, hourly(1)).Handler(new(counting))
 	}
 	a, again, b := limiter("a"), limiter("a"), limiter("b")
 	got := statuses(a, 1, from("192.0.2.1:1")) + " " + statuses(again, 1, from("192.0.2.1:1")) + " " + statuses(b, 1, from("192.0.2.1:1"))

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
@@ -30,7 +31,7 @@ func (s *recorder) Refund(context.Context, ratelimit.Receipt) error { return nil
 // keysOf returns what a request is counted for.
 func keysOf(t testing.TB, key ratelimit.KeyFunc, requests ...*http.Request) [][]ratelimit.Key {
 	store := new(recorder)
-	l := newLimiterBy(t, key, ratelimit.Config{Store: store, Name: "n", Secret: make([]byte, 16), Local: &ratelimit.Memory{Bytes: 1}},
+	l := newLimiterBy(t, key, ratelimit.Config{Store: store, Name: "n", Secret: guard.NewSecret(make([]byte, 16)), Local: &ratelimit.Memory{Bytes: 1}},
 		ratelimit.Limit{Quota: ratelimit.MaxQuota, Window: time.Second})
 	var all [][]ratelimit.Key
 	for _, r := range requests {
@@ -247,9 +248,9 @@ func TestKeysDependOnSecretAndName(t *testing.T) {
 	store := new(recorder)
 	seen := map[ratelimit.Key]bool{}
 	for _, c := range []ratelimit.Config{
-		{Store: store, Name: "a", Secret: []byte("secret number one")},
-		{Store: store, Name: "b", Secret: []byte("secret number one")},
-		{Store: store, Name: "a", Secret: []byte("secret number two")},
+		{Store: store, Name: "a", Secret: guard.NewSecret([]byte("secret number one"))},
+		{Store: store, Name: "b", Secret: guard.NewSecret([]byte("secret number one"))},
+		{Store: store, Name: "a", Secret: guard.NewSecret([]byte("secret number two"))},
 	} {
 		if err := newLimiter(t, c, hourly(1)).Check(request("192.0.2.1:1")); err != nil {
 			t.Fatal(err)
@@ -305,7 +306,7 @@ func TestL18HashFlooding(t *testing.T) {
 	store := new(recorder)
 	sets := func() [256]int {
 		var n [256]int
-		l := newLimiter(t, ratelimit.Config{Store: store, Name: "n", Secret: fmt.Appendf(nil, "%020d", rand.Uint64())}, hourly(5))
+		l := newLimiter(t, ratelimit.Config{Store: store, Name: "n", Secret: guard.NewSecret(fmt.Appendf(nil, "%020d", rand.Uint64()))}, hourly(5))
 		for i := range 25_600 {
 			l.Check(request(fmt.Sprintf("10.0.%d.%d:1", i>>8, i&255)))
 			n[store.keys[0][7]]++

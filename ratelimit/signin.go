@@ -77,7 +77,7 @@ type SignInConfig struct {
 	// process. Default: as there.
 	Store   Store
 	Name    string
-	Secret  []byte
+	Secret  guard.Secret
 	Timeout time.Duration
 	Local   *Memory
 	Nodes   int64

@@ -350,7 +350,7 @@ func TestSignInRefusesASlowThatLowersNothing(t *testing.T) {
 
 func TestSignInWithItsStoreDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSignIn(t, ratelimit.SignInConfig{Store: faulty{}, Name: "n", Secret: make([]byte, 16)})
+		s := newSignIn(t, ratelimit.SignInConfig{Store: faulty{}, Name: "n", Secret: guard.NewSecret(make([]byte, 16))})
 		ok := 0
 		for range 20 {
 			if try(t, s, "alice", "192.0.2.1", guard.Failed) == 0 {

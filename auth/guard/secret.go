@@ -35,6 +35,9 @@ func (s Secret) Bytes() []byte {
 	return bytes.Clone(s.reveal())
 }
 
+// IsZero reports whether s is empty.
+func (s Secret) IsZero() bool { return s.reveal == nil }
+
 // String returns "[redacted]".
 func (Secret) String() string { return "[redacted]" }
 

@@ -472,7 +472,7 @@ func short(s string) string {
 func TestRow2PublicKeyAsSecret(t *testing.T) {
 	for _, alg := range algorithms {
 		k := kits()[alg]
-		if k.key.Signer == nil {
+		if k.key.Signer.IsZero() {
 			continue
 		}
 		public := k.key.Signer.Public()
@@ -527,7 +527,7 @@ func TestRow2PublicKeyAsSecret(t *testing.T) {
 			}
 		}
 		t.Run(fmt.Sprintf("%s/row 2/PEM given as Key.Secret", alg), func(t *testing.T) {
-			_, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("\n" + asPEM)})
+			_, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("\n" + asPEM))})
 			if err == nil || !strings.Contains(err.Error(), "PEM") {
 				t.Errorf("NewKeyring = %v, want an error about PEM", err)
 			}
@@ -650,7 +650,7 @@ func TestRow5RSAPadding(t *testing.T) {
 // with an RS algorithm; and those of the other padding and of other hashes.
 func pssPadding(t *testing.T, alg token.Algorithm) {
 	k, hash := kits()[alg], hashOf(alg)
-	private := k.key.Signer.(*rsa.PrivateKey)
+	private := k.key.Signer.Unwrap().(*rsa.PrivateKey)
 	v := newVerifier(t, k.ring)
 	input := unsigned(k.token())
 	for _, other := range []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512} {
@@ -690,7 +690,7 @@ var digestInfos = map[crypto.Hash]string{
 // pkcs1Padding tries what is close to EMSA-PKCS1-v1_5.
 func pkcs1Padding(t *testing.T, alg token.Algorithm) {
 	k, sha := kits()[alg], hashOf(alg)
-	private := k.key.Signer.(*rsa.PrivateKey)
+	private := k.key.Signer.Unwrap().(*rsa.PrivateKey)
 	v := newVerifier(t, k.ring)
 	input := unsigned(k.token())
 	digest := func(s string) []byte {
@@ -833,10 +833,10 @@ func TestRow20KeysThatAreNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	strong := kits()[token.RS256].key.Signer.(*rsa.PrivateKey)
+	strong := kits()[token.RS256].key.Signer.Unwrap().(*rsa.PrivateKey)
 	withE := func(e int) *rsa.PublicKey { return &rsa.PublicKey{N: strong.N, E: e} }
-	p256 := kits()[token.ES256].key.Signer.(*ecdsa.PrivateKey)
-	ed := kits()[token.EdDSA].key.Signer.(ed25519.PrivateKey)
+	p256 := kits()[token.ES256].key.Signer.Unwrap().(*ecdsa.PrivateKey)
+	ed := kits()[token.EdDSA].key.Signer.Unwrap().(ed25519.PrivateKey)
 	short := ed[:32]
 	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	if err != nil {
@@ -849,19 +849,19 @@ func TestRow20KeysThatAreNone(t *testing.T) {
 		"the zero Key":                        {token.Key{}, "Algorithm"},
 		"only an algorithm":                   {token.Key{Algorithm: token.HS256}, "0 of"},
 		"only an algorithm, public":           {token.Key{Algorithm: token.ES256}, "0 of"},
-		"alg none":                            {token.Key{Algorithm: "none", Secret: make([]byte, 32)}, `"none"`},
-		"an algorithm in lower case":          {token.Key{Algorithm: "hs256", Secret: make([]byte, 32)}, `"hs256"`},
-		"an empty secret":                     {token.Key{Algorithm: token.HS256, Secret: []byte{}}, "0 bytes"},
-		"a short secret for HS256":            {token.Key{Algorithm: token.HS256, Secret: random(31)}, "31 bytes"},
-		"a short secret for HS384":            {token.Key{Algorithm: token.HS384, Secret: random(47)}, "47 bytes"},
-		"a short secret for HS512":            {token.Key{Algorithm: token.HS512, Secret: random(63)}, "63 bytes"},
-		"a secret of zeros":                   {token.Key{Algorithm: token.HS256, Secret: make([]byte, 32)}, "zeros"},
-		"a PEM file as secret":                {token.Key{Algorithm: token.HS256, Secret: []byte("-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYI\n")}, "PEM"},
-		"a secret for ES256":                  {token.Key{Algorithm: token.ES256, Secret: random(32)}, "Signer or Public"},
-		"a signer for HS256":                  {token.Key{Algorithm: token.HS256, Signer: p256}, "needs Secret"},
-		"a signer and its public half":        {token.Key{Algorithm: token.ES256, Signer: p256, Public: p256.Public()}, "2 of"},
-		"all three":                           {token.Key{Algorithm: token.ES256, Secret: random(32), Signer: p256, Public: p256.Public()}, "3 of"},
-		"RSA of 1024 bits":                    {token.Key{Algorithm: token.RS256, Signer: weak}, "1024 bits"},
+		"alg none":                            {token.Key{Algorithm: "none", Secret: guard.NewSecret(make([]byte, 32))}, `"none"`},
+		"an algorithm in lower case":          {token.Key{Algorithm: "hs256", Secret: guard.NewSecret(make([]byte, 32))}, `"hs256"`},
+		"an empty secret":                     {token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte{})}, "0 of Secret"},
+		"a short secret for HS256":            {token.Key{Algorithm: token.HS256, Secret: guard.NewSecret(random(31))}, "31 bytes"},
+		"a short secret for HS384":            {token.Key{Algorithm: token.HS384, Secret: guard.NewSecret(random(47))}, "47 bytes"},
+		"a short secret for HS512":            {token.Key{Algorithm: token.HS512, Secret: guard.NewSecret(random(63))}, "63 bytes"},
+		"a secret of zeros":                   {token.Key{Algorithm: token.HS256, Secret: guard.NewSecret(make([]byte, 32))}, "zeros"},
+		"a PEM file as secret":                {token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYI\n"))}, "PEM"},
+		"a secret for ES256":                  {token.Key{Algorithm: token.ES256, Secret: guard.NewSecret(random(32))}, "Signer or Public"},
+		"a signer for HS256":                  {token.Key{Algorithm: token.HS256, Signer: token.NewSigner(p256)}, "needs Secret"},
+		"a signer and its public half":        {token.Key{Algorithm: token.ES256, Signer: token.NewSigner(p256), Public: p256.Public()}, "2 of"},
+		"all three":                           {token.Key{Algorithm: token.ES256, Secret: guard.NewSecret(random(32)), Signer: token.NewSigner(p256), Public: p256.Public()}, "3 of"},
+		"RSA of 1024 bits":                    {token.Key{Algorithm: token.RS256, Signer: token.NewSigner(weak)}, "1024 bits"},
 		"RSA of 1024 bits, public":            {token.Key{Algorithm: token.PS256, Public: &weak.PublicKey}, "1024 bits"},
 		"RSA of 16385 bits":                   {token.Key{Algorithm: token.RS256, Public: &rsa.PublicKey{N: new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 16384), big.NewInt(1)), E: 3}}, "16385 bits"},
 		"RSA with e = 1":                      {token.Key{Algorithm: token.RS256, Public: withE(1)}, "exponent 1,"},
@@ -873,34 +873,34 @@ func TestRow20KeysThatAreNone(t *testing.T) {
 		"RSA without a modulus":               {token.Key{Algorithm: token.RS256, Public: &rsa.PublicKey{E: 3}}, "modulus"},
 		"RSA with a negative modulus":         {token.Key{Algorithm: token.RS256, Public: &rsa.PublicKey{N: new(big.Int).Neg(strong.N), E: 3}}, "modulus"},
 		"RSA with an even modulus":            {token.Key{Algorithm: token.RS256, Public: &rsa.PublicKey{N: new(big.Int).Add(strong.N, big.NewInt(1)), E: 3}}, "modulus"},
-		"RSA without the private exponent":    {token.Key{Algorithm: token.RS256, Signer: &rsa.PrivateKey{PublicKey: strong.PublicKey}}, "incomplete"},
-		"an empty RSA key":                    {token.Key{Algorithm: token.RS256, Signer: &rsa.PrivateKey{}}, "incomplete"},
-		"a nil RSA key":                       {token.Key{Algorithm: token.RS256, Signer: (*rsa.PrivateKey)(nil)}, "nil *rsa.PrivateKey"},
+		"RSA without the private exponent":    {token.Key{Algorithm: token.RS256, Signer: token.NewSigner(&rsa.PrivateKey{PublicKey: strong.PublicKey})}, "incomplete"},
+		"an empty RSA key":                    {token.Key{Algorithm: token.RS256, Signer: token.NewSigner(&rsa.PrivateKey{})}, "incomplete"},
+		"a nil RSA key":                       {token.Key{Algorithm: token.RS256, Signer: token.NewSigner((*rsa.PrivateKey)(nil))}, "nil *rsa.PrivateKey"},
 		"a nil public RSA key":                {token.Key{Algorithm: token.RS256, Public: (*rsa.PublicKey)(nil)}, "nil *rsa.PublicKey"},
-		"RSA for ES256":                       {token.Key{Algorithm: token.ES256, Signer: strong}, "RSA key"},
-		"P-256 for ES384":                     {token.Key{Algorithm: token.ES384, Signer: p256}, "P-384"},
-		"P-256 for ES512":                     {token.Key{Algorithm: token.ES512, Signer: p256}, "P-521"},
-		"P-256 for RS256":                     {token.Key{Algorithm: token.RS256, Signer: p256}, "ECDSA key"},
-		"P-224 for ES256":                     {token.Key{Algorithm: token.ES256, Signer: p224}, "P-256"},
-		"an empty ECDSA key":                  {token.Key{Algorithm: token.ES256, Signer: &ecdsa.PrivateKey{}}, "incomplete"},
-		"ECDSA without the private scalar":    {token.Key{Algorithm: token.ES256, Signer: &ecdsa.PrivateKey{PublicKey: p256.PublicKey}}, "incomplete"},
-		"a nil ECDSA key":                     {token.Key{Algorithm: token.ES256, Signer: (*ecdsa.PrivateKey)(nil)}, "nil *ecdsa.PrivateKey"},
+		"RSA for ES256":                       {token.Key{Algorithm: token.ES256, Signer: token.NewSigner(strong)}, "RSA key"},
+		"P-256 for ES384":                     {token.Key{Algorithm: token.ES384, Signer: token.NewSigner(p256)}, "P-384"},
+		"P-256 for ES512":                     {token.Key{Algorithm: token.ES512, Signer: token.NewSigner(p256)}, "P-521"},
+		"P-256 for RS256":                     {token.Key{Algorithm: token.RS256, Signer: token.NewSigner(p256)}, "ECDSA key"},
+		"P-224 for ES256":                     {token.Key{Algorithm: token.ES256, Signer: token.NewSigner(p224)}, "P-256"},
+		"an empty ECDSA key":                  {token.Key{Algorithm: token.ES256, Signer: token.NewSigner(&ecdsa.PrivateKey{})}, "incomplete"},
+		"ECDSA without the private scalar":    {token.Key{Algorithm: token.ES256, Signer: token.NewSigner(&ecdsa.PrivateKey{PublicKey: p256.PublicKey})}, "incomplete"},
+		"a nil ECDSA key":                     {token.Key{Algorithm: token.ES256, Signer: token.NewSigner((*ecdsa.PrivateKey)(nil))}, "nil *ecdsa.PrivateKey"},
 		"an empty public ECDSA key":           {token.Key{Algorithm: token.ES256, Public: &ecdsa.PublicKey{}}, "incomplete"},
 		"a public ECDSA key without a point":  {token.Key{Algorithm: token.ES256, Public: &ecdsa.PublicKey{Curve: elliptic.P256()}}, "incomplete"},
 		"a nil public ECDSA key":              {token.Key{Algorithm: token.ES256, Public: (*ecdsa.PublicKey)(nil)}, "nil *ecdsa.PublicKey"},
-		"Ed25519 for ES256":                   {token.Key{Algorithm: token.ES256, Signer: ed}, "Ed25519 key"},
-		"P-256 for EdDSA":                     {token.Key{Algorithm: token.EdDSA, Signer: p256}, "ECDSA key"},
-		"an Ed25519 seed for a key":           {token.Key{Algorithm: token.EdDSA, Signer: short}, "32 bytes"},
-		"a nil Ed25519 key":                   {token.Key{Algorithm: token.EdDSA, Signer: ed25519.PrivateKey(nil)}, "0 bytes"},
-		"a nil pointer to an Ed25519 key":     {token.Key{Algorithm: token.EdDSA, Signer: (*ed25519.PrivateKey)(nil)}, "nil *ed25519.PrivateKey"},
-		"a pointer to an Ed25519 seed":        {token.Key{Algorithm: token.EdDSA, Signer: &short}, "32 bytes"},
-		"Ed25519 of zeros":                    {token.Key{Algorithm: token.EdDSA, Signer: make(ed25519.PrivateKey, 64)}, "small order"},
+		"Ed25519 for ES256":                   {token.Key{Algorithm: token.ES256, Signer: token.NewSigner(ed)}, "Ed25519 key"},
+		"P-256 for EdDSA":                     {token.Key{Algorithm: token.EdDSA, Signer: token.NewSigner(p256)}, "ECDSA key"},
+		"an Ed25519 seed for a key":           {token.Key{Algorithm: token.EdDSA, Signer: token.NewSigner(short)}, "32 bytes"},
+		"a nil Ed25519 key":                   {token.Key{Algorithm: token.EdDSA, Signer: token.NewSigner(ed25519.PrivateKey(nil))}, "0 bytes"},
+		"a nil pointer to an Ed25519 key":     {token.Key{Algorithm: token.EdDSA, Signer: token.NewSigner((*ed25519.PrivateKey)(nil))}, "nil *ed25519.PrivateKey"},
+		"a pointer to an Ed25519 seed":        {token.Key{Algorithm: token.EdDSA, Signer: token.NewSigner(&short)}, "32 bytes"},
+		"Ed25519 of zeros":                    {token.Key{Algorithm: token.EdDSA, Signer: token.NewSigner(make(ed25519.PrivateKey, 64))}, "small order"},
 		"an empty public Ed25519 key":         {token.Key{Algorithm: token.EdDSA, Public: ed25519.PublicKey{}}, "0 bytes"},
 		"a public Ed25519 key of zeros":       {token.Key{Algorithm: token.EdDSA, Public: make(ed25519.PublicKey, 32)}, "small order"},
 		"a private key as the public one":     {token.Key{Algorithm: token.ES256, Public: p256}, "*ecdsa.PrivateKey"},
 		"bytes as the public key":             {token.Key{Algorithm: token.EdDSA, Public: []byte("x")}, "[]uint8"},
-		"a signer without a public key":       {token.Key{Algorithm: token.ES256, Signer: fakeSigner{}}, "Public() returns nil"},
-		"a signer with an unknown public key": {token.Key{Algorithm: token.ES256, Signer: fakeSigner{public: 42}}, "int"},
+		"a signer without a public key":       {token.Key{Algorithm: token.ES256, Signer: token.NewSigner(fakeSigner{})}, "Public() returns nil"},
+		"a signer with an unknown public key": {token.Key{Algorithm: token.ES256, Signer: token.NewSigner(fakeSigner{public: 42})}, "int"},
 	} {
 		t.Run("row 20/"+name, func(t *testing.T) {
 			ring, err := token.NewKeyring(c.key)
@@ -915,8 +915,8 @@ func TestRow20KeysThatAreNone(t *testing.T) {
 
 	t.Run("row 20/all mistakes at once", func(t *testing.T) {
 		good := kits()[token.HS256].key
-		_, err := token.NewKeyring(good, token.Key{}, token.Key{Algorithm: token.HS256, Secret: random(3)}, good,
-			token.Key{Algorithm: token.HS512, Secret: append(good.Secret, random(32)...)},
+		_, err := token.NewKeyring(good, token.Key{}, token.Key{Algorithm: token.HS256, Secret: guard.NewSecret(random(3))}, good,
+			token.Key{Algorithm: token.HS512, Secret: guard.NewSecret(append(good.Secret.Bytes(), random(32)...))},
 			token.Key{Algorithm: token.RS256, Public: withE(1)})
 		for _, want := range []string{"key 1:", "key 2:", "key 3: the same key material", "key 5:"} {
 			if err == nil || !strings.Contains(err.Error(), want) {
@@ -928,7 +928,7 @@ func TestRow20KeysThatAreNone(t *testing.T) {
 		}
 	})
 	t.Run("row 20/one key for two algorithms", func(t *testing.T) {
-		if _, err := token.NewKeyring(token.Key{Algorithm: token.RS256, Signer: strong}, token.Key{Algorithm: token.PS256, Public: &strong.PublicKey}); err == nil {
+		if _, err := token.NewKeyring(token.Key{Algorithm: token.RS256, Signer: token.NewSigner(strong)}, token.Key{Algorithm: token.PS256, Public: &strong.PublicKey}); err == nil {
 			t.Error("NewKeyring took it")
 		}
 	})

@@ -243,7 +243,7 @@ func ExampleNewKeyring() {
 	if !ok {
 		panic("not a key that signs")
 	}
-	ring, err := token.NewKeyring(token.Key{Algorithm: token.ES256, Signer: signer})
+	ring, err := token.NewKeyring(token.Key{Algorithm: token.ES256, Signer: token.NewSigner(signer)})
 	if err != nil {
 		panic(err)
 	}
@@ -259,7 +259,7 @@ func signingPEM() []byte {
 	if err != nil {
 		panic(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key.Signer)
+	der, err := x509.MarshalPKCS8PrivateKey(key.Signer.Unwrap())
 	if err != nil {
 		panic(err)
 	}
@@ -378,7 +378,7 @@ func ExampleAny() {
 		fmt.Println("starting without the keys of the partner:", err)
 	}
 
-	ourRing, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: []byte("32 random bytes, or as many more")})
+	ourRing, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("32 random bytes, or as many more"))})
 	if err != nil {
 		panic(err)
 	}

@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/gatewright/gatewright/auth/guard"
 )
 
 // An Algorithm is a signature algorithm of RFC 7518 section 3.1 or RFC 8037.
@@ -57,10 +59,11 @@ type Key struct {
 
 	// Secret is the key of an HS algorithm: random bytes, at least as many
 	// as its hash has (RFC 7518 section 3.2), which is 32 for HS256.
-	Secret []byte `json:"-"`
+	Secret guard.Secret `json:"-"`
 
-	// Signer is a private key, or a key management system that holds one.
-	Signer crypto.Signer `json:"-"`
+	// Signer is a private key, or a key management system that holds one,
+	// wrapped by [NewSigner].
+	Signer Signer `json:"-"`
 
 	// Public is the public half of a key that somebody else signs with, or
 	// of an earlier key of ours: it verifies and does not sign.
@@ -89,24 +92,29 @@ func GenerateKey(alg Algorithm) (Key, error) {
 		return Key{}, fmt.Errorf("token: unknown algorithm %q", alg)
 	}
 	k := Key{Algorithm: alg}
+	var private crypto.Signer
 	var err error
 	switch s.family {
 	case familyHMAC:
-		k.Secret = make([]byte, s.hash.Size())
-		rand.Read(k.Secret)
+		material := make([]byte, s.hash.Size())
+		rand.Read(material)
+		k.Secret = guard.NewSecret(material)
+		return k, nil
 	case familyECDSA:
-		k.Signer, err = ecdsa.GenerateKey(s.curve, rand.Reader)
+		private, err = ecdsa.GenerateKey(s.curve, rand.Reader)
 	case familyEdDSA:
-		_, k.Signer, err = ed25519.GenerateKey(rand.Reader)
+		_, private, err = ed25519.GenerateKey(rand.Reader)
 	default:
-		k.Signer, err = rsa.GenerateKey(rand.Reader, minRSABits)
+		private, err = rsa.GenerateKey(rand.Reader, minRSABits)
 	}
-	return k, err
+	if err != nil {
+		return Key{}, err
+	}
+	k.Signer = NewSigner(private)
+	return k, nil
 }
 
-// Format prints the algorithm and never the material. Package fmt calls it for
-// every verb but %p, and not for a Key in an unexported field of a struct that
-// is printed: do not print those.
+// Format prints the algorithm, whatever the verb.
 func (k Key) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "token.Key(%s)", k.Algorithm) }
 
 type family int
@@ -199,7 +207,7 @@ func newKey(k Key) (*key, error) {
 		return nil, fmt.Errorf("the Algorithm is %q, want one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA", string(k.Algorithm))
 	}
 	set := 0
-	for _, given := range [...]bool{k.Secret != nil, k.Signer != nil, k.Public != nil} {
+	for _, given := range [...]bool{!k.Secret.IsZero(), !k.Signer.IsZero(), k.Public != nil} {
 		if given {
 			set++
 		}
@@ -228,19 +236,19 @@ func newKey(k Key) (*key, error) {
 		out.material = out.id
 		return out, err
 	}
-	if k.Secret != nil {
+	if !k.Secret.IsZero() {
 		return nil, fmt.Errorf("the Secret is set, but %s needs Signer or Public", k.Algorithm)
 	}
 	public := k.Public
-	if k.Signer != nil {
-		if err := checkSigner(k.Signer); err != nil {
+	if private := k.Signer.Unwrap(); private != nil {
+		if err := checkSigner(private); err != nil {
 			return nil, err
 		}
-		if public = k.Signer.Public(); public == nil {
+		if public = private.Public(); public == nil {
 			return nil, errors.New("the Signer's Public() returns nil")
 		}
-		out.signer = k.Signer.Sign
-		out.remote = !inMemory(k.Signer)
+		out.signer = private.Sign
+		out.remote = !inMemory(private)
 	}
 	return out, out.setPublic(public, k.ID)
 }
@@ -282,20 +290,20 @@ func inMemory(s crypto.Signer) bool {
 }
 
 func (k *key) setSecret(from Key) error {
-	if from.Secret == nil {
+	secret := from.Secret.Bytes()
+	if len(secret) == 0 {
 		return fmt.Errorf("%s needs Secret", k.alg)
 	}
-	if want := k.suite.hash.Size(); len(from.Secret) < want {
-		return fmt.Errorf("the Secret has %d bytes, want at least %d random ones (RFC 7518 section 3.2)", len(from.Secret), want)
+	if want := k.suite.hash.Size(); len(secret) < want {
+		return fmt.Errorf("the Secret has %d bytes, want at least %d random ones (RFC 7518 section 3.2)", len(secret), want)
 	}
-	if bytes.Contains(from.Secret, []byte("-----BEGIN ")) {
+	if bytes.Contains(secret, []byte("-----BEGIN ")) {
 		// Somebody's public key used as a secret is a secret everybody knows.
 		return errors.New("the Secret is a PEM file, want random bytes; give a private key as Signer")
 	}
-	if len(bytes.Trim(from.Secret, "\x00")) == 0 {
+	if len(bytes.Trim(secret, "\x00")) == 0 {
 		return errors.New("the Secret is all zeros, want random bytes: it was made and never filled")
 	}
-	secret := bytes.Clone(from.Secret)
 	k.newMAC = func() hash.Hash { return hmac.New(k.suite.hash.New, secret) }
 	k.macs.New = func() any {
 		return &mac{Hash: k.newMAC(), sum: make([]byte, 0, k.suite.hash.Size())}

@@ -76,7 +76,7 @@ func TestEveryAlgorithmRoundTrips(t *testing.T) {
 			key := shared(t, alg)
 			issuer := newIssuer(t, mustRing(t, key))
 			s := issue(t, issuer, identity.Principal{}, nil)
-			if key.Signer != nil {
+			if !key.Signer.IsZero() {
 				key = public(key)
 			}
 			wantAccepted(t, serve(newVerifier(t, mustRing(t, key)), get("Bearer "+s)))
@@ -92,17 +92,17 @@ func TestGenerateKey(t *testing.T) {
 			t.Errorf("GenerateKey(%q) = %v", alg, k)
 		}
 	}
-	if k := mustKey(t, token.RS256); k.Signer.(*rsa.PrivateKey).N.BitLen() != 2048 {
+	if k := mustKey(t, token.RS256); k.Signer.Unwrap().(*rsa.PrivateKey).N.BitLen() != 2048 {
 		t.Error("the RSA key has not 2048 bits")
 	}
-	if k := mustKey(t, token.HS384); len(k.Secret) != 48 {
-		t.Errorf("the secret of HS384 has %d bytes, want 48", len(k.Secret))
+	if k := mustKey(t, token.HS384); len(k.Secret.Bytes()) != 48 {
+		t.Errorf("the secret of HS384 has %d bytes, want 48", len(k.Secret.Bytes()))
 	}
 }
 
 func TestEd25519PointerSigns(t *testing.T) {
-	private := kits()[token.EdDSA].key.Signer.(ed25519.PrivateKey)
-	ring := mustRing(t, token.Key{Algorithm: token.EdDSA, Signer: &private})
+	private := kits()[token.EdDSA].key.Signer.Unwrap().(ed25519.PrivateKey)
+	ring := mustRing(t, token.Key{Algorithm: token.EdDSA, Signer: token.NewSigner(&private)})
 	wantAccepted(t, serve(newVerifier(t, ring), get("Bearer "+issue(t, newIssuer(t, ring), identity.Principal{}, nil))))
 }
 
@@ -111,7 +111,7 @@ func TestEd25519PointerSigns(t *testing.T) {
 func TestKeysOfOthersHaveTheirNames(t *testing.T) {
 	for _, alg := range algorithms {
 		k := kits()[alg]
-		if k.key.Signer == nil {
+		if k.key.Signer.IsZero() {
 			continue
 		}
 		named := public(k.key)
@@ -156,7 +156,7 @@ func TestRotation(t *testing.T) {
 			before := mustRing(t, old)
 			oldToken := issue(t, newIssuer(t, before), identity.Principal{}, nil)
 			retired := old
-			if old.Signer != nil {
+			if !old.Signer.IsZero() {
 				retired = public(old)
 			}
 			after := mustRing(t, next, retired)
@@ -180,12 +180,13 @@ func TestRingIsACopy(t *testing.T) {
 	for _, alg := range everyday {
 		t.Run(string(alg), func(t *testing.T) {
 			k := kits()[alg]
-			key := token.Key{Algorithm: alg, Secret: append([]byte(nil), k.key.Secret...)}
-			spoil := func() { clear(key.Secret) }
-			if k.key.Signer != nil {
-				key.Secret = nil
+			secret := k.key.Secret.Bytes()
+			key := token.Key{Algorithm: alg, Secret: guard.NewSecret(secret)}
+			spoil := func() { clear(secret) }
+			if !k.key.Signer.IsZero() {
+				key.Secret = guard.Secret{}
 			}
-			switch private := k.key.Signer.(type) {
+			switch private := k.key.Signer.Unwrap().(type) {
 			case *ecdsa.PrivateKey:
 				pub := private.PublicKey
 				other := mustKey(t, alg).Signer.Public().(*ecdsa.PublicKey)
@@ -212,9 +213,9 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		add := func(b []byte) {
 			secrets = append(secrets, string(b), fmt.Sprint(b)[1:20], fmt.Sprintf("%x", b), b64(b), base64.StdEncoding.EncodeToString(b), fmt.Sprintf("%#v", b)[8:30])
 		}
-		switch private := key.Signer.(type) {
+		switch private := key.Signer.Unwrap().(type) {
 		case nil:
-			add(key.Secret)
+			add(key.Secret.Bytes())
 		case *ecdsa.PrivateKey:
 			d, err := private.Bytes()
 			if err != nil {
@@ -388,7 +389,7 @@ func TestSignersThatFail(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.signer.public = pub(c.alg)
-			issuer := newIssuer(t, mustRing(t, token.Key{Algorithm: c.alg, Signer: c.signer}))
+			issuer := newIssuer(t, mustRing(t, token.Key{Algorithm: c.alg, Signer: token.NewSigner(c.signer)}))
 			s, err := issuer.Issue(t.Context(), &identity.Principal{Subject: "alice"}, nil)
 			if s != "" || err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("Issue = %q, %v; want an error with %q", s, err, c.want)

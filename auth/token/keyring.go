@@ -63,8 +63,8 @@ type KeyInfo struct {
 // has it begins to sign with it at the same time, after having published it.
 //
 //	token.NewKeyring(
-//		token.Key{Algorithm: token.ES256, Signer: march, VerifyUntil: april1.Add(time.Hour)},
-//		token.Key{Algorithm: token.ES256, Signer: april, PublishFrom: april1.Add(-24 * time.Hour), SignFrom: april1},
+//		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(march), VerifyUntil: april1.Add(time.Hour)},
+//		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(april), PublishFrom: april1.Add(-24 * time.Hour), SignFrom: april1},
 //	)
 //
 // What holds then, whatever the moment: a key that signs was published for at
@@ -203,7 +203,7 @@ func newRingState(keys []Key) (*ringState, error) {
 // checkTimes checks the schedule of one key.
 func checkTimes(k Key) error {
 	var errs []error
-	signs := k.Signer != nil || k.Secret != nil
+	signs := !k.Signer.IsZero() || !k.Secret.IsZero()
 	if signs && !k.PublishFrom.IsZero() && k.SignFrom.Before(k.PublishFrom.Add(publishLead)) {
 		errs = append(errs, fmt.Errorf("the SignFrom is %v and the PublishFrom %v, want SignFrom at least %v later, for clients keep the JWK Set for %v",
 			k.SignFrom, k.PublishFrom, publishLead, jwksMaxAge))

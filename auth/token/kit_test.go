@@ -162,11 +162,11 @@ func newKit(key token.Key) *kit {
 		return h.Sum(nil)
 	}
 	var jwk string // RFC 7638 section 3.2
-	switch private := key.Signer.(type) {
+	switch private := key.Signer.Unwrap().(type) {
 	case nil:
-		jwk = `{"k":"` + b64(key.Secret) + `","kty":"oct"}`
+		jwk = `{"k":"` + b64(key.Secret.Bytes()) + `","kty":"oct"}`
 		k.sign = func(input string) []byte {
-			h := hmac.New(hash.New, key.Secret)
+			h := hmac.New(hash.New, key.Secret.Bytes())
 			io.WriteString(h, input)
 			return h.Sum(nil)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/token"
 )
@@ -141,7 +142,7 @@ func TestRFC7517Section9_2NothingPrivateIsPublished(t *testing.T) {
 		}
 	}
 	for _, alg := range []token.Algorithm{token.HS256, token.HS384, token.HS512} {
-		if k := kits()[alg]; strings.Contains(raw, k.kid) || strings.Contains(raw, b64(k.key.Secret)) {
+		if k := kits()[alg]; strings.Contains(raw, k.kid) || strings.Contains(raw, b64(k.key.Secret.Bytes())) {
 			t.Errorf("the key of %s is published", alg)
 		}
 	}
@@ -174,10 +175,10 @@ func TestRFC7638Section3KeyIDsAreThumbprints(t *testing.T) {
 
 func TestRFC7518Section3_2SecretsAreAsLongAsTheirHash(t *testing.T) {
 	for alg, least := range map[token.Algorithm]int{token.HS256: 32, token.HS384: 48, token.HS512: 64} {
-		if _, err := token.NewKeyring(token.Key{Algorithm: alg, Secret: random(least - 1)}); err == nil || !strings.Contains(err.Error(), "RFC 7518 section 3.2") {
+		if _, err := token.NewKeyring(token.Key{Algorithm: alg, Secret: guard.NewSecret(random(least - 1))}); err == nil || !strings.Contains(err.Error(), "RFC 7518 section 3.2") {
 			t.Errorf("%s with %d bytes: %v", alg, least-1, err)
 		}
-		if _, err := token.NewKeyring(token.Key{Algorithm: alg, Secret: random(least)}); err != nil {
+		if _, err := token.NewKeyring(token.Key{Algorithm: alg, Secret: guard.NewSecret(random(least))}); err != nil {
 			t.Errorf("%s with %d bytes: %v", alg, least, err)
 		}
 	}
@@ -198,7 +199,7 @@ func TestRFC7518Section3_3RSAHas2048Bits(t *testing.T) {
 // The exponent is at least 3 and has no factor in common with an even number, so
 // it is odd. RFC 7518 says nothing of its own.
 func TestRFC8017Section3_1RSAExponents(t *testing.T) {
-	n := kits()[token.RS256].key.Signer.(*rsa.PrivateKey).N
+	n := kits()[token.RS256].key.Signer.Unwrap().(*rsa.PrivateKey).N
 	for e, ok := range map[int]bool{-1: false, 0: false, 1: false, 2: false, 3: true, 4: false, 65536: false, 65537: true} {
 		if _, err := token.NewKeyring(token.Key{Algorithm: token.RS256, Public: &rsa.PublicKey{N: n, E: e}}); (err == nil) != ok {
 			t.Errorf("e = %d: %v", e, err)
@@ -231,7 +232,7 @@ func TestRFC7518Section3_4EachAlgorithmHasItsCurve(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := token.NewKeyring(token.Key{Algorithm: c.alg, Signer: private}); (err == nil) != (curve == c.curve) {
+			if _, err := token.NewKeyring(token.Key{Algorithm: c.alg, Signer: token.NewSigner(private)}); (err == nil) != (curve == c.curve) {
 				t.Errorf("%s with %s: %v", c.alg, curve.Params().Name, err)
 			}
 		}
@@ -248,7 +249,7 @@ func TestRFC7518Section3_5TheSaltIsAsLongAsTheHash(t *testing.T) {
 			if salt == 0 {
 				salt = 1 // zero would be rsa.PSSSaltLengthAuto
 			}
-			signature, err := rsa.SignPSS(rand.Reader, k.key.Signer.(*rsa.PrivateKey), hash, h.Sum(nil), &rsa.PSSOptions{SaltLength: salt})
+			signature, err := rsa.SignPSS(rand.Reader, k.key.Signer.Unwrap().(*rsa.PrivateKey), hash, h.Sum(nil), &rsa.PSSOptions{SaltLength: salt})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -263,7 +264,7 @@ func TestRFC7518Section3_5TheSaltIsAsLongAsTheHash(t *testing.T) {
 
 func TestRFC7518Section3_6NoneIsNoAlgorithm(t *testing.T) {
 	for _, alg := range []token.Algorithm{"none", "None", ""} {
-		if _, err := token.NewKeyring(token.Key{Algorithm: alg, Secret: random(64)}); err == nil {
+		if _, err := token.NewKeyring(token.Key{Algorithm: alg, Secret: guard.NewSecret(random(64))}); err == nil {
 			t.Errorf("%q was taken", alg)
 		}
 	}

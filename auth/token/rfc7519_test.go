@@ -256,13 +256,13 @@ func TestRFC8725Section3_1OneKeyOneAlgorithm(t *testing.T) {
 		}
 	}
 	pair := kits()[token.RS256].key.Signer
-	if _, err := token.NewKeyring(token.Key{Algorithm: token.RS256, Signer: pair}, token.Key{Algorithm: token.PS256, Signer: pair}); err == nil {
+	if _, err := token.NewKeyring(token.Key{Algorithm: token.RS256, Signer: token.NewSigner(pair)}, token.Key{Algorithm: token.PS256, Signer: token.NewSigner(pair)}); err == nil {
 		t.Error("a ring took one key for two algorithms")
 	}
 }
 
 func TestRFC8725Section3_2NoNone(t *testing.T) {
-	if _, err := token.NewKeyring(token.Key{Algorithm: "none", Secret: random(32)}); err == nil {
+	if _, err := token.NewKeyring(token.Key{Algorithm: "none", Secret: guard.NewSecret(random(32))}); err == nil {
 		t.Error("a ring took a key for none")
 	}
 	refuses(t, token.ErrAlgorithm, heading("alg", `"none"`), heading("alg", `"NONE"`))
@@ -288,7 +288,7 @@ func TestRFC8725Section3_4PointsAreOnTheirCurve(t *testing.T) {
 func TestRFC8725Section3_5KeysHaveEntropy(t *testing.T) {
 	for alg, least := range map[token.Algorithm]int{token.HS256: 32, token.HS384: 48, token.HS512: 64} {
 		for _, secret := range [][]byte{nil, {}, random(least - 1), make([]byte, least), []byte("password")} {
-			if _, err := token.NewKeyring(token.Key{Algorithm: alg, Secret: secret}); err == nil {
+			if _, err := token.NewKeyring(token.Key{Algorithm: alg, Secret: guard.NewSecret(secret)}); err == nil {
 				t.Errorf("%s: a secret of %d bytes was taken", alg, len(secret))
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
 )
 
 // The clocks of an issuer's processes and of those who verify are at most
@@ -28,10 +30,10 @@ func schedule(r *rand.Rand, base time.Time, lifetime time.Duration) []Key {
 	for i := range keys {
 		seed := make([]byte, ed25519.SeedSize)
 		seed[0] = byte(i + 1)
-		k := Key{Algorithm: EdDSA, Signer: ed25519.NewKeyFromSeed(seed)}
+		k := Key{Algorithm: EdDSA, Signer: NewSigner(ed25519.NewKeyFromSeed(seed))}
 		if i%3 == 2 {
 			seed[31] = 1
-			k = Key{Algorithm: HS256, Secret: seed}
+			k = Key{Algorithm: HS256, Secret: guard.NewSecret(seed)}
 		}
 		if i > 0 || r.IntN(2) == 0 {
 			k.SignFrom = turn
@@ -198,7 +200,7 @@ func TestReplaceHolds(t *testing.T) {
 	for i := range keys {
 		seed := make([]byte, ed25519.SeedSize)
 		seed[0] = byte(i + 1)
-		keys[i] = Key{Algorithm: EdDSA, Signer: ed25519.NewKeyFromSeed(seed)}
+		keys[i] = Key{Algorithm: EdDSA, Signer: NewSigner(ed25519.NewKeyFromSeed(seed))}
 	}
 	replaced, refused, alone := 0, 0, 0
 	for range 300 {

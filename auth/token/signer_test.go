@@ -43,7 +43,7 @@ func (k *kms) has(day func() ([]byte, error)) { k.day.Store(&day) }
 
 func kmsKey(t *testing.T, alg token.Algorithm) (token.Key, *kms) {
 	k := &kms{Signer: shared(t, alg).Signer}
-	return token.Key{Algorithm: alg, Signer: k}, k
+	return token.Key{Algorithm: alg, Signer: token.NewSigner(k)}, k
 }
 
 // asymmetric are the algorithms that a KMS can have.

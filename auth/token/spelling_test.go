@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/token"
 )
@@ -25,8 +26,8 @@ type longLived struct {
 }
 
 var fixed = sync.OnceValue(func() longLived {
-	hs := newKit(token.Key{Algorithm: token.HS256, Secret: []byte("a fixed secret for what the fuzzer finds")})
-	ed := newKit(token.Key{Algorithm: token.EdDSA, Signer: ed25519.NewKeyFromSeed([]byte("a fixed seed of thirty-two bytes"))})
+	hs := newKit(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("a fixed secret for what the fuzzer finds"))})
+	ed := newKit(token.Key{Algorithm: token.EdDSA, Signer: token.NewSigner(ed25519.NewKeyFromSeed([]byte("a fixed seed of thirty-two bytes")))})
 	ring, err := token.NewKeyring(hs.key, ed.key)
 	if err != nil {
 		panic(err)
@@ -146,7 +147,7 @@ func FuzzVerify(f *testing.F) {
 		f.Add(s)
 		f.Add(unsigned(s) + ".")
 	}
-	k := newKit(token.Key{Algorithm: token.HS256, Secret: []byte("another secret, of somebody who attacks us")})
+	k := newKit(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("another secret, of somebody who attacks us"))})
 	for _, h := range corpus() {
 		if s := h.make(k); len(s) < 4096 {
 			f.Add(s)
@@ -167,7 +168,7 @@ func FuzzVerify(f *testing.F) {
 // FuzzClaims puts whatever the fuzzer likes under a right signature: it is
 // refused for a reason, or becomes a principal that holds together.
 func FuzzClaims(f *testing.F) {
-	k := newKit(token.Key{Algorithm: token.HS256, Secret: []byte("a fixed secret for what the fuzzer finds")})
+	k := newKit(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret([]byte("a fixed secret for what the fuzzer finds"))})
 	f.Add(payload("iat", "946684800", "exp", "4102444800", "scope", `"a b"`, "roles", `["r"]`))
 	f.Add(payload("iat", "946684800.000001", "exp", "4.102444800e9", "aud", `[`+quoted(audience)+`]`, "x", `{"a":[{}]}`))
 	f.Fuzz(func(t *testing.T, claims string) {

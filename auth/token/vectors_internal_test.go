@@ -10,6 +10,8 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+
+	"github.com/gatewright/gatewright/auth/guard"
 )
 
 // The published vectors: RFC 7515 appendix A.1 to A.5, RFC 8037 appendix A.3
@@ -41,7 +43,7 @@ func TestRFC7515AppendixASignatures(t *testing.T) {
 	}{
 		{
 			"RFC 7515 A.1",
-			Key{Algorithm: HS256, Secret: b64(`AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow`)},
+			Key{Algorithm: HS256, Secret: guard.NewSecret(b64(`AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow`))},
 			`eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk`,
 		},
 		{

@@ -62,7 +62,7 @@ func newKeyed() keyed {
 	store := new(apikey.Memory)
 	keys := must(apikey.New(store, apikey.Config{
 		Format:  format,
-		Peppers: []apikey.Pepper{{ID: "1", Secret: bytes.Repeat([]byte{1}, 32)}},
+		Peppers: []apikey.Pepper{{ID: "1", Secret: guard.NewSecret(bytes.Repeat([]byte{1}, 32))}},
 	}))
 	manager := must(apikey.NewManager(keys, store, apikey.ManagerConfig{}))
 	secret, record, err := manager.Issue(context.Background(), apikey.Spec{

@@ -63,8 +63,8 @@ func newBearer(alg token.Algorithm) bearer {
 		audience = "https://api.example.com"
 	)
 	key := must(token.GenerateKey(alg))
-	var public any = key.Secret
-	if key.Signer != nil {
+	var public any = key.Secret.Bytes()
+	if !key.Signer.IsZero() {
 		public = key.Signer.Public()
 	}
 	ring := must(token.NewKeyring(key))

@@ -22,6 +22,7 @@ import (
 	"github.com/ulule/limiter/v3"
 	ululeredis "github.com/ulule/limiter/v3/drivers/store/redis"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/blacklist"
 	"github.com/gatewright/gatewright/examples/integration/servers"
@@ -179,7 +180,7 @@ func redisDecider(tb testing.TB, addr, who string, keys int, kind ratelimit.Kind
 	}
 	store := must(redisstore.New(eval, redisstore.Config{}))
 	if who == "limiter" {
-		l := must(ratelimit.New(ratelimit.ByIP, ratelimit.Config{Store: store, Name: "bench", Secret: make([]byte, 32)}, limit))
+		l := must(ratelimit.New(ratelimit.ByIP, ratelimit.Config{Store: store, Name: "bench", Secret: guard.NewSecret(make([]byte, 32))}, limit))
 		pool := sync.Pool{New: func() any { return httptest.NewRequest("GET", "/", nil) }}
 		return func(ctx context.Context, i int) error {
 			r := pool.Get().(*http.Request)

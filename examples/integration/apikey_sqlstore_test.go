@@ -15,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/apikey"
 	"github.com/gatewright/gatewright/apikey/apikeytest"
 	"github.com/gatewright/gatewright/apikey/sqlstore"
+	"github.com/gatewright/gatewright/auth/guard"
 )
 
 // openKeys returns a store of API keys in a file of its own, on which several
@@ -63,7 +64,7 @@ func TestAPIKeysInSQLiteRotateOnce(t *testing.T) {
 	var managers []*apikey.Manager
 	for range 2 {
 		store, _ := openKeys(t, path)
-		keys, err := apikey.New(store, apikey.Config{Format: format, Peppers: []apikey.Pepper{{ID: "1", Secret: make([]byte, 32)}}})
+		keys, err := apikey.New(store, apikey.Config{Format: format, Peppers: []apikey.Pepper{{ID: "1", Secret: guard.NewSecret(make([]byte, 32))}}})
 		if err != nil {
 			t.Fatal(err)
 		}

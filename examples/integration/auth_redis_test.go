@@ -66,7 +66,7 @@ func signInServers(t *testing.T, stores []refreshStore) (all []http.Handler, ref
 	revoked := new(blacklist.Memory)
 	for i, store := range stores {
 		s, err := auth.New(users, tokens, auth.Config{
-			Sessions: store, RefreshKeys: [][]byte{[]byte("32 bytes that all servers share.")},
+			Sessions: store, RefreshKeys: []guard.Secret{guard.NewSecret([]byte("32 bytes that all servers share."))},
 			Revoker: revoked, Passwords: passwords, Hooks: guard.Hooks{},
 		})
 		if err != nil {

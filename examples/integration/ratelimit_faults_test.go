@@ -246,7 +246,7 @@ func openRow(t *testing.T, store ratelimit.Store, name string, down ratelimit.Do
 		limits[i].Down = down
 	}
 	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
-		Store: row.store, Name: name, Secret: make([]byte, 32), Timeout: 50 * time.Millisecond,
+		Store: row.store, Name: name, Secret: guard.NewSecret(make([]byte, 32)), Timeout: 50 * time.Millisecond,
 		Hooks: guard.Hooks{Observe: func(_ context.Context, e guard.Event) {
 			switch e.Name {
 			case ratelimit.EventStoreDown:

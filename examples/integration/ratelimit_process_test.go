@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/ratelimit"
 	"github.com/gatewright/gatewright/ratelimit/redisstore"
 	"github.com/gatewright/gatewright/ratelimit/sqlstore"
@@ -61,7 +62,7 @@ func TestWorkerOfLimits(t *testing.T) {
 	var out sync.Mutex
 	for _, l := range spec.Limits {
 		limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
-			Store: store, Name: "history", Secret: make([]byte, 32), Timeout: spec.Timeout,
+			Store: store, Name: "history", Secret: guard.NewSecret(make([]byte, 32)), Timeout: spec.Timeout,
 		}, l)
 		if err != nil {
 			t.Fatal(err)

@@ -87,7 +87,7 @@ func newThrottledHost(t *testing.T, maxWait time.Duration) *throttledHost {
 	check(err)
 	server, err := auth.New(breakable{memory, h}, tokens, auth.Config{
 		Sessions: memory, Revoker: new(blacklist.Memory), Passwords: hasher, Throttle: h,
-		RefreshKeys: [][]byte{[]byte("fedcba9876543210fedcba9876543210")},
+		RefreshKeys: []guard.Secret{guard.NewSecret([]byte("fedcba9876543210fedcba9876543210"))},
 	})
 	check(err)
 	h.Server = httptest.NewServer(server.Token())

@@ -86,7 +86,7 @@ func newFactorHost(t *testing.T, store totp.Store) *factorHost {
 	check(err)
 	signIn, err := auth.New(memory, tokens, auth.Config{
 		Sessions: memory, Challenges: memory, Revoker: revoked, Verifier: verifier, Passwords: hasher, Hooks: hooks,
-		RefreshKeys:  [][]byte{[]byte("fedcba9876543210fedcba9876543210")},
+		RefreshKeys:  []guard.Secret{guard.NewSecret([]byte("fedcba9876543210fedcba9876543210"))},
 		SecondFactor: h.factors,
 	})
 	check(err)

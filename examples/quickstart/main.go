@@ -38,7 +38,7 @@ func main() {
 	tokens := must(token.NewIssuer(ring, token.IssuerConfig{Issuer: self, Audience: self}))
 	verifier := must(token.NewVerifier(ring, token.VerifierConfig{Issuer: self, Audience: self, Revoker: revoked}))
 	signIn := must(auth.New(users, tokens, auth.Config{
-		Sessions: users, RefreshKeys: [][]byte{[]byte(rand.Text() + rand.Text())}, Revoker: revoked, Passwords: passwords, Hooks: hooks,
+		Sessions: users, RefreshKeys: []guard.Secret{guard.NewSecret([]byte(rand.Text() + rand.Text()))}, Revoker: revoked, Passwords: passwords, Hooks: hooks,
 	}))
 
 	mux := guard.NewMux(hooks, verifier)

@@ -129,7 +129,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	}
 	config := auth.Config{
 		Sessions:     a.sessions,
-		RefreshKeys:  [][]byte{keys.RefreshKey},
+		RefreshKeys:  []guard.Secret{guard.NewSecret(keys.RefreshKey)},
 		Revoker:      a.revoked,
 		Verifier:     verifier,
 		Passwords:    passwords,
@@ -173,7 +173,7 @@ func (a *app) joinKeys(db *sql.DB, keys *secrets) error {
 	var err error
 	config := apikey.Config{
 		Format:      format,
-		Peppers:     []apikey.Pepper{{ID: "1", Secret: pepper}},
+		Peppers:     []apikey.Pepper{{ID: "1", Secret: guard.NewSecret(pepper)}},
 		Revoker:     a.revoked,
 		OwnerRights: a.rightsToday,
 		Hooks:       a.hooks,

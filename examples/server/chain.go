@@ -183,7 +183,7 @@ func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
 	config := func(name string) ratelimit.Config {
 		c := ratelimit.Config{Timeout: s.limitTimeout, Hooks: hooks}
 		if s.limits != nil {
-			c.Store, c.Name, c.Secret = s.limits, name, secret
+			c.Store, c.Name, c.Secret = s.limits, name, guard.NewSecret(secret)
 		}
 		return c
 	}
@@ -203,7 +203,7 @@ func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
 	keys, errKeys := ratelimit.NewGuesses(config("keys"), ratelimit.MustParse("60/minute")...)
 	signInConfig := ratelimit.SignInConfig{Timeout: s.limitTimeout, Hooks: hooks}
 	if s.limits != nil {
-		signInConfig.Store, signInConfig.Name, signInConfig.Secret = s.limits, "sign-in", secret
+		signInConfig.Store, signInConfig.Name, signInConfig.Secret = s.limits, "sign-in", guard.NewSecret(secret)
 	}
 	signIn, errSignIn := ratelimit.NewSignIn(signInConfig)
 	if err := errors.Join(errCaller, errRegister, errSignIn, errKeys); err != nil {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/token"
 	"github.com/gatewright/gatewright/blacklist"
 )
@@ -78,7 +79,7 @@ func (s *site) underWay(t *testing.T, username, password string) (finish func() 
 	}
 	slow, err := auth.New(s.users, issuer, auth.Config{
 		Sessions:    s.sessions,
-		RefreshKeys: [][]byte{s.keys.RefreshKey},
+		RefreshKeys: []guard.Secret{guard.NewSecret(s.keys.RefreshKey)},
 		Revoker:     s.revoked,
 		Passwords:   s.passwords,
 		Hooks:       s.hooks,

@@ -55,7 +55,7 @@ func newSecrets() (*secrets, error) {
 	if err != nil {
 		return nil, err
 	}
-	encoded, err := x509.MarshalPKCS8PrivateKey(key.Signer)
+	encoded, err := x509.MarshalPKCS8PrivateKey(key.Signer.Unwrap())
 	if err != nil {
 		return nil, err
 	}
@@ -161,5 +161,5 @@ func (s *secrets) ring() (*token.Keyring, error) {
 	if !ok {
 		return nil, fmt.Errorf("the signing key among the secrets is a %T, which cannot sign", parsed)
 	}
-	return token.NewKeyring(token.Key{Algorithm: token.ES256, Signer: signer})
+	return token.NewKeyring(token.Key{Algorithm: token.ES256, Signer: token.NewSigner(signer)})
 }

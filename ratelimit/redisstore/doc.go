@@ -45,7 +45,7 @@
 //	store, err := redisstore.New(eval, redisstore.Config{})
 //	…
 //	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
-//		Store: store, Name: "api", Secret: secret,
+//		Store: store, Name: "api", Secret: guard.NewSecret(secret),
 //	}, ratelimit.MustParse("5/second;1000/hour")...)
 //
 // New does not ask the server, so that a host starts without it. A host that

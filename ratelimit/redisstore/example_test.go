@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/ratelimit"
 	"github.com/gatewright/gatewright/ratelimit/redisstore"
 )
@@ -24,7 +25,7 @@ func Example() {
 	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
 		Store:  store,
 		Name:   "api",
-		Secret: []byte("32 bytes of crypto/rand, the same in all processes"),
+		Secret: guard.NewSecret([]byte("32 bytes of crypto/rand, the same in all processes")),
 		Nodes:  2, // each takes its part of the quota while Redis is down
 	}, ratelimit.MustParse("4/minute")...)
 	if err != nil {

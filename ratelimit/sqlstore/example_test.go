@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/ratelimit"
 	"github.com/gatewright/gatewright/ratelimit/sqlstore"
 )
@@ -37,7 +38,7 @@ func Example() {
 	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
 		Store:  store,
 		Name:   "api",
-		Secret: []byte("32 bytes of crypto/rand, the same in all processes"),
+		Secret: guard.NewSecret([]byte("32 bytes of crypto/rand, the same in all processes")),
 		Nodes:  2, // each takes its part of the quota while the database is down
 	}, ratelimit.MustParse("5/second;1000/hour")...)
 	if err != nil {

@@ -10,7 +10,7 @@
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL})
 //	…
 //	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
-//		Store: store, Name: "api", Secret: secret,
+//		Store: store, Name: "api", Secret: guard.NewSecret(secret),
 //	}, ratelimit.MustParse("5/second;1000/hour")...)
 //
 // # How it counts

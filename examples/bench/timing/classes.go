@@ -50,7 +50,7 @@ func newHost(o options) (*host, error) {
 	}
 	secret := make([]byte, 32)
 	rand.Read(secret)
-	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: secret})
+	ring, err := token.NewKeyring(token.Key{Algorithm: token.HS256, Secret: guard.NewSecret(secret)})
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func newHost(o options) (*host, error) {
 	h := &host{hasher: hasher}
 	server, err := auth.New(&h.users, issuer, auth.Config{
 		Sessions:    &h.users,
-		RefreshKeys: [][]byte{refresh},
+		RefreshKeys: []guard.Secret{guard.NewSecret(refresh)},
 		Revoker:     &blacklist.Memory{},
 		Passwords:   hasher,
 		Hooks:       hooks,
