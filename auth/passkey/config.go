@@ -1,0 +1,252 @@
+package passkey
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// Config configures a [RelyingParty]. RPID, Name, Origins, Issuer, Keys, Once,
+// User and Authorize are required.
+type Config struct {
+	// RPID is the domain that passkeys are bound to, such as "example.com":
+	// lower case, without port. An IP address is not possible; use
+	// "localhost" on the developer's machine. Passkeys stop working when it
+	// changes. Required.
+	RPID string
+
+	// Name is what authenticators show as the name of the site. Required.
+	Name string
+
+	// Origins are the origins of pages that may use the passkeys, compared
+	// byte for byte: "https://example.com", "https://login.example.com:8443",
+	// "http://localhost:8080", or "android:apk-key-hash:…" of an app. Origins
+	// of other domains than RPID also need [RelyingParty.RelatedOrigins].
+	// Required.
+	Origins []string
+
+	// TopOrigins are the origins of pages that may embed a page of Origins in
+	// a frame and use passkeys there. Default: none, and assertions made in a
+	// frame of another origin are rejected.
+	TopOrigins []string
+
+	// Issuer is the Issuer of the principals whose passkeys these are: the
+	// issuer of the host's access tokens. Principals of other issuers may
+	// have the same Subject; they are refused with 403. Required.
+	Issuer string
+
+	// Keys are secrets of at least 32 random bytes. The first makes
+	// challenges and user handles; challenges made with the others are still
+	// accepted. All processes need the same. Required.
+	Keys []guard.Secret
+
+	// Once records the use of a challenge and reports whether it is the
+	// first, in one atomic step. The record may be forgotten after expires.
+	// It is called after the signature was verified, so forged assertions
+	// cannot fill the store. With package auth:
+	//
+	//	func(ctx context.Context, id [32]byte, expires time.Time) (bool, error) {
+	//		return sessions.AttemptChallenge(ctx, auth.TokenHash(id), 1, expires)
+	//	}
+	//
+	// Required.
+	Once func(ctx context.Context, id [32]byte, expires time.Time) (first bool, err error)
+
+	// User returns the names of a subject that authenticators show when they
+	// offer its passkey. Required.
+	User func(ctx context.Context, subject string) (User, error)
+
+	// Authorize reports whether proof, from the request of [RelyingParty.RegisterOptions]
+	// or [RelyingParty.Remove], proves that the caller is present now: the
+	// current password, or a code. Without it a stolen access token suffices
+	// to add a passkey. It returns [identity.ErrNotProven] for a wrong proof;
+	// a *guard.Denial is answered as it is, and other errors with 503. An
+	// assertion by one of the subject's passkeys is accepted without a call.
+	// Implementations must limit wrong proofs. Required.
+	Authorize func(ctx context.Context, p *identity.Principal, proof string) error
+
+	// SecondFactor reports whether the subject has a second factor other than
+	// a passkey. If so, adding and removing passkeys takes a session that
+	// proved it. If nil, only passkeys are considered.
+	SecondFactor func(ctx context.Context, subject string) (bool, error)
+
+	// AnotherWayIn reports whether the subject can sign in without a passkey,
+	// so that the last one may be removed. If nil, the last passkey cannot be
+	// removed.
+	AnotherWayIn func(ctx context.Context, subject string) (bool, error)
+
+	// Fresh is how long ago the caller may have signed in to add or remove a
+	// passkey: 1 minute to 24 hours. Default: 10 minutes.
+	Fresh time.Duration
+
+	// Max is how many passkeys a subject may have, 1 to 100. Default: 20.
+	Max int
+
+	// RefuseClones rejects an assertion whose signature counter is not higher
+	// than the last one. Some authenticators that synchronize passkeys send
+	// lower counters, and their users are then locked out. Default: such an
+	// assertion is accepted and reported by an event.
+	RefuseClones bool
+
+	// Notify is called after a passkey was added, renamed or removed, to send
+	// a message to its user. It must not block. If nil, no messages are sent.
+	Notify func(ctx context.Context, c Change)
+
+	// Hooks receives events and writes refusals.
+	Hooks guard.Hooks
+}
+
+// A User has the names that authenticators show for an account.
+type User struct {
+	Name        string // what tells accounts apart: a login or an e-mail address. Required
+	DisplayName string // Default: Name
+}
+
+// A Change is what Config.Notify receives.
+type Change struct {
+	Kind    ChangeKind
+	Passkey Passkey
+}
+
+// A ChangeKind is what happened to a passkey.
+type ChangeKind string
+
+// The kinds of changes.
+const (
+	Added   ChangeKind = "added"
+	Renamed ChangeKind = "renamed"
+	Removed ChangeKind = "removed"
+)
+
+const (
+	minKey  = 32 // bytes
+	maxName = 64
+)
+
+// New returns a relying party that keeps passkeys in store. Its error lists every
+// mistake in config.
+func New(store Store, config Config) (*RelyingParty, error) {
+	var errs []error
+	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("passkey: "+format, args...)) }
+	if store == nil {
+		mistake("the Store is nil; use sqlstore.New")
+	}
+	if problem := rpIDProblem(config.RPID); problem != "" {
+		mistake("Config.RPID is %q, %s", config.RPID, problem)
+	}
+	if config.Name == "" {
+		mistake("Config.Name is empty; set the name of the site")
+	}
+	if config.Issuer == "" {
+		mistake("Config.Issuer is empty; set the issuer of the access tokens")
+	}
+	if len(config.Origins) == 0 {
+		mistake("Config.Origins is empty; set the origin of the page, such as https://%s", config.RPID)
+	}
+	own := false
+	for i, o := range config.Origins {
+		if problem := originProblem(o); problem != "" {
+			mistake("Config.Origins[%d] is %q, %s", i, o, problem)
+		}
+		own = own || belongsTo(o, config.RPID)
+	}
+	if len(config.Origins) > 0 && !own {
+		mistake("Config.Origins has no origin of the domain %q, so no passkey could be made", config.RPID)
+	}
+	for i, o := range config.TopOrigins {
+		if problem := originProblem(o); problem != "" {
+			mistake("Config.TopOrigins[%d] is %q, %s", i, o, problem)
+		}
+	}
+	if len(config.Keys) == 0 {
+		mistake("Config.Keys is empty; set a secret of %d random bytes", minKey)
+	}
+	for i, k := range config.Keys {
+		switch b := k.Bytes(); {
+		case len(b) < minKey:
+			mistake("Config.Keys[%d] has %d bytes; use at least %d random ones", i, len(b), minKey)
+		case len(bytes.Trim(b, "\x00")) == 0:
+			mistake("Config.Keys[%d] is all zeros; use random bytes", i)
+		}
+	}
+	if config.Once == nil {
+		mistake("Config.Once is nil; use the AttemptChallenge of a session store of package auth")
+	}
+	if config.User == nil {
+		mistake("Config.User is nil; return the login of the subject")
+	}
+	if config.Authorize == nil {
+		mistake("Config.Authorize is nil; verify the current password")
+	}
+	if config.Fresh == 0 {
+		config.Fresh = 10 * time.Minute
+	}
+	if config.Fresh < time.Minute || config.Fresh > 24*time.Hour {
+		mistake("Config.Fresh is %v; use 1m to 24h", config.Fresh)
+	}
+	if config.Max == 0 {
+		config.Max = 20
+	}
+	if config.Max < 1 || config.Max > 100 {
+		mistake("Config.Max is %d; use 1 to 100", config.Max)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	config.Origins, config.TopOrigins, config.Keys = slices.Clone(config.Origins), slices.Clone(config.TopOrigins), slices.Clone(config.Keys)
+	return &RelyingParty{config: config, store: store}, nil
+}
+
+// rpIDProblem returns what is wrong with an RP ID, or "".
+func rpIDProblem(id string) string {
+	if _, err := netip.ParseAddr(id); err == nil {
+		return "an IP address, which browsers refuse; use a domain, or localhost"
+	}
+	if id == "" || len(id) > 253 {
+		return "not a domain; use the domain of the site"
+	}
+	for label := range strings.SplitSeq(id, ".") {
+		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || label[0] == '-' || label[len(label)-1] == '-' {
+			return "not a domain in lower-case ASCII without port; use the domain of the site"
+		}
+	}
+	return ""
+}
+
+// originProblem returns what is wrong with an origin, or "".
+func originProblem(origin string) string {
+	if hash, ok := strings.CutPrefix(origin, "android:apk-key-hash:"); ok && hash != "" {
+		return ""
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || u.Scheme+"://"+u.Host != origin || strings.ToLower(origin) != origin || u.User != nil {
+		return "not an origin; use scheme, host and port only, in lower case, such as https://example.com"
+	}
+	switch {
+	case u.Scheme == "https" && u.Port() == "443", u.Scheme == "http" && u.Port() == "80":
+		return "has the default port, which browsers leave out; remove the port"
+	case u.Scheme == "https", u.Scheme == "http" && (u.Hostname() == "localhost" || strings.HasSuffix(u.Hostname(), ".localhost")):
+		return ""
+	}
+	return "not secure; use https, or http://localhost on the developer's machine"
+}
+
+// belongsTo reports whether pages of origin may use the RP ID without related
+// origins. The hash of an app's key says nothing about a domain.
+func belongsTo(origin, rpID string) bool {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	return host == rpID || strings.HasSuffix(host, "."+rpID) || u.Scheme == "android"
+}

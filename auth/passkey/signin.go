@@ -1,0 +1,174 @@
+package passkey
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/body"
+)
+
+// requestOptions is PublicKeyCredentialRequestOptionsJSON (WebAuthn section
+// 5.1.10), for PublicKeyCredential.parseRequestOptionsFromJSON.
+type requestOptions struct {
+	Challenge        string       `json:"challenge"`
+	Timeout          int64        `json:"timeout"` // milliseconds
+	RPID             string       `json:"rpId"`
+	AllowCredentials []descriptor `json:"allowCredentials"`
+	UserVerification string       `json:"userVerification"`
+}
+
+// descriptor is PublicKeyCredentialDescriptorJSON.
+type descriptor struct {
+	Type       string   `json:"type"`
+	ID         string   `json:"id"`
+	Transports []string `json:"transports,omitempty"`
+}
+
+func describe(all []Passkey) []descriptor {
+	list := []descriptor{}
+	for _, p := range all {
+		_, transports, err := parseRecord(p.Record)
+		if err != nil {
+			transports = nil // the authenticator tries every transport
+		}
+		list = append(list, descriptor{"public-key", encode(p.ID), transports})
+	}
+	return list
+}
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// SignInOptions returns the handler of the options for signing in with a
+// discoverable passkey, also by conditional mediation. POST with any body answers
+// 200 with PublicKeyCredentialRequestOptionsJSON, which is the same for every
+// visitor except for the challenge. A challenge is valid for ten minutes; a page
+// that stays open fetches new options after five. The handler stores nothing. It
+// is public in the route ledger.
+func (rp *RelyingParty) SignInOptions() http.Handler {
+	return rp.options("passkey sign-in options", purposeSignIn, signInLifetime, "required")
+}
+
+// SecondFactorOptions returns the handler of the options for a passkey as the
+// second factor after a password, before there is a session. It answers as
+// [RelyingParty.SignInOptions] does; its challenges pass only for
+// [RelyingParty.VerifyFactor] without a caller.
+func (rp *RelyingParty) SecondFactorOptions() http.Handler {
+	return rp.options("passkey second factor options", purposeSecondFactor, boundLifetime, "preferred")
+}
+
+func (rp *RelyingParty) options(why string, purpose byte, lifetime time.Duration, verification string) http.Handler {
+	return guard.Public(why)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := only(w, r, http.MethodPost); err != nil {
+			rp.config.Hooks.Refuse(w, r, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, requestOptions{
+			Challenge:        encode(rp.newChallenge(purpose, lifetime, binding{})),
+			Timeout:          lifetime.Milliseconds(),
+			RPID:             rp.config.RPID,
+			AllowCredentials: []descriptor{},
+			UserVerification: verification,
+		})
+	}))
+}
+
+// StepUpOptions returns the handler of the options with which the caller proves
+// one of their passkeys again: for the step-up of package auth, and as proof for
+// [RelyingParty.RegisterOptions] and [RelyingParty.Remove]. POST answers 200 with
+// PublicKeyCredentialRequestOptionsJSON that lists the caller's passkeys. Its
+// challenges are bound to the caller's session and valid for five minutes.
+func (rp *RelyingParty) StepUpOptions() http.Handler {
+	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
+		all, err := rp.store.Passkeys(r.Context(), p.Subject)
+		if err != nil {
+			return undecided("listing passkeys", err)
+		}
+		writeJSON(w, http.StatusOK, requestOptions{
+			Challenge:        encode(rp.newChallenge(purposeFactor, boundLifetime, binding{subject: p.Subject, session: p.Session})),
+			Timeout:          boundLifetime.Milliseconds(),
+			RPID:             rp.config.RPID,
+			AllowCredentials: describe(all),
+			UserVerification: "preferred",
+		})
+		return nil
+	}, http.MethodPost)
+}
+
+// Prove verifies the assertion in the body of a sign-in request: the JSON of
+// PublicKeyCredential.toJSON, at most 16 KiB. The challenge must come from
+// [RelyingParty.SignInOptions] and passes once. The authenticator must have
+// verified the user, so the factors of the proof are "pop", "user" and "mfa". It
+// has the type of the Prove field of a way to sign in of package auth.
+//
+// It returns [identity.ErrNotProven] for an assertion that is wrong for whatever
+// reason, a *guard.Denial of status 400, 413 or 415 for a malformed one, and a
+// *guard.Denial of status 503 if the store or Config.Once fails.
+func (rp *RelyingParty) Prove(r *http.Request) (*identity.Proof, error) {
+	b, err := body.JSON(noResponse{}, r, maxResponse)
+	if err != nil {
+		return nil, err
+	}
+	used, err := rp.assert(r.Context(), string(b), purposeSignIn, binding{}, "", true)
+	if err != nil {
+		return nil, err
+	}
+	return &identity.Proof{
+		Subject: used.Subject,
+		Factors: identity.NewSet(methodPossession, methodPresence, methodMultiFactor),
+	}, nil
+}
+
+// noResponse stands for the ResponseWriter that Prove does not have.
+type noResponse struct{}
+
+func (noResponse) Header() http.Header         { return http.Header{} }
+func (noResponse) WriteHeader(int)             {}
+func (noResponse) Write(b []byte) (int, error) { return len(b), nil }
+
+// Required reports whether the subject has a passkey, so that a password alone
+// does not open a session. With [RelyingParty.VerifyFactor] it implements the
+// SecondFactor of package auth.
+func (rp *RelyingParty) Required(ctx context.Context, subject string) (bool, error) {
+	all, err := rp.store.Passkeys(ctx, subject)
+	if err != nil {
+		return false, undecided("listing passkeys", err)
+	}
+	return len(all) > 0, nil
+}
+
+// VerifyFactor verifies code, the JSON of an assertion, as the second factor of
+// subject and returns "pop", or "" if the assertion is wrong. If ctx carries a
+// caller with this subject, the challenge must come from
+// [RelyingParty.StepUpOptions] of the caller's session, otherwise from
+// [RelyingParty.SecondFactorOptions]. Errors mean that the assertion was not
+// judged.
+func (rp *RelyingParty) VerifyFactor(ctx context.Context, subject, code string) (method string, err error) {
+	purpose, b := byte(purposeSecondFactor), binding{}
+	if p, ok := identity.FromContext(ctx); ok && p.Subject == subject && p.Issuer == rp.config.Issuer {
+		purpose, b = purposeFactor, binding{subject: subject, session: p.Session}
+	}
+	if subject == "" {
+		return "", nil
+	}
+	_, err = rp.assert(ctx, code, purpose, b, subject, false)
+	switch d, isDenial := errors.AsType[*guard.Denial](err); {
+	case err == nil:
+		return methodPossession, nil
+	case errors.Is(err, identity.ErrNotProven), isDenial && d.Status == http.StatusBadRequest:
+		return "", nil
+	}
+	return "", err
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client went away
+}
