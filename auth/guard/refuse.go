@@ -233,7 +233,7 @@ func (r *reason) Is(target error) bool {
 //
 // The error has the text of err, and errors.Is and errors.As find what err
 // wraps, but for verdicts: a [*Denial], a [*http.MaxBytesError], [ErrInactive],
-// [ErrNoCredentials], errors of [NewReason], and error types that have a method
+// [ErrNoCredentials], [identity.ErrNotProven], errors of [NewReason], and error types that have a method
 // IsVerdict(). A store that is reached over a network may fail with a 401 of
 // its own, which is no verdict on the request in hand. From a Denial with
 // status 503 the RetryAfter is kept, up to an hour.
@@ -266,7 +266,7 @@ func (u *indecision) Error() string {
 // There is no Unwrap: errors.Is and errors.As must pass through these.
 
 func (u *indecision) Is(target error) bool {
-	if target == ErrInactive || target == ErrNoCredentials {
+	if target == ErrInactive || target == ErrNoCredentials || target == identity.ErrNotProven {
 		return false
 	}
 	switch target.(type) {

@@ -16,12 +16,12 @@
 //	mux.Handle("POST /sign-in/passkey/options", passkeys.SignInOptions())
 //
 // [RelyingParty.Prove] verifies an assertion and returns an identity.Proof; package
-// auth opens the session. A RelyingParty is also the SecondFactor of package auth:
-// the code is then the JSON of the assertion.
+// auth opens the session. A RelyingParty also implements the SecondFactor of
+// package auth; the code is then the JSON of the assertion.
 //
 // # In the page
 //
-// The handlers speak the JSON of the browser's own functions. Registration:
+// The handlers read and write the JSON of the browser's own functions. Registration:
 //
 //	const post = (url, body) => fetch(url, {method: "POST", headers: {"Content-Type": "application/json"}, body})
 //	const options = await (await post("/passkeys/options", JSON.stringify({proof: password}))).json()
@@ -48,8 +48,8 @@
 // signature was verified.
 //
 // A passkey signs in alone only if the authenticator verified the user. This flag
-// counts if the registration had it too or the passkey is synchronized; other
-// passkeys serve as a second factor.
+// counts if the registration had it too or the passkey is synchronized. Without
+// it, a passkey serves as a second factor only.
 //
 // # Security considerations
 //
@@ -64,6 +64,6 @@
 // lasting way in. Challenges of a registration stay valid for five minutes after
 // the proof.
 //
-// The private network of an attacker is not kept out: whoever controls a page of
-// one of the Origins can ask for assertions. Keep user content on other domains.
+// A script on a page of Config.Origins can request assertions, so content of users
+// belongs on other domains.
 package passkey

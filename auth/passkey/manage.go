@@ -66,14 +66,14 @@ func (rp *RelyingParty) RegisterOptions() http.Handler {
 		ctx := r.Context()
 		all, err := rp.store.Passkeys(ctx, p.Subject)
 		if err != nil {
-			return undecided("listing passkeys", err)
+			return guard.CannotDecide("passkey: listing passkeys", err)
 		}
 		if err := rp.authorize(ctx, p, proof, len(all) > 0); err != nil {
 			return err
 		}
 		user, err := rp.config.User(ctx, p.Subject)
 		if err != nil {
-			return undecided("looking up the names of a user", err)
+			return guard.CannotDecide("passkey: looking up the names of a user", err)
 		}
 		if user.DisplayName == "" {
 			user.DisplayName = user.Name
@@ -154,7 +154,7 @@ func (rp *RelyingParty) List() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		all, err := rp.store.Passkeys(r.Context(), p.Subject)
 		if err != nil {
-			return undecided("listing passkeys", err)
+			return guard.CannotDecide("passkey: listing passkeys", err)
 		}
 		list := []entry{}
 		for _, p := range all {
@@ -218,18 +218,13 @@ func (rp *RelyingParty) Remove() http.Handler {
 		if rp.config.AnotherWayIn != nil {
 			another, err := rp.config.AnotherWayIn(ctx, p.Subject)
 			if err != nil {
-				return undecided("asking for another way to sign in", err)
+				return guard.CannotDecide("passkey: asking for another way to sign in", err)
 			}
 			keepLast = !another
 		}
 		switch err := rp.store.RemovePasskey(ctx, p.Subject, found.ID, keepLast); {
 		case errors.Is(err, ErrLast):
-			return &guard.Denial{
-				Status: http.StatusConflict,
-				Code:   "last_passkey",
-				Detail: "This is the only way to sign in. Add another one first.",
-				Err:    err,
-			}
+			return guard.NewDenial(http.StatusConflict, "last_passkey", "This is the only way to sign in. Add another one first.", err)
 		case err != nil:
 			return notFoundOr("removing a passkey", err)
 		}
@@ -268,7 +263,7 @@ func (rp *RelyingParty) authorize(ctx context.Context, p *identity.Principal, pr
 	if !enrolled && rp.config.SecondFactor != nil {
 		required, err := rp.config.SecondFactor(ctx, p.Subject)
 		if err != nil {
-			return undecided("asking for a second factor", err)
+			return guard.CannotDecide("passkey: asking for a second factor", err)
 		}
 		enrolled = required
 	}
@@ -288,19 +283,15 @@ func wrongProof(err error) error {
 		return nil
 	}
 	if errors.Is(err, identity.ErrNotProven) {
-		return &guard.Denial{
-			Status: http.StatusBadRequest,
-			Code:   "invalid_proof",
-			Detail: "The proof is missing or wrong.",
-			Event:  guard.EventLoginFail,
-			Err:    err,
-		}
+		d := guard.NewDenial(http.StatusBadRequest, "invalid_proof", "The proof is missing or wrong.", err)
+		d.Event = guard.EventLoginFail
+		return d
 	}
 	// The error itself: one that only wraps a refusal comes from elsewhere.
 	if d, ok := err.(*guard.Denial); ok {
 		return d
 	}
-	return undecided("verifying a proof", err)
+	return guard.CannotDecide("passkey: verifying a proof", err)
 }
 
 func (rp *RelyingParty) stepUp(description string, err error) error {
@@ -311,27 +302,23 @@ func (rp *RelyingParty) stepUp(description string, err error) error {
 func (rp *RelyingParty) own(r *http.Request, p *identity.Principal) (Passkey, error) {
 	id, err := base64.RawURLEncoding.Strict().DecodeString(r.PathValue("id"))
 	if err != nil || len(id) < minID || len(id) > maxID {
-		return Passkey{}, notFound(ErrNotFound)
+		return Passkey{}, guard.NotFound(ErrNotFound)
 	}
 	found, err := rp.store.PasskeyByID(r.Context(), id)
 	if err != nil {
 		return Passkey{}, notFoundOr("looking a passkey up", err)
 	}
 	if found.Subject != p.Subject {
-		return Passkey{}, notFound(errors.New("passkey: the passkey is another subject's"))
+		return Passkey{}, guard.NotFound(errors.New("passkey: the passkey is another subject's"))
 	}
 	return found, nil
 }
 
-func notFound(err error) error {
-	return &guard.Denial{Status: http.StatusNotFound, Code: guard.CodeNotFound, Detail: "There is no such passkey.", Err: err}
-}
-
 func notFoundOr(doing string, err error) error {
 	if errors.Is(err, ErrNotFound) {
-		return notFound(err)
+		return guard.NotFound(err)
 	}
-	return undecided(doing, err)
+	return guard.CannotDecide(doing, err)
 }
 
 // changed reports a change that was stored.
@@ -370,13 +357,7 @@ func only(w http.ResponseWriter, r *http.Request, methods ...string) error {
 	if slices.Contains(methods, r.Method) {
 		return nil
 	}
-	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return &guard.Denial{
-		Status: http.StatusMethodNotAllowed,
-		Code:   guard.CodeMethodNotAllowed,
-		Detail: "This method is not allowed here.",
-		Err:    errors.New("passkey: method not allowed"),
-	}
+	return guard.MethodNotAllowed(w, methods...)
 }
 
 // readMember returns the string member of the JSON object in the body.

@@ -78,7 +78,7 @@ func (rp *RelyingParty) register(ctx context.Context, p *identity.Principal, tex
 	}
 	existing, err := rp.store.Passkeys(ctx, p.Subject)
 	if err != nil {
-		return Passkey{}, undecided("listing passkeys", err)
+		return Passkey{}, guard.CannotDecide("passkey: listing passkeys", err)
 	}
 	expires, handle, err := rp.checkRegistrationChallenge(challenge, p, existing)
 	if err != nil {
@@ -122,7 +122,7 @@ func (rp *RelyingParty) register(ctx context.Context, p *identity.Principal, tex
 	case errors.Is(err, ErrTooMany):
 		return Passkey{}, guard.InvalidRequest(fmt.Sprintf("There are %d passkeys already. Remove one first.", rp.config.Max), err)
 	case err != nil:
-		return Passkey{}, undecided("adding a passkey", err)
+		return Passkey{}, guard.CannotDecide("passkey: adding a passkey", err)
 	}
 	return added, nil
 }
@@ -205,7 +205,7 @@ func (rp *RelyingParty) assert(ctx context.Context, text string, purpose byte, b
 	case errors.Is(err, ErrNotFound):
 		return Passkey{}, refused(err)
 	case err != nil:
-		return Passkey{}, undecided("looking a passkey up", err)
+		return Passkey{}, guard.CannotDecide("passkey: looking a passkey up", err)
 	case subject != "" && found.Subject != subject:
 		return Passkey{}, refused(errors.New("the passkey is another subject's"))
 	case len(c.userHandle) == 0 || !bytes.Equal(c.userHandle, found.Handle):
@@ -213,7 +213,7 @@ func (rp *RelyingParty) assert(ctx context.Context, text string, purpose byte, b
 	}
 	record, _, err := parseRecord(found.Record)
 	if err != nil {
-		return Passkey{}, undecided("reading a stored passkey", err)
+		return Passkey{}, guard.CannotDecide("passkey: reading a stored passkey", err)
 	}
 	userVerified := d.has(flagUserVerified) && trustsVerification(record)
 	if verified && !userVerified {
@@ -230,7 +230,7 @@ func (rp *RelyingParty) assert(ctx context.Context, text string, purpose byte, b
 	case errors.Is(err, ErrNotFound):
 		return Passkey{}, refused(errors.New("the passkey was removed meanwhile"))
 	case err != nil:
-		return Passkey{}, undecided("recording the use of a passkey", err)
+		return Passkey{}, guard.CannotDecide("passkey: recording the use of a passkey", err)
 	}
 	if record.has(flagBackupEligible) != d.has(flagBackupEligible) {
 		rp.report(ctx, found, errors.New("passkey: the backup eligibility differs from that of the registration"))
@@ -275,7 +275,7 @@ func (c *response) signedBy(key publicKey) bool {
 func (rp *RelyingParty) spend(ctx context.Context, challenge []byte, expires time.Time) error {
 	first, err := rp.config.Once(ctx, sha256.Sum256(challenge), expires)
 	if err != nil {
-		return undecided("recording the use of a challenge", err)
+		return guard.CannotDecide("passkey: recording the use of a challenge", err)
 	}
 	if !first {
 		return refused(errors.New("the challenge was used before"))
@@ -305,10 +305,4 @@ func malformedAssertion(err error) error {
 
 func invalidRegistration(err error) error {
 	return guard.InvalidRequest("The passkey could not be registered.", fmt.Errorf("passkey: %w", err))
-}
-
-// undecided returns the 503 for a store or a function of the host that failed,
-// whatever its error holds.
-func undecided(doing string, err error) error {
-	return guard.Unavailable(0, fmt.Errorf("passkey: %s: %w", doing, err))
 }

@@ -87,7 +87,7 @@ func (rp *RelyingParty) StepUpOptions() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		all, err := rp.store.Passkeys(r.Context(), p.Subject)
 		if err != nil {
-			return undecided("listing passkeys", err)
+			return guard.CannotDecide("passkey: listing passkeys", err)
 		}
 		writeJSON(w, http.StatusOK, requestOptions{
 			Challenge:        encode(rp.newChallenge(purposeFactor, boundLifetime, binding{subject: p.Subject, session: p.Session})),
@@ -137,7 +137,7 @@ func (noResponse) Write(b []byte) (int, error) { return len(b), nil }
 func (rp *RelyingParty) Required(ctx context.Context, subject string) (bool, error) {
 	all, err := rp.store.Passkeys(ctx, subject)
 	if err != nil {
-		return false, undecided("listing passkeys", err)
+		return false, guard.CannotDecide("passkey: listing passkeys", err)
 	}
 	return len(all) > 0, nil
 }

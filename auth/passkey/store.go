@@ -17,7 +17,7 @@ type Passkey struct {
 	// changes.
 	Record string
 
-	// Subject is the user whom the passkey signs in.
+	// Subject is the ID of the user that the passkey signs in.
 	Subject string
 
 	// ID is the credential ID, 16 to 1023 bytes, unique in the store.
@@ -54,8 +54,8 @@ type Use struct {
 	At        time.Time
 }
 
-// Errors of a [Store]. All other errors mean that the store did not answer, and
-// are answered 503.
+// Errors of a [Store]. Every other error means that the store failed, and is
+// answered 503.
 var (
 	ErrNotFound = errors.New("passkey: no such passkey")
 	ErrExists   = errors.New("passkey: the credential ID is registered already")

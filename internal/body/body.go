@@ -1,5 +1,5 @@
-// Package body reads small request bodies, so that every handler bounds them and
-// answers a wrong one alike.
+// Package body reads small request bodies, so that every handler has the same
+// bounds and the same refusals.
 package body
 
 import (
@@ -23,18 +23,13 @@ func JSON(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 		media, _, _ = mime.ParseMediaType(types[0])
 	}
 	if media != "application/json" {
-		return nil, &guard.Denial{
-			Status: http.StatusUnsupportedMediaType,
-			Code:   "unsupported_media_type",
-			Detail: "The Content-Type must be application/json.",
-			Err:    fmt.Errorf("the Content-Type is %.100q", types),
-		}
+		return nil, guard.UnsupportedMediaType(fmt.Errorf("the Content-Type is %.100q", types), "application/json")
 	}
 	return Read(w, r, limit)
 }
 
-// Read returns the body of r whatever its Content-Type. Its errors are those of
-// [JSON].
+// Read returns the body of r with any Content-Type. Its errors are a 413 or a 400
+// as in [JSON].
 func Read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		// The rest is not read: the client may be slow to send it.
@@ -52,10 +47,5 @@ func Read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 }
 
 func tooLarge(limit int64) error {
-	return &guard.Denial{
-		Status: http.StatusRequestEntityTooLarge,
-		Code:   guard.CodeInvalidRequest,
-		Detail: "The request is too large.",
-		Err:    fmt.Errorf("the body has more than %d bytes", limit),
-	}
+	return guard.TooLarge(fmt.Errorf("the body has more than %d bytes", limit))
 }

@@ -1,6 +1,7 @@
 package passkeytest
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -38,6 +39,9 @@ type Authenticator struct {
 
 	// TopOrigin, if not empty, is the origin of the page around the frame.
 	TopOrigin string
+
+	// Type, if not empty, replaces the type of the client data.
+	Type string
 }
 
 // New returns an authenticator with an ES256 key, whose user is present and
@@ -123,7 +127,7 @@ func (a *Authenticator) authData(rpID string, flags byte) []byte {
 }
 
 func (a *Authenticator) clientData(kind, challenge string) []byte {
-	c := map[string]any{"type": kind, "challenge": challenge, "origin": a.Origin, "crossOrigin": a.TopOrigin != ""}
+	c := map[string]any{"type": cmp.Or(a.Type, kind), "challenge": challenge, "origin": a.Origin, "crossOrigin": a.TopOrigin != ""}
 	if a.TopOrigin != "" {
 		c["topOrigin"] = a.TopOrigin
 	}

@@ -1,0 +1,238 @@
+package passkey
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// hexBytes is a hex string in the vectors.
+type hexBytes []byte
+
+func (b *hexBytes) UnmarshalText(text []byte) (err error) {
+	*b, err = hex.DecodeString(string(text))
+	return err
+}
+
+// A vector is a registration and an assertion of WebAuthn Level 3 section 16.
+type vector struct {
+	Name         string
+	Section      string
+	Registration struct {
+		Challenge         hexBytes `json:"challenge"`
+		CredentialID      hexBytes `json:"credential_id"`
+		ClientDataJSON    hexBytes `json:"clientDataJSON"`
+		AttestationObject hexBytes `json:"attestationObject"`
+	}
+	Authentication struct {
+		Challenge         hexBytes `json:"challenge"`
+		AuthenticatorData hexBytes `json:"authenticatorData"`
+		ClientDataJSON    hexBytes `json:"clientDataJSON"`
+		Signature         hexBytes `json:"signature"`
+	}
+}
+
+func vectors(t testing.TB) (all []vector) {
+	t.Helper()
+	b, err := os.ReadFile("testdata/webauthn-l3.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Vectors []vector }
+	if err := json.Unmarshal(b, &file); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Vectors) != 15 {
+		t.Fatalf("%d vectors", len(file.Vectors))
+	}
+	return file.Vectors
+}
+
+// judge reports what a relying party decides about the parts of a vector that do
+// not depend on its own challenges.
+func judge(rp *RelyingParty, v vector) (registered, asserted, verified bool) {
+	challenge, err := rp.checkClientData(v.Registration.ClientDataJSON, typeCreate)
+	if err != nil || !bytes.Equal(challenge, v.Registration.Challenge) {
+		return
+	}
+	raw, d, err := parseAttestation(v.Registration.AttestationObject)
+	if err != nil || rp.checkAuthData(d) != nil || !bytes.Equal(d.id, v.Registration.CredentialID) {
+		return
+	}
+	registered = true
+	record, _, err := parseRecord(encodeRecord(raw, nil))
+	if err != nil {
+		return
+	}
+	challenge, err = rp.checkClientData(v.Authentication.ClientDataJSON, typeGet)
+	if err != nil || !bytes.Equal(challenge, v.Authentication.Challenge) {
+		return
+	}
+	c := &response{authenticatorData: v.Authentication.AuthenticatorData, clientDataJSON: v.Authentication.ClientDataJSON, signature: v.Authentication.Signature}
+	d, err = rp.assertionData(c)
+	asserted = err == nil && c.signedBy(record.key)
+	return registered, asserted, asserted && d.has(flagUserVerified) && trustsVerification(record)
+}
+
+func vectorParty(top ...string) *RelyingParty {
+	return &RelyingParty{config: Config{RPID: "example.org", Origins: []string{"https://example.org"}, TopOrigins: top,
+		Keys: []guard.Secret{guard.NewSecret(make([]byte, 32))}}}
+}
+
+func TestVectorsOfTheStandard(t *testing.T) {
+	const (
+		signIn       = "sign-in"
+		secondFactor = "second factor only"
+		framed       = "refused without TopOrigins"
+		unsupported  = "registration refused"
+	)
+	want := map[string]string{
+		"16.2": secondFactor, "16.3": secondFactor, "16.4": framed, "16.5": framed, "16.6": signIn, "16.7": signIn, "16.8": unsupported,
+		"16.9": unsupported, "16.10": secondFactor, "16.11": secondFactor, "16.12": unsupported, "16.13": signIn, "16.14": secondFactor,
+		"16.15": secondFactor, "16.16": secondFactor,
+	}
+	for _, v := range vectors(t) {
+		t.Run(v.Section+" "+v.Name, func(t *testing.T) {
+			registered, asserted, verified := judge(vectorParty(), v)
+			framedRegistered, framedAsserted, _ := judge(vectorParty("https://example.com"), v)
+			got := unsupported
+			switch {
+			case verified:
+				got = signIn
+			case asserted:
+				got = secondFactor
+			case registered || framedRegistered && framedAsserted:
+				got = framed
+			}
+			if got != want[v.Section] {
+				t.Errorf("%s, want %s", got, want[v.Section])
+			}
+		})
+	}
+}
+
+// Each byte of what is signed over is changed in each of its bits.
+func TestEveryBitThatIsSignedOverMatters(t *testing.T) {
+	for _, v := range vectors(t) {
+		rp := vectorParty("https://example.com")
+		if _, asserted, _ := judge(rp, v); !asserted {
+			continue
+		}
+		for _, part := range []hexBytes{v.Authentication.AuthenticatorData, v.Authentication.ClientDataJSON, v.Authentication.Signature} {
+			for i := range part {
+				for bit := range 8 {
+					part[i] ^= 1 << bit
+					if _, asserted, _ := judge(rp, v); asserted {
+						t.Errorf("%s: bit %d of byte %d of %x does not matter", v.Section, bit, i, part)
+					}
+					part[i] ^= 1 << bit
+				}
+			}
+		}
+	}
+}
+
+// A registration is not signed without attestation: a changed byte is refused, or
+// it gives a well-formed record.
+func TestEveryByteOfARegistrationIsRefusedOrHarmless(t *testing.T) {
+	for _, v := range vectors(t) {
+		rp := vectorParty("https://example.com")
+		for _, part := range []hexBytes{v.Registration.AttestationObject, v.Registration.ClientDataJSON} {
+			for i := range part {
+				part[i] ^= 0x55
+				if _, _, err := parseAttestation(v.Registration.AttestationObject); err == nil {
+					judge(rp, v) // must not panic
+				}
+				part[i] ^= 0x55
+			}
+		}
+	}
+}
+
+// encodeCBOR writes what cborItem reads.
+func encodeCBOR(b []byte, item any) []byte {
+	head := func(b []byte, major byte, n uint64) []byte {
+		switch {
+		case n < 24:
+			return append(b, major<<5|byte(n))
+		case n < 1<<8:
+			return append(b, major<<5|24, byte(n))
+		case n < 1<<16:
+			return append(b, major<<5|25, byte(n>>8), byte(n))
+		case n < 1<<32:
+			return append(b, major<<5|26, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+		}
+		return append(b, major<<5|27, byte(n>>56), byte(n>>48), byte(n>>40), byte(n>>32), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
+	switch v := item.(type) {
+	case int64:
+		if v < 0 {
+			return head(b, majorNegative, uint64(-1-v))
+		}
+		return head(b, majorUint, uint64(v))
+	case []byte:
+		return append(head(b, majorBytes, uint64(len(v))), v...)
+	case string:
+		return append(head(b, majorText, uint64(len(v))), v...)
+	case []any:
+		b = head(b, majorArray, uint64(len(v)))
+		for _, e := range v {
+			b = encodeCBOR(b, e)
+		}
+		return b
+	case []cborPair:
+		b = head(b, majorMap, uint64(len(v)))
+		for _, p := range v {
+			b = encodeCBOR(encodeCBOR(b, p.key), p.value)
+		}
+		return b
+	case bool:
+		if v {
+			return append(b, 0xf5)
+		}
+		return append(b, 0xf4)
+	}
+	return append(b, 0xf6)
+}
+
+// FuzzCBOR: what is read has one encoding, the one that was read.
+func FuzzCBOR(f *testing.F) {
+	for _, v := range vectors(f) {
+		f.Add([]byte(v.Registration.AttestationObject))
+	}
+	for _, s := range []string{"\xf5", "\xf6", "\x39\x01\x00", "\x1b\x00\x00\x00\x01\x00\x00\x00\x00", "\x82\x01\x60", "\xa1\x20\x40"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		item, rest, err := cborItem(b, attestationDepth)
+		if err != nil {
+			return
+		}
+		read := b[:len(b)-len(rest)]
+		if again := encodeCBOR(nil, item); !bytes.Equal(again, read) {
+			t.Errorf("%x is read as %v, which is %x", read, item, again)
+		}
+	})
+}
+
+func TestMalformedCBORIsRejectedCheaply(t *testing.T) {
+	for name, s := range map[string]string{
+		"nothing": "", "indefinite bytes": "\x5f\x41a\xff", "indefinite array": "\x9f\xff", "indefinite map": "\xbf\xff", "a tag": "\xc0\x60",
+		"a half float": "\xf9\x3c\x00", "a double": "\xfb\x3f\xf0\x00\x00\x00\x00\x00\x00", "undefined": "\xf7", "simple 24": "\xf8\x18", "simple 255": "\xf8\xff",
+		"reserved length": "\x1c", "longer than needed 1": "\x18\x17", "longer than needed 2": "\x19\x00\xff", "longer than needed 4": "\x1a\x00\x00\xff\xff",
+		"longer than needed 8": "\x1b\x00\x00\x00\x00\xff\xff\xff\xff", "2^63": "\x1b\x80\x00\x00\x00\x00\x00\x00\x00", "-2^63-1": "\x3b\x80\x00\x00\x00\x00\x00\x00\x00",
+		"2^32 bytes": "\x5b\x00\x00\x00\x01\x00\x00\x00\x00", "2^32-1 items": "\x9a\xff\xff\xff\xff", "2^32-1 pairs": "\xba\xff\xff\xff\xff",
+		"a duplicate key": "\xa2\x01\x01\x01\x02", "a duplicate text key": "\xa2\x61a\x01\x61a\x01", "a key of bytes": "\xa1\x41a\x01", "an array as key": "\xa1\x80\x01",
+		"invalid UTF-8": "\x61\xff", "too deep": "\x81\x81\x81\x81\x81\x81\x60", "cut": "\x42a", "a pair without value": "\xa1\x01",
+	} {
+		var err error
+		perRun := testing.AllocsPerRun(1, func() { _, _, err = cborItem([]byte(s), attestationDepth) })
+		if err == nil || perRun > 100 {
+			t.Errorf("%s: %v, %v allocations", name, err, perRun)
+		}
+	}
+}
