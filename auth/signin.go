@@ -228,7 +228,7 @@ func (s *Server) authenticate(r *http.Request, login, username, given string) (*
 		// that is right would take another time than one that is not.
 		encoded = user.PasswordHash
 	}
-	ok, upgraded, err := s.config.Passwords.Verify(ctx, given, encoded)
+	ok, upgraded, err := s.config.Passwords.Verify(password.WithClient(ctx, r.RemoteAddr), given, encoded)
 	refused := func(reason string) error {
 		d := invalidGrant(wrongPassword, errors.New(reason))
 		d.Login = username

@@ -1,7 +1,6 @@
 package password
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +27,9 @@ type BudgetConfig struct {
 	// Default: GOMAXPROCS at the time of the call.
 	Concurrent int
 
-	// MaxWaiting is how many calls may wait for their turn; the next one gets
-	// [ErrBusy] at once. Negative means that nobody waits.
+	// MaxWaiting is how many calls may wait for their turn. With one more, the
+	// newest call of the client that has the most waiting gets [ErrBusy] at
+	// once; see [WithClient]. Negative means that no call waits.
 	//
 	// Default: 32.
 	MaxWaiting int
@@ -46,9 +46,10 @@ type BudgetConfig struct {
 // It is made by [NewBudget] and given to any number of Hashers. It is safe for
 // concurrent use.
 //
-// Whoever comes first is served first, also when somebody behind would need
-// less and could go at once: otherwise a stream of small ones would keep a
-// large one waiting for ever.
+// Clients take turns, as [WithClient] names them; the calls of one client are
+// served in the order in which they came. The call whose turn it is keeps the
+// others waiting, also one that would need less memory and could go at once:
+// otherwise a stream of small calls would keep a large one waiting for ever.
 type Budget struct {
 	memory     int64
 	concurrent int
@@ -56,16 +57,9 @@ type Budget struct {
 	maxWait    time.Duration
 
 	mu      sync.Mutex
-	used    int64     // bytes of the permits given out
-	running int       // permits given out
-	queue   list.List // of *waiter, the oldest in front
-}
-
-// A waiter is a call that waits for a permit. Ready is closed, under the
-// Budget's lock, when it gets one; by then it is out of the queue.
-type waiter struct {
-	n     int64
-	ready chan struct{}
+	used    int64 // bytes of the permits given out
+	running int   // permits given out
+	queue   queue
 }
 
 // NewBudget returns a Budget. Its error lists every mistake in c.
@@ -110,44 +104,58 @@ func (b *Budget) acquire(ctx context.Context, n int64) error {
 		return fmt.Errorf("password: before hashing: %w", err)
 	}
 	b.mu.Lock()
-	if b.queue.Len() == 0 && b.fits(n) {
+	if b.queue.waiting == 0 && b.fits(n) {
 		b.take(n)
 		b.mu.Unlock()
 		return nil
 	}
-	if b.queue.Len() >= b.maxWaiting {
+	if b.maxWaiting < 0 {
 		b.mu.Unlock()
 		return ErrBusy
 	}
-	w := &waiter{n, make(chan struct{})}
-	place := b.queue.PushBack(w)
+	// A client without an address is one whose prefixes are invalid.
+	who, _ := ctx.Value(clientKey{}).(client)
+	w := &waiter{client: who, size: n, done: make(chan struct{})}
+	b.queue.push(w)
+	if b.queue.waiting > b.maxWaiting {
+		last := b.queue.longest(w)
+		b.queue.remove(last)
+		last.refused = true
+		close(last.done)
+		b.serve() // the one who left may have kept others waiting
+	}
 	b.mu.Unlock()
 
 	timer := time.NewTimer(b.maxWait)
 	defer timer.Stop()
 	var err error
 	select {
-	case <-w.ready:
+	case <-w.done:
+		if w.refused {
+			return ErrBusy
+		}
 		return nil
 	case <-timer.C:
 		err = ErrBusy
 	case <-ctx.Done():
 		err = fmt.Errorf("password: waiting to hash: %w", ctx.Err())
 	}
-	b.giveUp(w, place)
+	b.giveUp(w)
 	return err
 }
 
 // giveUp takes w out of the queue. If it got its permit in the same moment,
 // that goes to the next; and if it stood in front, those behind may fit.
-func (b *Budget) giveUp(w *waiter, place *list.Element) {
+func (b *Budget) giveUp(w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	select {
-	case <-w.ready:
-		b.putBack(w.n)
+	case <-w.done:
+		if !w.refused {
+			b.putBack(w.size)
+		}
 	default:
-		b.queue.Remove(place)
+		b.queue.remove(w)
 	}
 	b.serve()
 }
@@ -163,14 +171,10 @@ func (b *Budget) release(n int64) {
 // serve gives permits to those in front of the queue, as long as they fit.
 // Like the ones below it is called with the lock held.
 func (b *Budget) serve() {
-	for front := b.queue.Front(); front != nil; front = b.queue.Front() {
-		w := front.Value.(*waiter)
-		if !b.fits(w.n) {
-			return
-		}
-		b.take(w.n)
-		b.queue.Remove(front)
-		close(w.ready)
+	for w := b.queue.front(); w != nil && b.fits(w.size); w = b.queue.front() {
+		b.take(w.size)
+		b.queue.serve()
+		close(w.done)
 	}
 }
 

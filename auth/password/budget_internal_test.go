@@ -3,7 +3,9 @@ package password
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -214,8 +216,8 @@ func TestBudgetLosesNoPermitToACancelledWaiter(t *testing.T) {
 			}
 			b.release(1)
 		}
-		if b.used != 0 || b.running != 0 || b.queue.Len() != 0 {
-			t.Errorf("%d bytes, %d permits and %d waiters are left", b.used, b.running, b.queue.Len())
+		if b.used != 0 || b.running != 0 || b.queue.waiting != 0 {
+			t.Errorf("%d bytes, %d permits and %d waiters are left", b.used, b.running, b.queue.waiting)
 		}
 		if cancelled == 0 {
 			t.Error("the case this is about did not come up")
@@ -235,6 +237,7 @@ func TestBudgetUnderLoad(t *testing.T) {
 			for range 100 {
 				n := int64(1+rand.IntN(10)) * mib
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(1000))*time.Microsecond)
+				ctx = WithClient(ctx, fmt.Sprintf("2001:db8:%x:%x::1", rand.IntN(4), rand.IntN(4)))
 				switch err := b.acquire(ctx, n); {
 				case err == nil:
 					if used.Add(n) > 10*mib || running.Add(1) > 4 {
@@ -260,8 +263,8 @@ func TestBudgetUnderLoad(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d granted, %d turned away, %d out of time", outcomes[0].Load(), outcomes[1].Load(), outcomes[2].Load())
-	if b.used != 0 || b.running != 0 || b.queue.Len() != 0 {
-		t.Errorf("%d bytes, %d permits and %d waiters are left", b.used, b.running, b.queue.Len())
+	if b.used != 0 || b.running != 0 || b.queue.waiting != 0 {
+		t.Errorf("%d bytes, %d permits and %d waiters are left", b.used, b.running, b.queue.waiting)
 	}
 }
 
@@ -291,6 +294,111 @@ func TestHashersShareABudget(t *testing.T) {
 		<-done
 		if _, _, err := other.Verify(t.Context(), "x", ""); err != nil {
 			t.Errorf("the other got %v once there was room", err)
+		}
+	})
+}
+
+// as returns a context for a client.
+func as(t *testing.T, addr string) context.Context { return WithClient(t.Context(), addr) }
+
+// A client with many calls waiting delays another by one turn, wherever its calls
+// come from within one network.
+func TestBudgetGivesEachClientATurn(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		attacker func(i int) string
+	}{
+		{"one address", func(int) string { return "192.0.2.1:1000" }},
+		{"ports of one address", func(i int) string { return fmt.Sprintf("192.0.2.1:%d", i+1) }},
+		{"IPv4 in the form of IPv6", func(i int) string { return []string{"192.0.2.1", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:7"}[i%3] }},
+		{"addresses of one /64", func(i int) string { return fmt.Sprintf("[2001:db8::%x]:1", i) }},
+		{"networks of one /48", func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i) }},
+		{"zones", func(i int) string { return fmt.Sprintf("fe80::1%%eth%d", i) }},
+		{"no address", func(i int) string { return []string{"", "@", "unix", "1.2.3.4.5"}[i%4] }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBudget(t, BudgetConfig{Concurrent: 1, MaxWaiting: 20})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var attacker []<-chan error
+				for i := range 21 {
+					attacker = append(attacker, acquiring(WithClient(ctx, tt.attacker(i)), b, 1))
+				}
+				// The queue is full: a new call takes the place of the attacker's newest.
+				other := acquiring(as(t, "198.51.100.7:1"), b, 1)
+				if err := <-attacker[20]; !errors.Is(err, ErrBusy) {
+					t.Fatalf("the newest call of the attacker got %v, want ErrBusy", err)
+				}
+				b.release(1)
+				b.release(1)
+				if !granted(t, other) {
+					t.Error("the other client is not served at its turn")
+				}
+				cancel()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// Within a network its addresses take turns, and an address keeps its order.
+func TestBudgetServesNetworksThenAddressesThenCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(t, BudgetConfig{Concurrent: 1, MaxWaiting: 20})
+		if err := b.acquire(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		var order []string
+		for _, addr := range []string{"2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "192.0.2.1", "192.0.2.1", "192.0.2.2"} {
+			go func() {
+				if err := b.acquire(as(t, addr), 1); err != nil {
+					t.Error(err)
+				}
+				order = append(order, addr)
+				b.release(1)
+			}()
+			synctest.Wait()
+		}
+		b.release(1)
+		synctest.Wait()
+		want := []string{"2001:db8::1", "192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "192.0.2.1", "2001:db8::2"}
+		if !slices.Equal(order, want) {
+			t.Errorf("served %q, want %q", order, want)
+		}
+		if b.used != 0 || b.running != 0 || b.queue.waiting != 0 || b.queue.networks.Len() != 0 {
+			t.Error("something is left of the queue")
+		}
+	})
+}
+
+// A call that finds the queue full is refused if its own client has as many
+// waiting as any other, and no other client loses its place.
+func TestBudgetRefusesTheClientWithTheMostWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(t, BudgetConfig{Concurrent: 1, MaxWaiting: 3, MaxWait: time.Hour})
+		if err := b.acquire(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		a1, a2 := acquiring(WithClient(ctx, "192.0.2.1"), b, 1), acquiring(WithClient(ctx, "192.0.2.1"), b, 1)
+		b1 := acquiring(WithClient(ctx, "192.0.2.2"), b, 1)
+		if err := b.acquire(as(t, "192.0.2.1"), 1); err != ErrBusy {
+			t.Fatalf("the third of one client got %v, want ErrBusy", err)
+		}
+		c1 := acquiring(WithClient(ctx, "192.0.2.3"), b, 1)
+		if err := <-a2; err != ErrBusy {
+			t.Fatalf("the newest of the longest got %v, want ErrBusy", err)
+		}
+		if err := b.acquire(as(t, "192.0.2.4"), 1); err != ErrBusy {
+			t.Fatalf("one more where all have one got %v, want ErrBusy", err)
+		}
+		for _, w := range []<-chan error{a1, b1, c1} {
+			b.release(1)
+			if !granted(t, w) {
+				t.Error("a call that kept its place is not served")
+			}
 		}
 	})
 }

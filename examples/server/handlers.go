@@ -79,7 +79,7 @@ func (a *app) register(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Before the look-up: names that are taken cost the same.
-	u.PasswordHash, err = a.passwords.Hash(r.Context(), in.Password)
+	u.PasswordHash, err = a.passwords.Hash(password.WithClient(r.Context(), r.RemoteAddr), in.Password)
 	if err == nil {
 		err = a.users.create(r.Context(), u)
 	}

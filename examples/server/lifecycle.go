@@ -54,7 +54,7 @@ func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Pr
 	if err := a.prove(r, u, current); err != nil {
 		return err
 	}
-	hash, err := a.passwords.Hash(r.Context(), wanted)
+	hash, err := a.passwords.Hash(password.WithClient(r.Context(), r.RemoteAddr), wanted)
 	if err != nil {
 		return busy(err)
 	}
@@ -111,7 +111,7 @@ func (a *app) prove(r *http.Request, u *user, given string) (err error) {
 			settle(outcome)
 		}()
 	}
-	ok, _, err := a.passwords.Verify(r.Context(), given, u.PasswordHash)
+	ok, _, err := a.passwords.Verify(password.WithClient(r.Context(), r.RemoteAddr), given, u.PasswordHash)
 	reason := errors.New("wrong current password")
 	switch {
 	case errors.Is(err, password.ErrMalformed), errors.Is(err, password.ErrUnsupported):
