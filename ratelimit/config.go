@@ -108,6 +108,10 @@ const (
 	// EventNoRoute says that [ByRoute] was asked in front of the mux. It is
 	// sent once a minute at most.
 	EventNoRoute guard.EventName = "ratelimit_no_route"
+	// EventWideRoute reports that [ByRoute] counts for a pattern that ends in a
+	// wildcard, so that several routes share a quota. It is sent once a minute
+	// at most.
+	EventWideRoute guard.EventName = "ratelimit_wide_route"
 	// EventStoreDown and EventStoreUp say that the store is given a rest
 	// after three failures in a row, and that it answers again.
 	EventStoreDown guard.EventName = "ratelimit_store_down"

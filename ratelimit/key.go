@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/gatewright/gatewright/auth/guard"
@@ -19,13 +20,27 @@ import (
 // the path: every new value would have a quota of its own.
 type KeyFunc func(r *http.Request, k *KeyBuilder) error
 
-// A KeyBuilder collects the fields of a key. Fields are told apart by their
-// lengths, so that no choice of bytes makes two different keys alike.
+// A KeyBuilder collects the fields of a key. Each field is kept with its type and
+// its length, so that two different sequences of Add and AddAddr never make one
+// key, whatever bytes the fields have.
 type KeyBuilder struct {
 	b       []byte
 	network []byte // b with the /48 of an address of IPv6 in the place of its /64; empty without one
 	unknown unknown
 }
+
+// A tag begins each part of a key and says what follows. Every part ends where its
+// tag and its length say, so a key is read in one way only.
+const (
+	tagLimiter byte = 1 + iota // the Config.Name of a Limiter
+	tagSignIn                  // the SignInConfig.Name of a SignIn
+	tagField                   // a length and so many bytes
+	tagIPv4                    // 4 bytes
+	tagIPv6                    // 8 bytes, a /64
+	tagNetwork                 // 6 bytes, a /48
+	tagNoAddr                  // nothing
+	tagFrame                   // the length of the parts before it that belong together
+)
 
 // unknown says what could not be found out about a request.
 type unknown uint8
@@ -33,13 +48,14 @@ type unknown uint8
 const (
 	noAddress unknown = 1 << iota
 	noRoute
+	wideRoute
 )
 
 // Add appends a field.
 func (k *KeyBuilder) Add(field string) {
-	k.b = appendField(k.b, field)
+	k.b = appendField(k.b, tagField, field)
 	if len(k.network) > 0 {
-		k.network = appendField(k.network, field)
+		k.network = appendField(k.network, tagField, field)
 	}
 }
 
@@ -53,37 +69,41 @@ func (k *KeyBuilder) AddAddr(addr netip.Addr) {
 	addr = addr.Unmap()
 	switch {
 	case !addr.IsValid():
-		k.Add("")
-		return
+		k.append(tagNoAddr)
 	case addr.Is4():
 		a := addr.As4()
-		k.b = append(append(k.b, 4), a[:]...)
-		if len(k.network) > 0 {
-			k.network = append(append(k.network, 4), a[:]...)
+		k.append(tagIPv4, a[:]...)
+	default:
+		a := addr.As16()
+		if len(k.network) == 0 {
+			k.network = append(append(k.network, k.b...), tagNetwork)
+			k.network = append(k.network, a[:6]...)
+			k.b = append(append(k.b, tagIPv6), a[:8]...)
+			return
 		}
-		return
+		k.append(tagIPv6, a[:8]...)
 	}
-	a := addr.As16()
-	if len(k.network) == 0 {
-		k.network = append(append(k.network, k.b...), 6)
-		k.network = append(k.network, a[:6]...)
-	} else {
-		k.network = append(append(k.network, 8), a[:8]...)
-	}
-	k.b = append(append(k.b, 8), a[:8]...)
 }
 
-func appendField(b []byte, field string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(field))), field...)
+// append appends a part of a fixed size.
+func (k *KeyBuilder) append(tag byte, part ...byte) {
+	k.b = append(append(k.b, tag), part...)
+	if len(k.network) > 0 {
+		k.network = append(append(k.network, tag), part...)
+	}
+}
+
+func appendField(b []byte, tag byte, field string) []byte {
+	return append(binary.AppendUvarint(append(b, tag), uint64(len(field))), field...)
 }
 
 // reset makes k ready for the next request.
-func (k *KeyBuilder) reset(namespace string) {
+func (k *KeyBuilder) reset(tag byte, name string) {
 	const most = 4 << 10 // a header may be long; what it needed is not kept
 	if cap(k.b) > most || cap(k.network) > most {
 		*k = KeyBuilder{}
 	}
-	k.b, k.network, k.unknown = appendField(k.b[:0], namespace), k.network[:0], 0
+	k.b, k.network, k.unknown = appendField(k.b[:0], tag, name), k.network[:0], 0
 }
 
 // ByIP counts for the address in r.RemoteAddr, as [KeyBuilder.AddAddr] groups
@@ -149,6 +169,39 @@ func addPrincipal(p *identity.Principal, k *KeyBuilder) {
 	k.Add(p.Subject)
 }
 
+// ByPerson counts for a person, whatever kind of credential they present: callers
+// of the issuers named share a quota if they agree in tenant and subject, so that
+// a session and an API key of one user do. Name the issuer of the host's tokens
+// and the issuer of its API keys:
+//
+//	ratelimit.ByPerson("https://api.example.com", "apikey:acme_live")
+//
+// Name no issuer whose subjects are not users of the host: its callers would
+// spend the quotas of users. Callers of other issuers count as with
+// [ByPrincipal]. An anonymous request is refused with 401. ByPerson panics
+// without issuers.
+func ByPerson(issuers ...string) KeyFunc {
+	if len(issuers) == 0 {
+		panic("ratelimit: ByPerson needs the issuers whose subjects are users of the host")
+	}
+	issuers = slices.Clone(issuers)
+	return func(r *http.Request, k *KeyBuilder) error {
+		p, err := guard.Caller(r)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(issuers, p.Issuer) {
+			k.Add("caller")
+			addPrincipal(p, k)
+			return nil
+		}
+		k.Add("person")
+		k.Add(p.Tenant)
+		k.Add(p.Subject)
+		return nil
+	}
+}
+
 // ByTenant counts for the organisation of who is calling. An anonymous request
 // is refused with 401; callers without a tenant count by themselves.
 func ByTenant(r *http.Request, k *KeyBuilder) error {
@@ -163,17 +216,61 @@ func ByTenant(r *http.Request, k *KeyBuilder) error {
 	return nil
 }
 
-// ByRoute counts for the pattern that the request matched, which http.ServeMux
-// and chi write to r.Pattern, and never for its path, which has as many
-// spellings as the client likes. It counts nothing by itself worth having: use it
-// with [Join]. In front of the mux nothing has been matched yet, and some routers
-// tell nothing; then all requests share one quota, and [EventNoRoute] says so.
+// ByRoute counts for the route that the request matched: its method and the
+// pattern that http.ServeMux and chi write to r.Pattern. The path is never part of
+// the key, because it has as many spellings as the client likes. Use ByRoute with
+// [Join].
+//
+// The method is that of the pattern. For a pattern without one it is that of the
+// request, where HEAD counts as GET and all methods that RFC 9110 and RFC 5789 do
+// not define count as one.
+//
+// If nothing has been matched yet, as in front of the mux, all requests share one
+// quota, and [EventNoRoute] reports it. If the pattern ends in a wildcard, as
+// where an outer router has matched and the inner one has not yet, all routes
+// behind the wildcard share one quota, and [EventWideRoute] reports it.
 func ByRoute(r *http.Request, k *KeyBuilder) error {
-	if r.Pattern == "" {
-		k.unknown |= noRoute
+	method, pattern := r.Method, r.Pattern
+	if m, rest, ok := strings.Cut(pattern, " "); ok {
+		method, pattern = m, strings.TrimLeft(rest, " \t")
 	}
-	k.Add(r.Pattern)
+	switch {
+	case pattern == "":
+		k.unknown |= noRoute
+		k.Add("")
+		return nil
+	case isWide(pattern, r):
+		k.unknown |= wideRoute
+	}
+	k.Add(countedMethod(method))
+	k.Add(pattern)
 	return nil
+}
+
+// countedMethod returns one of a few names, so that a client cannot invent methods
+// to get more quotas.
+func countedMethod(method string) string {
+	switch method {
+	case "", http.MethodGet, http.MethodHead:
+		return http.MethodGet
+	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return method
+	}
+	return "other"
+}
+
+// isWide reports whether a pattern ends in a wildcard that stands for several
+// routes: chi's *, and of http.ServeMux {name...} and a slash at the end, unless
+// the request is for just that path.
+func isWide(pattern string, r *http.Request) bool {
+	switch {
+	case strings.HasSuffix(pattern, "*"), strings.HasSuffix(pattern, "...}"):
+		return true
+	case strings.HasSuffix(pattern, "/"):
+		path := r.URL.Path
+		return !strings.HasSuffix(path, "/") || strings.Count(path, "/") > strings.Count(pattern, "/")
+	}
+	return false
 }
 
 // InsecureByHeader counts for the first value of a header. Unless a proxy that
@@ -224,8 +321,7 @@ func Join(keys ...KeyFunc) KeyFunc {
 	}
 }
 
-// frame appends the length of what begins at begin: read from the end, where
-// the number has a fixed size, it can be taken apart in one way only.
+// frame appends the length of what begins at begin.
 func frame(b []byte, begin int) []byte {
-	return binary.BigEndian.AppendUint32(b, uint32(len(b)-begin))
+	return binary.AppendUvarint(append(b, tagFrame), uint64(len(b)-begin))
 }

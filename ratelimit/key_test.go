@@ -2,6 +2,7 @@ package ratelimit_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
@@ -374,5 +376,257 @@ func TestReserveAddr(t *testing.T) {
 	}
 	if got := reserve(l, 9, is("192.0.2.1"), "other"); got != 5 {
 		t.Errorf("with another field %d, want a quota of its own", got)
+	}
+}
+
+// A call is one call of a KeyBuilder's method: of AddAddr, or of Add if isField is
+// set.
+type call struct {
+	isField bool
+	field   string
+	addr    netip.Addr
+}
+
+// calls reads calls from bytes, so that a fuzzer can make them.
+func calls(b []byte) (all []call) {
+	for len(b) > 0 {
+		kind, size := b[0]%4, 0
+		b = b[1:]
+		switch kind {
+		case 0:
+			if len(b) == 0 {
+				return append(all, call{isField: true})
+			}
+			size, b = int(b[0]), b[1:]
+		case 1:
+			size = 4
+		case 2:
+			size = 16
+		}
+		size = min(size, len(b))
+		c := call{isField: kind == 0, field: string(b[:size])}
+		if kind != 0 {
+			c.addr, _ = netip.AddrFromSlice(b[:size])
+		}
+		all, b = append(all, c), b[size:]
+	}
+	return all
+}
+
+// counted returns what calls count for: for their key, and for the key of their
+// network, which is empty if they have no address of IPv6.
+func counted(all []call) (key, network string) {
+	var forKey, forNetwork []string
+	hasNetwork := false
+	for _, c := range all {
+		addr := c.addr.Unmap().WithZone("")
+		word, wide := "", ""
+		switch {
+		case c.isField:
+			word = fmt.Sprintf("field %q", c.field)
+		case addr.Is6():
+			p64, _ := addr.Prefix(64)
+			word = p64.String()
+			if !hasNetwork {
+				p48, _ := addr.Prefix(48)
+				wide, hasNetwork = p48.String(), true
+			}
+		default:
+			word = addr.String()
+		}
+		forKey = append(forKey, word)
+		if wide == "" {
+			wide = word
+		}
+		forNetwork = append(forNetwork, wide)
+	}
+	if !hasNetwork {
+		return strings.Join(forKey, ", "), ""
+	}
+	return strings.Join(forKey, ", "), strings.Join(forNetwork, ", ")
+}
+
+// Two sequences of calls have one key exactly if they count for the same.
+func FuzzKeyBuilder(f *testing.F) {
+	v4, v6 := "\x01\x31\x32\x33\x34", "\x02\x20\x01\x0d\xb8\x00\x01\x00\x02\x00\x00\x00\x00\x00\x00\x00\x03"
+	f.Add([]byte("\x00\x041234"), []byte(v4))
+	f.Add([]byte("\x00\x0812345678"), []byte("\x0212345678\x00\x00\x00\x00\x00\x00\x00\x00"))
+	f.Add([]byte("\x00\x06123456"), []byte("\x02123456\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	f.Add([]byte("\x00\x00"), []byte("\x03"))
+	f.Add([]byte(v4+v6), []byte(v6+v4))
+	f.Add([]byte(v6+v6), []byte(v6))
+	f.Add([]byte("\x00\x02ab\x00\x01c"), []byte("\x00\x01a\x00\x02bc"))
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		by := func(all []call) ratelimit.KeyFunc {
+			return func(_ *http.Request, k *ratelimit.KeyBuilder) error {
+				for _, c := range all {
+					if c.isField {
+						k.Add(c.field)
+					} else {
+						k.AddAddr(c.addr)
+					}
+				}
+				return nil
+			}
+		}
+		x, y := calls(a), calls(b)
+		xKey, xNetwork := counted(x)
+		yKey, yNetwork := counted(y)
+		keys := [2][]ratelimit.Key{keysOf(t, by(x), request(""))[0], keysOf(t, by(y), request(""))[0]}
+		if (len(keys[0]) == 2) != (xNetwork != "") || (len(keys[1]) == 2) != (yNetwork != "") {
+			t.Fatalf("%d and %d keys for %s and %s", len(keys[0]), len(keys[1]), xKey, yKey)
+		}
+		if (keys[0][0] == keys[1][0]) != (xKey == yKey) {
+			t.Errorf("%s and %s: one key is %t", xKey, yKey, keys[0][0] == keys[1][0])
+		}
+		if xNetwork != "" && yNetwork != "" && (keys[0][1] == keys[1][1]) != (xNetwork == yNetwork) {
+			t.Errorf("%s and %s: one network is %t", xNetwork, yNetwork, keys[0][1] == keys[1][1])
+		}
+		for _, network := range append(keys[0][1:], keys[1][1:]...) {
+			if network == keys[0][0] || network == keys[1][0] {
+				t.Errorf("%s and %s: a network has the key of an address", xKey, yKey)
+			}
+		}
+	})
+}
+
+// A limiter and a throttle of the same name, and the keys of a throttle, never
+// share a quota, whatever the login is.
+func TestKeysOfSignInAreTyped(t *testing.T) {
+	store := &collector{seen: map[ratelimit.Key]bool{}}
+	secret := guard.NewSecret(make([]byte, 16))
+	for _, name := range []string{"n", "sign-in n"} {
+		if err := newLimiter(t, ratelimit.Config{Store: store, Name: name, Secret: secret}, hourly(1)).Check(request("49.50.51.52:1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := ratelimit.NewSignIn(ratelimit.SignInConfig{Store: store, Name: "n", Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, login := range []string{"1234", "12345678", ""} {
+		for _, addr := range []string{"49.50.51.52", "[3132:3334:3536:3738::1]:1", "@"} {
+			settle, _, err := s.Reserve(t.Context(), login, addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			settle(guard.Undecided)
+		}
+	}
+	// Two limiters; 9 pairs, 3 addresses, 1 network, 3 logins and all of them.
+	if got, want := len(store.seen), 2+9+3+1+3+1; got != want {
+		t.Errorf("%d keys, want %d", got, want)
+	}
+}
+
+// collector is a recorder of all keys there were.
+type collector struct {
+	recorder
+	seen map[ratelimit.Key]bool
+}
+
+func (s *collector) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelimit.State, ratelimit.Receipt, error) {
+	for _, c := range charges {
+		s.seen[c.Key] = true
+	}
+	return s.recorder.Take(ctx, charges)
+}
+
+// A person is one whatever credential they present; callers of issuers that are
+// not named are not that person.
+func TestByPersonCountsAcrossKindsOfCredentials(t *testing.T) {
+	const own, keys = "https://api.example.com", "apikey:acme_live"
+	as := func(issuer, tenant, subject string) *http.Request {
+		r := request("192.0.2.1:1")
+		return r.WithContext(identity.NewContext(r.Context(), &identity.Principal{Issuer: issuer, Tenant: tenant, Subject: subject}))
+	}
+	of := func(r *http.Request) ratelimit.Key {
+		return keysOf(t, ratelimit.ByPerson(own, keys), r)[0][0]
+	}
+	alice := of(as(own, "a", "1"))
+	if alice != of(as(keys, "a", "1")) {
+		t.Error("a session and an API key of one person have two quotas")
+	}
+	for name, r := range map[string]*http.Request{
+		"another subject":  as(own, "a", "2"),
+		"another tenant":   as(own, "b", "1"),
+		"a foreign issuer": as("https://other.example", "a", "1"),
+		"no issuer":        as("", "a", "1"),
+		"a split of names": as(own, "", "a1"),
+	} {
+		if of(r) == alice {
+			t.Errorf("%s has the quota of alice", name)
+		}
+	}
+	if of(as("https://other.example", "a", "1")) == of(as("https://third.example", "a", "1")) {
+		t.Error("two foreign issuers have one quota")
+	}
+	l := newLimiterBy(t, ratelimit.ByPerson(own), ratelimit.Config{}, hourly(1))
+	if d, ok := errors.AsType[*guard.Denial](l.Check(request("192.0.2.1:1"))); !ok || d.Status != 401 {
+		t.Errorf("an anonymous request: %v, want 401", d)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("ByPerson without issuers does not panic")
+		}
+	}()
+	ratelimit.ByPerson()
+}
+
+// The method is part of a route where the pattern has none, and no client can get
+// more quotas by inventing methods.
+func TestByRouteHasTheMethod(t *testing.T) {
+	with := func(method, pattern, path string) *http.Request {
+		r := request("192.0.2.1:1")
+		r.Method, r.Pattern, r.URL.Path = method, pattern, path
+		return r
+	}
+	of := func(r *http.Request) ratelimit.Key { return keysOf(t, ratelimit.ByRoute, r)[0][0] }
+	for _, tt := range []struct {
+		name string
+		a, b *http.Request
+		same bool
+	}{
+		{"chi, GET and POST", with("GET", "/items/{id}", "/items/1"), with("POST", "/items/{id}", "/items/1"), false},
+		{"chi, GET and HEAD", with("GET", "/items/{id}", "/items/1"), with("HEAD", "/items/{id}", "/items/1"), true},
+		{"chi and ServeMux", with("GET", "/items/{id}", "/items/1"), with("GET", "GET /items/{id}", "/items/1"), true},
+		{"ServeMux, GET and HEAD", with("GET", "GET /items/{id}", "/items/1"), with("HEAD", "GET /items/{id}", "/items/2"), true},
+		{"ServeMux, two methods", with("GET", "GET /items/{id}", "/items/1"), with("POST", "POST /items/{id}", "/items/1"), false},
+		{"a method with two spaces", with("GET", "GET  /items", "/items"), with("GET", "GET /items", "/items"), true},
+		{"invented methods", with("BREW", "/items", "/items"), with("WHEN", "/items", "/items"), true},
+		{"a method in small letters", with("get", "/items", "/items"), with("BREW", "/items", "/items"), true},
+		{"an invented method and GET", with("BREW", "/items", "/items"), with("GET", "/items", "/items"), false},
+		{"no route", with("GET", "", "/a"), with("POST", "", "/b"), true},
+		{"two paths", with("GET", "/a", "/a"), with("GET", "/b", "/b"), false},
+	} {
+		if same := of(tt.a) == of(tt.b); same != tt.same {
+			t.Errorf("%s: one quota is %t, want %t", tt.name, same, tt.same)
+		}
+	}
+	for _, tt := range []struct {
+		pattern, path string
+		want          int
+	}{
+		{"/sub/*", "/sub/items", 1},
+		{"/*", "/", 1},
+		{"GET /files/{path...}", "/files/a", 1},
+		{"/api/", "/api/items", 1},
+		{"/api/", "/api/items/", 1},
+		{"api.example.com/", "/a/", 1},
+		{"GET /limited/", "/limited/", 0},
+		{"GET /limited/{$}", "/limited/", 0},
+		{"/items/{id}", "/items/1", 0},
+		{"/items/{id}/", "/items/1/", 0},
+	} {
+		var log audit
+		l := newLimiterBy(t, ratelimit.ByRoute, ratelimit.Config{Hooks: log.hooks()}, hourly(9))
+		for range 2 {
+			if err := l.Check(with("GET", tt.pattern, tt.path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := log.count(ratelimit.EventWideRoute); got != tt.want {
+			t.Errorf("%s for %s: %d events, want %d", tt.pattern, tt.path, got, tt.want)
+		}
 	}
 }

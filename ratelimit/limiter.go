@@ -23,7 +23,7 @@ type Limiter struct {
 	plan   *Plan
 	gate   *gate
 	pool   sync.Pool // of *scratch
-	noted  [2]*rate.Sometimes
+	noted  [3]*rate.Sometimes
 }
 
 // New returns a Limiter that counts for key and refuses what exceeds one of
@@ -172,7 +172,7 @@ func (l *Limiter) Check(r *http.Request) error {
 func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
-	s.key.reset(l.config.Name)
+	s.key.reset(tagLimiter, l.config.Name)
 	return l.reserve(ctx, s, cost, fields)
 }
 
@@ -183,7 +183,7 @@ func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*R
 func (l *Limiter) ReserveAddr(ctx context.Context, cost int64, addr netip.Addr, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
-	s.key.reset(l.config.Name)
+	s.key.reset(tagLimiter, l.config.Name)
 	s.key.AddAddr(addr)
 	return l.reserve(ctx, s, cost, fields)
 }
@@ -232,7 +232,7 @@ func (l *Limiter) decide(r *http.Request, s *scratch) (paid, error) {
 			s.plan = plan
 		}
 	}
-	s.key.reset(l.config.Name)
+	s.key.reset(tagLimiter, l.config.Name)
 	if err := l.key(r, &s.key); err != nil {
 		return paid{}, err
 	}
@@ -360,6 +360,7 @@ func (l *Limiter) noteUnknown(r *http.Request, u unknown) {
 	}{
 		{noAddress, EventNoAddress, errNoAddress},
 		{noRoute, EventNoRoute, errNoRoute},
+		{wideRoute, EventWideRoute, errWideRoute},
 	} {
 		if u&note.bit == 0 || l.config.Hooks.Observe == nil {
 			continue
@@ -374,7 +375,9 @@ func (l *Limiter) noteUnknown(r *http.Request, u unknown) {
 
 var (
 	errNoAddress = errors.New("ratelimit: RemoteAddr is no address, and all such requests share one quota")
-	errNoRoute   = errors.New("ratelimit: ByRoute runs in front of the mux, and all requests share one quota")
+	errWideRoute = errors.New("ratelimit: the pattern that ByRoute counts for ends in a wildcard, and all routes behind it share one quota;" +
+		" limit behind the inner router")
+	errNoRoute = errors.New("ratelimit: ByRoute runs in front of the mux, and all requests share one quota")
 )
 
 // Names of the fields in the form that net/http keeps them in: any other would

@@ -33,16 +33,15 @@ import (
 // that are not known for the login get one attempt per Slow. Sessions that are
 // signed in, and their refreshes, never ask here.
 type SignIn struct {
-	gate      *gate
-	config    SignInConfig
-	pair      Limit
-	address   Limit
-	network   Limit
-	login     Limit
-	global    Limit
-	slow      Limit
-	known     known
-	namespace string
+	gate    *gate
+	config  SignInConfig
+	pair    Limit
+	address Limit
+	network Limit
+	login   Limit
+	global  Limit
+	slow    Limit
+	known   known
 }
 
 // SignInConfig says how many attempts to sign in may fail. The zero SignInConfig
@@ -97,7 +96,7 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 	if config.NetworkFactor == 0 {
 		config.NetworkFactor = 4
 	}
-	s := &SignIn{config: config, namespace: "sign-in " + config.Name}
+	s := &SignIn{config: config}
 	for _, l := range []struct {
 		field string
 		given Limit
@@ -158,12 +157,12 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
 	var pair, address, name KeyBuilder
 	ip, _ := addrOf(addr)
-	address.reset(s.namespace)
+	address.reset(tagSignIn, s.config.Name)
 	address.AddAddr(ip)
-	pair.reset(s.namespace)
+	pair.reset(tagSignIn, s.config.Name)
 	pair.Add(login)
 	pair.AddAddr(ip)
-	name.reset(s.namespace)
+	name.reset(tagSignIn, s.config.Name)
 	name.Add(login)
 	pairKey := s.gate.hash.sum(pair.b)
 	addressKey := s.gate.hash.sum(address.b)
@@ -187,7 +186,7 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(g
 	}
 	bills := []paid{bill}
 	if !known {
-		everybody := s.gate.hash.sum(appendField(nil, s.namespace))
+		everybody := s.gate.hash.sum(appendField(nil, tagSignIn, s.config.Name))
 		bill, wait, err := s.charge(ctx, []Charge{{everybody, s.global, 1}})
 		if err == nil && wait > 0 {
 			bill, wait, err = s.charge(ctx, []Charge{{addressKey, s.slow, 1}})
