@@ -598,40 +598,98 @@ func TestRow3DegenerateECDSA(t *testing.T) {
 	}
 }
 
-func TestRow4TwinSignature(t *testing.T) {
+// twinOf returns the token with the other one of the two ECDSA signatures that
+// verify: s is replaced by n-s.
+func twinOf(t *testing.T, good string, curve elliptic.Curve) string {
+	t.Helper()
+	signature, err := decode(good[strings.LastIndexByte(good, '.')+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	width := len(signature) / 2
+	s := new(big.Int).SetBytes(signature[width:])
+	s.Sub(curve.Params().N, s)
+	other := unsigned(good) + "." + b64(wide(new(big.Int).SetBytes(signature[:width]), s, width))
+	if other == good {
+		t.Fatal("the twin is the token")
+	}
+	return other
+}
+
+func TestRow4TwinSignatureIsRefused(t *testing.T) {
 	for _, c := range curves {
 		t.Run(fmt.Sprintf("%s/row 4", c.alg), func(t *testing.T) {
-			k, width := kits()[c.alg], (c.curve.Params().BitSize+7)/8
-			var asked []string
-			revoked := map[string]bool{}
-			v := newVerifier(t, k.ring, func(c *token.VerifierConfig) {
-				c.Revoker = revoker(func(p *identity.Principal) (bool, error) {
-					asked = append(asked, p.Credential)
-					return revoked[p.Credential], nil
-				})
-			})
-			first := k.token()
-			signature, err := decode(first[strings.LastIndexByte(first, '.')+1:])
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := new(big.Int).SetBytes(signature[width:])
-			s.Sub(c.curve.Params().N, s)
-			twin := unsigned(first) + "." + b64(wide(new(big.Int).SetBytes(signature[:width]), s, width))
-			if twin == first {
-				t.Fatal("the twin is the token")
-			}
-			a, b := serve(v, get("Bearer "+first)), serve(v, get("Bearer "+twin))
-			wantAccepted(t, a)
-			wantAccepted(t, b)
-			if a.principal.Credential != b.principal.Credential || len(asked) != 2 || asked[0] != asked[1] {
-				t.Errorf("credentials %q and %q, revoker asked about %q; want the same", a.principal.Credential, b.principal.Credential, asked)
-			}
-			revoked[a.principal.Credential] = true
-			for _, s := range []string{first, twin} {
-				wantRefused(t, serve(v, get("Bearer "+s)), token.ErrRevoked)
+			k := kits()[c.alg]
+			for _, ring := range []*token.Keyring{k.ring, mustRing(t, token.Key{Algorithm: c.alg, Public: k.key.Signer.Public()})} {
+				v := newVerifier(t, ring)
+				good := k.token()
+				other := twinOf(t, good, c.curve)
+				wantRefused(t, serve(v, get("Bearer "+other)), token.ErrSignature)
+				wantAccepted(t, serve(v, get("Bearer "+good)))
+				wantRefused(t, serve(v, get("Bearer "+other)), token.ErrSignature)
+				for range 20 {
+					issued := issue(t, newIssuer(t, k.ring), identity.Principal{}, nil)
+					wantAccepted(t, serve(v, get("Bearer "+issued)))
+					wantRefused(t, serve(v, get("Bearer "+twinOf(t, issued, c.curve))), token.ErrSignature)
+				}
 			}
 		})
+	}
+}
+
+// TestRow4BothSpellingsOfOthersAreOneToken: a key that another program signs
+// with has tokens with two spellings, and nothing tells them apart.
+func TestRow4BothSpellingsOfOthersAreOneToken(t *testing.T) {
+	for _, c := range curves {
+		synctest.Test(t, func(t *testing.T) {
+			k := kits()[c.alg]
+			public := k.key.Signer.Public()
+			remote := newRemote(t, func() *endpoint {
+				e := new(endpoint)
+				e.says(sends(200, jwkSet, `{"keys":[`+jwk(t, k)+`]}`))
+				return e
+			}(), func(r *token.RemoteConfig) { r.Algorithms = []token.Algorithm{c.alg} })
+			if err := remote.Fetch(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for name, keys := range map[string]token.KeySource{
+				"marked":                  mustRing(t, token.Key{Algorithm: c.alg, Public: public, AcceptHighS: true}),
+				"marked, a Signer":        mustRing(t, token.Key{Algorithm: c.alg, Signer: k.key.Signer, AcceptHighS: true}),
+				"named by another issuer": mustRing(t, token.Key{Algorithm: c.alg, Public: public, ID: k.kid}),
+				"published":               remote,
+			} {
+				var asked []string
+				revoked := map[string]bool{}
+				v := newVerifier(t, keys, func(c *token.VerifierConfig) {
+					c.Revoker = revoker(func(p *identity.Principal) (bool, error) {
+						asked = append(asked, p.Credential)
+						return revoked[p.Credential], nil
+					})
+				})
+				first := k.token()
+				other := twinOf(t, first, c.curve)
+				a, b := serve(v, get("Bearer "+first)), serve(v, get("Bearer "+other))
+				wantAccepted(t, a)
+				wantAccepted(t, b)
+				if a.principal.Credential != b.principal.Credential || len(asked) != 2 || asked[0] != asked[1] {
+					t.Errorf("%s: credentials %q and %q, revoker asked about %q; want the same", name, a.principal.Credential, b.principal.Credential, asked)
+				}
+				revoked[a.principal.Credential] = true
+				for _, s := range []string{first, other} {
+					wantRefused(t, serve(v, get("Bearer "+s)), token.ErrRevoked)
+				}
+			}
+		})
+	}
+}
+
+func TestAcceptHighSIsForECDSAOnly(t *testing.T) {
+	for _, alg := range []token.Algorithm{token.HS256, token.RS256, token.EdDSA} {
+		key := kits()[alg].key
+		key.AcceptHighS = true
+		if _, err := token.NewKeyring(key); err == nil || !strings.Contains(err.Error(), "AcceptHighS") {
+			t.Errorf("%s: %v", alg, err)
+		}
 	}
 }
 

@@ -82,8 +82,9 @@
 // need it, one fetch at a time and at most one in a Cooldown, whatever key IDs
 // strangers invent. While the endpoint is down, keys that are known stay good
 // for MaxStale; what cannot be known is answered 503, and not 401, which would
-// sign everybody out. Private keys that somebody published, keys for another
-// use, and two keys of one ID are refused.
+// sign everybody out. A key is chosen by its ID and algorithm. Private keys that
+// somebody published, keys for another use, and two different keys of one ID and
+// algorithm are refused; the other keys of the set are used.
 //
 // A Signer that is not a private key in memory, such as a key management
 // system, has IssuerConfig.SignTimeout to answer, and what it returns is
@@ -116,9 +117,12 @@
 // roles and tenant out, or roles are found by Issuer and Subject, as
 // rbac.Config.Roles can. A Subject alone names nobody.
 //
-// The ECDSA signature (r, s) has a twin (r, n−s) that verifies too. Nothing in
-// this module identifies a token by its bytes, so the twin is revoked with it;
-// do the same in your own code: use Principal.Credential.
+// The ECDSA signature (r, s) has a twin (r, n−s) that is valid too. Keyrings
+// sign with the smaller s and reject the larger one, so their tokens have one
+// spelling. Keys of other issuers, and keys with Key.AcceptHighS, accept both:
+// their tokens have two spellings. Nothing in this module identifies a token by
+// the bytes of its signature, so both spellings are revoked together. In your own
+// code, identify tokens by Principal.Credential.
 //
 // A call of a Signer that hangs is given up and cannot be ended: up to 64 of
 // them for an Issuer stay, until they return.

@@ -195,11 +195,11 @@ func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (s
 		return "", fmt.Errorf("token: Issue would make a token that is refused: %w", err)
 	}
 	if !check.expires.After(check.issued) {
-		return "", fmt.Errorf("token: Issue would make a token that expires at %v, before it is issued at %v", p.Expires, p.IssuedAt)
+		return "", fmt.Errorf("token: Issue would make a token that expires at %v, before it is issued at %v", date(p.Expires), date(p.IssuedAt))
 	}
 	k := i.ring.load().signing(time.Now(), p.Expires)
 	if k == nil {
-		return "", fmt.Errorf("token: no key of the Keyring may sign a token until %v", p.Expires)
+		return "", fmt.Errorf("token: no key of the Keyring may sign a token until %v", date(p.Expires))
 	}
 	header, err := json.Marshal(struct {
 		Alg  string `json:"alg"`

@@ -10,16 +10,20 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 )
 
-// parseJWKS reads a JWK Set (RFC 7517 section 5) of somebody else. What it does
-// not know it leaves out, as section 5 says; keys that are wrong it leaves out
-// too, and refused says which and why. The error is that of a set which is none.
+// parseJWKS reads the JWK Set (RFC 7517 section 5) of another issuer. It leaves
+// out what it does not know, as section 5 says, and what is wrong; refused names
+// each entry of the second kind with the reason. An entry that is wrong affects
+// no other one, with two exceptions: a published private key is a secret no
+// more, whatever other entries have it, and of two different keys with one ID and
+// one algorithm neither is used, because their order would choose between them.
 func parseJWKS(s string, accepted []Algorithm) (state *ringState, refused, err error) {
-	state = &ringState{byID: make(map[string]*key)}
 	var errs []error
-	count, found := 0, false
-	clashing := make(map[string]int) // keys of each ID
+	var found []*key
+	published := make(map[string]bool) // material of private keys in the set
+	count, isSet := 0, false
 	err = object(s, []string{"keys"}, func(name string, v value) error {
 		if name != "keys" {
 			return nil
@@ -27,7 +31,7 @@ func parseJWKS(s string, accepted []Algorithm) (state *ringState, refused, err e
 		if v[0] != '[' {
 			return errJSON
 		}
-		found = true
+		isSet = true
 		r := reader{s: string(v)}
 		return r.array(0, func(element value) error {
 			if count++; count > maxRemoteKeys {
@@ -37,34 +41,33 @@ func parseJWKS(s string, accepted []Algorithm) (state *ringState, refused, err e
 			switch {
 			case err != nil:
 				errs = append(errs, fmt.Errorf("key %d, %.100q: %w", count-1, id, err))
-			case k == nil:
-				return nil
-			default:
-				state.keys = append(state.keys, k)
-			}
-			if id != "" {
-				clashing[id]++
+				if k != nil {
+					published[k.material] = true
+				}
+			case k != nil:
+				found = append(found, k)
 			}
 			return nil
 		})
 	})
-	if err == nil && !found {
+	if err == nil && !isSet {
 		err = errors.New(`there is no "keys"`)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("not a JWK Set: %w", err)
 	}
-	// With two keys of one ID, which of them verifies would be a matter of
-	// their order.
-	state.keys = slices.DeleteFunc(state.keys, func(k *key) bool {
-		twice := clashing[k.id] > 1
-		if twice {
-			errs = append(errs, fmt.Errorf("%d keys have the ID %.100q, want one", clashing[k.id], k.id))
+	state = &ringState{byID: make(map[string][]*key)}
+	for i, k := range found {
+		twin := func(other *key) bool { return other.id == k.id && other.alg.same(k.alg) }
+		switch {
+		case published[k.material]:
+			errs = append(errs, fmt.Errorf("the key %.100q is in the set with its private half too", k.id))
+		case slices.ContainsFunc(found, func(other *key) bool { return twin(other) && other.material != k.material }):
+			errs = append(errs, fmt.Errorf("two different keys have the ID %.100q and the algorithm %s, want one", k.id, k.alg))
+		case slices.ContainsFunc(found[:i], twin): // the same key once more
+		default:
+			state.add(k)
 		}
-		return twice
-	})
-	for _, k := range state.keys {
-		state.byID[k.id] = k
 	}
 	return state, errors.Join(errs...), nil
 }
@@ -77,13 +80,20 @@ var jwkNames = append([]string{"kty", "use", "key_ops", "alg", "kid", "crv", "x"
 var privateNames = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 // parseJWK reads one key. It returns a nil key for one that is not meant for
-// signatures with an accepted algorithm, and an error for one that is wrong.
-func parseJWK(s string, accepted []Algorithm) (_ *key, id string, err error) {
+// signatures with an accepted algorithm, and an error for one that is wrong. A
+// key beside an error is one whose private half is published.
+//
+// An optional member that is null, an empty string or an empty array is absent:
+// some libraries write all the members that they know.
+func parseJWK(s string, accepted []Algorithm) (k *key, id string, err error) {
 	var kty, use, alg, crv, private string
 	var x, y, n, e []byte
 	verifies := true
 	err = object(s, jwkNames, func(name string, v value) error {
 		ok := true
+		if v.absent() {
+			return nil
+		}
 		switch name {
 		case "kty":
 			kty, ok = v.text()
@@ -118,10 +128,15 @@ func parseJWK(s string, accepted []Algorithm) (_ *key, id string, err error) {
 		}
 		return nil
 	})
+	if private != "" {
+		// Every reader of the set can sign with it (RFC 7517 section 9.2).
+		leaked := fmt.Errorf("it is published with %q, so it is no secret any more", private)
+		if err == nil {
+			k, _ = publicJWK(kty, crv, x, y, n, e, fitting(kty, crv, allAlgorithms))
+		}
+		return k, id, leaked
+	}
 	switch {
-	case private != "":
-		// Whoever has read the set can sign with it (RFC 7517 section 9.2).
-		return nil, id, fmt.Errorf("it is published with %q, so it is no secret any more", private)
 	case err != nil:
 		return nil, id, err
 	case kty == "":
@@ -131,7 +146,7 @@ func parseJWK(s string, accepted []Algorithm) (_ *key, id string, err error) {
 	}
 	fits := fitting(kty, crv, accepted)
 	if alg != "" {
-		fits = slices.DeleteFunc(fits, func(a Algorithm) bool { return a != Algorithm(alg) })
+		fits = slices.DeleteFunc(fits, func(a Algorithm) bool { return !a.same(Algorithm(alg)) })
 	}
 	switch len(fits) {
 	case 0:
@@ -140,22 +155,38 @@ func parseJWK(s string, accepted []Algorithm) (_ *key, id string, err error) {
 	default:
 		return nil, id, fmt.Errorf(`there is no "alg", and it fits %v; name one of them in RemoteConfig.Algorithms`, fits)
 	}
+	if k, err = publicJWK(kty, crv, x, y, n, e, fits); err != nil {
+		return nil, id, err
+	}
+	if id != "" {
+		k.id = id
+	}
+	return k, k.id, nil
+}
+
+// publicJWK returns the key of a type with the given members, for the first of
+// the algorithms that fit it.
+func publicJWK(kty, crv string, x, y, n, e []byte, fits []Algorithm) (*key, error) {
+	if len(fits) == 0 {
+		return nil, fmt.Errorf("no algorithm is for keys of type %.20q and curve %.20q", kty, crv)
+	}
 	var public crypto.PublicKey
 	switch kty {
 	case "EC":
 		curve := suites[fits[0]].curve
 		// RFC 7518 section 6.2.1.2: the full size of a coordinate.
 		if size := (curve.Params().BitSize + 7) / 8; len(x) != size || len(y) != size {
-			return nil, id, fmt.Errorf("x and y have %d and %d bytes, want %d", len(x), len(y), size)
+			return nil, fmt.Errorf("x and y have %d and %d bytes, want %d", len(x), len(y), size)
 		}
+		var err error
 		public, err = ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
 		if err != nil {
-			return nil, id, errors.New("it is not a point of its curve")
+			return nil, errors.New("it is not a point of its curve")
 		}
 	case "RSA":
 		// RFC 7518 section 2, Base64urlUInt: no zero in front.
 		if len(n) == 0 || n[0] == 0 || len(e) == 0 || e[0] == 0 || len(e) > 4 {
-			return nil, id, errors.New("n or e is missing, too large, or begins with a zero byte")
+			return nil, errors.New("n or e is missing, too large, or begins with a zero byte")
 		}
 		public = &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(new(big.Int).SetBytes(e).Int64())}
 	case "OKP":
@@ -163,12 +194,10 @@ func parseJWK(s string, accepted []Algorithm) (_ *key, id string, err error) {
 	}
 	k, err := newKey(Key{Algorithm: fits[0], Public: public})
 	if err != nil {
-		return nil, id, err
+		return nil, err
 	}
-	if id != "" {
-		k.id = id
-	}
-	return k, k.id, nil
+	k.maxS = nil // other issuers sign with either s
+	return k, nil
 }
 
 // fitting returns those of the accepted algorithms that a key of that type and
@@ -184,11 +213,23 @@ func fitting(kty, crv string, accepted []Algorithm) (fits []Algorithm) {
 		case familyEdDSA:
 			ok = kty == "OKP" && crv == "Ed25519"
 		}
-		if ok && !slices.Contains(fits, alg) {
+		if ok && !slices.ContainsFunc(fits, alg.same) {
 			fits = append(fits, alg)
 		}
 	}
 	return fits
+}
+
+// allAlgorithms are those with a public key.
+var allAlgorithms = []Algorithm{RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA}
+
+// absent reports whether v is null, an empty string, or an empty array or object.
+func (v value) absent() bool {
+	switch v {
+	case "null", `""`, "[]", "{}":
+		return true
+	}
+	return len(v) > 2 && (v[0] == '[' || v[0] == '{') && strings.Trim(string(v[1:len(v)-1]), " \t\r\n") == ""
 }
 
 // octets returns the bytes of a base64url string, in its one spelling.

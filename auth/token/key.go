@@ -48,8 +48,19 @@ const (
 	ES256 Algorithm = "ES256"
 	ES384 Algorithm = "ES384"
 	ES512 Algorithm = "ES512"
-	EdDSA Algorithm = "EdDSA" // with Ed25519
+	EdDSA Algorithm = "EdDSA" // Ed25519 keys, with the name of RFC 8037
+
+	// Ed25519 is the name that RFC 9864 gives to EdDSA with an Ed25519 key.
+	// Verifiers accept tokens, JWK Sets and configuration with either name.
+	// Keys with Algorithm Ed25519 sign tokens that verifiers of RFC 8037
+	// alone reject.
+	Ed25519 Algorithm = "Ed25519"
 )
+
+// same reports whether a and b name one algorithm.
+func (a Algorithm) same(b Algorithm) bool {
+	return a == b || suites[a].family == familyEdDSA && suites[b].family == familyEdDSA
+}
 
 // A Key is what tokens are signed or verified with: one algorithm and the
 // material for it. The algorithm belongs to the key, so a token cannot choose
@@ -73,6 +84,15 @@ type Key struct {
 	// Public. With a Secret or Signer it is an error. Default: the thumbprint
 	// of the key (RFC 7638), as issuers of this package have it.
 	ID string
+
+	// AcceptHighS accepts both spellings of an ECDSA signature: (r, s) and
+	// (r, n-s). Set it if another program signs with the key and does not
+	// normalize s, as most do not. If false, signatures with s above n/2 are
+	// rejected; this package never makes them. What an attacker gains: a
+	// second string for a valid token, which defeats code that identifies
+	// tokens by their bytes. Keys with an ID, which belong to another issuer,
+	// and keys of a [Remote] accept both. For other algorithms it is an error.
+	AcceptHighS bool
 
 	// PublishFrom is when the key is first published and verifies, SignFrom
 	// when it begins to sign, and VerifyUntil when it is retired: it has
@@ -149,7 +169,21 @@ var suites = map[Algorithm]suite{
 	ES384: {family: familyECDSA, hash: crypto.SHA384, curve: elliptic.P384(), method: jwt.SigningMethodES384},
 	ES512: {family: familyECDSA, hash: crypto.SHA512, curve: elliptic.P521(), method: jwt.SigningMethodES512},
 	EdDSA: {family: familyEdDSA, method: jwt.SigningMethodEdDSA},
+
+	Ed25519: {family: familyEdDSA, method: jwt.SigningMethodEdDSA},
 }
+
+// halfOrders are the largest s of ECDSA signatures that the keys of our own
+// rings make and accept: n/2, rounded down, for the order n of the curve. Of
+// the two signatures (r, s) and (r, n-s), exactly one has such an s.
+var halfOrders = func() map[elliptic.Curve][]byte {
+	half := make(map[elliptic.Curve][]byte)
+	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
+		n := curve.Params().N
+		half[curve] = new(big.Int).Rsh(n, 1).FillBytes(make([]byte, (n.BitLen()+7)/8))
+	}
+	return half
+}()
 
 // exactSalt is the method with the one salt length that RFC 7518 section 3.5
 // allows; golang-jwt would take any.
@@ -180,6 +214,7 @@ type key struct {
 	public   any       // verifies; nil for HMAC
 	macs     sync.Pool // of *mac, which are costly to set up
 	jwk      any       // the public key as it is published; nil for HMAC
+	maxS     []byte    // the largest s of an ECDSA signature; nil if any
 
 	publishFrom, signFrom, verifyUntil time.Time
 
@@ -204,7 +239,7 @@ type mac struct {
 func newKey(k Key) (*key, error) {
 	s, ok := suites[k.Algorithm]
 	if !ok {
-		return nil, fmt.Errorf("the Algorithm is %q, want one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA", string(k.Algorithm))
+		return nil, fmt.Errorf("the Algorithm is %q, want one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519", string(k.Algorithm))
 	}
 	set := 0
 	for _, given := range [...]bool{!k.Secret.IsZero(), !k.Signer.IsZero(), k.Public != nil} {
@@ -230,6 +265,12 @@ func newKey(k Key) (*key, error) {
 		publishFrom: k.PublishFrom,
 		signFrom:    k.SignFrom,
 		verifyUntil: k.VerifyUntil,
+	}
+	if k.AcceptHighS && s.family != familyECDSA {
+		return nil, fmt.Errorf("the AcceptHighS is true, but signatures of %s have no s; leave it out", k.Algorithm)
+	}
+	if s.family == familyECDSA && !k.AcceptHighS && k.ID == "" {
+		out.maxS = halfOrders[s.curve]
 	}
 	if s.family == familyHMAC {
 		err := out.setSecret(k)
@@ -446,6 +487,13 @@ func (k *key) sign(input []byte) ([]byte, error) {
 	out := make([]byte, 2*width)
 	rs.R.FillBytes(out[:width])
 	rs.S.FillBytes(out[width:])
+	if bytes.Compare(out[width:], halfOrders[k.suite.curve]) > 0 {
+		n := k.suite.curve.Params().N
+		if rs.S.Cmp(n) >= 0 {
+			return nil, errors.New("the Signer returned an ECDSA signature out of range")
+		}
+		rs.S.Sub(n, rs.S).FillBytes(out[width:])
+	}
 	return out, nil
 }
 
@@ -465,6 +513,9 @@ func (k *key) sized(signature []byte, err error, size int) ([]byte, error) {
 // half of setting one up; golang-jwt verifies the rest.
 func (k *key) verify(input string, inputBytes, signature []byte) bool {
 	if k.suite.family != familyHMAC {
+		if k.maxS != nil && (len(signature) != 2*len(k.maxS) || bytes.Compare(signature[len(k.maxS):], k.maxS) > 0) {
+			return false
+		}
 		return k.suite.method.Verify(input, signature, k.public) == nil
 	}
 	m := k.macs.Get().(*mac)

@@ -1,19 +1,24 @@
 package token_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
@@ -401,5 +406,95 @@ func TestSignersThatFail(t *testing.T) {
 				t.Errorf("Issue = %v, which would be answered 401", err)
 			}
 		})
+	}
+}
+
+// TestEd25519HasTwoNames: RFC 9864 renames EdDSA for Ed25519 keys, and each
+// place takes either name.
+func TestEd25519HasTwoNames(t *testing.T) {
+	k := kits()[token.EdDSA]
+	names := []token.Algorithm{token.EdDSA, token.Ed25519}
+	for _, configured := range names {
+		ring := mustRing(t, token.Key{Algorithm: configured, Signer: k.key.Signer})
+		if got := ring.Keys()[0].Algorithm; got != configured {
+			t.Errorf("a key of %s is %s", configured, got)
+		}
+		issued := issue(t, newIssuer(t, ring), identity.Principal{}, nil)
+		encoded, _, _ := strings.Cut(issued, ".")
+		if header, err := decode(encoded); err != nil || !strings.Contains(string(header), `"alg":"`+string(configured)+`"`) {
+			t.Errorf("a token of %s has the header %s", configured, header)
+		}
+		wantAccepted(t, serve(newVerifier(t, ring), get("Bearer "+issued)))
+		for _, written := range names {
+			s := k.headed("alg", quoted(string(written)))
+			wantAccepted(t, serve(newVerifier(t, ring), get("Bearer "+s)))
+			synctest.Test(t, func(t *testing.T) {
+				for _, member := range []string{`"EdDSA"`, `"Ed25519"`, "", "null"} {
+					e := new(endpoint)
+					e.says(sends(200, jwkSet, `{"keys":[`+jwk(t, k, "alg", member)+`]}`))
+					for _, algs := range [][]token.Algorithm{{configured}, names} {
+						remote := newRemote(t, e, func(c *token.RemoteConfig) { c.Algorithms = algs })
+						if err := remote.Fetch(t.Context()); err != nil {
+							t.Fatalf("%s, published with %q: %v", algs, member, err)
+						}
+						wantAccepted(t, bearer(newVerifier(t, remote), k.headed("alg", quoted(string(written)))))
+					}
+				}
+			})
+		}
+	}
+	for _, alg := range []string{"ed25519", "Ed448", "EDDSA", "EdDSA ", "ES256", "HS256", "none"} {
+		wantRefused(t, serve(newVerifier(t, k.ring), get("Bearer "+k.headed("alg", quoted(alg)))), token.ErrAlgorithm)
+	}
+	if _, err := token.NewKeyring(k.key, token.Key{Algorithm: token.Ed25519, Signer: k.key.Signer}); err == nil {
+		t.Error("one key is in the ring by two names")
+	}
+	if _, err := token.GenerateKey(token.Ed25519); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSignersThatAnswerWithHighS: a KMS may return either signature of ECDSA.
+func TestSignersThatAnswerWithHighS(t *testing.T) {
+	for _, alg := range []token.Algorithm{token.ES256, token.ES384, token.ES512} {
+		signer := highS{kits()[alg].key.Signer.(*ecdsa.PrivateKey)}
+		ring := mustRing(t, token.Key{Algorithm: alg, Signer: signer})
+		for range 8 {
+			wantAccepted(t, serve(newVerifier(t, ring), get("Bearer "+issue(t, newIssuer(t, ring), identity.Principal{}, nil))))
+		}
+	}
+}
+
+// highS signs with the larger s, always.
+type highS struct{ *ecdsa.PrivateKey }
+
+func (h highS) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	r, s, err := ecdsa.Sign(rand, h.PrivateKey, digest)
+	if err != nil {
+		return nil, err
+	}
+	n := h.Params().N
+	if twin := new(big.Int).Sub(n, s); twin.Cmp(s) > 0 {
+		s = twin
+	}
+	return asn1.Marshal(struct{ R, S *big.Int }{r, s})
+}
+
+func TestErrorsOfReplaceShowNoMonotonicClock(t *testing.T) {
+	k := mustKey(t, token.ES256)
+	k.PublishFrom, k.SignFrom = time.Now(), time.Now().Add(time.Second)
+	ring := mustRing(t, mustKey(t, token.ES256))
+	if _, err := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuerName, Audience: audience}); err != nil {
+		t.Fatal(err)
+	}
+	late, never := mustKey(t, token.ES256), mustKey(t, token.ES256)
+	late.SignFrom, late.PublishFrom = time.Now().Add(2*time.Hour), time.Now().Add(time.Hour)
+	never.VerifyUntil = time.Now().Add(-time.Hour)
+	never.PublishFrom = time.Now()
+	for _, keys := range [][]token.Key{{k}, {late}, {never}} {
+		err := ring.Replace(keys...)
+		if err == nil || strings.Contains(err.Error(), "m=") || strings.Contains(err.Error(), " +0000") {
+			t.Errorf("Replace = %v", err)
+		}
 	}
 }

@@ -84,7 +84,7 @@ type Keyring struct {
 // what was decided with it holds for as long as the ring has it.
 type ringState struct {
 	keys []*key // by SignFrom, the latest first
-	byID map[string]*key
+	byID map[string][]*key
 }
 
 // NewKeyring returns a ring of the given keys. The key ID of each is its
@@ -123,13 +123,13 @@ func (ring *Keyring) Replace(keys ...Key) error {
 	now, old := time.Now(), ring.load()
 	for _, k := range state.keys {
 		k.publishedSince = latest(now, k.publishFrom)
-		if before := old.byID[k.id]; before != nil {
+		if before := old.key(k.id); before != nil {
 			k.publishedSince = latest(before.publishedSince, k.publishFrom)
 		}
 	}
 	var errs []error
 	left := slices.ContainsFunc(state.keys, func(k *key) bool {
-		before := old.byID[k.id]
+		before := old.key(k.id)
 		return before != nil && before.turnHasCome(now) && k.turnHasCome(now)
 	})
 	for _, k := range state.keys {
@@ -138,13 +138,13 @@ func (ring *Keyring) Replace(keys ...Key) error {
 		}
 		// One that the ring has as it is now, or with an earlier turn, was
 		// looked at before.
-		before, signs := old.byID[k.id], latest(now, k.signFrom)
+		before, signs := old.key(k.id), latest(now, k.signFrom)
 		if before != nil && before.canSign() && !signs.Before(latest(now, before.signFrom)) {
 			continue
 		}
 		if left && signs.Before(k.publishedSince.Add(publishLead)) {
 			errs = append(errs, fmt.Errorf("token: the key %s would sign before it was published for %v and clients can know it; let its SignFrom be %v or later",
-				k.id, publishLead, k.publishedSince.Add(publishLead).UTC().Format(time.RFC3339)))
+				k.id, publishLead, date(k.publishedSince.Add(publishLead))))
 		}
 	}
 	lifetime := time.Duration(ring.lifetime.Load())
@@ -174,7 +174,7 @@ func latest(a, b time.Time) time.Time {
 }
 
 func newRingState(keys []Key) (*ringState, error) {
-	state := &ringState{byID: make(map[string]*key)}
+	state := &ringState{byID: make(map[string][]*key)}
 	var errs []error
 	if len(keys) == 0 {
 		errs = append(errs, errors.New("token: a Keyring needs at least one key"))
@@ -193,11 +193,25 @@ func newRingState(keys []Key) (*ringState, error) {
 			errs = append(errs, fmt.Errorf("token: key %d: another key has the ID %q already, and a token's is to say which of them it is signed with", i, k.id))
 			continue
 		}
-		state.byID[k.id] = k
-		state.keys = append(state.keys, k)
+		state.add(k)
 	}
 	slices.SortStableFunc(state.keys, func(a, b *key) int { return b.signFrom.Compare(a.signFrom) })
 	return state, errors.Join(errs...)
+}
+
+// add adds k. The caller makes sure that no other key has its ID and algorithm.
+func (s *ringState) add(k *key) {
+	s.keys = append(s.keys, k)
+	s.byID[k.id] = append(s.byID[k.id], k)
+}
+
+// key returns the key of that ID, nil if there is none. In a Keyring, an ID has
+// one key.
+func (s *ringState) key(id string) *key {
+	if keys := s.byID[id]; keys != nil {
+		return keys[0]
+	}
+	return nil
 }
 
 // checkTimes checks the schedule of one key.
@@ -206,13 +220,17 @@ func checkTimes(k Key) error {
 	signs := !k.Signer.IsZero() || !k.Secret.IsZero()
 	if signs && !k.PublishFrom.IsZero() && k.SignFrom.Before(k.PublishFrom.Add(publishLead)) {
 		errs = append(errs, fmt.Errorf("the SignFrom is %v and the PublishFrom %v, want SignFrom at least %v later, for clients keep the JWK Set for %v",
-			k.SignFrom, k.PublishFrom, publishLead, jwksMaxAge))
+			date(k.SignFrom), date(k.PublishFrom), publishLead, jwksMaxAge))
 	}
 	if until := latest(k.SignFrom, k.PublishFrom); !k.VerifyUntil.IsZero() && !k.VerifyUntil.After(until) {
-		errs = append(errs, fmt.Errorf("the VerifyUntil is %v, want it later than SignFrom and PublishFrom", k.VerifyUntil))
+		errs = append(errs, fmt.Errorf("the VerifyUntil is %v, want it later than SignFrom and PublishFrom", date(k.VerifyUntil)))
 	}
 	return errors.Join(errs...)
 }
+
+// date returns t for an error text: in UTC, and without the reading of the
+// monotonic clock that t.String would add.
+func date(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // published reports whether k is in the JWK Set and verifies at now.
 func (k *key) published(now time.Time) bool {
@@ -235,12 +253,18 @@ func (s *ringState) signing(now, until time.Time) *key {
 	return nil
 }
 
-// lookup returns the key of that ID, if it verifies at now.
-func (s *ringState) lookup(id string, now time.Time) *key {
-	if k := s.byID[id]; k != nil && k.published(now) {
-		return k
+// lookup returns the key of that ID and algorithm, if it verifies at now. known
+// reports whether a key of that ID verifies, with whatever algorithm.
+func (s *ringState) lookup(id string, alg Algorithm, now time.Time) (_ *key, known bool) {
+	for _, k := range s.byID[id] {
+		if k.published(now) {
+			known = true
+			if k.alg.same(alg) {
+				return k, true
+			}
+		}
 	}
-	return nil
+	return nil, known
 }
 
 // gap returns the first moment from now on at which no key may sign a token of
@@ -261,7 +285,7 @@ func (s *ringState) gap(now time.Time, lifetime time.Duration) (at time.Time, ok
 
 func gapError(at time.Time, lifetime time.Duration) error {
 	return fmt.Errorf("token: at %v no key of the Keyring may sign a token that lives for %v; let the SignFrom of one be earlier, or the VerifyUntil of another later",
-		at, lifetime)
+		date(at), lifetime)
 }
 
 // A KeySource is where a [Verifier] finds keys: a [*Keyring], or a [*Remote] for
@@ -271,9 +295,12 @@ type KeySource interface {
 	// cannot be known, which is answered 503.
 	current(now time.Time) (*ringState, error)
 
-	// unknown returns the error for a key ID that is not among them, and
-	// has the chance to look for it in the background.
-	unknown(now time.Time) error
+	// unknown returns the error for a token with that key ID, which is not
+	// among them: [ErrKey], or another error if a fetch may still find it.
+	unknown(kid string, now time.Time) error
+
+	// accepts reports whether keys of the source may be for that algorithm.
+	accepts(alg Algorithm) bool
 
 	// made reports whether it is one that its constructor returned.
 	made() bool
@@ -283,7 +310,11 @@ func (ring *Keyring) made() bool { return ring != nil && ring.state.Load() != ni
 
 func (ring *Keyring) current(time.Time) (*ringState, error) { return ring.load(), nil }
 
-func (ring *Keyring) unknown(time.Time) error { return ErrKey }
+func (ring *Keyring) unknown(string, time.Time) error { return ErrKey }
+
+func (ring *Keyring) accepts(alg Algorithm) bool {
+	return slices.ContainsFunc(ring.load().keys, func(k *key) bool { return k.alg.same(alg) })
+}
 
 // Keys tells what each key does now, those that sign latest first.
 func (ring *Keyring) Keys() []KeyInfo {

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
@@ -182,7 +183,7 @@ func newKit(key token.Key) *kit {
 			if err != nil {
 				panic(err)
 			}
-			return wide(r, s, width)
+			return wide(r, low(s, private.Curve), width)
 		}
 	case ed25519.PrivateKey:
 		jwk = `{"crv":"Ed25519","kty":"OKP","x":"` + b64(private[32:]) + `"}`
@@ -208,6 +209,15 @@ func newKit(key token.Key) *kit {
 func sha(s string) []byte {
 	sum := sha256.Sum256([]byte(s))
 	return sum[:]
+}
+
+// low returns the smaller of s and n-s: the one that issuers of this package
+// write.
+func low(s *big.Int, curve elliptic.Curve) *big.Int {
+	if twin := new(big.Int).Sub(curve.Params().N, s); twin.Cmp(s) < 0 {
+		return twin
+	}
+	return s
 }
 
 // wide is a JWS signature of ECDSA: r and s side by side, each of that many

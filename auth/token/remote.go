@@ -79,9 +79,11 @@ const (
 // No request waits for the network. A request that needs the keys uses those
 // that are there; if they are due, or do not include the one that is asked for,
 // a single fetch begins in the background, unless one began less than a
-// Cooldown ago. The request is answered at once: 401 if the keys are fresh and
-// its key is not among them, 503 if that cannot be known, because nothing was
-// fetched yet, the keys are too old, or the last fetch failed.
+// Cooldown ago. The request is answered at once: 401 if the keys are fresh and its key is
+// not among them, 503 if that cannot be known, because nothing was fetched yet,
+// the keys are too old, the last fetch failed, or no fetch has begun since a
+// token named that key for the first time. So an issuer that signs with a key
+// before it has published it causes 503 with Retry-After, and no 401.
 //
 // Each fetch that succeeds replaces the keys: one that is no longer published
 // verifies no longer. Nothing in a token, its "jku", "x5u" or "jwk", leads to a
@@ -95,6 +97,9 @@ type Remote struct {
 	known  atomic.Pointer[knowledge]
 	last   atomic.Pointer[fetch] // under way or ended
 	mu     sync.Mutex            // to begin a fetch
+
+	fetches atomic.Uint64 // that have begun
+	missed  missedKeys
 }
 
 // A knowledge is what is known of the issuer's keys. It is never changed.
@@ -103,13 +108,16 @@ type knowledge struct {
 	print string     // of the keys in state, to tell whether others came
 	at    time.Time  // when the last fetch of state began
 	err   error      // of the last fetch
+
+	number uint64 // of the last fetch of state
 }
 
 // A fetch is one request for the keys.
 type fetch struct {
-	began time.Time
-	done  chan struct{} // closed when it has ended
-	err   error         // valid then
+	began  time.Time
+	number uint64        // 1 for the first one
+	done   chan struct{} // closed when it has ended
+	err    error         // valid then
 }
 
 func (f *fetch) ended() bool {
@@ -139,7 +147,7 @@ func NewRemote(config RemoteConfig) (*Remote, error) {
 	for _, alg := range config.Algorithms {
 		switch s, ok := suites[alg]; {
 		case !ok:
-			mistake("Algorithms has %q, want of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA", string(alg))
+			mistake("Algorithms has %q, want of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519", string(alg))
 		case s.family == familyHMAC:
 			mistake("Algorithms has %s, whose key would be published to everybody, want those with a public key", alg)
 		}
@@ -254,7 +262,7 @@ func (r *Remote) begin(now time.Time) *fetch {
 	if f := r.last.Load(); f != nil && (now.Sub(f.began) < r.config.Cooldown || !f.ended()) {
 		return f
 	}
-	f := &fetch{began: now, done: make(chan struct{})}
+	f := &fetch{began: now, number: r.fetches.Add(1), done: make(chan struct{})}
 	r.last.Store(f)
 	go r.run(f)
 	return f
@@ -266,14 +274,17 @@ func (r *Remote) run(f *fetch) {
 	defer cancel()
 	state, print, refused, err := r.get(ctx)
 	old := r.known.Load()
-	next := &knowledge{old.state, old.print, old.at, err}
+	next := &knowledge{state: old.state, print: old.print, at: old.at, number: old.number, err: err}
 	if state != nil {
-		next.state, next.print, next.at = state, print, f.began
+		next.state, next.print, next.at, next.number = state, print, f.began, f.number
 		if old.state != nil && old.print == print {
 			next.state = old.state // so that tokens stay remembered
 		}
 	}
 	r.known.Store(next)
+	if state != nil {
+		r.missed.forget(state)
+	}
 	f.err = err
 	close(f.done)
 	if r.config.OnError != nil {
@@ -360,13 +371,62 @@ func (r *Remote) current(now time.Time) (*ringState, error) {
 	return known.state, nil
 }
 
-func (r *Remote) unknown(now time.Time) error {
+func (r *Remote) unknown(kid string, now time.Time) error {
+	missed := r.missed.since(kid, &r.fetches)
 	known := r.known.Load()
 	r.begin(now)
 	if known.state != nil && known.err == nil && now.Sub(known.at) < r.config.Refresh {
-		return ErrKey
+		if known.number > missed {
+			return ErrKey
+		}
+		return r.unavailable(now, errUnseen)
 	}
 	return r.unavailable(now, known.orLate())
+}
+
+func (r *Remote) accepts(alg Algorithm) bool {
+	return slices.ContainsFunc(r.config.Algorithms, alg.same)
+}
+
+var errUnseen = errors.New("a token names a key that the last JWK Set did not have; it is fetched again")
+
+// missedKeys remembers since which fetch a key ID has been looked for. Anybody
+// can send IDs, so it has a bound: if it is full, it forgets them all, and those
+// that come again wait for one more fetch. It never takes a key that the issuer
+// has just begun to use for one that does not exist.
+type missedKeys struct {
+	mu     sync.Mutex
+	number map[string]uint64
+}
+
+const maxMissed = 1024
+
+// since returns the number of fetches that had begun when kid was first missed.
+// A fetch with a higher number began after that.
+func (m *missedKeys) since(kid string, fetches *atomic.Uint64) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	number, ok := m.number[kid]
+	if ok {
+		return number
+	}
+	if len(m.number) >= maxMissed || m.number == nil {
+		m.number = make(map[string]uint64)
+	}
+	number = fetches.Load()
+	m.number[strings.Clone(kid)] = number
+	return number
+}
+
+// forget removes what later fetches have found.
+func (m *missedKeys) forget(found *ringState) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for kid := range m.number {
+		if found.byID[kid] != nil {
+			delete(m.number, kid)
+		}
+	}
 }
 
 // orLate returns why the keys of k may not be those of now.

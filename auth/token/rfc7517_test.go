@@ -39,7 +39,8 @@ func takes(t *testing.T, published string, k *kit) (taken bool) {
 		wantAccepted(t, bearer(v, beside.token()))
 		o := bearer(v, k.token())
 		if taken = o.ran; !taken {
-			wantRefused(t, o, token.ErrKey)
+			wantUnavailable(t, o)
+			wantNoKey(t, v, k.token("exp", later(3600)))
 		}
 	})
 	return taken

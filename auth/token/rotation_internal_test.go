@@ -140,7 +140,7 @@ func TestRotationHolds(t *testing.T) {
 					for j, off := range replicas {
 						if there := then.Add(off); there.Before(expires) {
 							checked++
-							if state.lookup(k.id, there) != k {
+							if found(state, k, there) != k {
 								t.Errorf("round %d: process %d cannot verify at %v a token of process %d that expires at %v", round, j, there, i, expires)
 							}
 						}
@@ -185,7 +185,7 @@ func wantPublished(t *testing.T, state *ringState, now time.Time) {
 		t.Fatalf("%s: %v, %v", body, refused, err)
 	}
 	for _, k := range state.keys {
-		if got, want := remote.byID[k.id] != nil, k.jwk != nil && k.published(now); got != want {
+		if got, want := remote.key(k.id) != nil, k.jwk != nil && k.published(now); got != want {
 			t.Errorf("key %s is in the set: %v, want %v", k.id, got, want)
 		}
 	}
@@ -259,7 +259,7 @@ func TestReplaceHolds(t *testing.T) {
 				state := ring.load()
 				stays := slices.ContainsFunc(state.keys, func(k *key) bool { return signs[k.id] && k.turnHasCome(now) })
 				for id := range published {
-					if state.byID[id] == nil {
+					if state.key(id) == nil {
 						delete(published, id)
 					}
 				}
@@ -300,8 +300,15 @@ func TestReplaceHolds(t *testing.T) {
 // laterThan reports whether k signs no earlier than the ring of before had it
 // planned, when that was allowed for want of another key.
 func laterThan(before *ringState, k *key, now time.Time) bool {
-	old := before.byID[k.id]
+	old := before.key(k.id)
 	return old != nil && old.canSign() && !latest(now, k.signFrom).Before(latest(now, old.signFrom))
+}
+
+// found returns the key that verifies tokens of k at that moment, as their header
+// names it.
+func found(state *ringState, k *key, at time.Time) *key {
+	found, _ := state.lookup(k.id, k.alg, at)
+	return found
 }
 
 func TestKeyStateString(t *testing.T) {

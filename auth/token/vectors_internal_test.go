@@ -68,6 +68,7 @@ func TestRFC7515AppendixASignatures(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			c.key.AcceptHighS = suites[c.key.Algorithm].family == familyECDSA
 			k, err := newKey(c.key)
 			if err != nil {
 				t.Fatal(err)
@@ -133,6 +134,7 @@ func TestRFC7638Section3_1Thumbprints(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			c.key.AcceptHighS = suites[c.key.Algorithm].family == familyECDSA
 			k, err := newKey(c.key)
 			if err != nil || k.id != c.want {
 				t.Errorf("kid %v, %v; want %s", k, err, c.want)

@@ -118,9 +118,10 @@ func (r refusal) Is(target error) bool { return target == ErrInvalid }
 // A Verifier checks tokens and, as a [guard.Authenticator], takes them from
 // the Authorization header. It is safe for concurrent use.
 //
-// A token has one spelling: an envelope that another decoder would repair is
-// refused, so that no second spelling of a token slips past whatever
-// remembers the first.
+// A token of a [Keyring] has one spelling: an envelope that another decoder
+// would repair is rejected, and so is the second ECDSA signature that each one
+// implies. Tokens of other issuers, and of keys with Key.AcceptHighS, have one
+// envelope and, with an ES algorithm, two valid signatures.
 type Verifier struct {
 	config  VerifierConfig
 	keys    KeySource
@@ -406,17 +407,17 @@ func (v *Verifier) header(encoded []byte, state *ringState, now time.Time) (*key
 	if err != nil {
 		return nil, ErrMalformed
 	}
-	key := state.lookup(kid, now)
+	key, known := state.lookup(kid, Algorithm(alg), now)
 	switch {
 	case kid == "":
 		return nil, ErrKey
+	case key == nil && known:
+		return nil, ErrAlgorithm
 	case key == nil:
-		if err := v.keys.unknown(now); err != ErrKey {
+		if err := v.keys.unknown(kid, now); err != ErrKey {
 			return nil, undecided{"finding the keys of the issuer", err}
 		}
 		return nil, ErrKey
-	case alg != string(key.alg):
-		return nil, ErrAlgorithm
 	case !isType(typ, v.config.Type):
 		return nil, ErrType
 	}

@@ -113,13 +113,15 @@ func (v *Verifiers) verify(ctx context.Context, token string, p *identity.Princi
 func (v *Verifiers) choose(kid string, now time.Time) (*Verifier, error) {
 	for _, one := range v.all {
 		// A KeySource that has nothing to say now says so below.
-		if state, err := one.keys.current(now); err == nil && state.lookup(kid, now) != nil {
-			return one, nil
+		if state, err := one.keys.current(now); err == nil {
+			if _, known := state.lookup(kid, "", now); known {
+				return one, nil
+			}
 		}
 	}
 	var unsure []error
 	for _, one := range v.all {
-		if err := one.keys.unknown(now); err != ErrKey {
+		if err := one.keys.unknown(kid, now); err != ErrKey {
 			unsure = append(unsure, err)
 		}
 	}

@@ -73,6 +73,10 @@ func TestAny(t *testing.T) {
 				sealed := func(k *kit, kid, iss string) string {
 					return k.raw(k.header("kid", quoted(kid)), payload("iss", quoted(iss)))
 				}
+				v.Verify(t.Context(), stranger.token())
+				time.Sleep(31 * time.Second)
+				v.Verify(t.Context(), stranger.token())
+				synctest.Wait()
 				for range 2 { // the second time it is remembered
 					for name, c := range map[string]struct {
 						token, issuer string
@@ -85,7 +89,7 @@ func TestAny(t *testing.T) {
 						"theirs, with the ID of our key":    {sealed(theirs, ours.kid, partner), "", token.ErrInvalid},
 						"theirs, in our name, with our ID":  {sealed(theirs, ours.kid, issuerName), "", token.ErrInvalid},
 						"ours, with the ID of their key":    {sealed(ours, "2026", issuerName), "", token.ErrInvalid},
-						"a stranger's":                      {stranger.token(), "", token.ErrKey},
+						"a stranger's":                      {stranger.token(), "", token.ErrKey}, // after a fetch
 						"a stranger's, with our ID":         {sealed(stranger, ours.kid, issuerName), "", token.ErrInvalid},
 						"a stranger's, with their ID":       {sealed(stranger, "2026", partner), "", token.ErrSignature},
 						"without an ID":                     {ours.headed("kid", ""), "", token.ErrKey},
@@ -118,8 +122,8 @@ func TestAny(t *testing.T) {
 						}
 					}
 				}
-				if n := e.calls.Load(); n != 1 {
-					t.Errorf("%d requests within the Cooldown, want 1", n)
+				if n := e.calls.Load(); n != 2 {
+					t.Errorf("%d requests within two Cooldowns, want 2", n)
 				}
 
 				hooks := guard.Hooks{}
@@ -224,8 +228,15 @@ func TestAnyInAnOutage(t *testing.T) {
 		if err := verify(theirs.raw(theirs.header(), payload("iss", quoted(partner)))); err != nil {
 			t.Error(err)
 		}
-		if err := verify(newKit(mustKey(t, token.EdDSA)).token()); err != token.ErrKey {
+		stranger := newKit(mustKey(t, token.EdDSA)).token()
+		if err := verify(stranger); err == nil || errors.Is(err, token.ErrInvalid) {
 			t.Errorf("an ID that nobody has: %v", err)
+		}
+		time.Sleep(30 * time.Second)
+		verify(stranger)
+		synctest.Wait()
+		if err := verify(stranger); err != token.ErrKey {
+			t.Errorf("an ID that nobody has, after a fetch: %v", err)
 		}
 	})
 }
