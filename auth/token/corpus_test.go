@@ -475,7 +475,7 @@ func TestRow2PublicKeyAsSecret(t *testing.T) {
 		if k.key.Signer.IsZero() {
 			continue
 		}
-		public := k.key.Signer.Public()
+		public := k.key.Signer.Unwrap().Public()
 		der, err := x509.MarshalPKIXPublicKey(public)
 		if err != nil {
 			t.Fatal(err)
@@ -620,7 +620,7 @@ func TestRow4TwinSignatureIsRefused(t *testing.T) {
 	for _, c := range curves {
 		t.Run(fmt.Sprintf("%s/row 4", c.alg), func(t *testing.T) {
 			k := kits()[c.alg]
-			for _, ring := range []*token.Keyring{k.ring, mustRing(t, token.Key{Algorithm: c.alg, Public: k.key.Signer.Public()})} {
+			for _, ring := range []*token.Keyring{k.ring, mustRing(t, token.Key{Algorithm: c.alg, Public: k.key.Signer.Unwrap().Public()})} {
 				v := newVerifier(t, ring)
 				good := k.token()
 				other := twinOf(t, good, c.curve)
@@ -643,7 +643,7 @@ func TestRow4BothSpellingsOfOthersAreOneToken(t *testing.T) {
 	for _, c := range curves {
 		synctest.Test(t, func(t *testing.T) {
 			k := kits()[c.alg]
-			public := k.key.Signer.Public()
+			public := k.key.Signer.Unwrap().Public()
 			remote := newRemote(t, func() *endpoint {
 				e := new(endpoint)
 				e.says(sends(200, jwkSet, `{"keys":[`+jwk(t, k)+`]}`))

@@ -457,8 +457,8 @@ func TestEd25519HasTwoNames(t *testing.T) {
 // TestSignersThatAnswerWithHighS: a KMS may return either signature of ECDSA.
 func TestSignersThatAnswerWithHighS(t *testing.T) {
 	for _, alg := range []token.Algorithm{token.ES256, token.ES384, token.ES512} {
-		signer := highS{kits()[alg].key.Signer.(*ecdsa.PrivateKey)}
-		ring := mustRing(t, token.Key{Algorithm: alg, Signer: signer})
+		signer := highS{kits()[alg].key.Signer.Unwrap().(*ecdsa.PrivateKey)}
+		ring := mustRing(t, token.Key{Algorithm: alg, Signer: token.NewSigner(signer)})
 		for range 8 {
 			wantAccepted(t, serve(newVerifier(t, ring), get("Bearer "+issue(t, newIssuer(t, ring), identity.Principal{}, nil))))
 		}
