@@ -28,6 +28,7 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
@@ -35,33 +36,26 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/apikey"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/sqldb"
 )
 
-// A Dialect is the SQL that a database speaks.
-type Dialect int
+// pkg begins each error.
+const pkg = "apikey/sqlstore"
+
+// A Dialect is the SQL that a database understands. One value serves the SQL stores
+// of all packages.
+type Dialect = sqldb.Dialect
 
 // The dialects.
 const (
-	SQLite     Dialect = iota + 1 // 3.35 or later
-	PostgreSQL                    // 13 or later
+	SQLite     = sqldb.SQLite     // 3.35 or later
+	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
-
-// String returns the name of the database.
-func (d Dialect) String() string {
-	switch d {
-	case SQLite:
-		return "SQLite"
-	case PostgreSQL:
-		return "PostgreSQL"
-	}
-	return "Dialect(" + strconv.Itoa(int(d)) + ")"
-}
 
 // ends is when a key ends, 0 if it was revoked. A key has ended by now if that
 // is not after now: Record.Ended in SQL. The index has it, so that ended keys,
@@ -75,17 +69,9 @@ const ends = `(CASE WHEN revoked <> 0 THEN 0
 // to copy into a migration of its own. They change nothing where the table
 // exists already. It panics on an unknown dialect.
 func Schema(d Dialect) string {
-	bytes := "BLOB"
-	switch d {
-	case SQLite:
-	case PostgreSQL:
-		bytes = "BYTEA"
-	default:
-		panic("sqlstore: unknown " + d.String())
-	}
 	// Times are microseconds since 1970, which both databases compare alike;
 	// 0 is none. Sets and networks are JSON.
-	return strings.ReplaceAll(`CREATE TABLE IF NOT EXISTS gatewright_api_keys (
+	return sqldb.Schema(pkg, d, `CREATE TABLE IF NOT EXISTS gatewright_api_keys (
 	id          TEXT     PRIMARY KEY,
 	name        TEXT     NOT NULL,
 	owner       TEXT     NOT NULL,
@@ -109,7 +95,7 @@ func Schema(d Dialect) string {
 );
 CREATE INDEX IF NOT EXISTS gatewright_api_keys_living ON gatewright_api_keys (owner, `+ends+`);
 CREATE UNIQUE INDEX IF NOT EXISTS gatewright_api_keys_hash ON gatewright_api_keys (hash) WHERE pepper = '';
-`, "BYTES", bytes)
+`)
 }
 
 // Config says how to speak to the database.
@@ -128,8 +114,7 @@ type Config struct {
 // A Store is an [apikey.KeyStore] with all that one may be besides. It is safe
 // for concurrent use, by several processes too.
 type Store struct {
-	db          *sql.DB
-	dialect     Dialect
+	db          *sqldb.DB
 	maxPerOwner int // 0 for any number
 }
 
@@ -144,23 +129,29 @@ var (
 // New returns a store on db, whose table exists: see [Schema]. It does not ask the
 // database. The host closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
-	var errs []error
-	if db == nil {
-		errs = append(errs, errors.New("sqlstore: the *sql.DB is nil"))
-	}
-	if config.Dialect != SQLite && config.Dialect != PostgreSQL {
-		errs = append(errs, fmt.Errorf("sqlstore: Config.Dialect is %v, want SQLite or PostgreSQL", config.Dialect))
-	}
+	shared, err := sqldb.New(pkg, db, config.Dialect)
 	if config.MaxPerOwner > apikey.MaxListed {
-		errs = append(errs, fmt.Errorf("sqlstore: Config.MaxPerOwner is %d, want 1 to %d, or a negative one for any number", config.MaxPerOwner, apikey.MaxListed))
+		err = errors.Join(err, fmt.Errorf("%s: Config.MaxPerOwner is %d; use 1 to %d, or a negative number for no bound",
+			pkg, config.MaxPerOwner, apikey.MaxListed))
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if config.MaxPerOwner == 0 {
 		config.MaxPerOwner = 100
 	}
-	return &Store{db, config.Dialect, max(config.MaxPerOwner, 0)}, nil
+	return &Store{shared, max(config.MaxPerOwner, 0)}, nil
+}
+
+// Ready proves that the database takes writes: it inserts and deletes a row, in
+// one transaction that no other transaction sees. Call it when the process starts
+// and from the process's readiness endpoint.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.db.Ready(ctx, `INSERT INTO gatewright_api_keys (
+		id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires,
+		revoked, successor, grace_until, networks, limits, last_used, hash, pepper, version)
+		VALUES ($1, '', '', '', '', '[]', '[]', 0, 0, 0, 0, 1, '', 0, '[]', '', 0, '', '-', 0)`,
+		`DELETE FROM gatewright_api_keys WHERE id = $1`, "ready "+rand.Text())
 }
 
 // KeysPerOwner implements [apikey.KeyBounder].
@@ -169,12 +160,13 @@ func (s *Store) KeysPerOwner() int { return s.maxPerOwner }
 const columns = `id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires, revoked,
 	successor, grace_until, networks, limits, hash, pepper, last_used, version`
 
-// KeyByID implements [apikey.KeyStore].
+// KeyByID implements [apikey.KeyStore]. A standby or a read-only connection is an
+// error: there the key may not be revoked yet.
 func (s *Store) KeyByID(ctx context.Context, id string) (*apikey.Record, error) {
-	if strings.ContainsRune(id, 0) {
-		return nil, apikey.ErrNotFound // PostgreSQL has no such text
+	if identity.CheckNames(id) != nil {
+		return nil, apikey.ErrNotFound
 	}
-	return s.one(ctx, `WHERE id = ?`, id)
+	return s.one(ctx, `WHERE id = $1`, id)
 }
 
 // KeyByHash implements [apikey.HashFinder].
@@ -182,58 +174,68 @@ func (s *Store) KeyByHash(ctx context.Context, hash apikey.Hash) (*apikey.Record
 	if hash == "" {
 		return nil, apikey.ErrNotFound
 	}
-	return s.one(ctx, `WHERE hash = ? AND pepper = ''`, []byte(hash))
+	return s.one(ctx, `WHERE hash = $1 AND pepper = ''`, []byte(hash))
 }
 
 func (s *Store) one(ctx context.Context, where string, arg any) (*apikey.Record, error) {
-	r, err := scan(s.db.QueryRowContext(ctx, s.bind(`SELECT `+columns+` FROM gatewright_api_keys `+where), arg))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, apikey.ErrNotFound
-	}
-	if err != nil {
-		return nil, wrap(err, "finding a key")
-	}
-	return r, nil
-}
-
-// KeysByOwner implements [apikey.KeyLister].
-func (s *Store) KeysByOwner(ctx context.Context, owner string) (_ []apikey.Record, err error) {
-	defer func() { err = wrap(err, "listing keys") }()
-	rows, err := s.db.QueryContext(ctx, s.bind(`SELECT `+columns+` FROM gatewright_api_keys
-		WHERE owner = ? AND `+ends+` > ? ORDER BY created DESC, id LIMIT ?`), owner, time.Now().UnixMicro(), apikey.MaxListed)
+	const doing = "finding a key"
+	var row row
+	found, err := s.db.Row(ctx, doing, `SELECT `+columns+` FROM gatewright_api_keys `+where, []any{arg}, row.fields()...)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var all []apikey.Record
-	for rows.Next() {
-		r, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, *r)
+	if !found {
+		return nil, apikey.ErrNotFound
 	}
-	if err := rows.Err(); err != nil {
+	r, err := row.record()
+	return r, s.db.Wrap(err, doing)
+}
+
+// KeysByOwner implements [apikey.KeyLister].
+func (s *Store) KeysByOwner(ctx context.Context, owner string) (all []apikey.Record, err error) {
+	if identity.CheckNames(owner) != nil {
+		return nil, nil
+	}
+	err = s.db.Query(ctx, "listing keys", `SELECT `+columns+` FROM gatewright_api_keys
+		WHERE owner = $1 AND `+ends+` > $2 ORDER BY created DESC, id LIMIT $3`,
+		[]any{owner, time.Now().UnixMicro(), apikey.MaxListed}, func(rows *sql.Rows) error {
+			var row row
+			if err := rows.Scan(row.fields()...); err != nil {
+				return err
+			}
+			r, err := row.record()
+			if err == nil {
+				all = append(all, *r)
+			}
+			return err
+		})
+	if err != nil {
 		return nil, err
 	}
 	return all, nil
 }
 
-// scan reads a row of columns. A row that cannot be read is an error and never
-// a key with fewer restrictions.
-func scan(row interface{ Scan(...any) error }) (*apikey.Record, error) {
-	var r apikey.Record
-	var roles, scopes, networks string
-	var hash []byte
-	var active, created, notBefore, expires, revoked, grace, used int64
-	if err := row.Scan(&r.ID, &r.Name, &r.Owner, &r.Tenant, &r.Environment, &roles, &scopes, &active, &created, &notBefore, &expires, &revoked,
-		&r.Successor, &grace, &networks, &r.Limits, &hash, &r.PepperID, &used, &r.Version); err != nil {
-		return nil, err
-	}
+// A row is columns as the database has them.
+type row struct {
+	apikey.Record
+	roles, scopes, networks                                            string
+	hash                                                               []byte
+	active, created, notBefore, expires, revoked, graceUntil, lastUsed int64
+}
+
+// fields returns where the columns are scanned to.
+func (r *row) fields() []any {
+	return []any{&r.ID, &r.Name, &r.Owner, &r.Tenant, &r.Environment, &r.roles, &r.scopes, &r.active, &r.created, &r.notBefore, &r.expires, &r.revoked,
+		&r.Successor, &r.graceUntil, &r.networks, &r.Limits, &r.hash, &r.PepperID, &r.lastUsed, &r.Version}
+}
+
+// record returns the record of a row. A row that cannot be read is an error and
+// never a key with fewer restrictions.
+func (r *row) record() (*apikey.Record, error) {
 	for _, f := range [...]struct {
 		text string
 		to   any
-	}{{roles, &r.Roles}, {scopes, &r.Scopes}, {networks, &r.AllowedPrefixes}} {
+	}{{r.roles, &r.Roles}, {r.scopes, &r.Scopes}, {r.networks, &r.AllowedPrefixes}} {
 		if err := json.Unmarshal([]byte(f.text), f.to); err != nil {
 			return nil, fmt.Errorf("key %q: %w", r.ID, err)
 		}
@@ -250,24 +252,10 @@ func scan(row interface{ Scan(...any) error }) (*apikey.Record, error) {
 	if len(r.AllowedPrefixes) == 0 {
 		r.AllowedPrefixes = nil
 	}
-	r.Active, r.Hash = active == 1, apikey.Hash(hash)
-	r.CreatedAt, r.NotBefore, r.ExpiresAt, r.RevokedAt = at(created), at(notBefore), at(expires), at(revoked)
-	r.GraceUntil, r.LastUsedAt = at(grace), at(used)
-	return &r, nil
-}
-
-func at(micro int64) time.Time {
-	if micro == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micro)
-}
-
-func micro(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
+	r.Active, r.Hash = r.active == 1, apikey.Hash(r.hash)
+	r.CreatedAt, r.NotBefore, r.ExpiresAt, r.RevokedAt = sqldb.Instant(r.created), sqldb.Instant(r.notBefore), sqldb.Instant(r.expires), sqldb.Instant(r.revoked)
+	r.GraceUntil, r.LastUsedAt = sqldb.Instant(r.graceUntil), sqldb.Instant(r.lastUsed)
+	return &r.Record, nil
 }
 
 // WriteKeys implements [apikey.KeyWriter]. With both records it is one transaction,
@@ -276,59 +264,47 @@ func micro(t time.Time) int64 {
 //
 // MaxPerOwner is kept by SQLite's one writer, and in PostgreSQL by an advisory
 // lock on the owner that lasts until the transaction ends.
-func (s *Store) WriteKeys(ctx context.Context, update, created *apikey.Record) (err error) {
-	defer func() { err = wrap(err, "writing keys") }()
-	var options *sql.TxOptions
-	if s.dialect == PostgreSQL {
-		// Each statement must see what was committed before it, or whoever
-		// has waited for a lock counts what was there before the wait.
-		options = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	}
-	tx, err := s.db.BeginTx(ctx, options)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	if update != nil {
-		if err := s.update(ctx, tx, update); err != nil {
-			return err
+func (s *Store) WriteKeys(ctx context.Context, update, created *apikey.Record) error {
+	return s.db.Tx(ctx, "writing keys", func(tx sqldb.Tx) error {
+		if update != nil {
+			if err := s.update(ctx, tx, update); err != nil {
+				return err
+			}
 		}
-	}
-	if created != nil {
-		if err := s.create(ctx, tx, created); err != nil {
-			return err
+		if created != nil {
+			return s.create(ctx, tx, created)
 		}
-	}
-	return tx.Commit()
+		return nil
+	})
 }
 
-func (s *Store) update(ctx context.Context, tx *sql.Tx, r *apikey.Record) error {
+func (s *Store) update(ctx context.Context, tx sqldb.Tx, r *apikey.Record) error {
+	if identity.CheckNames(r.ID) != nil {
+		return apikey.ErrNotFound
+	}
 	args, err := values(r)
 	if err != nil {
 		return err
 	}
-	result, err := tx.ExecContext(ctx, s.bind(`UPDATE gatewright_api_keys SET
-		name = ?, owner = ?, tenant = ?, environment = ?, roles = ?, scopes = ?, active = ?, created = ?, not_before = ?, expires = ?,
-		revoked = ?, successor = ?, grace_until = ?, networks = ?, limits = ?, hash = ?, pepper = ?, version = version + 1
-		WHERE id = ? AND version = ?`), append(args, r.ID, r.Version)...)
-	if err != nil {
-		return err
-	}
-	if updated, err := result.RowsAffected(); err != nil || updated == 1 {
+	updated, err := tx.Exec(ctx, `UPDATE gatewright_api_keys SET
+		name = $1, owner = $2, tenant = $3, environment = $4, roles = $5, scopes = $6, active = $7, created = $8, not_before = $9, expires = $10,
+		revoked = $11, successor = $12, grace_until = $13, networks = $14, limits = $15, hash = $16, pepper = $17, version = version + 1
+		WHERE id = $18 AND version = $19`, append(args, r.ID, r.Version)...)
+	if err != nil || updated == 1 {
 		return err
 	}
 	var version int64
-	err = tx.QueryRowContext(ctx, s.bind(`SELECT version FROM gatewright_api_keys WHERE id = ?`), r.ID).Scan(&version)
-	if errors.Is(err, sql.ErrNoRows) {
-		return apikey.ErrNotFound
-	}
+	found, err := tx.Row(ctx, `SELECT version FROM gatewright_api_keys WHERE id = $1`, []any{r.ID}, &version)
 	if err != nil {
 		return err
+	}
+	if !found {
+		return apikey.ErrNotFound
 	}
 	return apikey.ErrConflict
 }
 
-func (s *Store) create(ctx context.Context, tx *sql.Tx, r *apikey.Record) error {
+func (s *Store) create(ctx context.Context, tx sqldb.Tx, r *apikey.Record) error {
 	if r.ID == "" {
 		return errors.New("the record has no ID")
 	}
@@ -338,10 +314,10 @@ func (s *Store) create(ctx context.Context, tx *sql.Tx, r *apikey.Record) error 
 	}
 	now := time.Now()
 	bounded := s.maxPerOwner > 0 && !r.Ended(now)
-	if bounded && s.dialect == PostgreSQL {
-		// After the update, whose rows are locked: nobody who has this lock
-		// waits for a row that somebody else is changing.
-		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, lockOf(r.Owner)); err != nil {
+	if bounded && s.db.Dialect() == PostgreSQL {
+		// After the update, whose rows are locked: a transaction that has this
+		// lock waits for no row that another transaction changes.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, lockOf(r.Owner)); err != nil {
 			return err
 		}
 		if err := s.count(ctx, tx, r.Owner, now); err != nil {
@@ -350,24 +326,21 @@ func (s *Store) create(ctx context.Context, tx *sql.Tx, r *apikey.Record) error 
 	}
 	args = append(args, r.ID)
 	source := `VALUES (` + created + `)`
-	if bounded && s.dialect == SQLite {
+	if bounded && s.db.Dialect() == SQLite {
 		// A part of the statement, which has the write lock before it counts:
 		// a statement of its own would count in an older snapshot.
-		source = `SELECT ` + created + ` WHERE ` + living + ` < ?`
+		source = `SELECT ` + created + ` WHERE ` + living("$19", "$20") + ` < $21`
 		args = append(args, r.Owner, now.UnixMicro(), s.maxPerOwner)
 	}
-	// Not an error that each driver would spell in its own way.
-	result, err := tx.ExecContext(ctx, s.bind(`INSERT INTO gatewright_api_keys (
+	// ON CONFLICT, since each driver has its own error for a conflict.
+	inserted, err := tx.Exec(ctx, `INSERT INTO gatewright_api_keys (
 		name, owner, tenant, environment, roles, scopes, active, created, not_before, expires,
 		revoked, successor, grace_until, networks, limits, hash, pepper, id, last_used, version)
-		`+source+` ON CONFLICT DO NOTHING`), args...)
-	if err != nil {
+		`+source+` ON CONFLICT DO NOTHING`, args...)
+	if err != nil || inserted == 1 {
 		return err
 	}
-	if inserted, err := result.RowsAffected(); err != nil || inserted == 1 {
-		return err
-	}
-	if bounded && s.dialect == SQLite {
+	if bounded && s.db.Dialect() == SQLite {
 		if err := s.count(ctx, tx, r.Owner, now); err != nil {
 			return err
 		}
@@ -376,9 +349,9 @@ func (s *Store) create(ctx context.Context, tx *sql.Tx, r *apikey.Record) error 
 }
 
 // count returns ErrTooMany if an owner has as many keys as one may have.
-func (s *Store) count(ctx context.Context, tx *sql.Tx, owner string, now time.Time) error {
+func (s *Store) count(ctx context.Context, tx sqldb.Tx, owner string, now time.Time) error {
 	var n int
-	if err := tx.QueryRowContext(ctx, s.bind(`SELECT `+living), owner, now.UnixMicro()).Scan(&n); err != nil {
+	if _, err := tx.Row(ctx, `SELECT `+living("$1", "$2"), []any{owner, now.UnixMicro()}, &n); err != nil {
 		return err
 	}
 	if n >= s.maxPerOwner {
@@ -388,10 +361,12 @@ func (s *Store) count(ctx context.Context, tx *sql.Tx, owner string, now time.Ti
 }
 
 // created is a new row, with placeholders for what values returns and the ID.
-const created = `?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 1`
+const created = `$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 0, 1`
 
 // living counts the keys of an owner that have not ended by a moment.
-const living = `(SELECT count(*) FROM gatewright_api_keys WHERE owner = ? AND ` + ends + ` > ?)`
+func living(owner, now string) string {
+	return `(SELECT count(*) FROM gatewright_api_keys WHERE owner = ` + owner + ` AND ` + ends + ` > ` + now + `)`
+}
 
 // lockOf is the number of an owner's advisory lock. Two owners with the same
 // wait for each other and no more.
@@ -402,6 +377,9 @@ func lockOf(owner string) int64 {
 
 // values returns what update and create have in common, in the order of both.
 func values(r *apikey.Record) ([]any, error) {
+	if err := identity.CheckNames(r.ID, r.Owner, r.Tenant, r.Successor); err != nil {
+		return nil, err
+	}
 	prefixes := r.AllowedPrefixes
 	if prefixes == nil {
 		prefixes = []netip.Prefix{}
@@ -427,67 +405,33 @@ func values(r *apikey.Record) ([]any, error) {
 		active = 1
 	}
 	return []any{r.Name, r.Owner, r.Tenant, r.Environment, texts[0], texts[1], active,
-		micro(r.CreatedAt), micro(r.NotBefore), micro(r.ExpiresAt), micro(r.RevokedAt), r.Successor, micro(r.GraceUntil),
+		sqldb.Micros(r.CreatedAt), sqldb.Micros(r.NotBefore), sqldb.Micros(r.ExpiresAt), sqldb.Micros(r.RevokedAt), r.Successor, sqldb.Micros(r.GraceUntil),
 		texts[2], r.Limits, []byte(r.Hash), r.PepperID}, nil
 }
 
 // RecordUse implements [apikey.UsageRecorder]. It is one transaction.
-func (s *Store) RecordUse(ctx context.Context, uses []apikey.Use) (err error) {
-	defer func() { err = wrap(err, "recording uses") }()
+func (s *Store) RecordUse(ctx context.Context, uses []apikey.Use) error {
 	if len(uses) == 0 {
 		return nil
 	}
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	for _, u := range uses {
-		if _, err := tx.ExecContext(ctx, s.bind(`UPDATE gatewright_api_keys SET last_used = ? WHERE id = ? AND last_used < ?`),
-			micro(u.At), u.ID, micro(u.At)); err != nil {
-			return err
+	return s.db.Tx(ctx, "recording uses", func(tx sqldb.Tx) error {
+		for _, u := range uses {
+			if identity.CheckNames(u.ID) != nil {
+				continue // no key has such an ID
+			}
+			if _, err := tx.Exec(ctx, `UPDATE gatewright_api_keys SET last_used = $1 WHERE id = $2 AND last_used < $1`, sqldb.Micros(u.At), u.ID); err != nil {
+				return err
+			}
 		}
-	}
-	return tx.Commit()
-}
-
-// DeleteEnded drops the keys that were revoked, or have expired or been
-// replaced, before a moment, and returns how many. They are refused without it;
-// it is for the disk, and the host runs it now and then. A moment some months
-// ago keeps the trail of who had which key.
-func (s *Store) DeleteEnded(ctx context.Context, before time.Time) (int64, error) {
-	at := before.UnixMicro()
-	result, err := s.db.ExecContext(ctx, s.bind(`DELETE FROM gatewright_api_keys WHERE revoked <> 0 AND revoked < ?
-		OR expires <> 0 AND expires < ? OR grace_until <> 0 AND grace_until < ?`), at, at, at)
-	if err != nil {
-		return 0, wrap(err, "deleting ended keys")
-	}
-	deleted, err := result.RowsAffected()
-	return deleted, wrap(err, "deleting ended keys")
-}
-
-func wrap(err error, doing string) error {
-	if err == nil {
 		return nil
-	}
-	return fmt.Errorf("sqlstore: %s: %w", doing, err)
+	})
 }
 
-// bind writes placeholders as the dialect has them. No statement here has a
-// question mark of its own.
-func (s *Store) bind(statement string) string {
-	if s.dialect != PostgreSQL {
-		return statement
-	}
-	var b strings.Builder
-	n := 0
-	for _, c := range statement {
-		if c != '?' {
-			b.WriteRune(c)
-			continue
-		}
-		n++
-		b.WriteString("$" + strconv.Itoa(n))
-	}
-	return b.String()
+// DeleteExpired deletes the keys that were revoked, replaced or had expired before
+// a moment, and returns how many. They are refused without it; it frees space, and
+// the host calls it now and then. A moment some months ago keeps the record of
+// which owner had which key.
+func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
+	return s.db.Exec(ctx, "deleting ended keys", `DELETE FROM gatewright_api_keys WHERE revoked <> 0 AND revoked < $1
+		OR expires <> 0 AND expires < $1 OR grace_until <> 0 AND grace_until < $1`, before.UnixMicro())
 }

@@ -2,48 +2,43 @@ package sqlstore_test
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/sqlstore"
+	"github.com/gatewright/gatewright/internal/sqldb/sqldbtest"
 )
 
 // The conformance suites run against real databases in the examples module,
 // which has their drivers. Here is what needs none.
 
-func TestNew(t *testing.T) {
-	db := sql.OpenDB(new(down))
-	tests := []struct {
-		name   string
-		db     *sql.DB
-		config sqlstore.Config
-		want   []string
-	}{
-		{"SQLite", db, sqlstore.Config{Dialect: sqlstore.SQLite}, nil},
-		{"PostgreSQL", db, sqlstore.Config{Dialect: sqlstore.PostgreSQL}, nil},
-		{"every mistake at once", nil, sqlstore.Config{}, []string{"the *sql.DB is nil", "Config.Dialect is Dialect(0), want SQLite or PostgreSQL"}},
-		{"an unknown dialect", db, sqlstore.Config{Dialect: 3}, []string{"Config.Dialect is Dialect(3)"}},
+func TestNewReportsEveryMistake(t *testing.T) {
+	_, err := sqlstore.New(nil, sqlstore.Config{Dialect: 7})
+	for _, want := range []string{"auth/sqlstore: the *sql.DB is nil", "auth/sqlstore: Config.Dialect is Dialect(7); set SQLite or PostgreSQL"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("New: %v, want %q in it", err, want)
+		}
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			s, err := sqlstore.New(tt.db, tt.config)
-			if (err == nil) != (len(tt.want) == 0) || (s == nil) != (err != nil) {
-				t.Fatalf("%v, %v", s, err)
-			}
-			for _, want := range tt.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("the error %q does not tell that %s", err, want)
-				}
-			}
-		})
+	d := new(sqldbtest.DB)
+	for _, dialect := range sqldbtest.Dialects {
+		if s := open(t, d, dialect); s == nil || len(d.Statements()) != 0 {
+			t.Errorf("%v: New used the database: %v", dialect, d.Statements())
+		}
 	}
+}
+
+func open(t *testing.T, d *sqldbtest.DB, dialect sqlstore.Dialect) *sqlstore.Store {
+	t.Helper()
+	s, err := sqlstore.New(d.Open(t), sqlstore.Config{Dialect: dialect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func TestSchema(t *testing.T) {
@@ -64,11 +59,8 @@ func TestSchema(t *testing.T) {
 // A database that does not answer is an error, and never an outcome.
 func TestDatabaseDown(t *testing.T) {
 	ctx := context.Background()
-	for _, dialect := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.PostgreSQL} {
-		s, err := sqlstore.New(sql.OpenDB(new(down)), sqlstore.Config{Dialect: dialect})
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, dialect := range sqldbtest.Dialects {
+		s := open(t, &sqldbtest.DB{Fails: "connect"}, dialect)
 		tests := []struct {
 			name string
 			call func() (any, error)
@@ -84,6 +76,7 @@ func TestDatabaseDown(t *testing.T) {
 				return nil, err
 			}},
 			{"RevokeRefresh", func() (any, error) { return nil, s.RevokeRefresh(ctx, identity.Revocation{Session: "s"}) }},
+			{"Ready", func() (any, error) { return nil, s.Ready(ctx) }},
 			{"Sessions", func() (any, error) { all, err := s.Sessions(ctx, "u"); return or(all != nil), err }},
 			{"AttemptChallenge", func() (any, error) {
 				ok, err := s.AttemptChallenge(ctx, auth.TokenHash{}, 5, time.Now())
@@ -94,7 +87,7 @@ func TestDatabaseDown(t *testing.T) {
 		}
 		for _, tt := range tests {
 			t.Run(dialect.String()+": "+tt.name, func(t *testing.T) {
-				if got, err := tt.call(); got != nil || !errors.Is(err, errDown) || !strings.HasPrefix(err.Error(), "sqlstore: ") {
+				if got, err := tt.call(); got != nil || !errors.Is(err, sqldbtest.ErrDown) || !strings.HasPrefix(err.Error(), "auth/sqlstore: ") {
 					t.Errorf("%v, %v; want an error of the database and nothing else", got, err)
 				}
 			})
@@ -104,7 +97,7 @@ func TestDatabaseDown(t *testing.T) {
 				t.Errorf("an attempt of none: %v, %v", ok, err)
 			}
 			for _, which := range []identity.Revocation{{}, {Issuer: "https://any.example"}, {Session: "s", Credential: "c"}} {
-				if err := s.RevokeRefresh(ctx, which); err == nil || errors.Is(err, errDown) {
+				if err := s.RevokeRefresh(ctx, which); err == nil || errors.Is(err, sqldbtest.ErrDown) {
 					t.Errorf("RevokeRefresh(%+v): %v, want that it is refused", which, err)
 				}
 			}
@@ -119,16 +112,13 @@ func or(set bool) any {
 	return nil
 }
 
-// Placeholders are those of the dialect, as many as there are arguments.
-func TestPlaceholders(t *testing.T) {
-	ctx := context.Background()
-	for _, dialect := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.PostgreSQL} {
-		d := &down{up: true}
-		s, err := sqlstore.New(sql.OpenDB(d), sqlstore.Config{Dialect: dialect})
-		if err != nil {
-			t.Fatal(err)
-		}
+func TestParametersAreNumberedAsTheyOccur(t *testing.T) {
+	ctx := t.Context()
+	for _, dialect := range sqldbtest.Dialects {
+		d := &sqldbtest.DB{Answer: func(sqldbtest.Statement) ([][]driver.Value, int64) { return nil, 1 }}
+		s := open(t, d, dialect)
 		now := time.Now()
+		s.Ready(ctx)
 		s.CreateRefresh(ctx, auth.Session{ID: "s", Created: now, Expires: now}, auth.TokenHash{}, now)
 		s.RotateRefresh(ctx, auth.Rotation{Session: "s", Now: now})
 		s.RevokeRefresh(ctx, identity.Revocation{Session: "s", Subject: "u", Tenant: "t", Before: now})
@@ -136,67 +126,36 @@ func TestPlaceholders(t *testing.T) {
 		s.AttemptChallenge(ctx, auth.TokenHash{}, 5, now)
 		s.FinishChallenge(ctx, auth.TokenHash{})
 		s.DeleteExpired(ctx, now)
-		if len(d.statements) < 7 {
-			t.Fatalf("%v: %d statements", dialect, len(d.statements))
+		if n := len(d.Statements()); n < 12 {
+			t.Fatalf("%v: %d statements", dialect, n)
 		}
-		for _, got := range d.statements {
-			switch {
-			case dialect == sqlstore.SQLite && strings.Count(got.text, "?") != got.args:
-				t.Errorf("%d arguments for %s", got.args, got.text)
-			case dialect == sqlstore.PostgreSQL && (strings.Contains(got.text, "?") || strings.Count(got.text, "$") != got.args || !strings.Contains(got.text, "$1")):
-				t.Errorf("%d arguments for %s", got.args, got.text)
+		d.CheckStatements(t)
+	}
+}
+
+func TestIllFormedNamesNeverReachTheDatabase(t *testing.T) {
+	ctx := t.Context()
+	for _, bad := range []string{"a\x00", "\xff", strings.Repeat("a", 1025)} {
+		d := new(sqldbtest.DB)
+		s := open(t, d, sqlstore.PostgreSQL)
+		for _, session := range []auth.Session{{ID: bad}, {ID: "s", Subject: bad}, {ID: "s", Tenant: bad}, {ID: "s", Client: bad}} {
+			if err := s.CreateRefresh(ctx, session, auth.TokenHash{}, time.Now()); err == nil {
+				t.Errorf("CreateRefresh(%.20q): no error", session)
 			}
 		}
+		if got, err := s.RotateRefresh(ctx, auth.Rotation{Session: bad}); err != nil || got != (auth.Rotated{}) {
+			t.Errorf("RotateRefresh: %+v, %v", got, err)
+		}
+		for _, which := range []identity.Revocation{{Session: bad}, {Subject: bad}, {Tenant: bad}} {
+			if err := s.RevokeRefresh(ctx, which); err != nil {
+				t.Errorf("RevokeRefresh: %v", err)
+			}
+		}
+		if all, err := s.Sessions(ctx, bad); len(all) != 0 || err != nil {
+			t.Errorf("Sessions: %v, %v", all, err)
+		}
+		if got := d.Statements(); len(got) != 0 {
+			t.Errorf("%.20q reached the database: %v", bad, got)
+		}
 	}
 }
-
-var errDown = errors.New("the database is down")
-
-// down is a driver whose database is down, or that writes down what it is
-// asked and knows nothing.
-type down struct {
-	up bool
-
-	mu         sync.Mutex
-	statements []statement
-}
-
-type statement struct {
-	text string
-	args int
-}
-
-func (d *down) Driver() driver.Driver { return nil }
-func (d *down) Connect(context.Context) (driver.Conn, error) {
-	if !d.up {
-		return nil, errDown
-	}
-	return conn{d}, nil
-}
-
-type conn struct{ d *down }
-
-func (c conn) Prepare(string) (driver.Stmt, error) { return nil, errDown }
-func (c conn) Close() error                        { return nil }
-func (c conn) Begin() (driver.Tx, error)           { return tx{}, nil }
-
-func (c conn) note(text string, args []driver.NamedValue) {
-	c.d.mu.Lock()
-	defer c.d.mu.Unlock()
-	c.d.statements = append(c.d.statements, statement{text, len(args)})
-}
-
-func (c conn) ExecContext(_ context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	c.note(text, args)
-	return driver.RowsAffected(0), nil
-}
-
-func (c conn) QueryContext(_ context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	c.note(text, args)
-	return nil, errDown
-}
-
-type tx struct{}
-
-func (tx) Commit() error   { return nil }
-func (tx) Rollback() error { return nil }

@@ -11,7 +11,7 @@ import (
 // A program opens the database with the driver that it has, here one that knows
 // no revocations, and serves once it has read them all.
 func Example() {
-	db := sql.OpenDB(new(database)) // sql.Open("pgx", "postgres://…")
+	db := sql.OpenDB(empty()) // sql.Open("pgx", "postgres://…")
 	defer db.Close()
 
 	log, err := sqllog.New(db, sqllog.Config{Dialect: sqllog.PostgreSQL})
@@ -51,9 +51,9 @@ func ExampleSchema() {
 
 // Incorrect: the dialect is not guessed from the driver.
 func ExampleNew_incorrect() {
-	db := sql.OpenDB(new(database))
+	db := sql.OpenDB(empty())
 	defer db.Close()
 	_, err := sqllog.New(db, sqllog.Config{})
 	fmt.Println(err)
-	// Output: sqllog: Config.Dialect is Dialect(0), want SQLite or PostgreSQL
+	// Output: blacklist/sqllog: Config.Dialect is Dialect(0); set SQLite or PostgreSQL
 }

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
+	"math/rand/v2"
 	"time"
 
 	"github.com/gatewright/gatewright/blacklist"
+	"github.com/gatewright/gatewright/internal/sqldb"
 )
+
+// pkg begins each error.
+const pkg = "blacklist/sqllog"
 
 // Config says how to speak to the database.
 type Config struct {
@@ -21,9 +25,8 @@ type Config struct {
 // A Log is a [blacklist.Log] and a [blacklist.Compacter] in a database. It is
 // safe for concurrent use, by several processes too.
 type Log struct {
-	db      *sql.DB
-	dialect Dialect
-	statements
+	db                     *sqldb.DB
+	number, since, expired string // statements
 }
 
 var (
@@ -34,23 +37,20 @@ var (
 // New returns the log in db, whose tables exist: see [Schema]. It does not ask
 // the database. The host closes db.
 func New(db *sql.DB, config Config) (*Log, error) {
-	var wrong []error
-	if db == nil {
-		wrong = append(wrong, errors.New("sqllog: the *sql.DB is nil, want one that sql.Open returned"))
-	}
-	l := &Log{db: db, dialect: config.Dialect}
-	switch config.Dialect {
-	case SQLite:
-		l.statements = sqlite
-	case PostgreSQL:
-		l.statements = postgreSQL
-	default:
-		wrong = append(wrong, fmt.Errorf("sqllog: Config.Dialect is %v, want SQLite or PostgreSQL", config.Dialect))
-	}
-	if err := errors.Join(wrong...); err != nil {
+	shared, err := sqldb.New(pkg, db, config.Dialect)
+	if err != nil {
 		return nil, err
 	}
-	return l, nil
+	return &Log{shared, numberStatement(config.Dialect), sinceStatement(shared), deleteStatement(config.Dialect)}, nil
+}
+
+// Ready proves that the database takes writes: it inserts and deletes an entry, in
+// one transaction that no other transaction sees. Call it when the process starts
+// and from the process's readiness endpoint.
+func (l *Log) Ready(ctx context.Context) error {
+	return l.db.Ready(ctx, `INSERT INTO gatewright_revocations (number, kind, id, spare, revoked_before, expires)
+		VALUES ($1, 0, '', '', 0, 0)`,
+		`DELETE FROM gatewright_revocations WHERE number = $1`, -rand.Int64())
 }
 
 // rowsPerInsert keeps the parameters of a statement, six a row, below what the
@@ -60,147 +60,125 @@ const rowsPerInsert = 500
 // Append implements [blacklist.Log]. All entries are recorded or none; after an
 // error while it committed it is not known which.
 func (l *Log) Append(ctx context.Context, entries ...blacklist.Entry) (last uint64, err error) {
-	defer func() { err = wrap(err, "appending") }()
+	const doing = "appending"
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return 0, l.db.Wrap(err, doing)
 	}
 	for _, e := range entries {
 		if err := e.Validate(); err != nil {
-			return 0, err
+			return 0, l.db.Wrap(err, doing)
 		}
 	}
 	if len(entries) == 0 {
 		return 0, nil
 	}
-	var options *sql.TxOptions
-	if l.dialect == PostgreSQL {
-		// Appends that wait for each other go on with the newest number. At
-		// a stricter level, should that be the default, they would fail.
-		options = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	}
-	tx, err := l.db.BeginTx(ctx, options)
-	if err != nil {
-		return 0, err
-	}
-	defer tx.Rollback()
-	// First of all, so that the row is locked: who comes next waits here until
-	// this transaction has ended, and its numbers follow. SQLite takes its
-	// only lock for it, before it has read anything that could be out of date.
-	number, err := l.reserve(ctx, tx, int64(len(entries)))
-	if err != nil {
-		return 0, err
-	}
-	last = uint64(number)
-	number -= int64(len(entries))
-	if number < 0 {
-		return 0, fmt.Errorf("the last number is %d after %d entries, want a greater one", last, len(entries))
-	}
-	for from := 0; from < len(entries); from += rowsPerInsert {
-		some := entries[from:min(from+rowsPerInsert, len(entries))]
-		if err := l.insert(ctx, tx, number, some); err != nil {
-			return 0, err
+	err = l.db.Tx(ctx, doing, func(tx sqldb.Tx) error {
+		// First of all, so that the row is locked: the next Append waits here
+		// until this transaction has ended, and its numbers follow. SQLite takes
+		// its only lock for it, before it has read anything that could be out of
+		// date.
+		var number int64
+		now := int64(0)
+		if l.db.Dialect() == SQLite {
+			now = time.Now().UnixMicro()
 		}
-		number += int64(len(some))
-	}
-	if err := tx.Commit(); err != nil {
+		var settings [2]sql.NullString
+		if _, err := tx.Row(ctx, l.number, []any{now, len(entries)}, &number, &settings[0], &settings[1]); err != nil {
+			return err
+		}
+		last = uint64(number)
+		number -= int64(len(entries))
+		if number < 0 {
+			return fmt.Errorf("the last number is %d after %d entries, want a greater one", last, len(entries))
+		}
+		for from := 0; from < len(entries); from += rowsPerInsert {
+			some := entries[from:min(from+rowsPerInsert, len(entries))]
+			if err := insert(ctx, tx, number, some); err != nil {
+				return err
+			}
+			number += int64(len(some))
+		}
+		return nil
+	})
+	if err != nil {
 		return 0, err
 	}
 	return last, nil
 }
 
-// reserve returns the last of n numbers that are this transaction's.
-func (l *Log) reserve(ctx context.Context, tx *sql.Tx, n int64) (last int64, err error) {
-	if l.dialect == PostgreSQL {
-		var settings [2]sql.NullString
-		err = tx.QueryRowContext(ctx, l.number, n).Scan(&last, &settings[0], &settings[1])
-		return last, err
-	}
-	err = tx.QueryRowContext(ctx, l.number, time.Now().UnixMicro(), n, n).Scan(&last)
-	return last, err
-}
-
 // insert records entries with the numbers that follow after.
-func (l *Log) insert(ctx context.Context, tx *sql.Tx, after int64, entries []blacklist.Entry) error {
-	var statement strings.Builder
-	statement.WriteString(`INSERT INTO gatewright_revocations (number, kind, id, spare, revoked_before, expires) VALUES `)
+func insert(ctx context.Context, tx sqldb.Tx, after int64, entries []blacklist.Entry) error {
 	var args []any
-	for i, e := range entries {
+	for _, e := range entries {
 		after++
-		if i > 0 {
-			statement.WriteString(", ")
-		}
-		n := len(args)
-		fmt.Fprintf(&statement, "(%s, %s, %s, %s, %s, %s)", l.mark(n+1), l.mark(n+2), l.mark(n+3), l.mark(n+4), l.mark(n+5), l.mark(n+6))
 		spare := []byte{}
 		if e.Spare != (blacklist.ID{}) {
 			spare = e.Spare[:]
 		}
 		args = append(args, after, int64(e.Kind), e.ID[:], spare, e.Before, e.Expires)
 	}
-	result, err := tx.ExecContext(ctx, statement.String(), args...)
-	if err != nil {
-		return err
+	n, err := tx.Exec(ctx, `INSERT INTO gatewright_revocations (number, kind, id, spare, revoked_before, expires) VALUES `+
+		sqldb.Values(len(entries), 6), args...)
+	if err == nil && n != int64(len(entries)) {
+		err = fmt.Errorf("%d rows were inserted, want %d", n, len(entries))
 	}
-	if n, err := result.RowsAffected(); err != nil || n != int64(len(entries)) {
-		return errors.Join(fmt.Errorf("%d rows were inserted, want %d", n, len(entries)), err)
-	}
-	return nil
+	return err
 }
 
 // Since implements [blacklist.Log] with one statement, which sees the database
 // at one moment.
-func (l *Log) Since(ctx context.Context, after uint64, most int) (_ []blacklist.Entry, _ uint64, err error) {
-	defer func() { err = wrap(err, "reading") }()
+func (l *Log) Since(ctx context.Context, after uint64, most int) (entries []blacklist.Entry, position uint64, err error) {
+	const doing = "reading"
 	if most < 1 {
-		return nil, 0, fmt.Errorf("asked for at most %d entries, want one or more", most)
+		return nil, 0, l.db.Wrap(fmt.Errorf("asked for at most %d entries, want one or more", most), doing)
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, 0, err
+		return nil, 0, l.db.Wrap(err, doing)
 	}
 	if after > math.MaxInt64 {
-		return nil, 0, blacklist.ErrRewound
+		return nil, 0, l.db.Wrap(blacklist.ErrRewound, doing)
 	}
-	rows, err := l.db.QueryContext(ctx, l.since, int64(after), most)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer rows.Close()
-	var entries []blacklist.Entry
-	position := after
-	var end int64 // stays zero before the first Append
-	for rows.Next() {
+	position = after
+	var end sql.NullInt64 // NULL before the first Append
+	answered := false
+	err = l.db.Query(ctx, doing, l.since, []any{int64(after), most}, func(rows *sql.Rows) error {
 		var r row
-		if err := rows.Scan(&end, &r.standby, &r.number, &r.kind, &r.id, &r.spare, &r.before, &r.expires); err != nil {
-			return nil, 0, err
+		if err := rows.Scan(&end, &r.writable, &r.number, &r.kind, &r.id, &r.spare, &r.before, &r.expires); err != nil {
+			return err
 		}
-		if r.standby {
-			return nil, 0, errors.New("the server is a standby, which learns of revocations late; want the primary, as with target_session_attrs=read-write")
+		answered = true
+		if !r.writable {
+			return sqldb.ErrReadOnly
 		}
 		if !r.number.Valid {
-			break // the only row, of a log that has no more entries
+			return nil // the only row, of a log that has no more entries
 		}
 		e, err := r.entry()
 		if err != nil {
-			return nil, 0, fmt.Errorf("entry %d: %w", r.number.Int64, err)
+			return fmt.Errorf("entry %d: %w", r.number.Int64, err)
 		}
-		if r.number.Int64 <= int64(position) || r.number.Int64 > end {
-			return nil, 0, fmt.Errorf("entry %d follows number %d in a log that ends with %d", r.number.Int64, position, end)
+		if r.number.Int64 <= int64(position) || r.number.Int64 > end.Int64 {
+			return fmt.Errorf("entry %d follows number %d in a log that ends with %d", r.number.Int64, position, end.Int64)
 		}
 		position = uint64(r.number.Int64)
 		entries = append(entries, e)
+		return nil
+	})
+	if err == nil && !answered {
+		err = l.db.Wrap(errors.New("the answer has no row"), doing)
 	}
-	if err := rows.Err(); err != nil {
+	if err == nil && int64(after) > end.Int64 {
+		err = l.db.Wrap(blacklist.ErrRewound, doing)
+	}
+	if err != nil {
 		return nil, 0, err
-	}
-	if int64(after) > end {
-		return nil, 0, blacklist.ErrRewound
 	}
 	return entries, position, nil
 }
 
-// A row is what Since reads. All but standby is NULL in the row of no entry.
+// A row is what Since reads. All but writable is NULL in the row of no entry.
 type row struct {
-	standby               bool
+	writable              bool
 	number                sql.NullInt64
 	kind, before, expires sql.NullInt64
 	id, spare             []byte
@@ -232,28 +210,9 @@ const rowsPerDelete = 5000
 // same time. What it did before an error stays done.
 func (l *Log) Compact(ctx context.Context, before time.Time) error {
 	for {
-		result, err := l.db.ExecContext(ctx, l.compact, micros(before), rowsPerDelete)
-		if err != nil {
-			return wrap(err, "compacting")
-		}
-		switch n, err := result.RowsAffected(); {
-		case err != nil:
-			return wrap(err, "compacting")
-		case n < rowsPerDelete:
-			return nil
+		n, err := l.db.Exec(ctx, "compacting", l.expired, sqldb.Micros(before), rowsPerDelete)
+		if err != nil || n < rowsPerDelete {
+			return err
 		}
 	}
-}
-
-// micros returns t in microseconds since 1970. Dates that do not fit are cut.
-func micros(t time.Time) int64 {
-	const most = math.MaxInt64/1_000_000 - 1
-	return min(max(t.Unix(), -most), most)*1_000_000 + int64(t.Nanosecond()/1000)
-}
-
-func wrap(err error, doing string) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("sqllog: %s: %w", doing, err)
 }

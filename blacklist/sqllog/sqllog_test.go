@@ -2,10 +2,8 @@ package sqllog_test
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"io"
 	"math"
 	"strings"
 	"testing"
@@ -14,6 +12,7 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/blacklist"
 	"github.com/gatewright/gatewright/blacklist/sqllog"
+	"github.com/gatewright/gatewright/internal/sqldb/sqldbtest"
 )
 
 // The conformance suite runs against real databases in the examples module,
@@ -21,14 +20,13 @@ import (
 
 var (
 	ctx      = context.Background()
-	dialects = []sqllog.Dialect{sqllog.SQLite, sqllog.PostgreSQL}
+	dialects = sqldbtest.Dialects
 )
 
 func open(t *testing.T, d *database, dialect sqllog.Dialect) *sqllog.Log {
 	t.Helper()
-	db := sql.OpenDB(d)
-	t.Cleanup(func() { db.Close() })
-	log, err := sqllog.New(db, sqllog.Config{Dialect: dialect})
+	d.Answer = d.answer
+	log, err := sqllog.New(d.Open(t), sqllog.Config{Dialect: dialect})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,31 +37,12 @@ func entry(id byte) blacklist.Entry {
 	return blacklist.Entry{Kind: blacklist.KindSession, ID: blacklist.ID{id}}
 }
 
-func TestNew(t *testing.T) {
-	db := sql.OpenDB(new(database))
-	tests := []struct {
-		name   string
-		db     *sql.DB
-		config sqllog.Config
-		want   []string
-	}{
-		{"SQLite", db, sqllog.Config{Dialect: sqllog.SQLite}, nil},
-		{"PostgreSQL", db, sqllog.Config{Dialect: sqllog.PostgreSQL}, nil},
-		{"every mistake at once", nil, sqllog.Config{}, []string{"the *sql.DB is nil", "Config.Dialect is Dialect(0), want SQLite or PostgreSQL"}},
-		{"an unknown dialect", db, sqllog.Config{Dialect: 3}, []string{"Config.Dialect is Dialect(3)"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			log, err := sqllog.New(tt.db, tt.config)
-			if (err == nil) != (len(tt.want) == 0) || (log == nil) != (err != nil) {
-				t.Fatalf("%v, %v", log, err)
-			}
-			for _, want := range tt.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("the error %q does not tell that %s", err, want)
-				}
-			}
-		})
+func TestNewReportsEveryMistake(t *testing.T) {
+	_, err := sqllog.New(nil, sqllog.Config{Dialect: 7})
+	for _, want := range []string{"blacklist/sqllog: the *sql.DB is nil", "blacklist/sqllog: Config.Dialect is Dialect(7); set SQLite or PostgreSQL"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("New: %v, want %q in it", err, want)
+		}
 	}
 }
 
@@ -93,6 +72,7 @@ func calls(log *sqllog.Log) map[string]func(context.Context) (bool, error) {
 			all, n, err := log.Since(ctx, 7, 2)
 			return all != nil || n != 0, err
 		},
+		"Ready":   func(ctx context.Context) (bool, error) { return false, log.Ready(ctx) },
 		"Compact": func(ctx context.Context) (bool, error) { return false, log.Compact(ctx, time.Now()) },
 	}
 }
@@ -102,13 +82,14 @@ func TestDatabaseFails(t *testing.T) {
 	steps := map[string][]string{
 		"Append":  {"connect", "begin", "INSERT INTO gatewright_revocations_end", "INSERT INTO gatewright_revocations ", "count", "commit"},
 		"Since":   {"connect", "SELECT", "row"},
+		"Ready":   {"connect", "begin", "INSERT", "DELETE", "count", "commit"},
 		"Compact": {"connect", "DELETE", "count"},
 	}
 	for _, dialect := range dialects {
 		for method, all := range steps {
 			for _, step := range all {
-				log := open(t, &database{fails: step}, dialect)
-				if something, err := calls(log)[method](ctx); something || !errors.Is(err, errDown) || !strings.HasPrefix(err.Error(), "sqllog: ") {
+				log := open(t, &database{DB: sqldbtest.DB{Fails: step}}, dialect)
+				if something, err := calls(log)[method](ctx); something || !errors.Is(err, sqldbtest.ErrDown) || !strings.HasPrefix(err.Error(), "blacklist/sqllog: ") {
 					t.Errorf("%v: %s: %s fails: %v, %v", dialect, method, step, something, err)
 				}
 			}
@@ -117,11 +98,11 @@ func TestDatabaseFails(t *testing.T) {
 				t.Errorf("%v: %s: nothing fails: %v", dialect, method, err)
 			}
 		}
-		r, err := blacklist.NewReplica(open(t, &database{fails: "SELECT"}, dialect), blacklist.ReplicaConfig{})
+		r, err := blacklist.NewReplica(open(t, &database{DB: sqldbtest.DB{Fails: "SELECT"}}, dialect), blacklist.ReplicaConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Refresh(ctx); !errors.Is(err, errDown) {
+		if err := r.Refresh(ctx); !errors.Is(err, sqldbtest.ErrDown) {
 			t.Errorf("Refresh: %v", err)
 		}
 		if _, err := r.Revoked(ctx, &identity.Principal{Issuer: "i", Session: "s"}); !errors.Is(err, blacklist.ErrStale) {
@@ -140,8 +121,8 @@ func TestCancelled(t *testing.T) {
 				t.Errorf("%v: %s: %v, %v", dialect, name, something, err)
 			}
 		}
-		if len(d.statements) != 0 {
-			t.Errorf("%v: the database was asked: %v", dialect, d.statements)
+		if len(d.Statements()) != 0 {
+			t.Errorf("%v: the database was asked: %v", dialect, d.Statements())
 		}
 	}
 }
@@ -149,7 +130,7 @@ func TestCancelled(t *testing.T) {
 func TestMalformedRows(t *testing.T) {
 	id, spare := make([]byte, 16), make([]byte, 16)
 	id[0], spare[0] = 1, 2
-	ok := []driver.Value{int64(9), false, int64(8), int64(2), id, []byte{}, int64(0), int64(0)}
+	ok := []driver.Value{int64(9), true, int64(8), int64(2), id, []byte{}, int64(0), int64(0)}
 	with := func(changes ...any) []driver.Value {
 		row := append([]driver.Value{}, ok...)
 		for i := 0; i < len(changes); i += 2 {
@@ -157,7 +138,7 @@ func TestMalformedRows(t *testing.T) {
 		}
 		return row
 	}
-	none := []driver.Value{int64(9), false, nil, nil, nil, nil, nil, nil}
+	none := []driver.Value{int64(9), true, nil, nil, nil, nil, nil, nil}
 	tests := []struct {
 		name string
 		rows [][]driver.Value
@@ -167,11 +148,13 @@ func TestMalformedRows(t *testing.T) {
 		{"an entry", [][]driver.Value{ok}, "", 1},
 		{"two entries", [][]driver.Value{ok, with(2, int64(9), 5, spare, 6, int64(1))}, "", 2},
 		{"none", [][]driver.Value{none}, "", 0},
-		{"a log that never began", nil, blacklist.ErrRewound.Error(), 0},
-		{"a log that has not come so far", [][]driver.Value{{int64(6), false, nil, nil, nil, nil, nil, nil}}, blacklist.ErrRewound.Error(), 0},
-		{"a standby", [][]driver.Value{with(1, true)}, "standby", 0},
-		{"a standby without entries", [][]driver.Value{{int64(9), true, nil, nil, nil, nil, nil, nil}}, "standby", 0},
-		{"no end", [][]driver.Value{with(0, nil)}, "NULL", 0},
+		{"a log that never began", [][]driver.Value{{nil, true, nil, nil, nil, nil, nil, nil}}, blacklist.ErrRewound.Error(), 0},
+		{"a log that has not come so far", [][]driver.Value{{int64(6), true, nil, nil, nil, nil, nil, nil}}, blacklist.ErrRewound.Error(), 0},
+		{"an answer without a row", nil, "no row", 0},
+		{"a standby", [][]driver.Value{with(1, false)}, "standby", 0},
+		{"a standby without entries", [][]driver.Value{{int64(9), false, nil, nil, nil, nil, nil, nil}}, "standby", 0},
+		{"a standby of a log that never began", [][]driver.Value{{nil, false, nil, nil, nil, nil, nil, nil}}, "standby", 0},
+		{"no end", [][]driver.Value{with(0, nil)}, "ends with 0", 0},
 		{"a number that was read before", [][]driver.Value{with(2, int64(7))}, "entry 7 follows number 7", 0},
 		{"a number twice", [][]driver.Value{ok, ok}, "entry 8 follows number 8", 0},
 		{"a number behind the end", [][]driver.Value{with(2, int64(10))}, "ends with 9", 0},
@@ -212,8 +195,8 @@ func TestMalformedRows(t *testing.T) {
 // A number above those of the database is not asked for.
 func TestFarNumbers(t *testing.T) {
 	d := new(database)
-	if _, _, err := open(t, d, sqllog.SQLite).Since(ctx, math.MaxInt64+1, 1); !errors.Is(err, blacklist.ErrRewound) || len(d.statements) != 0 {
-		t.Errorf("%v after %v, want ErrRewound", err, d.statements)
+	if _, _, err := open(t, d, sqllog.SQLite).Since(ctx, math.MaxInt64+1, 1); !errors.Is(err, blacklist.ErrRewound) || len(d.Statements()) != 0 {
+		t.Errorf("%v after %v, want ErrRewound", err, d.Statements())
 	}
 }
 
@@ -222,16 +205,14 @@ func TestFarNumbers(t *testing.T) {
 func TestAppendDoesNotTrust(t *testing.T) {
 	for _, dialect := range dialects {
 		for _, d := range []*database{{last: 1}, {missing: 1}} {
-			if n, err := open(t, d, dialect).Append(ctx, entry(1), entry(2)); err == nil || n != 0 || d.committed {
-				t.Errorf("%v: %d, %v, committed %v", dialect, n, err, d.committed)
+			if n, err := open(t, d, dialect).Append(ctx, entry(1), entry(2)); err == nil || n != 0 || d.Committed() != 0 {
+				t.Errorf("%v: %d, %v, committed %d", dialect, n, err, d.Committed())
 			}
 		}
 	}
 }
 
-// Placeholders are those of the dialect, as many as there are arguments, and
-// never more than a statement may have.
-func TestStatements(t *testing.T) {
+func TestParametersAreNumberedAsTheyOccur(t *testing.T) {
 	for _, dialect := range dialects {
 		d := &database{deleted: []int64{5000, 5000, 4999}}
 		log := open(t, d, dialect)
@@ -251,27 +232,10 @@ func TestStatements(t *testing.T) {
 		if err := log.Compact(ctx, time.Now()); err != nil {
 			t.Error(err)
 		}
-		if len(d.statements) != 1+3+1+3 {
-			t.Errorf("%v: %d statements", dialect, len(d.statements))
+		if n := len(d.Statements()); n != 1+3+1+3 {
+			t.Errorf("%v: %d statements", dialect, n)
 		}
-		for _, got := range d.statements {
-			placeholders := strings.Count(got.text, "?")
-			if dialect == sqllog.PostgreSQL {
-				distinct := map[string]bool{}
-				for _, word := range strings.FieldsFunc(got.text, func(c rune) bool { return c != '$' && (c < '0' || c > '9') }) {
-					if strings.HasPrefix(word, "$") {
-						distinct[word] = true
-					}
-				}
-				if placeholders > 0 {
-					t.Errorf("question marks for PostgreSQL in %s", got.text)
-				}
-				placeholders = len(distinct)
-			}
-			if placeholders != got.args || got.args > 3000 {
-				t.Errorf("%v: %d arguments for %d placeholders in %.200s", dialect, got.args, placeholders, got.text)
-			}
-		}
+		d.CheckStatements(t)
 	}
 }
 
@@ -292,128 +256,48 @@ func TestCompactFarMoments(t *testing.T) {
 	}
 }
 
-var errDown = errors.New("the database is down")
-
-// database is a driver that knows what a test tells it.
+// database is a database that answers as a test requires.
 type database struct {
-	fails   string            // the step that does
+	sqldbtest.DB
 	rows    *[][]driver.Value // of Since; nil: a log that has come to number 9,000,000 and is empty
 	last    int64             // number that is given; zero: 9,000,000
 	missing int64             // rows that are not inserted
 	deleted []int64           // rows by each statement of Compact
 
-	statements []statement
-	numbers    []int64 // inserted
-	before     int64   // of Compact
-	committed  bool
+	numbers []int64 // inserted
+	before  int64   // of Compact
 }
 
-type statement struct {
-	text string
-	args int
+// empty is a log without entries.
+func empty() *database {
+	d := new(database)
+	d.Answer = d.answer
+	return d
 }
 
-func (d *database) step(name string) error {
-	if d.fails != "" && strings.HasPrefix(strings.TrimSpace(name), d.fails) {
-		return errDown
-	}
-	return nil
-}
-
-func (d *database) Driver() driver.Driver { return nil }
-func (d *database) Connect(context.Context) (driver.Conn, error) {
-	return conn{d}, d.step("connect")
-}
-
-type conn struct{ d *database }
-
-func (c conn) Prepare(string) (driver.Stmt, error) { return nil, errors.New("not prepared") }
-func (c conn) Close() error                        { return nil }
-func (c conn) Begin() (driver.Tx, error)           { return nil, errors.New("a context is there") }
-
-func (c conn) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) {
-	return tx(c), c.d.step("begin")
-}
-
-func (c conn) ExecContext(_ context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	c.d.statements = append(c.d.statements, statement{text, len(args)})
-	if err := c.d.step(text); err != nil {
-		return nil, err
-	}
-	if strings.HasPrefix(text, "DELETE") {
-		c.d.before = args[0].Value.(int64)
+func (d *database) answer(s sqldbtest.Statement) ([][]driver.Value, int64) {
+	switch text := s.Text; {
+	case strings.HasPrefix(text, "INSERT INTO gatewright_revocations_end"):
+		if d.last != 0 {
+			return [][]driver.Value{{d.last, nil, nil}}, 0
+		}
+		return [][]driver.Value{{int64(9_000_000), nil, "5s"}}, 0
+	case len(s.Args) == 1: // of Ready
+		return nil, 1
+	case strings.HasPrefix(text, "INSERT"):
+		for i := 0; i < len(s.Args); i += 6 {
+			d.numbers = append(d.numbers, s.Args[i].(int64))
+		}
+		return nil, int64(len(s.Args)/6) - d.missing
+	case strings.HasPrefix(text, "DELETE"):
+		d.before = s.Args[0].(int64)
 		n := int64(0)
-		if len(c.d.deleted) > 0 {
-			n, c.d.deleted = c.d.deleted[0], c.d.deleted[1:]
+		if len(d.deleted) > 0 {
+			n, d.deleted = d.deleted[0], d.deleted[1:]
 		}
-		return result{c.d, n}, nil
+		return nil, n
+	case d.rows != nil:
+		return *d.rows, 0
 	}
-	for i := 0; i < len(args); i += 6 {
-		c.d.numbers = append(c.d.numbers, args[i].Value.(int64))
-	}
-	return result{c.d, int64(len(args)/6) - c.d.missing}, nil
+	return [][]driver.Value{{int64(9_000_000), true, nil, nil, nil, nil, nil, nil}}, 0
 }
-
-func (c conn) QueryContext(_ context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	c.d.statements = append(c.d.statements, statement{text, len(args)})
-	if err := c.d.step(text); err != nil {
-		return nil, err
-	}
-	if strings.HasPrefix(text, "INSERT") {
-		last := c.d.last
-		if last == 0 {
-			last = 9_000_000
-		}
-		row := []driver.Value{last}
-		if strings.Contains(text, "synchronous_commit") {
-			row = append(row, nil, "5s")
-		}
-		return &rows{c.d, [][]driver.Value{row}, len(row)}, nil
-	}
-	if c.d.rows != nil {
-		return &rows{c.d, *c.d.rows, 8}, nil
-	}
-	return &rows{c.d, [][]driver.Value{{int64(9_000_000), int64(0), nil, nil, nil, nil, nil, nil}}, 8}, nil
-}
-
-type rows struct {
-	d       *database
-	left    [][]driver.Value
-	columns int
-}
-
-func (r *rows) Columns() []string { return make([]string, r.columns) }
-func (r *rows) Close() error      { return nil }
-
-func (r *rows) Next(to []driver.Value) error {
-	if len(r.left) == 0 {
-		return io.EOF
-	}
-	copy(to, r.left[0])
-	r.left = r.left[1:]
-	if len(r.left) == 0 {
-		if err := r.d.step("row"); err != nil {
-			r.left = nil
-			return err
-		}
-	}
-	return nil
-}
-
-type result struct {
-	d *database
-	n int64
-}
-
-func (r result) LastInsertId() (int64, error) { return 0, errors.New("no identity") }
-func (r result) RowsAffected() (int64, error) { return r.n, r.d.step("count") }
-
-type tx conn
-
-func (t tx) Commit() error {
-	err := t.d.step("commit")
-	t.d.committed = err == nil
-	return err
-}
-
-func (t tx) Rollback() error { return nil }

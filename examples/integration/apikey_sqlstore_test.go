@@ -111,7 +111,7 @@ func TestAPIKeysInSQLiteAreDeletedAfterTheirEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n, err := store.DeleteEnded(t.Context(), now.Add(-time.Hour))
+	n, err := store.DeleteExpired(t.Context(), now.Add(-time.Hour))
 	var left string
 	if err := errors.Join(err, db.QueryRow("SELECT group_concat(id) FROM (SELECT id FROM gatewright_api_keys ORDER BY id)").Scan(&left)); err != nil {
 		t.Fatal(err)

@@ -89,7 +89,7 @@ func TestLimitsInPostgreSQLAreDeletedWithoutWaiting(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if n, err := store.DeleteExpired(ctx); err != nil || n != 2 {
+	if n, err := store.DeleteExpired(ctx, time.Now()); err != nil || n != 2 {
 		t.Errorf("DeleteExpired = %d, %v while one of 3 rows is held, want 2", n, err)
 	}
 }
@@ -193,7 +193,7 @@ func deletes(t *testing.T, store *sqlstore.Store) {
 	}
 	var deleted int64
 	for time.Now().Before(end) {
-		n, err := store.DeleteExpired(t.Context())
+		n, err := store.DeleteExpired(t.Context(), time.Now())
 		if err != nil {
 			t.Error(err)
 		}
@@ -205,7 +205,7 @@ func deletes(t *testing.T, store *sqlstore.Store) {
 		t.Errorf("%d were admitted in a window, want at most %d", most, l.Quota)
 	}
 	time.Sleep(2 * l.Window)
-	n, err := store.DeleteExpired(t.Context())
+	n, err := store.DeleteExpired(t.Context(), time.Now())
 	if err != nil || deleted+n == 0 {
 		t.Errorf("%d rows were deleted, %v", deleted+n, err)
 	}

@@ -383,10 +383,10 @@ func (a *app) loadUser(ctx context.Context, p *identity.Principal) (*user, error
 // current returns the user who is calling, as the guards have loaded it.
 func (a *app) current(r *http.Request) (*user, error) { return a.me.Of(r.Context()) }
 
-// An expirer is a store from which what has expired has to be dropped. Redis
-// does that by itself.
+// An expirer is a store in which expired rows stay until they are deleted. Redis
+// deletes them by itself.
 type expirer interface {
-	DeleteExpired(ctx context.Context, now time.Time) (int64, error)
+	DeleteExpired(ctx context.Context, before time.Time) (int64, error)
 }
 
 // sweep drops what has expired from the database, now and every hour.
@@ -397,7 +397,7 @@ func (a *app) sweep(ctx context.Context) {
 		if s, ok := a.sessions.(expirer); ok {
 			_, err = s.DeleteExpired(ctx, now)
 		}
-		_, errKeys := a.keyStore.DeleteEnded(ctx, now.Add(-30*24*time.Hour))
+		_, errKeys := a.keyStore.DeleteExpired(ctx, now.Add(-30*24*time.Hour))
 		if err := errors.Join(err, errKeys); err != nil && ctx.Err() == nil {
 			a.log.Error("dropping expired rows", "error", err)
 		}
@@ -412,9 +412,7 @@ func (a *app) sweep(ctx context.Context) {
 // sweepLimits drops from the database, every minute, what nobody has spent any
 // more.
 func (a *app) sweepLimits(ctx context.Context) {
-	limits, ok := a.backends.limits.(interface {
-		DeleteExpired(context.Context) (int64, error)
-	})
+	limits, ok := a.backends.limits.(expirer)
 	for ok {
 		select {
 		case <-ctx.Done():
@@ -422,7 +420,7 @@ func (a *app) sweepLimits(ctx context.Context) {
 		case <-time.After(time.Minute):
 		}
 		for more := true; more; {
-			n, err := limits.DeleteExpired(ctx)
+			n, err := limits.DeleteExpired(ctx, time.Now())
 			if err != nil && ctx.Err() == nil {
 				a.log.Error("dropping expired limits", "error", err)
 			}

@@ -29,8 +29,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	go func() {
-		for range time.Tick(time.Minute) {
-			if _, err := store.DeleteExpired(ctx); err != nil {
+		for now := range time.Tick(time.Minute) {
+			if _, err := store.DeleteExpired(ctx, now); err != nil {
 				log.Print(err)
 			}
 		}

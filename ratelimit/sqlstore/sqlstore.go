@@ -64,6 +64,7 @@ package sqlstore
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
@@ -74,53 +75,40 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/sqldb"
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
-// A Dialect is the SQL that a database speaks.
-type Dialect int
+// pkg begins each error.
+const pkg = "ratelimit/sqlstore"
+
+// A Dialect is the SQL that a database understands. One value serves the SQL stores
+// of all packages.
+type Dialect = sqldb.Dialect
 
 // The dialects.
 const (
-	SQLite     Dialect = iota + 1 // 3.35 or later
-	PostgreSQL                    // 13 or later
+	SQLite     = sqldb.SQLite     // 3.35 or later
+	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
-
-// String returns the name of the database.
-func (d Dialect) String() string {
-	switch d {
-	case SQLite:
-		return "SQLite"
-	case PostgreSQL:
-		return "PostgreSQL"
-	}
-	return "Dialect(" + strconv.Itoa(int(d)) + ")"
-}
 
 // Schema returns the statement that creates the table, for the host to run or to
 // copy into a migration of its own. It changes nothing where the table exists
 // already. It panics on an unknown dialect.
 func Schema(d Dialect) string {
 	// No index on expires: it would have to be written with every request,
-	// and is read once a minute.
-	switch d {
-	case SQLite:
-		return `CREATE TABLE IF NOT EXISTS gatewright_limits (
-	id      BLOB   PRIMARY KEY,
-	spent   TEXT   NOT NULL,
-	expires BIGINT NOT NULL
-) WITHOUT ROWID;
-`
-	case PostgreSQL:
-		// Half of each page is left free, so that a row changes in its page.
-		return `CREATE UNLOGGED TABLE IF NOT EXISTS gatewright_limits (
-	id      BYTEA  PRIMARY KEY,
-	spent   TEXT   NOT NULL,
-	expires BIGINT NOT NULL
-) WITH (fillfactor = 50);
-`
+	// and is read once a minute. In PostgreSQL half of each page is left free,
+	// so that a row changes in its page.
+	unlogged, options := "", "WITHOUT ROWID"
+	if d == PostgreSQL {
+		unlogged, options = "UNLOGGED ", "WITH (fillfactor = 50)"
 	}
-	panic("sqlstore: unknown " + d.String())
+	return sqldb.Schema(pkg, d, `CREATE `+unlogged+`TABLE IF NOT EXISTS gatewright_limits (
+	id      BYTES  PRIMARY KEY,
+	spent   TEXT   NOT NULL,
+	expires BIGINT NOT NULL
+) `+options+`;
+`)
 }
 
 // Config says how to speak to the database.
@@ -131,27 +119,26 @@ type Config struct {
 
 // A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
 // processes too.
-type Store struct {
-	db      *sql.DB
-	dialect Dialect
-}
+type Store struct{ db *sqldb.DB }
 
 var _ ratelimit.Store = (*Store)(nil)
 
 // New returns a store on db, whose table exists: see [Schema]. It does not ask
 // the database. The host closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
-	var wrong []error
-	if db == nil {
-		wrong = append(wrong, errors.New("sqlstore: the *sql.DB is nil"))
-	}
-	if config.Dialect != SQLite && config.Dialect != PostgreSQL {
-		wrong = append(wrong, fmt.Errorf("sqlstore: Config.Dialect is %v, want SQLite or PostgreSQL", config.Dialect))
-	}
-	if err := errors.Join(wrong...); err != nil {
+	shared, err := sqldb.New(pkg, db, config.Dialect)
+	if err != nil {
 		return nil, err
 	}
-	return &Store{db, config.Dialect}, nil
+	return &Store{shared}, nil
+}
+
+// Ready proves that the database takes writes: it inserts and deletes a row, in
+// one transaction that no other transaction sees. Call it when the process starts
+// and from the process's readiness endpoint.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.db.Ready(ctx, `INSERT INTO gatewright_limits (id, spent, expires) VALUES ($1, '', 0)`,
+		`DELETE FROM gatewright_limits WHERE id = $1`, []byte("ready "+rand.Text()))
 }
 
 // Take implements [ratelimit.Store].
@@ -163,7 +150,7 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) (states []
 		return nil, ratelimit.Receipt{}, err
 	}
 	states = make([]ratelimit.State, len(charges))
-	now, _, err := s.change(ctx, charges, func(all []spent, now int64) bool {
+	now, _, err := s.change(ctx, "charging", charges, func(all []spent, now int64) bool {
 		ok := true
 		for i := range charges {
 			wait, fits := all[i].fits(&charges[i], now)
@@ -183,7 +170,7 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) (states []
 		return ok
 	})
 	if err != nil {
-		return nil, ratelimit.Receipt{}, fmt.Errorf("sqlstore: charging: %w", err)
+		return nil, ratelimit.Receipt{}, err
 	}
 	if slices.ContainsFunc(states, func(s ratelimit.State) bool { return s.Refused }) {
 		return states, ratelimit.Receipt{}, nil
@@ -202,7 +189,7 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if len(charges) == 0 {
 		return nil
 	}
-	_, committing, err := s.change(ctx, charges, func(all []spent, now int64) bool {
+	_, committing, err := s.change(ctx, "refunding", charges, func(all []spent, now int64) bool {
 		for i := range charges {
 			all[i].giveBack(&charges[i], at.Microseconds(), now)
 		}
@@ -212,32 +199,26 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 		if !committing {
 			receipt.Unuse()
 		}
-		return fmt.Errorf("sqlstore: refunding: %w", err)
+		return err
 	}
 	return nil
 }
 
-// DeleteExpired deletes rows of which nothing counts any more, up to a thousand,
-// and returns how many: the host calls it again if it was a thousand. They count
-// for nothing without it; it is for the disk.
-func (s *Store) DeleteExpired(ctx context.Context) (int64, error) {
-	statement, args := `DELETE FROM gatewright_limits WHERE id IN
-		(SELECT id FROM gatewright_limits WHERE expires <= ? LIMIT 1000)`, []any{time.Now().UnixMicro()}
-	if s.dialect == PostgreSQL {
-		// Rows that somebody is charging are skipped, not waited for: rows
-		// locked in another order are how a deadlock is made.
-		statement, args = `DELETE FROM gatewright_limits WHERE id IN
-			(SELECT id FROM gatewright_limits WHERE expires <= `+clock+` LIMIT 1000 FOR UPDATE SKIP LOCKED)`, nil
+// DeleteExpired deletes rows of which nothing counts any more at before, up to a
+// thousand, and returns how many: the host calls it again if it was a thousand.
+// They count for nothing without it; it frees space. In PostgreSQL rows that
+// still count by the server's clock stay, whatever before is.
+func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
+	expired := `expires <= $1`
+	if s.db.Dialect() == PostgreSQL {
+		// Rows that are being charged are skipped, not waited for: rows locked
+		// in another order make a deadlock.
+		expired += ` AND expires <= ` + clock + ` LIMIT 1000 FOR UPDATE SKIP LOCKED`
+	} else {
+		expired += ` LIMIT 1000`
 	}
-	result, err := s.db.ExecContext(ctx, statement, args...)
-	if err != nil {
-		return 0, fmt.Errorf("sqlstore: deleting what has expired: %w", err)
-	}
-	n, err := result.RowsAffected()
-	if err != nil {
-		return 0, fmt.Errorf("sqlstore: deleting what has expired: %w", err)
-	}
-	return n, nil
+	return s.db.Exec(ctx, "deleting what has expired",
+		`DELETE FROM gatewright_limits WHERE id IN (SELECT id FROM gatewright_limits WHERE `+expired+`)`, sqldb.Micros(before))
 }
 
 // clock is the time of PostgreSQL at the moment, not at the beginning of the
@@ -247,18 +228,7 @@ const clock = `CAST(floor(extract(epoch FROM clock_timestamp()) * 1000000) AS BI
 // change locks the rows of charges, lets f change what they say, and writes them
 // if f returns true. It returns the time under the lock, and whether it came to
 // the commit, of which an error does not say whether it was done.
-func (s *Store) change(ctx context.Context, charges []ratelimit.Charge, f func(all []spent, now int64) bool) (now int64, committing bool, err error) {
-	var options *sql.TxOptions
-	if s.dialect == PostgreSQL {
-		// Any other level would fail where this one waits.
-		options = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	}
-	tx, err := s.db.BeginTx(ctx, options)
-	if err != nil {
-		return 0, false, err
-	}
-	defer tx.Rollback()
-
+func (s *Store) change(ctx context.Context, doing string, charges []ratelimit.Charge, f func(all []spent, now int64) bool) (now int64, committing bool, err error) {
 	ids := make([][]byte, len(charges))
 	order := make([]int, len(charges))
 	for i := range charges {
@@ -266,62 +236,59 @@ func (s *Store) change(ctx context.Context, charges []ratelimit.Charge, f func(a
 	}
 	slices.SortFunc(order, func(i, j int) int { return bytes.Compare(ids[i], ids[j]) })
 
-	rows, now, err := s.lock(ctx, tx, ids, order)
-	if err != nil {
-		return 0, false, err
-	}
-	all := make([]spent, len(charges))
-	moved := false
-	for i := range charges {
-		if all[i], err = parse(&charges[i].Limit, rows[i], now); err != nil {
-			return 0, false, err
+	err = s.db.Tx(ctx, doing, func(tx sqldb.Tx) error {
+		var rows []string
+		if rows, now, err = s.lock(ctx, tx, ids, order); err != nil {
+			return err
 		}
-		moved = moved || all[i].moved
+		all := make([]spent, len(charges))
+		moved := false
+		for i := range charges {
+			if all[i], err = parse(&charges[i].Limit, rows[i], now); err != nil {
+				return err
+			}
+			moved = moved || all[i].moved
+		}
+		if write := f(all, now); !write && !moved {
+			return errUnchanged
+		}
+		args := make([]any, 0, 3*len(charges))
+		for _, i := range order {
+			row, expires := all[i].row(&charges[i].Limit)
+			args = append(args, ids[i], row, expires)
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO gatewright_limits (id, spent, expires) VALUES `+sqldb.Values(len(charges), 3)+
+			` ON CONFLICT (id) DO UPDATE SET spent = excluded.spent, expires = excluded.expires`, args...)
+		committing = err == nil
+		return err
+	})
+	if errors.Is(err, errUnchanged) {
+		err = nil
 	}
-	if write := f(all, now); !write && !moved {
-		return now, false, nil
-	}
-	args := make([]any, 0, 3*len(charges))
-	for _, i := range order {
-		row, expires := all[i].row(&charges[i].Limit)
-		args = append(args, ids[i], row, expires)
-	}
-	_, err = tx.ExecContext(ctx, s.values(len(charges), "?, ?, ?")+
-		` ON CONFLICT (id) DO UPDATE SET spent = excluded.spent, expires = excluded.expires`, args...)
-	if err != nil {
-		return 0, false, err
-	}
-	return now, true, tx.Commit()
+	return now, committing, err
 }
+
+// errUnchanged rolls a transaction back that would write what was there.
+var errUnchanged = errors.New("nothing changed")
 
 // lock makes sure that there is a row for each of ids, locks them in order, and
 // returns what they say.
-func (s *Store) lock(ctx context.Context, tx *sql.Tx, ids [][]byte, order []int) (spent []string, now int64, err error) {
+func (s *Store) lock(ctx context.Context, tx sqldb.Tx, ids [][]byte, order []int) (spent []string, now int64, err error) {
 	// An update that changes nothing, since only what is updated is returned.
 	// It is done row after row, in the order of the values.
-	statement := s.values(len(ids), "?, '', 0") + ` ON CONFLICT (id) DO UPDATE SET expires = gatewright_limits.expires RETURNING id, spent, `
-	if s.dialect == PostgreSQL {
-		statement += clock
-	} else {
-		statement += "0"
-	}
+	statement := lockStatement(s.db.Dialect(), len(ids))
 	args := make([]any, len(ids))
 	for i, j := range order {
 		args[i] = ids[j]
 	}
-	rows, err := tx.QueryContext(ctx, statement, args...)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer rows.Close()
 	spent = make([]string, len(ids))
 	found := 0
-	for rows.Next() {
+	err = tx.Query(ctx, statement, args, func(rows *sql.Rows) error {
 		var id []byte
 		var row string
 		var at int64
 		if err := rows.Scan(&id, &row, &at); err != nil {
-			return nil, 0, err
+			return err
 		}
 		now = max(now, at) // after the last lock
 		for i := range ids {
@@ -330,40 +297,31 @@ func (s *Store) lock(ctx context.Context, tx *sql.Tx, ids [][]byte, order []int)
 				found++
 			}
 		}
+		return nil
+	})
+	if err == nil && found != len(ids) {
+		err = fmt.Errorf("%d of %d rows were returned", found, len(ids))
 	}
-	if err := rows.Err(); err != nil {
-		return nil, 0, err
-	}
-	if found != len(ids) {
-		return nil, 0, fmt.Errorf("%d of %d rows were returned", found, len(ids))
-	}
-	if s.dialect == SQLite {
+	if s.db.Dialect() == SQLite {
 		now = time.Now().UnixMicro()
 	}
-	return spent, now, nil
+	return spent, now, err
 }
 
-// values returns the beginning of an insert of n rows.
-func (s *Store) values(n int, row string) string {
+func lockStatement(d Dialect, n int) string {
 	var b strings.Builder
-	b.WriteString("INSERT INTO gatewright_limits (id, spent, expires) VALUES ")
-	arg := 0
+	b.WriteString(`INSERT INTO gatewright_limits (id, spent, expires) VALUES `)
 	for i := range n {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteByte('(')
-		for _, c := range row {
-			if c == '?' && s.dialect == PostgreSQL {
-				arg++
-				b.WriteString("$" + strconv.Itoa(arg))
-				continue
-			}
-			b.WriteRune(c)
-		}
-		b.WriteByte(')')
+		b.WriteString("($" + strconv.Itoa(i+1) + ", '', 0)")
 	}
-	return b.String()
+	b.WriteString(` ON CONFLICT (id) DO UPDATE SET expires = gatewright_limits.expires RETURNING id, spent, `)
+	if d == PostgreSQL {
+		return b.String() + clock
+	}
+	return b.String() + "0"
 }
 
 // id returns the row of a charge: a hash of what is counted together.

@@ -2,13 +2,13 @@ package sqlstore_test
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/sqldb/sqldbtest"
 	"github.com/gatewright/gatewright/ratelimit"
 	"github.com/gatewright/gatewright/ratelimit/sqlstore"
 )
@@ -16,39 +16,21 @@ import (
 // These tests have no database: what the statements do is shown on real ones in
 // examples/integration.
 
-// unreachable is a database that refuses connections, and counts them.
-type unreachable struct{ dialled int }
-
-var errRefused = errors.New("connection refused")
-
-func (u *unreachable) Connect(context.Context) (driver.Conn, error) {
-	u.dialled++
-	return nil, errRefused
-}
-
-func (u *unreachable) Driver() driver.Driver { return nil }
-
-func open(t *testing.T) (*sqlstore.Store, *unreachable) {
+func open(t *testing.T, d *sqldbtest.DB, dialect sqlstore.Dialect) *sqlstore.Store {
 	t.Helper()
-	u := new(unreachable)
-	db := sql.OpenDB(u)
-	t.Cleanup(func() { db.Close() })
-	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL})
+	store, err := sqlstore.New(d.Open(t), sqlstore.Config{Dialect: dialect})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return store, u
+	return store
 }
 
 func TestNew(t *testing.T) {
 	_, err := sqlstore.New(nil, sqlstore.Config{Dialect: 7})
-	for _, want := range []string{"sqlstore: the *sql.DB is nil", "sqlstore: Config.Dialect is Dialect(7), want SQLite or PostgreSQL"} {
+	for _, want := range []string{"ratelimit/sqlstore: the *sql.DB is nil", "ratelimit/sqlstore: Config.Dialect is Dialect(7); set SQLite or PostgreSQL"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New = %v, want %q in it", err, want)
 		}
-	}
-	if _, u := open(t); u.dialled != 0 {
-		t.Error("New has asked the database")
 	}
 }
 
@@ -67,22 +49,26 @@ func TestSchema(t *testing.T) {
 }
 
 func TestErrorsAdmitNobody(t *testing.T) {
-	store, u := open(t)
+	store := open(t, &sqldbtest.DB{Fails: "connect"}, sqlstore.PostgreSQL)
 	charges := []ratelimit.Charge{{Limit: ratelimit.Limit{Name: "hour", Quota: 5, Window: time.Hour}, Cost: 1}}
 	states, receipt, err := store.Take(t.Context(), charges)
-	if !errors.Is(err, errRefused) || states != nil || receipt != (ratelimit.Receipt{}) {
+	if !errors.Is(err, sqldbtest.ErrDown) || states != nil || receipt != (ratelimit.Receipt{}) {
 		t.Errorf("Take = %v, %v, %v, want the error and nothing else", states, receipt, err)
 	}
 	receipt = ratelimit.NewReceipt(1, charges)
 	for range 2 { // nothing was given back, so that it may be asked for again
-		if err := store.Refund(t.Context(), receipt); !errors.Is(err, errRefused) {
+		if err := store.Refund(t.Context(), receipt); !errors.Is(err, sqldbtest.ErrDown) {
 			t.Errorf("Refund = %v, want the error", err)
 		}
 	}
-	if _, err := store.DeleteExpired(t.Context()); !errors.Is(err, errRefused) {
+	if _, err := store.DeleteExpired(t.Context(), time.Now()); !errors.Is(err, sqldbtest.ErrDown) {
 		t.Errorf("DeleteExpired = %v, want the error", err)
 	}
-	u.dialled = 0
+	if err := store.Ready(t.Context()); !errors.Is(err, sqldbtest.ErrDown) {
+		t.Errorf("Ready = %v, want the error", err)
+	}
+	d := new(sqldbtest.DB)
+	store = open(t, d, sqlstore.PostgreSQL)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := store.Take(over, charges); !errors.Is(err, context.Canceled) {
@@ -95,7 +81,36 @@ func TestErrorsAdmitNobody(t *testing.T) {
 	if err := store.Refund(t.Context(), ratelimit.Receipt{}); err != nil {
 		t.Errorf("Refund of nothing = %v", err)
 	}
-	if u.dialled != 0 {
-		t.Errorf("the database was asked %d times in vain", u.dialled)
+	if got := d.Statements(); len(got) != 0 {
+		t.Errorf("the database was used in vain: %v", got)
+	}
+}
+
+func TestParametersAreNumberedAsTheyOccur(t *testing.T) {
+	charges := make([]ratelimit.Charge, 3)
+	for i := range charges {
+		charges[i] = ratelimit.Charge{Key: ratelimit.Key{byte(i)}, Limit: ratelimit.Limit{Name: "hour", Quota: 5, Window: time.Hour}, Cost: 1}
+	}
+	for _, dialect := range sqldbtest.Dialects {
+		d := &sqldbtest.DB{Answer: func(s sqldbtest.Statement) (rows [][]driver.Value, changed int64) {
+			for _, id := range s.Args {
+				rows = append(rows, []driver.Value{id, "", int64(1)})
+			}
+			return rows, 1
+		}}
+		store := open(t, d, dialect)
+		if _, _, err := store.Take(t.Context(), charges); err != nil {
+			t.Errorf("%v: Take = %v", dialect, err)
+		}
+		if _, err := store.DeleteExpired(t.Context(), time.Now()); err != nil {
+			t.Errorf("%v: DeleteExpired = %v", dialect, err)
+		}
+		if err := store.Ready(t.Context()); err != nil {
+			t.Errorf("%v: Ready = %v", dialect, err)
+		}
+		if n := len(d.Statements()); n != 5 || d.Committed() != 2 {
+			t.Errorf("%v: %d statements, %d committed", dialect, n, d.Committed())
+		}
+		d.CheckStatements(t)
 	}
 }

@@ -22,51 +22,35 @@ package sqlstore
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
-	"fmt"
-	"strconv"
-	"strings"
-	"time"
 
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/sqldb"
 	"github.com/gatewright/gatewright/totp"
 )
 
-// A Dialect is the SQL that a database speaks.
-type Dialect int
+// pkg begins each error.
+const pkg = "totp/sqlstore"
+
+// A Dialect is the SQL that a database understands. One value serves the SQL stores
+// of all packages.
+type Dialect = sqldb.Dialect
 
 // The dialects.
 const (
-	SQLite     Dialect = iota + 1 // 3.35 or later
-	PostgreSQL                    // 13 or later
+	SQLite     = sqldb.SQLite     // 3.35 or later
+	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
-
-// String returns the name of the database.
-func (d Dialect) String() string {
-	switch d {
-	case SQLite:
-		return "SQLite"
-	case PostgreSQL:
-		return "PostgreSQL"
-	}
-	return "Dialect(" + strconv.Itoa(int(d)) + ")"
-}
 
 // Schema returns the statement that creates the table, for the host to run or
 // to copy into a migration of its own. It changes nothing where the table
 // exists already. It panics on an unknown dialect.
 func Schema(d Dialect) string {
-	bytes := "BLOB"
-	switch d {
-	case SQLite:
-	case PostgreSQL:
-		bytes = "BYTEA"
-	default:
-		panic("sqlstore: unknown " + d.String())
-	}
 	// Times are microseconds since 1970, which both databases compare alike;
 	// 0 is none.
-	return strings.ReplaceAll(`CREATE TABLE IF NOT EXISTS gatewright_totp (
+	return sqldb.Schema(pkg, d, `CREATE TABLE IF NOT EXISTS gatewright_totp (
 	user_id       TEXT    PRIMARY KEY,
 	version       BIGINT  NOT NULL,
 	active        BYTES,
@@ -78,7 +62,7 @@ func Schema(d Dialect) string {
 	retry         BIGINT  NOT NULL,
 	forgiven      BIGINT  NOT NULL
 );
-`, "BYTES", bytes)
+`)
 }
 
 // Config says how to speak to the database.
@@ -89,117 +73,83 @@ type Config struct {
 
 // A Store is a [totp.Store]. It is safe for concurrent use, by several
 // processes too.
-type Store struct {
-	db      *sql.DB
-	dialect Dialect
-}
+type Store struct{ db *sqldb.DB }
 
 var _ totp.Store = (*Store)(nil)
 
 // New returns a store on db, whose table exists: see [Schema]. It does not ask the
 // database. The host closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
-	var errs []error
-	if db == nil {
-		errs = append(errs, errors.New("sqlstore: the *sql.DB is nil"))
-	}
-	if config.Dialect != SQLite && config.Dialect != PostgreSQL {
-		errs = append(errs, fmt.Errorf("sqlstore: Config.Dialect is %v, want SQLite or PostgreSQL", config.Dialect))
-	}
-	if err := errors.Join(errs...); err != nil {
+	shared, err := sqldb.New(pkg, db, config.Dialect)
+	if err != nil {
 		return nil, err
 	}
-	return &Store{db, config.Dialect}, nil
+	return &Store{shared}, nil
 }
 
-// LoadTOTP implements [totp.Store].
+// Ready proves that the database takes writes: it inserts and deletes a row, in
+// one transaction that no other transaction sees. Call it when the process starts
+// and from the process's readiness endpoint.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.db.Ready(ctx, `INSERT INTO gatewright_totp
+		(user_id, version, pending_until, step, failures, retry, forgiven) VALUES ($1, 0, 0, 0, 0, 0, 0)`,
+		`DELETE FROM gatewright_totp WHERE user_id = $1`, "ready "+rand.Text())
+}
+
+// LoadTOTP implements [totp.Store]. A standby or a read-only connection is an
+// error: it may lack a second factor that was confirmed elsewhere.
 func (s *Store) LoadTOTP(ctx context.Context, user string) (totp.Record, error) {
+	const doing = "loading a record"
+	if identity.CheckNames(user) != nil {
+		return totp.Record{}, nil
+	}
 	var r totp.Record
 	var recovery []byte
 	var until, retry, forgiven int64
-	err := s.db.QueryRowContext(ctx, s.bind(`SELECT version, active, pending, pending_until, step, recovery, failures, retry, forgiven
-		FROM gatewright_totp WHERE user_id = ?`), user).Scan(
+	found, err := s.db.Row(ctx, doing, `SELECT version, active, pending, pending_until, step, recovery, failures, retry, forgiven
+		FROM gatewright_totp WHERE user_id = $1`, []any{user},
 		&r.Version, &r.Active, &r.Pending, &until, &r.Step, &recovery, &r.Guesses.Failures, &retry, &forgiven)
-	if errors.Is(err, sql.ErrNoRows) {
-		return totp.Record{}, nil
+	if err != nil || !found {
+		return totp.Record{}, err
 	}
-	if err == nil && len(recovery)%len(totp.RecoveryHash{}) != 0 {
-		err = errors.New("the stored recovery codes have a wrong length")
-	}
-	if err != nil {
-		return totp.Record{}, fmt.Errorf("sqlstore: loading a record: %w", err)
+	if len(recovery)%len(totp.RecoveryHash{}) != 0 {
+		return totp.Record{}, s.db.Wrap(errors.New("the stored recovery codes have a wrong length"), doing)
 	}
 	for len(recovery) > 0 {
 		var hash totp.RecoveryHash
 		recovery = recovery[copy(hash[:], recovery):]
 		r.Recovery = append(r.Recovery, hash)
 	}
-	r.PendingUntil, r.Guesses.Retry, r.Guesses.Forgiven = instant(until), instant(retry), instant(forgiven)
+	r.PendingUntil, r.Guesses.Retry, r.Guesses.Forgiven = sqldb.Instant(until), sqldb.Instant(retry), sqldb.Instant(forgiven)
 	return r, nil
 }
 
 // SaveTOTP implements [totp.Store]. It is one statement, whose condition the
 // database checks on the row that it has locked.
 func (s *Store) SaveTOTP(ctx context.Context, user string, r totp.Record) (bool, error) {
+	const doing = "saving a record"
+	if err := identity.CheckNames(user); err != nil {
+		return false, s.db.Wrap(err, doing)
+	}
 	recovery := make([]byte, 0, len(r.Recovery)*len(totp.RecoveryHash{}))
 	for _, hash := range r.Recovery {
 		recovery = append(recovery, hash[:]...)
 	}
-	statement := `UPDATE gatewright_totp SET version = ?, active = ?, pending = ?, pending_until = ?,
-			step = ?, recovery = ?, failures = ?, retry = ?, forgiven = ?
-		WHERE user_id = ? AND version = ?`
+	statement := `UPDATE gatewright_totp SET version = $1, active = $2, pending = $3, pending_until = $4,
+			step = $5, recovery = $6, failures = $7, retry = $8, forgiven = $9
+		WHERE user_id = $10 AND version = $11`
 	args := []any{
-		r.Version + 1, r.Active, r.Pending, micros(r.PendingUntil),
-		r.Step, recovery, r.Guesses.Failures, micros(r.Guesses.Retry), micros(r.Guesses.Forgiven),
+		r.Version + 1, r.Active, r.Pending, sqldb.Micros(r.PendingUntil),
+		r.Step, recovery, r.Guesses.Failures, sqldb.Micros(r.Guesses.Retry), sqldb.Micros(r.Guesses.Forgiven),
 		user, r.Version,
 	}
 	if r.Version == 0 {
 		statement = `INSERT INTO gatewright_totp
 			(version, active, pending, pending_until, step, recovery, failures, retry, forgiven, user_id)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 			ON CONFLICT (user_id) DO NOTHING`
 		args = args[:len(args)-1]
 	}
-	result, err := s.db.ExecContext(ctx, s.bind(statement), args...)
-	if err != nil {
-		return false, fmt.Errorf("sqlstore: saving a record: %w", err)
-	}
-	n, err := result.RowsAffected()
-	if err != nil {
-		return false, fmt.Errorf("sqlstore: saving a record: %w", err)
-	}
-	return n == 1, nil
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func instant(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros).UTC()
-}
-
-// bind writes placeholders as the dialect has them. No statement here has a
-// question mark of its own.
-func (s *Store) bind(statement string) string {
-	if s.dialect != PostgreSQL {
-		return statement
-	}
-	var b strings.Builder
-	n := 0
-	for _, c := range statement {
-		if c != '?' {
-			b.WriteRune(c)
-			continue
-		}
-		n++
-		b.WriteString("$" + strconv.Itoa(n))
-	}
-	return b.String()
+	changed, err := s.db.Exec(ctx, doing, statement, args...)
+	return changed == 1, err
 }

@@ -2,14 +2,13 @@ package sqlstore_test
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/sqldb/sqldbtest"
 	"github.com/gatewright/gatewright/totp"
 	"github.com/gatewright/gatewright/totp/sqlstore"
 )
@@ -17,32 +16,28 @@ import (
 // The conformance suite runs against real databases in the examples module,
 // which has their drivers. Here is what needs none.
 
-func TestNew(t *testing.T) {
-	db := sql.OpenDB(new(fake))
-	tests := []struct {
-		name   string
-		db     *sql.DB
-		config sqlstore.Config
-		want   []string
-	}{
-		{"SQLite", db, sqlstore.Config{Dialect: sqlstore.SQLite}, nil},
-		{"PostgreSQL", db, sqlstore.Config{Dialect: sqlstore.PostgreSQL}, nil},
-		{"every mistake at once", nil, sqlstore.Config{}, []string{"the *sql.DB is nil", "Config.Dialect is Dialect(0), want SQLite or PostgreSQL"}},
-		{"an unknown dialect", db, sqlstore.Config{Dialect: 3}, []string{"Config.Dialect is Dialect(3)"}},
+func TestNewReportsEveryMistake(t *testing.T) {
+	_, err := sqlstore.New(nil, sqlstore.Config{Dialect: 7})
+	for _, want := range []string{"totp/sqlstore: the *sql.DB is nil", "totp/sqlstore: Config.Dialect is Dialect(7); set SQLite or PostgreSQL"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("New: %v, want %q in it", err, want)
+		}
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			s, err := sqlstore.New(tt.db, tt.config)
-			if (err == nil) != (len(tt.want) == 0) || (s == nil) != (err != nil) {
-				t.Fatalf("%v, %v", s, err)
-			}
-			for _, want := range tt.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("the error %q does not tell that %s", err, want)
-				}
-			}
-		})
+	d := new(sqldbtest.DB)
+	for _, dialect := range sqldbtest.Dialects {
+		if s := open(t, d, dialect); s == nil || len(d.Statements()) != 0 {
+			t.Errorf("%v: New used the database: %v", dialect, d.Statements())
+		}
 	}
+}
+
+func open(t *testing.T, d *sqldbtest.DB, dialect sqlstore.Dialect) *sqlstore.Store {
+	t.Helper()
+	s, err := sqlstore.New(d.Open(t), sqlstore.Config{Dialect: dialect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func TestSchema(t *testing.T) {
@@ -63,130 +58,77 @@ func TestSchema(t *testing.T) {
 // A database that does not answer is an error, and never a record.
 func TestDatabaseDown(t *testing.T) {
 	ctx := context.Background()
-	for _, dialect := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.PostgreSQL} {
-		s := store(t, &fake{err: errDown}, dialect)
-		if r, err := s.LoadTOTP(ctx, "alice"); r.Version != 0 || len(r.Active) != 0 || !errors.Is(err, errDown) || !strings.HasPrefix(err.Error(), "sqlstore: ") {
+	for _, dialect := range sqldbtest.Dialects {
+		s := open(t, &sqldbtest.DB{Fails: "connect"}, dialect)
+		if r, err := s.LoadTOTP(ctx, "alice"); r.Version != 0 || len(r.Active) != 0 || !errors.Is(err, sqldbtest.ErrDown) || !strings.HasPrefix(err.Error(), "totp/sqlstore: ") {
 			t.Errorf("%v: LoadTOTP = %+v, %v", dialect, r, err)
 		}
+		if err := s.Ready(ctx); !errors.Is(err, sqldbtest.ErrDown) {
+			t.Errorf("%v: Ready = %v", dialect, err)
+		}
 		for _, version := range []int64{0, 1} {
-			if saved, err := s.SaveTOTP(ctx, "alice", totp.Record{Version: version}); saved || !errors.Is(err, errDown) || !strings.HasPrefix(err.Error(), "sqlstore: ") {
+			if saved, err := s.SaveTOTP(ctx, "alice", totp.Record{Version: version}); saved || !errors.Is(err, sqldbtest.ErrDown) || !strings.HasPrefix(err.Error(), "totp/sqlstore: ") {
 				t.Errorf("%v: SaveTOTP of version %d = %t, %v", dialect, version, saved, err)
 			}
 		}
 	}
 }
 
-// Placeholders are those of the dialect, as many as there are arguments, and
-// whether a row was changed is the answer.
-func TestStatements(t *testing.T) {
-	ctx := context.Background()
-	for _, dialect := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.PostgreSQL} {
+func TestParametersAreNumberedAsTheyOccur(t *testing.T) {
+	ctx := t.Context()
+	for _, dialect := range sqldbtest.Dialects {
 		for _, changed := range []int64{0, 1} {
-			f := &fake{changed: changed}
-			s := store(t, f, dialect)
+			d := &sqldbtest.DB{Answer: func(sqldbtest.Statement) ([][]driver.Value, int64) {
+				return [][]driver.Value{append([]driver.Value{true}, make([]driver.Value, 10)...)}, changed
+			}}
+			s := open(t, d, dialect)
 			if r, err := s.LoadTOTP(ctx, "alice"); r.Version != 0 || err != nil {
-				t.Errorf("%v: LoadTOTP of nobody = %+v, %v", dialect, r, err)
+				t.Errorf("%v: LoadTOTP without a row = %+v, %v", dialect, r, err)
 			}
 			for _, version := range []int64{0, 1} {
 				if saved, err := s.SaveTOTP(ctx, "alice", totp.Record{Version: version}); saved != (changed == 1) || err != nil {
 					t.Errorf("%v: SaveTOTP that changed %d rows = %t, %v", dialect, changed, saved, err)
 				}
 			}
-			if len(f.statements) != 3 {
-				t.Fatalf("%v: %d statements", dialect, len(f.statements))
+			s.Ready(ctx)
+			if n := len(d.Statements()); n < 4 {
+				t.Fatalf("%v: %d statements", dialect, n)
 			}
-			for _, got := range f.statements {
-				switch {
-				case dialect == sqlstore.SQLite && strings.Count(got.text, "?") != got.args:
-					t.Errorf("%d arguments for %s", got.args, got.text)
-				case dialect == sqlstore.PostgreSQL && (strings.Contains(got.text, "?") || strings.Count(got.text, "$") != got.args || !strings.Contains(got.text, "$1")):
-					t.Errorf("%d arguments for %s", got.args, got.text)
-				}
-			}
+			d.CheckStatements(t)
 		}
+	}
+}
+
+func TestIllFormedUsersNeverReachTheDatabase(t *testing.T) {
+	d := new(sqldbtest.DB)
+	s := open(t, d, sqlstore.PostgreSQL)
+	for _, bad := range []string{"a\x00", "\xff", strings.Repeat("a", 1025)} {
+		if r, err := s.LoadTOTP(t.Context(), bad); r.Version != 0 || err != nil {
+			t.Errorf("LoadTOTP: %+v, %v", r, err)
+		}
+		if saved, err := s.SaveTOTP(t.Context(), bad, totp.Record{}); saved || err == nil {
+			t.Errorf("SaveTOTP: %t, %v", saved, err)
+		}
+	}
+	if got := d.Statements(); len(got) != 0 {
+		t.Errorf("the database was used: %v", got)
 	}
 }
 
 // A row that somebody has damaged is an error: half a list of recovery codes is
 // not a list.
 func TestDamagedRowIsAnError(t *testing.T) {
-	row := []driver.Value{int64(3), []byte("active"), nil, int64(0), int64(7), make([]byte, 64), int64(1), int64(1_000_001), int64(0)}
-	s := store(t, &fake{row: row}, sqlstore.SQLite)
+	row := []driver.Value{true, int64(1), int64(3), []byte("active"), nil, int64(0), int64(7), make([]byte, 64), int64(1), int64(1_000_001), int64(0)}
+	s := open(t, &sqldbtest.DB{Answer: func(sqldbtest.Statement) ([][]driver.Value, int64) { return [][]driver.Value{row}, 0 }}, sqlstore.SQLite)
 	r, err := s.LoadTOTP(context.Background(), "alice")
 	if err != nil || r.Version != 3 || len(r.Recovery) != 2 || r.Step != 7 || r.Guesses.Failures != 1 ||
 		!r.Guesses.Retry.Equal(time.UnixMicro(1_000_001)) || !r.Guesses.Forgiven.IsZero() || !r.PendingUntil.IsZero() {
 		t.Errorf("%+v, %v", r, err)
 	}
 	for _, damage := range []int{1, 31, 33, 63} {
-		row[5] = make([]byte, damage)
+		row[7] = make([]byte, damage)
 		if r, err := s.LoadTOTP(context.Background(), "alice"); err == nil || r.Version != 0 {
 			t.Errorf("%d bytes of recovery codes: %+v, %v", damage, r, err)
 		}
 	}
-}
-
-func store(t *testing.T, f *fake, dialect sqlstore.Dialect) *sqlstore.Store {
-	t.Helper()
-	s, err := sqlstore.New(sql.OpenDB(f), sqlstore.Config{Dialect: dialect})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-var errDown = errors.New("the database is down")
-
-// fake is a driver that writes down what it is asked, and answers with an
-// error, one row or none.
-type fake struct {
-	err     error
-	row     []driver.Value
-	changed int64
-
-	statements []statement
-}
-
-type statement struct {
-	text string
-	args int
-}
-
-func (f *fake) Driver() driver.Driver { return nil }
-func (f *fake) Connect(context.Context) (driver.Conn, error) {
-	if f.err != nil {
-		return nil, f.err
-	}
-	return conn{f}, nil
-}
-
-type conn struct{ f *fake }
-
-func (c conn) Prepare(string) (driver.Stmt, error) { return nil, errDown }
-func (c conn) Close() error                        { return nil }
-func (c conn) Begin() (driver.Tx, error)           { return nil, errDown }
-
-func (c conn) ExecContext(_ context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	c.f.statements = append(c.f.statements, statement{text, len(args)})
-	return driver.RowsAffected(c.f.changed), nil
-}
-
-func (c conn) QueryContext(_ context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
-	c.f.statements = append(c.f.statements, statement{text, len(args)})
-	return &rows{row: c.f.row}, nil
-}
-
-// rows are one row, or none.
-type rows struct{ row []driver.Value }
-
-func (*rows) Columns() []string {
-	return []string{"version", "active", "pending", "pending_until", "step", "recovery", "failures", "retry", "forgiven"}
-}
-func (*rows) Close() error { return nil }
-func (r *rows) Next(dest []driver.Value) error {
-	if r.row == nil {
-		return io.EOF
-	}
-	copy(dest, r.row)
-	r.row = nil
-	return nil
 }
