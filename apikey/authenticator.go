@@ -40,7 +40,7 @@ type Authenticator struct {
 	flights map[flightKey]*flight
 }
 
-var _ guard.IntoAuthenticator = (*Authenticator)(nil)
+var _ guard.Authenticator = (*Authenticator)(nil)
 
 // New returns an authenticator of the keys in store. Its error lists every
 // mistake in config.
@@ -97,25 +97,15 @@ func (a *Authenticator) Issuer() string { return a.issuer }
 // Authenticate says whose key r carries. See the package documentation for
 // where it is looked for, and for the refusals.
 func (a *Authenticator) Authenticate(r *http.Request) (*identity.Principal, error) {
-	p := new(identity.Principal)
-	if err := a.AuthenticateInto(r, p); err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-// AuthenticateInto is Authenticate for a Principal that is there already: see
-// [guard.IntoAuthenticator]. A request with a key that is remembered allocates
-// nothing.
-func (a *Authenticator) AuthenticateInto(r *http.Request, p *identity.Principal) error {
 	key, err := a.source.read(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	p := guard.NewPrincipal(r)
 	if err := a.verify(r.Context(), key, r.RemoteAddr, p); err != nil {
-		return a.answer(err)
+		return nil, a.answer(err)
 	}
-	return nil
+	return p, nil
 }
 
 // answer makes a refusal of what verify returns.

@@ -61,7 +61,7 @@ type staticKey struct {
 	principal identity.Principal
 }
 
-var _ guard.IntoAuthenticator = (*StaticAuthenticator)(nil)
+var _ guard.Authenticator = (*StaticAuthenticator)(nil)
 
 // Static returns an authenticator of the given keys. Its error lists every
 // mistake: an empty or short key above all, which would let everybody in whose
@@ -120,19 +120,9 @@ func (s *StaticAuthenticator) Challenge() guard.Challenge {
 
 // Authenticate says whose key r carries.
 func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal, error) {
-	p := new(identity.Principal)
-	if err := s.AuthenticateInto(r, p); err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-// AuthenticateInto is Authenticate for a Principal that is there already: see
-// [guard.IntoAuthenticator].
-func (s *StaticAuthenticator) AuthenticateInto(r *http.Request, p *identity.Principal) error {
 	key, err := s.source.read(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(key) <= maxLegacy {
 		// Hashes, so that lengths do not matter; all of them, so that it
@@ -143,15 +133,16 @@ func (s *StaticAuthenticator) AuthenticateInto(r *http.Request, p *identity.Prin
 			found = subtle.ConstantTimeSelect(s.keys[i].equals(given), i, found)
 		}
 		if found >= 0 {
+			p := guard.NewPrincipal(r)
 			*p = s.keys[found].principal
-			return nil
+			return p, nil
 		}
 	}
 	if s.config.GuideStatusCodes {
-		return &guard.Denial{Status: http.StatusForbidden, Code: guard.CodeInvalidToken, Detail: "Could not validate API key",
+		return nil, &guard.Denial{Status: http.StatusForbidden, Code: guard.CodeInvalidToken, Detail: "Could not validate API key",
 			Event: guard.EventLoginFail, Err: ErrUnknown}
 	}
-	return guard.InvalidToken(scheme, ErrUnknown)
+	return nil, guard.InvalidToken(scheme, ErrUnknown)
 }
 
 // Handler is the guard for a route that takes these keys and nothing else: see

@@ -142,11 +142,7 @@ func FromClaims(a guard.Authenticator, names ...string) guard.Authenticator {
 	if slices.Contains(names, "") {
 		panic("scopes: FromClaims has an empty name of a claim")
 	}
-	reader := &claimsReader{a, slices.Clone(names)}
-	if into, ok := a.(guard.IntoAuthenticator); ok {
-		return &intoReader{reader, into}
-	}
-	return reader
+	return &claimsReader{a, slices.Clone(names)}
 }
 
 type claimsReader struct {
@@ -175,17 +171,4 @@ func (c *claimsReader) fill(p *identity.Principal) error {
 	}
 	p.Scopes = scopes
 	return nil
-}
-
-// An intoReader keeps what spares an allocation.
-type intoReader struct {
-	*claimsReader
-	into guard.IntoAuthenticator
-}
-
-func (c *intoReader) AuthenticateInto(r *http.Request, p *identity.Principal) error {
-	if err := c.into.AuthenticateInto(r, p); err != nil {
-		return err
-	}
-	return c.fill(p)
 }

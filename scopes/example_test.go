@@ -111,7 +111,7 @@ func ExampleMiddleware_Check() {
 	// Output:
 	// csv <nil>
 	// pdf 403 insufficient_scope: scopes: missing export:pdf
-	// nobody: 401 unauthenticated: guard: no credentials
+	// nobody: 401 unauthenticated: guard: no credentials were looked for: no Hooks.Identify and no Mux with authenticators is around the route, and no middleware of the host found a caller
 }
 
 // Whoever makes a credential for somebody else, an API key say, must not give

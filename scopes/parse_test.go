@@ -182,17 +182,6 @@ func TestErrorsOfClaimsRepeatNoValue(t *testing.T) {
 	}
 }
 
-// into is a found that is asked to fill in a Principal.
-type into struct{ found }
-
-func (i into) AuthenticateInto(r *http.Request, p *identity.Principal) error {
-	caller, err := i.Authenticate(r)
-	if err == nil {
-		*p = *caller
-	}
-	return err
-}
-
 func TestFromClaims(t *testing.T) {
 	const badToken = `{"title":"Unauthorized","status":401,"code":"invalid_token","detail":"The credentials are not valid."}` + "\n"
 	const challenge = `Bearer realm="example", error="invalid_token"`
@@ -202,20 +191,14 @@ func TestFromClaims(t *testing.T) {
 		}
 		t.Run(test.name, func(t *testing.T) {
 			p := found{&identity.Principal{Issuer: "i", Subject: "ada", Claims: test.claims, Scopes: identity.NewSet("of", "before")}}
-			for how, a := range map[string]guard.Authenticator{"Authenticate": p, "AuthenticateInto": into{p}} {
-				wrapped := scopes.FromClaims(a, test.names...)
-				if _, is := wrapped.(guard.IntoAuthenticator); is != (how == "AuthenticateInto") {
-					t.Errorf("%s: an IntoAuthenticator: %v", how, is)
-				}
-				if test.want == "!" {
-					a := ask(t, scopes.Config{}, require("of"), wrapped)
-					a.check(t, 401, badToken, challenge)
-					continue
-				}
-				ask(t, scopes.Config{}, require(slices.Collect(identity.ParseSet(test.want).All())...), wrapped).check(t, 200, "passed")
-				if a := ask(t, scopes.Config{}, requireAny("of", "before"), wrapped); a.passed {
-					t.Errorf("%s: the scopes of before are still there", how)
-				}
+			wrapped := scopes.FromClaims(p, test.names...)
+			if test.want == "!" {
+				ask(t, scopes.Config{}, require("of"), wrapped).check(t, 401, badToken, challenge)
+				return
+			}
+			ask(t, scopes.Config{}, require(slices.Collect(identity.ParseSet(test.want).All())...), wrapped).check(t, 200, "passed")
+			if a := ask(t, scopes.Config{}, requireAny("of", "before"), wrapped); a.passed {
+				t.Error("the scopes of before are still there")
 			}
 		})
 	}
@@ -227,16 +210,14 @@ func TestFromClaimsLeavesTheRestToTheAuthenticator(t *testing.T) {
 		t.Errorf("Challenge: %+v", c)
 	}
 	ask(t, scopes.Config{}, require("a"), nobody).check(t, 401, anonymousBody, `Bearer realm="example"`)
-	ask(t, scopes.Config{}, require("a"), scopes.FromClaims(into{found{nil}})).check(t, 401, anonymousBody, `Bearer realm="example"`)
+	ask(t, scopes.Config{}, require("a"), scopes.FromClaims(found{nil})).check(t, 401, anonymousBody, `Bearer realm="example"`)
 
 	const unavailable = `{"title":"Service Unavailable","status":503,"code":"unavailable","detail":"The service cannot decide this right now. Please try again."}` + "\n"
 	ask(t, scopes.Config{}, require("a"), scopes.FromClaims(failing{})).check(t, 503, unavailable)
 
 	// An authenticator of API keys, say, was wrapped by mistake: that must be
 	// noticed, and not let its callers keep or lose scopes in silence.
-	for _, a := range []guard.Authenticator{with("a"), into{with("a").(found)}} {
-		ask(t, scopes.Config{}, require("a"), scopes.FromClaims(a)).check(t, 503, unavailable)
-	}
+	ask(t, scopes.Config{}, require("a"), scopes.FromClaims(with("a"))).check(t, 503, unavailable)
 }
 
 type failing struct{ found }
@@ -247,16 +228,11 @@ func (failing) Authenticate(*http.Request) (*identity.Principal, error) {
 
 // The wrapped authenticator takes part in guard.Hooks.Accept.
 func TestFromClaimsCanBeAccepted(t *testing.T) {
-	for _, inner := range []guard.Authenticator{
-		found{&identity.Principal{Issuer: "i", Subject: "ada", Claims: `{"scp":"a"}`}},
-		into{found{&identity.Principal{Issuer: "i", Subject: "ada", Claims: `{"scp":"a"}`}}},
-	} {
-		wrapped := scopes.FromClaims(inner)
-		a := ask(t, scopes.Config{}, func(m *scopes.Middleware) func(http.Handler) http.Handler {
-			return func(next http.Handler) http.Handler {
-				return guard.Hooks{}.Accept(wrapped)(m.Require("a")(next))
-			}
-		}, wrapped)
-		a.check(t, 200, "passed")
-	}
+	wrapped := scopes.FromClaims(found{&identity.Principal{Issuer: "i", Subject: "ada", Claims: `{"scp":"a"}`}})
+	a := ask(t, scopes.Config{}, func(m *scopes.Middleware) func(http.Handler) http.Handler {
+		return func(next http.Handler) http.Handler {
+			return guard.Hooks{}.Accept(wrapped)(m.Require("a")(next))
+		}
+	}, wrapped)
+	a.check(t, 200, "passed")
 }

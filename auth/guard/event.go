@@ -127,11 +127,11 @@ func (d *Denial) event() EventName {
 }
 
 // Log returns an Observe that writes each event to l: its name as the message,
-// what is known of it as attributes. Refusals are warnings, failures of the
-// server are errors, as is [EventTokenReuse]; the rest is information. So is an
-// anonymous request to a guarded route, and one to no route, for browsers send
-// many, and a client that hung up, for it must not be able to raise an alarm. It
-// panics if l is nil.
+// what is known of it as attributes. Refusals are warnings; failures of the server
+// and [EventTokenReuse] are errors; everything else is information. Information
+// are also anonymous requests to guarded routes and requests without a route (404,
+// 405), because browsers send many, and requests that the client gave up, so that
+// clients cannot raise alarms. Log panics if l is nil.
 func Log(l *slog.Logger) func(context.Context, Event) {
 	if l == nil {
 		panic("guard: Log needs a logger")
@@ -189,8 +189,10 @@ func (e Event) level() slog.Level {
 		return slog.LevelInfo
 	case e.Denial.Status >= 500:
 		return slog.LevelError
-	case errors.Is(e.Denial.Err, ErrNoCredentials), errors.Is(e.Denial.Err, errNoRoute):
+	case errors.Is(e.Denial.Err, ErrNoCredentials):
 		return slog.LevelInfo
+	case e.Denial.event() == EventInputFail && (e.Denial.Status == http.StatusNotFound || e.Denial.Status == http.StatusMethodNotAllowed):
+		return slog.LevelInfo // no route, of this router or another
 	}
 	return slog.LevelWarn
 }

@@ -327,3 +327,78 @@ func TestLogLevels(t *testing.T) {
 	}
 	t.Run("no logger is a mistake", func(t *testing.T) { mustPanic(t, func() { guard.Log(nil) }) })
 }
+
+func TestReasonsOfRefusalsSayWhatIsMissing(t *testing.T) {
+	hooks := guard.Hooks{}
+	tokens, keys := bearer(), apiKeys()
+	for _, test := range []struct {
+		name   string
+		guard  func(observed guard.Hooks) http.Handler
+		header string
+		status int
+		says   []string
+		level  slog.Level
+	}{
+		{"Identify was forgotten", func(h guard.Hooks) http.Handler { return h.Authenticated(new(spy)) },
+			"Authorization: Bearer ada", 401, []string{"no credentials", "Hooks.Identify", "Mux"}, slog.LevelInfo},
+		{"Identify was forgotten before Accept", func(h guard.Hooks) http.Handler { return h.Accept(keys)(new(spy)) },
+			"X-Api-Key: robot", 401, []string{"no credentials", "Hooks.Identify", "Mux"}, slog.LevelInfo},
+		{"the Mux has no authenticators", func(h guard.Hooks) http.Handler {
+			mux := guard.NewMux(h)
+			mux.Handle("/", h.Authenticated(new(spy)))
+			return mux
+		}, "X-Api-Key: robot", 401, []string{"no credentials", "Mux with authenticators"}, slog.LevelInfo},
+		{"an anonymous request", func(h guard.Hooks) http.Handler { return hooks.Identify(tokens)(h.Authenticated(new(spy))) },
+			"Accept: */*", 401, []string{"guard: no credentials"}, slog.LevelInfo},
+		{"a scheme that no authenticator takes", func(h guard.Hooks) http.Handler { return hooks.Identify(tokens)(h.Authenticated(new(spy))) },
+			"Authorization: Basic c2VjcmV0", 401, []string{"no credentials", `"Basic"`, "Bearer"}, slog.LevelInfo},
+		{"an Authorization header without a scheme", func(h guard.Hooks) http.Handler { return hooks.Identify(tokens)(h.Authenticated(new(spy))) },
+			"Authorization: c2VjcmV0", 401, []string{"no credentials", "no scheme"}, slog.LevelInfo},
+		{"a good key where tokens are accepted", func(h guard.Hooks) http.Handler { return hooks.Identify(tokens, keys)(h.Accept(tokens)(new(spy))) },
+			"X-Api-Key: robot", 401, []string{"identified by ApiKey", "accepts Bearer"}, slog.LevelWarn},
+		{"a caller of the host's own where keys are accepted", func(h guard.Hooks) http.Handler {
+			return hostsOwn(&identity.Principal{Subject: "bob"}, hooks.Identify(tokens, keys)(h.Accept(keys)(new(spy))))
+		}, "Accept: */*", 401, []string{"host's own middleware", "accepts ApiKey"}, slog.LevelWarn},
+		{"two callers", func(h guard.Hooks) http.Handler {
+			return hooks.Identify(keys)(hostsOwn(&identity.Principal{Subject: "bob"}, h.Authenticated(new(spy))))
+		}, "X-Api-Key: robot", 400, []string{"two different callers"}, slog.LevelWarn},
+		{"a path that leads nowhere", func(h guard.Hooks) http.Handler { return guard.NewMux(h) },
+			"Accept: */*", 404, []string{"no route"}, slog.LevelInfo},
+		{"the same, of another router", func(h guard.Hooks) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.Refuse(w, r, guard.NotFound(nil)) })
+		}, "Accept: */*", 404, nil, slog.LevelInfo},
+		{"a method that another router does not know", func(h guard.Hooks) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.Refuse(w, r, guard.MethodNotAllowed(w)) })
+		}, "Accept: */*", 405, nil, slog.LevelInfo},
+		{"a 404 that hides a refusal", func(h guard.Hooks) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				d := guard.NotFound(nil)
+				d.Event = guard.EventAuthzFail
+				h.Refuse(w, r, d)
+			})
+		}, "Accept: */*", 404, nil, slog.LevelWarn},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var log bytes.Buffer
+			observed := guard.Hooks{Observe: guard.Log(slog.New(slog.NewJSONHandler(&log, nil)))}
+			if w := serve(test.guard(observed), get("/", test.header)); w.Code != test.status {
+				t.Errorf("answered %d, want %d", w.Code, test.status)
+			}
+			var line struct{ Level, Reason string }
+			if err := json.Unmarshal(log.Bytes(), &line); err != nil {
+				t.Fatalf("%v: %s", err, &log)
+			}
+			for _, want := range test.says {
+				if !strings.Contains(line.Reason, want) {
+					t.Errorf("the reason is %q, want %q in it", line.Reason, want)
+				}
+			}
+			if line.Level != test.level.String() {
+				t.Errorf("level %s, want %s", line.Level, test.level)
+			}
+			if strings.Contains(log.String(), "c2VjcmV0") {
+				t.Errorf("the log has the credential:\n%s", &log)
+			}
+		})
+	}
+}

@@ -74,14 +74,19 @@ func (h Hooks) Authenticated(next http.Handler) http.Handler {
 // Caller returns who sent r, as [CallerFrom] does of its context.
 func Caller(r *http.Request) (*identity.Principal, error) { return CallerFrom(r.Context()) }
 
-// CallerFrom returns the caller whom ctx carries, or the [*Denial] for an
-// anonymous request. Guards call it first, so none lets a request pass because
-// nobody was identified.
+// CallerFrom returns the caller that ctx carries. The error is a [*Denial]: 401
+// for an anonymous request, 400 for an ambiguous one (see [identity.NewContext]).
+// Guards call it first, so that no anonymous request passes.
 func CallerFrom(ctx context.Context) (*identity.Principal, error) {
 	if p, ok := identity.FromContext(ctx); ok {
 		return p, nil
 	}
-	return nil, Unauthenticated()
+	if identity.Ambiguous(ctx) {
+		return nil, ambiguous()
+	}
+	d := Unauthenticated()
+	d.Err = nothingFound(ctx)
+	return nil, d
 }
 
 // Emit tells Observe of e. It fills in the facts of r, and the caller of r
@@ -108,6 +113,9 @@ func (h Hooks) Emit(r *http.Request, e Event) {
 // the authenticators that Identify was given, and Bearer if there are none.
 func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	d := DenialOf(r.Context(), err)
+	if d.Err == ErrNoCredentials && h.Observe != nil {
+		d = unclaimed(r, d)
+	}
 	if h.Observe != nil {
 		h.Emit(r, Event{Name: d.event(), Login: d.Login, Denial: d})
 	}

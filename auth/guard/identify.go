@@ -29,16 +29,20 @@ type Authenticator interface {
 	Challenge() Challenge
 }
 
-// An IntoAuthenticator is an [Authenticator] that fills in a Principal which
-// guard has room for in the request's context, instead of making one: it spares
-// the busiest path an allocation.
-type IntoAuthenticator interface {
-	Authenticator
-
-	// AuthenticateInto does what Authenticate does, and writes the caller to
-	// p, which is zero before. What it leaves in p with an error does not
-	// count.
-	AuthenticateInto(r *http.Request, p *identity.Principal) error
+// NewPrincipal returns a zero Principal for an [Authenticator] to fill in and to
+// return as the caller of r. Within Identify, the first one of each request is
+// part of the request's context, which saves an allocation. A Principal that is
+// not returned does not count.
+func NewPrincipal(r *http.Request) *identity.Principal {
+	rc, ok := r.Context().(*requestContext)
+	if !ok {
+		// The authenticator has put a context of its own around it.
+		rc, ok = r.Context().Value(requestKey{}).(*requestContext)
+	}
+	if ok && rc.taken.CompareAndSwap(false, true) {
+		return &rc.room
+	}
+	return new(identity.Principal)
 }
 
 // Identify returns the middleware that settles who is calling.
@@ -53,14 +57,19 @@ type IntoAuthenticator interface {
 //   - A store that does not answer: 503.
 //
 // An Authorization header whose scheme no authenticator claims is not looked
-// at. A caller whom an outer Identify found stays, unless this one finds
-// another: that is two kinds of credentials. Identify panics if it is given no
-// authenticator, or one without a scheme.
+// at. A caller that an outer middleware found stays, unless Identify finds
+// another: the request then has two kinds of credentials.
+//
+// Identify panics without authenticators, for an authenticator whose challenge
+// has no scheme, and for two authenticators that would judge the same
+// credential: two with the scheme Bearer, or two with equal challenges. A
+// token.NewVerifiers takes the tokens of several issuers.
 func (h Hooks) Identify(authenticators ...Authenticator) func(http.Handler) http.Handler {
 	if len(authenticators) == 0 {
 		panic("guard: Identify needs at least one Authenticator")
 	}
 	id := newIdentifier(h, authenticators)
+	id.mustDiffer()
 	return func(next http.Handler) http.Handler {
 		d := describe(id.handler(next), next)
 		d.settles = id.authenticators
@@ -90,14 +99,26 @@ func (h Hooks) Accept(authenticators ...Authenticator) func(http.Handler) http.H
 		wanted = append(wanted, c)
 	}
 	check := func(r *http.Request) error {
-		if rc, p := identified(r.Context()); rc != nil && slices.Contains(id.authenticators, rc.by) {
-			// Not if the host put somebody else in between.
-			if now, ok := identity.FromContext(r.Context()); ok && sameCaller(now, p) {
-				return nil
-			}
+		if identity.Ambiguous(r.Context()) {
+			return ambiguous()
 		}
 		d := Unauthenticated()
 		d.Challenges, d.only = wanted, true
+		rc, p := identified(r.Context())
+		now, known := identity.FromContext(r.Context())
+		switch {
+		case rc == nil && known:
+			d.Err = fmt.Errorf("guard: the host's own middleware identified the caller, and the route accepts %s credentials only", strings.Join(schemes, ", "))
+		case rc == nil:
+			d.Err = nothingFound(r.Context())
+		case !known || !now.Same(p):
+			d.Err = errors.New("guard: the host's own middleware replaced the caller after Identify, so no credentials of the route count")
+		case !slices.Contains(id.authenticators, rc.by):
+			d.Err = fmt.Errorf("guard: the caller was identified by %s credentials (%T), and the route accepts %s credentials of other authenticators only",
+				rc.by.Challenge().Scheme, rc.by, strings.Join(schemes, ", "))
+		default:
+			return nil
+		}
 		return d
 	}
 	return func(next http.Handler) http.Handler {
@@ -111,9 +132,8 @@ func (h Hooks) Accept(authenticators ...Authenticator) func(http.Handler) http.H
 type identifier struct {
 	hooks          Hooks
 	authenticators []Authenticator
-	into           []IntoAuthenticator // the same, nil for those that are none
-	challenges     []Challenge         // of the authenticators, in their order
-	lines          []string            // the same as they stand in the header
+	challenges     []Challenge // of the authenticators, in their order
+	lines          []string    // the same as they stand in the header
 }
 
 func newIdentifier(h Hooks, authenticators []Authenticator) *identifier {
@@ -130,8 +150,6 @@ func newIdentifier(h Hooks, authenticators []Authenticator) *identifier {
 			panic(fmt.Sprintf("guard: authenticator %d (%T) has a standing Error, want none: it would accuse anonymous requests", i, a))
 		}
 		id.authenticators = append(id.authenticators, a)
-		into, _ := a.(IntoAuthenticator)
-		id.into = append(id.into, into)
 		id.challenges = append(id.challenges, c)
 		c.ErrorURI = "" // like the Error it explains
 		id.lines = append(id.lines, c.String())
@@ -139,18 +157,36 @@ func newIdentifier(h Hooks, authenticators []Authenticator) *identifier {
 	return id
 }
 
+// mustDiffer panics if two authenticators would both judge one credential: each
+// would refuse what is the other's.
+func (id *identifier) mustDiffer() {
+	for i, c := range id.challenges {
+		for j, before := range id.challenges[:i] {
+			switch {
+			case strings.EqualFold(c.Scheme, "Bearer") && strings.EqualFold(before.Scheme, "Bearer"):
+				panic(fmt.Sprintf("guard: authenticators %d and %d (%T, %T) both have the scheme Bearer, and each would refuse the "+
+					"other's tokens; use one token.NewVerifiers for several issuers, and another scheme for what is no bearer token",
+					j, i, id.authenticators[j], id.authenticators[i]))
+			case id.lines[i] == id.lines[j]:
+				panic(fmt.Sprintf("guard: authenticators %d and %d (%T, %T) both have the challenge %s; use one authenticator, "+
+					"or two that read different headers and have different Realms", j, i, id.authenticators[j], id.authenticators[i], id.lines[i]))
+			}
+		}
+	}
+}
+
 func (id *identifier) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := &requestContext{Context: r.Context(), id: id}
 		r = r.WithContext(rc)
-		p, by, err := id.identify(r, &rc.room)
+		p, by, err := id.identify(r)
 		if err != nil {
 			id.hooks.Refuse(w, r, err)
 			return
 		}
 		if p != nil {
-			if _, outer := identified(rc.Context); outer != nil && !sameCaller(outer, p) {
-				id.hooks.Refuse(w, r, twoKinds(fmt.Errorf("guard: an outer Identify found another caller than the %s credentials name",
+			if anotherCaller(rc.Context, p) {
+				id.hooks.Refuse(w, r, twoKinds(fmt.Errorf("guard: an outer middleware found another caller than the %s credentials name",
 					by.Challenge().Scheme)))
 				return
 			}
@@ -168,9 +204,18 @@ func (id *identifier) handler(next http.Handler) http.Handler {
 	})
 }
 
-// identify returns nil, nil, nil for an anonymous request. The caller is in
-// room if the authenticator can use it.
-func (id *identifier) identify(r *http.Request, room *identity.Principal) (*identity.Principal, Authenticator, error) {
+// anotherCaller reports whether ctx, that of an outer middleware, carries another
+// caller than p.
+func anotherCaller(ctx context.Context, p *identity.Principal) bool {
+	if _, outer := identified(ctx); outer != nil && !outer.Same(p) {
+		return true
+	}
+	outer, ok := identity.FromContext(ctx)
+	return ok && !outer.Same(p) || identity.Ambiguous(ctx)
+}
+
+// identify returns nil, nil, nil for an anonymous request.
+func (id *identifier) identify(r *http.Request) (*identity.Principal, Authenticator, error) {
 	if len(r.Header["Authorization"]) > 1 {
 		return nil, nil, InvalidRequest("The request carries more than one Authorization header.",
 			errors.New("guard: more than one Authorization header"))
@@ -180,25 +225,15 @@ func (id *identifier) identify(r *http.Request, room *identity.Principal) (*iden
 		caller  *identity.Principal
 		verdict error
 	)
-	for i, a := range id.authenticators {
-		var p *identity.Principal
-		var err error
-		if into := id.into[i]; into != nil && found == nil {
-			p = room
-			err = into.AuthenticateInto(r, p)
-		} else {
-			p, err = a.Authenticate(r)
-		}
+	for _, a := range id.authenticators {
+		p, err := a.Authenticate(r)
 		if noCredentials(err) {
-			if p == room {
-				*room = identity.Principal{}
-			}
 			continue
 		}
 		if found != nil {
 			return nil, nil, twoKinds(fmt.Errorf("guard: both %s and %s credentials", found.Challenge().Scheme, a.Challenge().Scheme))
 		}
-		if err == nil && (p == nil || p == room && nobody(p)) {
+		if err == nil && (p == nil || nobody(p)) {
 			err = fmt.Errorf("guard: %T returned neither a principal nor an error", a)
 		}
 		found, caller, verdict = a, p, err
@@ -209,7 +244,7 @@ func (id *identifier) identify(r *http.Request, room *identity.Principal) (*iden
 	return caller, found, nil
 }
 
-// nobody reports whether nothing was written to p that says who it is.
+// nobody reports whether p names no caller.
 func nobody(p *identity.Principal) bool {
 	return p.Issuer == "" && p.Subject == "" && p.Credential == ""
 }
@@ -226,6 +261,51 @@ func noCredentials(err error) bool {
 	_, judged := errors.AsType[*Denial](err)
 	return !judged
 }
+
+// ambiguous refuses a request in which two middlewares found two callers.
+func ambiguous() *Denial {
+	return twoKinds(errors.New("guard: two middlewares found two different callers"))
+}
+
+// nothingFound is the reason to refuse an anonymous request.
+func nothingFound(ctx context.Context) error {
+	if _, ok := ctx.Value(requestKey{}).(*requestContext); ok {
+		return ErrNoCredentials
+	}
+	return errNoIdentify
+}
+
+// unclaimed adds to the reason of d, a refusal of an anonymous request, that it has
+// an Authorization header all the same. What stands after the scheme may be a
+// secret, and so may be a header without a scheme.
+func unclaimed(r *http.Request, d *Denial) *Denial {
+	lines := r.Header["Authorization"]
+	rc, ok := r.Context().Value(requestKey{}).(*requestContext)
+	if len(lines) == 0 || !ok {
+		return d
+	}
+	explained := *d
+	explained.Err = fmt.Errorf("%w: the Authorization header has no scheme", ErrNoCredentials)
+	if scheme, _, ok := strings.Cut(lines[0], " "); ok && token(scheme) == scheme {
+		explained.Err = fmt.Errorf("%w: the Authorization header has the scheme %.32q, and the authenticators take %s",
+			ErrNoCredentials, scheme, strings.Join(rc.id.schemes(), ", "))
+	}
+	return &explained
+}
+
+// schemes returns the schemes of the challenges, each once.
+func (id *identifier) schemes() []string {
+	var schemes []string
+	for _, c := range id.challenges {
+		if !slices.Contains(schemes, c.Scheme) {
+			schemes = append(schemes, c.Scheme)
+		}
+	}
+	return schemes
+}
+
+// errNoIdentify is for the host that forgot Identify.
+var errNoIdentify = fmt.Errorf("%w were looked for: no Hooks.Identify and no Mux with authenticators is around the route, and no middleware of the host found a caller", ErrNoCredentials)
 
 func twoKinds(err error) *Denial {
 	return InvalidRequest("The request carries more than one kind of credential.", err)
@@ -292,6 +372,7 @@ type requestContext struct {
 	principal atomic.Pointer[identity.Principal]
 	by        Authenticator
 	room      identity.Principal // where principal points, if it can
+	taken     atomic.Bool        // an authenticator has the room
 
 	memo memo
 }
@@ -335,11 +416,6 @@ func identified(ctx context.Context) (*requestContext, *identity.Principal) {
 		}
 	}
 	return nil, nil
-}
-
-// sameCaller reports whether a and b are one caller with one credential.
-func sameCaller(a, b *identity.Principal) bool {
-	return a == b || a.Issuer == b.Issuer && a.Subject == b.Subject && a.Tenant == b.Tenant && a.Credential == b.Credential
 }
 
 // memo remembers what was loaded for one request.

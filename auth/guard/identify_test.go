@@ -131,14 +131,21 @@ func TestIdentifyMistakes(t *testing.T) {
 		{"a nil authenticator", []guard.Authenticator{bearer(), nil}, "authenticator 1 is nil"},
 		{"no scheme", []guard.Authenticator{scheme(guard.Challenge{})}, `scheme ""`},
 		{"a scheme that is no token", []guard.Authenticator{scheme(guard.Challenge{Scheme: "Api Key"})}, `scheme "Api Key"`},
+		{"two of bearer tokens", []guard.Authenticator{bearer(), apiKeys(), bearer()}, "token.NewVerifiers"},
+		{"two of one scheme in another case", []guard.Authenticator{scheme(guard.Challenge{Scheme: "bearer", Realm: "a"}), scheme(guard.Challenge{Scheme: "BEARER"})}, "token.NewVerifiers"},
+		{"two with one challenge", []guard.Authenticator{apiKeys(), apiKeys()}, "Realm"},
 		{"a standing error code", []guard.Authenticator{scheme(guard.Challenge{Scheme: "Bearer", Error: "invalid_token"})}, "Error"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			for name, f := range map[string]func(){
 				"Identify": func() { guard.Hooks{}.Identify(test.authenticators...) },
+				"NewMux":   func() { guard.NewMux(guard.Hooks{}, test.authenticators...) },
 				"Accept":   func() { guard.Hooks{}.Accept(test.authenticators...) },
 			} {
+				if name == "NewMux" && len(test.authenticators) == 0 || name == "Accept" && strings.HasPrefix(test.name, "two") {
+					continue
+				}
 				if text := mustPanic(t, f); !strings.Contains(text, test.says) {
 					t.Errorf("%s panics with %q, want %q in it", name, text, test.says)
 				}
@@ -211,7 +218,7 @@ func TestIdentifyWithinAHostsOwnLogin(t *testing.T) {
 		caller       string
 	}{
 		{"an anonymous request keeps the host's caller", "Accept: */*", "bob"},
-		{"a credential counts more than the host's caller", "Authorization: Bearer ada", "ada"},
+		{"a credential beside the host's caller is ambiguous", "Authorization: Bearer ada", ""},
 		{"a bad credential is refused in spite of the host's caller", "Authorization: Bearer bad", ""},
 	}
 	for _, test := range tests {
@@ -223,6 +230,54 @@ func TestIdentifyWithinAHostsOwnLogin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A request with a session of the host's own and an API key is refused,
+// whichever middleware comes first.
+func TestASessionOfTheHostsOwnBesideAKeyIsRefusedInAnyOrder(t *testing.T) {
+	hooks := guard.Hooks{}
+	bob := func(next http.Handler) http.Handler {
+		return hostsOwn(&identity.Principal{Issuer: "sessions", Subject: "bob"}, next)
+	}
+	keys := apiKeys()
+	identify := hooks.Identify(keys)
+	for name, chain := range map[string]func(http.Handler) http.Handler{
+		"the session outside": func(h http.Handler) http.Handler { return bob(identify(h)) },
+		"the session inside":  func(h http.Handler) http.Handler { return identify(bob(h)) },
+		"two sessions": func(h http.Handler) http.Handler {
+			return bob(hostsOwn(&identity.Principal{Issuer: "sso", Subject: "bob"}, identify(h)))
+		},
+		"around a mux": func(h http.Handler) http.Handler {
+			mux := guard.NewMux(hooks, keys)
+			mux.Handle("/", h)
+			return bob(mux)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for kind, guarded := range map[string]func(http.Handler) http.Handler{
+				"Authenticated": hooks.Authenticated,
+				"Accept":        hooks.Accept(keys),
+				"Require":       hooks.Require(func(r *http.Request) error { _, err := guard.Caller(r); return err }),
+			} {
+				next := new(spy)
+				w := serve(chain(guarded(next)), get("/", "X-Api-Key: robot"))
+				if next.ran() || w.Code != 400 {
+					t.Errorf("%s: answered %d, next ran for %v; want 400", kind, w.Code, next.callers)
+				}
+			}
+		})
+	}
+	t.Run("one that a mux identifies after the tenant was changed", func(t *testing.T) {
+		in := func(tenant string) *identity.Principal { return &identity.Principal{Subject: "robot", Tenant: tenant} }
+		a := apiKeys()
+		a.authenticate = func(*http.Request) (*identity.Principal, error) { return in("acme"), nil }
+		for tenant, want := range map[string]int{"acme": 200, "umbrella": 400} {
+			next := new(spy)
+			if w := serve(hostsOwn(in(tenant), hooks.Identify(a)(hooks.Authenticated(next))), get("/")); w.Code != want {
+				t.Errorf("%s: answered %d, want %d", tenant, w.Code, want)
+			}
+		}
+	})
 }
 
 func TestIdentifyWithinIdentify(t *testing.T) {
@@ -400,6 +455,9 @@ func TestAccept(t *testing.T) {
 	t.Run("a host that replaces the caller takes the kind away", func(t *testing.T) {
 		hooks, next := guard.Hooks{}, new(spy)
 		h := hooks.Identify(keys)(hostsOwn(&identity.Principal{Subject: "bob"}, hooks.Accept(keys)(next)))
+		want{400, nil, "", twoKindsBody}.check(t, serve(h, get("/", "X-Api-Key: robot")))
+		// On purpose: as an administrator acts as a user.
+		h = hooks.Identify(keys)(hostsOwn(nil, hostsOwn(&identity.Principal{Subject: "bob"}, hooks.Accept(keys)(next))))
 		want{401, []string{keyLine}, "", unauthenticatedBody}.check(t, serve(h, get("/", "X-Api-Key: robot")))
 		if next.ran() {
 			t.Errorf("next ran for %v", next.callers)

@@ -47,6 +47,7 @@ func NewMux(hooks Hooks, authenticators ...Authenticator) *Mux {
 	m := &Mux{hooks: hooks}
 	if len(authenticators) > 0 {
 		m.id = newIdentifier(hooks, authenticators)
+		m.id.mustDiffer()
 		for _, c := range m.id.challenges {
 			m.schemes = append(m.schemes, c.Scheme)
 		}

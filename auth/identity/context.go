@@ -14,20 +14,41 @@ type ContextKey struct{}
 // holderKey is where NewContext finds the Holder of an outer middleware.
 type holderKey struct{}
 
-// NewContext returns a context that carries p, and tells the [Holder] of an
-// outer middleware about it, if there is one. A nil p makes the context
-// anonymous again.
+// NewContext returns a context that carries p and reports p to the [Holder] of
+// an outer middleware, if there is one. If p is nil, the context is anonymous.
+//
+// If ctx carries another caller already, or the same one with another
+// credential, the request has two kinds of credentials: the context is then
+// [Ambiguous], and every guard of this module answers 400. To replace the caller
+// on purpose, for an administrator who acts as a user for example, remove the
+// first one before: NewContext(NewContext(ctx, nil), user).
 func NewContext(ctx context.Context, p *Principal) context.Context {
+	if p != nil {
+		if found, ok := FromContext(ctx); ok && !found.Same(p) || Ambiguous(ctx) {
+			return context.WithValue(ctx, ContextKey{}, ambiguous{})
+		}
+	}
 	Tell(ctx, p)
 	return context.WithValue(ctx, ContextKey{}, p)
 }
 
-// FromContext returns the principal that ctx carries, and whether there is
-// one. Without one the request is anonymous.
+// FromContext returns the principal that ctx carries, and whether there is one.
+// Without one the request is anonymous or [Ambiguous].
 func FromContext(ctx context.Context) (*Principal, bool) {
 	p, _ := ctx.Value(ContextKey{}).(*Principal)
 	return p, p != nil
 }
+
+// Ambiguous reports whether ctx was given two different callers. Such a request
+// must be refused: one part of the system would act for the first caller, and
+// another part for the second.
+func Ambiguous(ctx context.Context) bool {
+	_, two := ctx.Value(ContextKey{}).(ambiguous)
+	return two
+}
+
+// ambiguous stands in the place of the Principal.
+type ambiguous struct{}
 
 // A Holder lets a middleware that runs before authentication, an access log
 // say, learn afterwards who the caller was. A context travels inwards only:

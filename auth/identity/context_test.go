@@ -20,7 +20,10 @@ func TestFromContext(t *testing.T) {
 	}{
 		{"nobody was put in", background, nil},
 		{"somebody was", identity.NewContext(background, alice), alice},
-		{"the inner one counts", identity.NewContext(identity.NewContext(background, alice), bob), bob},
+		{"another caller is ambiguous", identity.NewContext(identity.NewContext(background, alice), bob), nil},
+		{"and stays so", identity.NewContext(identity.NewContext(identity.NewContext(background, alice), bob), bob), nil},
+		{"a caller in place of another on purpose", identity.NewContext(identity.NewContext(identity.NewContext(background, alice), nil), bob), bob},
+		{"the same caller again", identity.NewContext(identity.NewContext(background, new(*alice)), alice), alice},
 		{"a nil principal is anonymous", identity.NewContext(background, nil), nil},
 		{"a nil principal makes anonymous again", identity.NewContext(identity.NewContext(background, alice), nil), nil},
 		{"a value of another type is nobody", context.WithValue(background, identity.ContextKey{}, "alice"), nil},
@@ -34,6 +37,46 @@ func TestFromContext(t *testing.T) {
 				t.Errorf("got %v, %t, want %v, %t", got, ok, tt.want, tt.want != nil)
 			}
 		})
+	}
+}
+
+func TestTwoCallersMakeARequestAmbiguous(t *testing.T) {
+	alice := identity.Principal{Issuer: "test", Subject: "alice", Tenant: "acme", Session: "s", Credential: "c"}
+	for _, tt := range []struct {
+		name   string
+		change func(*identity.Principal)
+		want   bool
+	}{
+		{"equal", func(*identity.Principal) {}, false},
+		{"with other rights", func(p *identity.Principal) { p.Roles, p.Scopes = identity.NewSet("r"), identity.NewSet("s") }, false},
+		{"of another issuer", func(p *identity.Principal) { p.Issuer = "other" }, true},
+		{"another subject", func(p *identity.Principal) { p.Subject = "other" }, true},
+		{"in another tenant", func(p *identity.Principal) { p.Tenant = "other" }, true},
+		{"in another session", func(p *identity.Principal) { p.Session = "other" }, true},
+		{"with another credential", func(p *identity.Principal) { p.Credential = "other" }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			second := alice
+			tt.change(&second)
+			for _, pair := range [][2]*identity.Principal{{&alice, &second}, {&second, &alice}} {
+				ctx := identity.NewContext(identity.NewContext(t.Context(), pair[0]), pair[1])
+				if got := identity.Ambiguous(ctx); got != tt.want {
+					t.Errorf("ambiguous: %v, want %v", got, tt.want)
+				}
+				if got := pair[0].Same(pair[1]); got == tt.want {
+					t.Errorf("Same: %v, want %v", got, !tt.want)
+				}
+				if identity.Ambiguous(identity.NewContext(ctx, nil)) {
+					t.Error("nil does not end it")
+				}
+			}
+		})
+	}
+	if identity.Ambiguous(t.Context()) || identity.Ambiguous(identity.NewContext(t.Context(), &alice)) {
+		t.Error("a request with one caller is ambiguous")
+	}
+	if (*identity.Principal)(nil).Same(&alice) || alice.Same(nil) {
+		t.Error("a caller is the same as nobody")
 	}
 }
 
@@ -78,8 +121,11 @@ func TestHolder(t *testing.T) {
 			defer cancel()
 			identity.NewContext(ctx, alice)
 		}, "alice"},
-		{"the last one counts", func(ctx context.Context) {
+		{"an ambiguous request is the first caller's", func(ctx context.Context) {
 			identity.NewContext(identity.NewContext(ctx, alice), bob)
+		}, "alice"},
+		{"the last one of those on purpose counts", func(ctx context.Context) {
+			identity.NewContext(identity.NewContext(identity.NewContext(ctx, alice), nil), bob)
 		}, "bob"},
 		{"anonymous again", func(ctx context.Context) {
 			identity.NewContext(identity.NewContext(ctx, alice), nil)

@@ -66,6 +66,13 @@ type Principal struct {
 	Claims string `json:"-"`
 }
 
+// Same reports whether p and q are one caller with one credential: Issuer,
+// Subject, Tenant, Session and Credential are equal.
+func (p *Principal) Same(q *Principal) bool {
+	return p == q || p != nil && q != nil && p.Issuer == q.Issuer && p.Subject == q.Subject && p.Tenant == q.Tenant &&
+		p.Session == q.Session && p.Credential == q.Credential
+}
+
 // LogValue shows what an audit trail needs: who, in which session, with which
 // credential. Scopes, roles and claims are left out.
 func (p *Principal) LogValue() slog.Value {

@@ -510,21 +510,13 @@ const scheme = "Bearer"
 // are read ahead and put back, and the token is verified once more when they are
 // there.
 func (v *Verifier) Authenticate(r *http.Request) (*identity.Principal, error) {
-	return authenticate(v, r, nil)
+	return authenticate(v, r)
 }
 
-// AuthenticateInto is Authenticate for a Principal that is there already: see
-// [guard.IntoAuthenticator].
-func (v *Verifier) AuthenticateInto(r *http.Request, p *identity.Principal) error {
-	_, err := authenticate(v, r, p)
-	return err
-}
-
-// authenticate is Authenticate with v, a Verifier or several, into p if that is
-// not nil.
+// authenticate is Authenticate with v, a Verifier or several.
 func authenticate(v interface {
 	verify(ctx context.Context, token string, p *identity.Principal) (*identity.Principal, error)
-}, r *http.Request, p *identity.Principal) (*identity.Principal, error) {
+}, r *http.Request) (*identity.Principal, error) {
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
 		return nil, guard.ErrNoCredentials
@@ -542,7 +534,7 @@ func authenticate(v interface {
 	if inQuery(r) {
 		return nil, ambiguous()
 	}
-	p, err := v.verify(r.Context(), token, p)
+	p, err := v.verify(r.Context(), token, guard.NewPrincipal(r))
 	if err == nil {
 		found, read := inForm(r)
 		if found {

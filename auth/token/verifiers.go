@@ -72,14 +72,7 @@ func (v *Verifiers) Verify(ctx context.Context, token string) (*identity.Princip
 
 // Authenticate is that of the [Verifier] whose token it is.
 func (v *Verifiers) Authenticate(r *http.Request) (*identity.Principal, error) {
-	return authenticate(v, r, nil)
-}
-
-// AuthenticateInto is Authenticate for a Principal that is there already: see
-// [guard.IntoAuthenticator].
-func (v *Verifiers) AuthenticateInto(r *http.Request, p *identity.Principal) error {
-	_, err := authenticate(v, r, p)
-	return err
+	return authenticate(v, r)
 }
 
 // Challenge asks for a bearer token.

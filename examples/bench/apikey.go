@@ -53,8 +53,8 @@ func apikeyJobs() []job {
 type keyed struct {
 	key               string
 	ours, floor, slow http.Handler
-	authenticate      func(*http.Request, *identity.Principal) error
-	floorAuthenticate func(*http.Request, *identity.Principal) error
+	authenticate      func(*http.Request) (*identity.Principal, error)
+	floorAuthenticate func(*http.Request) (*identity.Principal, error)
 }
 
 func newKeyed() keyed {
@@ -106,14 +106,13 @@ func newKeyed() keyed {
 		ours:         hooks.Identify(keys)(hooks.Authenticated(http.HandlerFunc(handled))),
 		floor:        middleware(fast),
 		slow:         middleware(slow),
-		authenticate: keys.AuthenticateInto,
-		floorAuthenticate: func(r *http.Request, p *identity.Principal) error {
+		authenticate: keys.Authenticate,
+		floorAuthenticate: func(r *http.Request) (*identity.Principal, error) {
 			found, ok := fast(r.Header.Get("X-API-Key"))
 			if !ok {
-				return guard.ErrNoCredentials
+				return nil, guard.ErrNoCredentials
 			}
-			p.Subject = found.Owner
-			return nil
+			return &identity.Principal{Subject: found.Owner}, nil
 		},
 	}
 }
@@ -135,15 +134,14 @@ func serveKey(b *testing.B, h http.Handler, key string, status int) {
 }
 
 // authenticateKey measures who it is, without an answer.
-func authenticateKey(b *testing.B, authenticate func(*http.Request, *identity.Principal) error, key string, good bool) {
+func authenticateKey(b *testing.B, authenticate func(*http.Request) (*identity.Principal, error), key string, good bool) {
 	r := withKey(key)
-	var p identity.Principal
-	if err := authenticate(r, &p); (err == nil) != good {
+	if _, err := authenticate(r); (err == nil) != good {
 		b.Fatalf("%v", err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		authenticate(r, &p)
+		authenticate(r)
 	}
 }
 
