@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/hidden"
 )
 
 // An Authenticator is the [guard.Authenticator] of API keys. It is safe for
@@ -34,7 +35,7 @@ type Authenticator struct {
 	malformed *guard.Denial
 
 	// nobody is compared with where no record is, so that this takes as long.
-	nobody Record
+	nobody hidden.Value[*Record]
 
 	mu      sync.Mutex
 	flights map[flightKey]*flight
@@ -71,7 +72,7 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 		a.legacy = store.(HashFinder) // complete has seen that it is
 	}
 	a.malformed = a.denial(ErrMalformed)
-	a.nobody = Record{PepperID: hashers[0].id, Hash: Hash(make([]byte, sha256.Size))}
+	a.nobody = hidden.New(&Record{PepperID: hashers[0].id, Hash: Hash(make([]byte, sha256.Size))})
 	a.usage = usage{
 		interval: config.UsageInterval,
 		max:      config.MaxPendingUses,
@@ -416,7 +417,7 @@ func (a *Authenticator) find(ctx context.Context, key string, parts Parts) (*Rec
 	case err == nil && found == nil:
 		return nil, errors.New("apikey: the store of keys returned neither a record nor an error")
 	case missing:
-		found = &a.nobody
+		found = a.nobody.Reveal()
 	}
 	r := found.Clone()
 	for i, p := range r.AllowedPrefixes {

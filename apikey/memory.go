@@ -3,10 +3,13 @@ package apikey
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/hidden"
 )
 
 // ErrFull is what [Memory.WriteKeys] returns when there is room for no more
@@ -29,8 +32,8 @@ type Memory struct {
 	MaxPerOwner int
 
 	mu   sync.RWMutex
-	keys map[string]*Record
-	hash map[Hash]string // of records without a PepperID, to their ID
+	keys map[string]hidden.Value[*Record]
+	hash map[sum]string // of records without a PepperID: SHA-256 of the Hash, to the ID
 }
 
 var (
@@ -52,11 +55,12 @@ func (m *Memory) KeyByID(_ context.Context, id string) (*Record, error) {
 func (m *Memory) KeyByHash(_ context.Context, hash Hash) (*Record, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.get(m.hash[hash]) // no record has the ID ""
+	return m.get(m.hash[sumOf(hash)]) // no record has the ID ""
 }
 
 func (m *Memory) get(id string) (*Record, error) {
-	r, ok := m.keys[id]
+	r := m.keys[id].Reveal()
+	ok := r != nil
 	if !ok {
 		r = new(Record)
 	}
@@ -74,8 +78,8 @@ func (m *Memory) KeysByOwner(_ context.Context, owner string) ([]Record, error) 
 	defer m.mu.RUnlock()
 	now := time.Now()
 	var all []Record
-	for _, r := range m.keys {
-		if r.Owner == owner && !r.Ended(now) {
+	for _, kept := range m.keys {
+		if r := kept.Reveal(); r.Owner == owner && !r.Ended(now) {
 			all = append(all, r.Clone())
 		}
 	}
@@ -90,7 +94,7 @@ func (m *Memory) WriteKeys(_ context.Context, update, created *Record) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if update != nil {
-		old := m.keys[update.ID]
+		old := m.keys[update.ID].Reveal()
 		switch {
 		case old == nil:
 			return ErrNotFound
@@ -104,7 +108,7 @@ func (m *Memory) WriteKeys(_ context.Context, update, created *Record) error {
 		switch {
 		case created.ID == "":
 			return errors.New("apikey: Memory: the record has no ID")
-		case m.keys[created.ID] != nil || m.taken(created):
+		case m.keys[created.ID].Reveal() != nil || m.taken(created):
 			return ErrConflict
 		case len(m.keys) >= m.maxKeys():
 			return ErrFull
@@ -113,11 +117,11 @@ func (m *Memory) WriteKeys(_ context.Context, update, created *Record) error {
 		}
 	}
 	if update != nil {
-		old := m.keys[update.ID]
+		old := m.keys[update.ID].Reveal()
 		r := update.Clone()
 		r.LastUsedAt = old.LastUsedAt
 		r.Version++
-		delete(m.hash, m.legacy(old))
+		delete(m.hash, sumOf(m.legacy(old)))
 		m.put(&r)
 	}
 	if created != nil {
@@ -138,17 +142,20 @@ func (m *Memory) legacy(r *Record) Hash {
 
 // taken reports whether another record is found by r's hash.
 func (m *Memory) taken(r *Record) bool {
-	id, ok := m.hash[m.legacy(r)]
+	id, ok := m.hash[sumOf(m.legacy(r))]
 	return ok && id != r.ID
 }
 
+// sumOf returns what stands for h in the map: a Hash would be printed with it.
+func sumOf(h Hash) sum { return sha256.Sum256([]byte(h)) }
+
 func (m *Memory) put(r *Record) {
 	if m.keys == nil {
-		m.keys, m.hash = make(map[string]*Record), make(map[Hash]string)
+		m.keys, m.hash = make(map[string]hidden.Value[*Record]), make(map[sum]string)
 	}
-	m.keys[r.ID] = r
+	m.keys[r.ID] = hidden.New(r)
 	if h := m.legacy(r); h != "" {
-		m.hash[h] = r.ID
+		m.hash[sumOf(h)] = r.ID
 	}
 }
 
@@ -160,7 +167,8 @@ func (m *Memory) crowded(update, created *Record) bool {
 		return false
 	}
 	living := 0
-	for id, r := range m.keys {
+	for id, kept := range m.keys {
+		r := kept.Reveal()
 		if update != nil && id == update.ID {
 			r = update
 		}
@@ -194,7 +202,7 @@ func (m *Memory) RecordUse(_ context.Context, uses []Use) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, u := range uses {
-		if r := m.keys[u.ID]; r != nil && u.At.After(r.LastUsedAt) {
+		if r := m.keys[u.ID].Reveal(); r != nil && u.At.After(r.LastUsedAt) {
 			r.LastUsedAt = u.At
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -38,6 +39,15 @@ type Client struct {
 	// Grants are the grant types that it may use, "password" and
 	// "refresh_token". Default: none.
 	Grants identity.Set
+}
+
+// Format prints the ID, whatever the verb, and never Secrets. fmt does not call it
+// for a Client in an unexported field of another struct: do not print those.
+func (c Client) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "client %q", c.ID) }
+
+// LogValue returns the ID and whether the client is public.
+func (c Client) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", c.ID), slog.Bool("public", c.Public))
 }
 
 // A SecretHash is the SHA-256 of a client's secret. That is enough for secrets

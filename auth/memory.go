@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/hidden"
 )
 
 // Memory is a [UserStore], [PasswordUpdater], [RefreshStore], [ChallengeStore]
@@ -25,9 +26,9 @@ type Memory struct {
 	MaxSessions int
 
 	mu         sync.Mutex
-	users      map[string]User   // by ID
-	logins     map[string]string // to ID
-	clients    map[string]Client // by ID
+	users      map[string]hidden.Value[User]   // by ID
+	logins     map[string]string               // to ID
+	clients    map[string]hidden.Value[Client] // by ID
 	sessions   map[string]*memorySession
 	challenges map[TokenHash]*memoryChallenge
 	sweepAt    int // how many entries there are when expired ones are next dropped
@@ -63,10 +64,10 @@ func (m *Memory) SetUser(login string, u User) error {
 		return fmt.Errorf("auth: the login %q is taken", canonical)
 	}
 	if m.users == nil {
-		m.users = make(map[string]User)
+		m.users = make(map[string]hidden.Value[User])
 		m.logins = make(map[string]string)
 	}
-	m.users[u.ID] = u
+	m.users[u.ID] = hidden.New(u)
 	m.logins[canonical] = u.ID
 	return nil
 }
@@ -90,16 +91,17 @@ func (m *Memory) user(id string) (*User, error) {
 	if !ok {
 		return nil, ErrNotFound
 	}
-	return &u, nil
+	found := u.Reveal()
+	return &found, nil
 }
 
 // UpdatePasswordHash implements [PasswordUpdater].
 func (m *Memory) UpdatePasswordHash(_ context.Context, id, old, new string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if u, ok := m.users[id]; ok && u.PasswordHash == old {
+	if u := m.users[id].Reveal(); u.ID == id && u.PasswordHash == old {
 		u.PasswordHash = new
-		m.users[id] = u
+		m.users[id] = hidden.New(u)
 	}
 	return nil
 }
@@ -226,10 +228,10 @@ func (m *Memory) SetClient(c Client) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.clients == nil {
-		m.clients = make(map[string]Client)
+		m.clients = make(map[string]hidden.Value[Client])
 	}
 	c.Secrets = slices.Clone(c.Secrets)
-	m.clients[c.ID] = c
+	m.clients[c.ID] = hidden.New(c)
 	return nil
 }
 
@@ -241,7 +243,8 @@ func (m *Memory) ClientByID(_ context.Context, id string) (*Client, error) {
 	if !ok {
 		return nil, ErrNotFound
 	}
-	return &c, nil
+	found := c.Reveal()
+	return &found, nil
 }
 
 // AttemptChallenge implements [ChallengeStore].

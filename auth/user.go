@@ -3,6 +3,8 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/gatewright/gatewright/auth/identity"
@@ -30,6 +32,16 @@ type User struct {
 	// Scopes is the most that a token of this user may be good for. A
 	// sign-in that names no scope gets all of it.
 	Scopes identity.Set
+}
+
+// Format prints the ID, whatever the verb, and never PasswordHash. fmt does not
+// call it for a User in an unexported field of another struct: do not print those.
+// encoding/json and encoding/gob write all fields.
+func (u User) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "user %q", u.ID) }
+
+// LogValue returns the ID, the tenant and whether the user is disabled.
+func (u User) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", u.ID), slog.String("tenant", u.Tenant), slog.Bool("disabled", u.Disabled))
 }
 
 // ErrNotFound is what stores return for a user who does not exist.

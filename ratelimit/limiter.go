@@ -121,17 +121,15 @@ func (l *Limiter) serveSettled(w http.ResponseWriter, r *http.Request, next http
 	// The handler may replace what r points to, but not this context.
 	ctx := r.Context()
 	if l.config.Refund == nil {
-		defer l.gate.settle(ctx, bill, inFlight)
+		defer l.gate.settle(ctx, bill, false)
 		next.ServeHTTP(w, r)
 		return
 	}
 	sw := &statusWriter{ResponseWriter: w}
-	which := inFlight
-	defer func() { l.gate.settle(ctx, bill, which) }()
+	refund := false
+	defer func() { l.gate.settle(ctx, bill, refund) }()
 	next.ServeHTTP(sw, r)
-	if l.config.Refund(sw.final()) {
-		which = ofAnyKind
-	}
+	refund = l.config.Refund(sw.final())
 }
 
 func (l *Limiter) observeShadow(r *http.Request, err error) {
@@ -154,7 +152,7 @@ func (l *Limiter) Check(r *http.Request) error {
 	defer l.pool.Put(s)
 	bill, err := l.decide(r, s)
 	if err == nil && s.plan.inUse {
-		l.gate.settle(r.Context(), bill, ofAnyKind)
+		l.gate.settle(r.Context(), bill, true)
 		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit of a Plan, want Handler")
 	}
 	if err != nil && l.config.InsecureShadow {
@@ -218,11 +216,7 @@ type Reservation struct {
 func (r *Reservation) End(ctx context.Context, refund bool) {
 	// The store may still be at work on the bill of an earlier call.
 	if r.ended.CompareAndSwap(false, true) {
-		which := inFlight
-		if refund {
-			which = ofAnyKind
-		}
-		r.gate.settle(ctx, r.bill, which)
+		r.gate.settle(ctx, r.bill, refund)
 	}
 }
 

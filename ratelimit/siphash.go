@@ -3,13 +3,15 @@ package ratelimit
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// sipKey is a key of SipHash.
-type sipKey struct{ k0, k1 uint64 }
+// sipKey is a key of SipHash, hidden because a Limiter can be printed.
+type sipKey struct{ halves hidden.Value[[2]uint64] }
 
 func newSipKey(b []byte) sipKey {
-	return sipKey{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
+	return sipKey{hidden.New([2]uint64{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])})}
 }
 
 // sum returns SipHash-2-4 of b with 128 bits (Aumasson and Bernstein, "SipHash:
@@ -20,10 +22,12 @@ func newSipKey(b []byte) sipKey {
 // processes share one store; HMAC-SHA-256 costs more than all the rest of a
 // decision.
 func (k sipKey) sum(b []byte) Key {
-	v0 := k.k0 ^ 0x736f6d6570736575
-	v1 := k.k1 ^ 0x646f72616e646f6d ^ 0xee
-	v2 := k.k0 ^ 0x6c7967656e657261
-	v3 := k.k1 ^ 0x7465646279746573
+	halves := k.halves.Reveal()
+	k0, k1 := halves[0], halves[1]
+	v0 := k0 ^ 0x736f6d6570736575
+	v1 := k1 ^ 0x646f72616e646f6d ^ 0xee
+	v2 := k0 ^ 0x6c7967656e657261
+	v3 := k1 ^ 0x7465646279746573
 	last := uint64(len(b)) << 56
 	for len(b) >= 8 {
 		m := binary.LittleEndian.Uint64(b)

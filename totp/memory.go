@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/gatewright/gatewright/internal/hidden"
 )
 
 // Memory is a [Store] for tests and trials: it forgets everything when the
@@ -19,7 +21,7 @@ type Memory struct {
 	MaxUsers int
 
 	mu      sync.RWMutex
-	records map[string]Record
+	records map[string]hidden.Value[Record]
 }
 
 var _ Store = (*Memory)(nil)
@@ -29,7 +31,7 @@ var _ Store = (*Memory)(nil)
 func (m *Memory) LoadTOTP(_ context.Context, user string) (Record, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.records[user].clone(), nil
+	return m.records[user].Reveal().clone(), nil
 }
 
 // SaveTOTP implements [Store]. The context is not looked at, for there is nothing to
@@ -38,7 +40,7 @@ func (m *Memory) SaveTOTP(_ context.Context, user string, r Record) (bool, error
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old, exists := m.records[user]
-	if old.Version != r.Version {
+	if old.Reveal().Version != r.Version {
 		return false, nil
 	}
 	if !exists {
@@ -50,12 +52,12 @@ func (m *Memory) SaveTOTP(_ context.Context, user string, r Record) (bool, error
 			return false, ErrFull
 		}
 		if m.records == nil {
-			m.records = make(map[string]Record)
+			m.records = make(map[string]hidden.Value[Record])
 		}
 		user = strings.Clone(user)
 	}
 	r.Version++
-	m.records[user] = r.clone()
+	m.records[user] = hidden.New(r.clone())
 	return true, nil
 }
 

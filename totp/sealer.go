@@ -9,6 +9,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+
+	"github.com/gatewright/gatewright/internal/hidden"
 )
 
 // A Sealer encrypts the secrets that a [Store] keeps. A [Keyring] is one; a key
@@ -31,7 +33,7 @@ type Keyring struct{ keys []sealKey }
 
 type sealKey struct {
 	id   [keyIDSize]byte
-	aead cipher.AEAD
+	aead hidden.Value[cipher.AEAD] // printed, it would show its key
 }
 
 const (
@@ -92,17 +94,18 @@ func newSealKey(secret []byte) (key sealKey, err error) {
 	if err != nil {
 		return sealKey{}, err
 	}
-	key.aead, err = cipher.NewGCMWithRandomNonce(block)
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	key.aead = hidden.New(aead)
 	return key, err
 }
 
 // Seal implements [Sealer].
 func (k *Keyring) Seal(_ context.Context, plain, aad []byte) ([]byte, error) {
 	key := k.keys[0]
-	box := make([]byte, 0, boxHeader+len(plain)+key.aead.Overhead())
+	box := make([]byte, 0, boxHeader+len(plain)+key.aead.Reveal().Overhead())
 	box = append(box, sealVersion)
 	box = append(box, key.id[:]...)
-	return key.aead.Seal(box, nil, plain, aad), nil
+	return key.aead.Reveal().Seal(box, nil, plain, aad), nil
 }
 
 // Open implements [Sealer].
@@ -114,7 +117,7 @@ func (k *Keyring) Open(_ context.Context, box, aad []byte) (plain []byte, stale 
 		if !bytes.Equal(box[1:boxHeader], key.id[:]) {
 			continue
 		}
-		plain, err := key.aead.Open(nil, nil, box[boxHeader:], aad)
+		plain, err := key.aead.Reveal().Open(nil, nil, box[boxHeader:], aad)
 		if err != nil {
 			return nil, false, errors.New("totp: a sealed secret was changed, or is somebody else's")
 		}

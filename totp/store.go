@@ -3,6 +3,8 @@ package totp
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -31,6 +33,17 @@ type Record struct {
 	// Guesses is what is held against further attempts.
 	Guesses Guesses
 }
+
+// Format prints the version and the number of recovery codes, and no secret and
+// no hash, whatever the verb. fmt does not call it for a Record in an unexported
+// field of another struct.
+func (r Record) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "totp.Record(version %d, active %t, pending %t, %d recovery codes)",
+		r.Version, len(r.Active) > 0, len(r.Pending) > 0, len(r.Recovery))
+}
+
+// LogValue returns what Format prints.
+func (r Record) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
 
 // Guesses are the wrong codes of a user, of whatever kind.
 type Guesses struct {

@@ -90,12 +90,9 @@ func (b *backends) openRevocations(o options, db *sql.DB) error {
 		b.revocations = log
 		return err
 	default:
-		log, err := blacklist.OpenFile(o.revocations, blacklist.FileConfig{InsecureSkipDamaged: o.skipDamaged})
-		if errors.Is(err, blacklist.ErrDamaged) {
-			return fmt.Errorf("-revocations %s: the file is damaged (%w); restore it from a backup, or start with -insecure-skip-damaged, and what the damaged part revoked is good again", o.revocations, blacklist.ErrDamaged)
-		}
+		log, err := blacklist.OpenFile(o.revocations, blacklist.FileConfig{})
 		if err != nil {
-			return fmt.Errorf("-revocations %s: %w (several processes that share a database take -revocations %s)", o.revocations, err, inDatabase)
+			return fmt.Errorf("%w (several processes that share a database take -revocations %s)", err, inDatabase)
 		}
 		b.revocations = log
 		b.close = append(b.close, log.Close)

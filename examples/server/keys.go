@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/apikey"
@@ -183,25 +182,11 @@ func (a *app) newKey(w http.ResponseWriter, r *http.Request) (secret apikey.Secr
 	case err == nil:
 		err = a.keep(r.Context(), record)
 	case errors.Is(err, apikey.ErrSpec):
-		err = invalidKey(err)
+		err = invalid(err)
 	case errors.Is(err, apikey.ErrTooMany):
 		err = tooMany("There are as many keys as one may have. Please revoke one.")
 	}
 	return secret, record, err
-}
-
-// invalidKey says what is wrong with a key that was asked for, by the names that
-// the members of the body have.
-func invalidKey(err error) error {
-	text := strings.TrimPrefix(err.Error(), apikey.ErrSpec.Error()+": ")
-	return invalid(errors.New(strings.NewReplacer(
-		"Spec.Name", "name",
-		"Spec.Roles", "roles",
-		"Spec.Scopes", "scopes",
-		"Spec.ExpiresAt", "expires_in: the end of the key",
-		"Spec.AllowedPrefixes", "allowed_prefixes",
-		"Spec.", "",
-	).Replace(text)))
 }
 
 // keep revokes a key that was stored after its maker was signed out, disabled or

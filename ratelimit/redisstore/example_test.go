@@ -47,9 +47,7 @@ func Example() {
 // A server that evicts is refused at the start of the host, not when it is
 // attacked.
 func ExampleStore_Ready() {
-	eval := func(context.Context, string, []string, ...any) (any, error) {
-		return []any{"master", "allkeys-lru", "0"}, nil
-	}
+	eval := func(context.Context, string, []string, ...any) (any, error) { return "allkeys-lru", nil }
 	store, err := redisstore.New(eval, redisstore.Config{})
 	if err != nil {
 		fmt.Println(err)
@@ -57,5 +55,5 @@ func ExampleStore_Ready() {
 	}
 	fmt.Println(store.Ready(context.Background()))
 	// Output:
-	// ratelimit/redisstore: proving a write: maxmemory-policy is "allkeys-lru" and must be noeviction, or the server forgets what was spent
+	// redisstore: maxmemory-policy is "allkeys-lru", want noeviction: the server would forget who spent what
 }
