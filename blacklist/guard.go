@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
 )
 
 // Config says how a [Guard] refuses. The zero Config is ready for use.
@@ -28,14 +29,19 @@ var ErrRevoked = errors.New("blacklist: the credential was revoked")
 // themselves. With the Revoker of [Replica.Direct] it is for dangerous routes
 // of any host. It is safe for concurrent use.
 type Guard struct {
-	revoker Revoker
+	revoker interface {
+		Revoked(ctx context.Context, p *identity.Principal) (bool, error)
+	}
 	scheme  string
 	hooks   guard.Hooks
 	demands []guard.Requirement
 }
 
-// New returns the guard that asks the revoker. Its error lists every mistake.
-func New(revoker Revoker, config Config) (*Guard, error) {
+// New returns the guard that asks the revoker, a [Revoker] or a value with its
+// method Revoked. Its error lists every mistake.
+func New(revoker interface {
+	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
+}, config Config) (*Guard, error) {
 	if config.Scheme == "" {
 		config.Scheme = "Bearer"
 	}

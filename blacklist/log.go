@@ -53,6 +53,12 @@ type Compacter interface {
 	Compact(ctx context.Context, before time.Time) error
 }
 
+// A Clock is a [Log] that can read the clock of the machine that keeps it.
+// [Replica.Ready] compares that clock with the one of its own machine.
+type Clock interface {
+	Now(ctx context.Context) (time.Time, error)
+}
+
 // ErrRewound is returned by [Log.Since] for a sequence number that the log has
 // never given: it was replaced by an older one. A [Replica] then reads all of
 // it, and forgets nothing that it knew.

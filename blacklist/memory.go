@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"iter"
 	"math/bits"
 	"strings"
 	"sync"
@@ -35,8 +36,10 @@ type Memory struct {
 
 	mu      sync.RWMutex
 	issuers map[string]*issuer
-	ending  endings // the entries that expire, soonest first
-	size    int     // entries of all issuers
+	ending  endings   // the entries that expire, soonest first
+	size    int       // entries of all issuers
+	number  uint64    // of the last revocation
+	latest  time.Time // the latest Before that IssueTime may have returned
 }
 
 var _ Revoker = (*Memory)(nil)
@@ -57,7 +60,15 @@ func (m *Memory) Revoke(_ context.Context, r identity.Revocation) error {
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.record(r, before, expires, now)
+}
+
+// record records r with these moments. The caller has the lock.
+func (m *Memory) record(r identity.Revocation, before, expires, now time.Time) error {
 	m.sweep(now)
+	if nearNow(before, now) && before.After(m.latest) {
+		m.latest = ceilMicro(before)
+	}
 	t := target{r.Credential, r.Session, r.Subject, r.Tenant, r.Spare != ""}
 	if e := m.issuers[r.Issuer].entry(t); e != nil {
 		if past(e.expires, now) {
@@ -66,14 +77,135 @@ func (m *Memory) Revoke(_ context.Context, r identity.Revocation) error {
 			e.join(before, r.Spare)
 			e.expires = later(e.expires, expires)
 		}
+		m.number++
+		e.number = m.number
 		m.ending.update(e)
 		return nil
 	}
 	if m.size >= m.maxEntries() {
 		return ErrFull
 	}
-	m.add(r.Issuer, &entry{target: t.clone(), before: before, spare: strings.Clone(r.Spare), expires: expires, position: absent})
+	m.number++
+	m.add(r.Issuer, &entry{target: t.clone(), before: before, spare: strings.Clone(r.Spare), expires: expires, number: m.number, position: absent})
 	return nil
+}
+
+// RevokeNow implements [Revoker].
+func (m *Memory) RevokeNow(_ context.Context, r identity.Revocation) (time.Time, error) {
+	if err := checkNow(r); err != nil {
+		return time.Time{}, err
+	}
+	now := time.Now().Round(0).UTC()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r.Before = nextBefore(now, m.latest)
+	if err := Validate(r); err != nil {
+		return time.Time{}, err
+	}
+	expires := r.Expires.Round(0).UTC()
+	if past(expires, now) {
+		return r.Before, nil
+	}
+	if err := m.record(r, r.Before, expires, now); err != nil {
+		return time.Time{}, err
+	}
+	return r.Before, nil
+}
+
+// nextBefore returns the Before of a revocation of everything up to now, where
+// latest is the last one so far.
+func nextBefore(now, latest time.Time) time.Time {
+	// Microseconds are what logs and tokens keep.
+	before := now.Truncate(time.Microsecond).Add(identity.MaxClockSkew + time.Microsecond)
+	if !latest.Before(before) && nearNow(latest, now) {
+		before = latest.Add(time.Microsecond)
+	}
+	return before.UTC()
+}
+
+// nearNow reports whether before may be that of a revocation of everything up
+// to now: its machine may be ahead by MaxClockSkew, and adds as much. A few
+// revocations at once add a microsecond each.
+func nearNow(before, now time.Time) bool {
+	return before.Sub(now) <= 2*identity.MaxClockSkew+time.Millisecond
+}
+
+// IssueTime implements [Revoker].
+func (m *Memory) IssueTime(_ context.Context, p *identity.Principal) (time.Time, error) {
+	if err := checkPrincipal(p); err != nil {
+		return time.Time{}, err
+	}
+	now := time.Now().Truncate(time.Microsecond)
+	at := now
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for e := range m.of(p) {
+		if e.before.IsZero() || past(e.expires, now) {
+			continue
+		}
+		before := e.before
+		if e.spare != "" && e.spare == p.Session {
+			before = e.all
+		}
+		if before.After(at) && nearNow(before, now) {
+			at = ceilMicro(before)
+		}
+	}
+	return at, nil
+}
+
+// ceilMicro returns t, rounded up to a whole microsecond.
+func ceilMicro(t time.Time) time.Time {
+	if whole := t.Truncate(time.Microsecond); whole.Before(t) {
+		return whole.Add(time.Microsecond)
+	}
+	return t
+}
+
+// Checkpoint implements [Revoker].
+func (m *Memory) Checkpoint(context.Context) (uint64, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.number, nil
+}
+
+// RevokedSince implements [Revoker].
+func (m *Memory) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
+	if revoked, err := m.Revoked(ctx, p); revoked || err != nil {
+		return revoked, err
+	}
+	now := time.Now()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for e := range m.of(p) {
+		if e.number > checkpoint && !past(e.expires, now) && (e.spare == "" || e.spare != p.Session) &&
+			e.before.After(p.IssuedAt.Add(-orderWindow)) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// of returns the entries whose target is p, whatever their dates. The caller
+// has the lock.
+func (m *Memory) of(p *identity.Principal) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		i := m.issuers[p.Issuer]
+		if i == nil {
+			return
+		}
+		whole := target{p.Credential, p.Session, p.Subject, p.Tenant, true}
+		has := whole.fields()
+		for rest := i.present; rest != 0; rest &= rest - 1 {
+			fields := fieldSet(bits.TrailingZeros32(rest))
+			if fields&^has != 0 {
+				continue
+			}
+			if e := i.entries[whole.only(fields)]; e != nil && !yield(e) {
+				return
+			}
+		}
+	}
 }
 
 // Revoked implements [Revoker]. It allocates nothing, and calls do not wait
@@ -266,6 +398,7 @@ type entry struct {
 	all      time.Time // the same for the session that is spared; zero: none of it
 	spare    string    // a session, empty for none
 	expires  time.Time // zero: never
+	number   uint64    // of the last revocation that became part of it
 	position int       // in endings, or absent
 }
 

@@ -99,6 +99,11 @@ type Replica struct {
 
 	turn     chan struct{} // held by who reads the log
 	position uint64        // up to which it was read; for who holds turn
+	reached  atomic.Uint64 // position after the last complete reading
+	latest   atomic.Int64  // the latest Before that IssueTime may have returned, in microseconds
+	recent   recentMarks
+	skew     atomic.Pointer[error] // why the clock is not good enough
+	ahead    time.Duration         // of the system's clock; only tests set it
 
 	mu   sync.Mutex
 	next *reading // which begins when it is somebody's turn
@@ -158,6 +163,9 @@ func NewReplica(log Log, config ReplicaConfig) (*Replica, error) {
 	return r, nil
 }
 
+// now is the present by the clock of this machine, in microseconds since 1970.
+func (r *Replica) now() int64 { return nowMicros() + r.ahead.Microseconds() }
+
 // Revoke implements [Revoker].
 func (r *Replica) Revoke(ctx context.Context, what identity.Revocation) error {
 	return r.RevokeAll(ctx, what)
@@ -167,7 +175,7 @@ func (r *Replica) Revoke(ctx context.Context, what identity.Revocation) error {
 // event that ends credentials of several issuers: somebody's tokens and their
 // API keys. One that is wrong is an error, and then none is recorded.
 func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) error {
-	now := nowMicros()
+	now := r.now()
 	entries := make([]Entry, 0, len(all))
 	for _, what := range all {
 		e, err := r.set.entry(what)
@@ -197,10 +205,73 @@ func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) err
 	return nil
 }
 
+// RevokeNow implements [Revoker]. It reads the log before it appends to it.
+func (r *Replica) RevokeNow(ctx context.Context, what identity.Revocation) (time.Time, error) {
+	if err := checkNow(what); err != nil {
+		return time.Time{}, err
+	}
+	if err := r.readNow(ctx); err != nil {
+		return time.Time{}, err
+	}
+	what.Before = nextBefore(time.UnixMicro(r.now()), time.UnixMicro(r.latest.Load()))
+	if err := r.Revoke(ctx, what); err != nil {
+		return time.Time{}, err
+	}
+	return what.Before, nil
+}
+
+// IssueTime implements [Revoker]. It does no I/O.
+func (r *Replica) IssueTime(_ context.Context, p *identity.Principal) (time.Time, error) {
+	if err := checkPrincipal(p); err != nil {
+		return time.Time{}, err
+	}
+	now := r.now()
+	return time.UnixMicro(r.set.latest(p, now)), nil
+}
+
+// Checkpoint implements [Revoker]: it reads the log to its end and returns the
+// sequence number up to which it was read. Calls at the same time share a
+// reading.
+func (r *Replica) Checkpoint(ctx context.Context) (uint64, error) {
+	if err := r.readNow(ctx); err != nil {
+		return 0, err
+	}
+	return r.reached.Load(), nil
+}
+
+// RevokedSince implements [Revoker]: it reads the log to its end first. The
+// order of the last 4096 entries with a Before is remembered; entries before
+// those are compared by their Before alone.
+func (r *Replica) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
+	if err := checkPrincipal(p); err != nil {
+		return false, err
+	}
+	if r.set.revoked(p, r.now) {
+		return true, nil
+	}
+	if err := r.readNow(ctx); err != nil {
+		return false, err
+	}
+	return r.set.revoked(p, r.now) || r.recent.matches(r.set, p, checkpoint, r.now()), nil
+}
+
+// readNow reads the log to its end within MaxStale.
+func (r *Replica) readNow(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.config.MaxStale)
+	defer cancel()
+	return r.Refresh(ctx)
+}
+
 // know makes Revoked know e.
 func (r *Replica) know(e Entry, tell bool) error {
-	if err := r.set.add(e, nowMicros()); err != nil {
+	now := r.now()
+	if err := r.set.add(e, now); err != nil {
 		return err
+	}
+	if e.Before != 0 && nearNow(time.UnixMicro(e.Before), time.UnixMicro(now)) {
+		for latest := r.latest.Load(); e.Before > latest && !r.latest.CompareAndSwap(latest, e.Before); {
+			latest = r.latest.Load()
+		}
 	}
 	if tell && r.config.OnEntry != nil {
 		r.config.OnEntry(e)
@@ -215,7 +286,7 @@ func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, err
 	if err := checkPrincipal(p); err != nil {
 		return false, err
 	}
-	if r.set.revoked(p, nowMicros) {
+	if r.set.revoked(p, r.now) {
 		return true, nil
 	}
 	// Asked after the set: were it the other way round, an answer could be
@@ -247,7 +318,9 @@ func (r *Replica) Staleness() time.Duration {
 
 // Ready returns nil if the log was read to its end, and lately enough for
 // Revoked to answer, and otherwise why not. It is what a readiness check asks;
-// it does not wait. With InsecureFailOpen it returns the error all the same.
+// it does not wait. With InsecureFailOpen it returns the error all the same. If
+// the log is a [Clock], Ready also returns an error while the clock of this
+// machine differs from the log's by more than [identity.MaxClockSkew].
 func (r *Replica) Ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -255,7 +328,41 @@ func (r *Replica) Ready(ctx context.Context) error {
 	if r.Staleness() > r.config.MaxStale {
 		return r.stale()
 	}
+	if skew := r.skew.Load(); skew != nil {
+		return *skew
+	}
 	return nil
+}
+
+// compareEvery is how often the clock of this machine is compared with that of
+// the log.
+const compareEvery = 10 * time.Second
+
+// compareClocks compares the clocks. An error of the log leaves what is known of
+// them.
+func (r *Replica) compareClocks(ctx context.Context) {
+	clock, ok := r.log.(Clock)
+	since := time.Since(r.start)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.config.ReadTimeout)
+	defer cancel()
+	there, err := clock.Now(ctx)
+	if err != nil {
+		return
+	}
+	took := time.Since(r.start) - since
+	ahead := time.UnixMicro(r.now()).Sub(there.Add(took / 2))
+	if ahead.Abs()-took/2 <= identity.MaxClockSkew {
+		r.skew.Store(nil)
+		return
+	}
+	wrong := fmt.Errorf("blacklist: the clock of this machine differs by %v from the log's, more than the %v that are allowed; set it, by NTP say",
+		ahead.Round(time.Millisecond), identity.MaxClockSkew)
+	if r.skew.Swap(&wrong) == nil {
+		r.observe(ctx, wrong)
+	}
 }
 
 // Len returns how many entries take up room, to be compared with MaxEntries.
@@ -288,6 +395,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	if c, ok := r.log.(Compacter); ok {
 		all.Go(func() { r.compact(ctx, c) }) // which may take longer than MaxStale
 	}
+	all.Go(func() { r.watchClocks(ctx) })
 	wake := r.config.Wake
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -304,8 +412,25 @@ func (r *Replica) Run(ctx context.Context) error {
 		}
 		// The error is kept for Revoked and Ready, and another reading follows.
 		_ = r.Refresh(ctx)
-		r.set.sweep(part, nowMicros())
+		r.set.sweep(part, r.now())
 		timer.Reset(r.config.Poll)
+	}
+}
+
+// watchClocks compares the clocks now and then, if the log has one.
+func (r *Replica) watchClocks(ctx context.Context) {
+	if _, ok := r.log.(Clock); !ok {
+		return
+	}
+	ticker := time.NewTicker(compareEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			r.compareClocks(ctx)
+		}
 	}
 }
 
@@ -397,7 +522,12 @@ func (r *Replica) read(ctx context.Context) error {
 			return err
 		case n < pageSize:
 			r.failed.Store(nil)
+			r.reached.Store(r.position)
+			first := r.fresh.Load() == unread
 			r.fresh.Store(int64(began))
+			if first {
+				r.compareClocks(ctx) // before Ready is asked
+			}
 			return nil
 		}
 	}
@@ -415,10 +545,12 @@ func (r *Replica) page(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("blacklist: Since(%d) returned %d entries up to number %d", r.position, len(entries), last)
 	}
 	tell := r.fresh.Load() != unread
-	for _, e := range entries {
+	for i, e := range entries {
 		if err := r.know(e, tell); err != nil {
 			return 0, err
 		}
+		// Numbers may be left out, so that its own may be greater.
+		r.recent.add(r.position+1+uint64(i), e)
 	}
 	r.position = last
 	return len(entries), nil
@@ -437,15 +569,13 @@ func (d direct) Revoked(ctx context.Context, p *identity.Principal) (bool, error
 	if err := checkPrincipal(p); err != nil {
 		return false, err
 	}
-	if d.set.revoked(p, nowMicros) {
+	if d.set.revoked(p, d.now) {
 		return true, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.config.MaxStale)
-	defer cancel()
-	if err := d.Refresh(ctx); err != nil {
+	if err := d.readNow(ctx); err != nil {
 		return false, err
 	}
-	return d.set.revoked(p, nowMicros), nil
+	return d.set.revoked(p, d.now), nil
 }
 
 // checkPrincipal returns why nothing could ever revoke p.

@@ -42,6 +42,23 @@ func (n twoNodes) Revoke(ctx context.Context, r identity.Revocation) error {
 	return n.here.Revoke(ctx, r)
 }
 
+func (n twoNodes) RevokeNow(ctx context.Context, r identity.Revocation) (time.Time, error) {
+	return n.here.RevokeNow(ctx, r)
+}
+
+func (n twoNodes) IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error) {
+	if _, err := n.there.Checkpoint(ctx); err != nil {
+		return time.Time{}, err
+	}
+	return n.there.IssueTime(ctx, p)
+}
+
+func (n twoNodes) Checkpoint(ctx context.Context) (uint64, error) { return n.there.Checkpoint(ctx) }
+
+func (n twoNodes) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
+	return n.there.RevokedSince(ctx, p, checkpoint)
+}
+
 func (n twoNodes) Revoked(ctx context.Context, p *identity.Principal) (bool, error) {
 	return n.there.Revoked(ctx, p)
 }

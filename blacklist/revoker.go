@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gatewright/gatewright/auth/identity"
 )
@@ -54,7 +55,45 @@ type Revoker interface {
 	// an error the other result means nothing, and callers refuse with
 	// 503.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
+
+	// RevokeNow revokes all credentials that match r and were issued up to
+	// now, on any machine whose clock is within [identity.MaxClockSkew] of the
+	// others. It records r with a Before that it chooses and returns: later
+	// than the present by MaxClockSkew, and later than every Before that
+	// IssueTime has returned. r has no Before, Credential or Session.
+	RevokeNow(ctx context.Context, r identity.Revocation) (before time.Time, err error)
+
+	// IssueTime returns the IssuedAt of a credential that is issued to p now:
+	// the present, or the latest Before of the revocations that match p, if
+	// that is later by no more than twice MaxClockSkew. A sign-in that follows
+	// a RevokeNow therefore survives it, whichever clock is ahead. It uses what
+	// is known, without reading the store.
+	IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error)
+
+	// Checkpoint reads the store and returns how many revocations it has seen,
+	// as a number that only grows: RevokedSince compares it with those that
+	// follow.
+	Checkpoint(ctx context.Context) (uint64, error)
+
+	// RevokedSince reads the store, and reports whether p is revoked, or a
+	// revocation was recorded after the checkpoint that would match p if p had
+	// been issued before it, whatever the clocks show. Revocations whose Before
+	// is more than a minute earlier than p's IssuedAt are left out: their
+	// purpose is the past.
+	RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error)
 }
+
+// checkNow returns why r is nothing for RevokeNow.
+func checkNow(r identity.Revocation) error {
+	if r.Credential != "" || r.Session != "" || !r.Before.IsZero() {
+		return errors.New("blacklist: RevokeNow takes no Credential, Session or Before; use Revoke")
+	}
+	return nil
+}
+
+// orderWindow is by how much a Before may be earlier than an IssuedAt for the
+// order of the log to count and not the clocks.
+const orderWindow = time.Minute
 
 // MaxLength is how many bytes each string of a revocation may have. Every
 // [Revoker] takes that many; a longer one is an error, since a store that cut

@@ -189,6 +189,43 @@ func (s *set) revokedMark(id *ID, i *issuerID, p *identity.Principal, now func()
 	return m.spare != firstWord(&spared)
 }
 
+// latest returns when a credential of p may be issued at now: at now, or at the
+// latest moment up to which those of p are revoked, if that is near.
+func (s *set) latest(p *identity.Principal, now int64) int64 {
+	at, present := now, s.present.Load()>>kinds
+	if present == 0 || len(p.Issuer) > MaxLength {
+		return at
+	}
+	i, has := s.issuers.of(p.Issuer), fieldsOf(p)
+	fields := i.fields(p, has)
+	spared := i.spared(p)
+	for ; present != 0; present &= present - 1 {
+		kind := Kind(bits.TrailingZeros32(present))
+		if kind&^has != 0 {
+			continue
+		}
+		id := i.id(kind, fields)
+		k := s.marks.key(&id)
+		shard := s.marks.shard(k)
+		w := shard.slots.Load().find(k, markWidth)
+		if w == nil {
+			continue
+		}
+		until, m := shard.read(w)
+		if expired(until, floorMillis(now)) {
+			continue
+		}
+		before := max(m.all, m.others)
+		if m.spare != 0 && m.spare == firstWord(&spared) {
+			before = m.all
+		}
+		if before > at && nearNow(time.UnixMicro(before), time.UnixMicro(now)) {
+			at = before
+		}
+	}
+	return at
+}
+
 // read returns the words of a watermark that belong together.
 func (s *shard) read(w []atomic.Uint64) (until uint64, m watermark) {
 	for range 4 {

@@ -102,6 +102,11 @@ func (p Principal) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "principal(%q at %q)", p.Subject, p.Issuer)
 }
 
+// MaxClockSkew is how far the clocks of the machines of one service may differ.
+// Revocations of everything up to now reach that far beyond the present, and
+// what is issued after one of them is dated accordingly.
+const MaxClockSkew = 5 * time.Second
+
 // A Revocation says which credentials are no longer good. Those that match
 // every field that is not empty are meant, so one field names one credential,
 // a session, a person or a tenant, and two narrow it down.

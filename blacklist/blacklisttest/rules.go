@@ -62,6 +62,46 @@ func (p *probe) revoke(r identity.Revocation) {
 	}
 }
 
+// revokeNow demands that r can be recorded up to now, and returns its Before.
+func (p *probe) revokeNow(r identity.Revocation) time.Time {
+	r.Issuer, r.Expires = p.issuer, time.Now().Add(time.Hour)
+	before, err := p.revoker.RevokeNow(p.ctx, r)
+	if err != nil {
+		p.errorf("RevokeNow(%s) = %v, want no error", describe(r), err)
+	}
+	return before
+}
+
+// issueTime returns what IssueTime does.
+func (p *probe) issueTime(who identity.Principal) time.Time {
+	who.Issuer = p.issuer
+	at, err := p.revoker.IssueTime(p.ctx, &who)
+	if err != nil {
+		p.errorf("IssueTime(%s) = %v, want no error", describePrincipal(who), err)
+	}
+	return at
+}
+
+// checkpoint returns what Checkpoint does.
+func (p *probe) checkpoint() uint64 {
+	checkpoint, err := p.revoker.Checkpoint(p.ctx)
+	if err != nil {
+		p.errorf("Checkpoint = %v, want no error", err)
+	}
+	return checkpoint
+}
+
+// since demands an answer of RevokedSince.
+func (p *probe) since(who identity.Principal, checkpoint uint64, want bool, because string) {
+	who.Issuer = p.issuer
+	got, err := p.revoker.RevokedSince(p.ctx, &who, checkpoint)
+	if err != nil {
+		p.errorf("RevokedSince(%s) = %v, want no error", describePrincipal(who), err)
+	} else if got != want {
+		p.errorf("RevokedSince(%s) = %t, want %t: %s", describePrincipal(who), got, want, because)
+	}
+}
+
 // refused demands that who is revoked.
 func (p *probe) refused(who identity.Principal, because string) { p.ask(who, true, because) }
 
@@ -457,6 +497,101 @@ var rules = []rule{
 			p.accepted(less, "a revocation that has expired does not come back with one of an earlier Before")
 			less.IssuedAt = p.moment.Add(-2 * time.Hour)
 			p.refused(less, "it was revoked again after the first revocation had expired")
+		},
+	},
+	{
+		name:   "RevokeNow ends what was issued so far, and a sign-in that follows survives",
+		reason: "whoever changes a password signs in again at once; a clock that is ahead must neither keep a stolen token alive nor end the new one.",
+		demand: func(p *probe) {
+			for _, f := range fields {
+				if f.name != "Subject" && f.name != "Tenant" {
+					continue
+				}
+				var r identity.Revocation
+				*f.of(&r) = "now " + f.name
+				before := p.revokeNow(r)
+				who := just(f, "now "+f.name)
+				who.IssuedAt = time.Now().Add(identity.MaxClockSkew - time.Second)
+				p.refused(who, "it was issued before, by a clock that is ahead")
+				who.IssuedAt = p.issueTime(who)
+				if who.IssuedAt.Before(before) {
+					p.errorf("IssueTime = %v, want the Before of RevokeNow, %v, or later", who.IssuedAt, before)
+				}
+				p.accepted(who, "it is issued now, and IssueTime has said when that is")
+				// Another one must end that too.
+				p.revokeNow(r)
+				p.refused(who, "it was issued before the second RevokeNow")
+			}
+			other := just(fields[2], "another")
+			if at := p.issueTime(other); time.Until(at).Abs() > time.Second {
+				p.errorf("IssueTime = %v for a subject of whom nothing was revoked, want the present", at)
+			}
+		},
+	},
+	{
+		name:   "IssueTime stays near the present",
+		reason: "a tenant that is closed until tomorrow must not have tokens that are dated tomorrow.",
+		demand: func(p *probe) {
+			p.revoke(identity.Revocation{Subject: "closed", Before: time.Now().Add(24 * time.Hour)})
+			who := just(fields[2], "closed")
+			who.IssuedAt = p.issueTime(who)
+			if time.Until(who.IssuedAt) > 3*identity.MaxClockSkew {
+				p.errorf("IssueTime = %v, want the present", who.IssuedAt)
+			}
+			p.refused(who, "everything until tomorrow is revoked")
+		},
+	},
+	{
+		name:   "RevokeNow spares a session",
+		reason: "the device on which a password was changed stays signed in, and the others do not.",
+		demand: func(p *probe) {
+			checkpoint := p.checkpoint()
+			p.revokeNow(identity.Revocation{Subject: "subject", Spare: "own"})
+			own, other := p.somebody(), p.somebody()
+			own.Session = "own"
+			p.accepted(own, "it is spared")
+			p.refused(other, "another session is spared")
+			p.since(own, checkpoint, false, "it is spared")
+			p.since(other, checkpoint, true, "another session is spared")
+		},
+	},
+	{
+		name:   "a revocation after the checkpoint counts whatever its time",
+		reason: "of two machines with different clocks one signs somebody in while the other ends the sessions: the order in the store decides.",
+		demand: func(p *probe) {
+			who := p.somebody()
+			who.IssuedAt = time.Now()
+			earlier := p.checkpoint()
+			p.since(who, earlier, false, "nothing was revoked")
+			p.revoke(identity.Revocation{Subject: "subject", Before: who.IssuedAt.Add(-2 * time.Second)})
+			p.accepted(who, "it was issued later")
+			p.since(who, earlier, true, "a revocation that matches it was recorded after the checkpoint")
+			p.since(who, p.checkpoint(), false, "the revocation was recorded before the checkpoint")
+			p.since(just(fields[2], "another"), earlier, false, "it was another subject's")
+			p.revoke(identity.Revocation{Tenant: "tenant", Before: who.IssuedAt.Add(-time.Hour)})
+			p.since(who, p.checkpoint(), false, "nothing was revoked after the checkpoint")
+			latest := p.checkpoint()
+			p.revoke(identity.Revocation{Before: who.IssuedAt.Add(-time.Hour)})
+			p.since(who, latest, false, "the revocation is about an hour ago")
+			p.revoke(identity.Revocation{Session: "session"})
+			p.since(who, p.checkpoint(), true, "its session is revoked")
+		},
+	},
+	{
+		name:   "RevokeNow refuses what has no time",
+		reason: "a session or a credential is revoked whenever it was issued, by Revoke.",
+		demand: func(p *probe) {
+			for _, r := range []identity.Revocation{
+				{Issuer: p.issuer, Session: "session"},
+				{Issuer: p.issuer, Credential: "credential"},
+				{Issuer: p.issuer, Subject: "subject", Before: p.moment},
+				{Subject: "subject"},
+			} {
+				if _, err := p.revoker.RevokeNow(p.ctx, r); err == nil {
+					p.errorf("RevokeNow(%s) = nil, want an error", describe(r))
+				}
+			}
+			p.accepted(p.somebody(), "nothing was revoked")
 		},
 	},
 	{

@@ -37,6 +37,46 @@ func (n *naive) Revoked(_ context.Context, p *identity.Principal) (bool, error) 
 	return n.any(func(r identity.Revocation) bool { return names(r, p) && dated(r, p) && live(r) }), nil
 }
 
+// RevokeNow has a Before that is later than every one so far.
+func (n *naive) RevokeNow(ctx context.Context, r identity.Revocation) (time.Time, error) {
+	if !r.Before.IsZero() || r.Session != "" || r.Credential != "" {
+		return time.Time{}, errors.New("not up to now")
+	}
+	r.Before = time.Now().Add(identity.MaxClockSkew)
+	n.any(func(old identity.Revocation) bool {
+		if !old.Before.Before(r.Before) && time.Until(old.Before) < 3*identity.MaxClockSkew {
+			r.Before = old.Before.Add(time.Nanosecond)
+		}
+		return false
+	})
+	return r.Before, n.Revoke(ctx, r)
+}
+
+func (n *naive) IssueTime(_ context.Context, p *identity.Principal) (time.Time, error) {
+	at := time.Now()
+	n.any(func(r identity.Revocation) bool {
+		if names(r, p) && live(r) && r.Before.After(at) && time.Until(r.Before) < 3*identity.MaxClockSkew {
+			at = r.Before
+		}
+		return false
+	})
+	return at, nil
+}
+
+func (n *naive) Checkpoint(context.Context) (uint64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return uint64(len(n.list)), nil
+}
+
+func (n *naive) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
+	number := uint64(0)
+	return n.any(func(r identity.Revocation) bool {
+		number++
+		return names(r, p) && live(r) && (dated(r, p) || number > checkpoint && p.IssuedAt.Sub(r.Before) < time.Minute)
+	}), nil
+}
+
 func (n *naive) add(r identity.Revocation) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -92,6 +132,9 @@ type fault struct {
 	breaks  string // the rule that must notice
 	revoke  func(*naive, context.Context, identity.Revocation) error
 	revoked func(*naive, context.Context, *identity.Principal) (bool, error)
+	now     func(*naive, context.Context, identity.Revocation) (time.Time, error)
+	issued  func(*naive, *identity.Principal) time.Time
+	since   func(*naive, context.Context, *identity.Principal, uint64) (bool, error)
 }
 
 type faulty struct {
@@ -111,6 +154,27 @@ func (f faulty) Revoked(ctx context.Context, p *identity.Principal) (bool, error
 		return f.naive.Revoked(ctx, p)
 	}
 	return f.revoked(f.naive, ctx, p)
+}
+
+func (f faulty) RevokeNow(ctx context.Context, r identity.Revocation) (time.Time, error) {
+	if f.now == nil {
+		return f.naive.RevokeNow(ctx, r)
+	}
+	return f.now(f.naive, ctx, r)
+}
+
+func (f faulty) IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error) {
+	if f.issued == nil {
+		return f.naive.IssueTime(ctx, p)
+	}
+	return f.issued(f.naive, p), nil
+}
+
+func (f faulty) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
+	if f.since == nil {
+		return f.naive.RevokedSince(ctx, p, checkpoint)
+	}
+	return f.since(f.naive, ctx, p, checkpoint)
 }
 
 // storing is a Revoke that changes what it was given.
@@ -546,6 +610,64 @@ var faults = []fault{
 			defer n.mu.Unlock()
 			n.list = append(list, r)
 			return nil
+		},
+	},
+	{
+		name: "dates RevokeNow by its own clock", breaks: "RevokeNow ends what was issued so far, and a sign-in that follows survives",
+		now: func(n *naive, ctx context.Context, r identity.Revocation) (time.Time, error) {
+			r.Before = time.Now()
+			return r.Before, n.Revoke(ctx, r)
+		},
+	},
+	{
+		name: "dates what is issued by its own clock", breaks: "RevokeNow ends what was issued so far, and a sign-in that follows survives",
+		issued: func(*naive, *identity.Principal) time.Time { return time.Now() },
+	},
+	{
+		name: "dates a second RevokeNow like the first", breaks: "RevokeNow ends what was issued so far, and a sign-in that follows survives",
+		now: func(n *naive, ctx context.Context, r identity.Revocation) (time.Time, error) {
+			r.Before = time.Now().Add(identity.MaxClockSkew)
+			return r.Before, n.Revoke(ctx, r)
+		},
+	},
+	{
+		name: "dates what is issued after any revocation", breaks: "IssueTime stays near the present",
+		issued: func(n *naive, p *identity.Principal) time.Time {
+			at := time.Now()
+			n.any(func(r identity.Revocation) bool {
+				if names(r, p) && r.Before.After(at) {
+					at = r.Before
+				}
+				return false
+			})
+			return at
+		},
+	},
+	{
+		name: "spares nothing in the order", breaks: "RevokeNow spares a session",
+		since: func(n *naive, ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
+			other := *p
+			other.Session = ""
+			return n.RevokedSince(ctx, &other, checkpoint)
+		},
+	},
+	{
+		name: "does not look at the order", breaks: "a revocation after the checkpoint counts whatever its time",
+		since: func(n *naive, ctx context.Context, p *identity.Principal, _ uint64) (bool, error) {
+			return n.Revoked(ctx, p)
+		},
+	},
+	{
+		name: "takes every revocation for a later one", breaks: "a revocation after the checkpoint counts whatever its time",
+		since: func(n *naive, ctx context.Context, p *identity.Principal, _ uint64) (bool, error) {
+			return n.RevokedSince(ctx, p, 0)
+		},
+	},
+	{
+		name: "revokes a session up to now", breaks: "RevokeNow refuses what has no time",
+		now: func(n *naive, ctx context.Context, r identity.Revocation) (time.Time, error) {
+			r.Before = time.Now()
+			return r.Before, n.Revoke(ctx, r)
 		},
 	},
 	{

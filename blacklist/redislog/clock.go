@@ -1,0 +1,31 @@
+package redislog
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/gatewright/gatewright/blacklist"
+)
+
+var _ blacklist.Clock = (*Log)(nil)
+
+// clockScript returns the seconds and the microseconds of the server's clock.
+const clockScript = `return redis.call('TIME')`
+
+// Now implements [blacklist.Clock].
+func (l *Log) Now(ctx context.Context) (time.Time, error) {
+	answer, err := l.ask(ctx, clockScript)
+	if err != nil {
+		return time.Time{}, wrap(err, "reading the clock")
+	}
+	if len(answer) == 2 {
+		seconds, errSeconds := strconv.ParseInt(answer[0], 10, 64)
+		micros, errMicros := strconv.ParseInt(answer[1], 10, 64)
+		if errSeconds == nil && errMicros == nil {
+			return time.Unix(seconds, micros*1000), nil
+		}
+	}
+	return time.Time{}, wrap(fmt.Errorf("the answer is %.64q, want seconds and microseconds", answer), "reading the clock")
+}
