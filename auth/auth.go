@@ -9,10 +9,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
-	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/password"
 	"github.com/gatewright/gatewright/auth/token"
 )
@@ -31,14 +31,15 @@ type Config struct {
 	// first in any. Required.
 	RefreshKeys []guard.Secret
 
-	// Revoker ends access tokens at logout. Give the same one to the
-	// token.Verifier, or logging out ends nothing before they expire.
-	// Required.
+	// Revoker ends sessions and tokens. Give the same value to the
+	// token.Verifier; otherwise logging out does not end access tokens. A
+	// *blacklist.Replica is one. Required.
 	Revoker Revoker
 
 	// Verifier verifies the access tokens that the Server issues: the one
 	// that guards the host's routes. [Server.Revoke], [Server.Introspect]
-	// and [NewCookies] need it. Default: none.
+	// and [NewCookies] need it. New returns an error if the Verifier would
+	// not accept these tokens, or has another Revoker. Default: none.
 	Verifier *token.Verifier
 
 	// Passwords hashes and verifies. Default: password.New of its zero
@@ -85,6 +86,18 @@ type Config struct {
 	// when the successor is used. Default: 10 seconds. At most one minute.
 	RefreshGrace time.Duration
 
+	// LostAnswerGrace extends RefreshGrace while the successor has never been
+	// presented: the client has not received the answer, on a train say, and
+	// retries minutes later. A thief with a copy of a replaced token can use
+	// it for as long, until the client refreshes again. Default: none, only
+	// RefreshGrace holds. At most one hour.
+	LostAnswerGrace time.Duration
+
+	// MaxSessions is how many sessions a user can have. When one more begins,
+	// the oldest ends: its refresh token is rejected, its access tokens expire.
+	// Default: 100. At most [MaxListed].
+	MaxSessions int
+
 	// GuideStatusCodes answers a bad sign-in and a failed refresh with 401
 	// and "WWW-Authenticate: Bearer", as FastAPI's guide does, instead of
 	// the 400 of RFC 6749 section 5.2. The body stays the same. Default:
@@ -125,9 +138,9 @@ const (
 
 	minRefreshKey = 32 // bytes
 	maxGrace      = time.Minute
+	maxLostAnswer = time.Hour
 
-	// endTimeout is how long a Revoker may take.
-	endTimeout = 5 * time.Second
+	maxSessions = 100 // by default
 )
 
 // New returns a server that signs in the users of the store and issues access
@@ -135,38 +148,56 @@ const (
 func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("auth: "+format, args...)) }
-	if users == nil {
-		mistake("the UserStore is nil")
-	}
 	if tokens == nil {
-		mistake("the token.Issuer is nil, want one from token.NewIssuer")
+		mistake("the token.Issuer is nil; use token.NewIssuer")
 	}
-	if config.Sessions == nil {
-		mistake("Config.Sessions is nil, want a RefreshStore such as sqlstore.New(db, …), or &auth.Memory{} in tests")
-	}
-	if config.Revoker == nil {
-		mistake("Config.Revoker is nil, want one such as &blacklist.Memory{}, the same as the token.Verifier has")
+	for _, joint := range [...]struct {
+		name, use string
+		value     any
+		optional  bool
+	}{
+		{"the UserStore", "use your table of users, or &auth.Memory{} in tests", users, false},
+		{"Config.Sessions", "use sqlstore.New or redisstore.New", config.Sessions, false},
+		{"Config.Revoker", "use blacklist.NewReplica of a log that outlives the process, the same value as VerifierConfig.Revoker", config.Revoker, false},
+		{"Config.Throttle", "leave it out or use ratelimit.NewSignIn", config.Throttle, true},
+		{"Config.SecondFactor", "leave it out or use totp.New", config.SecondFactor, true},
+		{"Config.Challenges", "leave it out or use sqlstore.New or redisstore.New", config.Challenges, true},
+		{"Config.Clients", "leave it out", config.Clients, true},
+	} {
+		switch v := reflect.ValueOf(joint.value); {
+		case joint.value == nil && !joint.optional:
+			mistake("%s is nil; %s", joint.name, joint.use)
+		case joint.value != nil && nilable(v) && v.IsNil():
+			mistake("%s is a nil %T; %s", joint.name, joint.value, joint.use)
+		}
 	}
 	if len(config.RefreshKeys) == 0 {
-		mistake("Config.RefreshKeys is empty, want at least one secret of %d random bytes", minRefreshKey)
+		mistake("Config.RefreshKeys is empty; use at least one secret of %d random bytes", minRefreshKey)
 	}
 	for i, secret := range config.RefreshKeys {
-		k := secret.Bytes()
-		if len(k) < minRefreshKey {
-			mistake("Config.RefreshKeys[%d] has %d bytes, want at least %d random ones", i, len(k), minRefreshKey)
-		} else if len(bytes.Trim(k, "\x00")) == 0 {
-			mistake("Config.RefreshKeys[%d] is all zeros, want random bytes: it was made and never filled", i)
+		switch k := secret.Bytes(); {
+		case len(k) < minRefreshKey:
+			mistake("Config.RefreshKeys[%d] has %d bytes; use at least %d random ones", i, len(k), minRefreshKey)
+		case len(bytes.Trim(k, "\x00")) == 0:
+			mistake("Config.RefreshKeys[%d] is all zeros; fill it with random bytes", i)
+		case tokens != nil && tokens.UsesSecret(k):
+			mistake("Config.RefreshKeys[%d] is also a key that signs access tokens; use another secret", i)
+		}
+	}
+	if config.Verifier != nil && tokens != nil && config.Revoker != nil {
+		if err := config.Verifier.CheckIssuer(tokens, config.Revoker); err != nil {
+			mistake("Config.Verifier: %w", err)
 		}
 	}
 	if config.SecondFactor != nil && config.Challenges == nil {
-		mistake("Config.SecondFactor is set and Config.Challenges is nil, want a ChallengeStore such as sqlstore.New(db, …)")
+		mistake("Config.SecondFactor is set and Config.Challenges is nil; use sqlstore.New or redisstore.New")
 	}
 	duration := func(name string, d *time.Duration, byDefault, atLeast, atMost time.Duration) {
 		if *d == 0 {
 			*d = byDefault
 		}
 		if *d < atLeast || *d > atMost {
-			mistake("Config.%s is %v, want %v to %v", name, *d, atLeast, atMost)
+			mistake("Config.%s is %v; use %v to %v", name, *d, atLeast, atMost)
 		}
 	}
 	const day = 24 * time.Hour
@@ -174,7 +205,14 @@ func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) 
 	duration("RefreshAbsolute", &config.RefreshAbsolute, 90*day, time.Second, 400*day)
 	duration("RefreshGrace", &config.RefreshGrace, 10*time.Second, time.Microsecond, maxGrace)
 	if config.RefreshAbsolute < config.RefreshIdle {
-		mistake("Config.RefreshAbsolute is %v, want at least RefreshIdle, %v", config.RefreshAbsolute, config.RefreshIdle)
+		mistake("Config.RefreshAbsolute is %v; use at least RefreshIdle, %v", config.RefreshAbsolute, config.RefreshIdle)
+	}
+	duration("LostAnswerGrace", &config.LostAnswerGrace, config.RefreshGrace, time.Microsecond, maxLostAnswer)
+	if config.MaxSessions == 0 {
+		config.MaxSessions = maxSessions
+	}
+	if config.MaxSessions < 1 || config.MaxSessions > MaxListed {
+		mistake("Config.MaxSessions is %d; use 1 to %d", config.MaxSessions, MaxListed)
 	}
 	if config.Passwords == nil {
 		h, err := password.New(password.Config{})
@@ -195,6 +233,15 @@ func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) 
 		return nil, err
 	}
 	return s, nil
+}
+
+// nilable reports whether IsNil of v does not panic.
+func nilable(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Chan, reflect.Func, reflect.Interface, reflect.Map, reflect.Pointer, reflect.Slice:
+		return true
+	}
+	return false
 }
 
 // prepare derives the keys of refresh tokens, their successors and challenges
@@ -264,128 +311,3 @@ func successor(key guard.Secret, session, old string) string {
 }
 
 func hashOf(id string) TokenHash { return sha256.Sum256([]byte(id)) }
-
-// EndSessions ends the sessions that match which, and the access tokens issued
-// in them, now: what logout does for one session, and what a host does for a
-// person when a password was stolen or an account is closed. Session, Subject,
-// Tenant and Before narrow it down, and one of them must be set; Issuer and
-// Expires are filled in. It spares no session, and with a Spare it is an error.
-// A host that changes a password or disables an account does that first.
-// Sign-ins that are under way are ended too; whoever signs in afterwards is let
-// in.
-//
-// When it returns nil, all that is certain to hold, where several processes
-// have clocks that agree. After an error it should be called again.
-//
-// A zero Before, or one of the last minute, means up to now. With an earlier one
-// the sessions that began since then are spared. That takes a Subject, and
-// Config.Sessions that lists sessions as sqlstore.Store and [Memory] do, for only
-// the ID of a session tells a token that an old one was given today from those of
-// a new one; otherwise it is an error, and ends nothing. It is also one, after
-// what was issued before then has been ended, if the subject has as many sessions
-// as are listed, [MaxListed], so that old ones may be missing from the list.
-func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) error {
-	if which.Session == "" && which.Subject == "" && which.Tenant == "" && which.Before.IsZero() {
-		return errors.New("auth: EndSessions needs a Session, Subject, Tenant or Before")
-	}
-	if which.Credential != "" {
-		return errors.New("auth: EndSessions ends sessions, not a single Credential; use the Revoker")
-	}
-	if which.Session != "" && !which.Before.IsZero() {
-		return errors.New("auth: EndSessions ends a Session whenever it began; leave Before zero")
-	}
-	if which.Spare != "" {
-		return errors.New("auth: EndSessions spares no session; leave Spare empty, or end the others one by one")
-	}
-	which.Issuer = s.tokens.Name()
-	now := moment()
-	upToNow := !which.Before.After(now) // also if it is zero
-	switch {
-	case which.Before.IsZero() || !upToNow:
-	case now.Sub(which.Before) > time.Minute:
-		return s.endEarlier(ctx, which)
-	default:
-		which.Before = now.Add(time.Microsecond)
-	}
-	// The refresh tokens first: if the second step fails, whoever asked is
-	// still signed in and can ask again.
-	if err := s.config.Sessions.RevokeRefresh(ctx, which); err != nil {
-		return unavailable("ending sessions", err)
-	}
-	if which.Session != "" {
-		return s.endAccess(ctx, which)
-	}
-	access := which
-	if upToNow {
-		// Access tokens are dated before their session was asked for, so
-		// this has all of the sessions that are gone, and none of a session
-		// that begins from now on.
-		access.Before = moment().Add(time.Microsecond)
-	}
-	if err := s.endAccess(ctx, access); err != nil {
-		return err
-	}
-	// A sign-in that was under way may have opened its session in between.
-	// Those that do so from now on ask the Revoker: see open.
-	if upToNow {
-		which.Before = access.Before
-	}
-	if err := s.config.Sessions.RevokeRefresh(ctx, which); err != nil {
-		return unavailable("ending sessions", err)
-	}
-	return nil
-}
-
-// endEarlier ends the sessions of a subject that began before a moment in the
-// past, and none that began since.
-func (s *Server) endEarlier(ctx context.Context, which identity.Revocation) error {
-	lists, ok := s.config.Sessions.(interface {
-		Sessions(ctx context.Context, subject string) ([]Session, error)
-	})
-	if !ok || which.Subject == "" {
-		return fmt.Errorf("auth: EndSessions with the Before %v, in the past, needs a Subject and Config.Sessions that lists sessions; leave Before zero to end everything up to now", which.Before)
-	}
-	// What was issued before that moment. A sign-in that dates from then and is
-	// under way ends itself from now on, see open: so the list is complete.
-	if err := s.endAccess(ctx, which); err != nil {
-		return err
-	}
-	all, err := lists.Sessions(ctx, which.Subject)
-	if err != nil {
-		return unavailable("listing sessions", err)
-	}
-	if len(all) >= MaxListed {
-		return fmt.Errorf("auth: EndSessions with the Before %v, in the past, cannot see all sessions of a subject with %d or more; leave Before zero to end everything up to now", which.Before, MaxListed)
-	}
-	// Their access tokens before the sessions, which are in the next list as
-	// long as they are there, should this fail.
-	for _, one := range all {
-		if !one.Created.Before(which.Before) || which.Tenant != "" && one.Tenant != which.Tenant {
-			continue
-		}
-		if err := s.endAccess(ctx, identity.Revocation{Issuer: which.Issuer, Session: one.ID}); err != nil {
-			return err
-		}
-	}
-	if err := s.config.Sessions.RevokeRefresh(ctx, which); err != nil {
-		return unavailable("ending sessions", err)
-	}
-	return nil
-}
-
-// endAccess revokes the access tokens of sessions, and the second-factor
-// challenges that would become sessions. No refresh is possible any more, so
-// the last of them expires one lifetime from now; one that is being signed at
-// this moment gets another minute.
-//
-// It goes on when the client hangs up: whoever is found out with a stolen token
-// must not be able to stop it.
-func (s *Server) endAccess(ctx context.Context, which identity.Revocation) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	which.Expires = time.Now().Add(max(s.tokens.Lifetime(), mfaLifetime) + time.Minute)
-	if err := s.config.Revoker.Revoke(ctx, which); err != nil {
-		return unavailable("revoking access tokens", err)
-	}
-	return nil
-}

@@ -91,13 +91,13 @@ func (s *Server) client(r *http.Request, f form) (*Client, error) {
 	case id == identity.FirstParty:
 		return nil, invalidClient(id, "the client_id stands for requests without a client")
 	}
-	found, err := s.config.Clients.ClientByID(r.Context(), id)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return nil, unavailable("looking a client up", err)
+	found, err := s.clientByID(r.Context(), id)
+	if err != nil {
+		return nil, err
 	}
 	hash := sha256.Sum256([]byte(secret))
 	switch {
-	case err != nil || found == nil:
+	case found == nil:
 		return nil, invalidClient(id, "no such client")
 	case found.Public && len(found.Secrets) > 0:
 		return nil, unavailable("looking a client up", fmt.Errorf("client %q is public and has secrets", found.ID))

@@ -378,7 +378,7 @@ func TestClientsAndCookies(t *testing.T) {
 func TestClientsThatAreGone(t *testing.T) {
 	store, revoked := new(auth.Memory), new(blacklist.Memory)
 	same := func(s *setup) {
-		s.users, s.Sessions, s.Challenges, s.Revoker, s.asked, s.store = store, store, store, revoked, revoked, store
+		s.users, s.Sessions, s.Challenges, s.Revoker, s.store = store, store, store, revoked, store
 	}
 	with := newHost(t, same, withClients)
 	if err := store.SetUser("alice", with.alice()); err != nil {

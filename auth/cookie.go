@@ -303,7 +303,7 @@ func (c *Cookies) logout(w http.ResponseWriter, r *http.Request) (ended *identit
 			continue
 		case err != nil:
 			return nil, unavailable("verifying a token", err)
-		case p.Issuer != c.server.tokens.Name(), ended != nil && ended.Session == p.Session:
+		case ended != nil && ended.Session == p.Session:
 			continue
 		}
 		if err := c.server.logout(r, p); err != nil {

@@ -195,7 +195,7 @@ func TestCookieRequests(t *testing.T) {
 	t.Run("a Revoker that does not answer is 503", func(t *testing.T) {
 		down := false
 		h := newHost(t, withCookies, func(s *setup) {
-			s.asked = &revoker{Memory: new(blacklist.Memory), ask: func() (bool, error) { return false, map[bool]error{true: errDown}[down] }}
+			s.Revoker = &revoker{Memory: new(blacklist.Memory), ask: func() (bool, error) { return false, map[bool]error{true: errDown}[down] }}
 		})
 		b := h.browser()
 		b.signIn()

@@ -63,6 +63,24 @@ func TestStoresThatFail(t *testing.T) {
 		{"Revoked, signing in", false, func(s *setup, fail func() error) {
 			s.Revoker = &revoker{Memory: s.Revoker.(*blacklist.Memory), ask: func() (bool, error) { return false, fail() }}
 		}, signIn},
+		{"Checkpoint, signing in", false, func(s *setup, fail func() error) {
+			s.Revoker = &revoker{Memory: s.Revoker.(*blacklist.Memory), checkpoint: fail}
+		}, signIn},
+		{"IssueTime, signing in", false, func(s *setup, fail func() error) {
+			s.Revoker = &revoker{Memory: s.Revoker.(*blacklist.Memory), issue: fail}
+		}, signIn},
+		{"Checkpoint, refreshing", false, func(s *setup, fail func() error) {
+			s.Revoker = &revoker{Memory: s.Revoker.(*blacklist.Memory), checkpoint: fail}
+		}, refresh},
+		{"Checkpoint, answering a challenge", true, func(s *setup, fail func() error) {
+			s.Revoker = &revoker{Memory: s.Revoker.(*blacklist.Memory), checkpoint: fail}
+		}, mfa},
+		{"RevokedSince, refreshing", false, func(s *setup, fail func() error) {
+			s.Revoker = &revoker{Memory: s.Revoker.(*blacklist.Memory), since: func(*identity.Principal) (bool, error) { return false, fail() }}
+		}, refresh},
+		{"RevokedSince, answering a challenge", true, func(s *setup, fail func() error) {
+			s.Revoker = &revoker{Memory: s.Revoker.(*blacklist.Memory), since: func(*identity.Principal) (bool, error) { return false, fail() }}
+		}, mfa},
 		{"UserByID, refreshing", false, func(s *setup, fail func() error) {
 			s.users = &users{UserStore: s.store, byID: func(id string) (*auth.User, error) {
 				if err := fail(); err != nil {

@@ -33,6 +33,9 @@ const (
 	alice    = "user-1"                // the ID of alice
 )
 
+// refreshSecret is the only one of Config.RefreshKeys.
+var refreshSecret = guard.NewSecret([]byte("0123456789abcdef0123456789abcdef"))
+
 // errDown is what stores that do not answer return. Nothing of it may reach a
 // client.
 var errDown = errors.New("SECRET-REASON: the store is down")
@@ -76,7 +79,6 @@ type setup struct {
 	lifetime time.Duration  // of access tokens
 	store    *auth.Memory
 
-	asked    token.Revoker          // by the verifier; default: that of the host
 	others   []guard.Authenticator  // beside the verifier
 	cookies  *auth.CookieConfig     // nil: no cookie mode
 	verifier func() *token.Verifier // of Config; default: that of the mux
@@ -92,7 +94,7 @@ func newHost(t testing.TB, changes ...func(*setup)) *host {
 		Config: auth.Config{
 			Sessions:    h.store,
 			Challenges:  h.store,
-			RefreshKeys: []guard.Secret{guard.NewSecret([]byte("0123456789abcdef0123456789abcdef"))},
+			RefreshKeys: []guard.Secret{refreshSecret},
 			Revoker:     h.revoked,
 			Passwords:   cheap(t, password.Config{}),
 			Hooks: guard.Hooks{Observe: func(ctx context.Context, e guard.Event) {
@@ -122,10 +124,7 @@ func newHost(t testing.TB, changes ...func(*setup)) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.asked == nil {
-		s.asked = h.revoked
-	}
-	verifier, err := token.NewVerifier(ring, token.VerifierConfig{Issuer: issuer, Audience: audience, Revoker: s.asked})
+	verifier, err := token.NewVerifier(ring, token.VerifierConfig{Issuer: issuer, Audience: audience, Revoker: s.Config.Revoker})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,13 +443,13 @@ type sessions struct {
 	finish  func() (bool, error)
 }
 
-func (s *sessions) CreateRefresh(ctx context.Context, one auth.Session, first auth.TokenHash, idle time.Time) error {
+func (s *sessions) CreateRefresh(ctx context.Context, one auth.Session, first auth.TokenHash, idle time.Time, most int) error {
 	if s.create != nil {
 		if err := s.create(one); err != nil {
 			return err
 		}
 	}
-	return s.Memory.CreateRefresh(ctx, one, first, idle)
+	return s.Memory.CreateRefresh(ctx, one, first, idle, most)
 }
 
 func (s *sessions) RotateRefresh(ctx context.Context, r auth.Rotation) (auth.Rotated, error) {
@@ -488,6 +487,9 @@ type revoker struct {
 	*blacklist.Memory
 	revoke func(context.Context) error
 	ask    func() (bool, error)
+	since  func(*identity.Principal) (bool, error)
+
+	checkpoint, issue func() error
 }
 
 func (r *revoker) Revoke(ctx context.Context, which identity.Revocation) error {
@@ -497,6 +499,43 @@ func (r *revoker) Revoke(ctx context.Context, which identity.Revocation) error {
 		}
 	}
 	return r.Memory.Revoke(ctx, which)
+}
+
+func (r *revoker) RevokeNow(ctx context.Context, which identity.Revocation) (time.Time, error) {
+	if r.revoke != nil {
+		if err := r.revoke(ctx); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return r.Memory.RevokeNow(ctx, which)
+}
+
+func (r *revoker) Checkpoint(ctx context.Context) (uint64, error) {
+	if r.checkpoint != nil {
+		if err := r.checkpoint(); err != nil {
+			return 0, err
+		}
+	}
+	return r.Memory.Checkpoint(ctx)
+}
+
+func (r *revoker) IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error) {
+	if r.issue != nil {
+		if err := r.issue(); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return r.Memory.IssueTime(ctx, p)
+}
+
+func (r *revoker) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
+	if r.ask != nil {
+		return r.ask()
+	}
+	if r.since != nil {
+		return r.since(p)
+	}
+	return r.Memory.RevokedSince(ctx, p, checkpoint)
 }
 
 func (r *revoker) Revoked(ctx context.Context, p *identity.Principal) (bool, error) {

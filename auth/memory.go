@@ -30,6 +30,7 @@ type Memory struct {
 	logins     map[string]string               // to ID
 	clients    map[string]hidden.Value[Client] // by ID
 	sessions   map[string]*memorySession
+	bySubject  map[string]map[string]*memorySession
 	challenges map[TokenHash]*memoryChallenge
 	sweepAt    int // how many entries there are when expired ones are next dropped
 }
@@ -107,7 +108,7 @@ func (m *Memory) UpdatePasswordHash(_ context.Context, id, old, new string) erro
 }
 
 // CreateRefresh implements [RefreshStore].
-func (m *Memory) CreateRefresh(_ context.Context, s Session, first TokenHash, idle time.Time) error {
+func (m *Memory) CreateRefresh(_ context.Context, s Session, first TokenHash, idle time.Time, most int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if limit := m.room(); len(m.sessions) >= limit {
@@ -118,9 +119,54 @@ func (m *Memory) CreateRefresh(_ context.Context, s Session, first TokenHash, id
 	}
 	if m.sessions == nil {
 		m.sessions = make(map[string]*memorySession)
+		m.bySubject = make(map[string]map[string]*memorySession)
 	}
-	m.sessions[s.ID] = &memorySession{Session: s, current: first, rotated: s.Created, idle: idle}
+	own := m.bySubject[s.Subject]
+	if own == nil {
+		own = make(map[string]*memorySession)
+		m.bySubject[s.Subject] = own
+	}
+	added := &memorySession{Session: s, current: first, rotated: s.Created, idle: idle}
+	m.sessions[s.ID], own[s.ID] = added, added
+	if len(own) <= most {
+		return nil
+	}
+	all := m.alive(s.Subject)
+	for i, kept := 0, 1; i < len(all); i++ {
+		switch {
+		case all[i].ID == s.ID:
+		case kept < most:
+			kept++
+		default:
+			m.drop(&all[i])
+		}
+	}
 	return nil
+}
+
+// drop forgets a session. The caller has the lock.
+func (m *Memory) drop(s *Session) {
+	delete(m.sessions, s.ID)
+	own := m.bySubject[s.Subject]
+	if delete(own, s.ID); len(own) == 0 {
+		delete(m.bySubject, s.Subject)
+	}
+}
+
+// alive returns the sessions of a subject that can be refreshed now, those that
+// began last first.
+func (m *Memory) alive(subject string) []Session {
+	now := time.Now()
+	var all []Session
+	for _, s := range m.bySubject[subject] {
+		if now.Before(s.idle) && now.Before(s.Expires) {
+			all = append(all, s.Session)
+		}
+	}
+	slices.SortFunc(all, func(a, b Session) int {
+		return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.ID, b.ID))
+	})
+	return all
 }
 
 // room returns how many sessions, and how many challenges, there may be. It
@@ -133,9 +179,9 @@ func (m *Memory) room() int {
 	}
 	if n := max(len(m.sessions), len(m.challenges)); n >= limit || n >= max(m.sweepAt, 1024) {
 		now := time.Now()
-		for id, s := range m.sessions {
+		for _, s := range m.sessions {
 			if !now.Before(s.idle) || !now.Before(s.Expires) {
-				delete(m.sessions, id)
+				m.drop(&s.Session)
 			}
 		}
 		for id, c := range m.challenges {
@@ -168,7 +214,7 @@ func (m *Memory) RotateRefresh(_ context.Context, r Rotation) (Rotated, error) {
 	case s.replaced && r.Old == s.previous && r.Now.Sub(s.rotated) <= r.Grace:
 		outcome = RefreshReplayed
 	default:
-		delete(m.sessions, r.Session)
+		m.drop(&s.Session)
 		return Rotated{Outcome: RefreshReused}, nil
 	}
 	return Rotated{Outcome: outcome, Current: s.current, At: s.rotated, Expires: s.idle}, nil
@@ -183,13 +229,17 @@ func (m *Memory) RevokeRefresh(_ context.Context, which identity.Revocation) err
 	}
 	if which.Session != "" {
 		if s, ok := m.sessions[which.Session]; ok && s.matches(which) {
-			delete(m.sessions, which.Session)
+			m.drop(&s.Session)
 		}
 		return nil
 	}
-	for id, s := range m.sessions {
+	among := m.sessions
+	if which.Subject != "" {
+		among = m.bySubject[which.Subject]
+	}
+	for _, s := range among {
 		if s.matches(which) {
-			delete(m.sessions, id)
+			m.drop(&s.Session)
 		}
 	}
 	return nil
@@ -199,7 +249,8 @@ func (s *memorySession) matches(which identity.Revocation) bool {
 	return (which.Session == "" || which.Session == s.ID) &&
 		(which.Subject == "" || which.Subject == s.Subject) &&
 		(which.Tenant == "" || which.Tenant == s.Tenant) &&
-		(which.Before.IsZero() || s.Created.Before(which.Before))
+		(which.Before.IsZero() || s.Created.Before(which.Before)) &&
+		(which.Spare == "" || which.Spare != s.ID)
 }
 
 // Sessions returns the sessions of a subject that can be refreshed now, those
@@ -207,16 +258,7 @@ func (s *memorySession) matches(which identity.Revocation) bool {
 func (m *Memory) Sessions(_ context.Context, subject string) ([]Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := time.Now()
-	var all []Session
-	for _, s := range m.sessions {
-		if s.Subject == subject && now.Before(s.idle) && now.Before(s.Expires) {
-			all = append(all, s.Session)
-		}
-	}
-	slices.SortFunc(all, func(a, b Session) int {
-		return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.ID, b.ID))
-	})
+	all := m.alive(subject)
 	return all[:min(len(all), MaxListed)], nil
 }
 

@@ -25,7 +25,7 @@ func issuing(t testing.TB, name string) *auth.Server {
 		t.Fatal(err)
 	}
 	h := newHost(t)
-	s, err := auth.New(h.store, tokens, auth.Config{Sessions: h.store, RefreshKeys: []guard.Secret{guard.NewSecret([]byte("0123456789abcdef0123456789abcdef"))}, Revoker: h.revoked})
+	s, err := auth.New(h.store, tokens, auth.Config{Sessions: h.store, RefreshKeys: []guard.Secret{refreshSecret}, Revoker: h.revoked})
 	if err != nil {
 		t.Fatal(err)
 	}

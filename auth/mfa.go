@@ -3,11 +3,13 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/token"
 )
 
 // A challenge is the answer to a right password when a second factor is due.
@@ -18,15 +20,29 @@ type challenge struct {
 	ExpiresIn   int64  `json:"expires_in"`
 }
 
-// challenge makes the proof that p's password was right, to be exchanged at
+// challengeClaims is what challenges say beside the usual claims: the checkpoint
+// of the request that has proven the password. What is ended since then ends the
+// challenge, whatever the clocks show.
+type challengeClaims struct {
+	Checkpoint uint64 `json:"checkpoint,string"`
+}
+
+// challenge makes the proof that the password was right, to be exchanged at
 // [Server.MFA]. It is signed with a key of its own, so it passes nowhere else.
-func (s *Server) challenge(r *http.Request, p *identity.Principal, login string) (any, error) {
-	p.IssuedAt = p.AuthTime // what was ended since then ends the challenge too
-	signed, err := s.mfa.Issue(r.Context(), p, nil)
+func (s *Server) challenge(r *http.Request, e entry, in signIn) (any, error) {
+	p, err := s.principal(r.Context(), in, "")
+	if err != nil {
+		return nil, err
+	}
+	signed, err := s.mfa.Issue(r.Context(), p, challengeClaims{e.checkpoint})
 	if err != nil {
 		return nil, unavailable("issuing a challenge", err)
 	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: p, Login: login})
+	// A challenge lasts: whoever ends the sessions of a user ends it too.
+	if err := s.settle(r.Context(), e, p); err != nil {
+		return nil, s.refusedAtTheDoor(err, in.refused, in.login, p)
+	}
+	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: p, Login: in.login})
 	return challenge{
 		Error:       codeMFARequired,
 		Description: "A second factor is required.",
@@ -53,25 +69,35 @@ func (s *Server) exchange(r *http.Request, f form, c *Client) (any, error) {
 			return nil, badRequest(http.StatusBadRequest, "The parameter "+name+" is missing.")
 		}
 	}
-	began := moment()
 	p, err := s.asked.Verify(r.Context(), f.get("mfa_token"))
 	if err != nil {
 		return nil, refusedToken(wrongCode, err)
 	}
+	claims, err := token.ClaimsOf[challengeClaims](p)
+	if err != nil {
+		return nil, invalidGrant(wrongCode, fmt.Errorf("the claims of a challenge: %w", err))
+	}
 	if err := c.issuedTo(p, wrongCode); err != nil {
 		return nil, err
 	}
+	e, err := s.enter(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	e.checkpoint = min(e.checkpoint, claims.Checkpoint)
 	user, method, err := s.prove(r.Context(), p, f.get("code"))
 	if err != nil {
 		return nil, about{err, p}
 	}
-	return s.begin(r, user, &identity.Principal{
-		Subject:  p.Subject,
-		Client:   p.Client,
-		Scopes:   p.Scopes,
-		Factors:  p.Factors.With(method),
-		AuthTime: p.AuthTime,
-	}, "", began)
+	return s.admit(r, e, signIn{
+		user:     user,
+		client:   p.Client,
+		scopes:   p.Scopes,
+		factors:  p.Factors.With(method),
+		authTime: p.AuthTime,
+		from:     p,
+		refused:  wrongCode,
+	})
 }
 
 // prove returns the user whose challenge p is, and the method that code
@@ -79,12 +105,12 @@ func (s *Server) exchange(r *http.Request, f form, c *Client) (any, error) {
 func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) (user *User, method string, _ error) {
 	// First, so that a store that does not answer costs neither an attempt
 	// nor the code, which is good once.
-	user, err := s.users.UserByID(ctx, p.Subject)
+	user, err := s.userByID(ctx, p.Subject)
 	switch {
-	case err != nil && !errors.Is(err, ErrNotFound):
-		return nil, "", unavailable("looking a user up", err)
-	case err != nil || user == nil || user.Disabled || !user.Scopes.Contains(p.Scopes):
-		return nil, "", invalidGrant(wrongCode, errors.New("the user is gone, disabled or has lost a scope since the password"))
+	case err != nil:
+		return nil, "", err
+	case user == nil || user.Disabled || user.Tenant != p.Tenant || !user.Scopes.Contains(p.Scopes):
+		return nil, "", invalidGrant(wrongCode, errors.New("the user is gone, disabled, of another tenant, or has lost a scope since the password"))
 	}
 	// Counted before the code is looked at, so that parallel guesses cannot
 	// outrun the count.

@@ -33,17 +33,19 @@ func TestNew(t *testing.T) {
 		{"no store of sessions", func(c *auth.Config) { c.Sessions = nil }, []string{"Config.Sessions is nil"}},
 		{"no Revoker", func(c *auth.Config) { c.Revoker = nil }, []string{"Config.Revoker is nil"}},
 		{"no refresh key", func(c *auth.Config) { c.RefreshKeys = nil }, []string{"Config.RefreshKeys is empty"}},
-		{"a short refresh key behind", func(c *auth.Config) { c.RefreshKeys = append(c.RefreshKeys, guard.NewSecret(make([]byte, 31))) }, []string{"Config.RefreshKeys[1] has 31 bytes, want at least 32"}},
+		{"a short refresh key behind", func(c *auth.Config) {
+			c.RefreshKeys = append(c.RefreshKeys, guard.NewSecret([]byte("thirty-one bytes are not enough")))
+		}, []string{"Config.RefreshKeys[1] has 31 bytes; use at least 32"}},
 		{"a nil refresh key", func(c *auth.Config) { c.RefreshKeys = []guard.Secret{{}} }, []string{"Config.RefreshKeys[0] has 0 bytes"}},
-		{"a refresh key that was never filled", func(c *auth.Config) { c.RefreshKeys = []guard.Secret{guard.NewSecret(make([]byte, 32))} }, []string{"Config.RefreshKeys[0] is all zeros, want random bytes"}},
+		{"a refresh key that was never filled", func(c *auth.Config) { c.RefreshKeys = []guard.Secret{guard.NewSecret(make([]byte, 32))} }, []string{"Config.RefreshKeys[0] is all zeros; fill it with random bytes"}},
 		{"the same refresh key twice", func(c *auth.Config) { c.RefreshKeys = append(c.RefreshKeys, c.RefreshKeys[0]) }, []string{"Config.RefreshKeys"}},
 		{"a second factor without challenges", func(c *auth.Config) { c.SecondFactor = &factor{} }, []string{"Config.SecondFactor is set and Config.Challenges is nil"}},
 		{"a second factor with challenges", func(c *auth.Config) { c.SecondFactor, c.Challenges = &factor{}, new(auth.Memory) }, nil},
 		{"negative durations", func(c *auth.Config) { c.RefreshIdle, c.RefreshGrace = -1, -1 }, []string{"Config.RefreshIdle is -1ns", "Config.RefreshGrace is -1ns"}},
-		{"an idle time of less than a second", func(c *auth.Config) { c.RefreshIdle = time.Second - 1 }, []string{"Config.RefreshIdle is 999.999999ms, want 1s"}},
+		{"an idle time of less than a second", func(c *auth.Config) { c.RefreshIdle = time.Second - 1 }, []string{"Config.RefreshIdle is 999.999999ms; use 1s"}},
 		{"a grace of more than a minute", func(c *auth.Config) { c.RefreshGrace = time.Minute + 1 }, []string{"Config.RefreshGrace is 1m0.000000001s"}},
 		{"sessions for ever", func(c *auth.Config) { c.RefreshAbsolute = 401 * 24 * time.Hour }, []string{"Config.RefreshAbsolute is 9624h0m0s"}},
-		{"sessions shorter than their idle time", func(c *auth.Config) { c.RefreshAbsolute = time.Hour }, []string{"Config.RefreshAbsolute is 1h0m0s, want at least RefreshIdle, 336h0m0s"}},
+		{"sessions shorter than their idle time", func(c *auth.Config) { c.RefreshAbsolute = time.Hour }, []string{"Config.RefreshAbsolute is 1h0m0s; use at least RefreshIdle, 336h0m0s"}},
 		{"every mistake at once", func(c *auth.Config) {
 			*c = auth.Config{SecondFactor: &factor{}, RefreshGrace: time.Hour, RefreshKeys: []guard.Secret{guard.NewSecret([]byte{1})}, RefreshIdle: -1}
 		}, []string{"Sessions is nil", "Revoker is nil", "RefreshKeys[0] has 1 bytes", "Challenges is nil", "RefreshGrace is 1h0m0s", "RefreshIdle is -1ns"}},

@@ -55,6 +55,10 @@ func (s *Server) rotate(r *http.Request, f form, c *Client) (any, error) {
 // user and the store say so.
 func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal) (any, error) {
 	ctx := r.Context()
+	e, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
 	user, err := s.current(ctx, p, wrongRefresh)
 	if err != nil {
 		return nil, err
@@ -67,8 +71,7 @@ func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal)
 		return nil, denial
 	}
 
-	now := moment()
-	next, rotated, err := s.advance(ctx, p, now)
+	next, rotated, err := s.advance(ctx, p, e.began)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +82,7 @@ func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal)
 		// both lose the session (RFC 9700 section 4.14.2).
 		d := invalidGrant(wrongRefresh, errors.New("a refresh token that was replaced came back; the session is ended"))
 		d.Event = guard.EventTokenReuse
-		if err := s.endAccess(ctx, identity.Revocation{Issuer: s.tokens.Name(), Session: p.Session}); err != nil {
+		if err := s.endSession(ctx, identity.Revocation{Issuer: s.tokens.Name(), Session: p.Session}); err != nil {
 			// The next try will find no session: this is the only chance to
 			// raise the alarm.
 			s.hooks.Emit(r, guard.Event{Name: guard.EventTokenReuse, Principal: p, Err: fmt.Errorf("%w; %w", d.Err, err)})
@@ -89,7 +92,7 @@ func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal)
 	default:
 		// Over already. If ending its access tokens failed at the time,
 		// this mends it.
-		if err := s.endAccess(ctx, identity.Revocation{Issuer: s.tokens.Name(), Session: p.Session}); err != nil {
+		if err := s.endSession(ctx, identity.Revocation{Issuer: s.tokens.Name(), Session: p.Session}); err != nil {
 			return nil, err
 		}
 		return nil, invalidGrant(wrongRefresh, errors.New("the session has ended"))
@@ -104,9 +107,18 @@ func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal)
 		Factors:  p.Factors,
 		AuthTime: p.AuthTime,
 	}
-	out, issued, err := s.issue(ctx, user, session, scopes, now, refreshToken{next, rotated.At, rotated.Expires})
+	// Not dated before the token that is exchanged, which may be ahead of this
+	// clock: it was issued after the last revocation that it survives.
+	out, issued, err := s.issue(ctx, user, session, scopes, latest(e.began, p.IssuedAt),
+		refreshToken{next, latest(rotated.At, p.IssuedAt), rotated.Expires})
 	if err != nil {
 		return nil, err
+	}
+	switch err := s.settle(ctx, e, p); {
+	case err == errEnded:
+		return nil, s.discard(ctx, p.Session, invalidGrant(wrongRefresh, err))
+	case err != nil:
+		return nil, err // the client may come again within the grace
 	}
 	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: issued})
 	return out, nil
@@ -124,11 +136,11 @@ func refusedToken(detail string, err error) error {
 // current looks up whose token p is, and ends the session if the user is gone
 // or disabled, to be told detail.
 func (s *Server) current(ctx context.Context, p *identity.Principal, detail string) (*User, error) {
-	user, err := s.users.UserByID(ctx, p.Subject)
+	user, err := s.userByID(ctx, p.Subject)
 	switch {
-	case err != nil && !errors.Is(err, ErrNotFound):
-		return nil, unavailable("looking a user up", err)
-	case err == nil && user != nil && !user.Disabled && user.Tenant == p.Tenant:
+	case err != nil:
+		return nil, err
+	case user != nil && !user.Disabled && user.Tenant == p.Tenant:
 		return user, nil
 	}
 	if p.Session != "" {
@@ -148,7 +160,7 @@ func (s *Server) advance(ctx context.Context, p *identity.Principal, now time.Ti
 		Old:     hashOf(p.Credential),
 		New:     hashOf(next),
 		Now:     now,
-		Grace:   s.config.RefreshGrace,
+		Grace:   max(s.config.RefreshGrace, s.config.LostAnswerGrace),
 		Idle:    s.config.RefreshIdle,
 	})
 	if err != nil {
@@ -165,4 +177,11 @@ func (s *Server) advance(ctx context.Context, p *identity.Principal, now time.Ti
 		}
 	}
 	return "", Rotated{}, errors.New("auth: no key of Config.RefreshKeys leads to the current refresh token; an old one was taken out too early")
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

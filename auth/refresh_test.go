@@ -517,16 +517,12 @@ func TestForgedRefreshTokens(t *testing.T) {
 
 // The ring of refresh keys turns without signing anybody out.
 func TestRefreshKeyRotation(t *testing.T) {
-	older, newer := []byte("an older refresh secret of 32 by"), []byte("a newer refresh secret of 32 byt")
+	older, newer := guard.NewSecret([]byte("an older refresh secret of 32 by")), guard.NewSecret([]byte("a newer refresh secret of 32 byt"))
 	synctest.Test(t, func(t *testing.T) {
 		store, revoked := new(auth.Memory), new(blacklist.Memory)
-		with := func(keys ...[]byte) *host {
-			var secrets []guard.Secret
-			for _, key := range keys {
-				secrets = append(secrets, guard.NewSecret(key))
-			}
+		with := func(keys ...guard.Secret) *host {
 			return newHost(t, func(s *setup) {
-				s.users, s.Sessions, s.Challenges, s.Revoker, s.RefreshKeys = store, store, store, revoked, secrets
+				s.users, s.Sessions, s.Challenges, s.Revoker, s.RefreshKeys = store, store, store, revoked, keys
 			})
 		}
 		before := with(older)

@@ -64,7 +64,7 @@ func TestRFC6749Section4_3_2ThePasswordGrant(t *testing.T) {
 	h.want(post(""), http.StatusOK, "")
 	h.want(post("scope"), http.StatusOK, "")
 	h.want(post("username"), http.StatusBadRequest, guard.CodeInvalidRequest)
-	h.want(post("password"), http.StatusBadRequest, "invalid_grant")
+	h.want(post("password"), http.StatusBadRequest, guard.CodeInvalidRequest)
 }
 
 func TestRFC6749Section4_3_2BruteForceIsLimited(t *testing.T) {

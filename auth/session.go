@@ -82,8 +82,11 @@ var ErrFull = errors.New("auth: the session store is full")
 // authtest.RunRefresh is its conformance suite.
 type RefreshStore interface {
 	// CreateRefresh begins a session whose current token is first, replaced
-	// never, good until idle. An ID that exists already is an error.
-	CreateRefresh(ctx context.Context, s Session, first TokenHash, idle time.Time) error
+	// never, good until idle. An ID that exists already is an error. In the
+	// same step it ends the oldest sessions of the subject, so that no more
+	// than most are left, with s; s is never among them. Sessions that begin at
+	// the same time may exceed most until the next one begins.
+	CreateRefresh(ctx context.Context, s Session, first TokenHash, idle time.Time, most int) error
 
 	// RotateRefresh decides on a rotation and carries it out, in one atomic
 	// step: of any number that run at once with the same Old, one is
@@ -92,10 +95,11 @@ type RefreshStore interface {
 
 	// RevokeRefresh ends the sessions that match: Session, Subject and
 	// Tenant where they are not empty, and Created before Before where that
-	// is not zero. If none of them is set, or Credential is, it is an error
-	// and ends nothing. Issuer, Spare and Expires do not matter. To end what
-	// has ended or never was is no error. When it returns nil, no rotation of
-	// these sessions succeeds any more.
+	// is not zero, and not the session Spare. If none of the four is set, or
+	// Credential is, it is an error and ends nothing. Issuer and Expires do not
+	// matter. To end what has ended or never was is no error. It is one step,
+	// or as many as a store of many sessions needs; when it returns nil, no
+	// rotation of these sessions succeeds any more.
 	RevokeRefresh(ctx context.Context, which identity.Revocation) error
 }
 
@@ -115,15 +119,32 @@ type ChallengeStore interface {
 	FinishChallenge(ctx context.Context, id TokenHash) (first bool, err error)
 }
 
-// A Revoker keeps access tokens from being used after they were ended. A
-// *blacklist.Replica is one. It is safe for concurrent use. It keeps the rules of
-// blacklist.Revoker, of which blacklisttest.Run is the conformance suite.
+// A Revoker keeps a log of what was ended. A *blacklist.Replica is one, and so is
+// a *blacklist.Memory. It is safe for concurrent use. It keeps the rules of
+// blacklist.Revoker; blacklisttest.Run is the conformance suite.
 type Revoker interface {
-	// Revoke returns after the revocation is certain to hold.
+	// Revoke records r, and returns after the revocation is certain to hold.
 	Revoke(ctx context.Context, r identity.Revocation) error
 
-	// Revoked reports whether p's credential is revoked.
+	// RevokeNow records r with a Before that is later than the IssuedAt of
+	// everything issued so far on any machine, and returns that Before.
+	RevokeNow(ctx context.Context, r identity.Revocation) (before time.Time, err error)
+
+	// Revoked reports whether p's credential is revoked, as far as this
+	// process knows.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
+
+	// IssueTime returns the IssuedAt of what is issued to p now: the present,
+	// or the Before of a RevokeNow that matches p and precedes this call.
+	IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error)
+
+	// Checkpoint reads the log itself, and returns how far it has come.
+	Checkpoint(ctx context.Context) (uint64, error)
+
+	// RevokedSince reads the log itself, and reports whether p is revoked or a
+	// revocation that matches p was recorded after the checkpoint, whatever
+	// the clocks show.
+	RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error)
 }
 
 // A Throttle limits how often somebody may try to sign in. A *ratelimit.SignIn is

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -50,7 +49,7 @@ func (s *Server) Token() http.Handler {
 			return nil, err
 		}
 		switch grant := f.get("grant_type"); {
-		case grant == "password", grant == "" && f.get("username") != "":
+		case grant == "password", grant == "" && (f.get("username") != "" || f.get("password") != ""):
 			return s.signIn(r, f, c)
 		case grant == "refresh_token":
 			return s.rotate(r, f, c)
@@ -123,17 +122,18 @@ func (s *Server) signIn(r *http.Request, f form, c *Client) (any, error) {
 	if err := c.may("password"); err != nil {
 		return nil, err
 	}
-	username := f.get("username")
-	if username == "" {
-		return nil, badRequest(http.StatusBadRequest, "The parameter username is missing.")
+	for _, name := range [...]string{"username", "password"} {
+		if f.get(name) == "" {
+			return nil, badRequest(http.StatusBadRequest, "The parameter "+name+" is missing.")
+		}
 	}
-	began := moment()
+	username := f.get("username")
 	login, err := s.config.CanonicalLogin(username)
 	if err != nil {
 		// The name of nobody: go on as with any other unknown name.
 		login = ""
 	}
-	user, err := s.attempt(r, login, username, f.get("password"))
+	user, e, err := s.attempt(r, login, username, f.get("password"))
 	if err != nil {
 		return nil, err
 	}
@@ -143,38 +143,30 @@ func (s *Server) signIn(r *http.Request, f form, c *Client) (any, error) {
 		denial.Login = username
 		return nil, denial
 	}
-	p := &identity.Principal{
-		Subject:  user.ID,
-		Client:   c.ID,
-		Scopes:   scopes,
-		Factors:  identity.NewSet("pwd"),
-		AuthTime: began,
-	}
-	if s.config.SecondFactor != nil {
-		due, err := s.config.SecondFactor.Required(r.Context(), user.ID)
-		if err != nil {
-			return nil, unavailable("asking whether a second factor is due", err)
-		}
-		if due {
-			return s.challenge(r, p, login)
-		}
-	}
-	return s.begin(r, user, p, login, began)
+	return s.admit(r, e, signIn{
+		user:     user,
+		login:    login,
+		client:   c.ID,
+		scopes:   scopes,
+		factors:  identity.NewSet("pwd"),
+		authTime: e.began,
+		refused:  wrongPassword,
+	})
 }
 
 // moment is the present as tokens and stores keep it.
 func moment() time.Time { return time.Now().Truncate(time.Microsecond) }
 
 // attempt is authenticate within what the Throttle allows.
-func (s *Server) attempt(r *http.Request, login, username, given string) (*User, error) {
+func (s *Server) attempt(r *http.Request, login, username, given string) (*User, entry, error) {
 	settle, err := s.reserve(r, login, username)
 	if err != nil {
-		return nil, err
+		return nil, entry{}, err
 	}
 	// If something panics, the attempt stays charged.
 	outcome := guard.Failed
 	defer func() { settle(outcome) }()
-	user, err := s.authenticate(r, login, username, given)
+	user, e, err := s.authenticate(r, login, username, given)
 	switch d, refused := errors.AsType[*guard.Denial](err); {
 	case err == nil:
 		outcome = guard.Succeeded
@@ -183,7 +175,7 @@ func (s *Server) attempt(r *http.Request, login, username, given string) (*User,
 		// is nobody's failure, and nobody's success either.
 		outcome = guard.Undecided
 	}
-	return user, err
+	return user, e, err
 }
 
 // reserve charges the Throttle.
@@ -210,17 +202,20 @@ func (s *Server) reserve(r *http.Request, login, username string) (settle func(g
 // authenticate returns the user whose password it is. A refusal is a Denial,
 // the same for every reason and after the same work: the hash is computed
 // whether there is a user or not.
-func (s *Server) authenticate(r *http.Request, login, username, given string) (*User, error) {
+func (s *Server) authenticate(r *http.Request, login, username, given string) (*User, entry, error) {
+	e, err := s.enter(r.Context())
+	if err != nil {
+		return nil, entry{}, err
+	}
+	user, err := s.userOfPassword(r, login, username, given)
+	return user, e, err
+}
+
+func (s *Server) userOfPassword(r *http.Request, login, username, given string) (*User, error) {
 	ctx := r.Context()
-	var user *User
-	if login != "" {
-		found, err := s.users.UserByLogin(ctx, login)
-		switch {
-		case err == nil && found != nil:
-			user = found
-		case err != nil && !errors.Is(err, ErrNotFound):
-			return nil, unavailable("looking a user up", err)
-		}
+	user, err := s.userByLogin(ctx, login)
+	if err != nil {
+		return nil, err
 	}
 	encoded := ""
 	if user != nil && !user.Disabled {
@@ -294,57 +289,6 @@ func requested(f form, granted identity.Set) (identity.Set, *guard.Denial) {
 		return identity.Set{}, invalidScope()
 	}
 	return asked, nil
-}
-
-// begin opens a session for p, who has proven enough and asks with a client, and
-// answers with its first pair of tokens.
-func (s *Server) begin(r *http.Request, user *User, p *identity.Principal, login string, began time.Time) (any, error) {
-	out, issued, err := s.open(r.Context(), user, p, login, began)
-	if err != nil {
-		return nil, err
-	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: login})
-	return out, nil
-}
-
-// open opens the session of begin. It dates from the moment the request began,
-// which is before the user was looked up: what EndSessions ended since then was
-// ended for this sign-in too, for it may be the one with the stolen password.
-func (s *Server) open(ctx context.Context, user *User, p *identity.Principal, login string, began time.Time) (*response, *identity.Principal, error) {
-	p.Session = rand.Text()
-	p.Tenant = user.Tenant
-	idle := began.Add(s.config.RefreshIdle)
-	// Signing first: a key management system that is down leaves no session
-	// behind that nobody has.
-	first := rand.Text()
-	out, issued, err := s.issue(ctx, user, p, p.Scopes, began, refreshToken{first, began, idle})
-	if err != nil {
-		return nil, nil, err
-	}
-	err = s.config.Sessions.CreateRefresh(ctx, Session{
-		ID:      p.Session,
-		Subject: p.Subject,
-		Tenant:  p.Tenant,
-		Client:  p.Client,
-		Created: began,
-		Expires: began.Add(s.config.RefreshAbsolute),
-	}, hashOf(first), idle)
-	if err != nil {
-		return nil, nil, unavailable("opening a session", err)
-	}
-	revoked, err := s.config.Revoker.Revoked(ctx, issued)
-	if err != nil {
-		return nil, nil, unavailable("asking whether the user's sessions were ended", err)
-	}
-	if revoked {
-		if err := s.EndSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
-			return nil, nil, err
-		}
-		d := invalidGrant(wrongPassword, errors.New("the user's sessions were ended while this one began"))
-		d.Login = login
-		return nil, nil, about{d, issued}
-	}
-	return out, issued, nil
 }
 
 // refreshClaims is what refresh tokens say beside the usual claims: the mark

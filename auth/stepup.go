@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -46,7 +45,10 @@ func (s *Server) stepUpForm(r *http.Request, f form) (any, error) {
 
 func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (any, error) {
 	ctx := r.Context()
-	began := moment()
+	e, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
 	user, err := s.current(ctx, p, wrongCode)
 	if err != nil {
 		return nil, err
@@ -54,7 +56,7 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (an
 	if !user.Scopes.Contains(p.Scopes) {
 		return nil, invalidGrant(wrongCode, errors.New("a scope of the session was withdrawn from the user"))
 	}
-	id, until := stepUpWindow(p.Session, began)
+	id, until := stepUpWindow(p.Session, e.began)
 	allowed, err := s.config.Challenges.AttemptChallenge(ctx, id, mfaAttempts, until)
 	switch {
 	case err != nil:
@@ -70,41 +72,23 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (an
 		return nil, invalidGrant(wrongCode, errors.New("wrong second factor"))
 	}
 	// The new session first: if that fails the caller still has the old one.
-	out, issued, err := s.open(ctx, user, &identity.Principal{
-		Subject:  p.Subject,
-		Client:   p.Client,
-		Scopes:   p.Scopes,
-		Factors:  p.Factors.With(method),
-		AuthTime: began,
-	}, "", began)
+	out, issued, err := s.open(ctx, e, signIn{
+		user:     user,
+		client:   p.Client,
+		scopes:   p.Scopes,
+		factors:  p.Factors.With(method),
+		authTime: e.began,
+		from:     p,
+		refused:  wrongCode,
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.succeed(ctx, p); err != nil {
-		// Nobody has been given a token of the new one.
-		if err := s.EndSessions(ctx, identity.Revocation{Session: issued.Session}); err != nil {
-			return nil, err
-		}
-		return nil, err
+	if err := s.EndSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
+		return nil, s.discard(ctx, issued.Session, err)
 	}
 	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued})
 	return out, nil
-}
-
-// succeed ends the session of p, another one having taken its place, unless
-// somebody has ended it meanwhile: whoever was told "logged out" then is, and the
-// new session must not outlive that. A logout between the question and the end
-// is not noticed, for they are not one step: the new session stays, and whoever
-// opened it had a code.
-func (s *Server) succeed(ctx context.Context, p *identity.Principal) error {
-	ended, err := s.config.Revoker.Revoked(ctx, p)
-	switch {
-	case err != nil:
-		return unavailable("asking whether a session was ended", err)
-	case ended:
-		return about{invalidGrant(wrongCode, errors.New("the session was ended while it was stepped up")), p}
-	}
-	return s.EndSessions(ctx, identity.Revocation{Session: p.Session})
 }
 
 // stepUpWindow returns under which name the attempts of a session are counted

@@ -134,7 +134,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 	}
 	create := func(s auth.RefreshStore, sessions ...auth.Session) error {
 		for _, one := range sessions {
-			if err := s.CreateRefresh(ctx, one, id("a"), now.Add(idle)); err != nil {
+			if err := s.CreateRefresh(ctx, one, id("a"), now.Add(idle), auth.MaxListed); err != nil {
 				return fmt.Errorf("CreateRefresh: %w", err)
 			}
 		}
@@ -316,15 +316,93 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 	revoke("a session of somebody else is left alone", identity.Revocation{Session: "s3", Subject: "alice"}, nil, []string{"s1", "s2", "s3"})
 	revoke("sessions from before a moment are revoked", identity.Revocation{Before: now.Add(time.Microsecond)}, []string{"s1", "s2", "s3"}, nil)
 	revoke("sessions from that moment on are left alone", identity.Revocation{Subject: "alice", Before: now}, nil, []string{"s1", "s2", "s3"})
+	revoke("the session Spare is left alone", identity.Revocation{Subject: "alice", Spare: "s2"}, []string{"s1"}, []string{"s2", "s3"})
+	revoke("the session Spare is left alone, up to a moment", identity.Revocation{Before: now.Add(time.Microsecond), Spare: "s1"}, []string{"s2", "s3"}, []string{"s1"})
+	revoke("a Spare that is not there spares none", identity.Revocation{Tenant: "acme", Spare: "s9"}, []string{"s1", "s3"}, []string{"s2"})
 	revoke("what never was is revoked without complaint", identity.Revocation{Session: "s9"}, nil, []string{"s1", "s2", "s3"})
 
 	run("a revocation of everything, or of one credential, is refused", "the first is a mistake in the host's code, the second cannot be done here", func(s auth.RefreshStore) error {
-		for _, which := range []identity.Revocation{{}, {Issuer: "https://any.example"}, {Session: "s1", Credential: "c"}} {
+		for _, which := range []identity.Revocation{{}, {Issuer: "https://any.example"}, {Session: "s1", Credential: "c"}, {Spare: "s1"}} {
 			if err := s.RevokeRefresh(ctx, which); err == nil {
 				return fmt.Errorf("RevokeRefresh(%+v) returned nil", which)
 			}
 		}
 		return expect(s, "s1", "a", "b", 0, auth.RefreshRotated)
+	})
+	older := func(one auth.Session, age time.Duration) auth.Session {
+		one.Created = now.Add(-age)
+		return one
+	}
+	run("of more sessions than most the oldest end", "a stolen password opens any number of sessions, and all of them have to be found and ended", func(s auth.RefreshStore) error {
+		err := errors.Join(
+			s.CreateRefresh(ctx, older(session("s4", "alice", ""), time.Minute), id("a"), now.Add(idle), 3),
+			s.CreateRefresh(ctx, older(session("s5", "bob", ""), time.Minute), id("a"), now.Add(idle), 2),
+			s.CreateRefresh(ctx, older(session("s6", "alice", ""), -time.Minute), id("a"), now.Add(idle), 3),
+		)
+		if err != nil {
+			return err
+		}
+		for _, one := range []struct {
+			session string
+			want    auth.Outcome
+		}{{"s4", auth.RefreshUnknown}, {"s1", auth.RefreshRotated}, {"s2", auth.RefreshRotated}, {"s3", auth.RefreshRotated}, {"s5", auth.RefreshRotated}, {"s6", auth.RefreshRotated}} {
+			if err := expect(s, one.session, "a", "b", 0, one.want); err != nil {
+				return fmt.Errorf("session %s: %w", one.session, err)
+			}
+		}
+		return nil
+	})
+	run("the session that begins is never one of those that end", "clocks differ, and its user was told to be signed in", func(s auth.RefreshStore) error {
+		if err := s.CreateRefresh(ctx, older(session("s4", "alice", ""), time.Hour), id("a"), now.Add(idle), 1); err != nil {
+			return err
+		}
+		if err := expect(s, "s4", "a", "b", 0, auth.RefreshRotated); err != nil {
+			return err
+		}
+		return errors.Join(expect(s, "s1", "a", "b", 0, auth.RefreshUnknown), expect(s, "s2", "a", "b", 0, auth.RefreshUnknown))
+	})
+	run("a session that has expired takes no place", "or an old one would push out one that is alive", func(s auth.RefreshStore) error {
+		err := errors.Join(
+			s.CreateRefresh(ctx, older(session("s4", "alice", ""), -time.Second), id("a"), now.Add(-time.Second), 10),
+			s.CreateRefresh(ctx, older(session("s5", "alice", ""), -time.Minute), id("a"), now.Add(idle), 3),
+		)
+		if err != nil {
+			return err
+		}
+		return errors.Join(expect(s, "s1", "a", "b", 0, auth.RefreshRotated), expect(s, "s2", "a", "b", 0, auth.RefreshRotated))
+	})
+	run("of 32 sessions that begin at once the next one leaves no more than most", "a bound that parallel sign-ins get past is none", func(s auth.RefreshStore) error {
+		var all sync.WaitGroup
+		errs := make([]error, 32)
+		for i := range errs {
+			all.Go(func() {
+				errs[i] = s.CreateRefresh(ctx, older(session(fmt.Sprint("p", i), "alice", ""), -time.Second), id("a"), now.Add(idle), 4)
+			})
+		}
+		all.Wait()
+		errs = append(errs, s.CreateRefresh(ctx, older(session("last", "alice", ""), -time.Minute), id("a"), now.Add(idle), 4))
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		alive := 0
+		for _, name := range []string{"s1", "s2", "last"} {
+			if got, err := rotate(s, name, "a", "b", 0); err != nil {
+				return err
+			} else if got.Outcome == auth.RefreshRotated {
+				alive++
+			}
+		}
+		for i := range 32 {
+			if got, err := rotate(s, fmt.Sprint("p", i), "a", "b", 0); err != nil {
+				return err
+			} else if got.Outcome == auth.RefreshRotated {
+				alive++
+			}
+		}
+		if alive != 4 {
+			return fmt.Errorf("%d sessions are alive, want 4", alive)
+		}
+		return nil
 	})
 	run("a cancelled context is an error or a full success", "an outcome that is neither would be taken for a decision", func(s auth.RefreshStore) error {
 		cancelled, cancel := context.WithCancel(ctx)
@@ -364,7 +442,7 @@ func RunSessions(t *testing.T, open func(t *testing.T) SessionStore) {
 			s := open(t)
 			var err error
 			for _, one := range []auth.Session{middle, oldest, newest, other} {
-				err = errors.Join(err, s.CreateRefresh(ctx, one, id("a"), now.Add(time.Hour)))
+				err = errors.Join(err, s.CreateRefresh(ctx, one, id("a"), now.Add(time.Hour), auth.MaxListed))
 			}
 			if err == nil {
 				err = check(s)
@@ -416,8 +494,8 @@ func RunSessions(t *testing.T, open func(t *testing.T) SessionStore) {
 		idle, over := session("s5", "alice", time.Hour), session("s6", "alice", time.Hour)
 		over.Expires = now.Add(-time.Second)
 		err := errors.Join(
-			s.CreateRefresh(ctx, idle, id("a"), now.Add(-time.Second)),
-			s.CreateRefresh(ctx, over, id("a"), now.Add(time.Hour)),
+			s.CreateRefresh(ctx, idle, id("a"), now.Add(-time.Second), auth.MaxListed),
+			s.CreateRefresh(ctx, over, id("a"), now.Add(time.Hour), auth.MaxListed),
 		)
 		if err != nil {
 			return err

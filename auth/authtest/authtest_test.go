@@ -29,6 +29,15 @@ const inside = "GATEWRIGHT_AUTHTEST_BROKEN_STORES"
 type defect struct{ name, rule string }
 
 var refreshDefects = []defect{
+	{"Spare is not looked at", "the session Spare is left alone"},
+	{"Spare is not looked at", "the session Spare is left alone, up to a moment"},
+	{"with a Spare nothing ends", "a Spare that is not there spares none"},
+	{"any number of sessions", "of more sessions than most the oldest end"},
+	{"the newest sessions end", "of more sessions than most the oldest end"},
+	{"the sessions of all subjects are counted", "of more sessions than most the oldest end"},
+	{"the session that begins may end", "the session that begins is never one of those that end"},
+	{"expired sessions are counted", "a session that has expired takes no place"},
+	{"any number of sessions that begin at once", "of 32 sessions that begin at once the next one leaves no more than most"},
 	{"the times of the successor are wrong", "the current token is rotated and tells what is current"},
 	{"the expiry is not cut to the session's", "a token does not outlive its session"},
 	{"the session does not expire", "a token does not outlive its session"},
@@ -191,7 +200,7 @@ type challenge struct {
 	finished bool
 }
 
-func (s *store) CreateRefresh(_ context.Context, one auth.Session, first auth.TokenHash, idle time.Time) error {
+func (s *store) CreateRefresh(_ context.Context, one auth.Session, first auth.TokenHash, idle time.Time, most int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions[one.ID] != nil && s.broken != "a second session takes the place of the first" {
@@ -201,7 +210,36 @@ func (s *store) CreateRefresh(_ context.Context, one auth.Session, first auth.To
 		s.sessions = make(map[string]*session)
 	}
 	s.sessions[one.ID] = &session{Session: one, current: first, rotated: one.Created, idle: idle}
+	s.bound(one, most)
 	return nil
+}
+
+// bound ends the oldest sessions of the subject of one. The caller has the lock.
+func (s *store) bound(one auth.Session, most int) {
+	if s.broken == "any number of sessions" || s.broken == "any number of sessions that begin at once" && strings.HasPrefix(one.ID, "last") {
+		return
+	}
+	var all []*session
+	for _, other := range s.sessions {
+		mine := other.Subject == one.Subject || s.broken == "the sessions of all subjects are counted"
+		if mine && other.ID != one.ID && (time.Now().Before(other.idle) || s.broken == "expired sessions are counted") {
+			all = append(all, other)
+		}
+	}
+	slices.SortFunc(all, func(a, b *session) int {
+		if s.broken == "the newest sessions end" {
+			return a.Created.Compare(b.Created)
+		}
+		return b.Created.Compare(a.Created)
+	})
+	if s.broken == "the session that begins may end" {
+		all = append(all, s.sessions[one.ID])
+		slices.SortFunc(all, func(a, b *session) int { return b.Created.Compare(a.Created) })
+		most++
+	}
+	for _, other := range all[min(len(all), most-1):] {
+		delete(s.sessions, other.ID)
+	}
 }
 
 func (s *store) RotateRefresh(ctx context.Context, r auth.Rotation) (auth.Rotated, error) {
@@ -322,7 +360,10 @@ func (s *store) RevokeRefresh(_ context.Context, which identity.Revocation) erro
 			which.Before.IsZero() || created(one.Created).Before(created(which.Before)) || s.broken == "Before is not looked at" ||
 				s.broken == "Before includes its moment" && one.Created.Equal(which.Before),
 		}
-		all := matches[0] && matches[1] && matches[2] && matches[3]
+		all := matches[0] && matches[1] && matches[2] && matches[3] && (which.Spare == "" || which.Spare != id || s.broken == "Spare is not looked at")
+		if s.broken == "with a Spare nothing ends" && which.Spare != "" {
+			all = false
+		}
 		switch s.broken {
 		case "one field is enough":
 			all = which.Session == id || which.Subject != "" && which.Subject == one.Subject || which.Tenant != "" && which.Tenant == one.Tenant

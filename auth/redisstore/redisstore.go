@@ -127,7 +127,7 @@ func (s *Store) check(ctx context.Context) error {
 }
 
 // CreateRefresh implements [auth.RefreshStore].
-func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first auth.TokenHash, idle time.Time) (err error) {
+func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first auth.TokenHash, idle time.Time, most int) (err error) {
 	defer func() { err = wrap(err, "creating a session") }()
 	if session.ID == "" {
 		return errors.New("the session has no ID")
@@ -142,7 +142,7 @@ func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first a
 		hasTenant = "1"
 	}
 	answer, err := s.run(ctx, createScript, s.session(session.ID), s.base(), full, hasTenant,
-		session.ID, session.Subject, session.Tenant, session.Client, times[0], times[1], hex.EncodeToString(first[:]), times[2])
+		session.ID, session.Subject, session.Tenant, session.Client, times[0], times[1], hex.EncodeToString(first[:]), times[2], strconv.Itoa(max(most, 1)))
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) (e
 		return errors.New("a Revocation needs a Session, Subject, Tenant or Before")
 	}
 	for from := "-"; ; {
-		answer, err := s.run(ctx, revokeScript, key, s.base(), how, which.Subject, which.Tenant, before, from, strconv.Itoa(batch))
+		answer, err := s.run(ctx, revokeScript, key, s.base(), how, which.Subject, which.Tenant, before, from, strconv.Itoa(batch), which.Spare)
 		if err != nil {
 			return err
 		}

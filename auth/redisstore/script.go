@@ -31,7 +31,8 @@ end
 // createScript begins the session KEYS[1]. ARGV[2] is its entry in expiry,
 // ARGV[3] is 1 if it has a tenant, and the values from ARGV[4] on are id,
 // subject, tenant, client, created, expires, current, idle. It also forgets a
-// few sessions that have expired, so that no more of them stay than there are.
+// few sessions that have expired, so that no more of them stay than there are,
+// and ends the oldest sessions of the subject that are more than ARGV[12].
 const createScript = common + `
 local full, entry = ARGV[2], string.sub(ARGV[2], 1, 59)
 local time = redis.call('TIME')
@@ -45,6 +46,27 @@ redis.call('ZADD', base .. 'subject:' .. string.sub(full, 60, 102), 0, entry)
 if ARGV[3] == '1' then redis.call('ZADD', base .. 'tenant:' .. string.sub(full, 103, 145), 0, entry) end
 redis.call('ZADD', base .. 'expiry', over(tonumber(ARGV[9])), full)
 redis.call('PEXPIREAT', KEYS[1], over(math.min(tonumber(ARGV[9]), tonumber(ARGV[11]))))
+local own = base .. 'subject:' .. string.sub(full, 60, 102)
+local most = tonumber(ARGV[12])
+if redis.call('ZCARD', own) > most then
+  local kept, micros = 1, time[1] * 1000000 + time[2]
+  for _, other in ipairs(redis.call('ZREVRANGEBYLEX', own, '+', '-', 'LIMIT', 0, most + 1000)) do
+    if other ~= entry then
+      local key = base .. 'session:' .. string.sub(other, 17)
+      local s = redis.call('HMGET', key, 'full', 'expires', 'idle')
+      if not s[1] then
+        redis.call('ZREM', own, other)
+      elseif tonumber(s[2]) > micros and tonumber(s[3]) > micros then
+        if kept < most then
+          kept = kept + 1
+        else
+          redis.call('DEL', key)
+          drop(s[1])
+        end
+      end
+    end
+  end
+end
 return 'created'
 `
 
@@ -75,7 +97,7 @@ return {'reused', '', '0', '0'}
 // revokeScript ends sessions: the one that is KEYS[1] if ARGV[2] is "one", or
 // else those of the sorted set KEYS[1] from ARGV[6] on, ARGV[7] at most. They
 // have the subject ARGV[3], the tenant ARGV[4], and were created before
-// ARGV[5], where these are not empty. The answer is where to go on, or nothing.
+// ARGV[5], where these are not empty, and are not the session ARGV[8]. The answer is where to go on, or nothing.
 const revokeScript = common + `
 local entries, last = {}, ''
 if ARGV[2] == 'one' then
@@ -89,11 +111,12 @@ end
 for _, entry in ipairs(entries) do
   local key = KEYS[1]
   if entry ~= '' then key = base .. 'session:' .. string.sub(entry, 17) end
-  local s = redis.call('HMGET', key, 'full', 'subject', 'tenant', 'created')
+  local s = redis.call('HMGET', key, 'full', 'subject', 'tenant', 'created', 'id')
   if not s[1] then
     if entry ~= '' then redis.call('ZREM', KEYS[1], entry) end
   elseif (ARGV[3] == '' or s[2] == ARGV[3]) and (ARGV[4] == '' or s[3] == ARGV[4])
-    and (ARGV[5] == '' or tonumber(s[4]) < tonumber(ARGV[5])) then
+    and (ARGV[5] == '' or tonumber(s[4]) < tonumber(ARGV[5]))
+    and (ARGV[8] == '' or s[5] ~= ARGV[8]) then
     redis.call('DEL', key)
     drop(s[1])
   end

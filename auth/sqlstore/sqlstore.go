@@ -123,18 +123,33 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // CreateRefresh implements [auth.RefreshStore].
-func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first auth.TokenHash, idle time.Time) error {
+func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first auth.TokenHash, idle time.Time, most int) error {
+	const doing = "creating a session"
 	if err := identity.CheckNames(session.ID, session.Subject, session.Tenant, session.Client); err != nil {
-		return s.db.Wrap(err, "creating a session")
+		return s.db.Wrap(err, doing)
 	}
-	_, err := s.db.Exec(ctx, "creating a session", `INSERT INTO gatewright_sessions
-		(id, subject, tenant, client, created, expires, current_hash, rotated, idle)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		session.ID, session.Subject, session.Tenant, session.Client,
-		session.Created.UnixMicro(), session.Expires.UnixMicro(),
-		first[:], session.Created.UnixMicro(), idle.UnixMicro())
-	return err
+	return s.db.Tx(ctx, doing, func(tx sqldb.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO gatewright_sessions
+			(id, subject, tenant, client, created, expires, current_hash, rotated, idle)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			session.ID, session.Subject, session.Tenant, session.Client,
+			session.Created.UnixMicro(), session.Expires.UnixMicro(),
+			first[:], session.Created.UnixMicro(), idle.UnixMicro())
+		if err != nil {
+			return err
+		}
+		// Expired sessions are not counted.
+		_, err = tx.Exec(ctx, `DELETE FROM gatewright_sessions WHERE id IN (
+			SELECT id FROM gatewright_sessions WHERE subject = $1 AND id <> $2 AND idle > $3 AND expires > $3
+			ORDER BY created DESC, id LIMIT $4 OFFSET $5)`,
+			session.Subject, session.ID, time.Now().UnixMicro(), maxEvicted, max(most, 1)-1)
+		return err
+	})
 }
+
+// maxEvicted is how many sessions one that begins ends at most: a host that
+// lowers the bound gets there step by step.
+const maxEvicted = 1000
 
 // RotateRefresh implements [auth.RefreshStore]. It is one transaction, which begins
 // with its only usual write: of several at once the first takes the row's
@@ -202,10 +217,13 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) er
 	if !which.Before.IsZero() {
 		where("created <", which.Before.UnixMicro())
 	}
+	if which.Spare != "" && len(conditions) > 0 {
+		where("id <>", which.Spare)
+	}
 	if len(conditions) == 0 || which.Credential != "" {
 		return errors.New(pkg + ": RevokeRefresh needs a Session, Subject, Tenant or Before, and no Credential")
 	}
-	if identity.CheckNames(which.Session, which.Subject, which.Tenant) != nil {
+	if identity.CheckNames(which.Session, which.Subject, which.Tenant, which.Spare) != nil {
 		return nil // no session has such a name
 	}
 	_, err := s.db.Exec(ctx, "revoking sessions", "DELETE FROM gatewright_sessions WHERE "+strings.Join(conditions, " AND "), args...)

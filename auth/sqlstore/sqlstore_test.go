@@ -66,7 +66,7 @@ func TestDatabaseDown(t *testing.T) {
 			call func() (any, error)
 		}{
 			{"CreateRefresh", func() (any, error) {
-				return nil, s.CreateRefresh(ctx, auth.Session{ID: "s"}, auth.TokenHash{}, time.Now())
+				return nil, s.CreateRefresh(ctx, auth.Session{ID: "s"}, auth.TokenHash{}, time.Now(), auth.MaxListed)
 			}},
 			{"RotateRefresh", func() (any, error) {
 				got, err := s.RotateRefresh(ctx, auth.Rotation{Session: "s"})
@@ -119,7 +119,7 @@ func TestParametersAreNumberedAsTheyOccur(t *testing.T) {
 		s := open(t, d, dialect)
 		now := time.Now()
 		s.Ready(ctx)
-		s.CreateRefresh(ctx, auth.Session{ID: "s", Created: now, Expires: now}, auth.TokenHash{}, now)
+		s.CreateRefresh(ctx, auth.Session{ID: "s", Created: now, Expires: now}, auth.TokenHash{}, now, auth.MaxListed)
 		s.RotateRefresh(ctx, auth.Rotation{Session: "s", Now: now})
 		s.RevokeRefresh(ctx, identity.Revocation{Session: "s", Subject: "u", Tenant: "t", Before: now})
 		s.Sessions(ctx, "u")
@@ -139,7 +139,7 @@ func TestIllFormedNamesNeverReachTheDatabase(t *testing.T) {
 		d := new(sqldbtest.DB)
 		s := open(t, d, sqlstore.PostgreSQL)
 		for _, session := range []auth.Session{{ID: bad}, {ID: "s", Subject: bad}, {ID: "s", Tenant: bad}, {ID: "s", Client: bad}} {
-			if err := s.CreateRefresh(ctx, session, auth.TokenHash{}, time.Now()); err == nil {
+			if err := s.CreateRefresh(ctx, session, auth.TokenHash{}, time.Now(), auth.MaxListed); err == nil {
 				t.Errorf("CreateRefresh(%.20q): no error", session)
 			}
 		}

@@ -1,0 +1,176 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// The door: every way of turning a proof into something that lasts goes through
+// enter, before anything is looked up, and settle, after everything is written
+// and before the answer. EndSessions does the opposite: it records its mark and
+// then deletes. So of the two one always finds what the other has written:
+//
+//   - the mark was recorded before settle read the log: settle finds it, and
+//     what was written is deleted;
+//   - it was recorded later: what was written was there when EndSessions deleted.
+//
+// settle asks the Revoker for marks since the checkpoint of enter, so that no
+// clock decides about requests under way. What began after the mark is dated by
+// the Revoker's IssueTime, so that it is not taken for something older on a
+// machine with another clock.
+
+// An entry is a request that was let in by enter.
+type entry struct {
+	began      time.Time
+	checkpoint uint64 // of the log of revocations, before anything was looked up
+}
+
+// enter begins a request that may turn a proof into something that lasts.
+func (s *Server) enter(ctx context.Context) (entry, error) {
+	began := moment()
+	checkpoint, err := s.config.Revoker.Checkpoint(ctx)
+	if err != nil {
+		return entry{}, unavailable("reading the log of revocations", err)
+	}
+	return entry{began, checkpoint}, nil
+}
+
+// errEnded is why settle refuses.
+var errEnded = errors.New("the user's sessions were ended at the same time")
+
+// settle returns errEnded if one of the credentials was revoked since the entry.
+// The caller has written what it wants to answer with, and deletes it on any
+// error.
+func (s *Server) settle(ctx context.Context, e entry, credentials ...*identity.Principal) error {
+	for _, p := range credentials {
+		revoked, err := s.config.Revoker.RevokedSince(ctx, p, e.checkpoint)
+		switch {
+		case err != nil:
+			return unavailable("asking whether sessions were ended", err)
+		case revoked:
+			return errEnded
+		}
+	}
+	return nil
+}
+
+// A signIn is somebody who has proven who they are, by whatever way.
+type signIn struct {
+	user     *User
+	login    string // for the log; empty if it is not known
+	client   string
+	scopes   identity.Set
+	factors  identity.Set
+	authTime time.Time // when the first factor was proven
+
+	// from is the credential that the session is made from, a challenge or
+	// the access token of another session. It is nil for a password.
+	from *identity.Principal
+
+	// refused is what clients are told if the sign-in was ended meanwhile.
+	refused string
+}
+
+// admit opens a session, unless a second factor is due, and answers with its
+// first tokens, or with a challenge.
+func (s *Server) admit(r *http.Request, e entry, in signIn) (any, error) {
+	if s.config.SecondFactor != nil && in.from == nil {
+		due, err := s.config.SecondFactor.Required(r.Context(), in.user.ID)
+		if err != nil {
+			return nil, unavailable("asking whether a second factor is due", err)
+		}
+		if due {
+			return s.challenge(r, e, in)
+		}
+	}
+	out, issued, err := s.open(r.Context(), e, in)
+	if err != nil {
+		return nil, err
+	}
+	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: in.login})
+	return out, nil
+}
+
+// principal returns the caller that in becomes, dated by the Revoker.
+func (s *Server) principal(ctx context.Context, in signIn, session string) (*identity.Principal, error) {
+	p := &identity.Principal{
+		Issuer:   s.tokens.Name(),
+		Subject:  in.user.ID,
+		Tenant:   in.user.Tenant,
+		Session:  session,
+		Client:   in.client,
+		Scopes:   in.scopes,
+		Factors:  in.factors,
+		AuthTime: in.authTime,
+	}
+	// What cannot be revoked gets no session.
+	if !wellFormed(p.Subject) || p.Tenant != "" && !wellFormed(p.Tenant) {
+		return nil, fmt.Errorf("auth: the user's ID %.40q or tenant %.40q is not an identifier; use UTF-8 without NUL of at most %d bytes", p.Subject, p.Tenant, maxIdentifier)
+	}
+	at, err := s.config.Revoker.IssueTime(ctx, p)
+	if err != nil {
+		return nil, unavailable("dating a token", err)
+	}
+	p.IssuedAt = at
+	return p, nil
+}
+
+// open opens a session, and deletes it if in was ended meanwhile.
+func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *identity.Principal, error) {
+	p, err := s.principal(ctx, in, rand.Text())
+	if err != nil {
+		return nil, nil, err
+	}
+	idle := e.began.Add(s.config.RefreshIdle)
+	// Signing first: a key management system that is down leaves no session
+	// behind that nobody has.
+	first := rand.Text()
+	out, issued, err := s.issue(ctx, in.user, p, p.Scopes, p.IssuedAt, refreshToken{first, p.IssuedAt, idle})
+	if err != nil {
+		return nil, nil, err
+	}
+	err = s.config.Sessions.CreateRefresh(ctx, Session{
+		ID:      p.Session,
+		Subject: p.Subject,
+		Tenant:  p.Tenant,
+		Client:  p.Client,
+		Created: p.IssuedAt,
+		Expires: e.began.Add(s.config.RefreshAbsolute),
+	}, hashOf(first), idle, s.config.MaxSessions)
+	if err != nil {
+		return nil, nil, unavailable("opening a session", err)
+	}
+	credentials := []*identity.Principal{issued}
+	if in.from != nil {
+		credentials = append(credentials, in.from)
+	}
+	if err := s.settle(ctx, e, credentials...); err != nil {
+		return nil, nil, s.discard(ctx, p.Session, s.refusedAtTheDoor(err, in.refused, in.login, issued))
+	}
+	return out, issued, nil
+}
+
+// refusedAtTheDoor returns the answer to an error of settle.
+func (s *Server) refusedAtTheDoor(err error, detail, login string, p *identity.Principal) error {
+	if err != errEnded {
+		return err
+	}
+	d := invalidGrant(detail, err)
+	d.Login = login
+	return about{d, p}
+}
+
+// discard deletes a session whose tokens are not given out, and returns why.
+func (s *Server) discard(ctx context.Context, session string, why error) error {
+	if err := s.deleteSessions(ctx, identity.Revocation{Session: session}); err != nil {
+		return err
+	}
+	return why
+}
