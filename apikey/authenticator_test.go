@@ -280,7 +280,7 @@ func TestLegacyKeys(t *testing.T) {
 	wrong := openOn(t, r.store, apikey.Config{LegacyHash: func(string) apikey.Hash { return record.Hash }})
 	invalid.check(t, wrong.get(with("anything-at-all")))
 	// Rotating one gives a key of the new format.
-	secret, _, err := r.manager.Rotate(t.Context(), "legacy-7", 0)
+	secret, _, err := r.manager.Rotate(t.Context(), maker, "legacy-7", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -790,7 +790,7 @@ func TestAGoodKeyAllocatesItsPrincipalOnly(t *testing.T) {
 
 func TestSecretsPrintWithoutTheSecret(t *testing.T) {
 	r := open(t, apikey.Config{})
-	key, record, err := r.manager.Issue(t.Context(), apikey.Spec{Owner: "ada"})
+	key, record, err := r.manager.Issue(t.Context(), maker, apikey.Spec{Owner: "ada"})
 	if err != nil {
 		t.Fatal(err)
 	}

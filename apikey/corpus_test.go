@@ -238,7 +238,7 @@ func TestK5ATestKeyIsNothingOnALiveRoute(t *testing.T) {
 	store := new(counted)
 	all := openOn(t, store, apikey.Config{Format: both})
 	live := openOn(t, store, apikey.Config{Format: acme})
-	key, record, err := all.manager.Issue(t.Context(), apikey.Spec{Owner: "ada", Environment: "test"})
+	key, record, err := all.manager.Issue(t.Context(), maker, apikey.Spec{Owner: "ada", Environment: "test"})
 	if err != nil || record.Environment != "test" || !strings.HasPrefix(key.Plain(), "acme_test_") {
 		t.Fatal(key, record, err)
 	}
@@ -250,7 +250,7 @@ func TestK5ATestKeyIsNothingOnALiveRoute(t *testing.T) {
 	// Nor is its secret good under another head.
 	invalid.check(t, all.get(with(resum("acme_live_"+key.Plain()[10:]))))
 	// Not even to be rotated there.
-	if _, _, err := live.manager.Rotate(t.Context(), record.ID, 0); !errors.Is(err, apikey.ErrNotRotatable) {
+	if _, _, err := live.manager.Rotate(t.Context(), maker, record.ID, 0); !errors.Is(err, apikey.ErrNotRotatable) {
 		t.Errorf("rotated on live: %v", err)
 	}
 }
@@ -357,7 +357,7 @@ func TestK7AHundredRotationsMakeOneSuccessor(t *testing.T) {
 	for range calls {
 		wg.Go(func() {
 			<-start
-			secret, _, err := r.manager.Rotate(context.Background(), record.ID, time.Hour)
+			secret, _, err := r.manager.Rotate(context.Background(), maker, record.ID, time.Hour)
 			if err != nil {
 				losers <- err
 				return
@@ -484,7 +484,7 @@ func TestK10TheKeyIsInNoLogErrorOrURL(t *testing.T) {
 		r.get(with(key))
 	}()
 	store.set(nil, nil)
-	secret, next, err := r.manager.Rotate(t.Context(), record.ID, 0)
+	secret, next, err := r.manager.Rotate(t.Context(), maker, record.ID, 0)
 	fmt.Fprintf(&log, "%v %+v %#v %v %+v %#v %v\n", secret, secret, secret, next, next, next, err)
 	for _, verb := range []string{"%v", "%+v", "%s", "%q", "%x"} {
 		fmt.Fprintf(&log, verb+verb+"\n", r.keys, *r.manager)

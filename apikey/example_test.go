@@ -17,6 +17,7 @@ import (
 	"github.com/gatewright/gatewright/apikey"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/blacklist"
 )
 
 // A whole server: people manage their keys under /keys/, and programs use them
@@ -44,7 +45,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer keys.Close()
-	manager, err := apikey.NewManager(keys, store, apikey.ManagerConfig{Hooks: hooks})
+	revoked := new(blacklist.Memory) // the Revoker of the whole program
+	manager, err := apikey.NewManager(keys, store, apikey.ManagerConfig{Revoker: revoked, Hooks: hooks})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -61,7 +63,7 @@ func Example() {
 	})))
 	mux.Handle("POST /keys/", hooks.Accept(signedIn{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, _ := identity.FromContext(r.Context())
-		key, record, err := manager.Issue(r.Context(), apikey.Spec{
+		key, record, err := manager.Issue(r.Context(), p, apikey.Spec{
 			Owner:     p.Subject,
 			Name:      r.FormValue("name"),
 			Scopes:    identity.ParseSet(r.FormValue("scope")),
@@ -168,16 +170,17 @@ func ExampleFormat_Regexp() {
 // A key is replaced while its programs go on: both are good for the overlap.
 func ExampleManager_Rotate() {
 	keys, store := exampleKeys()
-	manager, err := apikey.NewManager(keys, store, apikey.ManagerConfig{})
+	manager, err := apikey.NewManager(keys, store, apikey.ManagerConfig{Revoker: new(blacklist.Memory)})
 	if err != nil {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
-	old, record, err := manager.Issue(ctx, apikey.Spec{Owner: "ada", Name: "backup"})
+	operator := &identity.Principal{Issuer: "cli", Subject: "ada"} // in a handler, the caller
+	old, record, err := manager.Issue(ctx, operator, apikey.Spec{Owner: "ada", Name: "backup"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	successor, _, err := manager.Rotate(ctx, record.ID, 24*time.Hour)
+	successor, _, err := manager.Rotate(ctx, operator, record.ID, 24*time.Hour)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -185,7 +188,7 @@ func ExampleManager_Rotate() {
 		_, err := keys.Verify(ctx, key.Plain(), "192.0.2.1:1234")
 		fmt.Println(err)
 	}
-	_, _, err = manager.Rotate(ctx, record.ID, 24*time.Hour)
+	_, _, err = manager.Rotate(ctx, operator, record.ID, 24*time.Hour)
 	fmt.Println(err)
 	// Output:
 	// <nil>

@@ -10,6 +10,8 @@ import (
 
 	"github.com/gatewright/gatewright/apikey"
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/blacklist"
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
@@ -34,11 +36,11 @@ func ExampleThrottle() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		manager, err := apikey.NewManager(keys, store, apikey.ManagerConfig{})
+		manager, err := apikey.NewManager(keys, store, apikey.ManagerConfig{Revoker: new(blacklist.Memory)})
 		if err != nil {
 			log.Fatal(err)
 		}
-		key, _, err := manager.Issue(ctx, apikey.Spec{Owner: "ada"})
+		key, _, err := manager.Issue(ctx, &identity.Principal{Issuer: "cli", Subject: "ada"}, apikey.Spec{Owner: "ada"})
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/gatewright/gatewright/apikey"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/blacklist"
 )
 
 func must[T any](v T, err error) T {
@@ -94,6 +95,9 @@ func (c *counted) set(fail error, block func(ctx context.Context) error) {
 	c.fail, c.block = fail, block
 }
 
+// maker asks for the keys of most tests.
+var maker = &identity.Principal{Issuer: "https://id.example", Subject: "ada", Session: "session", Credential: "token"}
+
 // A room is what most tests begin with.
 type room struct {
 	t       testing.TB
@@ -127,7 +131,7 @@ func openOn(t testing.TB, store *counted, config apikey.Config) *room {
 	if r.keys, err = apikey.New(store, config); err != nil {
 		t.Fatal(err)
 	}
-	if r.manager, err = apikey.NewManager(r.keys, store, apikey.ManagerConfig{Hooks: config.Hooks}); err != nil {
+	if r.manager, err = apikey.NewManager(r.keys, store, apikey.ManagerConfig{Revoker: new(blacklist.Memory), Hooks: config.Hooks}); err != nil {
 		t.Fatal(err)
 	}
 	r.handler = r.keys.Handler(r.next)
@@ -138,7 +142,7 @@ func openOn(t testing.TB, store *counted, config apikey.Config) *room {
 // everybody's back.
 func (r *room) issue(edit func(*apikey.Record)) (string, apikey.Record) {
 	r.t.Helper()
-	key, record, err := r.manager.Issue(context.Background(), apikey.Spec{
+	key, record, err := r.manager.Issue(context.Background(), maker, apikey.Spec{
 		Owner: "ada", Name: "backup job", Tenant: "math",
 		Roles: identity.NewSet("user"), Scopes: identity.NewSet("read:items", "write:items"),
 		Limits: "5/minute",
@@ -391,6 +395,13 @@ func (v *revoker) Revoked(_ context.Context, p *identity.Principal) (bool, error
 		}
 	}
 	return false, v.fail
+}
+
+// Checkpoint and RevokedSince answer whatever Revoke does.
+func (v *revoker) Checkpoint(context.Context) (uint64, error) { return 0, nil }
+
+func (v *revoker) RevokedSince(context.Context, *identity.Principal, uint64) (bool, error) {
+	return false, nil
 }
 
 func (v *revoker) last() identity.Revocation {

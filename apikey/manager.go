@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -52,17 +53,29 @@ type Spec struct {
 
 // ManagerConfig says what a [Manager] does beside writing to its store.
 type ManagerConfig struct {
-	// Revoker spreads revocations to processes that remember the key: give
-	// the one that their Authenticators have, as Config.Revoker. A
-	// *blacklist.Replica is one. Default: they refuse a revoked key when
-	// they have forgotten what they remember, CacheTTL later.
-	Revoker interface {
-		Revoke(ctx context.Context, r identity.Revocation) error
-	}
+	// Revoker spreads revocations to processes that remember the key, and
+	// says whether the maker of a key was revoked meanwhile. Use the value that
+	// auth.Config and the Config of the Authenticators have, a
+	// *blacklist.Replica for example. Required.
+	Revoker ManagerRevoker
 
 	// Hooks says who hears of keys that were made and revoked. Default: see
 	// [guard.Hooks].
 	Hooks guard.Hooks
+}
+
+// A ManagerRevoker is what a [Manager] requires of a blacklist.Revoker. Its methods
+// keep the rules that are stated there.
+type ManagerRevoker interface {
+	// Revoke records r, and returns after the revocation is certain to hold.
+	Revoke(ctx context.Context, r identity.Revocation) error
+
+	// Checkpoint reads the log of revocations, and returns how far it has come.
+	Checkpoint(ctx context.Context) (uint64, error)
+
+	// RevokedSince reads the log, and reports whether p is revoked or a
+	// revocation that matches p was recorded after the checkpoint.
+	RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error)
 }
 
 // A Manager makes, replaces and ends keys. It is safe for concurrent use, by
@@ -85,6 +98,12 @@ var (
 	// successor. Of several calls at once for one key, one returns the
 	// successor and the others return this: its text exists once.
 	ErrAlreadyRotated = errors.New("apikey: the key was replaced already")
+
+	// ErrMakerRevoked is what Issue and Rotate return if the maker of the key
+	// was revoked before the key was finished: a logout, say, or a change of
+	// the password. The key is revoked. It is also [guard.ErrInactive], which
+	// is answered 401.
+	ErrMakerRevoked = fmt.Errorf("apikey: the maker of the key was revoked: %w", guard.ErrInactive)
 
 	// ErrNotRotatable is what Rotate returns for a key that is not good any
 	// more: who has lost it must be given a new one, not its successor.
@@ -123,21 +142,39 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 	if store == nil {
 		errs = append(errs, errors.New("apikey: the KeyWriter is nil, want one such as sqlstore.New(db, …), or &apikey.Memory{} in tests"))
 	}
+	if v := reflect.ValueOf(config.Revoker); config.Revoker == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		errs = append(errs, errors.New("apikey: ManagerConfig.Revoker is nil; use blacklist.NewReplica, the same value as Config.Revoker"))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	return &Manager{keys: keys, store: store, config: config, untold: &untold{keys: make(map[string]struct{})}}, nil
 }
 
-// Issue makes a key. Its text is in the Secret and nowhere else: it is shown to
-// the owner once. The error is [ErrSpec], with every mistake, [ErrTooMany] if
-// the owner has as many keys as the store allows, or another one of the store.
-func (m *Manager) Issue(ctx context.Context, spec Spec) (Secret, Record, error) {
+// Issue makes a key for by, the caller who asks for it: in a handler that of
+// [identity.FromContext], in a program of the operator a Principal that names
+// it. The text of the key is in the Secret and nowhere else: it is shown to the
+// owner once.
+//
+// After the key is stored, Issue asks the Revoker whether by was revoked. If so,
+// or if that cannot be found out, the key is revoked and not returned. A host
+// that ends what a user has revokes the user first, by auth.Server.EndSessions
+// for example, and then the keys that [Manager.List] returns; no key that is
+// made at the same time is left.
+//
+// The error is [ErrSpec], with every mistake, [ErrTooMany] if the owner has as
+// many keys as the store allows, [ErrMakerRevoked], or another one of the store
+// or the Revoker.
+func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) (Secret, Record, error) {
 	now := moment()
 	if spec.Environment == "" {
 		spec.Environment = m.keys.config.Format.heads[0].environment
 	}
 	if err := m.check(&spec, now); err != nil {
+		return Secret{}, Record{}, err
+	}
+	checkpoint, err := m.enter(ctx, by)
+	if err != nil {
 		return Secret{}, Record{}, err
 	}
 	r := Record{
@@ -163,6 +200,9 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Secret, Record, error) 
 		switch {
 		case err == nil:
 			r.Version = 1
+			if err := m.settle(ctx, by, checkpoint, r.ID); err != nil {
+				return Secret{}, Record{}, err
+			}
 			m.tell(ctx, guard.EventTokenCreated, &r)
 			return key, r, nil
 		case errors.Is(err, ErrTooMany):
@@ -173,6 +213,41 @@ func (m *Manager) Issue(ctx context.Context, spec Spec) (Secret, Record, error) 
 		// Somebody has the identifier: of 62^12 that is no accident twice.
 	}
 	return Secret{}, Record{}, errors.New("apikey: storing a new key: the store has every identifier")
+}
+
+// enter begins the making of a key by the caller.
+func (m *Manager) enter(ctx context.Context, by *identity.Principal) (checkpoint uint64, err error) {
+	if by == nil || by.Issuer == "" {
+		return 0, errors.New("apikey: the Principal who makes the key is nil or has no Issuer; use the caller of the request")
+	}
+	if checkpoint, err = m.config.Revoker.Checkpoint(ctx); err != nil {
+		return 0, guard.CannotDecide("apikey: reading the log of revocations", err)
+	}
+	return checkpoint, nil
+}
+
+// settleTimeout is how long a key that must not be may take to be revoked.
+const settleTimeout = 5 * time.Second
+
+// settle revokes a key that was stored while its maker was revoked: whoever
+// revokes the maker lists the keys afterwards, so that of the two one finds what
+// the other has written.
+func (m *Manager) settle(ctx context.Context, by *identity.Principal, checkpoint uint64, id string) error {
+	revoked, err := m.config.Revoker.RevokedSince(ctx, by, checkpoint)
+	switch {
+	case err != nil:
+		err = guard.CannotDecide("apikey: asking whether the maker of a key is revoked", err)
+	case revoked:
+		err = ErrMakerRevoked
+	default:
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	if failed := m.Revoke(ctx, id); failed != nil {
+		return failed
+	}
+	return err
 }
 
 // mint makes a key for r, with its ID and hash.
@@ -275,12 +350,17 @@ func printable(s string) bool {
 // again; if it is not known when the old one was made, it ends when that does.
 //
 // The errors are [ErrNotFound], [ErrAlreadyRotated], [ErrNotRotatable],
-// [ErrTooMany] if the owner has as many keys as the store allows (during an
+// [ErrMakerRevoked] as for Issue, [ErrTooMany] if the owner has as many keys as
+// the store allows (during an
 // overlap both count, without one the successor takes the old one's place), and
 // others of the store.
-func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration) (Secret, Record, error) {
+func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string, overlap time.Duration) (Secret, Record, error) {
 	if overlap < 0 || overlap > maxOverlap {
 		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v, want 0 to %v", overlap, maxOverlap)
+	}
+	checkpoint, err := m.enter(ctx, by)
+	if err != nil {
+		return Secret{}, Record{}, err
 	}
 	var key Secret
 	var successor Record
@@ -311,6 +391,9 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration) 
 		return Secret{}, Record{}, err
 	}
 	successor.Version = 1
+	if err := m.settle(ctx, by, checkpoint, successor.ID); err != nil {
+		return Secret{}, Record{}, err
+	}
 	m.tell(ctx, guard.EventTokenCreated, &successor)
 	if overlap == 0 {
 		m.tell(ctx, guard.EventTokenRevoked, &old)
@@ -469,16 +552,14 @@ func (u *untold) note(id string, err error) {
 
 // spread tells the Revoker, and who listens, that a key was revoked.
 func (m *Manager) spread(ctx context.Context, r *Record) error {
-	if m.config.Revoker != nil {
-		err := m.config.Revoker.Revoke(ctx, identity.Revocation{
-			Issuer:     m.keys.issuer,
-			Credential: r.ID,
-			Expires:    time.Now().Add(revocationLife),
-		})
-		m.untold.note(r.ID, err)
-		if err != nil {
-			return undecided{"telling the Revoker of a key", err}
-		}
+	err := m.config.Revoker.Revoke(ctx, identity.Revocation{
+		Issuer:     m.keys.issuer,
+		Credential: r.ID,
+		Expires:    time.Now().Add(revocationLife),
+	})
+	m.untold.note(r.ID, err)
+	if err != nil {
+		return undecided{"telling the Revoker of a key", err}
 	}
 	m.tell(ctx, guard.EventTokenRevoked, r)
 	return nil

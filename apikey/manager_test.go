@@ -13,11 +13,12 @@ import (
 	"github.com/gatewright/gatewright/apikey"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/blacklist"
 )
 
 func TestNewManagerListsEveryMistake(t *testing.T) {
 	m, err := apikey.NewManager(nil, nil, apikey.ManagerConfig{})
-	if m != nil || err == nil || !strings.Contains(err.Error(), "Authenticator is nil") || !strings.Contains(err.Error(), "KeyWriter is nil") {
+	if m != nil || err == nil || !strings.Contains(err.Error(), "ManagerConfig.Revoker is nil") || !strings.Contains(err.Error(), "Authenticator is nil") || !strings.Contains(err.Error(), "KeyWriter is nil") {
 		t.Errorf("%v, %v", m, err)
 	}
 }
@@ -30,7 +31,7 @@ func TestIssue(t *testing.T) {
 		Owner: "ada", Name: "Zoë's backup", Tenant: "math", Environment: "test", Roles: identity.NewSet("user"), Scopes: identity.NewSet("read:items"),
 		NotBefore: now.Add(-time.Hour), ExpiresAt: now.Add(time.Hour), AllowedPrefixes: prefixes, Limits: "gold",
 	}
-	key, record, err := r.manager.Issue(t.Context(), spec)
+	key, record, err := r.manager.Issue(t.Context(), maker, spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestIssue(t *testing.T) {
 	if r.events.names() != "authn_token_created" || r.events.all[0].Principal.Credential != record.ID {
 		t.Errorf("events %s", r.events.names())
 	}
-	if _, least, err := r.manager.Issue(t.Context(), apikey.Spec{Owner: "ada"}); err != nil || least.Environment != "live" || !least.End().IsZero() {
+	if _, least, err := r.manager.Issue(t.Context(), maker, apikey.Spec{Owner: "ada"}); err != nil || least.Environment != "live" || !least.End().IsZero() {
 		t.Errorf("the least: %v, %v", least, err)
 	}
 }
@@ -86,7 +87,7 @@ func TestIssueListsEveryMistake(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			key, record, err := r.manager.Issue(t.Context(), tt.spec)
+			key, record, err := r.manager.Issue(t.Context(), maker, tt.spec)
 			if !errors.Is(err, apikey.ErrSpec) || key.Plain() != "" || record.ID != "" {
 				t.Fatalf("%v, %v, %v", key, record, err)
 			}
@@ -117,7 +118,7 @@ func TestIssueTakesAsManyRightsAsThereMayBe(t *testing.T) {
 		Roles:  numbered(255).With(strings.Repeat("r", 128)),
 		Scopes: numbered(254).With(strings.Repeat("s", 128), "!#[]~"),
 	}
-	if _, record, err := r.manager.Issue(t.Context(), spec); err != nil || record.Roles.Len() != 256 || record.Scopes.Len() != 256 {
+	if _, record, err := r.manager.Issue(t.Context(), maker, spec); err != nil || record.Roles.Len() != 256 || record.Scopes.Len() != 256 {
 		t.Errorf("%v, %v", record, err)
 	}
 }
@@ -133,7 +134,7 @@ func (w writerFunc) WriteKeys(_ context.Context, update, created *apikey.Record)
 }
 
 func (r *room) writing(write func(update, created *apikey.Record) error) *apikey.Manager {
-	return must(apikey.NewManager(r.keys, writerFunc{&r.store.Memory, write}, apikey.ManagerConfig{}))
+	return must(apikey.NewManager(r.keys, writerFunc{&r.store.Memory, write}, apikey.ManagerConfig{Revoker: new(blacklist.Memory)}))
 }
 
 func TestIssueTriesAnotherIdentifier(t *testing.T) {
@@ -145,18 +146,18 @@ func TestIssueTriesAnotherIdentifier(t *testing.T) {
 		}
 		return r.store.Memory.WriteKeys(t.Context(), nil, created)
 	})
-	key, record, err := m.Issue(t.Context(), apikey.Spec{Owner: "ada"})
+	key, record, err := m.Issue(t.Context(), maker, apikey.Spec{Owner: "ada"})
 	if err != nil || len(ids) != 3 || ids[0] == ids[1] || record.ID != ids[2] {
 		t.Fatalf("%v, %v, %v", ids, record, err)
 	}
 	welcome.check(t, r.get(with(key.Plain())))
 	ids = nil
 	always := r.writing(func(_, created *apikey.Record) error { ids = append(ids, created.ID); return apikey.ErrConflict })
-	if _, _, err := always.Issue(t.Context(), apikey.Spec{Owner: "ada"}); err == nil || len(ids) > 10 {
+	if _, _, err := always.Issue(t.Context(), maker, apikey.Spec{Owner: "ada"}); err == nil || len(ids) > 10 {
 		t.Errorf("%v after %d attempts", err, len(ids))
 	}
 	down := r.writing(func(_, _ *apikey.Record) error { return errDown })
-	if key, _, err := down.Issue(t.Context(), apikey.Spec{Owner: "ada"}); !errors.Is(err, errDown) || key.Plain() != "" {
+	if key, _, err := down.Issue(t.Context(), maker, apikey.Spec{Owner: "ada"}); !errors.Is(err, errDown) || key.Plain() != "" {
 		t.Errorf("%v", err)
 	}
 }
@@ -176,7 +177,7 @@ func TestRotate(t *testing.T) {
 		time.Sleep(30 * 24 * time.Hour)
 		welcome.check(t, r.get(with(key)))
 		now := time.Now()
-		secret, next, err := r.manager.Rotate(t.Context(), old.ID, time.Hour)
+		secret, next, err := r.manager.Rotate(t.Context(), maker, old.ID, time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,10 +198,10 @@ func TestRotate(t *testing.T) {
 		invalid.check(t, r.get(with(key)))
 		welcome.check(t, r.get(with(secret.Plain())))
 		// A chain goes on with the successor, and nowhere else.
-		if _, _, err := r.manager.Rotate(t.Context(), old.ID, time.Hour); !errors.Is(err, apikey.ErrAlreadyRotated) {
+		if _, _, err := r.manager.Rotate(t.Context(), maker, old.ID, time.Hour); !errors.Is(err, apikey.ErrAlreadyRotated) {
 			t.Errorf("again: %v", err)
 		}
-		if _, _, err := r.manager.Rotate(t.Context(), next.ID, 0); err != nil {
+		if _, _, err := r.manager.Rotate(t.Context(), maker, next.ID, 0); err != nil {
 			t.Errorf("the successor: %v", err)
 		}
 		invalid.check(t, r.get(with(secret.Plain())))
@@ -227,7 +228,7 @@ func TestRotateRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, record := r.issue(tt.edit)
 			before := r.store.written.Load()
-			secret, next, err := r.manager.Rotate(t.Context(), record.ID, tt.overlap)
+			secret, next, err := r.manager.Rotate(t.Context(), maker, record.ID, tt.overlap)
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || secret.Plain() != "" || next.ID != "" {
 				t.Errorf("%v, %v, %v", secret, next, err)
 			}
@@ -236,11 +237,11 @@ func TestRotateRefuses(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := r.manager.Rotate(t.Context(), "none", 0); !errors.Is(err, apikey.ErrNotFound) {
+	if _, _, err := r.manager.Rotate(t.Context(), maker, "none", 0); !errors.Is(err, apikey.ErrNotFound) {
 		t.Errorf("unknown: %v", err)
 	}
 	_, early := r.issue(func(r *apikey.Record) { r.NotBefore = time.Now().Add(time.Hour) })
-	if _, next, err := r.manager.Rotate(t.Context(), early.ID, hour); err != nil || !next.NotBefore.Equal(early.NotBefore) {
+	if _, next, err := r.manager.Rotate(t.Context(), maker, early.ID, hour); err != nil || !next.NotBefore.Equal(early.NotBefore) {
 		t.Errorf("a key that has not begun: %v, %v", next, err)
 	}
 }
@@ -293,7 +294,7 @@ func TestRotationDoesNotTellTheRevoker(t *testing.T) {
 			if _, err := elsewhere.Verify(t.Context(), key, ""); err != nil {
 				t.Fatal(err)
 			}
-			if secret, _, err := m.Rotate(t.Context(), record.ID, overlap); err != nil || secret.Plain() == "" {
+			if secret, _, err := m.Rotate(t.Context(), maker, record.ID, overlap); err != nil || secret.Plain() == "" {
 				t.Fatalf("overlap %v: %v", overlap, err)
 			}
 			if overlap > 0 {
@@ -365,7 +366,7 @@ func TestRotationsHideNoLivingKey(t *testing.T) {
 	_, stolen := r.issue(nil)
 	_, record := r.issue(nil)
 	for range apikey.MaxListed + 5 {
-		_, next, err := r.manager.Rotate(t.Context(), record.ID, 0)
+		_, next, err := r.manager.Rotate(t.Context(), maker, record.ID, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -393,17 +394,17 @@ func TestTooManyKeys(t *testing.T) {
 	}
 	for name, make := range map[string]func() (apikey.Secret, apikey.Record, error){
 		"Issue": func() (apikey.Secret, apikey.Record, error) {
-			return r.manager.Issue(t.Context(), apikey.Spec{Owner: "ada"})
+			return r.manager.Issue(t.Context(), maker, apikey.Spec{Owner: "ada"})
 		},
 		"Rotate with an overlap": func() (apikey.Secret, apikey.Record, error) {
-			return r.manager.Rotate(t.Context(), last.ID, time.Hour)
+			return r.manager.Rotate(t.Context(), maker, last.ID, time.Hour)
 		},
 	} {
 		if key, record, err := make(); err != apikey.ErrTooMany || key.Plain() != "" || record.ID != "" {
 			t.Errorf("%s: %v, %v", name, record, err)
 		}
 	}
-	if _, _, err := r.manager.Rotate(t.Context(), last.ID, 0); err != nil {
+	if _, _, err := r.manager.Rotate(t.Context(), maker, last.ID, 0); err != nil {
 		t.Errorf("Rotate without an overlap: %v", err)
 	}
 }
@@ -415,7 +416,7 @@ func TestRotateKeepsTheEndOfAKeyOfUnknownAge(t *testing.T) {
 	end := time.Now().Add(time.Hour).Truncate(time.Microsecond)
 	for name, created := range map[string]time.Time{"zero": {}, "after the end": end.Add(time.Hour)} {
 		_, record := r.issue(func(r *apikey.Record) { r.CreatedAt, r.ExpiresAt = created, end })
-		if _, next, err := r.manager.Rotate(t.Context(), record.ID, 0); err != nil || !next.ExpiresAt.Equal(end) {
+		if _, next, err := r.manager.Rotate(t.Context(), maker, record.ID, 0); err != nil || !next.ExpiresAt.Equal(end) {
 			t.Errorf("CreatedAt %s: ends %v (%v), want %v", name, next.ExpiresAt, err, end)
 		}
 	}
@@ -500,5 +501,109 @@ func TestList(t *testing.T) {
 	}
 	if _, err := r.writing(nil).List(t.Context(), "ada"); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a store that cannot: %v", err)
+	}
+}
+
+// A maker is a Revoker of which a test says what becomes of the maker of a key.
+type makerRevoker struct {
+	*blacklist.Memory
+	asked func() error // before RevokedSince answers
+}
+
+func (v makerRevoker) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
+	if v.asked != nil {
+		if err := v.asked(); err != nil {
+			return false, err
+		}
+	}
+	return v.Memory.RevokedSince(ctx, p, checkpoint)
+}
+
+func TestKeyOfAMakerWhoIsRevokedMeanwhileIsRevoked(t *testing.T) {
+	ctx := t.Context()
+	revocations := map[string]func(*blacklist.Memory) error{
+		"the session": func(m *blacklist.Memory) error {
+			return m.Revoke(ctx, identity.Revocation{Issuer: maker.Issuer, Session: maker.Session})
+		},
+		"the subject, up to now": func(m *blacklist.Memory) error {
+			_, err := m.RevokeNow(ctx, identity.Revocation{Issuer: maker.Issuer, Subject: maker.Subject})
+			return err
+		},
+		"the subject, by a clock that is behind": func(m *blacklist.Memory) error {
+			return m.Revoke(ctx, identity.Revocation{Issuer: maker.Issuer, Subject: maker.Subject, Before: time.Now().Add(-10 * time.Second)})
+		},
+	}
+	by := *maker
+	by.IssuedAt = time.Now()
+	for name, revoke := range revocations {
+		for _, when := range []string{"before the key is stored", "before the Revoker answers", "not at all"} {
+			t.Run(name+", "+when, func(t *testing.T) {
+				r := open(t, apikey.Config{})
+				_, old := r.issue(nil)
+				revoked := makerRevoker{Memory: new(blacklist.Memory)}
+				at := func(now string) error {
+					if now == when {
+						return revoke(revoked.Memory)
+					}
+					return nil
+				}
+				revoked.asked = func() error { return at("before the Revoker answers") }
+				var written []string
+				store := writerFunc{&r.store.Memory, func(update, created *apikey.Record) error {
+					if created != nil {
+						written = append(written, created.ID)
+						if err := at("before the key is stored"); err != nil {
+							return err
+						}
+					}
+					return r.store.Memory.WriteKeys(ctx, update, created)
+				}}
+				m := must(apikey.NewManager(r.keys, store, apikey.ManagerConfig{Revoker: revoked}))
+				for name, make := range map[string]func() (apikey.Secret, apikey.Record, error){
+					"Issue":  func() (apikey.Secret, apikey.Record, error) { return m.Issue(ctx, &by, apikey.Spec{Owner: "ada"}) },
+					"Rotate": func() (apikey.Secret, apikey.Record, error) { return m.Rotate(ctx, &by, old.ID, time.Hour) },
+				} {
+					secret, _, err := make()
+					if when == "not at all" {
+						if err != nil || secret.Plain() == "" {
+							t.Errorf("%s: %v", name, err)
+						}
+						continue
+					}
+					if !errors.Is(err, apikey.ErrMakerRevoked) || !errors.Is(err, guard.ErrInactive) || secret.Plain() != "" {
+						t.Errorf("%s = %v, want ErrMakerRevoked", name, err)
+					}
+				}
+				for _, id := range written {
+					record, err := r.store.Memory.KeyByID(ctx, id)
+					if err != nil || record.RevokedAt.IsZero() != (when == "not at all") {
+						t.Errorf("the key is %+v, %v", record, err)
+					}
+				}
+				if len(written) != 2 {
+					t.Errorf("%d keys were stored", len(written))
+				}
+			})
+		}
+	}
+}
+
+func TestKeyIsRevokedIfNobodyKnowsWhetherItsMakerIs(t *testing.T) {
+	ctx := t.Context()
+	r := open(t, apikey.Config{})
+	m := must(apikey.NewManager(r.keys, r.store, apikey.ManagerConfig{Revoker: makerRevoker{new(blacklist.Memory), func() error { return errDown }}}))
+	if secret, _, err := m.Issue(ctx, maker, apikey.Spec{Owner: "ada"}); !errors.Is(err, errDown) || secret.Plain() != "" {
+		t.Errorf("Issue = %v", err)
+	}
+	if all := must(m.List(ctx, "ada")); len(all) != 0 {
+		t.Errorf("the keys are %v, want none that is good", all)
+	}
+	for name, by := range map[string]*identity.Principal{"nobody": nil, "somebody without an issuer": {Subject: "ada"}} {
+		if _, _, err := r.manager.Issue(ctx, by, apikey.Spec{Owner: "ada"}); err == nil {
+			t.Errorf("%s can make a key", name)
+		}
+		if _, _, err := r.manager.Rotate(ctx, by, "x", 0); err == nil || errors.Is(err, apikey.ErrNotFound) {
+			t.Errorf("%s can replace a key", name)
+		}
 	}
 }

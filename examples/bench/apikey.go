@@ -13,6 +13,7 @@ import (
 	"github.com/gatewright/gatewright/apikey"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/blacklist"
 )
 
 // apikeyJobs compares what a request with an API key pays before its handler.
@@ -64,8 +65,8 @@ func newKeyed() keyed {
 		Format:  format,
 		Peppers: []apikey.Pepper{{ID: "1", Secret: guard.NewSecret(bytes.Repeat([]byte{1}, 32))}},
 	}))
-	manager := must(apikey.NewManager(keys, store, apikey.ManagerConfig{}))
-	secret, record, err := manager.Issue(context.Background(), apikey.Spec{
+	manager := must(apikey.NewManager(keys, store, apikey.ManagerConfig{Revoker: new(blacklist.Memory)}))
+	secret, record, err := manager.Issue(context.Background(), &identity.Principal{Issuer: "bench", Subject: "ada"}, apikey.Spec{
 		Owner:  "user-1234567890",
 		Scopes: identity.NewSet("read:items", "write:items"),
 	})

@@ -16,6 +16,8 @@ import (
 	"github.com/gatewright/gatewright/apikey/apikeytest"
 	"github.com/gatewright/gatewright/apikey/sqlstore"
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/blacklist"
 )
 
 // openKeys returns a store of API keys in a file of its own, on which several
@@ -68,20 +70,22 @@ func TestAPIKeysInSQLiteRotateOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := apikey.NewManager(keys, store, apikey.ManagerConfig{})
+		m, err := apikey.NewManager(keys, store, apikey.ManagerConfig{Revoker: new(blacklist.Memory)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		managers = append(managers, m)
 	}
-	_, record, err := managers[0].Issue(t.Context(), apikey.Spec{Owner: "ada"})
+	_, record, err := managers[0].Issue(t.Context(), &identity.Principal{Issuer: "test", Subject: "ada"}, apikey.Spec{Owner: "ada"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
 	results := make([]error, 20)
 	for i := range results {
-		wg.Go(func() { _, _, results[i] = managers[i%2].Rotate(t.Context(), record.ID, time.Minute) })
+		wg.Go(func() {
+			_, _, results[i] = managers[i%2].Rotate(t.Context(), &identity.Principal{Issuer: "test", Subject: "ada"}, record.ID, time.Minute)
+		})
 	}
 	wg.Wait()
 	rotated := 0

@@ -177,33 +177,14 @@ func (a *app) newKey(w http.ResponseWriter, r *http.Request) (secret apikey.Secr
 	if err := errors.Join(errs...); err != nil {
 		return secret, record, invalid(err)
 	}
-	secret, record, err = a.keyManager.Issue(r.Context(), spec)
+	secret, record, err = a.keyManager.Issue(r.Context(), p, spec)
 	switch {
-	case err == nil:
-		err = a.keep(r.Context(), record)
 	case errors.Is(err, apikey.ErrSpec):
 		err = invalid(err)
 	case errors.Is(err, apikey.ErrTooMany):
 		err = tooMany("There are as many keys as one may have. Please revoke one.")
 	}
 	return secret, record, err
-}
-
-// keep revokes a key that was stored after its maker was signed out, disabled or
-// deleted, and refuses to show it. Whoever ends the keys of somebody ends the
-// sessions first and lists the keys then: so if the session is good by now, the
-// list that follows its end has this key.
-func (a *app) keep(ctx context.Context, key apikey.Record) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	err := a.direct.Check(ctx) // by the log: another process may have ended it
-	if err == nil {
-		err = a.stillThere(ctx)
-	}
-	if err == nil {
-		return nil
-	}
-	return errors.Join(err, a.keyManager.Revoke(ctx, key.ID))
 }
 
 func tooMany(detail string) error {
@@ -245,10 +226,7 @@ func (a *app) replaceKey(w http.ResponseWriter, r *http.Request) (secret apikey.
 	if overlap < 0 || overlap > longest {
 		return secret, record, invalid(fmt.Errorf("overlap: must be 0 to %d seconds", longest))
 	}
-	secret, record, err = a.keyManager.Rotate(r.Context(), old.ID, time.Duration(overlap)*time.Second)
-	if err == nil {
-		err = a.keep(r.Context(), record)
-	}
+	secret, record, err = a.keyManager.Rotate(r.Context(), p, old.ID, time.Duration(overlap)*time.Second)
 	if errors.Is(err, apikey.ErrAlreadyRotated) || errors.Is(err, apikey.ErrNotRotatable) || errors.Is(err, apikey.ErrConflict) {
 		err = &guard.Denial{Status: http.StatusConflict, Code: "conflict", Detail: "The key was replaced or has ended.", Err: err}
 	}

@@ -71,14 +71,12 @@ func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Pr
 		}
 	}
 	a.hooks.Emit(r, guard.Event{Name: guard.EventPassword, Login: u.Username})
-	// Keys too: whoever had the password, or a session, may have made one.
+	// Keys too: whoever had the password, or a session, may have made one. The
+	// sessions first: a key that is being made finds that its maker is revoked,
+	// or is in the list of keys.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
 	defer cancel()
-	// Of sessions there may be so many that there is no end to them in time.
-	// They leave some for the keys, or a thief could keep one that way.
-	some, cancelSome := context.WithTimeout(ctx, endTimeout/2)
-	defer cancelSome()
-	if err := errors.Join(a.endOthers(some, p), a.revokeKeysOf(ctx, u)); err != nil {
+	if err := errors.Join(a.endOthers(ctx, p), a.revokeKeysOf(ctx, u)); err != nil {
 		return &guard.Denial{
 			Status: http.StatusServiceUnavailable,
 			Code:   guard.CodeUnavailable,
@@ -141,67 +139,9 @@ func busy(err error) error {
 }
 
 // endOthers ends the sessions and tokens that p's user got before now, but for
-// p's own session. auth.Server.EndSessions for the subject would end that one
-// too, and a list of the others knows nothing of a sign-in that is under way.
-// So it takes two steps, after the new hash is stored:
-//
-// First, what was issued to the user before this moment is revoked, p's session
-// spared. A sign-in that saw the old hash dates from before it, as auth.Server
-// takes the time before it looks the user up, and asks the Revoker after it has
-// opened its session. Either it finds the revocation and ends itself, or its
-// session was there by then.
-//
-// Second, the sessions that are there are ended one by one. They are revoked
-// for good, so that a refresh which is under way gets nothing out of it either.
-//
-// Whoever signs in later, with the new password, is left alone.
+// p's own session.
 func (a *app) endOthers(ctx context.Context, p *identity.Principal) error {
-	before := time.Now().Truncate(time.Microsecond).Add(time.Microsecond)
-	err := a.revoked.Revoke(ctx, identity.Revocation{
-		Issuer:  p.Issuer,
-		Subject: p.Subject,
-		Before:  before,
-		Expires: before.Add(longestToken),
-		Spare:   p.Session,
-	})
-	if err != nil {
-		return err
-	}
-	// A list may be cut off, so there is another until nothing is left to do.
-	for {
-		all, err := a.sessions.Sessions(ctx, p.Subject)
-		if err != nil {
-			return err
-		}
-		ended := 0
-		for _, one := range all {
-			if one.ID == p.Session || !one.Created.Before(before) {
-				continue
-			}
-			if err := a.endForGood(ctx, p, one.ID); err != nil {
-				return err
-			}
-			ended++
-		}
-		if ended == 0 {
-			return nil
-		}
-	}
-}
-
-// endForGood ends a session of p's user. Its access tokens go first: if the
-// rest fails, the session is still listed, and can be ended again.
-func (a *app) endForGood(ctx context.Context, p *identity.Principal, session string) error {
-	err := a.revoked.Revoke(ctx, identity.Revocation{
-		Issuer:  p.Issuer,
-		Session: session,
-		Subject: p.Subject,
-		Expires: time.Now().Add(longestToken),
-	})
-	if err != nil {
-		return err
-	}
-	return a.signIn.EndSessions(ctx, identity.Revocation{Session: session, Subject: p.Subject})
+	return a.signIn.EndSessions(ctx, identity.Revocation{Subject: p.Subject, Spare: p.Session})
 }
 
 // disableUser is POST /users/{username}/disable. It answers 200 when all that

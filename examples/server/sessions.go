@@ -63,7 +63,7 @@ func (a *app) endSession(w http.ResponseWriter, r *http.Request) {
 		err = notFound()
 	}
 	if err == nil {
-		err = a.endForGood(context.WithoutCancel(r.Context()), p, id)
+		err = a.signIn.EndSessions(r.Context(), identity.Revocation{Session: id, Subject: p.Subject})
 	}
 	if err != nil {
 		a.hooks.Refuse(w, r, err)
