@@ -1,0 +1,282 @@
+package ticket
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"sync"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// A Service issues tickets, sends them and lets them be used. It is safe for
+// concurrent use if its Store, its Users and the functions of its Config are.
+type Service struct {
+	config Config
+	store  Store
+	users  Users
+
+	queue   chan func(context.Context)
+	workers sync.WaitGroup
+	mu      sync.RWMutex // held while something is put into the queue
+	closed  bool
+}
+
+var errClosed = errors.New("ticket: the service is closed")
+
+func (s *Service) start() {
+	for range s.config.Workers {
+		s.workers.Go(func() {
+			for job := range s.queue {
+				s.run(job)
+			}
+		})
+	}
+}
+
+// run runs a job, whatever the host's functions do in it.
+func (s *Service) run(job func(context.Context)) {
+	ctx, cancel := context.WithTimeout(context.Background(), deliveryTimeout)
+	defer cancel()
+	defer func() {
+		if v := recover(); v != nil {
+			s.report(ctx, "", fmt.Errorf("ticket: a panic while a message was sent: %v", v))
+		}
+	}()
+	job(ctx)
+}
+
+// enqueue runs job apart from the request, or returns an error if too many are
+// waiting.
+func (s *Service) enqueue(job func(context.Context)) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return guard.Unavailable(time.Second, errClosed)
+	}
+	select {
+	case s.queue <- job:
+		return nil
+	default:
+		return guard.Unavailable(5*time.Second, errors.New("ticket: the queue of messages is full"))
+	}
+}
+
+// enqueueOrRun runs job apart from the request, or in it if too many are waiting:
+// a notice of a change that is stored already must not get lost.
+func (s *Service) enqueueOrRun(job func(context.Context)) {
+	if s.enqueue(job) != nil {
+		s.run(job)
+	}
+}
+
+// Close sends the messages that wait and returns when they are sent or ctx ends.
+// Requests that come later are answered 503.
+func (s *Service) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.queue)
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() { s.workers.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("ticket: messages are not sent yet: %w", ctx.Err())
+	}
+}
+
+// report sends an event that refuses nothing.
+func (s *Service) report(ctx context.Context, subject string, err error) {
+	if s.config.Hooks.Observe != nil {
+		s.config.Hooks.Observe(ctx, guard.Event{Name: guard.EventUnavailable, Principal: s.principal(subject), Err: err})
+	}
+}
+
+func (s *Service) principal(subject string) *identity.Principal {
+	return &identity.Principal{Issuer: s.config.Issuer, Subject: subject}
+}
+
+// Secrets and hashes.
+
+const secretSize = 32 // bytes of the secret of a link, and of the cookie of a browser
+
+func newSecret() string {
+	b := make([]byte, secretSize)
+	rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// isSecret reports whether text is the one spelling of a secret.
+func isSecret(text string) bool {
+	if len(text) != base64.RawURLEncoding.EncodedLen(secretSize) {
+		return false
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	return err == nil && len(b) == secretSize
+}
+
+// linkKey returns the hash that a link is stored under. It depends on the
+// purpose, so a link that is presented for another purpose finds nothing.
+func linkKey(p Purpose, secret string) [32]byte { return hashOf("link", string(p), secret) }
+
+// codeKey returns the keyed hash of a code: its million values could be tried
+// against a plain hash.
+func codeKey(key guard.Secret, p Purpose, id, code string) [32]byte {
+	h := hmac.New(sha256.New, key.Bytes())
+	for _, field := range [...]string{"gatewright/ticket code", string(p), id, code} {
+		writeField(h, field)
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// limitKey returns a name for an address that reveals nothing of it.
+func (s *Service) limitKey(p Purpose, email string) string {
+	h := hmac.New(sha256.New, s.config.Keys[0].Bytes())
+	for _, field := range [...]string{"gatewright/ticket limit", string(p), email} {
+		writeField(h, field)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// stateOf returns the hash of what must not change while a ticket is valid.
+func stateOf(u *User) [32]byte {
+	disabled := "enabled"
+	if u.Disabled {
+		disabled = "disabled"
+	}
+	return hashOf("state", u.PasswordHash, u.Email, u.Tenant, disabled)
+}
+
+func cookieBrowser(cookie string) [32]byte   { return hashOf("cookie", cookie) }
+func sessionBrowser(session string) [32]byte { return hashOf("session", session) }
+func cookieID(cookie string) string {
+	id := hashOf("code ID", cookie)
+	return hex.EncodeToString(id[:16])
+}
+
+func hashOf(fields ...string) [32]byte {
+	h := sha256.New()
+	writeField(h, "gatewright/ticket")
+	for _, f := range fields {
+		writeField(h, f)
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// writeField writes a field with its length, so that different sequences of
+// fields never have the same bytes.
+func writeField(h interface{ Write([]byte) (int, error) }, field string) {
+	var size [8]byte
+	binary.BigEndian.PutUint64(size[:], uint64(len(field)))
+	h.Write(size[:])
+	h.Write([]byte(field))
+}
+
+// newCode returns six digits.
+func newCode() string {
+	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
+	if err != nil { // crypto/rand never fails
+		panic(err)
+	}
+	return fmt.Sprintf("%06d", n)
+}
+
+// moment returns the present as stores keep it.
+func moment() time.Time { return time.Now().Truncate(time.Microsecond) }
+
+// send issues t and delivers its secret. For a code t.ID is set.
+func (s *Service) send(ctx context.Context, t Ticket) error {
+	now := moment()
+	t.Created, t.Expires = now, now.Add(s.config.Lifetimes[t.Purpose])
+	m := Message{Purpose: t.Purpose, To: t.Email, Subject: t.Subject, Tenant: t.Tenant, Expires: t.Expires, Data: t.Data}
+	if t.ID != "" {
+		m.Code = newCode()
+		t.Key = codeKey(s.config.Keys[0], t.Purpose, t.ID, m.Code)
+	} else {
+		secret := newSecret()
+		t.Key = linkKey(t.Purpose, secret)
+		m.Link = s.config.Base + string(t.Purpose) + "#" + secret
+	}
+	if err := s.store.IssueTicket(ctx, t); err != nil {
+		return guard.CannotDecide("ticket: issuing a ticket", err)
+	}
+	return s.deliver(ctx, m)
+}
+
+func (s *Service) deliver(ctx context.Context, m Message) error {
+	if err := s.config.Deliver(ctx, m); err != nil {
+		return guard.CannotDecide("ticket: delivering a message", err)
+	}
+	return nil
+}
+
+// notify tells the user at an address what happened, apart from the request.
+func (s *Service) notify(p Purpose, u *User, to, notice string) {
+	s.enqueueOrRun(func(ctx context.Context) {
+		err := s.deliver(ctx, Message{Purpose: p, To: to, Subject: u.Subject, Tenant: u.Tenant, Notice: notice})
+		if err != nil {
+			s.report(ctx, u.Subject, err)
+		}
+	})
+}
+
+// An Order is a request for a ticket by the program, for an administrator or for a
+// user who invites another.
+type Order struct {
+	Purpose Purpose // ResetPassword or Invitation
+
+	// Subject is the user whose password is to be reset.
+	Subject string
+
+	// Email and Tenant are those of an invitation, and Data is passed to
+	// Config.Accept, at most 1 KiB: who invites, and to what.
+	Email, Tenant string
+	Data          []byte
+}
+
+// Issue sends a ticket that an administrator or another user of the host ordered:
+// a link to reset a password goes to the stored address of the subject, an
+// invitation to the given address. The secret is never returned. Unlike the
+// handlers, Issue returns after the message was delivered, with an error if it
+// was not.
+func (s *Service) Issue(ctx context.Context, o Order) error {
+	switch o.Purpose {
+	case ResetPassword:
+		u, err := s.users.UserBySubject(ctx, o.Subject)
+		if err != nil {
+			return fmt.Errorf("ticket: looking a user up: %w", err)
+		}
+		if u.Disabled {
+			return fmt.Errorf("ticket: the user %q is disabled", o.Subject)
+		}
+		return s.send(ctx, Ticket{Purpose: o.Purpose, State: stateOf(u), Subject: u.Subject, Tenant: u.Tenant, Email: u.Email})
+	case Invitation:
+		if !isAddress(o.Email) || len(o.Data) > maxData {
+			return fmt.Errorf("ticket: the order has an address of %d bytes that is none, or %d bytes of Data; at most %d are possible", len(o.Email), len(o.Data), maxData)
+		}
+		return s.send(ctx, Ticket{Purpose: o.Purpose, Tenant: o.Tenant, Email: o.Email, Data: o.Data})
+	}
+	return fmt.Errorf("ticket: Issue cannot make a ticket for %q; use ResetPassword or Invitation", o.Purpose)
+}
+
+// End removes the tickets that match which: all of a user who is deleted, or an
+// invitation that is taken back.
+func (s *Service) End(ctx context.Context, which Which) error {
+	if err := s.store.EndTickets(ctx, which); err != nil {
+		return guard.CannotDecide("ticket: ending tickets", err)
+	}
+	return nil
+}

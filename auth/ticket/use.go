@@ -1,0 +1,360 @@
+package ticket
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/body"
+)
+
+// Use returns the handler that uses up a link. POST takes a form or a JSON object
+// with the field token, the part of the link behind "#", and answers 204, or 303
+// back to the page for a form.
+//
+// ResetPassword also takes the field password. The order is: the policy, the
+// ticket, the new password, the end of the sessions and of the other tickets, a
+// notice to the address. A password that is too weak leaves the ticket valid.
+// Second factors and passkeys stay, and nobody is signed in.
+//
+// VerifyEmail and ChangeEmail demand the caller whose session requested them.
+// UndoEmail puts the old address back and ends the sessions. Invitation passes the
+// ticket and the fields of Config.AcceptFields to Config.Accept.
+//
+// A ticket that does not pass is 400 invalid_ticket, whatever the reason.
+//
+// It panics for the sign-in purposes; use [Service.Prove].
+func (s *Service) Use(p Purpose) http.Handler {
+	public := func(use func(http.ResponseWriter, *http.Request) error) http.Handler {
+		return guard.Public("ticket " + string(p))(s.endpoint(use))
+	}
+	switch p {
+	case ResetPassword:
+		return public(s.useReset)
+	case UndoEmail:
+		return public(s.useUndo)
+	case Invitation:
+		if s.config.Accept == nil {
+			panic("ticket: Use(Invitation) needs Config.Accept")
+		}
+		return public(s.useInvitation)
+	case VerifyEmail, ChangeEmail:
+		return s.authenticated(func(w http.ResponseWriter, r *http.Request, caller *identity.Principal) error {
+			return s.useAddress(w, r, caller, p)
+		})
+	}
+	panic("ticket: Use cannot use a ticket for " + string(p) + "; use Prove")
+}
+
+func (s *Service) useReset(w http.ResponseWriter, r *http.Request) error {
+	fields, err := body.Fields(w, r, maxBody, "token", "password")
+	if err != nil {
+		return err
+	}
+	if err := s.config.CheckPassword(fields["password"]); err != nil {
+		return guard.NewDenial(http.StatusBadRequest, "weak_password", err.Error(), err)
+	}
+	ctx := r.Context()
+	t, u, err := s.take(ctx, Use{Purpose: ResetPassword, Now: moment()}, fields["token"])
+	if err != nil {
+		return err
+	}
+	if err := s.users.SetPassword(ctx, u.Subject, u.PasswordHash, fields["password"]); err != nil {
+		if errors.Is(err, ErrChanged) || errors.Is(err, ErrNoUser) {
+			return invalidTicket(err)
+		}
+		return guard.CannotDecide("ticket: storing a new password", err)
+	}
+	// From here on the password is changed: a client that hangs up must not
+	// keep the sessions of a thief alive.
+	ctx = context.WithoutCancel(ctx)
+	s.emit(r, guard.EventPassword, t)
+	if err := s.claim(ctx, u, true); err != nil {
+		return err
+	}
+	s.notify(ResetPassword, u, u.Email, "the password was reset")
+	// A thief who changed the address could reset the password to get rid of the
+	// owner's link to undo that.
+	if err := s.end(ctx, u, Which{Except: UndoEmail}); err != nil {
+		return err
+	}
+	return s.done(w, r, ResetPassword)
+}
+
+// end ends the sessions of a user and the tickets that which selects.
+func (s *Service) end(ctx context.Context, u *User, which Which) error {
+	if err := s.config.EndSessions(ctx, u.Subject); err != nil {
+		return guard.CannotDecide("ticket: ending sessions", err)
+	}
+	which.Subject = u.Subject
+	return s.End(ctx, which)
+}
+
+// claim takes an account with an address that was never verified from whoever
+// registered it: the user has now proven to own the address.
+func (s *Service) claim(ctx context.Context, u *User, keepPassword bool) error {
+	if u.Verified {
+		return nil
+	}
+	if s.config.Claim == nil {
+		return invalidTicket(errors.New("ticket: the address was never verified, and Config.Claim is nil"))
+	}
+	if err := s.config.Claim(ctx, u.Subject, keepPassword); err != nil {
+		return guard.CannotDecide("ticket: claiming an account", err)
+	}
+	if err := s.config.EndSessions(ctx, u.Subject); err != nil {
+		return guard.CannotDecide("ticket: ending sessions", err)
+	}
+	return s.setEmail(ctx, u.Subject, u.Email, u.Email)
+}
+
+func (s *Service) useAddress(w http.ResponseWriter, r *http.Request, caller *identity.Principal, p Purpose) error {
+	fields, err := body.Fields(w, r, maxBody, "token")
+	if err != nil {
+		return err
+	}
+	ctx := r.Context()
+	t, u, err := s.take(ctx, Use{Purpose: p, Browser: sessionBrowser(caller.Session), Now: moment()}, fields["token"])
+	if err != nil {
+		return err
+	}
+	if t.Subject != caller.Subject {
+		return invalidTicket(errors.New("ticket: the ticket is another subject's"))
+	}
+	if err := s.setEmail(ctx, t.Subject, u.Email, t.Email); err != nil {
+		return err
+	}
+	s.emit(r, guard.EventUserUpdated, t)
+	if p == ChangeEmail && u.Email != "" && u.Email != t.Email {
+		s.sendUndo(t, u.Email)
+	}
+	return s.done(w, r, p)
+}
+
+// setEmail stores an address.
+func (s *Service) setEmail(ctx context.Context, subject, old, email string) error {
+	err := s.users.SetEmail(ctx, subject, old, email)
+	switch {
+	case errors.Is(err, ErrChanged), errors.Is(err, ErrTaken), errors.Is(err, ErrNoUser):
+		return invalidTicket(err)
+	case err != nil:
+		return guard.CannotDecide("ticket: storing an address", err)
+	}
+	return nil
+}
+
+// sendUndo sends the link to undo a change to the old address.
+func (s *Service) sendUndo(changed Ticket, old string) {
+	s.enqueueOrRun(func(ctx context.Context) {
+		u, err := s.users.UserBySubject(ctx, changed.Subject)
+		if err == nil {
+			// Without a State: a thief may change password and address again.
+			err = s.send(ctx, Ticket{Purpose: UndoEmail, Subject: u.Subject, Tenant: u.Tenant, Email: old})
+		}
+		if err != nil {
+			s.report(ctx, changed.Subject, err)
+		}
+	})
+}
+
+func (s *Service) useUndo(w http.ResponseWriter, r *http.Request) error {
+	fields, err := body.Fields(w, r, maxBody, "token")
+	if err != nil {
+		return err
+	}
+	ctx := r.Context()
+	t, u, err := s.take(ctx, Use{Purpose: UndoEmail, Now: moment()}, fields["token"])
+	if err != nil {
+		return err
+	}
+	if err := s.setEmail(ctx, t.Subject, u.Email, t.Email); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	s.emit(r, guard.EventUserUpdated, t)
+	s.notify(UndoEmail, u, t.Email, "the change of the address was undone")
+	// Older links to undo stay: the oldest address wins.
+	if err := s.end(ctx, u, Which{After: t.Created}); err != nil {
+		return err
+	}
+	return s.done(w, r, UndoEmail)
+}
+
+func (s *Service) useInvitation(w http.ResponseWriter, r *http.Request) error {
+	fields, err := body.Fields(w, r, maxBody, append([]string{"token"}, s.config.AcceptFields...)...)
+	if err != nil {
+		return err
+	}
+	ctx := r.Context()
+	if password, ok := fields["password"]; ok {
+		if err := s.config.CheckPassword(password); err != nil {
+			return guard.NewDenial(http.StatusBadRequest, "weak_password", err.Error(), err)
+		}
+	}
+	t, _, err := s.take(ctx, Use{Purpose: Invitation, Now: moment()}, fields["token"])
+	if err != nil {
+		return err
+	}
+	delete(fields, "token")
+	if err := s.config.Accept(ctx, t, fields); err != nil {
+		// The error itself: one that only wraps a refusal comes from elsewhere.
+		if d, ok := err.(*guard.Denial); ok {
+			return d
+		}
+		return guard.CannotDecide("ticket: accepting an invitation", err)
+	}
+	s.emit(r, guard.EventUserCreated, t)
+	return s.done(w, r, Invitation)
+}
+
+// take uses up the link with the secret, and returns its ticket and its user, who
+// is nil for an invitation. The user is looked up first, so that a table that is
+// down does not use up the ticket.
+func (s *Service) take(ctx context.Context, u Use, secret string) (Ticket, *User, error) {
+	if !isSecret(secret) {
+		return Ticket{}, nil, invalidTicket(errors.New("ticket: malformed token"))
+	}
+	u.Key = linkKey(u.Purpose, secret)
+	return s.takeTicket(ctx, u)
+}
+
+func (s *Service) takeTicket(ctx context.Context, u Use) (Ticket, *User, error) {
+	t, err := s.store.FindTicket(ctx, u)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Ticket{}, nil, invalidTicket(err)
+	case err != nil:
+		return Ticket{}, nil, guard.CannotDecide("ticket: looking a ticket up", err)
+	}
+	var user *User
+	if t.Subject != "" {
+		if user, err = s.users.UserBySubject(ctx, t.Subject); err != nil && !errors.Is(err, ErrNoUser) {
+			return Ticket{}, nil, guard.CannotDecide("ticket: looking a user up", err)
+		}
+		if user == nil || user.Disabled || user.Tenant != t.Tenant {
+			return Ticket{}, nil, invalidTicket(errors.New("ticket: the user is gone, disabled or in another tenant"))
+		}
+		if t.Purpose != UndoEmail && t.State != stateOf(user) {
+			return Ticket{}, nil, invalidTicket(errors.New("ticket: the password or the address has changed since"))
+		}
+	}
+	used, err := s.store.UseTicket(ctx, u)
+	switch {
+	case err != nil:
+		return Ticket{}, nil, guard.CannotDecide("ticket: using a ticket", err)
+	case !used:
+		return Ticket{}, nil, invalidTicket(errors.New("ticket: the ticket was used, is for another browser, or the code is wrong"))
+	}
+	return t, user, nil
+}
+
+// emit sends the event of a ticket that was used.
+func (s *Service) emit(r *http.Request, name guard.EventName, t Ticket) {
+	p := s.principal(t.Subject)
+	p.Tenant = t.Tenant
+	s.config.Hooks.Emit(r, guard.Event{Name: name, Principal: p})
+}
+
+// done answers a ticket that was used.
+func (s *Service) done(w http.ResponseWriter, r *http.Request, p Purpose) error {
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	w.Header().Set("Location", s.config.Base+string(p)+"?done")
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// Prove verifies the sign-in link or code of a request, and uses it up. It takes a
+// form or a JSON object with the field token, the part of a link behind "#", or
+// the field code. The browser must send the cookie that [Service.Request] set,
+// unless Config.InsecureAnyBrowser is set and the ticket is a link. The factor of
+// the proof is "email", which is not an RFC 8176 name and never makes a second
+// factor. It has the type of the Prove field of a way to sign in of package auth.
+//
+// It returns [identity.ErrNotProven] for a ticket that does not pass, whatever the
+// reason, a *guard.Denial for a malformed request, and another error if a store
+// fails.
+func (s *Service) Prove(r *http.Request) (*identity.Proof, error) {
+	fields, err := body.Fields(noResponse{}, r, maxBody, "token", "code")
+	if err != nil {
+		return nil, err
+	}
+	token, code := fields["token"], fields["code"]
+	if (token == "") == (code == "") {
+		return nil, guard.InvalidRequest("Either token or code is needed.", errors.New("ticket: token and code are both missing or both there"))
+	}
+	cookie := cookieOf(r)
+	u := Use{Now: moment()}
+	if cookie != "" {
+		u.Browser = cookieBrowser(cookie)
+	}
+	var t Ticket
+	var user *User
+	if token != "" {
+		u.Purpose = SignInLink
+		if s.config.InsecureAnyBrowser {
+			u.Browser = [32]byte{}
+		} else if cookie == "" {
+			return nil, notProven(errors.New("ticket: the browser did not request the link"))
+		}
+		t, user, err = s.take(r.Context(), u, token)
+	} else {
+		t, user, err = s.takeCode(r.Context(), u, cookie, code)
+	}
+	if err == nil {
+		err = s.claim(context.WithoutCancel(r.Context()), user, false)
+	}
+	if err != nil {
+		if d, ok := err.(*guard.Denial); ok && d.Code == "invalid_ticket" {
+			return nil, notProven(d.Err)
+		}
+		return nil, err
+	}
+	return &identity.Proof{Subject: t.Subject, Tenant: t.Tenant, Factors: identity.NewSet("email")}, nil
+}
+
+func (s *Service) takeCode(ctx context.Context, u Use, cookie, code string) (Ticket, *User, error) {
+	if cookie == "" || !isCode(code) {
+		return Ticket{}, nil, invalidTicket(errors.New("ticket: malformed code, or the browser did not request it"))
+	}
+	u.Purpose, u.ID = SignInCode, cookieID(cookie)
+	u.MaxTries, u.MaxWrong, u.WrongSince = maxTries, maxWrongCodes, u.Now.Add(-wrongCodesSpan)
+	u.Key = codeKey(s.config.Keys[0], SignInCode, u.ID, code)
+	if len(s.config.Keys) > 1 {
+		// A code of an older key: the key of the ticket says which it is.
+		if t, err := s.store.FindTicket(ctx, u); err == nil {
+			for _, key := range s.config.Keys[1:] {
+				if k := codeKey(key, SignInCode, u.ID, code); k == t.Key {
+					u.Key = k
+				}
+			}
+		}
+	}
+	return s.takeTicket(ctx, u)
+}
+
+func isCode(code string) bool {
+	if len(code) != 6 {
+		return false
+	}
+	for i := range len(code) {
+		if code[i] < '0' || code[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func notProven(reason error) error { return errors.Join(identity.ErrNotProven, reason) }
+
+// noResponse stands for the ResponseWriter that Prove does not have.
+type noResponse struct{}
+
+func (noResponse) Header() http.Header         { return http.Header{} }
+func (noResponse) WriteHeader(int)             {}
+func (noResponse) Write(b []byte) (int, error) { return len(b), nil }
