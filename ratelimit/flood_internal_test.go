@@ -134,7 +134,7 @@ func TestPlotRefusedNewcomers(t *testing.T) {
 			refused := 0
 			const newcomers = 2000
 			for i := range newcomers {
-				charges[0].Key = keyOf(1<<40 + i)
+				charges[0].Key = keyOf(1<<30 + i)
 				if ok, _ := m.take(at, charges, states[:]); !ok {
 					refused++
 				}

@@ -166,12 +166,14 @@ func (g *gate) giveBack(local Receipt) {
 	g.memory.Refund(context.Background(), local) // of a Memory: it cannot fail
 }
 
-// settle gives back what was paid: all of it, or what counts only while a
-// request is in flight. It waits for the store no longer than a decision does.
-func (g *gate) settle(ctx context.Context, p paid, all bool) {
-	if !all {
-		p.local, p.remote = p.local.only(Concurrent), p.remote.only(Concurrent)
-	}
+// ofAnyKind and inFlight choose charges.
+func ofAnyKind(*Charge) bool  { return true }
+func inFlight(c *Charge) bool { return c.Limit.Kind == Concurrent }
+
+// settle gives back those charges of what was paid that which reports. It waits for
+// the store no longer than a decision does.
+func (g *gate) settle(ctx context.Context, p paid, which func(*Charge) bool) {
+	p.local, p.remote = p.local.only(which), p.remote.only(which)
 	g.giveBack(p.local)
 	if p.remote.receipt == nil || len(p.remote.charges) == 0 {
 		return
@@ -310,7 +312,7 @@ func (g *gate) ask(ctx context.Context, charges []Charge) (states []State, recei
 		// here would never end, and who hung up had nothing.
 		return func(gone bool) {
 			if !gone {
-				receipt = receipt.only(Concurrent)
+				receipt = receipt.only(inFlight)
 			}
 			if receipt.receipt != nil && len(receipt.charges) > 0 {
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)

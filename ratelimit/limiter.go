@@ -121,15 +121,17 @@ func (l *Limiter) serveSettled(w http.ResponseWriter, r *http.Request, next http
 	// The handler may replace what r points to, but not this context.
 	ctx := r.Context()
 	if l.config.Refund == nil {
-		defer l.gate.settle(ctx, bill, false)
+		defer l.gate.settle(ctx, bill, inFlight)
 		next.ServeHTTP(w, r)
 		return
 	}
 	sw := &statusWriter{ResponseWriter: w}
-	refund := false
-	defer func() { l.gate.settle(ctx, bill, refund) }()
+	which := inFlight
+	defer func() { l.gate.settle(ctx, bill, which) }()
 	next.ServeHTTP(sw, r)
-	refund = l.config.Refund(sw.final())
+	if l.config.Refund(sw.final()) {
+		which = ofAnyKind
+	}
 }
 
 func (l *Limiter) observeShadow(r *http.Request, err error) {
@@ -152,7 +154,7 @@ func (l *Limiter) Check(r *http.Request) error {
 	defer l.pool.Put(s)
 	bill, err := l.decide(r, s)
 	if err == nil && s.plan.inUse {
-		l.gate.settle(r.Context(), bill, true)
+		l.gate.settle(r.Context(), bill, ofAnyKind)
 		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit of a Plan, want Handler")
 	}
 	if err != nil && l.config.InsecureShadow {
@@ -216,7 +218,11 @@ type Reservation struct {
 func (r *Reservation) End(ctx context.Context, refund bool) {
 	// The store may still be at work on the bill of an earlier call.
 	if r.ended.CompareAndSwap(false, true) {
-		r.gate.settle(ctx, r.bill, refund)
+		which := inFlight
+		if refund {
+			which = ofAnyKind
+		}
+		r.gate.settle(ctx, r.bill, which)
 	}
 }
 

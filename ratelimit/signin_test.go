@@ -367,3 +367,205 @@ func TestSignInWithItsStoreDown(t *testing.T) {
 		}
 	})
 }
+
+// reserving calls Reserve in a goroutine of its own and returns where its answer
+// will be.
+type answer struct {
+	settle func(guard.Outcome)
+	wait   time.Duration
+	err    error
+}
+
+func reserving(ctx context.Context, s *ratelimit.SignIn, login, addr string) <-chan answer {
+	c := make(chan answer, 1)
+	go func() {
+		settle, wait, err := s.Reserve(ctx, login, addr)
+		c <- answer{settle, wait, err}
+	}()
+	synctest.Wait()
+	return c
+}
+
+func answered(c <-chan answer) (answer, bool) {
+	synctest.Wait()
+	select {
+	case a := <-c:
+		return a, true
+	default:
+		return answer{}, false
+	}
+}
+
+// Attempts from one address wait for each other, attempts from another do not wait
+// for them.
+func TestAttemptsOfOneAddressWaitInLine(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		addr func(i int) string
+		free int // attempts that do not wait
+	}{
+		{"IPv4", func(i int) string { return fmt.Sprintf("192.0.2.1:%d", i) }, 2},
+		{"a /64", func(i int) string { return fmt.Sprintf("[2001:db8::%x]:1", i) }, 2},
+		{"a /48", func(i int) string { return fmt.Sprintf("[2001:db8:0:%x::1]:1", i) }, 6},
+		{"no address", func(i int) string { return "@" }, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, err := ratelimit.NewSignIn(ratelimit.SignInConfig{InFlight: 2, NetworkFactor: 3})
+				if err != nil {
+					t.Fatal(err)
+				}
+				login := func(i int) string { return fmt.Sprintf("own-%d", i) }
+				var under []answer
+				for i := range tt.free {
+					a, ok := answered(reserving(t.Context(), s, login(i), tt.addr(i)))
+					if !ok || a.settle == nil {
+						t.Fatalf("attempt %d waits or is refused: %+v", i, a)
+					}
+					under = append(under, a)
+				}
+				second, third := reserving(t.Context(), s, "b", tt.addr(tt.free)), reserving(t.Context(), s, "c", tt.addr(tt.free+1))
+				if _, ok := answered(second); ok {
+					t.Fatal("one more does not wait")
+				}
+				if a, ok := answered(reserving(t.Context(), s, "alice", "198.51.100.1:1")); !ok || a.settle == nil {
+					t.Fatalf("another address waits or is refused: %+v", a)
+				}
+				// The turns come in order, and a settle that is repeated gives none.
+				under[0].settle(guard.Failed)
+				under[0].settle(guard.Failed)
+				a, ok := answered(second)
+				if !ok || a.settle == nil {
+					t.Fatalf("the turn of the second did not come: %+v", a)
+				}
+				if _, ok := answered(third); ok {
+					t.Fatal("the third did not wait for its turn")
+				}
+				time.Sleep(5 * time.Second)
+				if a, ok := answered(third); !ok || a.settle != nil || a.wait <= 0 || a.err != nil {
+					t.Fatalf("after 5 seconds: %+v, want a refusal", a)
+				}
+				// One that gives up leaves no hole in the line.
+				ctx, cancel := context.WithCancel(t.Context())
+				gone, next := reserving(ctx, s, "d", tt.addr(0)), reserving(t.Context(), s, "e", tt.addr(0))
+				cancel()
+				if a, ok := answered(gone); !ok || !errors.Is(a.err, context.Canceled) || a.settle != nil {
+					t.Fatalf("a client that hung up: %+v", a)
+				}
+				a.settle(guard.Undecided)
+				for _, u := range under[1:] {
+					u.settle(guard.Succeeded)
+				}
+				if a, ok := answered(next); !ok || a.settle == nil {
+					t.Fatalf("the one behind: %+v", a)
+				}
+			})
+		})
+	}
+}
+
+// A line has an end, at once, and only that of its own address.
+func TestALineOfAttemptsHasAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := ratelimit.NewSignIn(ratelimit.SignInConfig{InFlight: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		for i := range 65 {
+			reserving(ctx, s, fmt.Sprint(i), "192.0.2.1:1")
+		}
+		began := time.Now()
+		if a, ok := answered(reserving(t.Context(), s, "x", "192.0.2.1:1")); !ok || a.wait <= 0 || a.settle != nil || time.Since(began) != 0 {
+			t.Errorf("the 66th: %v %+v, want a refusal at once", ok, a)
+		}
+		if a, ok := answered(reserving(t.Context(), s, "x", "192.0.2.2:1")); !ok || a.settle == nil {
+			t.Errorf("another address: %v %+v", ok, a)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// A refusal and an error give the place in line back.
+func TestRefusedAttemptsHoldNoPlaceInLine(t *testing.T) {
+	broken := errors.New("broken")
+	s, err := ratelimit.NewSignIn(ratelimit.SignInConfig{
+		InFlight: 1, Pair: ratelimit.Limit{Quota: 1},
+		Known: func(_ context.Context, login, _ string) (bool, error) {
+			if login == "error" {
+				return false, broken
+			}
+			return true, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	settle, _, err := s.Reserve(ctx, "alice", "192.0.2.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(guard.Failed)
+	for range 3 {
+		if settle, wait, err := s.Reserve(ctx, "alice", "192.0.2.1"); settle != nil || wait <= 0 || err != nil {
+			t.Fatalf("a used-up pair: %t, %v, %v", settle != nil, wait, err)
+		}
+		if _, _, err := s.Reserve(ctx, "error", "192.0.2.1"); !errors.Is(err, broken) {
+			t.Fatalf("Known is down: %v", err)
+		}
+	}
+	if settle, wait, err := s.Reserve(ctx, "bob", "192.0.2.1"); settle == nil {
+		t.Fatalf("the next: %v, %v", wait, err)
+	}
+}
+
+// Successes of one address are counted, at least ten times as generously as
+// failures, and attempts that were not decided are not.
+func TestSuccessesOfOneAddressAreLimited(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		config ratelimit.SignInConfig
+		want   int
+	}{
+		{"by default", ratelimit.SignInConfig{}, 1000},
+		{"20 times Address", ratelimit.SignInConfig{Address: ratelimit.Limit{Quota: 6}}, 120},
+		{"as it is said", ratelimit.SignInConfig{Attempts: ratelimit.Limit{Quota: 70}}, 70},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := ratelimit.NewSignIn(tt.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			one := func(addr string, outcome guard.Outcome) bool {
+				settle, _, err := s.Reserve(t.Context(), "own", addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if settle == nil {
+					return false
+				}
+				settle(outcome)
+				return true
+			}
+			for i := range 2 * tt.want {
+				if !one("192.0.2.1", guard.Undecided) {
+					t.Fatalf("undecided attempt %d is refused", i)
+				}
+			}
+			for i := range tt.want {
+				if !one("192.0.2.1", guard.Succeeded) {
+					t.Fatalf("success %d is refused, want %d", i, tt.want)
+				}
+			}
+			if one("192.0.2.1", guard.Succeeded) {
+				t.Errorf("success %d is admitted", tt.want)
+			}
+			if !one("192.0.2.2", guard.Succeeded) {
+				t.Error("another address is refused")
+			}
+		})
+	}
+}

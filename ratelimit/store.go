@@ -166,16 +166,16 @@ func (r Receipt) Unuse() {
 	}
 }
 
-// only drops all charges but those of the kind from the bill of what is given
-// back. The caller is the only one who has the receipt.
-func (r Receipt) only(k Kind) Receipt {
+// only drops the charges that which does not report from what is given back. The
+// caller is the only one who has the receipt.
+func (r Receipt) only(which func(*Charge) bool) Receipt {
 	if r.receipt == nil {
 		return r
 	}
 	kept := r.charges[:0]
-	for _, c := range r.charges {
-		if c.Limit.Kind == k {
-			kept = append(kept, c)
+	for i := range r.charges {
+		if which(&r.charges[i]) {
+			kept = append(kept, r.charges[i])
 		}
 	}
 	r.charges = kept

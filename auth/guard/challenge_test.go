@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -134,7 +135,7 @@ func FuzzChallenge(f *testing.F) {
 		add("error_uri", strings.ReplaceAll(noEscapes(printable(value)), " ", "%20"))
 		add("acr_values", printable(acr))
 		if seconds > 0 {
-			add("max_age", itoa(int(time.Duration(seconds)/time.Second)))
+			add("max_age", strconv.FormatInt(int64(time.Duration(seconds)/time.Second), 10))
 		}
 		add("resource_metadata", printable(realm))
 		add(strings.ToLower(tokenOnly(name)), printable(value))

@@ -130,6 +130,10 @@ func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		retryAfter: d.retryAfter(),
 	}
 	v.apply(header)
+	if d.Status == http.StatusRequestEntityTooLarge && r.ProtoMajor < 2 {
+		// Otherwise net/http waits for the rest of the body before it sends the response.
+		header["Connection"] = []string{"close"}
+	}
 	if h.Deny == nil {
 		header["Content-Type"] = []string{"application/problem+json"}
 		w.WriteHeader(d.Status)

@@ -10,39 +10,15 @@ import (
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/redisstore"
+	"github.com/gatewright/gatewright/internal/redisdb/redisdbtest"
 )
 
 // These tests have no server: they are about what is made of answers. What the
 // scripts do is shown on a real server in examples/integration.
 
-// A fake is a server that answers what it is told.
-type fake struct {
-	settings, answer any
-	err              error
-	calls            int
-}
-
-func (f *fake) eval(_ context.Context, script string, keys []string, args ...any) (any, error) {
-	f.calls++
-	for _, a := range args {
-		if _, ok := a.(string); !ok {
-			return nil, errors.New("an argument is no string")
-		}
-	}
-	if len(keys) != 1 {
-		return nil, errors.New("there is not one key")
-	}
-	if strings.Contains(script, "INFO") {
-		return f.settings, f.err
-	}
-	return f.answer, f.err
-}
-
-var good = []any{"noeviction", "1"}
-
-func open(t *testing.T, f *fake, config redisstore.Config) *redisstore.Store {
+func open(t *testing.T, f *redisdbtest.Server, config redisstore.Config) *redisstore.Store {
 	t.Helper()
-	s, err := redisstore.New(f.eval, config)
+	s, err := redisstore.New(f.Eval, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,12 +66,12 @@ func methods(s *redisstore.Store) map[string]func(context.Context) error {
 
 func TestNew(t *testing.T) {
 	_, err := redisstore.New(nil, redisstore.Config{Prefix: "a{b}"})
-	for _, want := range []string{"redisstore: eval is nil", `redisstore: Config.Prefix is "a{b}", want`} {
+	for _, want := range []string{"auth/redisstore: eval is nil", `auth/redisstore: Config.Prefix is "a{b}"; use`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New = %v, want %q in it", err, want)
 		}
 	}
-	if _, err := redisstore.New(new(fake).eval, redisstore.Config{Prefix: strings.Repeat("x", 65)}); err == nil {
+	if _, err := redisstore.New(new(redisdbtest.Server).Eval, redisstore.Config{Prefix: strings.Repeat("x", 65)}); err == nil {
 		t.Error("New with a Prefix of 65 is no error")
 	}
 }
@@ -104,24 +80,24 @@ func TestFailuresAreErrors(t *testing.T) {
 	down := errors.New("down")
 	for name := range methods(nil) {
 		t.Run(name, func(t *testing.T) {
-			f := &fake{settings: good, err: down}
+			f := &redisdbtest.Server{Err: down}
 			s := open(t, f, redisstore.Config{})
-			if err := methods(s)[name](t.Context()); !errors.Is(err, down) || f.calls != 1 {
-				t.Errorf("a server that is down: %v after %d calls, want its error after 1", err, f.calls)
+			if err := methods(s)[name](t.Context()); !errors.Is(err, down) || len(f.Calls) != 1 {
+				t.Errorf("a server that is down: %v after %d calls, want its error after 1", err, len(f.Calls))
 			}
-			f.err = nil
+			f.Err = nil
 			if err := s.Ready(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			f.err, f.calls = down, 0
-			if err := methods(s)[name](t.Context()); !errors.Is(err, down) || f.calls != 1 {
-				t.Errorf("a server that went down: %v after %d calls, want its error after 1", err, f.calls)
+			f.Err, f.Calls = down, nil
+			if err := methods(s)[name](t.Context()); !errors.Is(err, down) || len(f.Calls) != 1 {
+				t.Errorf("a server that went down: %v after %d calls, want its error after 1", err, len(f.Calls))
 			}
 			cancelled, cancel := context.WithCancel(t.Context())
 			cancel()
-			f.err, f.calls = nil, 0
-			if err := methods(s)[name](cancelled); !errors.Is(err, context.Canceled) || f.calls != 0 {
-				t.Errorf("a cancelled context: %v after %d calls", err, f.calls)
+			f.Err, f.Calls = nil, nil
+			if err := methods(s)[name](cancelled); !errors.Is(err, context.Canceled) || len(f.Calls) != 0 {
+				t.Errorf("a cancelled context: %v after %d calls", err, len(f.Calls))
 			}
 		})
 	}
@@ -142,7 +118,7 @@ func TestBadAnswersAreErrors(t *testing.T) {
 		"a short hash":                  []any{"replayed", "00", now, now},
 		"another hash than was written": []any{"rotated", strings.Repeat("11", 32), now, now},
 		"no time":                       []any{"rotated", hash, "", now},
-		"a time that is too long":       []any{"replayed", hash, now, "9007199254740992"},
+		"a time that is too long":       []any{"replayed", hash, now, "9007199254740993"},
 		"a negative time":               []any{"replayed", hash, "-1", now},
 		"too short":                     []any{"rotated", hash, now},
 		"another one's session":         []any{"", "s", "bob", "", "", now, now},
@@ -151,7 +127,7 @@ func TestBadAnswersAreErrors(t *testing.T) {
 		"not done":                      []any{"", ""},
 	} {
 		t.Run(what, func(t *testing.T) {
-			s := open(t, &fake{settings: good, answer: answer}, redisstore.Config{})
+			s := open(t, &redisdbtest.Server{Answer: answer}, redisstore.Config{})
 			for name, call := range methods(s) {
 				if err := call(t.Context()); err == nil {
 					t.Errorf("%s takes it for a success", name)
@@ -160,11 +136,11 @@ func TestBadAnswersAreErrors(t *testing.T) {
 		})
 	}
 	t.Run("an answer that goes round in circles", func(t *testing.T) {
-		s := open(t, &fake{settings: good, answer: []any{"done", "a"}}, redisstore.Config{})
+		s := open(t, &redisdbtest.Server{Answer: []any{"done", "a"}}, redisstore.Config{})
 		if err := methods(s)["RevokeRefresh"](t.Context()); err == nil {
 			t.Error("RevokeRefresh takes it for a success")
 		}
-		s = open(t, &fake{settings: good, answer: []any{"a"}}, redisstore.Config{})
+		s = open(t, &redisdbtest.Server{Answer: []any{"a"}}, redisstore.Config{})
 		if err := methods(s)["Sessions"](t.Context()); err == nil {
 			t.Error("Sessions takes it for a success")
 		}
@@ -178,26 +154,26 @@ func TestSettings(t *testing.T) {
 		config   redisstore.Config
 		ok       bool
 	}{
-		{"it keeps everything", good, redisstore.Config{}, true},
-		{"in bytes", []any{[]byte("noeviction"), []byte("1")}, redisstore.Config{}, true},
-		{"it evicts", []any{"allkeys-lru", "1"}, redisstore.Config{}, false},
-		{"it evicts what expires", []any{"volatile-ttl", "1"}, redisstore.Config{InsecureVolatile: true}, false},
-		{"it evicts, as told", []any{"allkeys-lru", "1"}, redisstore.Config{InsecureEviction: true}, true},
-		{"it has no log", []any{"noeviction", "0"}, redisstore.Config{InsecureEviction: true}, false},
-		{"it has no log, as told", []any{"noeviction", "0"}, redisstore.Config{InsecureVolatile: true}, true},
-		{"it does not tell", []any{"", ""}, redisstore.Config{}, false},
-		{"nothing", nil, redisstore.Config{InsecureEviction: true, InsecureVolatile: true}, false},
-		{"half of it", []any{"noeviction"}, redisstore.Config{}, false},
-		{"integers", []any{int64(1), int64(1)}, redisstore.Config{InsecureEviction: true, InsecureVolatile: true}, false},
+		{"it keeps everything", redisdbtest.Good, redisstore.Config{}, true},
+		{"in bytes", []any{"master", []byte("noeviction"), []byte("1")}, redisstore.Config{}, true},
+		{"it evicts", []any{"master", "allkeys-lru", "1"}, redisstore.Config{}, false},
+		{"it evicts what expires", []any{"master", "volatile-ttl", "1"}, redisstore.Config{InsecureVolatile: true}, false},
+		{"it evicts, as told", []any{"master", "allkeys-lru", "1"}, redisstore.Config{InsecureEviction: true}, true},
+		{"it has no log", []any{"master", "noeviction", "0"}, redisstore.Config{InsecureEviction: true}, false},
+		{"it has no log, as told", []any{"master", "noeviction", "0"}, redisstore.Config{InsecureVolatile: true}, true},
+		{"it does not tell", []any{"master", "", ""}, redisstore.Config{}, false},
+		{"nothing", "", redisstore.Config{InsecureEviction: true}, false},
+		{"half of it", []any{"master", "noeviction"}, redisstore.Config{}, false},
+		{"integers", []any{"master", int64(1), int64(1)}, redisstore.Config{InsecureEviction: true}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := &fake{settings: tt.settings, answer: []any{"unknown", "", "0", "0"}}
+			f := &redisdbtest.Server{Settings: tt.settings, Answer: []any{"unknown", "", "0", "0"}}
 			s := open(t, f, tt.config)
 			if err := methods(s)["RotateRefresh"](t.Context()); (err == nil) != tt.ok {
 				t.Errorf("RotateRefresh = %v", err)
 			}
-			if want := map[bool]int{true: 2, false: 1}[tt.ok]; f.calls != want {
-				t.Errorf("%d calls, want %d", f.calls, want)
+			if want := map[bool]int{true: 2, false: 1}[tt.ok]; len(f.Calls) != want {
+				t.Errorf("%d calls, want %d", len(f.Calls), want)
 			}
 			if err := s.Ready(t.Context()); (err == nil) != tt.ok {
 				t.Errorf("Ready = %v", err)
@@ -207,11 +183,11 @@ func TestSettings(t *testing.T) {
 }
 
 func TestRevocationsThatAreRefused(t *testing.T) {
-	f := &fake{settings: good, answer: []any{"done", ""}}
+	f := &redisdbtest.Server{Answer: []any{"done", ""}}
 	s := open(t, f, redisstore.Config{})
 	for _, which := range []identity.Revocation{{}, {Issuer: "i"}, {Session: "s", Credential: "c"}} {
-		if err := s.RevokeRefresh(t.Context(), which); err == nil || f.calls != 0 {
-			t.Errorf("RevokeRefresh(%+v) = %v after %d calls", which, err, f.calls)
+		if err := s.RevokeRefresh(t.Context(), which); err == nil || len(f.Calls) != 0 {
+			t.Errorf("RevokeRefresh(%+v) = %v after %d calls", which, err, len(f.Calls))
 		}
 	}
 }

@@ -163,10 +163,3 @@ const finishScript = `
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 return redis.call('HSETNX', KEYS[1], 'finished', '1')
 `
-
-// settingsScript tells how the server makes room when its memory is full, and
-// whether it keeps a log of what it was told.
-const settingsScript = `
-return {string.match(redis.call('INFO', 'memory'), 'maxmemory_policy:([%w-]+)') or '',
-  string.match(redis.call('INFO', 'persistence'), 'aof_enabled:(%d)') or ''}
-`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -385,7 +386,7 @@ func TestCacheMemoryIsFixed(t *testing.T) {
 func TestCacheSize(t *testing.T) {
 	ring := kits()[token.HS256].ring
 	config := token.VerifierConfig{Issuer: issuerName, Audience: audience, InsecureNoRevoker: true}
-	for size, ok := range map[int]bool{-1 << 40: true, -1: true, 0: true, 1: true, 1 << 20: true, 1<<20 + 1: false} {
+	for size, ok := range map[int]bool{math.MinInt: true, -1: true, 0: true, 1: true, 1 << 20: true, 1<<20 + 1: false} {
 		config.CacheSize = size
 		_, err := token.NewVerifier(ring, config)
 		if ok && err != nil || !ok && (err == nil || !strings.Contains(err.Error(), "Config.CacheSize is 1048577")) {

@@ -900,6 +900,7 @@ func TestRow20KeysThatAreNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e := int64(1<<31 + 1) // negative as an int of 32 bits
 	for name, c := range map[string]struct {
 		key  token.Key
 		want string
@@ -927,7 +928,7 @@ func TestRow20KeysThatAreNone(t *testing.T) {
 		"RSA with e = 2":                      {token.Key{Algorithm: token.RS256, Public: withE(2)}, "exponent 2,"},
 		"RSA with e = -1":                     {token.Key{Algorithm: token.RS256, Public: withE(-1)}, "exponent -1,"},
 		"RSA with e = 65536":                  {token.Key{Algorithm: token.RS256, Public: withE(65536)}, "exponent 65536,"},
-		"RSA with e = 2^31+1":                 {token.Key{Algorithm: token.RS256, Public: withE(1<<31 + 1)}, "exponent 2147483649,"},
+		"RSA with e = 2^31+1":                 {token.Key{Algorithm: token.RS256, Public: withE(int(e))}, fmt.Sprintf("exponent %d,", int(e))},
 		"RSA without a modulus":               {token.Key{Algorithm: token.RS256, Public: &rsa.PublicKey{E: 3}}, "modulus"},
 		"RSA with a negative modulus":         {token.Key{Algorithm: token.RS256, Public: &rsa.PublicKey{N: new(big.Int).Neg(strong.N), E: 3}}, "modulus"},
 		"RSA with an even modulus":            {token.Key{Algorithm: token.RS256, Public: &rsa.PublicKey{N: new(big.Int).Add(strong.N, big.NewInt(1)), E: 3}}, "modulus"},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/blacklist"
+	"github.com/gatewright/gatewright/internal/redisdb"
 )
 
 var _ blacklist.Clock = (*Log)(nil)
@@ -16,9 +17,9 @@ const clockScript = `return redis.call('TIME')`
 
 // Now implements [blacklist.Clock].
 func (l *Log) Now(ctx context.Context) (time.Time, error) {
-	answer, err := l.ask(ctx, clockScript)
+	answer, err := redisdb.Words(l.db.RunUnchecked(ctx, clockScript, l.keys))
 	if err != nil {
-		return time.Time{}, wrap(err, "reading the clock")
+		return time.Time{}, l.db.Wrap(err, "reading the clock")
 	}
 	if len(answer) == 2 {
 		seconds, errSeconds := strconv.ParseInt(answer[0], 10, 64)
@@ -27,5 +28,5 @@ func (l *Log) Now(ctx context.Context) (time.Time, error) {
 			return time.Unix(seconds, micros*1000), nil
 		}
 	}
-	return time.Time{}, wrap(fmt.Errorf("the answer is %.64q, want seconds and microseconds", answer), "reading the clock")
+	return time.Time{}, l.db.Wrap(fmt.Errorf("the answer is %.64q, want seconds and microseconds", answer), "reading the clock")
 }

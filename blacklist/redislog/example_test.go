@@ -45,7 +45,7 @@ func Example() {
 // forgets them when it ends. Ready refuses it when the program starts.
 func ExampleLog_Ready_incorrect() {
 	volatile := func(context.Context, string, []string, ...any) (any, error) {
-		return []any{"allkeys-lru", "0", ""}, nil // what appendonly no and an eviction policy come to
+		return []any{"master", "allkeys-lru", "0"}, nil // what appendonly no and an eviction policy come to
 	}
 	log, err := redislog.New(volatile, redislog.Config{})
 	if err != nil {
@@ -53,6 +53,6 @@ func ExampleLog_Ready_incorrect() {
 	}
 	fmt.Println(log.Ready(context.Background()))
 	// Output:
-	// redislog: asking for settings: maxmemory-policy is "allkeys-lru", want noeviction: the server would forget who is revoked
-	// aof_enabled is "0", want 1, by appendonly yes and appendfsync always: the server would forget who is revoked when it ends
+	// blacklist/redislog: proving a write: maxmemory-policy is "allkeys-lru" and must be noeviction, or the server forgets revocations
+	// aof_enabled is "0" and must be 1, by appendonly yes and appendfsync always, or the server forgets revocations when it ends
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gatewright/gatewright/blacklist"
 	"github.com/gatewright/gatewright/blacklist/blacklisttest"
 	"github.com/gatewright/gatewright/blacklist/redislog"
+	"github.com/gatewright/gatewright/internal/redisdb/redisdbtest"
 )
 
 // The scripts themselves run against a real server in the examples module, which
@@ -48,7 +49,7 @@ func TestNew(t *testing.T) {
 		want   []string
 	}{
 		{"the zero Config", answering, redislog.Config{}, nil},
-		{"every mistake at once", nil, redislog.Config{Prefix: "a{b"}, []string{"eval is nil", `Config.Prefix is "a{b", want 1 to 64 letters`}},
+		{"every mistake at once", nil, redislog.Config{Prefix: "a{b"}, []string{"eval is nil", `Config.Prefix is "a{b"; use 1 to 64 letters`}},
 		{"64 bytes", answering, redislog.Config{Prefix: strings.Repeat("a", 64)}, nil},
 		{"65 bytes", answering, redislog.Config{Prefix: strings.Repeat("a", 65)}, []string{"Config.Prefix"}},
 		{"a brace that ends the tag", answering, redislog.Config{Prefix: "a}"}, []string{"Config.Prefix"}},
@@ -93,6 +94,9 @@ func (s *server) eval(_ context.Context, script string, keys []string, args ...a
 		words[i] = arg.(string)
 	}
 	switch {
+	case strings.HasSuffix(keys[0], ":ready"):
+		delete(s.keys, keys[0])
+		return redisdbtest.Good, nil
 	case strings.Contains(script, "'XADD'"):
 		s.calls = append(s.calls, "append "+strconv.Itoa(len(words)/2-1)+" "+words[0]+words[1])
 		for i := 2; i < len(words); i += 2 {
@@ -126,14 +130,14 @@ func (s *server) eval(_ context.Context, script string, keys []string, args ...a
 				dropped++
 			}
 		}
-		return strconv.Itoa(dropped), nil
+		return []any{strconv.Itoa(dropped)}, nil
 	}
 }
 
 func TestLog(t *testing.T) {
 	s := new(server)
 	blacklisttest.RunLog(t, func(t *testing.T) blacklist.Log { return open(t, s.eval, redislog.Config{}) })
-	if want := []string{"{gatewright:blacklist}:expires", "{gatewright:blacklist}:log"}; !slices.Equal(slices.Sorted(maps.Keys(s.keys)), want) {
+	if want := []string{"{gatewright:blacklist}:expires", "{gatewright:blacklist}:log", "{gatewright:blacklist}:none"}; !slices.Equal(slices.Sorted(maps.Keys(s.keys)), want) {
 		t.Errorf("the keys are %v, want %v", s.keys, want)
 	}
 }
@@ -278,7 +282,7 @@ func TestMalformedAnswers(t *testing.T) {
 		{"an integer among the strings", "Append", []any{"noeviction", int64(1), "1"}, "int64 at 1"},
 		{"a server that evicts", "Append", []any{"allkeys-lru", "1", "1"}, "maxmemory-policy"},
 		{"a server that keeps nothing", "Append", []any{"noeviction", "0", "1"}, "aof_enabled"},
-		{"a server that does not tell", "Ready", []any{"", "", "1"}, "aof_enabled"},
+		{"a server that does not tell", "Ready", []any{"", "", ""}, "aof_enabled"},
 		{"nothing", "Since", nil, "<nil>"},
 		{"no parts", "Since", []any{}, "0 parts"},
 		{"no number", "Since", []any{"master"}, "1 parts"},
@@ -301,13 +305,13 @@ func TestMalformedAnswers(t *testing.T) {
 		{"a log that has not come so far", "Since", []any{"master", "6"}, blacklist.ErrRewound.Error()},
 		{"nothing", "Compact", nil, "<nil>"},
 		{"two numbers", "Compact", []any{"1", "1"}, "2 parts"},
-		{"no number", "Compact", "x", "for a number"},
+		{"no number", "Compact", []any{"x"}, "for a number"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.method+": "+tt.name, func(t *testing.T) {
-			var answer any = []any{"noeviction", "1", "0"} // to Ready
+			var answer any = redisdbtest.Good
 			log := open(t, func(context.Context, string, []string, ...any) (any, error) { return answer, nil }, redislog.Config{})
-			if tt.method == "Since" {
+			if tt.method != "Ready" {
 				if err := log.Ready(ctx); err != nil {
 					t.Fatal(err)
 				}
@@ -326,7 +330,7 @@ func TestMalformedAnswers(t *testing.T) {
 
 // Clients answer in bytes too.
 func TestBytes(t *testing.T) {
-	answers := [][]any{{[]byte("noeviction"), []byte("1"), []byte("0")}, {[]byte("master"), []byte("9"), []byte("9"), []byte(good(t))}}
+	answers := [][]any{{[]byte("master"), []byte("noeviction"), []byte("1")}, {[]byte("master"), []byte("9"), []byte("9"), []byte(good(t))}}
 	log := open(t, func(context.Context, string, []string, ...any) (any, error) {
 		answer := answers[0]
 		answers = answers[1:]
@@ -359,12 +363,12 @@ func TestInsecure(t *testing.T) {
 		if _, err := open(t, s.eval, config).Append(ctx, entry(1)); err != nil || s.calls[0] != want {
 			t.Errorf("%+v: %q, %v, want %q", config, s.calls, err, want)
 		}
-		answering := func(context.Context, string, []string, ...any) (any, error) { return []any{"", "", "1"}, nil }
+		answering := func(context.Context, string, []string, ...any) (any, error) { return []any{"", "", ""}, nil }
 		if err := open(t, answering, config).Ready(ctx); err == nil {
 			t.Errorf("%+v: a server that does not tell passes", config)
 		}
 	}
-	silent := func(context.Context, string, []string, ...any) (any, error) { return []any{"", "", "1"}, nil }
+	silent := func(context.Context, string, []string, ...any) (any, error) { return []any{"", "", ""}, nil }
 	if err := open(t, silent, redislog.Config{InsecureEviction: true, InsecureVolatile: true}).Ready(ctx); err != nil {
 		t.Error(err)
 	}

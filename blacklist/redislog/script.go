@@ -55,8 +55,11 @@ return {policy, aof, string.format('%.0f', number)}
 `
 
 // sinceScript returns the server's role and the last number, and then the number
-// and the bytes of each entry behind ARGV[1], at most ARGV[2] of them.
+// and the bytes of each entry behind ARGV[1], at most ARGV[2] of them. DEL deletes
+// nothing: it fails where writes do, on a replica or a server without enough
+// replicas for example, since there logouts of other processes are not seen.
 const sinceScript = lastFunction + `
+redis.call('DEL', KEYS[3])
 local answer = {told('replication', 'role'), string.format('%.0f', last())}
 local from = string.format('%.0f', tonumber(ARGV[1]) + 1) .. '-0'
 for _, e in ipairs(redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', ARGV[2])) do
@@ -75,5 +78,5 @@ for _, n in ipairs(numbers) do
 	redis.call('XDEL', KEYS[1], n .. '-0')
 	redis.call('ZREM', KEYS[2], n)
 end
-return tostring(#numbers)
+return {tostring(#numbers)}
 `

@@ -83,7 +83,7 @@ func TestRevocationsInRedis(t *testing.T) {
 		if err := client.Do(t.Context(), "REPLICAOF", host, port).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := log.Since(t.Context(), 0, 10); err == nil || !strings.Contains(err.Error(), `role is "slave"`) {
+		if _, _, err := log.Since(t.Context(), 0, 10); err == nil || !strings.Contains(err.Error(), "the server is a replica") {
 			t.Errorf("Since: %v", err)
 		}
 		if _, err := log.Append(t.Context(), someEntry(0)); err == nil {
@@ -276,10 +276,10 @@ func redisSettings(t *testing.T, addr string) {
 		config                        redislog.Config
 		want                          string
 	}{
-		{"an eviction policy is refused", "maxmemory-policy", "allkeys-lru", "noeviction", redislog.Config{}, `maxmemory-policy is "allkeys-lru", want noeviction`},
-		{"volatile-lru too", "maxmemory-policy", "volatile-lru", "noeviction", redislog.Config{}, `maxmemory-policy is "volatile-lru", want noeviction`},
+		{"an eviction policy is refused", "maxmemory-policy", "allkeys-lru", "noeviction", redislog.Config{}, `maxmemory-policy is "allkeys-lru" and must be noeviction`},
+		{"volatile-lru too", "maxmemory-policy", "volatile-lru", "noeviction", redislog.Config{}, `maxmemory-policy is "volatile-lru" and must be noeviction`},
 		{"unless it is told to", "maxmemory-policy", "allkeys-lru", "noeviction", redislog.Config{InsecureEviction: true}, ""},
-		{"no append-only file is refused", "appendonly", "no", "yes", redislog.Config{}, `aof_enabled is "0", want 1`},
+		{"no append-only file is refused", "appendonly", "no", "yes", redislog.Config{}, `aof_enabled is "0" and must be 1`},
 		{"and may be allowed", "appendonly", "no", "yes", redislog.Config{InsecureVolatile: true}, ""},
 	}
 	for _, tt := range tests {

@@ -58,7 +58,7 @@ func shareBackends(t *testing.T) *backends {
 // nodes starts servers that share what the flags say.
 func (s *backends) nodes(t *testing.T, n int, flags ...string) []*process {
 	t.Helper()
-	flags = append([]string{"-addr", "127.0.0.1:0", "-issuer", issuer, "-secrets", s.secrets}, flags...)
+	flags = append([]string{"-addr", "127.0.0.1:0", "-issuer", issuer, "-demo", "-secrets", s.secrets}, flags...)
 	all := make([]*process, n)
 	for i := range all {
 		all[i] = begin(t, "server", nil, flags...)

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -226,4 +227,116 @@ func TestSignInThrottleTrustsOnlyWhoSignedIn(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An address that signs in without pause, by right passwords of accounts of its
+// own, does not keep another address from signing in: neither with a throttle, nor
+// by the fairness of the hashing budget alone.
+func TestOneAddressCannotTakeTheHashingBudget(t *testing.T) {
+	const crowd, tries, atLeast = 50, 100, 95
+	for _, throttled := range []bool{true, false} {
+		t.Run(fmt.Sprintf("with a throttle %t", throttled), func(t *testing.T) {
+			budget, err := passwords.NewBudget(passwords.BudgetConfig{Concurrent: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			hasher, err := passwords.New(passwords.Config{
+				Argon2id: passwords.Argon2id{Memory: 12 << 10, Passes: 3, Lanes: 1}, Budget: budget,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			hash, err := hasher.Hash(t.Context(), factorPassword)
+			if err != nil {
+				t.Fatal(err)
+			}
+			memory := new(auth.Memory)
+			for _, login := range []string{"victim", "own0", "own1", "own2", "own3", "own4", "own5", "own6", "own7", "own8", "own9"} {
+				if err := memory.SetUser(login, auth.User{ID: login, PasswordHash: hash}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			config := auth.Config{
+				Sessions: memory, Revoker: new(blacklist.Memory), Passwords: hasher,
+				RefreshKeys: []guard.Secret{guard.NewSecret([]byte("fedcba9876543210fedcba9876543210"))},
+			}
+			if throttled {
+				// The crowd is not stopped by its quota, so that the queue is what is tested.
+				config.Throttle, err = ratelimit.NewSignIn(ratelimit.SignInConfig{Attempts: ratelimit.Limit{Quota: 1_000_000}})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			server := httptest.NewServer(newSignInHandler(t, memory, config))
+			defer server.Close()
+
+			// from returns a client that comes from an address of the loopback network.
+			from := func(addr string) *http.Client {
+				dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(addr)}}
+				return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: crowd}}
+			}
+			post := func(client *http.Client, login string) int {
+				form := url.Values{"grant_type": {"password"}, "username": {login}, "password": {factorPassword}}
+				response, err := client.PostForm(server.URL, form)
+				if err != nil {
+					return 0
+				}
+				response.Body.Close()
+				return response.StatusCode
+			}
+			var done atomic.Bool
+			var signedIn atomic.Int64
+			var group sync.WaitGroup
+			attacker, other := from("127.0.0.2"), from("127.0.0.3")
+			for i := range crowd {
+				group.Go(func() {
+					for !done.Load() {
+						if post(attacker, fmt.Sprintf("own%d", i%10)) == http.StatusOK {
+							signedIn.Add(1)
+						}
+					}
+				})
+			}
+			for signedIn.Load() < 5 {
+				time.Sleep(10 * time.Millisecond)
+			}
+			good := 0
+			for range tries {
+				if post(other, "victim") == http.StatusOK {
+					good++
+				}
+			}
+			done.Store(true)
+			group.Wait()
+			if good < atLeast {
+				t.Errorf("%d of %d tries from the other address succeeded, want %d", good, tries, atLeast)
+			}
+			t.Logf("%d of %d tries succeeded while the crowd signed in %d times", good, tries, signedIn.Load())
+			if signedIn.Load() < tries {
+				t.Errorf("the crowd signed in %d times: it is not kept out, it takes turns", signedIn.Load())
+			}
+		})
+	}
+}
+
+// newSignInHandler returns the handler of POST /token.
+func newSignInHandler(t *testing.T, users auth.UserStore, config auth.Config) http.Handler {
+	t.Helper()
+	key, err := token.GenerateKey(token.ES256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := token.NewKeyring(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: issuer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := auth.New(users, tokens, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server.Token()
 }

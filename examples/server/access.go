@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -77,9 +79,12 @@ func newAccess(today func(context.Context, *identity.Principal) (*user, error), 
 	})
 }
 
+// impliedScopes are the scopes that others include.
+var impliedScopes = map[string][]string{"write:items": {"read:items"}}
+
 func newScopes(hooks guard.Hooks) (*scopes.Middleware, error) {
 	return scopes.New(scopes.Config{
-		Implies: map[string][]string{"write:items": {"read:items"}},
+		Implies: impliedScopes,
 		ACR:     map[string]identity.Set{"mfa": identity.NewSet("pwd", "otp")},
 		Hooks:   hooks,
 	})
@@ -108,6 +113,64 @@ func (u *user) grantable() identity.Set {
 		all = append(all, ofAdministrators...)
 	}
 	return identity.NewSet(all...)
+}
+
+// adminScope refuses a token of an administrator that was issued for less than
+// an administrator may do. A user who has only the permission has no such scope.
+func (a *app) adminScope(r *http.Request) error {
+	u, err := a.current(r)
+	if err != nil || !u.Roles.Has("admin") {
+		return err
+	}
+	return a.scopes.Check(r.Context(), "admin")
+}
+
+// may is mayAdminister for one permission.
+func (a *app) may(permission rbac.Permission) judgement {
+	return func(by, u *user) error { return a.mayAdminister(by, u, permission) }
+}
+
+// mayAdminister decides by both users as they are now: accounts of
+// administrators are for administrators.
+func (a *app) mayAdminister(by, u *user, permission rbac.Permission) error {
+	if by.Disabled || !a.holds(by, rbac.Names(permission)[0]) {
+		return guard.Forbidden(errors.New("demoted or disabled at the same time"))
+	}
+	if u.Roles.Has("admin") && !by.Roles.Has("admin") {
+		return guard.Forbidden(errors.New("the account of an administrator"))
+	}
+	return nil
+}
+
+// mayGive refuses to turn now into then if that adds a right which by does not
+// have: otherwise write:users would be every other permission too.
+func (a *app) mayGive(by, now, then *user) error {
+	if then.Roles.Has("admin") && !now.Roles.Has("admin") && !by.Roles.Has("admin") {
+		return guard.Forbidden(errors.New("only administrators make administrators"))
+	}
+	if by.Roles.Has("admin") {
+		return nil
+	}
+	for _, name := range a.access.Listing().Permissions() {
+		if a.holds(then, name) && !a.holds(now, name) && !a.holds(by, name) {
+			return guard.Forbidden(fmt.Errorf("%s is not the caller's to give", name))
+		}
+	}
+	return nil
+}
+
+// holds reports whether u has a permission today, by a role or alone.
+func (a *app) holds(u *user, permission string) bool {
+	list, allowed := a.access.Listing(), false
+	for role := range u.rights().All() {
+		switch list.Why(role, permission).Verdict {
+		case rbac.Denied:
+			return false
+		case rbac.Allowed:
+			allowed = true
+		}
+	}
+	return allowed
 }
 
 // rolesOfPeople are the roles that an administrator may give to somebody.

@@ -559,7 +559,7 @@ func TestAllThatIsForbiddenIsSaidInTheSameWords(t *testing.T) {
 		t.Errorf("the bodies differ: %q", slices.Compact(bodies))
 	}
 	// The reason is in the log.
-	for _, want := range []string{"moderator", "admin"} {
+	for _, want := range []string{"moderate:content", "write:users"} {
 		if !strings.Contains(s.log.String(), want) {
 			t.Errorf("the log does not tell of %s", want)
 		}
@@ -630,5 +630,109 @@ func TestUserIsLoadedOncePerRequest(t *testing.T) {
 		if n := count.queries.Load(); n != 1 || got.status >= 300 {
 			t.Errorf("%s: the user was loaded %d times, for %d %s", one.name, n, got.status, got.body)
 		}
+	}
+}
+
+// As has_permission in the guide: whether the user has it by a role or alone.
+func TestPermissionAloneOpensTheRoute(t *testing.T) {
+	s := openSite(t)
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	alice := s.signInAlice(t)
+	give := func(permissions string) {
+		t.Helper()
+		s.do(t, "PUT", "/users/alice/roles", `{"roles":["user"],"permissions":[`+permissions+`]}`, bearer(admin.Access), jsonType).is(t, http.StatusOK)
+	}
+	as := func(what, method, path, body string, status int, code string) {
+		t.Helper()
+		s.do(t, method, path, body, bearer(alice.Access), jsonType).has(t, what, status, code)
+	}
+	as("without", "POST", "/moderate/", "", 403, "forbidden")
+	give(`"moderate:content"`)
+	as("moderate:content", "POST", "/moderate/", "", 200, "")
+	as("moderate:content", "POST", "/users/dora/enable", "", 403, "forbidden")
+	give(`"write:users"`)
+	as("write:users", "POST", "/users/dora/enable", "", 200, "")
+	as("write:users", "POST", "/users/dora/disable", "", 200, "")
+	as("write:users", "PUT", "/users/dora/roles", `{"roles":["user"],"permissions":["write:users"]}`, 200, "")
+	as("write:users", "DELETE", "/users/"+s.id(t, "dora"), "", 403, "forbidden")
+	// It is not every other permission too.
+	as("an administrator made", "PUT", "/users/dora/roles", `{"roles":["admin"],"permissions":[]}`, 403, "forbidden")
+	as("a right that alice has not", "PUT", "/users/dora/roles", `{"roles":["user"],"permissions":["delete:users"]}`, 403, "forbidden")
+	as("a role that alice has not", "PUT", "/users/dora/roles", `{"roles":["moderator"],"permissions":[]}`, 403, "forbidden")
+	as("an administrator disabled", "POST", "/users/admin/disable", "", 403, "forbidden")
+	as("an administrator demoted", "PUT", "/users/admin/roles", `{"roles":["user"],"permissions":[]}`, 403, "forbidden")
+	give(`"delete:users"`)
+	as("an administrator deleted", "DELETE", "/users/"+s.id(t, "admin"), "", 403, "forbidden")
+	as("delete:users", "DELETE", "/users/"+s.id(t, "dora"), "", 200, "")
+	give("")
+	as("taken away", "DELETE", "/users/"+s.id(t, "mod"), "", 403, "forbidden")
+}
+
+// A key has roles, and a permission that its owner has alone is no role.
+func TestKeyDoesNotHaveThePermissionsThatItsOwnerHasAlone(t *testing.T) {
+	s := openSite(t)
+	s.exec(t, "UPDATE users SET permissions = 'delete:users moderate:content' WHERE username = 'alice'")
+	key := s.key(t, s.signInAlice(t).Access, `{"name":"x","roles":["user"]}`)
+	s.do(t, "POST", "/moderate/", "", withKey(key.Key)).has(t, "a key", 403, "forbidden")
+}
+
+func TestRefusedBodyNamesTheMemberAndItsType(t *testing.T) {
+	s := openSite(t)
+	alice, admin := s.signInAlice(t), s.signIn(t, "admin", s.keys.DemoPassword)
+	for _, one := range []struct{ method, path, credential, body, says string }{
+		{"POST", "/keys/", alice.Access, `{"name":"x","allowed_prefixes":["127.0.0.1"]}`, "allowed_prefixes must be an array of networks in CIDR notation"},
+		{"POST", "/keys/", alice.Access, `{"name":"x","allowed_prefixes":"10.0.0.0/8"}`, "allowed_prefixes must be an array"},
+		{"POST", "/keys/", alice.Access, `{"name":"x","expires_in":1e30}`, "expires_in must be a whole number"},
+		{"POST", "/keys/", alice.Access, `{"name":"x","expires_in":1.5}`, "expires_in must be a whole number"},
+		{"POST", "/keys/", alice.Access, `{"name":"x","expires_in":"60"}`, "expires_in must be a whole number"},
+		{"POST", "/keys/", alice.Access, `{"name":"x","scopes":"read:items"}`, "scopes must be an array of strings"},
+		{"POST", "/keys/", alice.Access, `{"name":"x","scopes":[null]}`, "scopes must be an array of strings"},
+		{"POST", "/keys/", alice.Access, `{"name":"x","roles":[1]}`, "roles must be an array of strings"},
+		{"POST", "/keys/", alice.Access, `{"name":null}`, "name must be a string"},
+		{"POST", "/users/", "", `{"username":"x","full_name":7}`, "full_name must be a string"},
+		{"POST", "/users/", "", `{"username":["x"]}`, "username must be a string"},
+		{"POST", "/users/", "", `{"username":"x","Password":"y"}`, `member \"Password\"`},
+		{"POST", "/users/", "", `{"username":"x","username":"y"}`, "username twice"},
+		{"POST", "/users/me/password", alice.Access, `{"current_password":1}`, "current_password must be a string"},
+		{"PUT", "/users/mod/roles", admin.Access, `{"roles":{}}`, "roles must be an array of strings"},
+		{"POST", "/items/", alice.Access, `{"name":{}}`, "name must be a string"},
+	} {
+		headers := []string{jsonType}
+		if one.credential != "" {
+			headers = append(headers, bearer(one.credential))
+		}
+		got := s.do(t, one.method, one.path, one.body, headers...)
+		got.has(t, one.body, 400, "invalid_request")
+		if !strings.Contains(got.body, one.says) {
+			t.Errorf("%s %s gets %s, want %q", one.path, one.body, got.body, one.says)
+		}
+	}
+	// What has the right type and a wrong value.
+	for _, one := range []struct{ body, says string }{
+		{`{"name":""}`, "name"}, {`{"name":"a\u0000"}`, "name is"}, {`{"name":"` + strings.Repeat("x", 2000) + `"}`, "name has"}, {`{"name":"x","expires_in":0}`, "expires_in: must be"},
+	} {
+		got := s.do(t, "POST", "/keys/", one.body, bearer(alice.Access), jsonType)
+		if got.status == http.StatusCreated && one.body == `{"name":""}` {
+			continue
+		}
+		got.has(t, one.body[:min(40, len(one.body))], 422, "invalid_input")
+		if !strings.Contains(got.body, one.says) || strings.Contains(got.body, "Spec") || strings.Contains(got.body, "apikey:") {
+			t.Errorf("%.60s gets %s, want %q", one.body, got.body, one.says)
+		}
+	}
+}
+
+func TestNumbersInPathsHaveOneSpelling(t *testing.T) {
+	s := openSite(t)
+	alice, admin := s.signInAlice(t), s.signIn(t, "admin", s.keys.DemoPassword)
+	for range 8 {
+		s.do(t, "POST", "/items/", `{"name":"x"}`, bearer(alice.Access), jsonType).is(t, http.StatusCreated)
+	}
+	for _, id := range []string{"+6", "07", "006", "%2B6", "%206", "6%20", "6.0", "0x6", "6_0", "-6", "٦", "0", "00", ""} {
+		s.do(t, "DELETE", "/items/"+id, "", bearer(alice.Access)).is(t, map[bool]int{true: 405, false: 404}[id == ""])
+		s.do(t, "DELETE", "/users/"+id, "", bearer(admin.Access)).is(t, map[bool]int{true: 405, false: 404}[id == ""])
+	}
+	if n := s.count(t, "SELECT count(*) FROM items"); n != 8 {
+		t.Errorf("%d items are left of 8", n)
 	}
 }

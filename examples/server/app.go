@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +37,8 @@ type settings struct {
 	trustedProxies   []string // whose X-Forwarded-For is believed
 	corsOrigins      []string // whose pages may use it
 	insecureNoLimits bool     // for load tests: passwords can be guessed without end
+	demo             bool     // a new database gets demo users
+	hops             int      // how many trusted proxies a request passes; zero: one
 
 	longestRequest time.Duration // zero: the constant of this name
 	limitTimeout   time.Duration // that limits wait for their store; zero: 50 ms
@@ -73,6 +74,8 @@ type app struct {
 	mux        *guard.Mux
 
 	longestRequest time.Duration
+	demo           bool   // whether a new database gets demo users
+	demoHash       string // of the password that the demo users got; empty: there are none
 }
 
 // longestToken is how long a credential can be good for after it was issued,
@@ -84,6 +87,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	issuer := s.issuer
 	a := &app{log: log, issuer: issuer, db: db, backends: s.backends, users: users{db}, items: items{db}, passwords: passwords}
 	a.wake = make(chan struct{}, 1)
+	a.demo = s.demo
 	a.longestRequest = cmp.Or(s.longestRequest, longestRequest)
 	a.hooks = guard.Hooks{Observe: guard.Log(log)}
 	a.me = auth.NewCurrentUser(a.loadUser, auth.CurrentUserConfig{Hooks: a.hooks})
@@ -119,7 +123,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	if a.sessions = s.sessions; a.sessions == nil {
 		a.sessions, errSessions = sqlstore.New(db, sqlstore.Config{Dialect: dialect(db, sqlstore.SQLite, sqlstore.PostgreSQL)})
 	}
-	policy, errPolicy := password.NewPolicy(password.PolicyConfig{})
+	policy, errPolicy := password.NewPolicy(password.PolicyConfig{MinLength: minPassword})
 	if err := errors.Join(errMetadata, errVerifier, errTokens, errSessions, errPolicy); err != nil {
 		return nil, err
 	}
@@ -190,7 +194,7 @@ func (a *app) joinKeys(db *sql.DB, keys *secrets) error {
 }
 
 // start reads what was revoked before, goes on reading until ctx ends, and
-// makes the demo users. Whoever ends ctx waits for following.
+// makes the demo users of a new database. Whoever ends ctx waits for following.
 func (a *app) start(ctx context.Context, keys *secrets) error {
 	if err := a.revoked.Refresh(ctx); err != nil {
 		return fmt.Errorf("loading revocations: %w", err)
@@ -203,7 +207,7 @@ func (a *app) start(ctx context.Context, keys *secrets) error {
 	if a.backends.listen != nil {
 		a.following.Go(func() { a.listen(ctx) })
 	}
-	return a.seed(ctx, keys)
+	return a.seed(ctx, keys, a.demo)
 }
 
 // listen hears of revocations on other machines as they are recorded, so that
@@ -255,8 +259,9 @@ func (a *app) routes(ring *token.Keyring) []route {
 	recent := append(inSession[:len(inSession):len(inSession)], a.scopes.Fresh(10*time.Minute))
 	// What administrators do is not undone by a logout that comes a moment
 	// later, so whether one has come is read from the log and not from memory.
+	// The permission opens the route, whether a role has it or the user alone.
 	administrator := func(may rbac.Permission) guards {
-		return caller(a.direct.Handler, a.scopes.Require("admin"), a.access.RequireRole("admin"), a.access.Require(may))
+		return caller(a.direct.Handler, a.hooks.Require(a.adminScope, guard.Requirement{Kind: guard.KindCheck, Values: []string{"scope admin, if the caller is an administrator"}}), a.access.Require(may))
 	}
 	return []route{
 		{"/token", nil, a.signIn.Token()},
@@ -284,7 +289,7 @@ func (a *app) routes(ring *token.Keyring) []route {
 		{"PUT /users/{username}/roles", administrator(writeUsers), http.HandlerFunc(a.setRoles)},
 		{"POST /users/{username}/disable", administrator(writeUsers), http.HandlerFunc(a.disableUser)},
 		{"POST /users/{username}/enable", administrator(writeUsers), http.HandlerFunc(a.enableUser)},
-		{"POST /moderate/{$}", caller(a.access.RequireRole("moderator")), http.HandlerFunc(a.moderate)},
+		{"POST /moderate/{$}", caller(a.access.Require(moderateContent)), http.HandlerFunc(a.moderate)},
 
 		{"GET /items/{$}", caller(a.scopes.Require("read:items")), http.HandlerFunc(a.listItems)},
 		{"POST /items/{$}", caller(a.scopes.Require("write:items")), http.HandlerFunc(a.createItem)},
@@ -427,53 +432,4 @@ func (a *app) sweepLimits(ctx context.Context) {
 			more = err == nil && n >= 1000
 		}
 	}
-}
-
-// A demoUser is a user whom every database has from the start.
-type demoUser struct {
-	user
-	note string
-}
-
-var demoUsers = []demoUser{
-	{user{Username: "alice", Email: "alice@example.com", FullName: "Alice Example",
-		Roles: identity.NewSet("user"), Scopes: identity.NewSet("read:items", "write:items")}, "may read and write items"},
-	{user{Username: "mod", Email: "mod@example.com", FullName: "Mo Derator",
-		Roles: identity.NewSet("moderator"), Scopes: identity.NewSet("read:items")}, "is a moderator"},
-	{user{Username: "admin", Email: "admin@example.com", FullName: "Ad Ministrator",
-		Roles: identity.NewSet("admin"), Scopes: identity.NewSet("read:items", "write:items", "admin", "introspect")}, "is an administrator"},
-	{user{Username: "dora", Email: "dora@example.com", FullName: "Dora Disabled", Disabled: true,
-		Roles: identity.NewSet("user")}, "is disabled: signing in fails"},
-}
-
-// seed creates the demo users that are missing. When the secrets are new, those
-// who were there get the new password, which is the one that is printed.
-func (a *app) seed(ctx context.Context, keys *secrets) error {
-	for _, demo := range demoUsers {
-		found, err := a.users.byUsername(ctx, demo.Username)
-		if err == nil && !keys.fresh {
-			continue
-		}
-		if err != nil && !errors.Is(err, auth.ErrNotFound) {
-			return err
-		}
-		hash, err := a.passwords.Hash(ctx, keys.DemoPassword)
-		if err != nil {
-			return err
-		}
-		if found != nil {
-			id := strconv.FormatInt(found.ID, 10)
-			if err := a.users.UpdatePasswordHash(ctx, id, found.PasswordHash, hash); err != nil {
-				return err
-			}
-			continue
-		}
-		u := demo.user
-		u.PasswordHash = hash
-		// Another process may have been first.
-		if err := a.users.create(ctx, &u); err != nil && !errors.Is(err, errTaken) {
-			return err
-		}
-	}
-	return nil
 }

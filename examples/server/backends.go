@@ -90,9 +90,12 @@ func (b *backends) openRevocations(o options, db *sql.DB) error {
 		b.revocations = log
 		return err
 	default:
-		log, err := blacklist.OpenFile(o.revocations, blacklist.FileConfig{})
+		log, err := blacklist.OpenFile(o.revocations, blacklist.FileConfig{InsecureSkipDamaged: o.skipDamaged})
+		if errors.Is(err, blacklist.ErrDamaged) {
+			return fmt.Errorf("-revocations %s: the file is damaged (%w); restore it from a backup, or start with -insecure-skip-damaged, and what the damaged part revoked is good again", o.revocations, blacklist.ErrDamaged)
+		}
 		if err != nil {
-			return fmt.Errorf("%w (several processes that share a database take -revocations %s)", err, inDatabase)
+			return fmt.Errorf("-revocations %s: %w (several processes that share a database take -revocations %s)", o.revocations, err, inDatabase)
 		}
 		b.revocations = log
 		b.close = append(b.close, log.Close)

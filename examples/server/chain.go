@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
@@ -41,7 +42,7 @@ type front struct {
 func newFront(s settings, hooks guard.Hooks) (*front, error) {
 	var f front
 	var errs [7]error
-	f.proxies, errs[0] = headers.NewTrustedProxies(s.trustedProxies, headers.ProxiesConfig{Hooks: hooks})
+	f.proxies, errs[0] = headers.NewTrustedProxies(s.trustedProxies, headers.ProxiesConfig{Hops: s.hops, Hooks: hooks})
 	// Enforced, so that net/http's own error pages, which drop Cache-Control,
 	// are no-store for callers too.
 	f.security, errs[1] = headers.New(headers.Config{Enforce: true})
@@ -70,7 +71,7 @@ func newFront(s settings, hooks guard.Hooks) (*front, error) {
 // chain is next with all that stands in front of it, the outermost last.
 func (a *app) chain(next http.Handler) http.Handler {
 	f := a.front
-	next = a.inTime(next)
+	next = a.announced(a.inTime(next))
 	if f.address != nil {
 		// The addresses first: what is refused there must not take a place
 		// of others at the valve.
@@ -84,6 +85,23 @@ func (a *app) chain(next http.Handler) http.Handler {
 	}
 	next = f.security.Handler(f.hosts.Handler(next))
 	return a.accessLog(a.recoverPanics(f.proxies.Handler(next)))
+}
+
+// announced refuses a form that a signed-in client announces as larger than any
+// that is read here, before the verifier waits for it to look for a second token
+// in it. What comes without a token is refused by the endpoint, in its own form.
+func (a *app) announced(next http.Handler) http.Handler {
+	const maxForm = 4 << 10 // of auth and totp
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if r.ContentLength > maxForm && strings.EqualFold(scheme, "Bearer") {
+			if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media == "application/x-www-form-urlencoded" {
+				a.hooks.Refuse(w, r, &http.MaxBytesError{Limit: maxForm})
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // longestRequest is how long a request may take: less than the server's
@@ -229,9 +247,11 @@ func hostsOf(issuer, addr string, more []string) []string {
 	switch {
 	case err != nil:
 		hosts = append(hosts, host)
+	case ip.IsUnspecified(): // among all addresses of this machine are these
+		hosts = append(hosts, "localhost", "127.0.0.1", "[::1]")
 	case ip.IsLoopback():
 		hosts = append(hosts, bracketed(ip.String()), "localhost", "127.0.0.1", "[::1]")
-	case !ip.IsUnspecified():
+	default:
 		hosts = append(hosts, bracketed(ip.String()))
 	}
 	slices.Sort(hosts)

@@ -74,8 +74,12 @@ func (a *app) resetFactorOf(r *http.Request) error {
 		return ownAccount()
 	}
 	// Once more, and not as it was when the request began.
-	if now, err := a.users.byID(r.Context(), strconv.FormatInt(by.ID, 10)); err != nil || now.Disabled || !now.Roles.Has("admin") {
-		return errors.Join(guard.Forbidden(errors.New("demoted or disabled at the same time")), err)
+	now, err := a.users.byID(r.Context(), strconv.FormatInt(by.ID, 10))
+	if err != nil {
+		return gone(err)
+	}
+	if err := a.mayAdminister(now, u, writeUsers); err != nil {
+		return err
 	}
 	// Now, or a session of theirs sets another factor up as soon as there is
 	// none; and once more below, for whoever signs in with the old one before.

@@ -1,24 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"math"
-	"mime"
 	"net/http"
 	"net/mail"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/guard"
@@ -104,6 +98,17 @@ var usernameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 // onlyDigits is what a username must not have, or it could be taken for an ID.
 var onlyDigits = regexp.MustCompile(`^[0-9]+$`)
 
+// minPassword is how many characters a password has at least.
+const minPassword = 15
+
+// badPassword says why the policy refuses the password in a member of a body.
+func badPassword(member string, err error) error {
+	if errors.Is(err, password.ErrTooShort) {
+		return fmt.Errorf("%s: must have at least %d characters", member, minPassword)
+	}
+	return errors.New(member + ": " + strings.TrimPrefix(err.Error(), "password: "))
+}
+
 // user checks a registration and returns the user it asks for. Its error names
 // every mistake.
 func (in registration) user(policy *password.Policy) (*user, error) {
@@ -121,7 +126,7 @@ func (in registration) user(policy *password.Policy) (*user, error) {
 		errs = append(errs, errors.New("full_name: must have at most 200 bytes and no control characters"))
 	}
 	if err := policy.Check(in.Password, service, username, in.Email, in.FullName); err != nil {
-		errs = append(errs, fmt.Errorf("password: %w", err))
+		errs = append(errs, badPassword("password", err))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -209,35 +214,6 @@ func invalid(err error) error {
 	}
 }
 
-// maxBody is the largest JSON body that is read, in bytes.
-const maxBody = 16 << 10
-
-// readJSON reads one JSON object, the values of its members into what members
-// has for their names: none twice, none in another case, none unknown, nothing
-// after the object, nothing that is not UTF-8. encoding/json by itself takes
-// the last of two members, and "USERNAME" for "username", so that whatever
-// checks the body before this server could see another user.
-//
-// Who takes long to send the body may have been signed out meanwhile, so the
-// caller is looked at once more.
-func (a *app) readJSON(w http.ResponseWriter, r *http.Request, members map[string]any) error {
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return &guard.Denial{Status: http.StatusUnsupportedMediaType, Code: guard.CodeInvalidRequest, Detail: "The body must be application/json."}
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return err
-		}
-		return guard.InvalidRequest("The body cannot be read.", err)
-	}
-	if !utf8.Valid(body) || !decodeObject(body, members) {
-		wanted := strings.Join(slices.Sorted(maps.Keys(members)), ", ")
-		return guard.InvalidRequest("The body must be one JSON object with no other members than these: "+wanted+".", nil)
-	}
-	return a.stillThere(r.Context())
-}
-
 // stillThere refuses a caller who was signed out, disabled or deleted since the
 // request began.
 func (a *app) stillThere(ctx context.Context) error {
@@ -257,33 +233,6 @@ func (a *app) stillThere(ctx context.Context) error {
 		return fmt.Errorf("%w: ended while the request was sent", guard.ErrInactive)
 	}
 	return nil
-}
-
-func decodeObject(body []byte, members map[string]any) bool {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	if begin, err := decoder.Token(); err != nil || begin != json.Delim('{') {
-		return false
-	}
-	members = maps.Clone(members)
-	for decoder.More() {
-		name, err := decoder.Token()
-		if err != nil {
-			return false
-		}
-		value, wanted := members[name.(string)] // a Decoder takes nothing else for a name
-		var text json.RawMessage
-		// Null is nothing that anybody meant to say: it would leave the
-		// member as if it were not there.
-		if !wanted || decoder.Decode(&text) != nil || string(text) == "null" || json.Unmarshal(text, value) != nil {
-			return false
-		}
-		delete(members, name.(string)) // a second one is unwanted
-	}
-	if _, err := decoder.Token(); err != nil {
-		return false
-	}
-	_, err := decoder.Token()
-	return err == io.EOF
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

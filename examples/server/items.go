@@ -87,8 +87,8 @@ type itemKey struct{}
 // itemOf returns the item of the path, loaded once per request.
 func (a *app) itemOf(r *http.Request) (*item, error) {
 	return guard.Once(r.Context(), itemKey{}, func() (*item, error) {
-		id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-		if err != nil {
+		id, ok := parseID(r.PathValue("id"))
+		if !ok {
 			return nil, rbac.ErrNotFound
 		}
 		return a.items.byID(r.Context(), id)

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/apikey"
@@ -180,11 +181,25 @@ func (a *app) newKey(w http.ResponseWriter, r *http.Request) (secret apikey.Secr
 	secret, record, err = a.keyManager.Issue(r.Context(), p, spec)
 	switch {
 	case errors.Is(err, apikey.ErrSpec):
-		err = invalid(err)
+		err = invalidKey(err)
 	case errors.Is(err, apikey.ErrTooMany):
 		err = tooMany("There are as many keys as one may have. Please revoke one.")
 	}
 	return secret, record, err
+}
+
+// invalidKey says what is wrong with a key that was asked for, by the names that
+// the members of the body have.
+func invalidKey(err error) error {
+	text := strings.TrimPrefix(err.Error(), apikey.ErrSpec.Error()+": ")
+	return invalid(errors.New(strings.NewReplacer(
+		"Spec.Name", "name",
+		"Spec.Roles", "roles",
+		"Spec.Scopes", "scopes",
+		"Spec.ExpiresAt", "expires_in: the end of the key",
+		"Spec.AllowedPrefixes", "allowed_prefixes",
+		"Spec.", "",
+	).Replace(text)))
 }
 
 func tooMany(detail string) error {

@@ -29,7 +29,7 @@ const (
 )
 
 // testSettings are without limits, for tests that are about something else.
-var testSettings = settings{issuer: testIssuer, hosts: []string{"127.0.0.1"}, insecureNoLimits: true}
+var testSettings = settings{demo: true, issuer: testIssuer, hosts: []string{"127.0.0.1"}, insecureNoLimits: true}
 
 // quick hashes passwords with next to no work, for tests that are about
 // something else. Those that call run have the real parameters.

@@ -47,7 +47,7 @@ func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Pr
 		return err
 	}
 	if err := a.policy.Check(wanted, service, u.Username, u.Email, u.FullName); err != nil {
-		return invalid(fmt.Errorf("new_password: %w", err))
+		return invalid(badPassword("new_password", err))
 	}
 	// A token is not enough: whoever finds one must not be able to lock its
 	// owner out.
@@ -195,12 +195,14 @@ func (a *app) setRoles(w http.ResponseWriter, r *http.Request) {
 	}
 	a.change(w, r, func(by, u *user) error {
 		u.Roles, u.Permissions = identity.NewSet(roles...), identity.NewSet(permissions...)
-		done, err := a.users.setRights(r.Context(), u.ID, by.ID, u.Roles, u.Permissions)
-		if err != nil {
-			return err
+		may := func(by, now *user) error {
+			if err := a.mayAdminister(by, now, writeUsers); err != nil {
+				return err
+			}
+			return a.mayGive(by, now, u)
 		}
-		if !done {
-			return guard.Forbidden(errors.New("demoted or disabled at the same time, or there is nobody to change"))
+		if err := a.users.setRights(r.Context(), u.ID, by.ID, may, u.Roles, u.Permissions); err != nil {
+			return gone(err)
 		}
 		a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Login: u.Username})
 		return nil
@@ -235,12 +237,8 @@ func (a *app) removeUser(r *http.Request) error {
 	// First the row, so that nobody signs in any more, and nothing that the
 	// user still holds is good for the next request. What follows drops what
 	// nobody can use, and if it fails the user is gone all the same.
-	deleted, err := a.users.delete(r.Context(), u.ID, by.ID)
-	if err != nil {
-		return err
-	}
-	if !deleted {
-		return guard.Forbidden(errors.New("demoted or disabled at the same time, or the user was deleted already"))
+	if err := a.users.delete(r.Context(), u.ID, by.ID, a.may(deleteUsers)); err != nil {
+		return gone(err)
 	}
 	a.hooks.Emit(r, guard.Event{Name: guard.EventUserDeleted, Login: u.Username})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
@@ -251,6 +249,14 @@ func (a *app) removeUser(r *http.Request) error {
 // moderate is POST /moderate/.
 func (a *app) moderate(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"message": "Content moderated"})
+}
+
+// gone is err, or 403 if one of the two users is not there any more.
+func gone(err error) error {
+	if errors.Is(err, auth.ErrNotFound) {
+		return guard.Forbidden(errors.New("one of the two users was deleted at the same time"))
+	}
+	return err
 }
 
 func ownAccount() error {
@@ -299,12 +305,8 @@ func (a *app) changed(r *http.Request, do func(by, u *user) error) (*user, error
 }
 
 func (a *app) setDisabled(r *http.Request, by, u *user, disabled bool) error {
-	done, err := a.users.setDisabled(r.Context(), u.ID, by.ID, disabled)
-	if err != nil {
-		return err
-	}
-	if !done {
-		return guard.Forbidden(errors.New("demoted or disabled at the same time, or there is nobody to change"))
+	if err := a.users.setDisabled(r.Context(), u.ID, by.ID, a.may(writeUsers), disabled); err != nil {
+		return gone(err)
 	}
 	u.Disabled = disabled
 	a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Login: u.Username})

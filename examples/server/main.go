@@ -6,6 +6,11 @@
 //
 //	go -C examples run ./server
 //
+// A new SQLite database gets demo users, with a password that is made up at the
+// first start and printed. They are never made again, and not at all with
+// -demo=false or, unless -demo is given, with PostgreSQL: there, register a user
+// and let -make-admin NAME give that user the role of administrator.
+//
 // Servers on several machines share a PostgreSQL and, if there is one, a Redis,
 // and act as one: their tokens and keys, sessions, logouts, limits and one-time
 // codes. They need the same -secrets, which the first makes and the others are
@@ -38,13 +43,13 @@
 //	POST   /users/                      username, password, email, full_name
 //	GET    /users/me, /users/{username}
 //	POST   /users/me/password           current_password, new_password
-//	POST   /users/{username}/disable    administrators; so are the next four
+//	POST   /users/{username}/disable    permission write:users; so are the next three
 //	POST   /users/{username}/enable
 //	PUT    /users/{username}/roles      roles, permissions
 //	DELETE /users/{username}/2fa        with a second factor proven lately
-//	DELETE /users/{id}                  the id that the answers above show
-//	POST   /moderate/                   moderators
-//	GET    /items/                      scope read:items
+//	DELETE /users/{id}                  permission delete:users; the id that the answers above show
+//	POST   /moderate/                   permission moderate:content
+//	GET    /items/                      scope read:items, which write:items implies
 //	POST   /items/                      name; scope write:items
 //	DELETE /items/{id}                  owners and moderators
 //	GET    /keys/                       one's API keys
@@ -62,24 +67,24 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
+	"maps"
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatewright/gatewright/auth/password"
@@ -106,120 +111,6 @@ type silent struct{}
 // Printf is of its interface.
 func (silent) Printf(context.Context, string, ...any) {}
 
-// options are what the command line says.
-type options struct {
-	addr, issuer     string
-	db, secrets      string
-	postgres         *pgx.ConnConfig // what db says; nil: it is a file
-	redisOptions     *redis.Options  // nil: none
-	revocations      string
-	sessions         string
-	factors          string
-	limitTimeout     time.Duration
-	tlsCert, tlsKey  string
-	hosts            []string
-	trustedProxies   []string
-	corsOrigins      []string
-	insecureNoLimits bool
-	listRoutesAndEnd bool
-}
-
-func parse(args []string, stderr io.Writer) (options, error) {
-	var o options
-	flags := flag.NewFlagSet("server", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` to listen on")
-	flags.StringVar(&o.issuer, "issuer", "", "`URL` under which clients reach the server, the issuer of its tokens (default: made of -addr)")
-	flags.StringVar(&o.db, "db", "", "`file` of the SQLite database, or postgres://user@host/database for servers on several machines, which takes its password from PGPASSWORD or ~/.pgpass too (default: gatewright/server.db in the user's cache directory)")
-	flags.StringVar(&o.secrets, "secrets", "", "`file` of the keys, made if it is missing, the same for all servers that share a database (default: beside the SQLite database)")
-	var redisURL string
-	flags.StringVar(&redisURL, "redis", "", "`URL` of a Redis in which several servers count limits together, as redis://host:6379/0; without one PostgreSQL does, and with SQLite each process for itself")
-	flags.StringVar(&o.revocations, "revocations", "", "`file` of what was revoked, of one process at a time, or \"database\" or \"redis\" for one that several may share (default: \"database\" with PostgreSQL, a file beside the SQLite database)")
-	flags.StringVar(&o.sessions, "sessions", inDatabase, "where sessions are kept: \"database\" or \"redis\"")
-	flags.StringVar(&o.factors, "factors", inDatabase, "where second factors are kept: \"database\" or \"redis\"")
-	flags.DurationVar(&o.limitTimeout, "limit-timeout", 50*time.Millisecond, "how `long` a request waits for where limits are counted together; then this process counts it by itself")
-	flags.StringVar(&o.tlsCert, "tls-cert", "", "`file` of the TLS certificate; serves HTTPS")
-	flags.StringVar(&o.tlsKey, "tls-key", "", "`file` of the certificate's private key")
-	list := func(to *[]string) func(string) error {
-		return func(s string) error { *to = append(*to, strings.Split(s, ",")...); return nil }
-	}
-	flags.Func("host", "`name` that requests may be for, beside those of -issuer and -addr; several with commas, or again", list(&o.hosts))
-	flags.Func("trusted-proxy", "`prefix` or address of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; several as above", list(&o.trustedProxies))
-	flags.Func("cors-origin", "`origin` whose pages may use the server, as https://app.example.com; several as above", list(&o.corsOrigins))
-	flags.BoolVar(&o.insecureNoLimits, "insecure-no-limits", false, "limit nothing but /limited/, for load tests: passwords can be guessed without end")
-	flags.BoolVar(&o.listRoutesAndEnd, "routes", false, "print each route with what it demands, and end")
-	if err := flags.Parse(args); err != nil {
-		return o, err
-	}
-	if flags.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", withoutRest(flags.Arg(0)))
-	}
-	if (o.tlsCert == "") != (o.tlsKey == "") {
-		return o, errors.New("-tls-cert and -tls-key go together")
-	}
-	return o, errors.Join(o.parseDatabase(), o.parseRedis(redisURL))
-}
-
-// withoutRest cuts off what is behind the scheme of a URL: there may be a
-// password in it.
-func withoutRest(url string) string {
-	if scheme, _, ok := strings.Cut(url, "://"); ok {
-		return scheme + "://…"
-	}
-	return url
-}
-
-// parseDatabase reads -db, and what it decides about other flags.
-func (o *options) parseDatabase() (err error) {
-	if scheme, _, isURL := strings.Cut(o.db, "://"); isURL {
-		if scheme != "postgres" && scheme != "postgresql" {
-			return fmt.Errorf("-db %s: want the path of an SQLite file, or postgres://…", withoutRest(o.db))
-		}
-		if o.postgres, err = parsePostgres(o.db); err != nil {
-			return err
-		}
-		o.db = nameOfPostgres(o.postgres)
-		o.revocations = cmp.Or(o.revocations, inDatabase)
-		var errs []error
-		if o.secrets == "" {
-			errs = append(errs, errors.New("-secrets is needed with PostgreSQL: all servers that share it have to sign tokens, seal second factors and hash API keys with the same keys"))
-		}
-		if o.revocations != inDatabase && o.revocations != inRedis {
-			errs = append(errs, fmt.Errorf("-revocations %s: servers that share PostgreSQL have to know of each other's logouts, want %s or %s", o.revocations, inDatabase, inRedis))
-		}
-		return errors.Join(errs...)
-	}
-	if o.db == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return fmt.Errorf("-db is needed: %w", err)
-		}
-		o.db = filepath.Join(cache, "gatewright", "server.db")
-	}
-	o.secrets = cmp.Or(o.secrets, o.db+".secrets")
-	o.revocations = cmp.Or(o.revocations, o.db+".revocations")
-	return nil
-}
-
-// parseRedis reads -redis, and checks what needs it.
-func (o *options) parseRedis(url string) (err error) {
-	var errs []error
-	if url != "" {
-		if o.redisOptions, err = parseRedis(url); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	for _, where := range []struct{ name, value string }{{"revocations", o.revocations}, {"sessions", o.sessions}, {"factors", o.factors}} {
-		if where.value == inRedis && url == "" {
-			errs = append(errs, fmt.Errorf("-%s %s: -redis is needed to say which", where.name, inRedis))
-		}
-		if where.name != "revocations" && where.value != inRedis && where.value != inDatabase {
-			errs = append(errs, fmt.Errorf("-%s is %q, want %s or %s", where.name, where.value, inDatabase, inRedis))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // run is the server until ctx ends.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	o, err := parse(args, stderr)
@@ -231,37 +122,36 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return listRoutes(stdout, log)
 	}
 
-	listener, err := net.Listen("tcp", o.addr)
+	if o.makeAdmin != "" {
+		return makeAdministrator(ctx, o, stdout)
+	}
+
+	// Before anything else is touched or printed.
+	certificate, err := o.certificate()
+	if err != nil {
+		return err
+	}
+	listener, err := o.listen()
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
-	scheme := "http"
-	if o.tlsCert != "" {
-		scheme = "https"
+	url, err := o.settle(listener.Addr())
+	if err != nil {
+		return err
 	}
-	url := scheme + "://" + listener.Addr().String()
-	if o.issuer == "" && o.postgres != nil {
-		log.Warn("other servers have another issuer, and refuse the tokens of this one: -issuer says where clients reach them all")
-	}
-	o.issuer = cmp.Or(o.issuer, url)
-
 	keys, err := loadSecrets(o.secrets)
 	if err != nil {
 		return err
 	}
-	var db *sql.DB
-	if o.postgres != nil {
-		db, err = openPostgres(ctx, o.postgres)
-	} else {
-		db, err = openDatabase(ctx, o.db)
-	}
+	db, err := o.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if o.postgres != nil {
-		if err := keys.agree(ctx, db, o.secrets); err != nil {
+	replace := false
+	if err := keys.agree(ctx, db, o.secrets, o.db); err != nil {
+		if replace = errors.Is(err, errOtherSecrets) && o.replaceSecrets; !replace {
 			return err
 		}
 	}
@@ -269,10 +159,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	passwords, err := password.New(password.Config{})
 	if err != nil {
 		return err
-	}
-	behindTLS := o.tlsCert == "" && strings.HasPrefix(o.issuer, "https:")
-	if behindTLS && len(o.trustedProxies) == 0 {
-		log.Warn("whether clients come by https is not known here, so requests in the clear are not refused: -trusted-proxy says who ends TLS")
 	}
 	stores, err := openBackends(ctx, o, db, log)
 	defer func() { err = errors.Join(err, stores.end()) }()
@@ -283,8 +169,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		backends:         stores,
 		issuer:           o.issuer,
 		hosts:            hostsOf(o.issuer, listener.Addr().String(), o.hosts),
-		https:            o.tlsCert != "" || behindTLS && len(o.trustedProxies) > 0,
+		https:            o.requiresHTTPS(),
 		trustedProxies:   o.trustedProxies,
+		hops:             o.hops,
+		demo:             o.demo.on,
 		corsOrigins:      o.corsOrigins,
 		insecureNoLimits: o.insecureNoLimits,
 		limitTimeout:     o.limitTimeout,
@@ -299,19 +187,35 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, app.apiKeys.Close()) }() // when keys were last used
+	if replace {
+		if err := app.replaceSecrets(ctx, keys); err != nil {
+			return err
+		}
+	}
+	demo, err := app.demoUsers(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for _, warning := range o.warnings(listener.Addr(), len(demo) > 0) {
+		log.Warn(warning)
+	}
+	if o.demo.given && o.demo.on && app.demoHash == "" {
+		log.Warn("-demo: no demo users are made, because the database is not new")
+	}
 	go app.sweep(ctx)
 	go app.sweepLimits(ctx)
 
 	server := newServer(app.handler(), log)
 	served := make(chan error, 1)
 	go func() {
-		if o.tlsCert != "" {
-			served <- server.ServeTLS(listener, o.tlsCert, o.tlsKey)
+		if certificate != nil {
+			server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}}
+			served <- server.ServeTLS(listener, "", "")
 			return
 		}
 		served <- server.Serve(listener)
 	}()
-	greet(stdout, url, o, keys.DemoPassword)
+	greet(stdout, url, o, demo, keys.DemoPassword)
 
 	select {
 	case err := <-served:
@@ -371,25 +275,44 @@ func listRoutes(w io.Writer, log *slog.Logger) error {
 	for _, route := range app.mux.Routes() {
 		fmt.Fprintln(w, route)
 	}
+	fmt.Fprintln(w)
+	for _, scope := range slices.Sorted(maps.Keys(impliedScopes)) {
+		fmt.Fprintf(w, "scope %s implies %s\n", scope, strings.Join(impliedScopes[scope], ", "))
+	}
 	return nil
 }
 
-// greet tells a newcomer what to do next. The password of the demo users was
-// made up at the first start, and is theirs to change.
-func greet(w io.Writer, url string, o options, password string) {
-	fmt.Fprintf(w, "Gatewright's reference server listens on %s\n", url)
+// greet prints what a newcomer does next: where the server is, and a curl line
+// that works as it stands.
+func greet(w io.Writer, local string, o options, demo []demoUser, password string) {
+	fmt.Fprintf(w, "Gatewright's reference server listens on %s\n", local)
+	if o.issuer != local {
+		fmt.Fprintf(w, "Clients reach it at %s\n", o.issuer)
+	}
 	fmt.Fprintf(w, "Database %s, secrets %s\n", o.db, o.secrets)
 	if o.redisOptions != nil {
 		fmt.Fprintf(w, "Redis %s\n", nameOfRedis(o.redisOptions))
 	}
+	curl := "curl -s "
+	switch {
+	case o.tlsCert != "":
+		curl += "-k "
+	case !o.requiresHTTPS():
+	case o.trustsLoopback():
+		curl += "-H 'X-Forwarded-Proto: https' " // as the proxy sends it
+	default:
+		local = strings.TrimSuffix(o.issuer, "/") // requests from here, in the clear, are refused
+	}
+	if len(demo) == 0 {
+		fmt.Fprintln(w, "There are no demo users. Register a user; -make-admin NAME gives a user the role of administrator:")
+		fmt.Fprintf(w, "%s%s/users/ -H 'Content-Type: application/json' -d '{\"username\":\"%s\",\"password\":\"%s\"}'\n",
+			curl, local, "user-"+strings.ToLower(rand.Text()[:6]), rand.Text())
+		return
+	}
 	fmt.Fprintf(w, "Demo users, all with the password %s:\n", password)
-	for _, u := range demoUsers {
+	for _, u := range demo {
 		fmt.Fprintf(w, "  %-6s %s\n", u.Username, u.note)
 	}
 	fmt.Fprintln(w, "Sign in:")
-	insecure := ""
-	if strings.HasPrefix(url, "https:") {
-		insecure = "-k "
-	}
-	fmt.Fprintf(w, "curl -s %s%s/token -d grant_type=password -d username=%s -d password=%s\n", insecure, url, demoUsers[0].Username, password)
+	fmt.Fprintf(w, "%s%s/token -d grant_type=password -d username=%s -d password=%s\n", curl, local, demo[0].Username, password)
 }

@@ -141,10 +141,10 @@ func (c *cluster) otherSecrets(t *testing.T) {
 	database, folder := must(url.Parse(c.URL)), t.TempDir()
 	database.Path = "/" + c.create(t, "").Database
 	flags := func(file string) []string {
-		return []string{"-addr", "127.0.0.1:0", "-issuer", testIssuer, "-db", database.String(), "-secrets", filepath.Join(folder, file)}
+		return []string{"-addr", "127.0.0.1:0", "-issuer", testIssuer, "-db", database.String(), "-demo", "-secrets", filepath.Join(folder, file)}
 	}
 	first := start(t, flags("first")...)
-	if _, err := refusedToStart(t, flags("second")...); !strings.Contains(err.Error(), "server_secrets") {
+	if _, err := refusedToStart(t, flags("second")...); !strings.Contains(err.Error(), "-replace-secrets") {
 		t.Errorf("got %v, want an error that says what to do", err)
 	}
 	// It changed nothing: the passwords of the demo users are those of the first.

@@ -104,7 +104,8 @@ func readSecrets(path string) (*secrets, error) {
 	}
 	// What is wrong is told without quoting anything of the file.
 	broken := func(how string) error {
-		return fmt.Errorf("the secrets in %s %s; restore the file, or remove it to sign everybody out", path, how)
+		return fmt.Errorf("the secrets in %s %s: restore the file from a backup or from another server;"+
+			" if it is lost, remove it and start once with -replace-secrets, which %s", path, how, whatReplacingDoes)
 	}
 	var s secrets
 	decoder := json.NewDecoder(file)
@@ -127,28 +128,68 @@ func (s *secrets) derive(purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, s.RefreshKey, nil, "gatewright server: "+purpose, 32)
 }
 
-// agree refuses to go on with other secrets than the servers have that share the
-// database: of such a one they would take no token, no API key and no second
-// factor, and it none of theirs.
-func (s *secrets) agree(ctx context.Context, db *sql.DB, path string) error {
+// errOtherSecrets is what agree returns for secrets that the database was not
+// used with.
+var errOtherSecrets = errors.New("these are other secrets than the database was used with")
+
+// fingerprint returns a hash by which secrets are recognised and which tells
+// nothing else about them.
+func (s *secrets) fingerprint() (string, error) {
 	key, err := s.derive("fingerprint")
 	if err != nil {
-		return err
+		return "", err
 	}
 	mac := hmac.New(sha256.New, key)
 	mac.Write(s.SigningKey)
-	fingerprint, known := hex.EncodeToString(mac.Sum(nil)), ""
-	// Whoever is first leaves it for the others.
-	if _, err := db.ExecContext(ctx, "INSERT INTO server_secrets (one, fingerprint) VALUES (1, $1) ON CONFLICT (one) DO NOTHING", fingerprint); err != nil {
+	return hex.EncodeToString(mac.Sum(nil)), nil
+}
+
+// agree refuses to go on with other secrets than the database was used with:
+// they open no second factor and match no API key that is in it, and other
+// servers that share it would refuse each other's tokens.
+func (s *secrets) agree(ctx context.Context, db *sql.DB, path, database string) error {
+	own, err := s.fingerprint()
+	if err != nil {
 		return err
 	}
+	first := own
+	if s.fresh {
+		// A database that has users was not used with secrets that were made
+		// a moment ago.
+		used := false
+		if err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM users)").Scan(&used); err != nil {
+			return err
+		}
+		if used {
+			first = "lost"
+		}
+	}
+	// The first process leaves it for the others.
+	if _, err := db.ExecContext(ctx, "INSERT INTO server_secrets (one, fingerprint) VALUES (1, $1) ON CONFLICT (one) DO NOTHING", first); err != nil {
+		return err
+	}
+	var known string
 	if err := db.QueryRowContext(ctx, "SELECT fingerprint FROM server_secrets").Scan(&known); err != nil {
 		return err
 	}
-	if known != fingerprint {
-		return fmt.Errorf("the secrets in %s are not those of the servers that use this database: copy their file, or, if it is lost, empty the table server_secrets, which signs everybody out", path)
+	if known != own {
+		return fmt.Errorf("-secrets %s: %w (%s): API keys and second factors in it need those. Restore the file from a backup or from another server."+
+			" If it is lost, start once with -replace-secrets, which %s", path, errOtherSecrets, database, whatReplacingDoes)
 	}
 	return nil
+}
+
+// whatReplacingDoes is said wherever -replace-secrets is recommended.
+const whatReplacingDoes = "ends all sessions, revokes all API keys and removes all second factors, and leaves passwords as they are"
+
+// adopt makes s the secrets of the database.
+func (s *secrets) adopt(ctx context.Context, db *sql.DB) error {
+	own, err := s.fingerprint()
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "UPDATE server_secrets SET fingerprint = $1", own)
+	return err
 }
 
 // ring returns the keys that sign and verify access tokens.

@@ -146,36 +146,3 @@ func TestBadSecretsAreRefusedWithoutBeingPrinted(t *testing.T) {
 		}
 	})
 }
-
-func TestNewSecretsGiveTheDemoUsersTheNewPassword(t *testing.T) {
-	s := openSite(t)
-	// As when the file was removed to sign everybody out.
-	keys := must(newSecrets())
-	next := must(newApp(s.db, keys, quick(), testSettings, s.app.log))
-	if err := next.start(t.Context(), keys); err != nil {
-		t.Fatal(err)
-	}
-	for _, username := range []string{"alice", "admin"} {
-		u, err := next.users.byUsername(t.Context(), username)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if ok, _, err := next.passwords.Verify(t.Context(), keys.DemoPassword, u.PasswordHash); err != nil || !ok {
-			t.Errorf("%s cannot sign in with the password that is printed (%v)", username, err)
-		}
-	}
-	if n := s.count(t, "SELECT count(*) FROM users"); n != len(demoUsers) {
-		t.Errorf("%d users, want %d", n, len(demoUsers))
-	}
-}
-
-func TestRestartLeavesTheDemoUsersAlone(t *testing.T) {
-	s := openSite(t)
-	s.exec(t, "UPDATE users SET password_hash = 'their own', disabled = true WHERE username = 'alice'")
-	if err := s.start(t.Context(), s.keys); err != nil {
-		t.Fatal(err)
-	}
-	if n := s.count(t, "SELECT count(*) FROM users WHERE password_hash = 'their own' AND disabled = true"); n != 1 {
-		t.Error("alice was changed")
-	}
-}

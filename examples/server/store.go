@@ -169,12 +169,18 @@ func (s users) byUsername(ctx context.Context, username string) (*user, error) {
 }
 
 func (s users) byID(ctx context.Context, id string) (*user, error) {
-	// Only the spelling that subjects have: SQLite would find "01" too.
-	number, err := strconv.ParseInt(id, 10, 64)
-	if err != nil || strconv.FormatInt(number, 10) != id {
+	number, ok := parseID(id)
+	if !ok {
 		return nil, auth.ErrNotFound
 	}
-	return scanUser(s.db.QueryRowContext(ctx, "SELECT "+userColumns+" FROM users WHERE id = $1", number))
+	return userByID(ctx, s.db, number)
+}
+
+// parseID reads an ID in the one spelling that it has: strconv alone reads "+6"
+// and "06" as well.
+func parseID(s string) (int64, bool) {
+	id, err := strconv.ParseInt(s, 10, 64)
+	return id, err == nil && id > 0 && strconv.FormatInt(id, 10) == s
 }
 
 func scanUser(row *sql.Row) (*user, error) {
@@ -195,8 +201,15 @@ func scanUser(row *sql.Row) (*user, error) {
 var errTaken = errors.New("the username is taken")
 
 // create adds u, whose ID the database chooses.
-func (s users) create(ctx context.Context, u *user) error {
-	err := s.db.QueryRowContext(ctx, `INSERT INTO users
+func (s users) create(ctx context.Context, u *user) error { return createUser(ctx, s.db, u) }
+
+// A rower is an *sql.DB or an *sql.Tx.
+type rower interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func createUser(ctx context.Context, db rower, u *user) error {
+	err := db.QueryRowContext(ctx, `INSERT INTO users
 		(username, email, full_name, disabled, password_hash, roles, permissions, scopes, created)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (username) DO NOTHING RETURNING id`,
 		u.Username, u.Email, u.FullName, u.Disabled, u.PasswordHash, u.Roles.String(), u.Permissions.String(), u.Scopes.String(), time.Now().UnixMicro()).Scan(&u.ID)
@@ -241,35 +254,65 @@ func (s users) changePassword(ctx context.Context, id int64, old, new string) (b
 	return changed(s.db.ExecContext(ctx, "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3 AND NOT disabled", new, id, old))
 }
 
-// setDisabled disables a user or enables one again, and reports whether by was
-// an enabled administrator at that moment: of two who disable each other at
-// once one stays.
-func (s users) setDisabled(ctx context.Context, id, by int64, disabled bool) (bool, error) {
-	return s.asAdministrator(ctx, id, by, "UPDATE users SET disabled = $3 WHERE id = $1", disabled)
+// A judgement decides by two users as they are now whether by may change u. Its
+// error is that of the change.
+type judgement func(by, u *user) error
+
+// setDisabled disables a user or enables one again.
+func (s users) setDisabled(ctx context.Context, id, by int64, may judgement, disabled bool) error {
+	return s.judged(ctx, id, by, may, "UPDATE users SET disabled = $2 WHERE id = $1", disabled)
 }
 
-// setRights gives a user other roles and permissions, and reports whether by
-// was an enabled administrator at that moment: of two who demote each other at
-// once one stays.
-func (s users) setRights(ctx context.Context, id, by int64, roles, permissions identity.Set) (bool, error) {
-	return s.asAdministrator(ctx, id, by, "UPDATE users SET roles = $3, permissions = $4 WHERE id = $1", roles.String(), permissions.String())
+// setRights gives a user other roles and permissions.
+func (s users) setRights(ctx context.Context, id, by int64, may judgement, roles, permissions identity.Set) error {
+	return s.judged(ctx, id, by, may, "UPDATE users SET roles = $2, permissions = $3 WHERE id = $1", roles.String(), permissions.String())
 }
 
-// delete deletes a user with what is theirs, and reports whether by was an
-// enabled administrator at that moment. The ID is not given again.
-func (s users) delete(ctx context.Context, id, by int64) (bool, error) {
-	return s.asAdministrator(ctx, id, by, "DELETE FROM users WHERE id = $1")
+// delete deletes a user with what is theirs. The ID is not given again.
+func (s users) delete(ctx context.Context, id, by int64, may judgement) error {
+	return s.judged(ctx, id, by, may, "DELETE FROM users WHERE id = $1")
 }
 
-// asAdministrator carries out a statement about the user $1, if by is an enabled
-// administrator, and reports whether it did.
-func (s users) asAdministrator(ctx context.Context, id, by int64, statement string, args ...any) (done bool, err error) {
-	err = locked(ctx, s.db, func(tx *sql.Tx) error {
-		done, err = changed(tx.ExecContext(ctx, statement+` AND EXISTS
-			(SELECT 1 FROM users WHERE id = $2 AND NOT disabled AND ' ' || roles || ' ' LIKE '% admin %')`, append([]any{id, by}, args...)...))
+// judged carries out a statement about the user $1 if may agrees, in one
+// transaction: of two users who take each other's rights at once one stays.
+func (s users) judged(ctx context.Context, id, by int64, may judgement, statement string, args ...any) error {
+	return locked(ctx, s.db, func(tx *sql.Tx) error {
+		actor, err := userByID(ctx, tx, by)
+		if err != nil {
+			return err
+		}
+		u, err := userByID(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := may(actor, u); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, statement, append([]any{id}, args...)...)
 		return err
 	}, id, by)
-	return done && err == nil, err
+}
+
+func userByID(ctx context.Context, db rower, id int64) (*user, error) {
+	return scanUser(db.QueryRowContext(ctx, "SELECT "+userColumns+" FROM users WHERE id = $1", id))
+}
+
+// ids returns the IDs of all users.
+func (s users) ids(ctx context.Context) ([]int64, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT id FROM users ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		all = append(all, id)
+	}
+	return all, rows.Err()
 }
 
 // locked calls f in a transaction for which all others wait that lock one of

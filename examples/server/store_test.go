@@ -283,3 +283,20 @@ func TestDatabaseThatCannotBeOpenedIsAnErrorThatNamesIt(t *testing.T) {
 		t.Errorf("the file was changed: %.40q, %v", got, err)
 	}
 }
+
+// The guard has looked at the user before the password was hashed.
+func TestPasswordOfADisabledUserIsNotChanged(t *testing.T) {
+	s := openSite(t)
+	u := must(s.users.byUsername(t.Context(), "alice"))
+	s.exec(t, "UPDATE users SET disabled = true WHERE username = 'alice'")
+	if done, err := s.users.changePassword(t.Context(), u.ID, u.PasswordHash, "new"); done || err != nil {
+		t.Errorf("changed: %v (%v)", done, err)
+	}
+	s.exec(t, "UPDATE users SET disabled = false WHERE username = 'alice'")
+	if done, err := s.users.changePassword(t.Context(), u.ID, u.PasswordHash, "new"); !done || err != nil {
+		t.Errorf("changed of an enabled user: %v (%v)", done, err)
+	}
+	if done, err := s.users.changePassword(t.Context(), u.ID, u.PasswordHash, "newer"); done || err != nil {
+		t.Errorf("changed though the hash is another: %v (%v)", done, err)
+	}
+}

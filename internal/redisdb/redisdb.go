@@ -70,13 +70,13 @@ func strange(c rune) bool {
 // Prefix returns what begins every key.
 func (d *DB) Prefix() string { return d.settings.Prefix }
 
-// readyScript sets KEYS[1], which lives for a minute, and returns the server's
-// role, maxmemory-policy and whether it has an append-only file. The SET fails
+// readyScript sets and deletes KEYS[1] and returns the server's role, maxmemory-policy and whether it has an append-only file. The SET fails
 // where writes do: on a replica, without memory or disk, and with too few
 // replicas. ARGV tells whether a policy and an append-only file are required;
 // INFO may be forbidden if neither is.
 const readyScript = `
 redis.call('SET', KEYS[1], '1', 'PX', '60000')
+redis.call('DEL', KEYS[1])
 local function setting(section, name, required)
   local info
   if required == '1' then info = redis.call('INFO', section) else info = redis.pcall('INFO', section) end
@@ -97,14 +97,20 @@ func (d *DB) check(ctx context.Context, key string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	answer, err := Words(d.eval(ctx, readyScript, []string{key}, flag(!d.settings.AllowEviction), flag(!d.settings.AllowVolatile)))
+	answer, err := Words(d.eval(ctx, readyScript, []string{key}, Flag(!d.settings.AllowEviction), Flag(!d.settings.AllowVolatile)))
 	if err != nil {
 		return err
 	}
 	if len(answer) != 3 {
 		return fmt.Errorf("the reply has %d parts instead of 3", len(answer))
 	}
-	role, policy, aof := answer[0], answer[1], answer[2]
+	return d.Accept(answer[0], answer[1], answer[2])
+}
+
+// Accept returns an error if the server has a role, a maxmemory-policy or an
+// append-only file that the host does not allow; an empty role is not known. If
+// not, [DB.Run] checks no more.
+func (d *DB) Accept(role, policy, aof string) error {
 	var wrong []error
 	if role != "master" && role != "" {
 		wrong = append(wrong, fmt.Errorf("%w (its role is %.32q)", ErrReplica, role))
@@ -123,23 +129,34 @@ func (d *DB) check(ctx context.Context, key string) error {
 	return nil
 }
 
-func flag(set bool) string {
+// Flag returns a truth as a script reads it.
+func Flag(set bool) string {
 	if set {
 		return "1"
 	}
 	return "0"
 }
 
-// Run runs a script, after Ready has succeeded once with the first of keys and a
-// suffix. It returns the reply of the server, and errors as they are.
+// Run runs a script, after Ready has succeeded once, unless the host allows a
+// server that evicts and has no append-only file. It returns the reply of the
+// server, and errors as they are.
 func (d *DB) Run(ctx context.Context, script string, keys []string, args ...any) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !d.ready.Load() {
+	if !d.ready.Load() && !(d.settings.AllowEviction && d.settings.AllowVolatile) {
 		if err := d.check(ctx, ReadyKey(keys[0])); err != nil {
 			return nil, err
 		}
+	}
+	return d.eval(ctx, script, keys, args...)
+}
+
+// RunUnchecked is Run for a script that checks the server itself, or needs no
+// check.
+func (d *DB) RunUnchecked(ctx context.Context, script string, keys []string, args ...any) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	return d.eval(ctx, script, keys, args...)
 }

@@ -47,7 +47,9 @@ func Example() {
 // A server that evicts is refused at the start of the host, not when it is
 // attacked.
 func ExampleStore_Ready() {
-	eval := func(context.Context, string, []string, ...any) (any, error) { return "allkeys-lru", nil }
+	eval := func(context.Context, string, []string, ...any) (any, error) {
+		return []any{"master", "allkeys-lru", "0"}, nil
+	}
 	store, err := redisstore.New(eval, redisstore.Config{})
 	if err != nil {
 		fmt.Println(err)
@@ -55,5 +57,5 @@ func ExampleStore_Ready() {
 	}
 	fmt.Println(store.Ready(context.Background()))
 	// Output:
-	// redisstore: maxmemory-policy is "allkeys-lru", want noeviction: the server would forget who spent what
+	// ratelimit/redisstore: proving a write: maxmemory-policy is "allkeys-lru" and must be noeviction, or the server forgets what was spent
 }

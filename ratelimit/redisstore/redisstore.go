@@ -10,22 +10,20 @@ import (
 	"math"
 	"net"
 	"strconv"
-	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/redisdb"
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
-// An Eval runs a script on the server and returns its answer: an integer as
-// int64, an array as []any, a bulk string as string. Every one of args is a
-// string, of any bytes. It is safe for concurrent use and returns when ctx is
-// over.
-//
-// It may send EVALSHA, and EVAL after the answer NOSCRIPT, for then nothing has
-// run. It must not send anything twice for another reason: a reply that was lost
-// says nothing about what was done. The package documentation shows it for two
-// clients.
+// pkg begins each error.
+const pkg = "ratelimit/redisstore"
+
+// An Eval runs a Lua script on the server and returns its reply: an integer as
+// int64, an array as []any, a bulk string as string. Each of args is a string. It
+// is safe for concurrent use, returns when ctx ends, and sends no command twice,
+// except EVAL after the server answered NOSCRIPT to EVALSHA. The package
+// documentation has an Eval for each of three clients.
 type Eval func(ctx context.Context, script string, keys []string, args ...any) (any, error)
 
 // Config says how a [Store] uses the server. The zero Config is ready for use.
@@ -53,63 +51,36 @@ type Config struct {
 // A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
 // processes too.
 type Store struct {
-	eval    Eval
-	config  Config
-	checked atomic.Bool
+	db     *redisdb.DB
+	spread bool
 }
 
 var _ ratelimit.Store = (*Store)(nil)
 
-const defaultPrefix = "gatewright:ratelimit"
-
 // New returns a Store on the server that eval reaches. It does not ask the
 // server: see [Store.Ready].
 func New(eval Eval, config Config) (*Store, error) {
-	var wrong []error
-	if eval == nil {
-		wrong = append(wrong, errors.New("redisstore: eval is nil, want a function that runs a script"))
-	}
-	if config.Prefix == "" {
-		config.Prefix = defaultPrefix
-	}
-	if n := len(config.Prefix); n > 64 || strings.ContainsFunc(config.Prefix, strange) {
-		wrong = append(wrong, fmt.Errorf("redisstore: Config.Prefix is %q, want 1 to 64 letters, digits and any of %q", config.Prefix, ":._-/"))
-	}
-	if err := errors.Join(wrong...); err != nil {
+	db, err := redisdb.New(pkg, redisdb.Eval(eval), redisdb.Settings{
+		Prefix: config.Prefix, DefaultPrefix: "gatewright:ratelimit",
+		AllowEviction: config.InsecureEviction, AllowVolatile: true,
+		Keeps: "what was spent", Rights: rights,
+	})
+	if err != nil {
 		return nil, err
 	}
-	return &Store{eval: eval, config: config}, nil
+	return &Store{db, config.SpreadKeys}, nil
 }
 
-// strange reports what a Prefix may not have. Braces would make a hash tag.
-func strange(c rune) bool {
-	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(":._-/", c))
-}
+// rights are the commands of the scripts.
+const rights = "+eval +evalsha +info +time +get +set +del"
 
-// Ready asks the server whether it keeps what it is told: it returns an error
-// if the server cannot be reached, or evicts. The first Take checks as well, and
-// fails as long as Ready would; once the answer was good it is not asked again.
+// Ready proves that the server takes writes and keeps them: it sets and deletes a
+// key. The error says that the server cannot be reached, is a
+// replica, rejects writes, or evicts. Call it when the
+// process starts and from the process's readiness endpoint. Until it has succeeded
+// once, every other method checks first and fails as Ready would.
 func (s *Store) Ready(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	key := s.key(&ratelimit.Charge{}) // for a cluster to choose the node by
-	answer, err := s.eval(ctx, policyScript, []string{key})
-	if err != nil {
-		return fmt.Errorf("redisstore: asking for maxmemory-policy: %w", err)
-	}
-	policy, ok := answer.(string)
-	if raw, isBytes := answer.([]byte); isBytes {
-		policy, ok = string(raw), true
-	}
-	switch {
-	case !ok:
-		return fmt.Errorf("redisstore: asking for maxmemory-policy: the answer is a %T, want a string", answer)
-	case policy != "noeviction" && !s.config.InsecureEviction:
-		return fmt.Errorf("redisstore: maxmemory-policy is %.32q, want noeviction: the server would forget who spent what", policy)
-	}
-	s.checked.Store(true)
-	return nil
+	return s.db.Ready(ctx, redisdb.ReadyKey(s.key(&ratelimit.Charge{})))
 }
 
 // Take implements [ratelimit.Store]: one round trip, but for the first one.
@@ -120,28 +91,23 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelim
 	if err := ratelimit.Validate(charges); err != nil {
 		return nil, ratelimit.Receipt{}, err
 	}
-	if s.config.SpreadKeys {
+	if s.spread {
 		for i := range charges {
 			if charges[i].Key != charges[0].Key {
-				return nil, ratelimit.Receipt{}, errors.New("redisstore: one Take charges different keys, which Config.SpreadKeys" +
+				return nil, ratelimit.Receipt{}, errors.New(pkg + ": one Take charges different keys, which Config.SpreadKeys" +
 					" puts into different slots, want a Store without it")
 			}
 		}
 	}
-	if !s.checked.Load() && !s.config.InsecureEviction {
-		if err := s.Ready(ctx); err != nil {
-			return nil, ratelimit.Receipt{}, err
-		}
-	}
 	keys, bill := s.command(charges)
-	answer, err := s.eval(ctx, takeScript, keys, bill)
+	answer, err := s.db.Run(ctx, takeScript, keys, bill)
 	if err != nil {
-		return nil, ratelimit.Receipt{}, fmt.Errorf("redisstore: charging: %w", err)
+		return nil, ratelimit.Receipt{}, s.db.Wrap(err, "charging")
 	}
 	moment, states, err := read(answer, charges)
 	switch {
 	case err != nil:
-		return nil, ratelimit.Receipt{}, fmt.Errorf("redisstore: charging: %w", err)
+		return nil, ratelimit.Receipt{}, s.db.Wrap(err, "charging")
 	case moment == 0:
 		return states, ratelimit.Receipt{}, nil
 	}
@@ -161,11 +127,11 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	}
 	keys, bill := s.command(charges)
 	moment := strconv.FormatInt(at.Microseconds(), 10)
-	if _, err := s.eval(ctx, refundScript, keys, bill, moment); err != nil {
+	if _, err := s.db.RunUnchecked(ctx, refundScript, keys, bill, moment); err != nil {
 		if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
 			receipt.Unuse()
 		}
-		return fmt.Errorf("redisstore: refunding: %w", err)
+		return s.db.Wrap(err, "refunding")
 	}
 	return nil
 }
@@ -224,11 +190,11 @@ func (s *Store) key(c *ratelimit.Charge) string {
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Limit.Window))
 	b = append(b, c.Limit.Name...)
 	digest := sha256.Sum256(b)
-	if s.config.SpreadKeys {
-		b = append(append(space[:0], s.config.Prefix...), ":{"...)
+	if s.spread {
+		b = append(append(space[:0], s.db.Prefix()...), ":{"...)
 		b = base64.RawURLEncoding.AppendEncode(b, c.Key[:])
 	} else {
-		b = append(append(space[:0], '{'), s.config.Prefix...)
+		b = append(append(space[:0], '{'), s.db.Prefix()...)
 	}
 	b = append(b, "}:"...)
 	return string(base64.RawURLEncoding.AppendEncode(b, digest[:16]))

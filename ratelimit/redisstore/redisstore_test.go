@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/internal/redisdb/redisdbtest"
 	"github.com/gatewright/gatewright/ratelimit"
 	"github.com/gatewright/gatewright/ratelimit/redisstore"
 )
@@ -20,34 +21,9 @@ import (
 // answers. What the scripts do is shown on a real server in
 // examples/integration.
 
-// A fake is a server that answers what it is told.
-type fake struct {
-	policy any
-	answer any
-	err    error
-	calls  []call
-}
-
-type call struct {
-	script string
-	keys   []string
-	args   []any
-}
-
-func (f *fake) eval(_ context.Context, script string, keys []string, args ...any) (any, error) {
-	f.calls = append(f.calls, call{script, keys, args})
-	if strings.Contains(script, "INFO") {
-		return f.policy, f.err
-	}
-	return f.answer, f.err
-}
-
-func open(t *testing.T, f *fake, config redisstore.Config) *redisstore.Store {
+func open(t *testing.T, f *redisdbtest.Server, config redisstore.Config) *redisstore.Store {
 	t.Helper()
-	if f.policy == nil {
-		f.policy = "noeviction"
-	}
-	store, err := redisstore.New(f.eval, config)
+	store, err := redisstore.New(f.Eval, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,25 +56,25 @@ func bill(limits ...ratelimit.Limit) []ratelimit.Charge {
 
 func TestNew(t *testing.T) {
 	_, err := redisstore.New(nil, redisstore.Config{Prefix: "a{b}"})
-	for _, want := range []string{"redisstore: eval is nil", `redisstore: Config.Prefix is "a{b}", want`} {
+	for _, want := range []string{"ratelimit/redisstore: eval is nil", `ratelimit/redisstore: Config.Prefix is "a{b}"; use`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New = %v, want %q in it", err, want)
 		}
 	}
 	for _, prefix := range []string{"", "a", "A.b:c_d-e/9", strings.Repeat("x", 64)} {
-		if _, err := redisstore.New(new(fake).eval, redisstore.Config{Prefix: prefix}); err != nil {
+		if _, err := redisstore.New(new(redisdbtest.Server).Eval, redisstore.Config{Prefix: prefix}); err != nil {
 			t.Errorf("New with Prefix %q = %v", prefix, err)
 		}
 	}
 	for _, prefix := range []string{" ", "a b", "a}", "ä", "a\n", strings.Repeat("x", 65)} {
-		if _, err := redisstore.New(new(fake).eval, redisstore.Config{Prefix: prefix}); err == nil {
+		if _, err := redisstore.New(new(redisdbtest.Server).Eval, redisstore.Config{Prefix: prefix}); err == nil {
 			t.Errorf("New with Prefix %q is no error", prefix)
 		}
 	}
 }
 
 func TestAnswersAreRead(t *testing.T) {
-	f := &fake{answer: integers(now, 4, 3_600_000_000, 333_333, 334, 1, 77)}
+	f := &redisdbtest.Server{Answer: integers(now, 4, 3_600_000_000, 333_333, 334, 1, 77)}
 	states, receipt, err := open(t, f, redisstore.Config{}).Take(t.Context(), bill(hour, second, flight))
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +90,7 @@ func TestAnswersAreRead(t *testing.T) {
 	if at, charges := receipt.Use(); at != time.Duration(now)*time.Microsecond || !slices.Equal(charges, bill(hour, second, flight)) {
 		t.Errorf("the receipt is of %v, %v", at, charges)
 	}
-	f.answer = integers(0, 0, 5, 1, 5, 666_667, 2, 1, 333_335, 2, 0, 0, 0)
+	f.Answer = integers(0, 0, 5, 1, 5, 666_667, 2, 1, 333_335, 2, 0, 0, 0)
 	states, receipt, err = open(t, f, redisstore.Config{}).Take(t.Context(), bill(hour, second, flight))
 	if err != nil || receipt != (ratelimit.Receipt{}) {
 		t.Errorf("a refusal is %v, with a receipt: %t", err, receipt != ratelimit.Receipt{})
@@ -148,7 +124,7 @@ func TestBadAnswersAdmitNobody(t *testing.T) {
 		"more than 2^53":           integers(0, 0, 5, 1, 1<<53+1),
 		"neither made nor refused": integers(0, 4, 5, 0, 0),
 	} {
-		states, receipt, err := open(t, &fake{answer: answer}, redisstore.Config{}).Take(t.Context(), bill(hour))
+		states, receipt, err := open(t, &redisdbtest.Server{Answer: answer}, redisstore.Config{}).Take(t.Context(), bill(hour))
 		if err == nil || states != nil || receipt != (ratelimit.Receipt{}) {
 			t.Errorf("%s: Take = %v, %v, %v, want an error and nothing else", name, states, receipt, err)
 		}
@@ -157,18 +133,18 @@ func TestBadAnswersAdmitNobody(t *testing.T) {
 
 func TestErrorsAdmitNobody(t *testing.T) {
 	broken := errors.New("broken pipe")
-	f := &fake{err: broken}
+	f := &redisdbtest.Server{Err: broken}
 	states, receipt, err := open(t, f, redisstore.Config{InsecureEviction: true}).Take(t.Context(), bill(hour))
 	if !errors.Is(err, broken) || states != nil || receipt != (ratelimit.Receipt{}) {
 		t.Errorf("Take = %v, %v, %v, want the error and nothing else", states, receipt, err)
 	}
-	if len(f.calls) != 1 {
-		t.Errorf("there were %d calls, want 1: a second one may charge twice", len(f.calls))
+	if len(f.Calls) != 1 {
+		t.Errorf("there were %d calls, want 1: a second one may charge twice", len(f.Calls))
 	}
 }
 
 func TestNothingIsAskedInVain(t *testing.T) {
-	f := &fake{answer: integers(now, 4, 5)}
+	f := &redisdbtest.Server{Answer: integers(now, 4, 5)}
 	store := open(t, f, redisstore.Config{})
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -189,8 +165,8 @@ func TestNothingIsAskedInVain(t *testing.T) {
 	if err := store.Refund(t.Context(), ratelimit.Receipt{}); err != nil {
 		t.Errorf("Refund of nothing = %v", err)
 	}
-	if len(f.calls) != 0 {
-		t.Errorf("the server was asked %d times", len(f.calls))
+	if len(f.Calls) != 0 {
+		t.Errorf("the server was asked %d times", len(f.Calls))
 	}
 	receipt := ratelimit.NewReceipt(time.Duration(now)*time.Microsecond, bill(hour))
 	if err := store.Refund(over, receipt); !errors.Is(err, context.Canceled) {
@@ -201,11 +177,11 @@ func TestNothingIsAskedInVain(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(f.calls) != 1 {
-		t.Errorf("a receipt was sent %d times, want once", len(f.calls))
+	if len(f.Calls) != 1 {
+		t.Errorf("a receipt was sent %d times, want once", len(f.Calls))
 	}
-	if f.calls[0].args[1] != fmt.Sprint(now) {
-		t.Errorf("the refund is of the moment %v, want %d", f.calls[0].args[1], now)
+	if f.Calls[0].Args[1] != fmt.Sprint(now) {
+		t.Errorf("the refund is of the moment %v, want %d", f.Calls[0].Args[1], now)
 	}
 }
 
@@ -221,15 +197,15 @@ func TestRefundsThatWereNotSent(t *testing.T) {
 		{errors.New("READONLY"), 1},
 		{context.DeadlineExceeded, 1},
 	} {
-		f := &fake{err: tt.err}
+		f := &redisdbtest.Server{Err: tt.err}
 		store := open(t, f, redisstore.Config{})
 		receipt := ratelimit.NewReceipt(1, bill(flight))
 		if err := store.Refund(t.Context(), receipt); !errors.Is(err, tt.err) {
 			t.Errorf("Refund = %v, want %v", err, tt.err)
 		}
-		f.err = nil
-		if err := store.Refund(t.Context(), receipt); err != nil || len(f.calls) != tt.want {
-			t.Errorf("%v: the second Refund = %v after %d calls, want %d", tt.err, err, len(f.calls), tt.want)
+		f.Err = nil
+		if err := store.Refund(t.Context(), receipt); err != nil || len(f.Calls) != tt.want {
+			t.Errorf("%v: the second Refund = %v after %d calls, want %d", tt.err, err, len(f.Calls), tt.want)
 		}
 	}
 }
@@ -238,7 +214,7 @@ func TestRefundsThatWereNotSent(t *testing.T) {
 // another, and one that keeps is asked once.
 func TestPolicy(t *testing.T) {
 	for _, policy := range []any{"allkeys-lru", "volatile-ttl", "allkeys-random", "", int64(1), []any{}, errors.New("no")} {
-		f := &fake{policy: policy, answer: integers(now, 4, 5)}
+		f := &redisdbtest.Server{Settings: []any{"master", policy, "0"}, Answer: integers(now, 4, 5)}
 		store := open(t, f, redisstore.Config{})
 		for range 2 {
 			if _, _, err := store.Take(t.Context(), bill(hour)); err == nil {
@@ -248,27 +224,27 @@ func TestPolicy(t *testing.T) {
 				t.Errorf("%v: Ready is no error", policy)
 			}
 		}
-		for _, c := range f.calls {
-			if len(c.args) != 0 {
+		for _, c := range f.Calls {
+			if !c.Ready() {
 				t.Errorf("%v: something was charged", policy)
 			}
 		}
-		f.policy = []byte("noeviction")
+		f.Settings = []any{"master", []byte("noeviction"), "0"}
 		for range 3 {
 			if _, _, err := store.Take(t.Context(), bill(hour)); err != nil {
 				t.Errorf("Take on a server that keeps = %v", err)
 			}
 		}
-		if n := len(f.calls); n != 4+1+3 {
+		if n := len(f.Calls); n != 4+1+3 {
 			t.Errorf("%d calls, want 8: a good answer is not asked for again", n)
 		}
-		f.policy, f.calls = policy, nil
+		f.Settings, f.Calls = []any{"master", policy, "0"}, nil
 		insecure := open(t, f, redisstore.Config{InsecureEviction: true})
-		if _, _, err := insecure.Take(t.Context(), bill(hour)); err != nil || len(f.calls) != 1 {
-			t.Errorf("Take with InsecureEviction = %v, after %d calls", err, len(f.calls))
+		if _, _, err := insecure.Take(t.Context(), bill(hour)); err != nil || len(f.Calls) != 1 {
+			t.Errorf("Take with InsecureEviction = %v, after %d calls", err, len(f.Calls))
 		}
 	}
-	if err := open(t, &fake{policy: "allkeys-lru"}, redisstore.Config{InsecureEviction: true}).Ready(t.Context()); err != nil {
+	if err := open(t, &redisdbtest.Server{Settings: []any{"master", "allkeys-lru", "0"}}, redisstore.Config{InsecureEviction: true}).Ready(t.Context()); err != nil {
 		t.Errorf("Ready with InsecureEviction = %v", err)
 	}
 }
@@ -278,21 +254,21 @@ func TestPolicy(t *testing.T) {
 func TestKeys(t *testing.T) {
 	keys := func(config redisstore.Config, charges []ratelimit.Charge) []string {
 		t.Helper()
-		f := &fake{err: errors.New("enough")}
+		f := &redisdbtest.Server{Err: errors.New("enough")}
 		config.InsecureEviction = true
 		_, _, err := open(t, f, config).Take(t.Context(), charges)
-		if len(f.calls) != 1 {
-			t.Fatalf("there were %d calls: %v", len(f.calls), err)
+		if len(f.Calls) != 1 {
+			t.Fatalf("there were %d calls: %v", len(f.Calls), err)
 		}
-		for _, a := range f.calls[0].args {
+		for _, a := range f.Calls[0].Args {
 			if _, ok := a.(string); !ok {
 				t.Errorf("an argument is a %T, want strings only", a)
 			}
 		}
-		if n := len(f.calls[0].args); n != 1 {
+		if n := len(f.Calls[0].Args); n != 1 {
 			t.Errorf("there are %d arguments, want 1", n)
 		}
-		return f.calls[0].keys
+		return f.Calls[0].Keys
 	}
 	one := func(change func(*ratelimit.Charge)) string {
 		c := bill(hour)
@@ -335,10 +311,10 @@ func TestKeys(t *testing.T) {
 	if also := keys(redisstore.Config{Prefix: "p", SpreadKeys: true}, other); tag(also[0]) == tag(spread[0]) {
 		t.Errorf("%q has the tag of %q", also, spread)
 	}
-	f := &fake{}
+	f := new(redisdbtest.Server)
 	_, _, err := open(t, f, redisstore.Config{SpreadKeys: true}).Take(t.Context(), append(bill(second), other...))
-	if err == nil || len(f.calls) != 0 {
-		t.Errorf("Take of two keys that are spread = %v after %d calls, want an error and none", err, len(f.calls))
+	if err == nil || len(f.Calls) != 0 {
+		t.Errorf("Take of two keys that are spread = %v after %d calls, want an error and none", err, len(f.Calls))
 	}
 }
 
@@ -351,7 +327,7 @@ func tag(key string) string {
 // TestNumbers: every number that the scripts compute with is below 2^53, at the
 // largest that a Limit may have.
 func TestNumbers(t *testing.T) {
-	f := &fake{err: errors.New("enough")}
+	f := &redisdbtest.Server{Err: errors.New("enough")}
 	store := open(t, f, redisstore.Config{InsecureEviction: true})
 	for _, l := range []ratelimit.Limit{
 		{Name: "strict", Quota: ratelimit.MaxQuota, Window: ratelimit.MaxWindow},
@@ -360,9 +336,9 @@ func TestNumbers(t *testing.T) {
 	} {
 		c := bill(l)
 		c[0].Cost = l.Max()
-		f.calls = nil
+		f.Calls = nil
 		_, _, _ = store.Take(t.Context(), c)
-		told := f.calls[0].args[0].(string)[1:] // behind how it is counted
+		told := f.Calls[0].Args[0].(string)[1:] // behind how it is counted
 		if len(told) != 5*8 {
 			t.Errorf("%s: the script is told %d bytes, want five numbers", l.Name, len(told))
 		}

@@ -245,8 +245,3 @@ for i = 1, #KEYS do
 end
 return 1
 `
-
-// policyScript tells how the server makes room when its memory is full.
-const policyScript = `
-return string.match(redis.call('INFO', 'memory'), 'maxmemory_policy:([%w-]+)') or ''
-`

@@ -10,20 +10,21 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/redisdb"
 	"github.com/gatewright/gatewright/totp"
 )
 
-// An Eval runs a script on the server and returns its answer: an integer as
-// int64, an array as []any, a bulk string as string. Every one of args is a
-// string. It is safe for concurrent use and returns when ctx is over.
-//
-// It may send EVALSHA, and EVAL after the answer NOSCRIPT, for then nothing has
-// run. It must not send anything twice for another reason. The [Store] itself
-// sends nothing twice. The package documentation shows it for two clients.
+// pkg begins each error.
+const pkg = "totp/redisstore"
+
+// An Eval runs a Lua script on the server and returns its reply: an integer as
+// int64, an array as []any, a bulk string as string. Each of args is a string. It
+// is safe for concurrent use, returns when ctx ends, and sends no command twice,
+// except EVAL after the server answered NOSCRIPT to EVALSHA. The package
+// documentation has an Eval for each of three clients.
 type Eval func(ctx context.Context, script string, keys []string, args ...any) (any, error)
 
 // Config says how a [Store] uses the server. The zero Config is ready for use.
@@ -48,71 +49,34 @@ type Config struct {
 
 // A Store is a [totp.Store]. It is safe for concurrent use, by several
 // processes too.
-type Store struct {
-	eval    Eval
-	config  Config
-	checked atomic.Bool
-}
+type Store struct{ db *redisdb.DB }
 
 var _ totp.Store = (*Store)(nil)
 
 // New returns a Store on the server that eval reaches. It does not ask the
 // server: see [Store.Ready].
 func New(eval Eval, config Config) (*Store, error) {
-	var wrong []error
-	if eval == nil {
-		wrong = append(wrong, errors.New("redisstore: eval is nil, want a function that runs a script"))
-	}
-	if config.Prefix == "" {
-		config.Prefix = "gatewright:totp"
-	}
-	if len(config.Prefix) > 64 || strings.ContainsFunc(config.Prefix, strange) {
-		wrong = append(wrong, fmt.Errorf("redisstore: Config.Prefix is %.100q, want 1 to 64 letters, digits and any of %q", config.Prefix, ":._-/"))
-	}
-	if err := errors.Join(wrong...); err != nil {
+	db, err := redisdb.New(pkg, redisdb.Eval(eval), redisdb.Settings{
+		Prefix: config.Prefix, DefaultPrefix: "gatewright:totp",
+		AllowEviction: config.InsecureEviction, AllowVolatile: config.InsecureVolatile,
+		Keeps: "second factors", Rights: rights,
+	})
+	if err != nil {
 		return nil, err
 	}
-	return &Store{eval: eval, config: config}, nil
+	return &Store{db}, nil
 }
 
-// strange reports what a Prefix may not have. Braces would make a hash tag.
-func strange(c rune) bool {
-	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(":._-/", c))
-}
+// rights are the commands of the scripts.
+const rights = "+eval +evalsha +info +exists +set +del +hset +hget +hmget +hdel"
 
-// Ready asks the server whether it keeps what it is told. The error says that it
-// cannot be reached, evicts, or has no append-only file. A program calls it when
-// it starts. Until it has succeeded once every other method checks first, and
-// fails as long as Ready would.
+// Ready proves that the server takes writes and keeps them: it sets and deletes a
+// key. The error says that the server cannot be reached, is a
+// replica, rejects writes, evicts, or has no append-only file. Call it when the
+// process starts and from the process's readiness endpoint. Until it has succeeded
+// once, every other method checks first and fails as Ready would.
 func (s *Store) Ready(ctx context.Context) error {
-	return wrap(s.check(ctx, s.config.Prefix), "asking for settings")
-}
-
-func (s *Store) check(ctx context.Context, key string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	answer, err := s.eval(ctx, settingsScript, []string{key})
-	if err != nil {
-		return err
-	}
-	list, err := pair(answer)
-	if err != nil {
-		return err
-	}
-	var wrong []error
-	if !s.config.InsecureEviction && list[0] != "noeviction" {
-		wrong = append(wrong, fmt.Errorf("maxmemory-policy is %.32q, want noeviction: the server would forget second factors", list[0]))
-	}
-	if !s.config.InsecureVolatile && list[1] != "1" {
-		wrong = append(wrong, fmt.Errorf("aof_enabled is %.32q, want 1, by appendonly yes and appendfsync always:"+
-			" the server would forget second factors when it ends", list[1]))
-	}
-	if err := errors.Join(wrong...); err != nil {
-		return err
-	}
-	s.checked.Store(true)
-	return nil
+	return s.db.Ready(ctx, redisdb.ReadyKey(s.db.Prefix()))
 }
 
 // stored is a record as the server has it. The user is in it, so that a record
@@ -125,18 +89,21 @@ type stored struct {
 	PendingUntil, Retry, Forgiven int64 // microseconds since 1970, 0 is none
 }
 
-// LoadTOTP implements [totp.Store].
+// LoadTOTP implements [totp.Store]. A replica is an error: it may lack a second
+// factor that was confirmed.
 func (s *Store) LoadTOTP(ctx context.Context, user string) (_ totp.Record, err error) {
-	defer func() { err = wrap(err, "loading a record") }()
-	answer, err := s.run(ctx, loadScript, user)
+	defer func() { err = s.db.Wrap(err, "loading a record") }()
+	if identity.CheckNames(user) != nil {
+		return totp.Record{}, nil
+	}
+	list, err := redisdb.Words(s.run(ctx, loadScript, user))
 	if err != nil {
 		return totp.Record{}, err
 	}
-	list, err := pair(answer)
-	if err != nil {
-		return totp.Record{}, err
+	if len(list) != 2 {
+		return totp.Record{}, fmt.Errorf("the reply has %d parts instead of 2", len(list))
 	}
-	if list == [2]string{"0", ""} {
+	if list[0] == "0" && list[1] == "" {
 		return totp.Record{}, nil
 	}
 	version, err := strconv.ParseInt(list[0], 10, 64)
@@ -166,7 +133,10 @@ func (s *Store) LoadTOTP(ctx context.Context, user string) (_ totp.Record, err e
 
 // SaveTOTP implements [totp.Store]. It is one script.
 func (s *Store) SaveTOTP(ctx context.Context, user string, r totp.Record) (_ bool, err error) {
-	defer func() { err = wrap(err, "saving a record") }()
+	defer func() { err = s.db.Wrap(err, "saving a record") }()
+	if err := identity.CheckNames(user); err != nil {
+		return false, err
+	}
 	if r.Version == math.MaxInt64 {
 		return false, errors.New("the version is the last one")
 	}
@@ -181,34 +151,15 @@ func (s *Store) SaveTOTP(ctx context.Context, user string, r totp.Record) (_ boo
 	if err != nil {
 		return false, err
 	}
-	answer, err := s.run(ctx, saveScript, user,
-		strconv.FormatInt(r.Version, 10), strconv.FormatInt(r.Version+1, 10), string(text))
-	if err != nil {
-		return false, err
-	}
-	switch n, ok := answer.(int64); {
-	case ok && n == 0:
-		return false, nil
-	case ok && n == 1:
-		return true, nil
-	}
-	return false, fmt.Errorf("the answer is a %T, want 0 or 1", answer)
+	return redisdb.Yes(s.run(ctx, saveScript, user,
+		strconv.FormatInt(r.Version, 10), strconv.FormatInt(r.Version+1, 10), string(text)))
 }
 
-// run runs a script on the key of the user, after the server's settings were
-// found good.
+// run runs a script on the key of the user.
 func (s *Store) run(ctx context.Context, script, user string, args ...any) (any, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	sum := sha256.Sum256([]byte(user))
-	key := s.config.Prefix + ":{" + base64.RawURLEncoding.EncodeToString(sum[:]) + "}"
-	if !s.checked.Load() {
-		if err := s.check(ctx, key); err != nil {
-			return nil, err
-		}
-	}
-	return s.eval(ctx, script, []string{key}, args...)
+	key := s.db.Prefix() + ":{" + base64.RawURLEncoding.EncodeToString(sum[:]) + "}"
+	return s.db.Run(ctx, script, []string{key}, args...)
 }
 
 func micros(t time.Time) int64 {
@@ -223,30 +174,4 @@ func instant(micros int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(micros).UTC()
-}
-
-// pair reads an answer of two strings.
-func pair(answer any) (out [2]string, err error) {
-	list, ok := answer.([]any)
-	if !ok || len(list) != len(out) {
-		return out, fmt.Errorf("the answer is a %T of %d, want 2 strings", answer, len(list))
-	}
-	for i, v := range list {
-		switch v := v.(type) {
-		case string:
-			out[i] = v
-		case []byte:
-			out[i] = string(v)
-		default:
-			return out, fmt.Errorf("the answer has a %T at %d, want a string", v, i)
-		}
-	}
-	return out, nil
-}
-
-func wrap(err error, doing string) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("redisstore: %s: %w", doing, err)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatewright/gatewright/internal/redisdb/redisdbtest"
 	"github.com/gatewright/gatewright/totp"
 	"github.com/gatewright/gatewright/totp/redisstore"
 )
@@ -14,34 +15,9 @@ import (
 // These tests have no server: they are about what is made of answers. What the
 // scripts do is shown on a real server in examples/integration.
 
-// A fake is a server that answers what it is told.
-type fake struct {
-	settings, answer any
-	err              error
-	calls            int
-}
-
-func (f *fake) eval(_ context.Context, script string, keys []string, args ...any) (any, error) {
-	f.calls++
-	for _, a := range args {
-		if _, ok := a.(string); !ok {
-			return nil, errors.New("an argument is no string")
-		}
-	}
-	if len(keys) != 1 {
-		return nil, errors.New("there is not one key")
-	}
-	if strings.Contains(script, "INFO") {
-		return f.settings, f.err
-	}
-	return f.answer, f.err
-}
-
-var good = []any{"noeviction", "1"}
-
-func open(t *testing.T, f *fake, config redisstore.Config) *redisstore.Store {
+func open(t *testing.T, f *redisdbtest.Server, config redisstore.Config) *redisstore.Store {
 	t.Helper()
-	s, err := redisstore.New(f.eval, config)
+	s, err := redisstore.New(f.Eval, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +45,7 @@ var methods = map[string]func(context.Context, *redisstore.Store) error{"LoadTOT
 
 func TestNew(t *testing.T) {
 	_, err := redisstore.New(nil, redisstore.Config{Prefix: "a{b}"})
-	for _, want := range []string{"redisstore: eval is nil", `redisstore: Config.Prefix is "a{b}", want`} {
+	for _, want := range []string{"totp/redisstore: eval is nil", `totp/redisstore: Config.Prefix is "a{b}"; use`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New = %v, want %q in it", err, want)
 		}
@@ -80,24 +56,24 @@ func TestFailuresAreErrors(t *testing.T) {
 	down := errors.New("down")
 	for name, call := range methods {
 		t.Run(name, func(t *testing.T) {
-			f := &fake{settings: good, err: down}
+			f := &redisdbtest.Server{Err: down}
 			s := open(t, f, redisstore.Config{})
-			if err := call(t.Context(), s); !errors.Is(err, down) || f.calls != 1 {
-				t.Errorf("a server that is down: %v after %d calls, want its error after 1", err, f.calls)
+			if err := call(t.Context(), s); !errors.Is(err, down) || len(f.Calls) != 1 {
+				t.Errorf("a server that is down: %v after %d calls, want its error after 1", err, len(f.Calls))
 			}
-			f.err = nil
+			f.Err = nil
 			if err := s.Ready(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			f.err, f.calls = down, 0
-			if err := call(t.Context(), s); !errors.Is(err, down) || f.calls != 1 {
-				t.Errorf("a server that went down: %v after %d calls, want its error after 1", err, f.calls)
+			f.Err, f.Calls = down, nil
+			if err := call(t.Context(), s); !errors.Is(err, down) || len(f.Calls) != 1 {
+				t.Errorf("a server that went down: %v after %d calls, want its error after 1", err, len(f.Calls))
 			}
 			cancelled, cancel := context.WithCancel(t.Context())
 			cancel()
-			f.err, f.calls = nil, 0
-			if err := call(cancelled, s); !errors.Is(err, context.Canceled) || f.calls != 0 {
-				t.Errorf("a cancelled context: %v after %d calls", err, f.calls)
+			f.Err, f.Calls = nil, nil
+			if err := call(cancelled, s); !errors.Is(err, context.Canceled) || len(f.Calls) != 0 {
+				t.Errorf("a cancelled context: %v after %d calls", err, len(f.Calls))
 			}
 		})
 	}
@@ -121,7 +97,7 @@ func TestBadAnswersAreErrors(t *testing.T) {
 		"an unknown field":        []any{"1", `{"User":"alice","Secret":""}`},
 		"two records":             []any{"1", `{"User":"alice"}{"User":"alice"}`},
 	} {
-		s := open(t, &fake{settings: good, answer: answer}, redisstore.Config{})
+		s := open(t, &redisdbtest.Server{Answer: answer}, redisstore.Config{})
 		for name, call := range methods {
 			if err := call(t.Context(), s); err == nil {
 				t.Errorf("%s: %s takes it for a success", what, name)
@@ -137,22 +113,22 @@ func TestSettings(t *testing.T) {
 		config   redisstore.Config
 		ok       bool
 	}{
-		{"it keeps everything", good, redisstore.Config{}, true},
-		{"it evicts", []any{"allkeys-lru", "1"}, redisstore.Config{InsecureVolatile: true}, false},
-		{"it evicts, as told", []any{"allkeys-lru", "1"}, redisstore.Config{InsecureEviction: true}, true},
-		{"it has no log", []any{"noeviction", "0"}, redisstore.Config{InsecureEviction: true}, false},
-		{"it has no log, as told", []any{"noeviction", "0"}, redisstore.Config{InsecureVolatile: true}, true},
-		{"it does not tell", []any{"", ""}, redisstore.Config{}, false},
-		{"nothing", nil, redisstore.Config{InsecureEviction: true, InsecureVolatile: true}, false},
+		{"it keeps everything", redisdbtest.Good, redisstore.Config{}, true},
+		{"it evicts", []any{"master", "allkeys-lru", "1"}, redisstore.Config{InsecureVolatile: true}, false},
+		{"it evicts, as told", []any{"master", "allkeys-lru", "1"}, redisstore.Config{InsecureEviction: true}, true},
+		{"it has no log", []any{"master", "noeviction", "0"}, redisstore.Config{InsecureEviction: true}, false},
+		{"it has no log, as told", []any{"master", "noeviction", "0"}, redisstore.Config{InsecureVolatile: true}, true},
+		{"it does not tell", []any{"master", "", ""}, redisstore.Config{}, false},
+		{"nothing", "", redisstore.Config{InsecureEviction: true}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := &fake{settings: tt.settings, answer: []any{"0", ""}}
+			f := &redisdbtest.Server{Settings: tt.settings, Answer: []any{"0", ""}}
 			s := open(t, f, tt.config)
 			if err := load(t.Context(), s); (err == nil) != tt.ok {
 				t.Errorf("LoadTOTP = %v", err)
 			}
-			if want := map[bool]int{true: 2, false: 1}[tt.ok]; f.calls != want {
-				t.Errorf("%d calls, want %d", f.calls, want)
+			if want := map[bool]int{true: 2, false: 1}[tt.ok]; len(f.Calls) != want {
+				t.Errorf("%d calls, want %d", len(f.Calls), want)
 			}
 		})
 	}

@@ -2,8 +2,11 @@ package redisstore
 
 // loadScript returns the version and the record of the user whose key is
 // KEYS[1], version 0 if there is none. Versions are compared as text: no number
-// of Lua is made of one. One without the other is a damaged record.
+// of Lua is made of one. One without the other is a damaged record. HDEL deletes
+// nothing: it fails where writes do, on a replica for example, whose record may be
+// out of date.
 const loadScript = `
+redis.call('HDEL', KEYS[1], '')
 local r = redis.call('HMGET', KEYS[1], 'version', 'record')
 if not r[1] and not r[2] and redis.call('EXISTS', KEYS[1]) == 0 then return {'0', ''} end
 if not r[1] or not r[2] then error('a damaged record') end
@@ -21,11 +24,4 @@ end
 if version ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[2], 'record', ARGV[3])
 return 1
-`
-
-// settingsScript tells how the server makes room when its memory is full, and
-// whether it keeps a log of what it was told.
-const settingsScript = `
-return {string.match(redis.call('INFO', 'memory'), 'maxmemory_policy:([%w-]+)') or '',
-  string.match(redis.call('INFO', 'persistence'), 'aof_enabled:(%d)') or ''}
 `
