@@ -48,9 +48,9 @@ type Config struct {
 	// credentialless. Default: not sent, for it breaks pages that embed.
 	Embedder string
 
-	// Permissions is the Permissions-Policy.
-	// Default: nobody may use camera, microphone, position, payment and
-	// other powerful features.
+	// Permissions is the Permissions-Policy. Default: camera, microphone,
+	// geolocation, payment and other powerful features are denied to every
+	// page, and only pages of this origin may use passkeys.
 	Permissions []Permission
 
 	// Credentials names the headers that make a request an authenticated
@@ -344,19 +344,27 @@ func names(p *problems, field string, all []string) []string {
 	return canonical
 }
 
-// powerful are the features that the zero Config denies to everybody.
+// powerful are the features that the zero Config limits.
 var powerful = [...]string{
 	"accelerometer", "autoplay", "bluetooth", "camera", "display-capture", "encrypted-media", "fullscreen",
 	"geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi",
-	"payment", "picture-in-picture", "publickey-credentials-create", "publickey-credentials-get",
+	"payment", "picture-in-picture", passkeyCreate, passkeyGet,
 	"screen-wake-lock", "serial", "usb", "web-share", "xr-spatial-tracking",
 }
+
+// The features of WebAuthn are left to pages of this origin, as browsers do
+// without the header.
+const passkeyCreate, passkeyGet = "publickey-credentials-create", "publickey-credentials-get"
 
 // permissions renders the Permissions-Policy header, a dictionary of RFC 9651.
 func permissions(p *problems, all []Permission) string {
 	if len(all) == 0 {
 		for _, feature := range powerful {
-			all = append(all, Permission{Feature: feature})
+			permission := Permission{Feature: feature}
+			if feature == passkeyCreate || feature == passkeyGet {
+				permission.Allow = []string{"self"}
+			}
+			all = append(all, permission)
 		}
 	}
 	var parts []string

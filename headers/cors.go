@@ -58,6 +58,12 @@ type CORSConfig struct {
 	// they are errors.
 	InsecureSharedDomains bool
 
+	// InsecureAnyExtension permits every browser extension of the given schemes,
+	// such as "moz-extension", whose IDs are made up anew by each installation
+	// and cannot be listed. Every other extension that a user has installed may
+	// then read responses too. Default: extensions are listed by their origins.
+	InsecureAnyExtension []string
+
 	// InsecureAnyHeader permits "*" in Headers: pages may set every request
 	// header, those that a proxy in front trusts among them. Default: it is an
 	// error.
@@ -287,6 +293,8 @@ type origins struct {
 	exact map[string]bool      // as browsers spell them
 	under map[string][]pattern // by what stands after "*."
 	ports map[string][]pattern // names of this machine that go with any port
+
+	extensions anyExtension
 }
 
 // A pattern is what goes with a name. In ports the port is not looked at.
@@ -298,6 +306,9 @@ type pattern struct {
 // has reports whether o, the value of an Origin header, is allowed.
 func (a *origins) has(o string) bool {
 	if a.any || a.exact[o] {
+		return true
+	}
+	if a.extensions.has(o) {
 		return true
 	}
 	if len(a.under) == 0 && len(a.ports) == 0 {
@@ -317,7 +328,8 @@ func (a *origins) has(o string) bool {
 
 func newOrigins(p *problems, allowed []string, c CORSConfig) origins {
 	a := origins{exact: make(map[string]bool), under: make(map[string][]pattern), ports: make(map[string][]pattern)}
-	if len(allowed) == 0 {
+	a.extensions = newAnyExtension(p, "CORSConfig.InsecureAnyExtension", c.InsecureAnyExtension)
+	if len(allowed) == 0 && len(a.extensions) == 0 {
 		p.bad("origins", "", `the origins whose pages may read responses; without any leave CORS out`)
 	}
 	for i, s := range allowed {
@@ -356,14 +368,17 @@ func (a *origins) add(p *problems, field, s string, c CORSConfig) {
 	name, wild := strings.CutPrefix(rest, "*.")
 	name, anyPort := strings.CutSuffix(name, ":*")
 	want := ""
+	web := isWeb(scheme)
 	switch {
+	case slices.Contains(extensions, scheme) && strings.Contains(rest, "*"):
+		want = "an extension by its ID, or CORSConfig.InsecureAnyExtension with " + scheme
 	case scheme == "*" || strings.Contains(name, "*"):
 		want = "a wildcard for whole labels at the front of the host, as https://*.example.com"
 	case scheme == "file":
 		want = "another origin: that of a file is null"
 	case !isASCII(s):
 		want = "the A-label (xn--…) of a name beyond ASCII"
-	case s != strings.ToLower(s):
+	case s != strings.ToLower(s) && web, scheme != strings.ToLower(scheme):
 		want = "lower case, as browsers send it: " + shown(strings.ToLower(s))
 	case strings.HasSuffix(s, "/"):
 		want = "no slash at the end: " + shown(strings.TrimRight(s, "/"))
@@ -379,10 +394,11 @@ func (a *origins) add(p *problems, field, s string, c CORSConfig) {
 		return
 	}
 	o, ok := parseOrigin(scheme + "://" + name)
-	web := scheme == "https" || scheme == "http"
 	switch {
 	case strings.HasSuffix(name, fmt.Sprint(":", defaultPort(scheme))) && web:
 		want = "the port left out, as browsers do when it is the scheme's own"
+	case !ok && !web:
+		want = "an origin as its pages send it: app://-, with what stands after :// in its own case"
 	case !ok:
 		want = "an origin as browsers spell it: https://example.com, with a port only where it is not the scheme's own"
 	case o.dot:

@@ -42,8 +42,8 @@ type CSP struct {
 	// without any.
 	Sandbox []string
 
-	// TrustedTypes names the Trusted Types policies that may be made, and
-	// RequireTrustedTypes demands them of every script sink.
+	// TrustedTypes names the Trusted Types policies that scripts may create, "*"
+	// for any name. RequireTrustedTypes demands them of every script sink.
 	TrustedTypes        []string
 	RequireTrustedTypes bool
 
@@ -174,6 +174,9 @@ func write(b *strings.Builder, name string, values []string) {
 	}
 	b.WriteString(name)
 	for _, v := range values {
+		if canonical, ok := canonicalHash(v); ok {
+			v = canonical
+		}
 		b.WriteByte(' ')
 		b.WriteString(v)
 	}
@@ -232,7 +235,7 @@ func (l lint) code(d directive) {
 	l.sources(d)
 	field := l.field + "." + d.field
 	strict := slices.Contains(d.values, StrictDynamic)
-	trusted := slices.ContainsFunc(d.values, func(s string) bool { return s == NonceSource || strings.HasPrefix(s, "'sha") })
+	trusted := slices.ContainsFunc(d.values, func(s string) bool { return s == NonceSource || isHashSource(s) && !strings.HasPrefix(s, "'eval-") })
 	if strict && !trusted {
 		l.bad(field, strings.Join(d.values, " "), "NonceSource or a hash beside 'strict-dynamic', which trusts nothing else")
 	}
@@ -310,8 +313,8 @@ func (l lint) source(field, s string) {
 		}
 	case strings.HasPrefix(s, "'nonce-"):
 		l.bad(field, s, "NonceSource: a nonce that stays the same is known to everybody who has seen the page")
-	case strings.HasPrefix(s, "'sha"):
-		if !isHash(s) {
+	case isHashSource(s):
+		if _, ok := canonicalHash(s); !ok {
 			l.bad(field, s, "'sha256-…', 'sha384-…' or 'sha512-…' with the digest in base64")
 		}
 	case !isKeyword(s):
@@ -333,8 +336,8 @@ func (l lint) types(d directive) {
 		for j := range len(s) {
 			ok = ok && (isAlnum(s[j]) || strings.IndexByte("-#=_/@.%", s[j]) >= 0)
 		}
-		if !ok && s != None && s != "'allow-duplicates'" {
-			l.bad(at(l.field+".TrustedTypes", i), s, "the name of a policy, 'none' or 'allow-duplicates'")
+		if !ok && s != None && s != "'allow-duplicates'" && s != "*" {
+			l.bad(at(l.field+".TrustedTypes", i), s, "the name of a policy, * for every name, 'none' or 'allow-duplicates'")
 		}
 	}
 }
@@ -350,12 +353,14 @@ func (l lint) urls(d directive) {
 
 var keywords = []string{
 	None, Self, StrictDynamic, ReportSample, WasmUnsafeEval, UnsafeInline, UnsafeHashes, UnsafeEval, NonceSource,
-	"'inline-speculation-rules'",
+	"'inline-speculation-rules'", "'trusted-types-eval'", "'report-sha256'", "'report-sha384'", "'report-sha512'",
+	"'unsafe-webtransport-hashes'",
 }
 
 func isKeyword(s string) bool {
-	return slices.Contains(keywords, s) || strings.HasPrefix(s, "'nonce-") || strings.HasPrefix(s, "'sha256-") ||
-		strings.HasPrefix(s, "'sha384-") || strings.HasPrefix(s, "'sha512-")
+	return slices.Contains(keywords, s) || strings.HasPrefix(s, "'nonce-") || slices.ContainsFunc(hashes, func(h hash) bool {
+		return strings.HasPrefix(s, h.prefix)
+	})
 }
 
 func isDirective(s string) bool {
@@ -365,22 +370,46 @@ func isDirective(s string) bool {
 
 var sandboxFlags = []string{
 	"allow-downloads", "allow-forms", "allow-modals", "allow-orientation-lock", "allow-pointer-lock", "allow-popups",
-	"allow-popups-to-escape-sandbox", "allow-presentation", "allow-same-origin", "allow-scripts",
+	"allow-popups-to-escape-sandbox", "allow-presentation", "allow-same-origin", "allow-same-site-none-cookies",
+	"allow-scripts", "allow-storage-access-by-user-activation",
 	"allow-top-navigation", "allow-top-navigation-by-user-activation",
 	"allow-top-navigation-to-custom-protocols",
 }
 
-// isHash reports whether s is a hash-source whose digest is as long as its
-// algorithm makes it.
-func isHash(s string) bool {
-	for name, size := range map[string]int{"'sha256-": 32, "'sha384-": 48, "'sha512-": 64} {
-		if digest, ok := strings.CutPrefix(s, name); ok {
-			digest, ok = strings.CutSuffix(digest, "'")
-			b, err := base64.StdEncoding.DecodeString(digest)
-			return ok && err == nil && len(b) == size
+// A hash is a kind of hash-source.
+type hash struct {
+	prefix string
+	size   int // of the digest
+}
+
+// hashes are those of scripts and styles, of scripts by their URL and of strings
+// that are evaluated.
+var hashes = []hash{
+	{"'sha256-", 32}, {"'sha384-", 48}, {"'sha512-", 64},
+	{"'url-sha256-", 32}, {"'url-sha384-", 48}, {"'url-sha512-", 64},
+	{"'eval-sha256-", 32}, {"'eval-sha384-", 48}, {"'eval-sha512-", 64},
+}
+
+// canonicalHash returns a hash-source with its digest in the alphabet and with the
+// padding that all browsers compare, and whether the digest is as long as its
+// algorithm makes it. The grammar has the alphabet for URLs too.
+func canonicalHash(s string) (string, bool) {
+	for _, h := range hashes {
+		digest, ok := strings.CutPrefix(s, h.prefix)
+		if !ok {
+			continue
 		}
+		digest, ok = strings.CutSuffix(digest, "'")
+		digest = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(digest), "=")
+		b, err := base64.RawStdEncoding.Strict().DecodeString(digest)
+		return h.prefix + base64.StdEncoding.EncodeToString(b) + "'", ok && err == nil && len(b) == h.size
 	}
-	return false
+	return s, false
+}
+
+// isHashSource reports whether s begins like a hash-source.
+func isHashSource(s string) bool {
+	return strings.HasPrefix(s, "'sha") || strings.HasPrefix(s, "'url-sha") || strings.HasPrefix(s, "'eval-sha")
 }
 
 // A hostSource is a scheme-source or a host-source. Port and path are left
@@ -407,6 +436,13 @@ func parseHostSource(s string) (source hostSource, ok bool) {
 		rest = s
 	} else if !isScheme(scheme) {
 		return hostSource{}, false
+	}
+	if found && !isWeb(scheme) && rest != "" && rest[0] != '*' {
+		// An app or an extension: host-part of the grammar, not a domain.
+		rest, path, _ := strings.Cut(rest, "/")
+		h, ok := parseOpaque(rest)
+		ok = ok && !strings.ContainsAny(path, "?#'\"")
+		return hostSource{name: h.name}, ok && strings.Trim(lower(h.name), "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 	}
 	rest, path, _ := strings.Cut(rest, "/")
 	if strings.ContainsAny(path, "?#'\"") {

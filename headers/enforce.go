@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 )
 
 // An enforcer is a ResponseWriter that calls fix once with the headers when
@@ -51,19 +52,47 @@ func (e *enforcer) Write(p []byte) (int, error) {
 	return e.w.Write(p)
 }
 
-// WriteString spares callers of [io.WriteString] a copy.
+// WriteString saves callers of [io.WriteString] a copy.
 func (e *enforcer) WriteString(s string) (int, error) {
 	e.commit()
-	return io.WriteString(e.w, s)
+	if to, ok := e.w.(io.StringWriter); ok && isOwn[io.StringWriter](e.w) {
+		return to.WriteString(s)
+	}
+	return e.w.Write([]byte(s))
 }
 
 // ReadFrom leaves the writer underneath its sendfile.
 func (e *enforcer) ReadFrom(r io.Reader) (int64, error) {
 	e.commit()
-	if to, ok := e.w.(io.ReaderFrom); ok {
+	if to, ok := e.w.(io.ReaderFrom); ok && isOwn[io.ReaderFrom](e.w) {
 		return to.ReadFrom(r)
 	}
 	return io.Copy(struct{ io.Writer }{e.w}, r)
+}
+
+// isOwn reports whether the methods of Faster, another way to call Write, are w's
+// own. Those that w has from a field that it embeds pass by the Write of w, which
+// may count, compress or hash. Where w has both, the answer is no, and Write is
+// called: that is right as well.
+func isOwn[Faster any](w http.ResponseWriter) bool {
+	switch w.(type) {
+	case flusher, hijacker, both, *enforcer: // these do not have a Write of their own
+		return true
+	}
+	t := reflect.TypeOf(w)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return true
+	}
+	faster := reflect.TypeFor[Faster]()
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Anonymous && (f.Type.Implements(faster) || reflect.PointerTo(f.Type).Implements(faster)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *enforcer) flush() error {

@@ -11,6 +11,7 @@ import (
 type hop struct {
 	client       netip.AddrPort
 	scheme, host string // empty: the proxy did not say
+	more         bool   // another proxy seems to stand in front of the last that counts
 }
 
 // errForwarded are the ways in which a header of a trusted proxy cannot be
@@ -19,6 +20,7 @@ var (
 	errEmptyElement = errors.New("an element is empty")
 	errNoAddress    = errors.New("the client's address is withheld")
 	errAddress      = errors.New("the client's address is malformed")
+	errNoPort       = errors.New("the client's address is not followed by a port")
 )
 
 // fromRight calls yield with the elements of a list that is spread over lines,
@@ -80,6 +82,28 @@ func parseNode(s string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(a.Unmap(), n), nil
 }
 
+// parseNodeWithPort reads an address that is always followed by a port, an IPv6
+// address without brackets too.
+func parseNodeWithPort(s string) (netip.AddrPort, error) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return netip.AddrPort{}, errNoPort
+	}
+	addr := s[:i]
+	if strings.HasPrefix(addr, "[") != strings.HasSuffix(addr, "]") || strings.HasPrefix(addr, "[[") {
+		return netip.AddrPort{}, errAddress
+	}
+	a, err := parseNode(strings.Trim(addr, "[]"))
+	if err != nil || a.Port() != 0 {
+		return netip.AddrPort{}, errAddress
+	}
+	n, ok := parsePort(s[i:])
+	if !ok {
+		return netip.AddrPort{}, errNoPort
+	}
+	return netip.AddrPortFrom(a.Addr(), n), nil
+}
+
 // maxForwarded bounds what is read of a Forwarded header, which has to be read
 // from the left for its quotation marks.
 const maxForwarded = 4096
@@ -125,7 +149,7 @@ func (e element) hop() (hop, error) {
 		node = node[:i] // an obfuscated port
 	}
 	client, err := parseNode(node)
-	return hop{client, e.proto, e.host}, err
+	return hop{client: client, scheme: e.proto, host: e.host}, err
 }
 
 func isObfuscated(s string) bool {

@@ -62,7 +62,7 @@ var strict = map[string]string{
 	"Strict-Transport-Security":    "max-age=63072000; includeSubDomains",
 	"Permissions-Policy": "accelerometer=(), autoplay=(), bluetooth=(), camera=(), display-capture=(), encrypted-media=(), " +
 		"fullscreen=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), local-fonts=(), magnetometer=(), microphone=(), " +
-		"midi=(), payment=(), picture-in-picture=(), publickey-credentials-create=(), publickey-credentials-get=(), " +
+		"midi=(), payment=(), picture-in-picture=(), publickey-credentials-create=(self), publickey-credentials-get=(self), " +
 		"screen-wake-lock=(), serial=(), usb=(), web-share=(), xr-spatial-tracking=()",
 	"Cross-Origin-Embedder-Policy":        "",
 	"Content-Security-Policy-Report-Only": "",

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gatewright/gatewright/auth/guard"
 )
@@ -45,6 +46,8 @@ type HTTPSConfig struct {
 // RedirectHTTPS lets requests through that came over https, as [guard.Scheme]
 // has it. It is safe for concurrent use.
 type RedirectHTTPS struct {
+	loops       warning
+	redirects   redirects
 	host, port  string
 	credentials []string
 	exempt      exempt
@@ -100,11 +103,65 @@ func (t *RedirectHTTPS) Handler(next http.Handler) http.Handler {
 			// this would answer for requests that have to be refused.
 			h[hCache] = []string{"no-store"}
 			h["Content-Length"] = []string{"0"}
+			t.warn(r)
 			w.WriteHeader(http.StatusPermanentRedirect)
 		default:
 			next.ServeHTTP(w, r)
 		}
 	}), next)
+}
+
+// redirects counts redirects of one address, with none of another between.
+type redirects struct {
+	mu   sync.Mutex
+	peer string // without its port
+	n    int
+}
+
+// manyInARow is how many redirects of one address look like a loop.
+const manyInARow = 20
+
+// many counts a redirect, and reports whether there were many in a row.
+func (c *redirects) many(remoteAddr string) bool {
+	peer := remoteAddr[:max(strings.LastIndexByte(remoteAddr, ':'), 0)]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if peer != c.peer {
+		c.peer, c.n = strings.Clone(peer), 0
+	}
+	c.n++
+	return c.n >= manyInARow
+}
+
+// warn reports that redirects of a proxy's requests may never end.
+func (t *RedirectHTTPS) warn(r *http.Request) {
+	why := ""
+	switch {
+	case saysHTTPS(r.Header):
+		why = "the request says that it came over https"
+	case t.redirects.many(r.RemoteAddr):
+		why = fmt.Sprintf("so were the last %d requests or more of this peer", manyInARow)
+	default:
+		return
+	}
+	if t.loops.due() {
+		t.hooks.Emit(r, guard.Event{Name: guard.EventMisconfigured, Err: fmt.Errorf(
+			"headers: redirected to https, and %s; if a proxy terminates TLS in front of this server, list it in NewTrustedProxies, "+
+				"or the redirects never end (peer %.64q)", why, r.RemoteAddr)})
+	}
+}
+
+// saysHTTPS reports whether a proxy that is not trusted wrote that its client used
+// https. TrustedProxies removes these headers, and has an event of its own.
+func saysHTTPS(header http.Header) bool {
+	for _, name := range [...]string{"X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "Forwarded", "Cloudfront-Forwarded-Proto"} {
+		for _, line := range header[name] {
+			if l := strings.ToLower(line); strings.Contains(l, "https") || l == "on" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Check says what becomes of r: it is let through if location is empty, and

@@ -21,6 +21,11 @@ type IsolateConfig struct {
 	// here too. Default: none.
 	TrustedOrigins []string
 
+	// InsecureAnyExtension trusts every browser extension of the given schemes; see
+	// [CORSConfig]. Every extension that a user has installed may then send any
+	// request. Default: extensions are listed by their origins.
+	InsecureAnyExtension []string
+
 	// InsecureSameSite lets pages of other hosts of the same site load
 	// resources with GET. Whoever takes over a forgotten subdomain can then
 	// probe for what the user may see. Default: they are refused.
@@ -49,6 +54,7 @@ type IsolateConfig struct {
 type Isolate struct {
 	protection *http.CrossOriginProtection
 	trusted    map[string]bool
+	extensions anyExtension
 	sameSite   bool
 	exempt     exempt
 	hooks      guard.Hooks
@@ -60,6 +66,7 @@ func NewIsolate(c IsolateConfig) (*Isolate, error) {
 	t := &Isolate{
 		protection: http.NewCrossOriginProtection(),
 		trusted:    make(map[string]bool),
+		extensions: newAnyExtension(&p, "IsolateConfig.InsecureAnyExtension", c.InsecureAnyExtension),
 		sameSite:   c.InsecureSameSite,
 		exempt:     newExempt(&p, "IsolateConfig.InsecureExempt", c.InsecureExempt),
 		hooks:      c.Hooks,
@@ -129,6 +136,9 @@ func (t *Isolate) Check(r *http.Request) error {
 		// To net/http it is the origin of a request without a host.
 		return crossOrigin(errors.New("headers: the origin is null"))
 	}
+	if t.extensions.has(from) {
+		return nil
+	}
 	if err := t.protection.Check(r); err != nil {
 		return crossOrigin(fmt.Errorf("headers: %w", err))
 	}
@@ -147,7 +157,7 @@ func (t *Isolate) load(r *http.Request, from, site string) error {
 		// Old browsers, clients that are none, and all over http. Only the
 		// handshake of a WebSocket is more than loading: pages of all
 		// origins may read what follows.
-		if socket && from != "" && !t.trusted[from] && !t.isOwn(r, from) {
+		if socket && from != "" && !t.trusts(from) && !t.isOwn(r, from) {
 			return crossOrigin(fmt.Errorf("headers: a WebSocket from %.100q", from))
 		}
 		return nil
@@ -156,7 +166,7 @@ func (t *Isolate) load(r *http.Request, from, site string) error {
 			return nil
 		}
 	}
-	if t.trusted[from] {
+	if t.trusts(from) {
 		return nil
 	}
 	if t.exempt.has(r) && !socket {
@@ -170,11 +180,14 @@ func (t *Isolate) load(r *http.Request, from, site string) error {
 	return crossOrigin(fmt.Errorf("headers: %.20q as %.20q, mode %.20q", site, dest, mode))
 }
 
+// trusts reports whether the host has trusted the origin.
+func (t *Isolate) trusts(from string) bool { return t.trusted[from] || t.extensions.has(from) }
+
 // isOwn reports whether the origin is that of the server itself.
 func (t *Isolate) isOwn(r *http.Request, from string) bool {
 	o, ok := parseOrigin(from)
 	h, valid := parseHost(r.Host)
-	if !ok || !valid || o.scheme == "http" && guard.Scheme(r) == "https" {
+	if !ok || !valid || !isWeb(o.scheme) || o.scheme == "http" && guard.Scheme(r) == "https" {
 		return false
 	}
 	port := h.port

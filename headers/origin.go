@@ -1,6 +1,9 @@
 package headers
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // An origin is the value of an Origin header that is not "null", in the one
 // spelling that browsers send (URL Standard, "serialization of an origin").
@@ -11,21 +14,26 @@ type origin struct {
 
 // parseOrigin reads "https://example.com:8443" and nothing that a browser
 // would spell in another way: no upper case, no path, no userinfo, no port
-// that the scheme has anyway.
+// that the scheme has anyway. The host of a scheme that is not of the web, such as
+// that of an app, may be any opaque host, in the case in which it comes.
 func parseOrigin(s string) (o origin, ok bool) {
 	if len(s) > maxOrigin {
 		return origin{}, false
 	}
 	scheme, rest, found := strings.Cut(s, "://")
-	if !found || !isScheme(scheme) {
+	if !found || !isScheme(scheme) || scheme == "file" {
 		return origin{}, false
+	}
+	o.scheme = scheme
+	if !isWeb(scheme) {
+		o.host, ok = parseOpaque(rest)
+		return o, ok
 	}
 	for i := range len(rest) {
 		if 'A' <= rest[i] && rest[i] <= 'Z' {
 			return origin{}, false
 		}
 	}
-	o.scheme = scheme
 	if o.host, ok = parseHost(rest); !ok {
 		return origin{}, false
 	}
@@ -37,6 +45,68 @@ func parseOrigin(s string) (o origin, ok bool) {
 		return origin{}, false
 	}
 	return o, true
+}
+
+// isWeb reports whether the hosts of a scheme are domains and addresses (URL
+// Standard, "special scheme").
+func isWeb(scheme string) bool {
+	switch scheme {
+	case "https", "http", "wss", "ws", "ftp":
+		return true
+	}
+	return false
+}
+
+// parseOpaque reads the host of a scheme that is not of the web, with or without a
+// port (URL Standard, "opaque-host parser"): "-", ".", "localhost", a UUID.
+func parseOpaque(s string) (h host, ok bool) {
+	h.name = s
+	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
+		h.name = s[:i]
+		if h.port, ok = parsePort(s[i:]); !ok {
+			return host{}, false
+		}
+	}
+	if strings.HasPrefix(h.name, "[") {
+		v6, ok := parseIPv6(h.name)
+		return host{name: v6.name, port: h.port, ip: true}, ok
+	}
+	return h, h.name != "" && isPlain(h.name) && !strings.ContainsAny(h.name, `#/:<>?@[\]^|*,"'`+"`{}")
+}
+
+// extensions are schemes of browser extensions.
+var extensions = []string{
+	"chrome-extension", "moz-extension", "safari-web-extension", "safari-extension", "ms-browser-extension", "extension",
+}
+
+// An anyExtension holds the schemes of which every extension is allowed.
+type anyExtension []string
+
+func newAnyExtension(p *problems, field string, schemes []string) anyExtension {
+	for i, s := range schemes {
+		if !slices.Contains(extensions, s) {
+			p.bad(at(field, i), s, "the scheme of browser extensions, one of "+strings.Join(extensions, ", "))
+		}
+	}
+	return slices.Clone(schemes)
+}
+
+// has reports whether o is the origin of an extension of these schemes. Their IDs
+// are letters, digits and dashes.
+func (a anyExtension) has(o string) bool {
+	if len(a) == 0 {
+		return false
+	}
+	parsed, ok := parseOrigin(o)
+	if !ok || parsed.port != 0 || !slices.Contains(a, parsed.scheme) {
+		return false
+	}
+	for i := range len(parsed.name) {
+		if !isAlnum(parsed.name[i]) && parsed.name[i] != '-' {
+			return false
+		}
+	}
+	return true
 }
 
 const maxOrigin = len("chrome-extension://") + maxHost

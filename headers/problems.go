@@ -24,6 +24,9 @@ func shown(value any) string {
 	if !ok {
 		return fmt.Sprint(value)
 	}
+	if s == "" {
+		return "empty"
+	}
 	if len(s) > 100 {
 		return fmt.Sprintf("%q…", s[:100])
 	}

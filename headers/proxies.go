@@ -42,6 +42,11 @@ type ProxiesConfig struct {
 	// Header. Default: none, the scheme is the connection's.
 	SchemeHeader string
 
+	// Port says that the address in a vendor's Header is always followed by a
+	// port, and an IPv6 address is not in brackets: "2001:db8::9:4711" is port
+	// 4711. Default: true for CloudFront-Viewer-Address, otherwise false.
+	Port bool
+
 	// InsecureAnyPeer permits trusted prefixes that cover everybody, for
 	// platforms that do not tell their proxies' addresses. Whoever reaches the
 	// server by another way chooses address, host and scheme. Default: they
@@ -57,10 +62,11 @@ type ProxiesConfig struct {
 // scheme, once for everything behind it: in r.RemoteAddr, r.Host and
 // [guard.Scheme]. It is safe for concurrent use.
 type TrustedProxies struct {
-	config  ProxiesConfig
-	trusted []netip.Prefix
-	unix    bool
-	strip   map[string]bool
+	untrusted, hops warning
+	config          ProxiesConfig
+	trusted         []netip.Prefix
+	unix            bool
+	strip           map[string]bool
 }
 
 // NewTrustedProxies returns the middleware that believes the given peers: each
@@ -125,12 +131,15 @@ func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, erro
 		if c.Host {
 			p.bad("ProxiesConfig.Host", true, "false with a vendor's Header, which holds an address only")
 		}
+	} else if c.Port {
+		p.bad("ProxiesConfig.Port", true, "false with "+c.Header+", which has IPv6 addresses with a port in brackets")
 	} else if c.SchemeHeader != "" {
 		p.bad("ProxiesConfig.SchemeHeader", c.SchemeHeader, "none beside "+c.Header+", which has its own")
 	}
 	if err := p.err(); err != nil {
 		return nil, err
 	}
+	c.Port = c.Port || c.Header == "Cloudfront-Viewer-Address"
 	t.config = c
 	t.strip[c.Header], t.strip[c.SchemeHeader] = true, true
 	return t, nil
@@ -160,18 +169,19 @@ func parsePrefix(s string) (prefix netip.Prefix, want string) {
 func (t *TrustedProxies) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		settled, err := t.Resolve(r)
+		settled, found, err := t.resolve(r)
 		if err != nil {
 			t.config.Hooks.Refuse(w, settled, err)
 			return
 		}
+		t.warn(settled, found)
 		next.ServeHTTP(w, settled)
 	}), next)
 }
 
 // Resolve returns r with RemoteAddr, Host and scheme settled, and without any
-// header that claims to know them: nobody behind can disagree. The header
-// that was read goes too; RemoteAddr says the same. Trailers that claim are left
+// header that claims to know them, or another path or method: nobody behind can
+// disagree. The header that was read goes too; RemoteAddr says the same. Trailers that claim are left
 // out as well, and so are those that the request did not declare: with HTTP/2
 // net/http drops them too. r itself is not changed, and is returned as it is if
 // there is nothing to settle.
@@ -181,7 +191,21 @@ func (t *TrustedProxies) Handler(next http.Handler) http.Handler {
 // that is missing is not an error: the request is the proxy's own, a health
 // check say.
 func (t *TrustedProxies) Resolve(r *http.Request) (*http.Request, error) {
+	settled, _, err := t.resolve(r)
+	return settled, err
+}
+
+// What Resolve found beside the request.
+type found struct {
+	peer     string // the RemoteAddr that r came with
+	ignored  string // a header of proxies that an untrusted peer sent
+	moreHops bool   // see hop.more
+}
+
+func (t *TrustedProxies) resolve(r *http.Request) (*http.Request, found, error) {
 	h, trusted, err := t.settle(r)
+	f := found{peer: r.RemoteAddr, moreHops: h.more}
+	h.more = false
 	claims := false
 	for name := range r.Header {
 		if t.strips(name) {
@@ -189,11 +213,14 @@ func (t *TrustedProxies) Resolve(r *http.Request) (*http.Request, error) {
 			break
 		}
 	}
+	if claims && !trusted {
+		f.ignored = t.byProxy(r.Header)
+	}
 	// A chunked body may have trailers that were not declared. They come to
 	// r alone, and not to a copy of it.
 	trailers := r.Trailer != nil || len(r.TransferEncoding) > 0
 	if !claims && !trailers && (h == hop{}) {
-		return r, err
+		return r, f, err
 	}
 	ctx := r.Context()
 	if trusted && h.scheme != "" {
@@ -225,8 +252,41 @@ func (t *TrustedProxies) Resolve(r *http.Request) (*http.Request, error) {
 	if h.host != "" {
 		settled.Host = h.host
 	}
-	return settled, err
+	return settled, f, err
 }
+
+// byProxy returns the name of a header that a proxy sends by default.
+func (t *TrustedProxies) byProxy(header http.Header) string {
+	for _, name := range [...]string{t.config.Header, t.config.SchemeHeader, "X-Forwarded-Proto", "X-Forwarded-For", "Forwarded"} {
+		if name != "" && len(header[name]) > 0 {
+			return name
+		}
+	}
+	return ""
+}
+
+// warn reports what looks like a mistake in the configuration.
+func (t *TrustedProxies) warn(r *http.Request, f found) {
+	switch {
+	case f.ignored != "" && t.untrusted.due():
+		t.config.Hooks.Emit(r, guard.Event{Name: guard.EventMisconfigured, Err: fmt.Errorf(
+			"headers: %s was ignored, because its sender %.64q is not a trusted proxy; if it is one of yours, list it in NewTrustedProxies, "+
+				"or every client has its address, and https is taken for http", f.ignored, f.peer)})
+	case f.moreHops && t.hops.due():
+		t.config.Hooks.Emit(r, guard.Event{Name: guard.EventMisconfigured, Err: fmt.Errorf(
+			"headers: the client %.64q is itself a proxy or in a private network, and %s has more addresses; if another proxy stands in front, "+
+				"ProxiesConfig.Hops (now %d) is too low, and all clients have one address", r.RemoteAddr, t.config.Header, t.config.Hops)})
+	}
+}
+
+// isInside reports whether an address that was taken for the client's may be that
+// of another proxy.
+func (t *TrustedProxies) isInside(addr netip.Addr) bool {
+	return t.trusts(addr) || addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() || sharedSpace.Contains(addr)
+}
+
+// sharedSpace is for carriers and clouds (RFC 6598).
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
 // A trailed is a body with trailers. net/http fills them in when it has read the
 // end of it, also some that were not declared.
@@ -297,9 +357,16 @@ func (t *TrustedProxies) trusts(addr netip.Addr) bool {
 func (t *TrustedProxies) xForwarded(header http.Header) (h hop, err error) {
 	taken := 0
 	fromRight(header[XForwarded], func(element string) bool {
+		if taken == t.config.Hops {
+			h.more = true
+			return false
+		}
 		h.client, err = parseNode(element)
 		taken++
-		return err == nil && taken < t.config.Hops && t.trusts(h.client.Addr())
+		if taken == t.config.Hops {
+			return err == nil && t.isInside(h.client.Addr())
+		}
+		return err == nil && t.trusts(h.client.Addr())
 	})
 	if err != nil {
 		return hop{}, err
@@ -353,6 +420,7 @@ func (t *TrustedProxies) forwarded(header http.Header) (h hop, err error) {
 			break
 		}
 	}
+	h.more = len(elements) > t.config.Hops && t.isInside(h.client.Addr())
 	if !t.config.Host {
 		h.host = ""
 	}
@@ -363,7 +431,14 @@ func (t *TrustedProxies) vendor(header http.Header) (h hop, err error) {
 	switch lines := header[t.config.Header]; len(lines) {
 	case 0:
 	case 1:
-		if h.client, err = parseNode(trimOWS(lines[0])); err != nil {
+		parse := parseNode
+		if t.config.Port {
+			parse = parseNodeWithPort
+		}
+		if h.client, err = parse(trimOWS(lines[0])); err != nil {
+			if strings.Count(lines[0], ":") > 2 && !t.config.Port {
+				err = fmt.Errorf("%w; if it is always followed by a port, set ProxiesConfig.Port", err)
+			}
 			return hop{}, err
 		}
 	default:
@@ -389,22 +464,23 @@ func parseScheme(s string) (string, error) {
 	return "", errors.New("the scheme is neither http nor https")
 }
 
-// strips reports whether name is a header in which somebody tells who sent a
-// request, to which host or by which scheme. Names that no proxy writes are
-// among them: programs were found to believe them.
+// strips reports whether name is a header that claims to know who sent a request,
+// to which host, by which scheme, for which path or with which method. Names that no
+// proxy writes are among them: programs were found to obey them.
 func (t *TrustedProxies) strips(name string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
 		// A dash to a CGI program, and to servers that learned from one.
 		name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 	}
-	if strings.HasPrefix(name, "X-Forwarded") {
+	if strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "X-Original-") || strings.HasPrefix(name, "X-Rewrite-") {
 		return true
 	}
 	switch name {
 	case "Forwarded", "Forwarded-For", "Forwarded-Host", "Forwarded-Proto",
-		"X-Forward-For", "X-Forwarder-For", "X-Original-Remote-Addr",
+		"X-Forward-For", "X-Forwarder-For",
 		"X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Originating-Ip",
-		"X-Original-Forwarded-For", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url", "X-Host",
+		"X-Host", "X-Request-Uri", "X-Request-Url", "X-Proxy-Url", "X-Override-Url", "X-Http-Destinationurl",
+		"X-Http-Method-Override", "X-Http-Method", "X-Method-Override",
 		"X-Http-Host-Override", "X-Scheme", "X-Url-Scheme", "X-Client-Scheme", "X-Proto", "X-Https", "X-Ssl",
 		"X-Proxyuser-Ip", "Front-End-Https", "X-Arr-Ssl",
 		"True-Client-Ip", "Client-Ip", "Real-Ip", "Proxy-Client-Ip", "Wl-Proxy-Client-Ip",
@@ -412,7 +488,7 @@ func (t *TrustedProxies) strips(name string) bool {
 		"Cloudfront-Viewer-Address", "Fastly-Client-Ip", "Fastly-Ssl", "Fly-Client-Ip", "Fly-Forwarded-Proto",
 		"X-Azure-Clientip", "X-Azure-Socketip", "X-Appengine-User-Ip", "X-Appengine-Remote-Addr", "X-Appengine-Https",
 		"Incap-Client-Ip", "Akamai-Client-Ip", "Ali-Cdn-Real-Ip", "Eo-Client-Ip", "Cdn-Src-Ip",
-		"X-Envoy-External-Address", "X-Envoy-Original-Path", "X-Nf-Client-Connection-Ip", "X-Vercel-Forwarded-For",
+		"X-Envoy-External-Address", "X-Envoy-Original-Path", "X-Envoy-Original-Method", "X-Envoy-Original-Host", "X-Nf-Client-Connection-Ip", "X-Vercel-Forwarded-For",
 		"X-Coming-From", "X-Bluecoat-Via":
 		return true
 	}

@@ -35,6 +35,10 @@ const (
 	EventUserUpdated  EventName = "user_updated"
 	EventUserDeleted  EventName = "user_deleted"
 	EventUnavailable  EventName = "sys_unavailable" // a store did not answer; not an OWASP name
+
+	// EventMisconfigured reports a request that suggests a mistake in the
+	// configuration, at most once a minute; not an OWASP name.
+	EventMisconfigured EventName = "sys_misconfigured"
 )
 
 // An Event is one line of the audit trail. It holds no secret, and no string
@@ -183,6 +187,8 @@ func cleanGroup(v slog.Value) []slog.Attr {
 
 func (e Event) level() slog.Level {
 	switch {
+	case e.Name == EventMisconfigured:
+		return slog.LevelWarn // clients can cause it
 	case e.Name == EventTokenReuse, e.Err != nil:
 		return slog.LevelError
 	case e.Denial == nil, errors.Is(e.Denial.Err, errClientGone):

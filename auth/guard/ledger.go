@@ -89,16 +89,32 @@ func cloneAll(demands []Requirement) []Requirement {
 	return demands
 }
 
-// Requirements returns what h and the guards within it demand, outermost
-// first. It is empty for a handler that has no guard, and for one whose guards
-// are hidden behind a middleware that did not call [Describe].
-func Requirements(h http.Handler) []Requirement {
+// Requirements returns what h and the guards within it demand, outermost first.
+// It is empty for a handler without a guard. A middleware that did not call
+// [Describe] hides the guards within it, because Requirements cannot see through
+// it.
+//
+// The middlewares are those that another router keeps apart from h and puts
+// around it, outermost first, such as chi's With, Group and Route; its Walk
+// function lists them. One that did not call Describe hides nothing there.
+func Requirements(h http.Handler, middlewares ...func(http.Handler) http.Handler) []Requirement {
 	var all []Requirement
+	for _, middleware := range middlewares {
+		inner := describe(nothing, nothing)
+		for d := range layers(middleware(inner)) {
+			if d == inner {
+				break
+			}
+			all = append(all, cloneAll(d.demands)...)
+		}
+	}
 	for d := range layers(h) {
 		all = append(all, cloneAll(d.demands)...)
 	}
 	return all
 }
+
+var nothing = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 
 // layers yields what is described of h, outermost first.
 func layers(h http.Handler) iter.Seq[*described] {

@@ -385,3 +385,35 @@ func TestMuxRoutes(t *testing.T) {
 		t.Error("Routes is not stable")
 	}
 }
+
+// As chi's Walk has it: the middlewares of With, Group and Route apart from the
+// handler, outermost first.
+func TestRequirementsOfMiddlewaresThatARouterKeepsApart(t *testing.T) {
+	hooks := guard.Hooks{}
+	type middleware = func(http.Handler) http.Handler
+	logger := func(next http.Handler) http.Handler { return http.HandlerFunc(next.ServeHTTP) }
+	role := hooks.Require(func(*http.Request) error { return nil }, guard.Requirement{Kind: guard.KindRole, Values: []string{"admin"}})
+	both := func(next http.Handler) http.Handler { return hooks.Authenticated(role(next)) }
+	plain := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for _, test := range []struct {
+		name        string
+		h           http.Handler
+		middlewares []middleware
+		want        string
+	}{
+		{"none", plain, nil, "[]"},
+		{"one", plain, []middleware{role}, "[role admin]"},
+		{"in their order", plain, []middleware{hooks.Authenticated, role}, "[caller role admin]"},
+		{"one that hides nothing here", plain, []middleware{logger, hooks.Authenticated, logger, role}, "[caller role admin]"},
+		{"two in one", plain, []middleware{logger, both}, "[caller role admin]"},
+		{"and those of the handler", guard.Public("docs")(plain), []middleware{logger}, "[public (docs)]"},
+		{"outside of those of the handler", role(plain), []middleware{hooks.Identify(bearer()), hooks.Authenticated}, "[caller role admin]"},
+		{"one that hides what is within it", plain, []middleware{func(next http.Handler) http.Handler { return logger(role(next)) }}, "[]"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := fmt.Sprint(guard.Requirements(test.h, test.middlewares...)); got != test.want {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+		})
+	}
+}

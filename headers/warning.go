@@ -1,0 +1,16 @@
+package headers
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A warning is given at most once a minute, for clients can cause it.
+type warning struct{ last atomic.Int64 }
+
+// due reports whether it may be given now.
+func (w *warning) due() bool {
+	now := time.Now().UnixNano()
+	last := w.last.Load()
+	return (last == 0 || now-last >= int64(time.Minute)) && w.last.CompareAndSwap(last, now)
+}
