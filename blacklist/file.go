@@ -69,7 +69,7 @@ var (
 // ErrClosed is returned by the methods of a [File] after Close.
 var ErrClosed = errors.New("blacklist: the file is closed")
 
-// maxBatch is how many bytes may wait to be written.
+// maxBatch is how many bytes may wait to be written, unless one Append has more.
 const maxBatch = 4 << 20
 
 // A batch is written and synced at once.
@@ -239,30 +239,26 @@ func (f *File) Append(ctx context.Context, entries ...Entry) (uint64, error) {
 	if len(entries) == 0 {
 		return 0, nil
 	}
-	mine, mark, err := f.enqueue(entries)
-	if err != nil {
-		return 0, err
-	}
-	select {
-	case <-mine.done:
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case f.turn <- struct{}{}:
-		select {
-		case <-mine.done: // by who had the turn before
-		default:
-			f.write(mine)
+	for {
+		b, mark, err := f.enqueue(entries)
+		if err == nil {
+			err = f.settle(ctx, b)
 		}
-		<-f.turn
+		switch {
+		case err != nil:
+			return 0, err
+		case mark == 0: // another batch, which is out of the way now
+		case b.err != nil:
+			return 0, b.err
+		default:
+			return b.before + uint64(mark), nil
+		}
 	}
-	if mine.err != nil {
-		return 0, mine.err
-	}
-	return mine.before + uint64(mark), nil
 }
 
 // enqueue adds entries to the batch that is written next, and returns how many
-// units that has with them.
+// units that has with them. It returns 0 units if the batch is full and has to be
+// written first: the callers who filled it may have been cancelled.
 func (f *File) enqueue(entries []Entry) (*batch, int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -277,9 +273,8 @@ func (f *File) enqueue(entries []Entry) (*batch, int64, error) {
 	for _, e := range entries {
 		units += e.units()
 	}
-	if (b.count+units)*unitSize > maxBatch {
-		return nil, 0, fmt.Errorf("blacklist: %d entries are too many: %d bytes wait to be written already, of at most %d",
-			len(entries), b.count*unitSize, maxBatch)
+	if b.count > 0 && (b.count+units)*unitSize > maxBatch {
+		return b, 0, nil
 	}
 	for _, e := range entries {
 		b.units = appendUnits(b.units, e)
@@ -287,6 +282,29 @@ func (f *File) enqueue(entries []Entry) (*batch, int64, error) {
 	}
 	b.count += units
 	return b, b.count, nil
+}
+
+// settle returns when the batch was written, by this caller if no other one has
+// the turn. It fails only if the context ends while another caller has the turn.
+func (f *File) settle(ctx context.Context, b *batch) error {
+	select {
+	case f.turn <- struct{}{}:
+	default:
+		select {
+		case <-b.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case f.turn <- struct{}{}:
+		}
+	}
+	defer func() { <-f.turn }()
+	select {
+	case <-b.done: // by the caller who had the turn before
+	default:
+		f.write(b)
+	}
+	return nil
 }
 
 // write writes the batch, which nobody has written yet. The caller has the turn.

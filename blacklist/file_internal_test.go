@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -571,6 +572,96 @@ func TestAppendThatIsCancelledWhileItWaits(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestFileRecoversFromAFullBatchWithoutARestart(t *testing.T) {
+	full := make([]Entry, maxBatch/unitSize)
+	for i := range full {
+		full[i] = numbered(3*i+1, false) // of one unit
+	}
+	one := numbered(2, false)
+	for _, tt := range []struct {
+		name string
+		fill func(t *testing.T, f *File) error // while another caller has the turn
+	}{
+		{"one call that fills it is cancelled", func(t *testing.T, f *File) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := f.Append(ctx, full...)
+			return err
+		}},
+		{"many calls that fill it are cancelled", func(t *testing.T, f *File) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			var calls sync.WaitGroup
+			for part := range slices.Chunk(full, 4096) {
+				calls.Go(func() { _, _ = f.Append(ctx, part...) })
+			}
+			calls.Wait()
+			return ctx.Err()
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, err := openFile(newFakeDisk(1), "/log", FileConfig{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.turn <- struct{}{} // a disk that has stalled
+				if err := tt.fill(t, f); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("Append on a stalled disk = %v", err)
+				}
+				for range 3 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					if _, err := f.Append(ctx, one); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("Append while the disk stalls = %v", err)
+					}
+					cancel()
+				}
+				<-f.turn // it goes on
+				for range 2 {
+					if _, err := f.Append(t.Context(), one); err != nil {
+						t.Errorf("Append after the disk went on = %v", err)
+					}
+				}
+				got, err := readAll(f)
+				if err != nil || len(got) != len(full)+2 || got[len(full)] != one {
+					t.Errorf("%d entries (%v), want %d: cancelled calls were waiting", len(got), err, len(full)+2)
+				}
+				if err := f.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func TestAppendToAFullBatchOfAClosedFileEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, err := openFile(newFakeDisk(1), "/log", FileConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		full := make([]Entry, maxBatch/unitSize)
+		for i := range full {
+			full[i] = numbered(3*i+1, false) // of one unit
+		}
+		f.turn <- struct{}{}
+		ended := make(chan error, 2)
+		go func() { _, err := f.Append(t.Context(), full...); ended <- err }()
+		synctest.Wait()
+		go func() { _, err := f.Append(t.Context(), full[0]); ended <- err }()
+		synctest.Wait()
+		f.mu.Lock()
+		f.closed = true
+		f.mu.Unlock()
+		<-f.turn
+		for range 2 {
+			if err := <-ended; !errors.Is(err, ErrClosed) {
+				t.Errorf("Append = %v, want ErrClosed", err)
+			}
+		}
+	})
 }
 
 // FuzzFile changes a file. Whatever it has become, reading it ends in an error
