@@ -1,0 +1,91 @@
+package sqlstore_test
+
+import (
+	"database/sql/driver"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/ticket"
+	"github.com/gatewright/gatewright/auth/ticket/sqlstore"
+	"github.com/gatewright/gatewright/internal/sqldb/sqldbtest"
+)
+
+// The conformance suite runs against real databases in the examples module, which
+// has their drivers.
+
+func open(t *testing.T, d *sqldbtest.DB, dialect sqlstore.Dialect) *sqlstore.Store {
+	t.Helper()
+	s, err := sqlstore.New(d.Open(t), sqlstore.Config{Dialect: dialect})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// errorsOf returns the error of each method.
+func errorsOf(t *testing.T, s *sqlstore.Store, subject string) map[string]error {
+	ctx := t.Context()
+	_, find := s.FindTicket(ctx, ticket.Use{})
+	_, link := s.UseTicket(ctx, ticket.Use{})
+	_, code := s.UseTicket(ctx, ticket.Use{ID: "id"})
+	_, wrong := s.WrongCodes(ctx, subject, "", time.Now())
+	return map[string]error{
+		"Ready": s.Ready(ctx), "FindTicket": find, "UseTicket": link, "UseTicket of a code": code, "WrongCodes": wrong,
+		"IssueTicket":   s.IssueTicket(ctx, ticket.Ticket{Subject: subject}),
+		"EndTickets":    s.EndTickets(ctx, ticket.Which{Subject: subject, Except: ticket.UndoEmail, After: time.Now()}),
+		"DeleteExpired": s.DeleteExpired(ctx, time.Now()),
+	}
+}
+
+func TestADatabaseThatFailsIsAnError(t *testing.T) {
+	for _, dialect := range sqldbtest.Dialects {
+		for method, err := range errorsOf(t, open(t, &sqldbtest.DB{Fails: "connect"}, dialect), "ada") {
+			if !errors.Is(err, sqldbtest.ErrDown) || !strings.HasPrefix(err.Error(), "auth/ticket/sqlstore: ") || errors.Is(err, ticket.ErrNotFound) {
+				t.Errorf("%v: %s: %v", dialect, method, err)
+			}
+		}
+	}
+}
+
+func TestParametersAreNumberedAsTheyOccur(t *testing.T) {
+	for _, dialect := range sqldbtest.Dialects {
+		d := &sqldbtest.DB{Answer: func(sqldbtest.Statement) ([][]driver.Value, int64) { return nil, 1 }}
+		errorsOf(t, open(t, d, dialect), "ada")
+		d.CheckStatements(t)
+	}
+}
+
+func TestEndTicketsNeedsASubjectOrAnEmail(t *testing.T) {
+	d := new(sqldbtest.DB)
+	if err := open(t, d, sqlstore.PostgreSQL).EndTickets(t.Context(), ticket.Which{Tenant: "acme"}); err == nil || len(d.Statements()) != 0 {
+		t.Error(err, d.Statements())
+	}
+}
+
+func TestIllFormedSubjectsNeverReachTheDatabase(t *testing.T) {
+	for _, subject := range []string{"a\x00", "\xff", strings.Repeat("a", 1025)} {
+		d := new(sqldbtest.DB)
+		s := open(t, d, sqlstore.PostgreSQL)
+		if err := s.IssueTicket(t.Context(), ticket.Ticket{Subject: subject}); err == nil {
+			t.Error("IssueTicket returned nil")
+		}
+		if err := s.EndTickets(t.Context(), ticket.Which{Subject: subject}); err != nil {
+			t.Error(err)
+		}
+		if used, err := s.UseTicket(t.Context(), ticket.Use{ID: subject}); used || err != nil {
+			t.Error(used, err)
+		}
+		if got := d.Statements(); len(got) != 0 {
+			t.Errorf("the database was used: %v", got)
+		}
+	}
+}
+
+func TestNewReportsEveryMistake(t *testing.T) {
+	_, err := sqlstore.New(nil, sqlstore.Config{})
+	if err == nil || !strings.Contains(err.Error(), "*sql.DB is nil") || !strings.Contains(err.Error(), "Config.Dialect") {
+		t.Error(err)
+	}
+}
