@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -130,7 +131,12 @@ func TestL8StoreDown(t *testing.T) {
 				// It answers again, and within a second all is well.
 				store.mode.Store(healthy)
 				time.Sleep(250 * time.Millisecond)
+				begin = time.Now()
 				send(local, request("192.0.2.9:1"))
+				if took := time.Since(begin); took != 0 {
+					t.Errorf("the request of a probe waited %v", took)
+				}
+				synctest.Wait()
 				taken = store.takes.Load()
 				if got := statuses(local, 1, from("192.0.2.8:1")); got != "200" || store.takes.Load() == taken {
 					t.Errorf("after a probe succeeded: %s, asked %t", got, store.takes.Load() != taken)
@@ -432,7 +438,7 @@ func TestPlacesComeBackAfterTheStore(t *testing.T) {
 					l.Reserve(t.Context(), 1, "passer-by")
 					synctest.Wait()
 				}
-				return store.refunds.Load()
+				return store.refunds.Load() - 1 // the first is the probe's own place
 			}
 			owe(5000)
 			if got := repaid(); got != 4096 {
@@ -462,5 +468,79 @@ func TestPlacesComeBackAfterTheStore(t *testing.T) {
 				t.Errorf("%d refunds, want one", n)
 			}
 		})
+	})
+}
+
+// breaking is a Store with a Breaker.
+type breaking struct {
+	ratelimit.Breaker
+	store *trouble
+}
+
+func (s *breaking) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelimit.State, ratelimit.Receipt, error) {
+	return s.store.Take(ctx, charges)
+}
+
+func (s *breaking) Refund(ctx context.Context, r ratelimit.Receipt) error {
+	return s.store.Refund(ctx, r)
+}
+
+// Limiters of one Store find out together that it is down: three calls fail for
+// all of them, one call in 250 ms is a probe for all of them, and no request waits
+// for a probe. Each limiter reports it once, by name.
+func TestLimitersOfOneStoreShareABreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &breaking{store: new(trouble)}
+		var log audit
+		const limiters = 8
+		var all []*ratelimit.Limiter
+		for i := range limiters {
+			c := shared(store, log.hooks())
+			c.Name = fmt.Sprintf("limiter %d", i)
+			all = append(all, newLimiter(t, c, hourly(1000)))
+		}
+		store.store.mode.Store(blackhole)
+		begin := time.Now()
+		ask := func() {
+			for _, l := range all {
+				if err := l.Check(request("192.0.2.1:1")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		ask()
+		if took := time.Since(begin); took != 3*50*time.Millisecond {
+			t.Errorf("the first requests of %d limiters waited %v, want 150ms in all", limiters, took)
+		}
+		begin, before := time.Now(), store.store.takes.Load()
+		waited := time.Duration(0)
+		for range 100 {
+			now := time.Now()
+			ask()
+			waited += time.Since(now)
+			time.Sleep(10 * time.Millisecond)
+		}
+		if probes := store.store.takes.Load() - before; probes < 3 || probes > 5 {
+			t.Errorf("%d probes in %v, want one in 250ms", probes, time.Since(begin))
+		}
+		if waited != 0 {
+			t.Errorf("requests waited %v for probes", waited)
+		}
+		if n := log.count(ratelimit.EventStoreDown); n != limiters {
+			t.Errorf("%d events, want one of each limiter", n)
+		}
+		for i := range limiters {
+			if !log.has(ratelimit.EventStoreDown, fmt.Sprintf("%q", fmt.Sprintf("limiter %d", i)), "*ratelimit_test.breaking") {
+				t.Errorf("no event names limiter %d and its store", i)
+			}
+		}
+		store.store.mode.Store(healthy)
+		time.Sleep(300 * time.Millisecond)
+		ask()
+		synctest.Wait()
+		ask()
+		if n := log.count(ratelimit.EventStoreUp); n != limiters {
+			t.Errorf("%d events that it is up, want one of each limiter", n)
+		}
 	})
 }

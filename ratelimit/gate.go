@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
@@ -26,7 +24,9 @@ type gate struct {
 	nodes   int64
 	observe func(context.Context, guard.Event)
 	calls   chan struct{} // one for each call of the store that has not come back
-	breaker breaker
+	breaker *Breaker
+	down    atomic.Bool // EventStoreDown was sent, and no EventStoreUp since
+	name    string      // of the limiter, for the events
 	debts   debts
 }
 
@@ -41,7 +41,7 @@ func newGate(c *Config) *gate {
 		nodes:   max(1, c.Nodes),
 		observe: c.Hooks.Observe,
 		calls:   make(chan struct{}, maxCalls),
-		breaker: breaker{probes: rate.NewLimiter(rate.Every(probeEvery), 1)},
+		name:    c.Name,
 	}
 	if g.timeout == 0 {
 		g.timeout = 50 * time.Millisecond
@@ -58,6 +58,12 @@ func newGate(c *Config) *gate {
 		return g
 	}
 	g.store, g.memory = c.Store, c.Local
+	if s, ok := c.Store.(interface{ SharedBreaker() *Breaker }); ok {
+		g.breaker = s.SharedBreaker()
+	}
+	if g.breaker == nil {
+		g.breaker = new(Breaker)
+	}
 	if g.memory == nil {
 		g.memory = new(Memory)
 	}
@@ -179,7 +185,7 @@ func (g *gate) settle(ctx context.Context, p paid, which func(*Charge) bool) {
 		return
 	}
 	// The client may be gone: the refund is due all the same.
-	err := g.call(context.WithoutCancel(ctx), func(ctx context.Context) (func(bool), error) {
+	err := g.call(context.WithoutCancel(ctx), false, func(ctx context.Context) (func(bool), error) {
 		return nil, g.refund(ctx, p.remote)
 	})
 	if errors.Is(err, errResting) || errors.Is(err, errBusy) {
@@ -298,7 +304,7 @@ func (g *gate) ask(ctx context.Context, charges []Charge) (states []State, recei
 	charges = slices.Clone(charges) // the call may outlive the request
 	var answered []State
 	var charged Receipt
-	err = g.call(ctx, func(ctx context.Context) (func(bool), error) {
+	err = g.call(ctx, true, func(ctx context.Context) (func(bool), error) {
 		states, receipt, err := g.store.Take(ctx, charges)
 		if err == nil && len(states) != len(charges) {
 			err = fmt.Errorf("ratelimit: the store answered %d of %d charges", len(states), len(charges))
@@ -337,18 +343,29 @@ const (
 
 // call runs f and waits for it at most for the timeout. f may ignore its
 // context: then it is left behind, and counted, until it returns. late is what f
-// wants done if nobody waits for its result any more; it is told whether the
+// wants done if no caller waits for its result any more; gone says whether the
 // client went away.
 //
+// While the store is down, call returns errResting at once. If a probe is due, f
+// runs all the same, as far as probe allows it, and its result is for the breaker.
+//
 // No lock is held here.
-func (g *gate) call(ctx context.Context, f func(context.Context) (late func(gone bool), err error)) error {
-	if !g.breaker.allow() {
-		return errResting
+func (g *gate) call(ctx context.Context, probe bool, f func(context.Context) (late func(gone bool), err error)) error {
+	permission, reason := g.breaker.allow()
+	if permission != mayCall {
+		g.report(ctx, reason)
+		if permission == mayNotCall || !probe {
+			return errResting
+		}
 	}
 	select {
 	case g.calls <- struct{}{}:
 	default:
 		return errBusy
+	}
+	if permission == mayProbe {
+		go g.probe(context.WithoutCancel(ctx), f)
+		return errResting
 	}
 	limited, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
@@ -363,10 +380,7 @@ func (g *gate) call(ctx context.Context, f func(context.Context) (late func(gone
 				g.payDebts(limited)
 			}
 		} else if late != nil {
-			protect(limited, func(context.Context) (func(bool), error) {
-				late(state.Load() == hungUp)
-				return nil, nil
-			})
+			protectLate(limited, late, state.Load() == hungUp)
 		}
 	}()
 	var err error
@@ -384,10 +398,31 @@ func (g *gate) call(ctx context.Context, f func(context.Context) (late func(gone
 		}
 	}
 	if err != nil && ctx.Err() != nil {
-		return err // that says nothing about the store
+		return err // it says nothing about the store
 	}
-	g.judge(ctx, err)
+	if g.breaker.note(err) || err == nil {
+		g.report(ctx, err)
+	}
 	return err
+}
+
+// probe runs f for the breaker. It holds a place in calls until f returns.
+func (g *gate) probe(ctx context.Context, f func(context.Context) (late func(gone bool), err error)) {
+	defer func() { <-g.calls }()
+	limited, cancel := context.WithTimeout(ctx, g.timeout)
+	defer cancel()
+	late, err := protect(limited, f)
+	if err == nil && limited.Err() != nil {
+		err = fmt.Errorf("ratelimit: the store did not answer within %v: %w", g.timeout, limited.Err())
+	}
+	g.breaker.note(err)
+	g.report(ctx, err)
+	if late != nil {
+		protectLate(ctx, late, false)
+	}
+	if err == nil {
+		g.payDebts(ctx)
+	}
 }
 
 // protect calls f and makes an error of a panic, which in a goroutine of our
@@ -401,54 +436,22 @@ func protect(ctx context.Context, f func(context.Context) (func(bool), error)) (
 	return f(ctx)
 }
 
-// judge tells the breaker how a call went, and the host when that matters.
-func (g *gate) judge(ctx context.Context, err error) {
-	changed := g.breaker.note(err == nil)
-	if !changed || g.observe == nil {
+// protectLate calls late as protect would.
+func protectLate(ctx context.Context, late func(gone bool), gone bool) {
+	protect(ctx, func(context.Context) (func(bool), error) {
+		late(gone)
+		return nil, nil
+	})
+}
+
+// report sends EventStoreDown or EventStoreUp if it is news for this limiter.
+func (g *gate) report(ctx context.Context, err error) {
+	if g.down.Load() == (err != nil) || g.down.Swap(err != nil) == (err != nil) || g.observe == nil {
 		return
 	}
 	if err != nil {
-		g.observe(ctx, guard.Event{Name: EventStoreDown, Err: err})
+		g.observe(ctx, guard.Event{Name: EventStoreDown, Err: fmt.Errorf("ratelimit: limiter %q: store %T: %w", g.name, g.store, err)})
 	} else {
 		g.observe(ctx, guard.Event{Name: EventStoreUp})
 	}
-}
-
-// A breaker gives a store that fails a rest, so that requests do not wait for
-// the timeout one after the other. Probes are paced by x/time/rate.
-type breaker struct {
-	mu       sync.Mutex
-	failures int
-	open     bool
-	probes   *rate.Limiter
-}
-
-const (
-	tolerated  = 3                      // failures in a row
-	probeEvery = 250 * time.Millisecond // while it is open
-)
-
-// allow reports whether the store may be asked.
-func (b *breaker) allow() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return !b.open || b.probes.Allow()
-}
-
-// note reports whether the answer has opened or closed the breaker.
-func (b *breaker) note(ok bool) (changed bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if ok {
-		changed = b.open
-		b.failures, b.open = 0, false
-		return changed
-	}
-	b.failures++
-	if b.open || b.failures < tolerated {
-		return false
-	}
-	b.open = true
-	b.probes.Allow() // the next is due after a rest
-	return true
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -101,6 +102,15 @@ func (a *audit) count(name guard.EventName) (n int) {
 		}
 	}
 	return n
+}
+
+// has reports whether the reason of an event has all words.
+func (a *audit) has(name guard.EventName, words ...string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.events, func(e guard.Event) bool {
+		return e.Name == name && !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(fmt.Sprint(e.Err), word) })
+	})
 }
 
 func (a *audit) last() guard.Event {

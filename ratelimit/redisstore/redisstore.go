@@ -51,9 +51,13 @@ type Config struct {
 // A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
 // processes too.
 type Store struct {
-	db     *redisdb.DB
-	spread bool
+	db      *redisdb.DB
+	spread  bool
+	breaker ratelimit.Breaker
 }
+
+// SharedBreaker returns the Breaker that all limiters of s share.
+func (s *Store) SharedBreaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
@@ -68,7 +72,7 @@ func New(eval Eval, config Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{db, config.SpreadKeys}, nil
+	return &Store{db: db, spread: config.SpreadKeys}, nil
 }
 
 // rights are the commands of the scripts.

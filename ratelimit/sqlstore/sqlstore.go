@@ -119,7 +119,13 @@ type Config struct {
 
 // A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
 // processes too.
-type Store struct{ db *sqldb.DB }
+type Store struct {
+	db      *sqldb.DB
+	breaker ratelimit.Breaker
+}
+
+// SharedBreaker returns the Breaker that all limiters of s share.
+func (s *Store) SharedBreaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
@@ -130,7 +136,7 @@ func New(db *sql.DB, config Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{shared}, nil
+	return &Store{db: shared}, nil
 }
 
 // Ready proves that the database takes writes: it inserts and deletes a row, in

@@ -1,0 +1,70 @@
+package ratelimit
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A Breaker stops calls to a [Store] that fails three times in a row, and lets one
+// call pass every 250 ms to find out whether it answers again. No request waits
+// for that call. The zero Breaker is ready for use and safe for concurrent use.
+//
+// All Limiters and throttles that use one Store should share a Breaker. A Store
+// offers one by a method SharedBreaker() *Breaker, which a Store that embeds a
+// Breaker has; the stores of this module do. Without the method each Limiter has a
+// Breaker of its own.
+type Breaker struct {
+	mu       sync.Mutex
+	failures int
+	err      error         // of the last failure
+	probes   *rate.Limiter // set while the Store is not called
+}
+
+// SharedBreaker returns b. A [Store] that embeds a Breaker has this method.
+func (b *Breaker) SharedBreaker() *Breaker { return b }
+
+const (
+	tolerated  = 3                      // failures in a row
+	probeEvery = 250 * time.Millisecond // while the store is not called
+)
+
+// permission is what a Breaker says about a call.
+type permission uint8
+
+const (
+	mayCall permission = iota
+	mayProbe
+	mayNotCall
+)
+
+// allow reports whether the store may be called, and otherwise why not.
+func (b *Breaker) allow() (permission, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.probes == nil:
+		return mayCall, nil
+	case b.probes.Allow():
+		return mayProbe, b.err
+	}
+	return mayNotCall, b.err
+}
+
+// note records how a call went. It reports whether calls are stopped from now on.
+func (b *Breaker) note(err error) (stopped bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		b.failures, b.err, b.probes = 0, nil, nil
+		return false
+	}
+	b.failures++
+	b.err = err
+	if b.failures >= tolerated && b.probes == nil {
+		b.probes = rate.NewLimiter(rate.Every(probeEvery), 1)
+		b.probes.Allow() // the first is due after a rest
+	}
+	return b.probes != nil
+}
