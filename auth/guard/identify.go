@@ -207,9 +207,6 @@ func (id *identifier) handler(next http.Handler) http.Handler {
 // anotherCaller reports whether ctx, that of an outer middleware, carries another
 // caller than p.
 func anotherCaller(ctx context.Context, p *identity.Principal) bool {
-	if _, outer := identified(ctx); outer != nil && !outer.Same(p) {
-		return true
-	}
 	outer, ok := identity.FromContext(ctx)
 	return ok && !outer.Same(p) || identity.Ambiguous(ctx)
 }

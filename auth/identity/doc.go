@@ -1,10 +1,17 @@
-// Package identity says who sent a request: the [Principal] that an
-// authenticator settled, and its place in the request's context.
+// Package identity holds who sent a request: the [Principal] that an authenticator
+// found, and its place in the request's context.
 //
-// It is the one type that every package of this module shares, so that a
-// caller who signed in with a password, presented an API key, or was
-// recognised by code of your own, looks the same to whatever comes after.
-// A host with its own login needs no more than this adapter:
+// All packages of this module share it, so a caller who signed in with a password,
+// presented an API key or has a session of the host's own looks the same to every
+// guard. Handlers read the Principal with [FromContext].
+//
+// # Identifying callers
+//
+// Package guard calls authenticators and puts the Principal into the context. A
+// host with sessions of its own writes an authenticator too (guard.Authenticator),
+// so that a request with a session and another credential is refused. A middleware
+// that calls [NewContext] works as well: every guard then answers 400 to a request in
+// which it and an authenticator found two callers, in whatever order they ran.
 //
 //	func signedIn(next http.Handler) http.Handler {
 //		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -16,15 +23,18 @@
 //		})
 //	}
 //
-// Handlers read it back with [FromContext]. Tests of handlers put one in with
-// [NewContext]; nothing else needs to be faked.
+// # Testing
+//
+// NewContext is enough to test a handler, and guards that look at the caller only:
+// their roles, scopes, factors or tenant. It is not enough behind guard.Hooks.Accept,
+// which looks at the authenticator that found the caller, and behind Identify or a
+// guard.Mux with a request that carries credentials too.
 //
 // # Security considerations
 //
-// Whoever can run code in front of a handler can put a Principal into its
-// context: this package keeps identities, it does not prove them. A context
-// without a Principal is an anonymous request, and every guard of this module
-// refuses it.
+// Code in front of a handler can put any Principal into its context: this package
+// keeps identities and proves none. A context without a Principal is an anonymous
+// request, which every guard of this module refuses.
 //
 // The package imports the standard library only.
 package identity
