@@ -128,7 +128,7 @@ func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *iden
 	if err != nil {
 		return nil, nil, err
 	}
-	idle := e.began.Add(s.config.RefreshIdle)
+	idle := p.IssuedAt.Add(s.config.RefreshIdle)
 	// Signing first: a key management system that is down leaves no session
 	// behind that nobody has.
 	first := rand.Text()
@@ -142,7 +142,7 @@ func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *iden
 		Tenant:  p.Tenant,
 		Client:  p.Client,
 		Created: p.IssuedAt,
-		Expires: e.began.Add(s.config.RefreshAbsolute),
+		Expires: p.IssuedAt.Add(s.config.RefreshAbsolute),
 	}, hashOf(first), idle, s.config.MaxSessions)
 	if err != nil {
 		return nil, nil, unavailable("opening a session", err)
