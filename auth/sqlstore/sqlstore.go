@@ -139,12 +139,22 @@ func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first a
 			return err
 		}
 		// Expired sessions are not counted.
-		_, err = tx.Exec(ctx, `DELETE FROM gatewright_sessions WHERE id IN (
+		_, err = tx.Exec(ctx, s.deleteInOrder(`id IN (
 			SELECT id FROM gatewright_sessions WHERE subject = $1 AND id <> $2 AND idle > $3 AND expires > $3
-			ORDER BY created DESC, id LIMIT $4 OFFSET $5)`,
+			ORDER BY created DESC, id LIMIT $4 OFFSET $5)`),
 			session.Subject, session.ID, time.Now().UnixMicro(), maxEvicted, max(most, 1)-1)
 		return err
 	})
+}
+
+// deleteInOrder returns the statement that deletes the sessions of a condition. In
+// PostgreSQL the rows are locked in the order of their IDs, so that two such
+// statements wait for each other and do not deadlock.
+func (s *Store) deleteInOrder(condition string) string {
+	if s.db.Dialect() != PostgreSQL {
+		return "DELETE FROM gatewright_sessions WHERE " + condition
+	}
+	return "DELETE FROM gatewright_sessions WHERE id IN (SELECT id FROM gatewright_sessions WHERE " + condition + " ORDER BY id FOR UPDATE)"
 }
 
 // maxEvicted is how many sessions one that begins ends at most: a host that
@@ -226,7 +236,7 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) er
 	if identity.CheckNames(which.Session, which.Subject, which.Tenant, which.Spare) != nil {
 		return nil // no session has such a name
 	}
-	_, err := s.db.Exec(ctx, "revoking sessions", "DELETE FROM gatewright_sessions WHERE "+strings.Join(conditions, " AND "), args...)
+	_, err := s.db.Exec(ctx, "revoking sessions", s.deleteInOrder(strings.Join(conditions, " AND ")), args...)
 	return err
 }
 

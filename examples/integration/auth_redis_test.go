@@ -196,7 +196,7 @@ func TestSessionsInRedis(t *testing.T) {
 				tenant = "odd"
 			}
 			s := auth.Session{ID: fmt.Sprint(i), Subject: "alice", Tenant: tenant, Created: now.Add(time.Duration(i)), Expires: now.Add(time.Hour)}
-			if err := store.CreateRefresh(t.Context(), s, auth.TokenHash{1}, now.Add(time.Hour), auth.MaxListed); err != nil {
+			if err := store.CreateRefresh(t.Context(), s, auth.TokenHash{1}, now.Add(time.Hour), 2*auth.MaxListed); err != nil {
 				t.Fatal(err)
 			}
 		}
