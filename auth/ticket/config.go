@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,6 +27,9 @@ type User struct {
 
 // Format prints u without the password hash.
 func (u User) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "user %q", u.Subject) }
+
+// LogValue returns what Format prints.
+func (u User) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(u)) }
 
 // Errors that [Users] returns. Every other error is answered 503.
 var (
@@ -62,7 +66,7 @@ type Message struct {
 
 	// Link or Code is the secret; a notice has neither. Expires is when the
 	// secret does.
-	Link, Code string
+	Link, Code guard.Secret
 	Expires    time.Time
 
 	// Notice says what happened, if the message has no secret: "password
@@ -72,6 +76,9 @@ type Message struct {
 	// Data is that of the ticket.
 	Data []byte
 }
+
+// LogValue returns the purpose and the user.
+func (m Message) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(m)) }
 
 // Format prints m without its secrets.
 func (m Message) Format(f fmt.State, _ rune) {

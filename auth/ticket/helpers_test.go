@@ -229,10 +229,10 @@ func (s *site) sent() (string, ticket.Message) {
 	s.Helper()
 	s.flush()
 	for _, m := range slices.Backward(s.mails) {
-		if m.Code != "" {
-			return m.Code, m
+		if !m.Code.IsZero() {
+			return string(m.Code.Bytes()), m
 		}
-		if _, token, ok := strings.Cut(m.Link, "#"); ok {
+		if _, token, ok := strings.Cut(string(m.Link.Bytes()), "#"); ok {
 			return token, m
 		}
 	}

@@ -203,12 +203,13 @@ func (s *Service) send(ctx context.Context, t Ticket) error {
 	t.Created, t.Expires = now, now.Add(s.config.Lifetimes[t.Purpose])
 	m := Message{Purpose: t.Purpose, To: t.Email, Subject: t.Subject, Tenant: t.Tenant, Expires: t.Expires, Data: t.Data}
 	if t.ID != "" {
-		m.Code = newCode()
-		t.Key = codeKey(s.config.Keys[0], t.Purpose, t.ID, m.Code)
+		code := newCode()
+		m.Code = guard.NewSecret([]byte(code))
+		t.Key = codeKey(s.config.Keys[0], t.Purpose, t.ID, code)
 	} else {
 		secret := newSecret()
 		t.Key = linkKey(t.Purpose, secret)
-		m.Link = s.config.Base + string(t.Purpose) + "#" + secret
+		m.Link = guard.NewSecret([]byte(s.config.Base + string(t.Purpose) + "#" + secret))
 	}
 	if err := s.store.IssueTicket(ctx, t); err != nil {
 		return guard.CannotDecide("ticket: issuing a ticket", err)

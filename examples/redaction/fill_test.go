@@ -21,7 +21,7 @@ import (
 // run of bytes, or a number of 64 bits. Its content has its index in it.
 type leaf struct {
 	name  string // the innermost named type and field, "auth.User.PasswordHash"
-	bytes bool   // or a number, or what a func returns: secret unless listed
+	bytes bool   // or what a func returns: secret unless listed
 }
 
 // prefix begins the content of every leaf but numbers; six digits follow.
@@ -78,7 +78,8 @@ func (f *filler) fill(v reflect.Value, name string, opaque bool) {
 	case reflect.String:
 		v.SetString(f.content(name, opaque))
 	case reflect.Uint64:
-		v.SetUint(firstNumber + uint64(f.leaf(name, true)))
+		// Most numbers are counts; keys of SipHash and the like have such names.
+		v.SetUint(firstNumber + uint64(f.leaf(name, opaque)))
 	case reflect.Struct:
 		if len(f.chain) >= deepest || count(f.chain, t) > 1 {
 			return
@@ -293,9 +294,9 @@ func (f *finder) shown(text string) []string {
 	return names
 }
 
-// secretName matches the strings that must not be printed. Bytes, numbers of 64
-// bits and what a func returns must not be printed whatever their name.
-var secretName = regexp.MustCompile(`(?i)secret|passw|hash|token$|plain|pepper$|nonce|code|recovery|bearer|key$|seed|salt|sealed|digest|private`)
+// secretName matches the strings and numbers that must not be printed. Bytes and
+// what a func returns must not be printed whatever their name.
+var secretName = regexp.MustCompile(`(?i)secret|passw|hash|token$|plain|pepper$|nonce|code|recovery|bearer|key$|seed|salt|sealed|digest|private|^k[0-9]$|halves`)
 
 // settable returns a field that can be set although it is unexported.
 func settable(v reflect.Value) reflect.Value {

@@ -9,9 +9,12 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/passkey"
+	authpasskeysqlstore "github.com/gatewright/gatewright/auth/passkey/sqlstore"
 	"github.com/gatewright/gatewright/auth/password"
 	authredisstore "github.com/gatewright/gatewright/auth/redisstore"
 	authsqlstore "github.com/gatewright/gatewright/auth/sqlstore"
+	"github.com/gatewright/gatewright/auth/ticket"
+	authticketsqlstore "github.com/gatewright/gatewright/auth/ticket/sqlstore"
 	"github.com/gatewright/gatewright/auth/token"
 	"github.com/gatewright/gatewright/blacklist"
 	"github.com/gatewright/gatewright/blacklist/redislog"
@@ -65,10 +68,14 @@ var exported = []reflect.Type{
 	reflect.TypeFor[auth.Session](),
 	reflect.TypeFor[auth.TokenHash](),
 	reflect.TypeFor[auth.User](),
+	reflect.TypeFor[authpasskeysqlstore.Config](),
+	reflect.TypeFor[authpasskeysqlstore.Store](),
 	reflect.TypeFor[authredisstore.Config](),
 	reflect.TypeFor[authredisstore.Store](),
 	reflect.TypeFor[authsqlstore.Config](),
 	reflect.TypeFor[authsqlstore.Store](),
+	reflect.TypeFor[authticketsqlstore.Config](),
+	reflect.TypeFor[authticketsqlstore.Store](),
 	reflect.TypeFor[blacklist.Config](),
 	reflect.TypeFor[blacklist.Entry](),
 	reflect.TypeFor[blacklist.File](),
@@ -137,6 +144,7 @@ var exported = []reflect.Type{
 	reflect.TypeFor[password.Policy](),
 	reflect.TypeFor[password.PolicyConfig](),
 	reflect.TypeFor[password.Scrypt](),
+	reflect.TypeFor[ratelimit.Breaker](),
 	reflect.TypeFor[ratelimit.Charge](),
 	reflect.TypeFor[ratelimit.Config](),
 	reflect.TypeFor[ratelimit.Down](),
@@ -180,6 +188,16 @@ var exported = []reflect.Type{
 	reflect.TypeFor[scopes.Middleware](),
 	reflect.TypeFor[sqllog.Config](),
 	reflect.TypeFor[sqllog.Log](),
+	reflect.TypeFor[ticket.Config](),
+	reflect.TypeFor[ticket.Memory](),
+	reflect.TypeFor[ticket.Message](),
+	reflect.TypeFor[ticket.Order](),
+	reflect.TypeFor[ticket.Purpose](),
+	reflect.TypeFor[ticket.Service](),
+	reflect.TypeFor[ticket.Ticket](),
+	reflect.TypeFor[ticket.Use](),
+	reflect.TypeFor[ticket.User](),
+	reflect.TypeFor[ticket.Which](),
 	reflect.TypeFor[token.Algorithm](),
 	reflect.TypeFor[token.Issuer](),
 	reflect.TypeFor[token.IssuerConfig](),
