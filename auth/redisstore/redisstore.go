@@ -72,7 +72,7 @@ func New(eval Eval, config Config) (*Store, error) {
 }
 
 // rights are the commands of the scripts.
-const rights = "+eval +evalsha +info +time +exists +set +hset +hsetnx +hmget +hincrby +del +pexpireat +zadd +zrem +zrangebylex +zrangebyscore +zrevrangebylex"
+const rights = "+eval +evalsha +info +time +exists +set +hset +hsetnx +hmget +hincrby +del +pexpireat +zadd +zcard +zrem +zrangebylex +zrangebyscore +zrevrangebylex"
 
 // Ready proves that the server takes writes and keeps them: it sets and deletes a
 // key. The error says that the server cannot be reached, is a

@@ -76,7 +76,7 @@ func New(eval Eval, config Config) (*Store, error) {
 }
 
 // rights are the commands of the scripts.
-const rights = "+eval +evalsha +info +time +get +set +del"
+const rights = "+eval +evalsha +info +time +get +set +setrange +del"
 
 // Ready proves that the server takes writes and keeps them: it sets and deletes a
 // key. The error says that the server cannot be reached, is a

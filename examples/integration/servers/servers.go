@@ -120,6 +120,38 @@ func PostgreSQL(t testing.TB) *Server {
 	return s
 }
 
+// Standby starts a PostgreSQL that follows the primary, which was started by
+// PostgreSQL, and takes no writes.
+func Standby(t testing.TB, primary *Server) *Server {
+	t.Helper()
+	if primary.folder == "" {
+		t.Skip("needs a PostgreSQL that the test has started itself")
+	}
+	initdb, postgres := postgresPrograms(t)
+	s := &Server{Addr: freeAddr(t), folder: t.TempDir()}
+	_, port, _ := net.SplitHostPort(s.Addr)
+	s.URL = "postgres://gatewright@" + s.Addr + "/postgres?sslmode=disable"
+	as := unprivileged(t, s.folder)
+	data := filepath.Join(s.folder, "data")
+	host, primaryPort, _ := net.SplitHostPort(primary.Addr)
+	backup := exec.Command(filepath.Join(filepath.Dir(initdb), "pg_basebackup"),
+		"-h", host, "-p", primaryPort, "-U", "gatewright", "-D", data, "-R", "-X", "stream", "--checkpoint=fast", "--no-sync")
+	backup.SysProcAttr, backup.Dir = as, s.folder
+	if out, err := backup.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", backup, err, out)
+	}
+	s.start = func() *exec.Cmd {
+		cmd := exec.Command(postgres, "-D", data, "-p", port,
+			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200")
+		cmd.SysProcAttr, cmd.Dir = as, s.folder
+		return cmd
+	}
+	s.ready = func() error { return startup(s.Addr) }
+	s.Start(t)
+	t.Cleanup(func() { s.Kill(t) })
+	return s
+}
+
 // startup begins a session of PostgreSQL's protocol: while the server recovers
 // it takes connections and answers with an error.
 func startup(addr string) error {
