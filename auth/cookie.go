@@ -382,18 +382,31 @@ func (c *Cookies) handler(answer func(*http.Request, form) (any, error)) http.Ha
 			s.refuse(w, r, err)
 			return
 		}
-		cookies, status, shown := c.instead(body)
-		for _, cookie := range cookies {
-			if n := len(cookie.String()); n > maxCookie {
-				s.refuse(w, r, fmt.Errorf("auth: the cookie %s has %d bytes, more than the %d that browsers keep", cookie.Name, n, maxCookie))
-				return
-			}
-		}
-		for _, cookie := range cookies {
-			http.SetCookie(w, cookie)
-		}
-		writeJSON(w, status, shown)
+		c.answer(w, r, body)
 	})
+}
+
+// answer sets the cookies of an answer and writes the rest of it.
+func (c *Cookies) answer(w http.ResponseWriter, r *http.Request, body any) {
+	cookies, status, shown := c.instead(body)
+	if err := c.set(w, cookies); err != nil {
+		c.server.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, status, shown)
+}
+
+// set sets cookies, or none of them if one is too long.
+func (c *Cookies) set(w http.ResponseWriter, cookies []*http.Cookie) error {
+	for _, cookie := range cookies {
+		if n := len(cookie.String()); n > maxCookie {
+			return fmt.Errorf("auth: the cookie %s has %d bytes, more than the %d that browsers keep", cookie.Name, n, maxCookie)
+		}
+	}
+	for _, cookie := range cookies {
+		http.SetCookie(w, cookie)
+	}
+	return nil
 }
 
 // instead returns the cookies with the tokens of an answer, and the answer

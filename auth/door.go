@@ -69,6 +69,11 @@ type signIn struct {
 	scopes   identity.Set
 	factors  identity.Set
 	authTime time.Time // when the first factor was proven
+	until    time.Time // when the session ends at the latest; zero: by Config
+	way      string    // the WayIn; empty for a password
+
+	// skipSecond says that the proof has several factors already.
+	skipSecond bool
 
 	// from is the credential that the session is made from, a challenge or
 	// the access token of another session. It is nil for a password.
@@ -81,7 +86,7 @@ type signIn struct {
 // admit opens a session, unless a second factor is due, and answers with its
 // first tokens, or with a challenge.
 func (s *Server) admit(r *http.Request, e entry, in signIn) (any, error) {
-	if s.config.SecondFactor != nil && in.from == nil {
+	if s.config.SecondFactor != nil && in.from == nil && !in.skipSecond {
 		due, err := s.config.SecondFactor.Required(r.Context(), in.user.ID)
 		if err != nil {
 			return nil, unavailable("asking whether a second factor is due", err)
@@ -94,7 +99,7 @@ func (s *Server) admit(r *http.Request, e entry, in signIn) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: in.login})
+	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: in.login, Way: in.way})
 	return out, nil
 }
 
@@ -128,7 +133,10 @@ func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *iden
 	if err != nil {
 		return nil, nil, err
 	}
-	idle := p.IssuedAt.Add(s.config.RefreshIdle)
+	absolute, idle := p.IssuedAt.Add(s.config.RefreshAbsolute), p.IssuedAt.Add(s.config.RefreshIdle)
+	if !in.until.IsZero() {
+		absolute, idle = earliest(absolute, in.until), earliest(idle, in.until)
+	}
 	// Signing first: a key management system that is down leaves no session
 	// behind that nobody has.
 	first := rand.Text()
@@ -142,7 +150,7 @@ func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *iden
 		Tenant:  p.Tenant,
 		Client:  p.Client,
 		Created: p.IssuedAt,
-		Expires: p.IssuedAt.Add(s.config.RefreshAbsolute),
+		Expires: absolute,
 	}, hashOf(first), idle, s.config.MaxSessions)
 	if err != nil {
 		return nil, nil, unavailable("opening a session", err)
@@ -173,4 +181,11 @@ func (s *Server) discard(ctx context.Context, session string, why error) error {
 		return err
 	}
 	return why
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -20,11 +20,14 @@ type challenge struct {
 	ExpiresIn   int64  `json:"expires_in"`
 }
 
-// challengeClaims is what challenges say beside the usual claims: the checkpoint
-// of the request that has proven the password. What is ended since then ends the
-// challenge, whatever the clocks show.
+// challengeClaims is what challenges hold beside the usual claims: the checkpoint
+// of the request that has proven the first factor, because what is ended since
+// then ends the challenge, whatever the clocks show; the end of the session, in
+// microseconds since 1970, and the way in.
 type challengeClaims struct {
 	Checkpoint uint64 `json:"checkpoint,string"`
+	Until      int64  `json:"until,string,omitempty"`
+	Way        string `json:"way,omitempty"`
 }
 
 // challenge makes the proof that the password was right, to be exchanged at
@@ -34,7 +37,11 @@ func (s *Server) challenge(r *http.Request, e entry, in signIn) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	signed, err := s.mfa.Issue(r.Context(), p, challengeClaims{e.checkpoint})
+	claims := challengeClaims{Checkpoint: e.checkpoint, Way: in.way}
+	if !in.until.IsZero() {
+		claims.Until = in.until.UnixMicro()
+	}
+	signed, err := s.mfa.Issue(r.Context(), p, claims)
 	if err != nil {
 		return nil, unavailable("issuing a challenge", err)
 	}
@@ -42,7 +49,7 @@ func (s *Server) challenge(r *http.Request, e entry, in signIn) (any, error) {
 	if err := s.settle(r.Context(), e, p); err != nil {
 		return nil, s.refusedAtTheDoor(err, in.refused, in.login, p)
 	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: p, Login: in.login})
+	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: p, Login: in.login, Way: in.way})
 	return challenge{
 		Error:       codeMFARequired,
 		Description: "A second factor is required.",
@@ -89,9 +96,15 @@ func (s *Server) exchange(r *http.Request, f form, c *Client) (any, error) {
 	if err != nil {
 		return nil, about{err, p}
 	}
+	var until time.Time
+	if claims.Until != 0 {
+		until = time.UnixMicro(claims.Until)
+	}
 	return s.admit(r, e, signIn{
 		user:     user,
 		client:   p.Client,
+		until:    until,
+		way:      claims.Way,
 		scopes:   p.Scopes,
 		factors:  p.Factors.With(method),
 		authTime: p.AuthTime,

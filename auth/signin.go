@@ -178,16 +178,21 @@ func (s *Server) attempt(r *http.Request, login, username, given string) (*User,
 	return user, e, err
 }
 
+// addrOf returns the address of the client, without the port.
+func addrOf(r *http.Request) string {
+	addr, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return addr
+}
+
 // reserve charges the Throttle.
 func (s *Server) reserve(r *http.Request, login, username string) (settle func(guard.Outcome), err error) {
 	if s.config.Throttle == nil {
 		return func(guard.Outcome) {}, nil
 	}
-	addr, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		addr = r.RemoteAddr
-	}
-	settle, wait, err := s.config.Throttle.Reserve(r.Context(), login, addr)
+	settle, wait, err := s.config.Throttle.Reserve(r.Context(), login, addrOf(r))
 	switch {
 	case err != nil:
 		return nil, unavailable("asking the throttle", err)

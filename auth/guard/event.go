@@ -54,6 +54,9 @@ type Event struct {
 	// Login is the name that somebody tried to sign in with, cleaned.
 	Login string
 
+	// Way is the name of the way to sign in, empty for a password.
+	Way string
+
 	// Denial is the refusal, with its reason, nil if nothing was refused.
 	Denial *Denial
 
@@ -151,6 +154,9 @@ func Log(l *slog.Logger) func(context.Context, Event) {
 		}
 		if e.Login != "" {
 			attrs = append(attrs, slog.String("login", e.Login))
+		}
+		if e.Way != "" {
+			attrs = append(attrs, slog.String("way", clean(e.Way)))
 		}
 		if d := e.Denial; d != nil {
 			attrs = append(attrs, slog.Int("status", d.Status), slog.String("code", clean(d.Code)))

@@ -1,0 +1,31 @@
+package auth
+
+import (
+	"context"
+	"strings"
+)
+
+// EitherFactor returns a SecondFactor of users who may have a passkey, one-time
+// codes, or both: a *passkey.RelyingParty and a *totp.Service. A code that begins
+// with "{" is verified by passkeys, any other by codes. A second factor is required
+// of a user for whom either requires one.
+func EitherFactor(passkeys, codes SecondFactor) SecondFactor { return eitherFactor{passkeys, codes} }
+
+type eitherFactor struct{ passkeys, codes SecondFactor }
+
+// Required implements [SecondFactor].
+func (f eitherFactor) Required(ctx context.Context, subject string) (bool, error) {
+	required, err := f.passkeys.Required(ctx, subject)
+	if err != nil || required {
+		return required, err
+	}
+	return f.codes.Required(ctx, subject)
+}
+
+// VerifyFactor implements [SecondFactor].
+func (f eitherFactor) VerifyFactor(ctx context.Context, subject, code string) (method string, err error) {
+	if strings.HasPrefix(code, "{") {
+		return f.passkeys.VerifyFactor(ctx, subject, code)
+	}
+	return f.codes.VerifyFactor(ctx, subject, code)
+}

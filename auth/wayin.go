@@ -1,0 +1,337 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/body"
+)
+
+// A WayIn is a way to sign in other than a password: a passkey, a mailed link, an
+// identity provider, a directory, or a session of the host's own.
+// [Server.SignIn] and [Cookies.SignIn] open sessions for the subjects that it
+// proves. Throttle, Active, second factor, EndSessions and refresh work as for a
+// password.
+type WayIn struct {
+	// Name names the way, such as "passkey", in events, for the Throttle, and
+	// in Client.Grants. 1 to 32 lower-case letters, digits, '-' and '_'.
+	// Required.
+	Name string
+
+	// Prove returns which user was proven to be present. The body of the
+	// request is a form or JSON of at most 16 KiB. An error that wraps
+	// [identity.ErrNotProven] is answered 400 invalid_grant, a *guard.Denial
+	// of status 400 to 499 as it is, and every other error 503.
+	//
+	// The host is responsible for the Subject: a proof of an identity
+	// provider must be mapped by issuer and subject, never by e-mail address.
+	// Required.
+	Prove func(r *http.Request) (*identity.Proof, error)
+
+	// Login returns the user name that the request claims, if the way can be
+	// guessed, as an LDAP password can. The Throttle then limits attempts by
+	// that name. If nil, it limits attempts by client address alone.
+	Login func(r *http.Request) (string, error)
+
+	// Second is when a second factor is asked for. Default: whenever
+	// Config.SecondFactor requires one for the user.
+	Second SecondRule
+}
+
+// A SecondRule is when a way to sign in leads to a second factor.
+type SecondRule int
+
+const (
+	// AskAlways asks for the second factor of every user who has one.
+	AskAlways SecondRule = iota
+
+	// SkipIfMFA does not ask if the factors of the proof include "mfa". Set
+	// it only for a Prove that verifies several factors itself, such as
+	// passkey.RelyingParty.Prove; never for factors that an identity
+	// provider claims.
+	SkipIfMFA
+)
+
+// maxProof is the largest body of a request to sign in, in bytes.
+const maxProof = 16 << 10
+
+// wrongProof is what clients read when a proof is rejected.
+const wrongProof = "The sign-in was not accepted."
+
+// methods are the factors that a proof may have: the names of RFC 8176, and two
+// private ones, for an identity provider and for a mailbox.
+var methods = identity.NewSet("face", "fpt", "geo", "hwk", "iris", "kba", "mca", "mfa", "otp", "pin", "pop", "pwd", "rba", "retina", "sc",
+	"sms", "swk", "tel", "user", "vbm", "wia", "fed", "email")
+
+// check panics if w cannot be used.
+func (w WayIn) check() {
+	if w.Name == "" || len(w.Name) > 32 || strings.Trim(w.Name, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+		panic(fmt.Sprintf("auth: WayIn.Name is %q; use 1 to 32 lower-case letters, digits, '-' and '_'", w.Name))
+	}
+	if w.Prove == nil {
+		panic("auth: WayIn.Prove is nil")
+	}
+}
+
+// SignIn returns the handler that opens a session for the user that w proves. POST
+// takes a form or JSON for w.Prove; a form may also have scope and the client's
+// credentials. It answers as [Server.Token] does: 200 with tokens, 400
+// mfa_required, and 400 invalid_grant with one body whether the proof is wrong or
+// the user is unknown, disabled or of another tenant. It is public in the route
+// ledger. It panics if w is incomplete.
+func (s *Server) SignIn(w WayIn) http.Handler {
+	w.check()
+	return guard.Public("sign-in by " + w.Name)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		r, f, err := readProof(rw, r)
+		if err != nil {
+			s.hooks.Refuse(rw, r, err)
+			return
+		}
+		out, err := s.signInBy(r, w, f, nil)
+		if err != nil {
+			s.refuse(rw, r, err)
+			return
+		}
+		status := http.StatusOK
+		if _, due := out.(challenge); due {
+			status = http.StatusBadRequest
+		}
+		writeJSON(rw, status, out)
+	}))
+}
+
+// SignIn returns the variant of [Server.SignIn] that sets the cookies. The session
+// that the browser had ends. It is public in the route ledger.
+func (c *Cookies) SignIn(w WayIn) http.Handler {
+	w.check()
+	s := c.server
+	return guard.Public("sign-in by " + w.Name)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if err := c.check(r); err != nil {
+			s.refuse(rw, r, err)
+			return
+		}
+		r, f, err := readProof(rw, r)
+		if err != nil {
+			s.refuse(rw, r, err)
+			return
+		}
+		out, err := c.replacing(r, func() (any, error) { return s.signInBy(r, w, f, ownApplication) })
+		if err != nil {
+			s.refuse(rw, r, err)
+			return
+		}
+		c.answer(rw, r, out)
+	}))
+}
+
+// SignInRedirect returns the handler of the URL to which an identity provider
+// sends the browser back. GET calls w.Prove, which must verify the state of the
+// flow in a SameSite=Lax cookie of the host's own. It sets the cookies and
+// redirects to a path of this host with 303; if the sign-in fails, with the
+// parameter error, which is mfa_required if a second factor is due. Requests that
+// are not a navigation are answered 403. It is public in the route ledger.
+//
+// It panics unless to is an absolute path.
+func (c *Cookies) SignInRedirect(w WayIn, to string) http.Handler {
+	w.check()
+	if u, err := url.Parse(to); err != nil || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t#") || u.Host != "" || u.RawQuery != "" {
+		panic(fmt.Sprintf("auth: SignInRedirect to %q; use a path of this host without query, such as /", to))
+	}
+	s := c.server
+	return guard.Public("sign-in by " + w.Name)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			s.refuse(rw, r, guard.MethodNotAllowed(rw, http.MethodGet))
+			return
+		}
+		if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" || r.Header.Get("Sec-Fetch-Dest") == "iframe" {
+			s.refuse(rw, r, guard.Forbidden(errors.New("auth: the callback was not requested by a navigation")))
+			return
+		}
+		rw.Header().Set("Cache-Control", "no-store")
+		rw.Header().Set("Referrer-Policy", "no-referrer") // the URL has a code
+		out, err := c.replacing(r, func() (any, error) { return s.signInBy(r, w, form{}, ownApplication) })
+		target := to
+		switch {
+		case err != nil:
+			d := guard.DenialOf(r.Context(), err)
+			s.hooks.Emit(r, guard.Event{Name: guard.EventLoginFail, Denial: d})
+			target += "?error=" + url.QueryEscape(d.Code)
+		default:
+			cookies, _, _ := c.instead(out)
+			if err := c.set(rw, cookies); err != nil {
+				s.refuse(rw, r, err)
+				return
+			}
+			if _, due := out.(challenge); due {
+				target += "?error=" + codeMFARequired
+			}
+		}
+		rw.Header().Set("Location", target)
+		rw.WriteHeader(http.StatusSeeOther)
+	}))
+}
+
+// readProof reads the body of a request to sign in. It returns the request with
+// the body to be read once more, and the fields of a form.
+func readProof(w http.ResponseWriter, r *http.Request) (*http.Request, form, error) {
+	if r.Method != http.MethodPost {
+		return r, nil, guard.MethodNotAllowed(w, http.MethodPost)
+	}
+	types := r.Header["Content-Type"]
+	media := ""
+	if len(types) == 1 {
+		media, _, _ = mime.ParseMediaType(types[0])
+	}
+	if media != "application/json" && media != "application/x-www-form-urlencoded" {
+		return r, nil, guard.UnsupportedMediaType(fmt.Errorf("auth: the Content-Type is %.100q", types), "application/json", "application/x-www-form-urlencoded")
+	}
+	b, err := body.Read(w, r, maxProof)
+	if err != nil {
+		return r, nil, err
+	}
+	f := form{}
+	if media != "application/json" {
+		values, err := url.ParseQuery(string(b))
+		if err != nil {
+			return r, nil, badRequest(http.StatusBadRequest, "The body is not a form.")
+		}
+		for _, all := range values {
+			if len(all) > 1 {
+				return r, nil, badRequest(http.StatusBadRequest, "A parameter is given more than once.")
+			}
+		}
+		f = form(values)
+	}
+	again := r.Clone(r.Context())
+	again.Body, again.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
+	return again, f, nil
+}
+
+// signInBy signs in by w, for a client that is named in the request unless it is
+// given.
+func (s *Server) signInBy(r *http.Request, w WayIn, f form, c *Client) (any, error) {
+	if c == nil {
+		var err error
+		if c, err = s.client(r, f); err != nil {
+			return nil, err
+		}
+	}
+	if c != ownApplication {
+		if err := c.may(w.Name); err != nil {
+			return nil, err
+		}
+	}
+	e, err := s.enter(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	login, claimed := "", ""
+	if w.Login != nil {
+		if claimed, err = w.Login(r); err != nil {
+			return nil, badRequest(http.StatusBadRequest, "The request names no user.")
+		}
+		if login, err = s.config.CanonicalLogin(claimed); err != nil {
+			login = ""
+		}
+	} else {
+		// A name that no login can have: attempts from other addresses, and
+		// attempts with passwords, have other names.
+		login = "\x00" + w.Name + "\x00" + addrOf(r)
+	}
+	proof, user, err := s.proveWithin(r, w, e, login, claimed)
+	if err != nil {
+		return nil, err
+	}
+	scopes, denial := requested(f, user.Scopes)
+	if denial != nil {
+		return nil, denial
+	}
+	return s.admit(r, e, signIn{
+		user:       user,
+		login:      claimed,
+		client:     c.ID,
+		scopes:     scopes,
+		factors:    proof.Factors,
+		authTime:   proof.Time,
+		until:      proof.Until,
+		way:        w.Name,
+		skipSecond: w.Second == SkipIfMFA && proof.Factors.Has("mfa"),
+		refused:    wrongProof,
+	})
+}
+
+// proveWithin is prove within what the Throttle allows.
+func (s *Server) proveWithin(r *http.Request, w WayIn, e entry, login, claimed string) (*identity.Proof, *User, error) {
+	settle, err := s.reserve(r, login, claimed)
+	if err != nil {
+		return nil, nil, err
+	}
+	// If Prove panics, the attempt stays charged.
+	outcome := guard.Failed
+	defer func() { settle(outcome) }()
+	proof, user, err := s.proven(r, w, e)
+	switch d, refused := errors.AsType[*guard.Denial](err); {
+	case err == nil:
+		outcome = guard.Succeeded
+	case r.Context().Err() != nil, !refused, d.Status == http.StatusTooManyRequests, d.Status >= 500:
+		outcome = guard.Undecided
+	}
+	return proof, user, err
+}
+
+// proven returns the proof, with its Time set, and its user.
+func (s *Server) proven(r *http.Request, w WayIn, e entry) (*identity.Proof, *User, error) {
+	proof, err := w.Prove(r)
+	if err != nil {
+		return nil, nil, s.notProven(r.Context(), err)
+	}
+	if proof == nil {
+		return nil, nil, fmt.Errorf("auth: the Prove of the way in %q returned neither a proof nor an error", w.Name)
+	}
+	p := *proof
+	if p.Factors.Len() == 0 || !methods.Contains(p.Factors) {
+		return nil, nil, fmt.Errorf("auth: the way in %q proved the factors %q; use names of RFC 8176, \"fed\" or \"email\"", w.Name, p.Factors)
+	}
+	if !wellFormed(p.Subject) {
+		return nil, nil, fmt.Errorf("auth: the way in %q proved the subject %.40q, which is not an identifier", w.Name, p.Subject)
+	}
+	switch {
+	case p.Time.IsZero(), p.Time.After(e.began) && !p.Time.After(e.began.Add(time.Minute)):
+		p.Time = e.began
+	case p.Time.After(e.began), p.Time.Before(e.began.Add(-s.config.RefreshAbsolute)):
+		return nil, nil, fmt.Errorf("auth: the way in %q proved factors at %v, which is in the future or longer ago than Config.RefreshAbsolute", w.Name, p.Time.Round(0))
+	}
+	if !p.Until.IsZero() && !p.Until.After(e.began) {
+		return nil, nil, invalidGrant(wrongProof, errors.New("the proof has expired"))
+	}
+	user, err := s.userByID(r.Context(), p.Subject)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case user == nil, user.Disabled, p.Tenant != "" && p.Tenant != user.Tenant:
+		return nil, nil, invalidGrant(wrongProof, errors.New("the user is unknown, disabled, or of another tenant"))
+	}
+	return &p, user, nil
+}
+
+// notProven returns the answer to an error of Prove.
+func (s *Server) notProven(ctx context.Context, err error) error {
+	if errors.Is(err, identity.ErrNotProven) {
+		return invalidGrant(wrongProof, err)
+	}
+	// The error itself: one that only wraps a refusal comes from elsewhere.
+	if d, ok := err.(*guard.Denial); ok && d.Status >= 400 && d.Status < 500 {
+		return d
+	}
+	return unavailable("verifying a proof", err)
+}
