@@ -195,7 +195,7 @@ func TestL2L4SmoothNeverOverAdmits(t *testing.T) {
 			r := rand.New(rand.NewPCG(2, uint64(len(tt.name))))
 			limit := Limit{Name: "l", Kind: Smooth, Quota: tt.quota, Burst: tt.burst, Window: time.Second}
 			one := interval(&limit)
-			m := &Memory{Bytes: tt.sets * scalarSetBytes}
+			m := &Memory{Bytes: tt.sets * arrivalSetBytes}
 			o := &oracle{events: map[int][]*event{}, keep: one * 60}
 			type open struct {
 				key    int
@@ -304,7 +304,7 @@ func TestStrictIsNotTooStrict(t *testing.T) {
 func TestSmoothIsNotTooStrict(t *testing.T) {
 	limit := Limit{Name: "l", Kind: Smooth, Quota: 50, Burst: 5, Window: time.Second}
 	r := rand.New(rand.NewPCG(4, 4))
-	m := &Memory{Bytes: scalarSetBytes}
+	m := &Memory{Bytes: arrivalSetBytes}
 	one := interval(&limit)
 	now, tat := int64(0), int64(0)
 	for range steps(30_000) {
@@ -322,7 +322,7 @@ func TestSmoothIsNotTooStrict(t *testing.T) {
 		} else {
 			for _, late := range []time.Duration{0, -time.Microsecond} {
 				var s [1]State
-				if ok, _ := m.copy(scalarSetBytes).take(now+int64(states[0].RetryAfter+late), []Charge{c}, s[:]); ok != (late == 0) {
+				if ok, _ := m.copy(arrivalSetBytes).take(now+int64(states[0].RetryAfter+late), []Charge{c}, s[:]); ok != (late == 0) {
 					t.Fatalf("at %d a charge of %d fits %v after its RetryAfter: %t", now, c.Cost, late, ok)
 				}
 			}
@@ -332,8 +332,8 @@ func TestSmoothIsNotTooStrict(t *testing.T) {
 			t.Fatalf("%d remain, want %d", left, got)
 		}
 		if states[0].Reset > 0 {
-			grown := m.copy(scalarSetBytes).remaining(now+int64(states[0].Reset), c)
-			before := m.copy(scalarSetBytes).remaining(now+int64(states[0].Reset)-1000, c)
+			grown := m.copy(arrivalSetBytes).remaining(now+int64(states[0].Reset), c)
+			before := m.copy(arrivalSetBytes).remaining(now+int64(states[0].Reset)-1000, c)
 			if grown != left+1 || before != left {
 				t.Fatalf("%d remain, %d at the Reset and %d before", left, grown, before)
 			}
@@ -347,7 +347,7 @@ func (m *Memory) copy(bytes int) *Memory {
 	old := m.list()[0]
 	t := newTable(old.limit, bytes)
 	copy(t.rings, old.rings)
-	copy(t.words, old.words)
+	copy(t.arrivals, old.arrivals)
 	c.tables.Store(&[]*table{t})
 	return c
 }
@@ -403,55 +403,6 @@ func TestSipHash(t *testing.T) {
 	}
 }
 
-// TestConcurrentFull: what is in flight is never forgotten, so a set that is
-// full of it refuses newcomers, alone and on a bill.
-func TestConcurrentFull(t *testing.T) {
-	m := &Memory{Bytes: scalarSetBytes}
-	limit := Limit{Name: "l", Kind: Concurrent, Quota: 2, Window: time.Hour}
-	of := func(keys ...int) (charges []Charge) {
-		for _, k := range keys {
-			charges = append(charges, Charge{Key: keyOf(k), Limit: limit, Cost: 1})
-		}
-		return charges
-	}
-	take := func(keys ...int) (bool, []State) {
-		states := make([]State, len(keys))
-		ok, err := m.take(0, of(keys...), states)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ok, states
-	}
-	for i := range ways - 1 {
-		if ok, _ := take(i); !ok {
-			t.Fatalf("key %d was refused", i)
-		}
-	}
-	// One place is free, and two newcomers are on a bill behind a third charge.
-	if ok, states := take(0, 100, 101); ok || states[0].Refused || !states[2].Refused || !states[2].Full {
-		t.Errorf("two newcomers for one place: %t %+v", ok, states)
-	}
-	if ok, _ := take(0); !ok {
-		t.Error("the bill that was refused has charged its first part")
-	}
-	if ok, _ := take(100); !ok {
-		t.Error("the bill that was refused has taken the last place")
-	}
-	if ok, states := take(101); ok || !states[0].Refused || !states[0].Full {
-		t.Errorf("a newcomer without a place: %t %+v", ok, states)
-	}
-	if got := m.Stats()[0]; got.Refused != 2 || got.Load != 1 {
-		t.Errorf("%+v, want 2 refused for want of a place", got)
-	}
-	m.giveBack(0, 0, of(3))
-	if ok, _ := take(101); !ok {
-		t.Error("a place is free, and a newcomer was refused")
-	}
-	if ok, _ := take(0); ok {
-		t.Error("three of two are in flight")
-	}
-}
-
 // TestMaxLimits: a table for each limit, and an error for one too many.
 func TestMaxLimits(t *testing.T) {
 	m := &Memory{Bytes: 1, MaxLimits: 2}
@@ -469,7 +420,7 @@ func TestMaxLimits(t *testing.T) {
 // moments, admits the same charges.
 func TestSmoothIsTheTokenBucketOfXTime(t *testing.T) {
 	limit := Limit{Name: "l", Kind: Smooth, Quota: 50, Burst: 7, Window: time.Second}
-	m := &Memory{Bytes: scalarSetBytes}
+	m := &Memory{Bytes: arrivalSetBytes}
 	peer := rate.NewLimiter(50, 7)
 	r := rand.New(rand.NewPCG(5, 5))
 	begin := time.Unix(1_000_000, 0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -32,9 +33,7 @@ const (
 	blackhole       // no answer until the context is over
 	replyLost       // charged, and then no answer in time
 	panicking
-	short      // fewer states than charges
-	rolledBack // a refund that is used, and then known not to have been made
-	unsure     // a refund that is made, and then an error
+	short // fewer states than charges
 )
 
 func (s *trouble) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelimit.State, ratelimit.Receipt, error) {
@@ -67,13 +66,6 @@ func (s *trouble) Refund(ctx context.Context, r ratelimit.Receipt) error {
 	switch s.mode.Load() {
 	case failing:
 		return errors.New("connection refused")
-	case rolledBack:
-		r.Use()
-		r.Unuse()
-		return errors.New("rolled back")
-	case unsure:
-		s.Memory.Refund(ctx, r)
-		return errors.New("connection lost")
 	case panicking:
 		panic("store")
 	case slow:
@@ -315,160 +307,127 @@ func TestL13ClientHangsUpWhileTheStoreAnswers(t *testing.T) {
 	})
 }
 
-// A reply that is lost: the store has charged and the fallback admits, once
-// each. The place in flight that the store gave is given back when it answers.
-func TestReplyLostIsChargedOnceAndReleased(t *testing.T) {
+// A reply that is lost: the store has charged and the fallback admits, once each.
+func TestAReplyThatIsLostIsChargedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(trouble)
-		h := newLimiter(t, shared(store, guard.Hooks{}), hourly(3), ratelimit.InFlight(1)).Handler(new(counting))
+		h := newLimiter(t, shared(store, guard.Hooks{}), hourly(3)).Handler(new(counting))
 		store.mode.Store(replyLost)
 		if got := statuses(h, 1, from("192.0.2.1:1")); got != "200" {
 			t.Fatal(got)
 		}
 		time.Sleep(2 * time.Second)
 		store.mode.Store(healthy)
-		// On another node, which has nothing to remember by itself.
-		other := newLimiter(t, shared(store, guard.Hooks{}), hourly(3), ratelimit.InFlight(1)).Handler(new(counting))
+		// On another node, which remembers nothing.
+		other := newLimiter(t, shared(store, guard.Hooks{}), hourly(3)).Handler(new(counting))
 		if got := statuses(other, 3, from("192.0.2.1:1")); got != "200 200 429" {
-			t.Errorf("%s, want two of three left and the place free", got)
+			t.Errorf("%s, want two of three left", got)
 		}
 	})
 }
 
-// TestPlacesComeBackAfterTheStore: requests that end while the store is down
-// keep their places in it no longer than that.
-func TestPlacesComeBackAfterTheStore(t *testing.T) {
-	const places = 40
-	for name, mode := range map[string]int32{
-		"refuses": failing, "rolls back": rolledBack, "is a black hole": blackhole, "is slow": slow, "panics": panicking,
-	} {
-		t.Run("a store that "+name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				store := new(trouble)
-				l := newLimiter(t, shared(store, guard.Hooks{}), ratelimit.InFlight(places))
-				var held []*ratelimit.Reservation
-				for range places {
-					r, err := l.Reserve(t.Context(), 1, "k")
-					if err != nil {
-						t.Fatal(err)
-					}
-					held = append(held, r)
+// Limits of requests in flight count in the process, whatever the Store: it is
+// never charged for them, and they hold while it is down.
+func TestInFlightCountsInTheProcess(t *testing.T) {
+	for _, mode := range []int32{healthy, failing} {
+		synctest.Test(t, func(t *testing.T) {
+			store := new(trouble)
+			store.mode.Store(mode)
+			a := newLimiter(t, shared(store, guard.Hooks{}), hourly(5), ratelimit.InFlight(1))
+			b := newLimiter(t, shared(store, guard.Hooks{}), hourly(5), ratelimit.InFlight(1))
+			first, err := a.Reserve(t.Context(), 1, "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			takes := store.takes.Load()
+			for range 10 {
+				d, ok := errors.AsType[*guard.Denial](func() error { _, err := a.Reserve(t.Context(), 1, "k"); return err }())
+				if !ok || d.Status != 429 || d.RetryAfter < time.Second {
+					t.Fatalf("a second at once: %v", d)
 				}
-				store.mode.Store(mode)
-				for _, r := range held { // the breaker opens after three of them
-					r.End(t.Context(), false)
-					r.End(t.Context(), false)
-				}
-				time.Sleep(5 * time.Second)
-				store.mode.Store(healthy)
-				// One that is the first to find it up, and a few who come by.
-				for range places/4 + 1 {
-					if r, err := l.Reserve(t.Context(), 1, "passer-by"); err == nil {
-						r.End(t.Context(), false)
-					}
-					synctest.Wait()
-				}
-				// Another process, which knows only what the store does.
-				other := newLimiter(t, shared(store, guard.Hooks{}), ratelimit.InFlight(places))
-				for i := range places + 1 {
-					if _, err := other.Reserve(t.Context(), 1, "k"); (err == nil) != (i < places) {
-						t.Fatalf("place %d of %d: %v", i+1, places, err)
-					}
-				}
-			})
+			}
+			if n := store.takes.Load() - takes; n != 0 {
+				t.Errorf("the store was charged %d times for requests that found no place", n)
+			}
+			other, err := b.Reserve(t.Context(), 1, "k")
+			if err != nil {
+				t.Errorf("another process has places of its own: %v", err)
+			}
+			other.End(t.Context(), false)
+			first.End(t.Context(), false)
+			first.End(t.Context(), false)
+			next, err := a.Reserve(t.Context(), 1, "k")
+			if err != nil {
+				t.Fatalf("the place is not free again: %v", err)
+			}
+			if _, err := a.Reserve(t.Context(), 1, "k"); err == nil {
+				t.Error("a place that was given back twice is two")
+			}
+			next.End(t.Context(), false)
 		})
 	}
-	t.Run("a refund that may have been made is not repeated", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			store := new(trouble)
-			l := newLimiter(t, shared(store, guard.Hooks{}), ratelimit.InFlight(2))
-			first, err := l.Reserve(t.Context(), 1, "k")
-			if err != nil {
-				t.Fatal(err)
+	t.Run("a refusal by another limit gives the place back", func(t *testing.T) {
+		l := newLimiter(t, ratelimit.Config{}, hourly(1), ratelimit.InFlight(2))
+		r, err := l.Reserve(t.Context(), 1, "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if _, err := l.Reserve(t.Context(), 1, "k"); err == nil {
+				t.Fatal("two of one an hour")
 			}
-			if _, err := l.Reserve(t.Context(), 1, "k"); err != nil {
-				t.Fatal(err)
-			}
-			store.mode.Store(unsure)
-			first.End(t.Context(), false)
-			store.mode.Store(healthy)
-			for range 10 {
-				l.Reserve(t.Context(), 1, "passer-by")
-				synctest.Wait()
-			}
-			if n := store.refunds.Load(); n != 1 {
-				t.Errorf("the store was asked for %d refunds, want one", n)
-			}
-			other := newLimiter(t, shared(store, guard.Hooks{}), ratelimit.InFlight(2))
-			if _, err := other.Reserve(t.Context(), 1, "k"); err != nil {
-				t.Errorf("the place was given back: %v", err)
-			}
-			if _, err := other.Reserve(t.Context(), 1, "k"); err == nil {
-				t.Error("one place was given back twice")
-			}
-		})
+		}
+		if got := r.States[1].Remaining; got != 1 {
+			t.Errorf("%d places remain, want 1", got)
+		}
+		r.End(t.Context(), true)
+		if r, err = l.Reserve(t.Context(), 1, "k"); err != nil || r.States[1].Remaining != 1 {
+			t.Errorf("after the refund: %v", err)
+		}
 	})
-	t.Run("what is owed is bounded, and forgotten when it has come back", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			store := new(trouble)
-			limit := ratelimit.InFlight(10_000)
-			limit.Window = time.Minute
-			l := newLimiter(t, shared(store, guard.Hooks{}), limit)
-			owe := func(n int) {
-				store.mode.Store(healthy)
-				var held []*ratelimit.Reservation
-				for range n {
-					r, err := l.Reserve(t.Context(), 1, "k")
-					if err != nil {
-						t.Fatal(err)
-					}
-					held = append(held, r)
-				}
-				store.mode.Store(failing)
-				for _, r := range held {
-					r.End(t.Context(), false)
-				}
-				synctest.Wait() // a goroutine of the last Reserve may pay a debt yet
-				store.refunds.Store(0)
-			}
-			repaid := func() int64 {
-				store.mode.Store(healthy)
-				time.Sleep(time.Second)
-				for range 2000 {
-					l.Reserve(t.Context(), 1, "passer-by")
-					synctest.Wait()
-				}
-				return store.refunds.Load() - 1 // the first is the probe's own place
-			}
-			owe(5000)
-			if got := repaid(); got != 4096 {
-				t.Errorf("%d of 5000 were repaid, want 4096", got)
-			}
-			owe(100)
-			time.Sleep(time.Minute)
-			if got := repaid(); got != 0 {
-				t.Errorf("%d were repaid that the store has given up by itself", got)
-			}
-		})
+	t.Run("limiters of one name and one Memory count together", func(t *testing.T) {
+		c := ratelimit.Config{Name: "n", Secret: guard.NewSecret(make([]byte, 16)), Store: new(ratelimit.Memory)}
+		a, b := newLimiter(t, c, ratelimit.InFlight(1)), newLimiter(t, c, ratelimit.InFlight(1))
+		r, err := a.Reserve(t.Context(), 1, "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Reserve(t.Context(), 1, "k"); err == nil {
+			t.Error("they have a place each")
+		}
+		r.End(t.Context(), false)
+		if _, err := b.Reserve(t.Context(), 1, "k"); err != nil {
+			t.Error(err)
+		}
 	})
-	t.Run("what was spent is not owed", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			store := new(trouble)
-			l := newLimiter(t, shared(store, guard.Hooks{}), hourly(10))
-			r, err := l.Reserve(t.Context(), 1, "k")
-			if err != nil {
-				t.Fatal(err)
-			}
-			store.mode.Store(failing)
-			r.End(t.Context(), true)
-			store.mode.Store(healthy)
-			l.Reserve(t.Context(), 1, "k")
-			synctest.Wait()
-			if n := store.refunds.Load(); n != 1 {
-				t.Errorf("%d refunds, want one", n)
-			}
-		})
-	})
+}
+
+// A /48 has NetworkFactor times the places, and one request that finds no place
+// there leaves its /64 as it was.
+func TestInFlightCountsNetworks(t *testing.T) {
+	l := newLimiter(t, ratelimit.Config{NetworkFactor: 2}, ratelimit.InFlight(2))
+	reserve := func(i int) (*ratelimit.Reservation, error) {
+		return l.ReserveAddr(t.Context(), 1, netip.MustParseAddr(fmt.Sprintf("2001:db8:0:%x::1", i)))
+	}
+	var held []*ratelimit.Reservation
+	for i := range 4 {
+		r, err := reserve(i)
+		if err != nil {
+			t.Fatalf("network %d: %v", i, err)
+		}
+		held = append(held, r)
+	}
+	if _, err := reserve(9); err == nil {
+		t.Fatal("five of four in a /48")
+	}
+	for _, r := range held {
+		r.End(t.Context(), false)
+	}
+	for range 2 {
+		if _, err := reserve(9); err != nil {
+			t.Errorf("a refusal has kept a place of the /64: %v", err)
+		}
+	}
 }
 
 // breaking is a Store with a Breaker.

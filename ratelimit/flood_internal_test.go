@@ -164,7 +164,7 @@ func TestEstablishedKeysStay(t *testing.T) {
 		limit := Limit{Name: "l", Kind: kind, Quota: 1000, Window: time.Minute}
 		m := &Memory{Bytes: ringSetBytes}
 		if kind == Smooth {
-			m.Bytes, limit.Burst = scalarSetBytes, 1000
+			m.Bytes, limit.Burst = arrivalSetBytes, 1000
 		}
 		c := []Charge{{Limit: limit, Cost: 1}}
 		var s [1]State

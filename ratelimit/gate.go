@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +26,6 @@ type gate struct {
 	breaker *Breaker
 	down    atomic.Bool // EventStoreDown was sent, and no EventStoreUp since
 	name    string      // of the limiter, for the events
-	debts   debts
 }
 
 // maxCalls is how many calls may wait for the store at once, so that one that
@@ -70,35 +68,97 @@ func newGate(c *Config) *gate {
 	return g
 }
 
-// paid is what an admitted request was charged, if anybody wants to know.
-type paid struct{ local, remote Receipt }
+// A bill is what an admitted request was charged, if something of it may be given
+// back.
+type bill struct {
+	places        []Charge // of Concurrent limits, in this process
+	local, remote Receipt  // of all others
+}
+
+// A work is what charging one request needs: charges, one state for each, and room
+// for those of them that are not Concurrent.
+type work struct {
+	charges     []Charge
+	states      []State
+	spent       []Charge
+	spentStates []State
+}
 
 // take charges all or none, and reports whether it did. Costs were checked. The
 // receipts are made if keep is set.
-func (g *gate) take(ctx context.Context, charges []Charge, states []State, keep bool) (bool, paid, error) {
+func (g *gate) take(ctx context.Context, w *work, keep bool) (bool, bill, error) {
 	if err := ctx.Err(); err != nil {
-		return false, paid{}, err
+		return false, bill{}, err
 	}
+	inFlight := 0
+	for i := range w.charges {
+		if w.charges[i].Limit.Kind == Concurrent {
+			inFlight++
+		}
+	}
+	if inFlight == 0 {
+		return g.spend(ctx, w.charges, w.states, keep)
+	}
+	for i := range w.states {
+		w.states[i] = State{Remaining: unknownRemaining}
+	}
+	if !g.memory.flights.take(w.charges, w.states) {
+		return false, bill{}, nil
+	}
+	held := make([]Charge, 0, inFlight)
+	w.spent = w.spent[:0]
+	for _, c := range w.charges {
+		if c.Limit.Kind == Concurrent {
+			held = append(held, c)
+		} else {
+			w.spent = append(w.spent, c)
+		}
+	}
+	if len(w.spent) == 0 {
+		return true, bill{places: held}, nil
+	}
+	w.spentStates = slices.Grow(w.spentStates[:0], len(w.spent))[:len(w.spent)]
+	ok, b, err := g.spend(ctx, w.spent, w.spentStates, keep)
+	if !ok {
+		g.memory.flights.giveBack(held)
+	}
+	for i, j := 0, 0; i < len(w.charges); i++ {
+		switch {
+		case w.charges[i].Limit.Kind != Concurrent:
+			w.states[i] = w.spentStates[j]
+			j++
+		case !ok:
+			w.states[i].Remaining++
+		}
+	}
+	if ok {
+		b.places = held
+	}
+	return ok, b, err
+}
+
+// spend is take without Concurrent limits.
+func (g *gate) spend(ctx context.Context, charges []Charge, states []State, keep bool) (bool, bill, error) {
 	if g.store == nil {
 		now := g.memory.now()
 		ok, err := g.memory.take(now, charges, states)
 		if !ok || !keep {
-			return ok, paid{}, err
+			return ok, bill{}, err
 		}
-		return true, paid{local: NewReceipt(time.Duration(now), charges)}, nil
+		return true, bill{local: NewReceipt(time.Duration(now), charges)}, nil
 	}
 	return g.takeShared(ctx, charges, states, keep)
 }
 
-func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State, keep bool) (bool, paid, error) {
+func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State, keep bool) (bool, bill, error) {
 	local, refused, err := g.takeLocal(charges, states, 1)
 	if err != nil {
-		return false, paid{}, err
+		return false, bill{}, err
 	}
 	// Who had no room here may have it in the store. Who is refused for what
 	// was spent here has spent it there as well.
 	if refused && !slices.ContainsFunc(states, func(s State) bool { return s.Full }) {
-		return false, paid{}, nil
+		return false, bill{}, nil
 	}
 	answered, remote, err := g.ask(ctx, charges)
 	switch {
@@ -106,24 +166,24 @@ func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State,
 		copy(states, answered)
 		if slices.ContainsFunc(answered, func(s State) bool { return s.Refused }) {
 			g.giveBack(local)
-			return false, paid{}, nil
+			return false, bill{}, nil
 		}
 		if !keep {
-			return true, paid{}, nil
+			return true, bill{}, nil
 		}
-		return true, paid{local, remote}, nil
+		return true, bill{local: local, remote: remote}, nil
 	case ctx.Err() != nil:
 		g.giveBack(local)
-		return false, paid{}, ctx.Err()
+		return false, bill{}, ctx.Err()
 	}
 	g.giveBack(local)
 	for i := range charges {
 		if charges[i].Limit.Down == Closed {
-			return false, paid{}, guard.Unavailable(time.Second, fmt.Errorf("ratelimit: limit %q is closed without its store: %w", charges[i].Limit.Name, err))
+			return false, bill{}, guard.Unavailable(time.Second, fmt.Errorf("ratelimit: limit %q is closed without its store: %w", charges[i].Limit.Name, err))
 		}
 	}
 	local, refused, err = g.takeLocal(charges, states, g.nodes)
-	return !refused && err == nil, paid{local: local}, err
+	return !refused && err == nil, bill{local: local}, err
 }
 
 // takeLocal charges those that fall back to this process, each with a part of
@@ -172,125 +232,25 @@ func (g *gate) giveBack(local Receipt) {
 	g.memory.Refund(context.Background(), local) // of a Memory: it cannot fail
 }
 
-// ofAnyKind and inFlight choose charges.
-func ofAnyKind(*Charge) bool  { return true }
-func inFlight(c *Charge) bool { return c.Limit.Kind == Concurrent }
+// everything chooses all charges.
+func everything(*Charge) bool { return true }
 
-// settle gives back those charges of what was paid that which reports. It waits for
-// the store no longer than a decision does.
-func (g *gate) settle(ctx context.Context, p paid, which func(*Charge) bool) {
-	p.local, p.remote = p.local.only(which), p.remote.only(which)
-	g.giveBack(p.local)
-	if p.remote.receipt == nil || len(p.remote.charges) == 0 {
+// settle gives back the places in flight and, of the rest, the charges that which
+// reports; none if it is nil. It waits for the store no longer than a decision does.
+func (g *gate) settle(ctx context.Context, b bill, which func(*Charge) bool) {
+	g.memory.flights.giveBack(b.places)
+	if which == nil {
+		return
+	}
+	g.giveBack(b.local.only(which))
+	receipt := b.remote.only(which)
+	if receipt.receipt == nil || len(receipt.charges) == 0 {
 		return
 	}
 	// The client may be gone: the refund is due all the same.
-	err := g.call(context.WithoutCancel(ctx), false, func(ctx context.Context) (func(bool), error) {
-		return nil, g.refund(ctx, p.remote)
-	})
-	if errors.Is(err, errResting) || errors.Is(err, errBusy) {
-		g.owe(p.remote) // the store was not asked
-	}
-}
-
-// refund is Store.Refund, and keeps what failed for later.
-func (g *gate) refund(ctx context.Context, receipt Receipt) error {
-	_, err := protect(ctx, func(ctx context.Context) (func(bool), error) {
+	g.call(context.WithoutCancel(ctx), false, func(ctx context.Context) (func(), error) {
 		return nil, g.store.Refund(ctx, receipt)
 	})
-	if err != nil {
-		g.owe(receipt)
-	}
-	return err
-}
-
-// owe keeps a refund that was not made for when the store answers again, if a
-// place in flight is among it: the rest comes back by itself, and sooner. A
-// receipt that was used may have been refunded before the call failed, and
-// another time would free somebody else's place: that one stays taken until the
-// store gives it up, after the Window.
-func (g *gate) owe(receipt Receipt) {
-	var window time.Duration
-	for i := range receipt.charges {
-		if l := &receipt.charges[i].Limit; l.Kind == Concurrent {
-			window = max(window, l.Window)
-		}
-	}
-	if window == 0 || receipt.used.Load() {
-		return
-	}
-	g.debts.add(debt{receipt, g.memory.now() + int64(window)})
-}
-
-// payDebts makes a few of the refunds that are owed. It is called where the
-// store has just answered, by the goroutine that asked it and that nobody waits
-// for any more.
-func (g *gate) payDebts(ctx context.Context) {
-	due := g.debts.take(g.memory.now())
-	if len(due) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
-	defer cancel()
-	for i, d := range due {
-		if g.refund(ctx, d.receipt) != nil {
-			for _, d := range due[i+1:] {
-				g.debts.add(d)
-			}
-			return
-		}
-	}
-}
-
-// A debt is a refund that was not made, and when the store has given up the
-// place by itself, by the clock of the memory.
-type debt struct {
-	receipt Receipt
-	until   int64
-}
-
-// debts are the refunds that are owed, oldest first.
-type debts struct {
-	some atomic.Bool // so that nobody takes the lock for nothing
-	mu   sync.Mutex
-	list []debt
-}
-
-const (
-	maxDebts = 4096 // one more is forgotten, and comes back after the Window
-	payments = 4    // for one answer of the store
-)
-
-func (d *debts) add(one debt) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.list) < maxDebts {
-		d.list = append(d.list, one)
-		d.some.Store(true)
-	}
-}
-
-// take removes the first debts, and returns those that have not come back by
-// themselves.
-func (d *debts) take(now int64) []debt {
-	if !d.some.Load() {
-		return nil
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var due []debt
-	n := 0
-	for ; n < len(d.list) && len(due) < payments; n++ {
-		if d.list[n].until > now {
-			due = append(due, d.list[n])
-		}
-	}
-	d.list = slices.Delete(d.list, 0, n) // which also clears what is behind
-	if len(d.list) == 0 {
-		d.list = nil
-		d.some.Store(false)
-	}
-	return due
 }
 
 // Reasons why the store was not asked.
@@ -304,7 +264,7 @@ func (g *gate) ask(ctx context.Context, charges []Charge) (states []State, recei
 	charges = slices.Clone(charges) // the call may outlive the request
 	var answered []State
 	var charged Receipt
-	err = g.call(ctx, true, func(ctx context.Context) (func(bool), error) {
+	err = g.call(ctx, true, func(ctx context.Context) (func(), error) {
 		states, receipt, err := g.store.Take(ctx, charges)
 		if err == nil && len(states) != len(charges) {
 			err = fmt.Errorf("ratelimit: the store answered %d of %d charges", len(states), len(charges))
@@ -313,18 +273,12 @@ func (g *gate) ask(ctx context.Context, charges []Charge) (states []State, recei
 			return nil, err
 		}
 		answered, charged = states, receipt
-		// If nobody waits any more: the fallback has decided, and a second
-		// charge for one request is better than none. But what is in flight
-		// here would never end, and who hung up had nothing.
-		return func(gone bool) {
-			if !gone {
-				receipt = receipt.only(inFlight)
-			}
-			if receipt.receipt != nil && len(receipt.charges) > 0 {
-				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
-				defer cancel()
-				g.refund(ctx, receipt)
-			}
+		// A client that hung up got nothing. Otherwise the fallback has decided,
+		// and a second charge for one request is better than none.
+		return func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
+			defer cancel()
+			g.store.Refund(ctx, receipt)
 		}, nil
 	})
 	if err != nil {
@@ -342,15 +296,14 @@ const (
 )
 
 // call runs f and waits for it at most for the timeout. f may ignore its
-// context: then it is left behind, and counted, until it returns. late is what f
-// wants done if no caller waits for its result any more; gone says whether the
-// client went away.
+// context: then it is left behind, and counted, until it returns. undo is called if
+// f succeeds after the client has gone away.
 //
 // While the store is down, call returns errResting at once. If a probe is due, f
 // runs all the same, as far as probe allows it, and its result is for the breaker.
 //
 // No lock is held here.
-func (g *gate) call(ctx context.Context, probe bool, f func(context.Context) (late func(gone bool), err error)) error {
+func (g *gate) call(ctx context.Context, probe bool, f func(context.Context) (undo func(), err error)) error {
 	permission, reason := g.breaker.allow()
 	if permission != mayCall {
 		g.report(ctx, reason)
@@ -373,14 +326,11 @@ func (g *gate) call(ctx context.Context, probe bool, f func(context.Context) (la
 	result := make(chan error, 1)
 	go func() {
 		defer func() { <-g.calls }()
-		late, err := protect(limited, f)
+		undo, err := protect(limited, f)
 		if state.CompareAndSwap(pending, delivered) {
 			result <- err
-			if err == nil {
-				g.payDebts(limited)
-			}
-		} else if late != nil {
-			protectLate(limited, late, state.Load() == hungUp)
+		} else if undo != nil && state.Load() == hungUp {
+			protect(limited, func(context.Context) (func(), error) { undo(); return nil, nil })
 		}
 	}()
 	var err error
@@ -407,41 +357,27 @@ func (g *gate) call(ctx context.Context, probe bool, f func(context.Context) (la
 }
 
 // probe runs f for the breaker. It holds a place in calls until f returns.
-func (g *gate) probe(ctx context.Context, f func(context.Context) (late func(gone bool), err error)) {
+func (g *gate) probe(ctx context.Context, f func(context.Context) (undo func(), err error)) {
 	defer func() { <-g.calls }()
 	limited, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
-	late, err := protect(limited, f)
+	_, err := protect(limited, f)
 	if err == nil && limited.Err() != nil {
 		err = fmt.Errorf("ratelimit: the store did not answer within %v: %w", g.timeout, limited.Err())
 	}
 	g.breaker.note(err)
 	g.report(ctx, err)
-	if late != nil {
-		protectLate(ctx, late, false)
-	}
-	if err == nil {
-		g.payDebts(ctx)
-	}
 }
 
 // protect calls f and makes an error of a panic, which in a goroutine of our
 // own would end the process.
-func protect(ctx context.Context, f func(context.Context) (func(bool), error)) (late func(bool), err error) {
+func protect(ctx context.Context, f func(context.Context) (func(), error)) (undo func(), err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			late, err = nil, fmt.Errorf("ratelimit: the store panicked: %v", v)
+			undo, err = nil, fmt.Errorf("ratelimit: the store panicked: %v", v)
 		}
 	}()
 	return f(ctx)
-}
-
-// protectLate calls late as protect would.
-func protectLate(ctx context.Context, late func(gone bool), gone bool) {
-	protect(ctx, func(context.Context) (func(bool), error) {
-		late(gone)
-		return nil, nil
-	})
 }
 
 // report sends EventStoreDown or EventStoreUp if it is news for this limiter.

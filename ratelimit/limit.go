@@ -12,24 +12,21 @@ import (
 type Kind uint8
 
 const (
-	// Strict admits at most Quota in any window of length Window, wherever
-	// it begins. It is the only kind of which the policy that is told to
-	// clients is true to the letter.
+	// Strict admits at most Quota in any window of length Window, wherever the
+	// window begins.
 	//
-	// A quota of up to ten keeps the exact times. A larger one counts in
-	// tenths of the window and lets a tenth go when all of it has left the
-	// window, so that what was spent comes back after 1.0 to 1.1 windows;
-	// Retry-After says when.
+	// Quotas of up to ten keep exact times. Larger quotas count in tenths of the
+	// window, and what was spent in a tenth comes back when the whole tenth has
+	// left the window, after 1.0 to 1.1 windows. Retry-After is exact in both cases.
 	Strict Kind = iota
 
-	// Smooth admits Quota per Window at an even rate, and Burst at once:
-	// the generic cell rate algorithm, a token bucket. In any time t it
-	// admits at most Burst + Quota·t/Window, which in a window is more than
-	// the Quota.
+	// Smooth admits Quota per Window at an even rate and Burst at once: the generic
+	// cell rate algorithm, a token bucket. In any time t it admits at most
+	// Burst + Quota·t/Window, which in one window is more than Quota.
 	Smooth
 
-	// Concurrent admits Quota requests at a time, however long they take.
-	// What was taken comes back when the request has ended.
+	// Concurrent admits Quota requests at a time in this process, whatever the
+	// Store. What was taken comes back when the request has ended.
 	Concurrent
 )
 
@@ -46,20 +43,20 @@ func (k Kind) String() string {
 	return "Kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// A Down says what becomes of a limit while the store does not answer.
+// A Down is what happens to a limit while a shared Store does not answer.
 type Down uint8
 
 const (
-	// Local counts in the memory of this process, which was counting all
-	// the while and so begins with what is already spent here: each process
-	// admits at most what one store would, divided by [Config.Nodes].
+	// Local counts in the memory of this process, which counts all the while and
+	// therefore starts from what this process has admitted. Each process admits
+	// the quota, divided by [Config.Nodes].
 	Local Down = iota
 
 	// Closed refuses with 503.
 	Closed
 
-	// InsecureOpen does not limit. Whoever can bring the store down, by
-	// overloading it say, has no limit any more.
+	// InsecureOpen does not limit. A client that can make the Store fail, for
+	// example by overloading it, has no limit any more.
 	InsecureOpen
 )
 
@@ -87,45 +84,42 @@ const (
 
 // A Limit is how much may be spent in how much time.
 //
-// Name, Kind and Window say which limit it is: two limits that agree in them
-// count together wherever their keys are the same. Quota, Burst and Down may
-// change between two requests, and what was spent stays spent: a caller who
-// changes plans takes the debt along.
+// Name, Kind and Window identify a limit: limits that agree in them count together
+// for the same key. Quota, Burst and Down may differ between two requests, and what
+// was spent stays spent, so that a caller who changes plans keeps the debt.
 type Limit struct {
-	// Name is told to clients and logs, 1 to [MaxName] bytes of printable
+	// Name appears in response fields and logs, 1 to [MaxName] bytes of printable
 	// ASCII. The limits of one request have different names.
-	// Default: of the window, "minute" or "10-seconds"; "in-flight" for
-	// Concurrent.
+	// Default: the window, "minute" or "10-seconds"; "in-flight" for Concurrent.
 	Name string
 
-	// Quota is how much may be spent per Window, 1 to [MaxQuota], for Smooth
-	// at most one per microsecond. A request costs 1 unless [Config.Cost] says
+	// Quota is how much may be spent per Window, 1 to [MaxQuota], for Smooth at
+	// most one per microsecond. A request costs 1 unless [Config.Cost] says
 	// otherwise. Required.
 	Quota int64
 
 	// Window is a whole number of microseconds, [MinWindow] to [MaxWindow].
-	// Required, but for Concurrent: there it is how long a store that is
-	// shared keeps a request that never ended, because its process died.
-	// Default for Concurrent: 1 hour. [Memory] needs none and waits for
-	// the end.
+	// Required, but zero for Concurrent.
 	Window time.Duration
 
-	// Kind is how it is counted. Default: [Strict].
+	// Kind is how the limit counts. Default: [Strict].
 	Kind Kind
 
-	// Burst is how much may be spent at once, for Smooth only, 1 to Quota.
-	// Default: a tenth of the Quota, at least 1.
+	// Burst is how much may be spent at once, 1 to Quota. Only for Smooth.
+	// Default: a tenth of Quota, at least 1.
 	Burst int64
 
-	// Down says what happens while a shared store does not answer.
-	// Default: [Local].
+	// Down is what happens while a shared Store does not answer. It does not
+	// matter for Concurrent. Default: [Local].
 	Down Down
 }
 
-// InFlight returns the limit of n requests at a time.
+// InFlight returns a limit of n requests at a time in this process, whatever the
+// Store: a cluster admits n for each of its processes. A place is free again when
+// the request has ended.
 func InFlight(n int64) Limit { return Limit{Quota: n, Kind: Concurrent} }
 
-// Max returns what can be spent in one go: whatever costs more never passes.
+// Max returns the largest cost that can ever be admitted.
 func (l Limit) Max() int64 {
 	if l.Kind == Smooth {
 		return l.Burst
@@ -133,7 +127,7 @@ func (l Limit) Max() int64 {
 	return l.Quota
 }
 
-// String returns the limit in the words of [Parse], as far as it has words:
+// String returns the limit in the words of [Parse], as far as Parse has words:
 // "5 per minute", "100 per 10 seconds, smooth, burst 10", "20 in flight".
 func (l Limit) String() string {
 	switch l.Kind {
@@ -145,54 +139,52 @@ func (l Limit) String() string {
 	return fmt.Sprintf("%d per %s", l.Quota, wordsOf(l.Window, " "))
 }
 
-// Validate returns what is wrong with a limit whose defaults are filled in,
-// all of it, or nil. Implementations of [Store] may rely on it.
+// Validate returns an error that lists every mistake in l, whose defaults are filled
+// in.
 func (l Limit) Validate() error {
 	var wrong []error
 	errorf := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Errorf("ratelimit: Limit."+format, args...))
 	}
 	if n := len(l.Name); n == 0 || n > MaxName {
-		errorf("Name has %d bytes, want 1 to %d", n, MaxName)
+		errorf("Name has %d bytes; set 1 to %d", n, MaxName)
 	}
 	for i := range len(l.Name) {
 		if c := l.Name[i]; c < ' ' || c > '~' {
-			errorf("Name is %q, want printable ASCII", l.Name)
+			errorf("Name is %q; use printable ASCII", l.Name)
 			break
 		}
 	}
 	if l.Quota < 1 || l.Quota > MaxQuota {
-		errorf("Quota is %d, want 1 to %d", l.Quota, MaxQuota)
+		errorf("Quota is %d; set 1 to %d", l.Quota, MaxQuota)
 	}
-	if l.Window < MinWindow || l.Window > MaxWindow || l.Window%time.Microsecond != 0 {
-		errorf("Window is %v, want %v to %v in whole microseconds", l.Window, MinWindow, MaxWindow)
+	switch {
+	case l.Kind == Concurrent && l.Window != 0:
+		errorf("Window is %v; leave it zero: a Concurrent limit has none", l.Window)
+	case l.Kind != Concurrent && (l.Window < MinWindow || l.Window > MaxWindow || l.Window%time.Microsecond != 0):
+		errorf("Window is %v; set %v to %v in whole microseconds", l.Window, MinWindow, MaxWindow)
 	}
 	if l.Kind > Concurrent {
-		errorf("Kind is %d, want Strict, Smooth or Concurrent", l.Kind)
+		errorf("Kind is %d; set Strict, Smooth or Concurrent", l.Kind)
 	}
 	switch {
 	case l.Kind == Smooth && l.Quota > int64(l.Window/time.Microsecond):
-		errorf("Quota is %d per %v, want at most one per microsecond of a Smooth limit", l.Quota, l.Window)
+		errorf("Quota is %d per %v; set at most one per microsecond for a Smooth limit", l.Quota, l.Window)
 	case l.Kind == Smooth && (l.Burst < 1 || l.Burst > l.Quota):
-		errorf("Burst is %d, want 1 to the Quota, %d", l.Burst, l.Quota)
+		errorf("Burst is %d; set 1 to the Quota, %d", l.Burst, l.Quota)
 	case l.Kind != Smooth && l.Burst != 0:
-		errorf("Burst is %d, want none: only Smooth has one, and this is %v", l.Burst, l.Kind)
+		errorf("Burst is %d; leave it zero: only Smooth has a burst, and this limit is %v", l.Burst, l.Kind)
 	}
 	if l.Down > InsecureOpen {
-		errorf("Down is %d, want Local, Closed or InsecureOpen", l.Down)
+		errorf("Down is %d; set Local, Closed or InsecureOpen", l.Down)
 	}
 	return errors.Join(wrong...)
 }
 
 // withDefaults fills in what was left out.
 func (l Limit) withDefaults() Limit {
-	if l.Kind == Concurrent {
-		if l.Window == 0 {
-			l.Window = time.Hour
-		}
-		if l.Name == "" {
-			l.Name = "in-flight"
-		}
+	if l.Kind == Concurrent && l.Name == "" {
+		l.Name = "in-flight"
 	}
 	if l.Kind == Smooth && l.Burst == 0 {
 		l.Burst = max(1, l.Quota/10)
@@ -234,11 +226,9 @@ func wordsOf(d time.Duration, space string) string {
 
 // Parse reads limits as slowapi and Flask-Limiter write them: "5/minute",
 // "10 per 5 minutes", and several of them separated by ';', ',' or '|':
-// "5/minute;1000/hour". Units are second, minute, hour, day, month (30 days)
-// and year (360 days), in the singular, in the plural, or abbreviated to
-// s, sec, m, min, h, d, mo and y, in any case of letters.
-//
-// The limits are Strict; change their fields before passing them on.
+// "5/minute;1000/hour". Units are second, minute, hour, day, month (30 days) and
+// year (360 days), singular, plural, or abbreviated to s, sec, m, min, h, d, mo and
+// y, in any case of letters. The limits are Strict.
 func Parse(s string) ([]Limit, error) {
 	var limits []Limit
 	if len(s) > maxParse {
@@ -260,8 +250,8 @@ func Parse(s string) ([]Limit, error) {
 	return limits, nil
 }
 
-// MustParse is [Parse] for limits that stand in the source: it panics where
-// Parse returns an error.
+// MustParse is [Parse] for limits in source code: it panics if Parse returns an
+// error.
 func MustParse(s string) []Limit {
 	limits, err := Parse(s)
 	if err != nil {

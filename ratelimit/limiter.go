@@ -54,12 +54,11 @@ func New(key KeyFunc, config Config, limits ...Limit) (*Limiter, error) {
 // scratch is what deciding about a request needs. It holds nothing of a request
 // once the handler runs.
 type scratch struct {
-	key     KeyBuilder
-	plan    *Plan
-	charges []Charge
-	states  []State
-	field   []byte
-	slab    slab
+	key  KeyBuilder
+	plan *Plan
+	work
+	field []byte
+	slab  slab
 }
 
 // Handler returns next behind the limits. Where several Limiters stand one
@@ -95,7 +94,7 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		return
 	}
 	s := l.pool.Get().(*scratch)
-	bill, err := l.decide(r, s)
+	owed, err := l.decide(r, s)
 	if len(s.states) > 0 && l.config.Fields != FieldsNone && !l.config.InsecureShadow {
 		l.writeFields(w.Header(), s)
 	}
@@ -108,7 +107,7 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	case err != nil:
 		l.config.Hooks.Refuse(w, r, err)
 	case settles:
-		l.serveSettled(w, r, next, bill)
+		l.serveSettled(w, r, next, owed)
 	default:
 		next.ServeHTTP(w, r)
 	}
@@ -117,20 +116,20 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 // settles reports whether something is given back when a request has ended.
 func (l *Limiter) settles(p *Plan) bool { return p.inUse || l.config.Refund != nil }
 
-func (l *Limiter) serveSettled(w http.ResponseWriter, r *http.Request, next http.Handler, bill paid) {
+func (l *Limiter) serveSettled(w http.ResponseWriter, r *http.Request, next http.Handler, owed bill) {
 	// The handler may replace what r points to, but not this context.
 	ctx := r.Context()
 	if l.config.Refund == nil {
-		defer l.gate.settle(ctx, bill, inFlight)
+		defer l.gate.settle(ctx, owed, nil)
 		next.ServeHTTP(w, r)
 		return
 	}
 	sw := &statusWriter{ResponseWriter: w}
-	which := inFlight
-	defer func() { l.gate.settle(ctx, bill, which) }()
+	var which func(*Charge) bool
+	defer func() { l.gate.settle(ctx, owed, which) }()
 	next.ServeHTTP(sw, r)
 	if l.config.Refund(sw.final()) {
-		which = ofAnyKind
+		which = everything
 	}
 }
 
@@ -152,9 +151,9 @@ func (l *Limiter) Check(r *http.Request) error {
 	}
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
-	bill, err := l.decide(r, s)
+	owed, err := l.decide(r, s)
 	if err == nil && s.plan.inUse {
-		l.gate.settle(r.Context(), bill, ofAnyKind)
+		l.gate.settle(r.Context(), owed, everything)
 		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit of a Plan, want Handler")
 	}
 	if err != nil && l.config.InsecureShadow {
@@ -196,11 +195,11 @@ func (l *Limiter) reserve(ctx context.Context, s *scratch, cost int64, fields []
 		s.key.Add(f)
 	}
 	s.plan = l.plan
-	bill, err := l.charge(ctx, s, max(1, cost), true)
+	owed, err := l.charge(ctx, s, max(1, cost), true)
 	if err != nil {
 		return nil, err
 	}
-	return &Reservation{States: append([]State(nil), s.states[:len(s.plan.limits)]...), gate: l.gate, bill: bill}, nil
+	return &Reservation{States: append([]State(nil), s.states[:len(s.plan.limits)]...), gate: l.gate, owed: owed}, nil
 }
 
 // A Reservation is what [Limiter.Reserve] charged.
@@ -209,7 +208,7 @@ type Reservation struct {
 	States []State
 
 	gate  *gate
-	bill  paid
+	owed  bill
 	ended atomic.Bool
 }
 
@@ -218,29 +217,29 @@ type Reservation struct {
 func (r *Reservation) End(ctx context.Context, refund bool) {
 	// The store may still be at work on the bill of an earlier call.
 	if r.ended.CompareAndSwap(false, true) {
-		which := inFlight
+		var which func(*Charge) bool
 		if refund {
-			which = ofAnyKind
+			which = everything
 		}
-		r.gate.settle(ctx, r.bill, which)
+		r.gate.settle(ctx, r.owed, which)
 	}
 }
 
 // decide charges the limits of r.
-func (l *Limiter) decide(r *http.Request, s *scratch) (paid, error) {
+func (l *Limiter) decide(r *http.Request, s *scratch) (bill, error) {
 	s.states = s.states[:0]
 	s.plan = l.plan
 	if l.config.LimitsFor != nil {
 		switch plan, err := l.config.LimitsFor(r); {
 		case err != nil:
-			return paid{}, err
+			return bill{}, err
 		case plan != nil:
 			s.plan = plan
 		}
 	}
 	s.key.reset(tagLimiter, l.config.Name)
 	if err := l.key(r, &s.key); err != nil {
-		return paid{}, err
+		return bill{}, err
 	}
 	if s.key.unknown != 0 {
 		l.noteUnknown(r, s.key.unknown)
@@ -253,7 +252,7 @@ func (l *Limiter) decide(r *http.Request, s *scratch) (paid, error) {
 }
 
 // charge charges s.plan for s.key, and leaves one state for each limit.
-func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool) (paid, error) {
+func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool) (bill, error) {
 	s.charges = s.charges[:0]
 	key := l.gate.hash.sum(s.key.b)
 	for i := range s.plan.limits {
@@ -264,7 +263,7 @@ func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool)
 		}
 		if c.Cost > limit.Max() {
 			s.states = s.states[:0]
-			return paid{}, &guard.Denial{
+			return bill{}, &guard.Denial{
 				Status: http.StatusRequestEntityTooLarge,
 				Code:   CodeCostTooLarge,
 				Detail: "The request is larger than the limit ever allows.",
@@ -293,10 +292,10 @@ func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool)
 		s.states = make([]State, len(s.charges))
 	}
 	s.states = s.states[:len(s.charges)]
-	ok, bill, err := l.gate.take(ctx, s.charges, s.states, keep || l.settles(s.plan))
+	ok, owed, err := l.gate.take(ctx, &s.work, keep || l.settles(s.plan))
 	if err != nil {
 		s.states = s.states[:0]
-		return paid{}, clientGone(ctx, err)
+		return bill{}, clientGone(ctx, err)
 	}
 	for i := n; i < len(s.states); i++ {
 		if tighter(&s.states[i], &s.states[i-n]) {
@@ -305,9 +304,9 @@ func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool)
 	}
 	s.states = s.states[:n]
 	if !ok {
-		return paid{}, refusal(s.plan, s.states)
+		return bill{}, refusal(s.plan, s.states)
 	}
-	return bill, nil
+	return owed, nil
 }
 
 // tighter reports whether a says more about when to come back than b.

@@ -40,6 +40,7 @@ type Memory struct {
 	tables  atomic.Pointer[[]*table]
 	adding  sync.Mutex
 	stripes [stripes]stripe
+	flights flights // of Concurrent limits
 }
 
 var _ Store = (*Memory)(nil)
@@ -116,21 +117,16 @@ func (m *Memory) load(t *table, now int64) float64 {
 		lock.Lock()
 		for j := range ways {
 			looked++
-			switch t.limit.Kind {
-			case Strict:
+			used := false
+			if t.limit.Kind == Strict {
 				r := t.rings[set].places[j].ring
 				r.advance(&t.shape, now)
-				if r.used() > 0 {
-					taken++
-				}
-			case Smooth:
-				if t.words[set].places[j].value > now {
-					taken++
-				}
-			default:
-				if t.words[set].places[j].value > 0 {
-					taken++
-				}
+				used = r.used() > 0
+			} else {
+				used = t.arrivals[set].places[j].value > now
+			}
+			if used {
+				taken++
 			}
 		}
 		lock.Unlock()
@@ -206,13 +202,15 @@ func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error)
 		lock := &m.stripes[set%stripes]
 		lock.Lock()
 		state, at := t.look(set, c, now)
-		ok := !state.Refused && t.spend(set, at, c, now)
+		if !state.Refused {
+			t.spend(set, at, c, now)
+		}
 		lock.Unlock()
 		states[0] = state
 		if state.Full {
 			t.refused.Add(1)
 		}
-		return ok, nil
+		return !state.Refused, nil
 	}
 
 	var room [MaxCharges]place
@@ -232,16 +230,9 @@ func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error)
 		ok = ok && !states[i].Refused
 	}
 	for i := 0; ok && i < len(places); i++ {
+		// Another charge of the same request may have taken its place meanwhile.
 		p, c := places[i], &charges[i]
-		// Another charge of the bill may have taken its place meanwhile.
-		if p.table.spend(p.set, p.table.find(p.set, &c.Key), c, now) {
-			continue
-		}
-		ok = false
-		states[i] = State{Refused: true, Full: true}
-		for j := range i {
-			places[j].table.giveBack(places[j].set, &charges[j], now, now)
-		}
+		p.table.spend(p.set, p.table.find(p.set, &c.Key), c, now)
 	}
 	m.unlock(locked)
 	if ok {

@@ -246,22 +246,22 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(g
 	if !known {
 		charges = append(charges, Charge{s.gate.hash.sum(name.b), s.login, 1})
 	}
-	bill, retryAfter, err := s.charge(ctx, charges)
+	first, retryAfter, err := s.charge(ctx, charges)
 	if err != nil || retryAfter > 0 {
 		return nil, retryAfter, err
 	}
-	bills := []paid{bill}
+	bills := []bill{first}
 	if !known {
 		all := s.gate.hash.sum(appendField(nil, tagSignIn, s.config.Name))
-		bill, wait, err := s.charge(ctx, []Charge{{all, s.global, 1}})
+		second, wait, err := s.charge(ctx, []Charge{{all, s.global, 1}})
 		if err == nil && wait > 0 {
-			bill, wait, err = s.charge(ctx, []Charge{{addressKey, s.slow, 1}})
+			second, wait, err = s.charge(ctx, []Charge{{addressKey, s.slow, 1}})
 		}
 		if err != nil || wait > 0 {
-			s.gate.settle(ctx, bills[0], ofAnyKind)
+			s.gate.settle(ctx, first, everything)
 			return nil, wait, err
 		}
-		bills = append(bills, bill)
+		bills = append(bills, second)
 	}
 	var over atomic.Bool
 	return func(outcome guard.Outcome) {
@@ -270,7 +270,7 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(g
 		}
 		// A place in line is free before the store is called.
 		leave()
-		which := ofAnyKind
+		which := everything
 		switch outcome {
 		case guard.Undecided:
 		case guard.Succeeded:
@@ -316,11 +316,11 @@ func (s *SignIn) ofFailures(c *Charge) bool {
 func (s *SignIn) now() time.Duration { return time.Duration(s.gate.memory.now()) + 1 }
 
 // charge returns how long to wait if the charges do not fit.
-func (s *SignIn) charge(ctx context.Context, charges []Charge) (paid, time.Duration, error) {
+func (s *SignIn) charge(ctx context.Context, charges []Charge) (bill, time.Duration, error) {
 	states := make([]State, len(charges))
-	ok, bill, err := s.gate.take(ctx, charges, states, true)
+	ok, owed, err := s.gate.spend(ctx, charges, states, true)
 	if err != nil || ok {
-		return bill, 0, err
+		return owed, 0, err
 	}
 	var wait time.Duration
 	for i := range states {
@@ -328,7 +328,7 @@ func (s *SignIn) charge(ctx context.Context, charges []Charge) (paid, time.Durat
 			wait = max(wait, states[i].RetryAfter)
 		}
 	}
-	return paid{}, jitter(max(wait, time.Millisecond)), nil
+	return bill{}, jitter(max(wait, time.Millisecond)), nil
 }
 
 // known remembers pairs that have signed in. To forget one costs its owner some

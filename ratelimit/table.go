@@ -12,11 +12,11 @@ import (
 //
 // No pointers, so that the garbage collector does not look at it.
 type table struct {
-	limit Limit // of which Quota and Burst may be others in each call
-	shape shape
-	rings []ringSet   // Strict
-	words []scalarSet // Smooth, Concurrent
-	sets  uint64
+	limit    Limit // of which Quota and Burst may be others in each call
+	shape    shape
+	rings    []ringSet    // Strict
+	arrivals []arrivalSet // Smooth
+	sets     uint64
 
 	evicted atomic.Uint64 // keys that lost their place with something spent
 	refused atomic.Uint64 // charges refused because of it
@@ -36,14 +36,14 @@ type ringSet struct {
 	_     uint64
 }
 
-// A scalarSet is 128 bytes. A value is, for Smooth, the theoretical arrival time
-// in nanoseconds; for Concurrent, how many are in flight.
-type scalarSet struct {
+// An arrivalSet is 128 bytes. A value is the theoretical arrival time in
+// nanoseconds.
+type arrivalSet struct {
 	places [ways]struct {
 		tag   uint64 // 0: never used; the lowest bit: the key came back
 		value int64
 	}
-	ghost int64 // Smooth: the latest of everything that lost its place here
+	ghost int64 // the latest of everything that lost its place here
 	_     int64
 }
 
@@ -54,15 +54,15 @@ func newTable(l Limit, bytes int) *table {
 		t.rings = make([]ringSet, max(1, bytes/ringSetBytes))
 		t.sets = uint64(len(t.rings))
 	} else {
-		t.words = make([]scalarSet, max(1, bytes/scalarSetBytes))
-		t.sets = uint64(len(t.words))
+		t.arrivals = make([]arrivalSet, max(1, bytes/arrivalSetBytes))
+		t.sets = uint64(len(t.arrivals))
 	}
 	return t
 }
 
 const (
-	ringSetBytes   = 512
-	scalarSetBytes = 128
+	ringSetBytes    = 512
+	arrivalSetBytes = 128
 )
 
 // setOf returns the set of a key.
@@ -102,46 +102,35 @@ func (t *table) find(set uint64, k *Key) int {
 	if t.limit.Kind == Strict {
 		return t.rings[set].find(tagOf(k))
 	}
-	return t.words[set].find(tagOf(k))
+	return t.arrivals[set].find(tagOf(k))
 }
 
 // look decides about a charge and changes nothing that counts. It also returns
 // what find does.
 func (t *table) look(set uint64, c *Charge, now int64) (State, int) {
 	i := t.find(set, &c.Key)
-	switch t.limit.Kind {
-	case Strict:
+	if t.limit.Kind == Strict {
 		return t.rings[set].look(t, i, c, now), i
-	case Smooth:
-		return t.words[set].lookSmooth(i, c, now), i
 	}
-	return t.words[set].lookConcurrent(i, c), i
+	return t.arrivals[set].look(i, c, now), i
 }
 
 // spend makes a charge that look, at this very moment, found to fit, of a key
-// that is at i now. It reports false if another charge of the same bill has
-// taken the last place meanwhile.
-func (t *table) spend(set uint64, i int, c *Charge, now int64) bool {
-	switch t.limit.Kind {
-	case Strict:
+// that is at i now.
+func (t *table) spend(set uint64, i int, c *Charge, now int64) {
+	if t.limit.Kind == Strict {
 		t.rings[set].spend(t, i, c, now)
-	case Smooth:
-		t.words[set].spendSmooth(t, i, c, now)
-	default:
-		return t.words[set].spendConcurrent(i, c)
+	} else {
+		t.arrivals[set].spend(t, i, c, now)
 	}
-	return true
 }
 
 // giveBack undoes a charge of a moment, as far as it still counts.
 func (t *table) giveBack(set uint64, c *Charge, at, now int64) {
-	switch t.limit.Kind {
-	case Strict:
+	if t.limit.Kind == Strict {
 		t.rings[set].giveBack(t, c, at, now)
-	case Smooth:
-		t.words[set].giveBackSmooth(c, at, now)
-	default:
-		t.words[set].giveBackConcurrent(c)
+	} else {
+		t.arrivals[set].giveBack(c, at, now)
 	}
 }
 
@@ -242,7 +231,7 @@ func (s *ringSet) giveBack(t *table, c *Charge, at, now int64) {
 // micros returns ns as whole microseconds, rounded up.
 func micros(ns int64) duration { return duration(ceilDiv(ns, 1000) * 1000) }
 
-func (s *scalarSet) find(tag uint64) int {
+func (s *arrivalSet) find(tag uint64) int {
 	i := preferred(tag)
 	for range ways {
 		switch s.places[i].tag &^ 1 {
@@ -260,7 +249,7 @@ func (s *scalarSet) find(tag uint64) int {
 // comes. It is rounded up, by a thousandth at most: see [Limit.Validate].
 func interval(l *Limit) int64 { return ceilDiv(int64(l.Window), l.Quota) }
 
-func (s *scalarSet) lookSmooth(i int, c *Charge, now int64) State {
+func (s *arrivalSet) look(i int, c *Charge, now int64) State {
 	tat := s.ghost
 	if i >= 0 {
 		tat = s.places[i].value
@@ -285,10 +274,10 @@ func (s *scalarSet) lookSmooth(i int, c *Charge, now int64) State {
 	return state
 }
 
-func (s *scalarSet) spendSmooth(t *table, i int, c *Charge, now int64) {
+func (s *arrivalSet) spend(t *table, i int, c *Charge, now int64) {
 	if i < 0 {
 		tag := tagOf(&c.Key)
-		i = s.victimSmooth(t, preferred(tag), now)
+		i = s.victim(t, preferred(tag), now)
 		if tat := s.places[i].value; tat > now {
 			s.ghost = max(s.ghost, tat)
 			t.evicted.Add(1)
@@ -300,10 +289,10 @@ func (s *scalarSet) spendSmooth(t *table, i int, c *Charge, now int64) {
 	s.places[i].value = max(s.places[i].value, now) + c.Cost*interval(&c.Limit)
 }
 
-// victimSmooth is victim for arrival times. Nothing spent is not enough to lose
+// victim is victim for arrival times. Nothing spent is not enough to lose
 // the place, for that is the usual state of those who keep to the rate: who came
 // back keeps it for a window.
-func (s *scalarSet) victimSmooth(t *table, i int, now int64) int {
+func (s *arrivalSet) victim(t *table, i int, now int64) int {
 	best, least := i, int64(1)<<62
 	for range ways {
 		tag, tat := s.places[i].tag, s.places[i].value
@@ -323,59 +312,14 @@ func (s *scalarSet) victimSmooth(t *table, i int, now int64) int {
 	return best
 }
 
-// giveBackSmooth gives back what of the charge would not have come back by
+// giveBack gives back what of the charge would not have come back by
 // itself, had it been the only one: what was spent before it may have been
 // given back meanwhile, so that it alone may be what has come back since. More
 // could be more than the rate allows.
-func (s *scalarSet) giveBackSmooth(c *Charge, at, now int64) {
+func (s *arrivalSet) giveBack(c *Charge, at, now int64) {
 	if i := s.find(tagOf(&c.Key)); i >= 0 {
 		if back := at + c.Cost*interval(&c.Limit) - now; back > 0 {
 			s.places[i].value -= back
 		}
-	}
-}
-
-func (s *scalarSet) lookConcurrent(i int, c *Charge) State {
-	quota := c.Limit.Quota
-	var used int64
-	if i >= 0 {
-		used = s.places[i].value
-	} else if s.free(0) < 0 {
-		return State{Refused: true, Full: true}
-	}
-	if used+c.Cost > quota {
-		return State{Refused: true, Remaining: max(0, quota-used)}
-	}
-	return State{Remaining: quota - used - c.Cost}
-}
-
-func (s *scalarSet) spendConcurrent(i int, c *Charge) bool {
-	if i < 0 {
-		tag := tagOf(&c.Key)
-		if i = s.free(preferred(tag)); i < 0 {
-			return false
-		}
-		s.places[i].tag = tag
-	}
-	s.places[i].value += c.Cost
-	return true
-}
-
-// free returns the first place from i on of nobody who has something in flight,
-// -1 for none: what is in flight cannot be forgotten, for it will end and be
-// subtracted.
-func (s *scalarSet) free(i int) int {
-	for range ways {
-		if s.places[i].value == 0 {
-			return i
-		}
-		i = after(i)
-	}
-	return -1
-}
-
-func (s *scalarSet) giveBackConcurrent(c *Charge) {
-	if i := s.find(tagOf(&c.Key)); i >= 0 {
-		s.places[i].value = max(0, s.places[i].value-c.Cost)
 	}
 }

@@ -166,11 +166,8 @@ func TestLimitsInRedisAgreeWithAList(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		window := 1_000 * (1 + r.Int64N(1000))
 		l := ratelimit.Limit{Name: "list", Window: time.Duration(window) * time.Microsecond, Quota: 1 + r.Int64N(10)}
-		switch seed % 3 {
-		case 1:
+		if seed%2 == 1 {
 			l.Quota = 11 + r.Int64N(50)
-		case 2:
-			l.Kind = ratelimit.Concurrent
 		}
 		key, other := newLimitKey(), ratelimit.Limit{Name: "other", Quota: 1000, Window: time.Hour}
 		spent := spentList{limit: l}
@@ -246,7 +243,7 @@ func (s *spentList) take(now, cost int64) (state ratelimit.State) {
 	}
 	if !state.Refused {
 		free, byParts := s.free(now)
-		if s.limit.Quota > 10 || s.limit.Kind == ratelimit.Concurrent {
+		if s.limit.Quota > 10 {
 			free = byParts
 		}
 		at := 0
@@ -257,9 +254,6 @@ func (s *spentList) take(now, cost int64) (state ratelimit.State) {
 		used += cost
 	}
 	state.Remaining = s.limit.Quota - used
-	if s.limit.Kind == ratelimit.Concurrent {
-		return state
-	}
 	fit := used + cost - s.limit.Quota
 	if !state.Refused {
 		list = s.list

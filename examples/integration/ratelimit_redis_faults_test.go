@@ -303,7 +303,6 @@ func TestLimitsOfRedisLeaveNothingBehind(t *testing.T) {
 		{Name: "exact", Quota: 5, Window: time.Minute},
 		{Name: "counted", Quota: 50, Window: time.Minute},
 		{Name: "smooth", Kind: ratelimit.Smooth, Quota: 50, Burst: 50, Window: time.Minute},
-		{Name: "in flight", Kind: ratelimit.Concurrent, Quota: 50, Window: time.Minute},
 	} {
 		c := ratelimit.Charge{Key: newLimitKey(), Limit: l, Cost: 5}
 		kept, _ := take(c)
@@ -404,7 +403,6 @@ func TestLimitsOfRedisWhoseClockWasSetBack(t *testing.T) {
 		{ratelimit.Limit{Name: "exact", Quota: 5, Window: 100 * time.Millisecond}, func(us float64) string { return packed(5, us, 5) }},
 		{ratelimit.Limit{Name: "counted", Quota: 50, Window: 100 * time.Millisecond}, func(us float64) string { return packed(50, us, 50) }},
 		{ratelimit.Limit{Name: "smooth", Kind: ratelimit.Smooth, Quota: 50, Burst: 50, Window: 100 * time.Millisecond}, func(us float64) string { return packed(us, 0) }},
-		{ratelimit.Limit{Name: "in flight", Kind: ratelimit.Concurrent, Quota: 5, Window: 100 * time.Millisecond}, func(us float64) string { return packed(5, us, 5) }},
 	} {
 		bill := []ratelimit.Charge{{Key: newLimitKey(), Limit: tt.limit, Cost: 1}}
 		if _, _, err := store.Take(t.Context(), bill); err != nil {

@@ -145,7 +145,6 @@ func exactly(t *testing.T, stores []ratelimit.Store) {
 		{Name: "exact", Quota: 9, Window: time.Hour},
 		{Name: "counted", Quota: 90, Window: time.Hour},
 		{Name: "smooth", Kind: ratelimit.Smooth, Quota: 90, Burst: 90, Window: time.Hour},
-		{Name: "in flight", Kind: ratelimit.Concurrent, Quota: 90, Window: time.Hour},
 	} {
 		key := newLimitKey()
 		var in atomic.Int64

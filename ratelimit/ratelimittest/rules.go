@@ -64,13 +64,9 @@ func smooth(quota, burst int64, window time.Duration) ratelimit.Limit {
 	return ratelimit.Limit{Name: "smooth", Kind: ratelimit.Smooth, Quota: quota, Burst: burst, Window: window}
 }
 
-func concurrent(quota int64) ratelimit.Limit {
-	return ratelimit.Limit{Name: "in flight", Kind: ratelimit.Concurrent, Quota: quota, Window: time.Hour}
-}
-
 // each returns one limit of each kind that admits quota at once.
 func each(quota int64) []ratelimit.Limit {
-	return []ratelimit.Limit{strict(quota, time.Hour), smooth(quota, quota, time.Hour), concurrent(quota)}
+	return []ratelimit.Limit{strict(quota, time.Hour), smooth(quota, quota, time.Hour)}
 }
 
 // take demands an answer, and states that fit it.
@@ -90,7 +86,7 @@ func (p *probe) take(charges ...ratelimit.Charge) (bool, []ratelimit.State, rate
 		if s.Remaining < 0 || s.Remaining > charges[i].Limit.Max() {
 			p.errorf("%d remain of a limit of %d", s.Remaining, charges[i].Limit.Max())
 		}
-		if wait := s.RetryAfter; s.Refused && charges[i].Limit.Kind != ratelimit.Concurrent && (wait <= 0 || wait > 2*charges[i].Limit.Window) {
+		if wait := s.RetryAfter; s.Refused && (wait <= 0 || wait > 2*charges[i].Limit.Window) {
 			p.errorf("RetryAfter of a refused charge is %v, in a window of %v", wait, charges[i].Limit.Window)
 		}
 		if !s.Refused && s.RetryAfter != 0 {
@@ -377,6 +373,7 @@ var rules = []rule{
 				"a quota of 0":        {good, bad(func(c *ratelimit.Charge) { c.Limit.Quota = 0 })},
 				"a window of 0":       {good, bad(func(c *ratelimit.Charge) { c.Limit.Window = 0 })},
 				"no name":             {good, bad(func(c *ratelimit.Charge) { c.Limit.Name = "" })},
+				"a Concurrent limit":  {good, bad(func(c *ratelimit.Charge) { c.Limit = ratelimit.InFlight(1); c.Limit.Name = "in flight" })},
 				"an unknown kind":     {good, bad(func(c *ratelimit.Charge) { c.Limit.Kind = 9 })},
 				"the same one twice":  {good, good},
 				"more than MaxCharge": slices.Repeat([]ratelimit.Charge{good}, ratelimit.MaxCharges+1),
@@ -418,7 +415,7 @@ var rules = []rule{
 		name:   "a refund happens once",
 		reason: "whoever can have one request refunded twice has a quota without end.",
 		demand: func(p *probe) {
-			for _, l := range []ratelimit.Limit{strict(5, time.Hour), strict(50, time.Hour), concurrent(5)} {
+			for _, l := range []ratelimit.Limit{strict(5, time.Hour), strict(50, time.Hour)} {
 				key := newKey()
 				var receipts []ratelimit.Receipt
 				for range l.Quota {
@@ -456,7 +453,7 @@ var rules = []rule{
 		reason: "a bill is made as a whole and undone as a whole.",
 		demand: func(p *probe) {
 			key := newKey()
-			bill := []ratelimit.Charge{charge(key, strict(1, time.Hour)), charge(key, concurrent(1))}
+			bill := []ratelimit.Charge{charge(key, strict(1, time.Hour)), charge(key, strict(1, time.Minute))}
 			p.refund(p.admitted("it is the first", bill...))
 			p.refund(p.admitted("both were given back", bill...))
 			p.admitted("both were given back again", bill...)

@@ -111,10 +111,6 @@ func (n *naive) state(c ratelimit.Charge, now time.Duration) ratelimit.State {
 			continue
 		}
 		switch kind {
-		case ratelimit.Concurrent:
-			if !n.inFlightExpires || now-e.at < time.Millisecond {
-				used += e.Cost
-			}
 		case ratelimit.Smooth:
 			tat = max(tat, e.at) + time.Duration(e.Cost)*one
 		default:
@@ -147,7 +143,7 @@ func (n *naive) state(c ratelimit.Charge, now time.Duration) ratelimit.State {
 			}
 		}
 	}
-	if s.Refused && n.waitsTooShort && kind != ratelimit.Concurrent {
+	if s.Refused && n.waitsTooShort {
 		s.RetryAfter = max(1, s.RetryAfter/2)
 	}
 	return s
@@ -162,7 +158,7 @@ func (n *naive) Refund(_ context.Context, r ratelimit.Receipt) error {
 	defer n.mu.Unlock()
 	now := time.Since(n.begin)
 	for _, c := range charges {
-		late := c.Limit.Kind != ratelimit.Concurrent && (at+c.Limit.Window <= now || c.Limit.Kind == ratelimit.Smooth && at+c.Limit.Window*time.Duration(c.Cost)/time.Duration(c.Limit.Quota) <= now)
+		late := at+c.Limit.Window <= now || c.Limit.Kind == ratelimit.Smooth && at+c.Limit.Window*time.Duration(c.Cost)/time.Duration(c.Limit.Quota) <= now
 		if late && !n.refundsLate {
 			continue
 		}
@@ -210,7 +206,6 @@ func TestFaults(t *testing.T) {
 		{"nothing comes back", faults{neverRecovers: true}, "no window has more"},
 		{"it tells what remains wrong", faults{wrongRemaining: true}, "what remains is told"},
 		{"smooth is strict", faults{smoothIsStrict: true}, "a smooth limit admits"},
-		{"what is in flight is forgotten", faults{inFlightExpires: true}, "a thousand at once"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

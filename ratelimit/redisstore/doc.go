@@ -59,10 +59,7 @@
 //
 // A Strict limit keeps, for what was spent, when it leaves the window: to the
 // microsecond up to a quota of ten, by tenths of the window above. A Smooth
-// limit keeps one time, to the nanosecond. A Concurrent limit keeps a lease for
-// each request, which ends by itself after 1.0 to 1.1 of [ratelimit.Limit.Window]
-// if the process that took it has died; a request that takes longer than that is
-// no longer counted.
+// limit keeps one time, to the nanosecond.
 //
 // Every key expires when nothing of it counts any more. All numbers are whole
 // and below 2^53, which the doubles of Lua hold exactly.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"strconv"
 	"time"
 
@@ -119,8 +118,7 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelim
 }
 
 // Refund implements [ratelimit.Store]. What the server has lost meanwhile is
-// not there to be given back. The receipt is not used up if no connection could
-// be made, for then nothing was sent.
+// not given back.
 func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -132,9 +130,6 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	keys, bill := s.command(charges)
 	moment := strconv.FormatInt(at.Microseconds(), 10)
 	if _, err := s.db.RunUnchecked(ctx, refundScript, keys, bill, moment); err != nil {
-		if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
-			receipt.Unuse()
-		}
 		return s.db.Wrap(err, "refunding")
 	}
 	return nil
@@ -156,7 +151,7 @@ func (s *Store) command(charges []ratelimit.Charge) (keys []string, bill string)
 			b = numbers(b, window, cost/1000, cost%1000, tolerance/1000, tolerance%1000)
 		default:
 			how := byte(countsByParts)
-			if l.Kind == ratelimit.Strict && l.Quota <= exactQuota {
+			if l.Quota <= exactQuota {
 				how = countsExactly
 			}
 			b = append(b, how)
@@ -241,8 +236,6 @@ func read(answer any, charges []ratelimit.Charge) (moment int64, states []rateli
 		switch l.Kind {
 		case ratelimit.Smooth:
 			s.Remaining, s.Reset = smooth(l, x*1000+z)
-		case ratelimit.Concurrent: // nobody knows when a request ends
-			s.Remaining, s.RetryAfter = min(x, l.Quota), 0
 		default:
 			s.Remaining, s.Reset = min(x, l.Quota), time.Duration(z)*time.Microsecond
 		}

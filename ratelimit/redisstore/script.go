@@ -5,7 +5,7 @@ package redisstore
 // packed, for Lua reads and writes text slowly: all numbers are doubles, "<d",
 // which hold the whole ones up to 2^53 exactly.
 //
-// A Strict or Concurrent limit is kept as the sum of what is spent and then, the
+// A Strict limit is kept as the sum of what is spent and then, the
 // newest first, when it is free again and how much that is:
 //
 //	sum  free units  free units  …

@@ -24,8 +24,8 @@ func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 // An entry is what is free again at the same moment.
 type entry struct{ free, units int64 }
 
-// A spent is what a row of the table says: the entries of a Strict or Concurrent
-// limit, ascending, or the theoretical arrival time of a Smooth one in
+// A spent is what a row of the table says: the entries of a Strict limit,
+// ascending, or the theoretical arrival time of a Smooth one in
 // nanoseconds.
 type spent struct {
 	list  []entry
@@ -128,7 +128,7 @@ func (s *spent) add(c *ratelimit.Charge, now int64) {
 	}
 	exact, counted := frees(l, now)
 	free := counted
-	if l.Kind == ratelimit.Strict && l.Quota <= exactQuota {
+	if l.Quota <= exactQuota {
 		free = exact
 	}
 	i, found := slices.BinarySearchFunc(s.list, free, func(e entry, free int64) int { return int(max(-1, min(1, e.free-free))) })
@@ -182,7 +182,7 @@ func (s *spent) state(l *ratelimit.Limit, now int64) ratelimit.State {
 	}
 	used := s.used()
 	state := ratelimit.State{Remaining: max(0, l.Quota-used)}
-	if used > 0 && l.Kind == ratelimit.Strict {
+	if used > 0 {
 		state.Reset = micros(s.freed(max(1, used-l.Quota+1)) - now)
 	}
 	return state

@@ -46,9 +46,7 @@ func (m *model) take(l ratelimit.Limit, cost int64) *made {
 		m.t.Fatalf("%v: %d remain, and a cost of %d fits: %t", l, before.Remaining, cost, ok)
 	}
 	if !ok {
-		if l.Kind != ratelimit.Concurrent {
-			m.grows(&l, s.state(&l, m.now))
-		}
+		m.grows(&l, s.state(&l, m.now))
 		then := m.at(&l, m.now+wait.Microseconds())
 		if _, ok := then.fits(&c, m.now+wait.Microseconds()); !ok || wait <= 0 {
 			m.t.Fatalf("%v: a cost of %d does not fit after RetryAfter, %v", l, cost, wait)
@@ -67,9 +65,7 @@ func (m *model) take(l ratelimit.Limit, cost int64) *made {
 	one := &made{Charge: c, at: m.now}
 	m.made = append(m.made, one)
 	m.total++
-	if l.Kind != ratelimit.Concurrent {
-		m.grows(&l, s.state(&l, m.now))
-	}
+	m.grows(&l, s.state(&l, m.now))
 	return one
 }
 
@@ -227,22 +223,6 @@ func TestSmoothGivesBackOnlyWhatIsOwed(t *testing.T) {
 	}
 }
 
-func TestInFlightEndsByItself(t *testing.T) {
-	l := ratelimit.Limit{Name: "in flight", Kind: ratelimit.Concurrent, Quota: 3, Window: time.Second}
-	m := &model{t: t, now: began}
-	first := m.take(l, 1)
-	m.take(l, 2)
-	m.refund(first)
-	m.now += 999_999
-	if m.take(l, 1) == nil || m.at(&l, m.now).used() != 3 {
-		t.Error("what was given back is not free")
-	}
-	m.now = began + 1_100_000
-	if used := m.at(&l, m.now).used(); used != 1 {
-		t.Errorf("%d are in flight after 1.1 windows, want the one that began later", used)
-	}
-}
-
 // TestClockSetBack: what was spent an hour from now is kept for a window and no
 // longer, and the row says so from then on.
 func TestClockSetBack(t *testing.T) {
@@ -250,7 +230,6 @@ func TestClockSetBack(t *testing.T) {
 		{Name: "exact", Quota: 5, Window: time.Second},
 		{Name: "counted", Quota: 50, Window: time.Second},
 		{Name: "smooth", Kind: ratelimit.Smooth, Quota: 50, Burst: 50, Window: time.Second},
-		{Name: "in flight", Kind: ratelimit.Concurrent, Quota: 5, Window: time.Second},
 	} {
 		m := &model{t: t, now: began}
 		m.take(l, l.Quota)

@@ -26,10 +26,7 @@
 //
 // A Strict limit keeps, for what was spent, when it leaves the window: to the
 // microsecond up to a quota of ten, by tenths of the window above. A Smooth
-// limit keeps one time, to the nanosecond. A Concurrent limit keeps a lease for
-// each request, which ends by itself after 1.0 to 1.1 of [ratelimit.Limit.Window]
-// if the process that took it has died; a request that takes longer than that is
-// no longer counted.
+// limit keeps one time, to the nanosecond.
 //
 // Rows stay when nothing of them counts any more, until [Store.DeleteExpired]:
 // run it every minute or so.
@@ -156,14 +153,11 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) (states []
 		return nil, ratelimit.Receipt{}, err
 	}
 	states = make([]ratelimit.State, len(charges))
-	now, _, err := s.change(ctx, "charging", charges, func(all []spent, now int64) bool {
+	now, err := s.change(ctx, "charging", charges, func(all []spent, now int64) bool {
 		ok := true
 		for i := range charges {
 			wait, fits := all[i].fits(&charges[i], now)
-			states[i].Refused = !fits
-			if charges[i].Limit.Kind != ratelimit.Concurrent {
-				states[i].RetryAfter = wait
-			}
+			states[i].Refused, states[i].RetryAfter = !fits, wait
 			ok = ok && fits
 		}
 		for i := range charges {
@@ -185,8 +179,7 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) (states []
 }
 
 // Refund implements [ratelimit.Store]. What the database has lost meanwhile is
-// not there to be given back. The receipt is not used up by an error before the
-// commit, for then nothing was given back.
+// not given back.
 func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -195,19 +188,13 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if len(charges) == 0 {
 		return nil
 	}
-	_, committing, err := s.change(ctx, "refunding", charges, func(all []spent, now int64) bool {
+	_, err := s.change(ctx, "refunding", charges, func(all []spent, now int64) bool {
 		for i := range charges {
 			all[i].giveBack(&charges[i], at.Microseconds(), now)
 		}
 		return true
 	})
-	if err != nil {
-		if !committing {
-			receipt.Unuse()
-		}
-		return err
-	}
-	return nil
+	return err
 }
 
 // DeleteExpired deletes rows of which nothing counts any more at before, up to a
@@ -232,9 +219,8 @@ func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, err
 const clock = `CAST(floor(extract(epoch FROM clock_timestamp()) * 1000000) AS BIGINT)`
 
 // change locks the rows of charges, lets f change what they say, and writes them
-// if f returns true. It returns the time under the lock, and whether it came to
-// the commit, of which an error does not say whether it was done.
-func (s *Store) change(ctx context.Context, doing string, charges []ratelimit.Charge, f func(all []spent, now int64) bool) (now int64, committing bool, err error) {
+// if f returns true. It returns the time under the lock.
+func (s *Store) change(ctx context.Context, doing string, charges []ratelimit.Charge, f func(all []spent, now int64) bool) (now int64, err error) {
 	ids := make([][]byte, len(charges))
 	order := make([]int, len(charges))
 	for i := range charges {
@@ -265,13 +251,12 @@ func (s *Store) change(ctx context.Context, doing string, charges []ratelimit.Ch
 		}
 		_, err := tx.Exec(ctx, `INSERT INTO gatewright_limits (id, spent, expires) VALUES `+sqldb.Values(len(charges), 3)+
 			` ON CONFLICT (id) DO UPDATE SET spent = excluded.spent, expires = excluded.expires`, args...)
-		committing = err == nil
 		return err
 	})
 	if errors.Is(err, errUnchanged) {
 		err = nil
 	}
-	return now, committing, err
+	return now, err
 }
 
 // errUnchanged rolls a transaction back that would write what was there.
