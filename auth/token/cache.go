@@ -17,8 +17,7 @@ import (
 // place of another of its set. Only tokens that somebody with a key signed are
 // put in, so a stranger can push nothing out.
 type cache struct {
-	seed maphash.Seed // so that nobody can choose tokens of one set
-	sets []cacheSet   // a power of two
+	sets []cacheSet // a power of two
 }
 
 type cacheSet [4]atomic.Pointer[cached]
@@ -47,7 +46,7 @@ func newCache(size int) *cache {
 	for sets*len(cacheSet{}) < size {
 		sets *= 2
 	}
-	return &cache{maphash.MakeSeed(), make([]cacheSet, sets)}
+	return &cache{make([]cacheSet, sets)}
 }
 
 // good reports whether verifying the token again would lead to the same.
@@ -55,12 +54,28 @@ func (e *cached) good(state *ringState, now time.Time) bool {
 	return e.state == state && now.Before(e.principal.Expires) && !now.Before(e.from) && e.key.published(now)
 }
 
+// hashSeed keeps clients from choosing tokens of one set. It is the same for all
+// caches, so that Verifiers hashes a token once.
+var hashSeed = maphash.MakeSeed()
+
+// hashToken returns the hash of a token that may be in a cache.
+func hashToken(token string) uint64 {
+	if len(token) > maxCached {
+		return 0
+	}
+	return maphash.String(hashSeed, token)
+}
+
 // get returns what is remembered of token if that is still good, else nil.
 func (c *cache) get(token string, state *ringState, now time.Time) *cached {
+	return c.find(hashToken(token), token, state, now)
+}
+
+// find is get with the hash of token.
+func (c *cache) find(hash uint64, token string, state *ringState, now time.Time) *cached {
 	if c == nil || len(token) > maxCached {
 		return nil
 	}
-	hash := maphash.String(c.seed, token)
 	set := &c.sets[hash&uint64(len(c.sets)-1)]
 	for i := range set {
 		if e := set[i].Load(); e != nil && e.hash == hash && e.token == token && e.good(state, now) {
@@ -76,7 +91,7 @@ func (c *cache) put(token string, state *ringState, k *key, from, now time.Time,
 	if c == nil || len(token) > maxCached {
 		return
 	}
-	e := &cached{maphash.String(c.seed, token), strings.Clone(token), state, k, from, *p}
+	e := &cached{hashToken(token), strings.Clone(token), state, k, from, *p}
 	set := &c.sets[e.hash&uint64(len(c.sets)-1)]
 	// Best in a place that is of no more use, so that what is good stays: the
 	// token's own from before, one that was never used, or an ended one's.

@@ -97,10 +97,25 @@ func TestCorpusControl(t *testing.T) {
 	for _, alg := range algorithms {
 		k := kits()[alg]
 		for name, make := range map[string]func() string{
-			"a plain token":                     func() string { return k.token() },
-			"row 13, space around the object":   func() string { return k.raw(k.header(), " \t\r\n"+payload()+"\n") },
-			"row 15, depth 8":                   func() string { return k.token("x", strings.Repeat("[", 7)+strings.Repeat("]", 7)) },
-			"row 15, 64 members":                func() string { return k.token(members(64 - 7)...) },
+			"a plain token":                   func() string { return k.token() },
+			"row 13, space around the object": func() string { return k.raw(k.header(), " \t\r\n"+payload()+"\n") },
+			"row 15, depth 2500":              func() string { return k.token("x", strings.Repeat("[", 2500)+strings.Repeat("]", 2500)) },
+			"row 15, depth 300 in the header": func() string { return k.headed("x", strings.Repeat("[", 300)+strings.Repeat("]", 300)) },
+			"row 15, 300 members":             func() string { return k.token(members(300)...) },
+			"row 15, 300 members within":      func() string { return k.token("x", jsonObject(nil, members(300))) },
+			"row 9, a member that is not read": func() string {
+				return k.raw(`{"x":1,"x":2,`+k.header()[1:], `{"x":1,"x":2,"y":{"x":1,"x":1},`+payload()[1:])
+			},
+			"row 10, names that are not read": func() string {
+				return k.token("email", "1", "Email", "2", "mask", "1", "ma\u017fk", "2", `\u0065mail`, "3", "x", `{"a":1,"A":2}`)
+			},
+			"row 14, a session that is null": func() string {
+				return k.token("sid", "null", "tenant", "null", "roles", "null", "amr", "null", "scope", "null")
+			},
+			"row 14, a session that is empty":   func() string { return k.token("sid", `""`, "tenant", `""`) },
+			"row 16, dates that are null":       func() string { return k.token("nbf", "null", "auth_time", "null") },
+			"row 16, dates that are 0":          func() string { return k.token("nbf", "0", "auth_time", "0") },
+			"row 16, dates that are empty":      func() string { return k.token("nbf", `""`, "auth_time", `""`) },
 			"row 16, an exp with a fraction":    func() string { return k.token("exp", later(60)+".75") },
 			"row 16, an exp with an exponent":   func() string { return k.token("exp", "9466851e2") },
 			"row 17, nbf and iat within leeway": func() string { return k.token("nbf", later(29), "iat", later(30)) },
@@ -197,7 +212,7 @@ func corpus() []hostile {
 	// Row 9: a member twice.
 	for _, double := range []string{
 		`"alg":"none",`, `"alg":"HS256",`, `"alg":"ES256",`, `"alg":"RS256",`, `"alg":"EdDSA",`,
-		`"typ":"at+jwt",`, `"kid":"x",`, `"x":1,"x":1,`, `"y":{"x":1,"x":1},`, `"y":[{"x":1,"x":2}],`,
+		`"typ":"at+jwt",`, `"kid":"x",`,
 	} {
 		add(9, token.ErrMalformed, "header begins "+double, func(k *kit) string { return k.raw("{"+double+k.header()[1:], payload()) })
 		add(9, token.ErrMalformed, "header ends "+double, func(k *kit) string {
@@ -207,7 +222,7 @@ func corpus() []hostile {
 	}
 	for _, double := range []string{
 		`"exp":4102444800`, `"sub":"admin"`, `"iss":"https://auth.example.com"`, `"aud":"https://api.example.com"`, `"jti":"id-1"`,
-		`"jti":"id-2"`, `"x":1,"x":1`, `"scope":"a","scope":"a b"`, `"y":{"x":1,"x":1}`, `"y":[[{"x":1,"x":2}]]`,
+		`"jti":"id-2"`, `"scope":"a","scope":"a b"`,
 	} {
 		add(9, token.ErrMalformed, "claims begin "+double, func(k *kit) string { return k.raw(k.header(), "{"+double+","+payload()[1:]) })
 		add(9, token.ErrMalformed, "claims end "+double, func(k *kit) string {
@@ -227,8 +242,6 @@ func corpus() []hostile {
 	for _, name := range []string{"ALG", "Alg", `\u0061lg`, "KID", "Kid", "\u212aid", `\u006bid`, "TYP", "Typ", "CRIT", "Crit", "B64", "ZIP", "\u212aID", "JWK", "jw\u212a", "j\u212au", "X5U", "x5U"} {
 		header(10, token.ErrMalformed, name, `"x"`)
 	}
-	add(10, token.ErrMalformed, "names that differ in case in an object within", func(k *kit) string { return k.token("x", `{"a":1,"A":2}`) })
-	add(10, token.ErrMalformed, "names that fold into one another", func(k *kit) string { return k.token("mask", "1", "ma\u017fk", "2") })
 
 	// Row 11: foreign characters. Those that Go's decoder skips above all.
 	for _, foreign := range []string{"\n", "\r", "\r\n", " ", "\t", "\v", "\f", "\x00", "\x7f", "\x80", "\u00a0", "\u200b", "\ufeff", "=", "==", "+", "/", "%", ",", "~", ".", `"`} {
@@ -331,26 +344,16 @@ func corpus() []hostile {
 		header(14, token.ErrMalformed, "unknown", quoted(bad))
 	}
 	for _, member := range []string{"sub", "jti", "client_id", "sid", "tenant"} {
-		claim(14, token.ErrMalformed, member, `""`, `null`, `1`, `true`, `["a"]`, `{}`)
+		claim(14, token.ErrMalformed, member, `1`, `true`, `["a"]`, `{}`)
 	}
 	for _, member := range []string{"sub", "jti", "client_id"} {
-		claim(14, token.ErrMalformed, member, "")
+		claim(14, token.ErrMalformed, member, "", `""`, `null`)
 	}
-	claim(14, token.ErrMalformed, "roles", `"admin"`, `[1]`, `[null]`, `[""]`, `[["a"]]`, `{}`, `null`)
+	claim(14, token.ErrMalformed, "roles", `"admin"`, `[1]`, `[null]`, `[""]`, `[["a"]]`, `{}`)
 
 	// Row 15: size and depth.
-	add(15, token.ErrMalformed, "depth 9", func(k *kit) string { return k.token("x", strings.Repeat("[", 8)+strings.Repeat("]", 8)) })
-	add(15, token.ErrMalformed, "depth 9 of objects", func(k *kit) string {
-		return k.token("x", strings.Repeat(`{"a":`, 8)+"1"+strings.Repeat("}", 8))
-	})
-	add(15, token.ErrMalformed, "depth 9 in the header", func(k *kit) string { return k.headed("x", strings.Repeat("[", 8)+strings.Repeat("]", 8)) })
-	add(15, token.ErrMalformed, "depth 300 in the header", func(k *kit) string { return k.headed("x", strings.Repeat("[", 300)+strings.Repeat("]", 300)) })
-	add(15, token.ErrMalformed, "depth 2500", func(k *kit) string { return k.token("x", strings.Repeat("[", 2500)+strings.Repeat("]", 2500)) })
 	add(15, token.ErrMalformed, "depth 9000", func(k *kit) string { return k.token("x", strings.Repeat("[", 9000)+strings.Repeat("]", 9000)) })
 	add(15, token.ErrMalformed, "depth 9000, never closed", func(k *kit) string { return k.token("x", strings.Repeat("[", 9000)) })
-	add(15, token.ErrMalformed, "65 members", func(k *kit) string { return k.token(members(65 - 7)...) })
-	add(15, token.ErrMalformed, "65 members in an object within", func(k *kit) string { return k.token("x", jsonObject(nil, members(65))) })
-	add(15, token.ErrMalformed, "65 members in the header", func(k *kit) string { return k.headed(members(65 - 3)...) })
 	add(15, token.ErrMalformed, "100000 members", func(k *kit) string { return k.token("x", "{"+strings.Repeat(`"a":0,`, 100000)+`"b":0}`) })
 	add(15, token.ErrMalformed, "4 MiB", func(k *kit) string { return k.token("x", quoted(strings.Repeat("x", 4<<20))) })
 	add(15, token.ErrMalformed, "a million dots", func(*kit) string { return strings.Repeat(".", 1e6) })
@@ -367,12 +370,13 @@ func corpus() []hostile {
 
 	// Row 16: dates that are none.
 	for _, member := range []string{"exp", "iat", "nbf", "auth_time"} {
-		claim(16, token.ErrMalformed, member, `null`, `0`, `-1`, `-0`, `0.0`, `0.5`, `-946684800`, `"946685700"`, `"123"`, `"never"`, `""`, `true`, `false`,
+		claim(16, token.ErrMalformed, member, `-1`, `-0`, `0.5`, `-946684800`, `"946685700"`, `"123"`, `"never"`, `true`, `false`,
 			`1e18`, `1e300`, `1e400`, `1E400`, `1e-400`, `-1e18`, `0946685700`, `00`, `9466857000000000`, `253402300800`, `99999999999999999999`, `9223372036854775807`, `9223372036854775808`, `1`+strings.Repeat("0", 400),
 			`+946685700`, `.5`, `946685700.`, `0x386d4380`, `946_685_700`, `NaN`, `Infinity`, `1e`, `1e+`, `-`, `946685700 1`, `{}`, `[]`, `[946685700]`, `{"a":1}`)
 	}
-	claim(16, token.ErrMalformed, "exp", "")
-	claim(16, token.ErrMalformed, "iat", "")
+	for _, member := range []string{"exp", "iat"} {
+		claim(16, token.ErrMalformed, member, "", `null`, `0`, `0.0`, `""`)
+	}
 
 	// Row 17: not yet, no longer, too long.
 	for _, c := range []struct {
@@ -429,7 +433,7 @@ func corpus() []hostile {
 	add(21, token.ErrAlgorithm, "alg dir", func(k *kit) string { return k.headed("alg", `"dir"`) })
 
 	// Row 35: a scope that breaks out of the challenge, or hides another.
-	claim(35, token.ErrMalformed, "scope", `"a\" , error=x"`, `"a\\"`, `"read:items\twrite:items"`, "\"a\tb\"", `"a  b"`, `" a"`, `"a "`, `" "`, `"a\nb"`, `"ä"`, `"a\u00a0b"`, `"a\u007f"`, `["a","b"]`, `1`, `null`, `{}`)
+	claim(35, token.ErrMalformed, "scope", `"a\" , error=x"`, `"a\\"`, `"read:items\twrite:items"`, "\"a\tb\"", `"a  b"`, `" a"`, `"a "`, `" "`, `"a\nb"`, `"ä"`, `"a\u00a0b"`, `"a\u007f"`, `["a","b"]`, `1`, `{}`)
 	return all
 }
 
@@ -966,7 +970,7 @@ func TestRow20KeysThatAreNone(t *testing.T) {
 			if err == nil || ring != nil {
 				t.Fatalf("NewKeyring = %v, %v; want an error", ring, err)
 			}
-			if !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "token: key 0: ") {
+			if !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "auth/token: key 0: ") {
 				t.Errorf("NewKeyring = %v, want token: key 0 and %q", err, c.want)
 			}
 		})

@@ -52,7 +52,7 @@ type Issuer struct {
 // is. It is an error if there is none, now or before a later one's turn.
 func NewIssuer(ring *Keyring, config IssuerConfig) (*Issuer, error) {
 	var errs []error
-	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("token: "+format, args...)) }
+	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("auth/token: "+format, args...)) }
 	switch {
 	case !ring.made():
 		mistake("the Keyring is nil or zero, want one from NewKeyring")
@@ -141,7 +141,7 @@ type payload struct {
 // answered 503.
 func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (string, error) {
 	if p.Subject == "" {
-		return "", errors.New("token: Issue needs a Principal with a Subject")
+		return "", errors.New("auth/token: Issue needs a Principal with a Subject")
 	}
 	if err := checkNames(p); err != nil {
 		return "", err
@@ -176,14 +176,14 @@ func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (s
 		Tenant:   p.Tenant,
 	}
 	if content.Scope != "" && (!validScope(content.Scope) || !identity.ParseSet(content.Scope).Equal(p.Scopes)) {
-		return "", fmt.Errorf("token: the scopes %q are not of the grammar of RFC 6749 section 3.3", content.Scope)
+		return "", fmt.Errorf("auth/token: the scopes %q are not of the grammar of RFC 6749 section 3.3", content.Scope)
 	}
 	if !p.AuthTime.IsZero() {
 		content.AuthTime = p.AuthTime.Unix()
 	}
 	body, err := json.Marshal(content)
 	if err != nil {
-		return "", fmt.Errorf("token: %w", err)
+		return "", fmt.Errorf("auth/token: %w", err)
 	}
 	if extra != nil {
 		if body, err = add(body, extra); err != nil {
@@ -191,15 +191,15 @@ func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (s
 		}
 	}
 	var check claims
-	if err := check.read(string(body), i.config.Audience); err != nil {
-		return "", fmt.Errorf("token: Issue would make a token that is refused: %w", err)
+	if err := ownPlan.read(string(body), i.config.Audience, &check); err != nil {
+		return "", fmt.Errorf("auth/token: Issue would make a token that is refused: %w", err)
 	}
 	if !check.expires.After(check.issued) {
-		return "", fmt.Errorf("token: Issue would make a token that expires at %v, before it is issued at %v", date(p.Expires), date(p.IssuedAt))
+		return "", fmt.Errorf("auth/token: Issue would make a token that expires at %v, before it is issued at %v", date(p.Expires), date(p.IssuedAt))
 	}
 	k := i.ring.load().signing(time.Now(), p.Expires)
 	if k == nil {
-		return "", fmt.Errorf("token: no key of the Keyring may sign a token until %v", date(p.Expires))
+		return "", fmt.Errorf("auth/token: no key of the Keyring may sign a token until %v", date(p.Expires))
 	}
 	header, err := json.Marshal(struct {
 		Alg  string `json:"alg"`
@@ -207,12 +207,12 @@ func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (s
 		Type string `json:"typ"`
 	}{string(k.alg), k.id, i.config.Type})
 	if err != nil {
-		return "", fmt.Errorf("token: IssuerConfig.Type: %w", err)
+		return "", fmt.Errorf("auth/token: IssuerConfig.Type: %w", err)
 	}
 	input := encode(header) + "." + encode(body)
 	signature, err := i.sign(ctx, k, []byte(input))
 	if err != nil {
-		return "", fmt.Errorf("token: signing: %w", err)
+		return "", fmt.Errorf("auth/token: signing: %w", err)
 	}
 	return input + "." + encode(signature), nil
 }
@@ -267,7 +267,7 @@ func checkNames(p *identity.Principal) error {
 		{"Session", p.Session}, {"Tenant", p.Tenant},
 	} {
 		if !plainText(f.value) {
-			return fmt.Errorf("token: Principal.%s is %q, want UTF-8 without control characters", f.name, f.value)
+			return fmt.Errorf("auth/token: Principal.%s is %q, want UTF-8 without control characters", f.name, f.value)
 		}
 	}
 	for _, f := range [...]struct {
@@ -276,7 +276,7 @@ func checkNames(p *identity.Principal) error {
 	}{{"Roles", p.Roles}, {"Factors", p.Factors}} {
 		for name := range f.set.All() {
 			if !plainText(name) {
-				return fmt.Errorf("token: Principal.%s has %q, want UTF-8 without control characters", f.name, name)
+				return fmt.Errorf("auth/token: Principal.%s has %q, want UTF-8 without control characters", f.name, name)
 			}
 		}
 	}
@@ -287,25 +287,26 @@ func checkNames(p *identity.Principal) error {
 func add(body []byte, extra any) ([]byte, error) {
 	more, err := json.Marshal(extra)
 	if err != nil {
-		return nil, fmt.Errorf("token: the extra claims: %w", err)
+		return nil, fmt.Errorf("auth/token: the extra claims: %w", err)
 	}
 	if string(more) == "null" {
 		return body, nil
 	}
-	empty := true
-	err = object(string(more), registered, func(name string, _ value) error {
-		empty = false
-		for _, taken := range registered {
-			if name == taken {
-				return fmt.Errorf("%q is a claim that this package writes", name)
-			}
-		}
+	taken := -1
+	err = object(string(more), ownPlan.known, func(i int, _ value) error {
+		taken = i
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("token: the extra claims are not an object of plain, distinct names: %w", err)
+	if err == nil {
+		// Names that occur twice are a mistake of the host.
+		err = value(more).distinct()
 	}
-	if empty {
+	switch {
+	case taken >= 0:
+		return nil, fmt.Errorf("auth/token: the extra claims have %q, which this package writes", ownPlan.known.names[taken])
+	case err != nil:
+		return nil, fmt.Errorf("auth/token: the extra claims are not an object of plain, distinct names: %w", err)
+	case string(more) == "{}":
 		return body, nil
 	}
 	return append(append(body[:len(body)-1], ','), more[1:]...), nil

@@ -24,10 +24,7 @@ func parseJWKS(s string, accepted []Algorithm) (state *ringState, refused, err e
 	var found []*key
 	published := make(map[string]bool) // material of private keys in the set
 	count, isSet := 0, false
-	err = object(s, []string{"keys"}, func(name string, v value) error {
-		if name != "keys" {
-			return nil
-		}
+	err = object(s, setMembers, func(_ int, v value) error {
 		if v[0] != '[' {
 			return errJSON
 		}
@@ -72,8 +69,11 @@ func parseJWKS(s string, accepted []Algorithm) (state *ringState, refused, err e
 	return state, errors.Join(errs...), nil
 }
 
-// jwkNames are the members of a JWK that mean something here.
-var jwkNames = append([]string{"kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e"}, privateNames...)
+// setMembers and jwkMembers are the members of a JWK Set and a JWK that are read.
+var (
+	setMembers = newMembers("keys")
+	jwkMembers = newMembers(append([]string{"kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "issuer"}, privateNames...)...)
+)
 
 // privateNames are those of private and secret keys: RFC 7518 sections 6.2.2,
 // 6.3.2 and 6.4.1, RFC 8037 section 2.
@@ -86,11 +86,11 @@ var privateNames = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 // An optional member that is null, an empty string or an empty array is absent:
 // some libraries write all the members that they know.
 func parseJWK(s string, accepted []Algorithm) (k *key, id string, err error) {
-	var kty, use, alg, crv, private string
+	var kty, use, alg, crv, issuer, private string
 	var x, y, n, e []byte
 	verifies := true
-	err = object(s, jwkNames, func(name string, v value) error {
-		ok := true
+	err = object(s, jwkMembers, func(i int, v value) error {
+		name, ok := jwkMembers.names[i], true
 		if v.absent() {
 			return nil
 		}
@@ -105,6 +105,8 @@ func parseJWK(s string, accepted []Algorithm) (k *key, id string, err error) {
 			id, ok = v.text()
 		case "crv":
 			crv, ok = v.text()
+		case "issuer": // of Microsoft; elsewhere it may be anything
+			issuer, _ = v.text()
 		case "key_ops":
 			var few [4]string
 			var ops []string
@@ -161,6 +163,7 @@ func parseJWK(s string, accepted []Algorithm) (k *key, id string, err error) {
 	if id != "" {
 		k.id = id
 	}
+	k.issuer = issuer
 	return k, k.id, nil
 }
 

@@ -80,9 +80,10 @@ type Key struct {
 	// of an earlier key of ours: it verifies and does not sign.
 	Public crypto.PublicKey `json:"-"`
 
-	// ID is the "kid" under which another issuer signs with the other half of
-	// Public. With a Secret or Signer it is an error. Default: the thumbprint
-	// of the key (RFC 7638), as issuers of this package have it.
+	// ID is the "kid" of another issuer's key: the one under which it signs
+	// with the other half of Public, or with the same Secret. With a Signer
+	// it is an error. If empty, the thumbprint of the key (RFC 7638), as
+	// issuers of this package name their keys.
 	ID string
 
 	// AcceptHighS accepts both spellings of an ECDSA signature: (r, s) and
@@ -109,7 +110,7 @@ type Key struct {
 func GenerateKey(alg Algorithm) (Key, error) {
 	s, ok := suites[alg]
 	if !ok {
-		return Key{}, fmt.Errorf("token: unknown algorithm %q", alg)
+		return Key{}, fmt.Errorf("auth/token: unknown algorithm %q", alg)
 	}
 	k := Key{Algorithm: alg}
 	var private crypto.Signer
@@ -214,6 +215,7 @@ type key struct {
 	public   any       // verifies; nil for HMAC
 	macs     sync.Pool // of *mac, which are costly to set up
 	jwk      any       // the public key as it is published; nil for HMAC
+	issuer   string    // the only one whose tokens it verifies, or a template of it; "" for any
 	maxS     []byte    // the largest s of an ECDSA signature; nil if any
 
 	publishFrom, signFrom, verifyUntil time.Time
@@ -253,8 +255,8 @@ func newKey(k Key) (*key, error) {
 	if err := checkTimes(k); err != nil {
 		return nil, err
 	}
-	if k.ID != "" && k.Public == nil {
-		return nil, errors.New("the ID is set beside a Secret or Signer, want none: a key that signs is named by its thumbprint")
+	if k.ID != "" && !k.Signer.IsZero() {
+		return nil, errors.New("the ID is set beside a Signer, want none: a key that signs is named by its thumbprint")
 	}
 	if !plainText(k.ID) || len(k.ID) > maxKeyID {
 		return nil, fmt.Errorf("the ID is %.100q, want up to %d bytes of UTF-8 without control characters", k.ID, maxKeyID)
@@ -275,6 +277,7 @@ func newKey(k Key) (*key, error) {
 	if s.family == familyHMAC {
 		err := out.setSecret(k)
 		out.material = out.id
+		out.id = cmp.Or(k.ID, out.id)
 		return out, err
 	}
 	if !k.Secret.IsZero() {

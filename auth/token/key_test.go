@@ -137,8 +137,7 @@ func TestKeysOfOthersHaveTheirNames(t *testing.T) {
 		keys []token.Key
 		want string
 	}{
-		"a key that signs":          {[]token.Key{with(a, "x")}, "key 0: the ID is set beside a Secret or Signer"},
-		"a secret":                  {[]token.Key{with(mustKey(t, token.HS256), "x")}, "key 0: the ID is set beside a Secret or Signer"},
+		"a key that signs":          {[]token.Key{with(a, "x")}, "key 0: the ID is set beside a Signer"},
 		"a control character":       {[]token.Key{with(public(a), "x\n")}, "key 0: the ID is"},
 		"no UTF-8":                  {[]token.Key{with(public(a), "\xff")}, "key 0: the ID is"},
 		"too long":                  {[]token.Key{with(public(a), strings.Repeat("x", 257))}, "want up to 256 bytes"},

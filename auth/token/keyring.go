@@ -143,7 +143,7 @@ func (ring *Keyring) Replace(keys ...Key) error {
 			continue
 		}
 		if left && signs.Before(k.publishedSince.Add(publishLead)) {
-			errs = append(errs, fmt.Errorf("token: the key %s would sign before it was published for %v and clients can know it; let its SignFrom be %v or later",
+			errs = append(errs, fmt.Errorf("auth/token: the key %s would sign before it was published for %v and clients can know it; let its SignFrom be %v or later",
 				k.id, publishLead, date(k.publishedSince.Add(publishLead))))
 		}
 	}
@@ -177,20 +177,20 @@ func newRingState(keys []Key) (*ringState, error) {
 	state := &ringState{byID: make(map[string][]*key)}
 	var errs []error
 	if len(keys) == 0 {
-		errs = append(errs, errors.New("token: a Keyring needs at least one key"))
+		errs = append(errs, errors.New("auth/token: a Keyring needs at least one key"))
 	}
 	for i, given := range keys {
 		k, err := newKey(given)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("token: key %d: %w", i, err))
+			errs = append(errs, fmt.Errorf("auth/token: key %d: %w", i, err))
 			continue
 		}
 		if slices.ContainsFunc(state.keys, func(other *key) bool { return other.material == k.material }) {
-			errs = append(errs, fmt.Errorf("token: key %d: the same key material is in the ring already; one key has one algorithm", i))
+			errs = append(errs, fmt.Errorf("auth/token: key %d: the same key material is in the ring already; one key has one algorithm", i))
 			continue
 		}
 		if state.byID[k.id] != nil {
-			errs = append(errs, fmt.Errorf("token: key %d: another key has the ID %q already, and a token's is to say which of them it is signed with", i, k.id))
+			errs = append(errs, fmt.Errorf("auth/token: key %d: another key has the ID %q already, and a token's is to say which of them it is signed with", i, k.id))
 			continue
 		}
 		state.add(k)
@@ -284,7 +284,7 @@ func (s *ringState) gap(now time.Time, lifetime time.Duration) (at time.Time, ok
 }
 
 func gapError(at time.Time, lifetime time.Duration) error {
-	return fmt.Errorf("token: at %v no key of the Keyring may sign a token that lives for %v; let the SignFrom of one be earlier, or the VerifyUntil of another later",
+	return fmt.Errorf("auth/token: at %v no key of the Keyring may sign a token that lives for %v; let the SignFrom of one be earlier, or the VerifyUntil of another later",
 		date(at), lifetime)
 }
 
@@ -299,6 +299,9 @@ type KeySource interface {
 	// among them: [ErrKey], or another error if a fetch may still find it.
 	unknown(kid string, now time.Time) error
 
+	// fetches reports whether keys may come later.
+	fetches() bool
+
 	// accepts reports whether keys of the source may be for that algorithm.
 	accepts(alg Algorithm) bool
 
@@ -311,6 +314,8 @@ func (ring *Keyring) made() bool { return ring != nil && ring.state.Load() != ni
 func (ring *Keyring) current(time.Time) (*ringState, error) { return ring.load(), nil }
 
 func (ring *Keyring) unknown(string, time.Time) error { return ErrKey }
+
+func (ring *Keyring) fetches() bool { return false }
 
 func (ring *Keyring) accepts(alg Algorithm) bool {
 	return slices.ContainsFunc(ring.load().keys, func(k *key) bool { return k.alg.same(alg) })

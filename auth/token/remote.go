@@ -98,8 +98,8 @@ type Remote struct {
 	last   atomic.Pointer[fetch] // under way or ended
 	mu     sync.Mutex            // to begin a fetch
 
-	fetches atomic.Uint64 // that have begun
-	missed  missedKeys
+	begun  atomic.Uint64 // that have begun
+	missed missedKeys
 }
 
 // A knowledge is what is known of the issuer's keys. It is never changed.
@@ -135,7 +135,7 @@ func (f *fetch) ended() bool {
 func NewRemote(config RemoteConfig) (*Remote, error) {
 	var errs []error
 	mistake := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("token: RemoteConfig."+format, args...))
+		errs = append(errs, fmt.Errorf("auth/token: RemoteConfig."+format, args...))
 	}
 	if err := checkURL(config.URL, config.InsecureHTTP); err != nil {
 		mistake("URL %w", err)
@@ -247,7 +247,7 @@ func (r *Remote) Fetch(ctx context.Context) error {
 	case <-f.done:
 		return f.err
 	case <-ctx.Done():
-		return fmt.Errorf("token: waiting for the keys of %s: %w", r.config.URL, ctx.Err())
+		return fmt.Errorf("auth/token: waiting for the keys of %s: %w", r.config.URL, ctx.Err())
 	}
 }
 
@@ -262,7 +262,7 @@ func (r *Remote) begin(now time.Time) *fetch {
 	if f := r.last.Load(); f != nil && (now.Sub(f.began) < r.config.Cooldown || !f.ended()) {
 		return f
 	}
-	f := &fetch{began: now, number: r.fetches.Add(1), done: make(chan struct{})}
+	f := &fetch{began: now, number: r.begun.Add(1), done: make(chan struct{})}
 	r.last.Store(f)
 	go r.run(f)
 	return f
@@ -303,10 +303,10 @@ func (r *Remote) get(ctx context.Context) (state *ringState, print string, refus
 			state, err = nil, errors.New("the Client panicked")
 		}
 		if err != nil {
-			err = fmt.Errorf("token: fetching the keys of %s: %w", r.config.URL, err)
+			err = fmt.Errorf("auth/token: fetching the keys of %s: %w", r.config.URL, err)
 		}
 		if refused != nil {
-			refused = fmt.Errorf("token: in the keys of %s: %w", r.config.URL, refused)
+			refused = fmt.Errorf("auth/token: in the keys of %s: %w", r.config.URL, refused)
 		}
 	}()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.config.URL, nil)
@@ -347,7 +347,7 @@ func (r *Remote) get(ctx context.Context) (state *ringState, print string, refus
 func fingerprint(s *ringState) string {
 	lines := make([]string, len(s.keys))
 	for i, k := range s.keys {
-		lines[i] = fmt.Sprintf("%q %s %s", k.id, k.alg, k.material)
+		lines[i] = fmt.Sprintf("%q %s %s %q", k.id, k.alg, k.material, k.issuer)
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
@@ -372,7 +372,7 @@ func (r *Remote) current(now time.Time) (*ringState, error) {
 }
 
 func (r *Remote) unknown(kid string, now time.Time) error {
-	missed := r.missed.since(kid, &r.fetches)
+	missed := r.missed.since(kid, &r.begun)
 	known := r.known.Load()
 	r.begin(now)
 	if known.state != nil && known.err == nil && now.Sub(known.at) < r.config.Refresh {
@@ -383,6 +383,8 @@ func (r *Remote) unknown(kid string, now time.Time) error {
 	}
 	return r.unavailable(now, known.orLate())
 }
+
+func (r *Remote) fetches() bool { return true }
 
 func (r *Remote) accepts(alg Algorithm) bool {
 	return slices.ContainsFunc(r.config.Algorithms, alg.same)

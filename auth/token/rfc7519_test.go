@@ -63,8 +63,9 @@ func TestRFC7515Section2Base64urlWithoutPadding(t *testing.T) {
 func TestRFC7515Section4HeaderNamesAreUnique(t *testing.T) {
 	refuses(t, token.ErrMalformed,
 		func(k *kit) string { return k.raw(`{"alg":"none",`+k.header()[1:], payload()) },
-		func(k *kit) string { return k.raw(`{"alg":"`+string(k.key.Algorithm)+`",`+k.header()[1:], payload()) },
-		func(k *kit) string { return k.raw(`{"x":1,"x":2,`+k.header()[1:], payload()) })
+		func(k *kit) string { return k.raw(`{"alg":"`+string(k.key.Algorithm)+`",`+k.header()[1:], payload()) })
+	// A name that is not read decides nothing.
+	accepts(t, func(k *kit) string { return k.raw(`{"x":1,"x":2,`+k.header()[1:], payload()) })
 }
 
 // Nothing that the token says about keys is followed (sections 4.1.2, 4.1.3,
@@ -153,7 +154,7 @@ func TestRFC4648Section3_5BitsThatNoEncoderSets(t *testing.T) {
 
 func TestRFC7519Section2NumericDateIsANumber(t *testing.T) {
 	for _, member := range []string{"exp", "nbf", "iat"} {
-		for _, value := range []string{`"4102444800"`, `true`, `null`, `[4102444800]`, `{}`, `1e400`, `-1`} {
+		for _, value := range []string{`"4102444800"`, `true`, `[4102444800]`, `{}`, `1e400`, `-1`} {
 			refuses(t, token.ErrMalformed, claiming(member, value))
 		}
 	}
@@ -161,9 +162,11 @@ func TestRFC7519Section2NumericDateIsANumber(t *testing.T) {
 }
 
 func TestRFC7519Section4ClaimNamesAreUnique(t *testing.T) {
-	for _, double := range []string{`"exp":4102444800,`, `"sub":"admin",`, `"x":1,"x":1,`} {
+	for _, double := range []string{`"exp":4102444800,`, `"sub":"admin",`} {
 		refuses(t, token.ErrMalformed, func(k *kit) string { return k.raw(k.header(), "{"+double+payload()[1:]) })
 	}
+	// A name that is not read decides nothing.
+	accepts(t, func(k *kit) string { return k.raw(k.header(), `{"x":1,"x":1,`+payload()[1:]) })
 }
 
 func TestRFC7519Section4ClaimsThatAreNotUnderstoodAreIgnored(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,14 +15,76 @@ import (
 // one name win, takes "EXP" and even "ſub" for "exp" and "sub", and replaces
 // what is not UTF-8: three ways for two parsers to read one token differently
 // (RFC 7519 section 4 allows the first, and RFC 8725 section 2.6 is about the
-// last). This one refuses the lot, bounds everything, and makes no copy.
+// last). For the members that the caller reads, this reader rejects all three.
+// Members that the caller does not read only have to be JSON.
 
 const (
-	maxDepth   = 8  // of nested objects and arrays
-	maxMembers = 64 // of one object
+	maxDepth   = 10000 // of nested objects and arrays, as in encoding/json
+	maxMembers = 256   // of an object within the claims that is searched for a member
+	maxNames   = 64    // that one caller reads from an object
 )
 
 var errJSON = errors.New("not JSON as this package reads it")
+
+// members are the names of the members that a caller reads from an object.
+type members struct {
+	names []string
+	first [64]uint8 // by hash: one more than the index of a name, 0 for none
+	next  []uint8   // by index: the same, of another name with that hash
+	plain bool      // each name is lower-case ASCII
+}
+
+func newMembers(names ...string) *members {
+	m := &members{names: names, next: make([]uint8, len(names)), plain: true}
+	for i, name := range names {
+		h := hashOf(name)
+		m.next[i], m.first[h] = m.first[h], uint8(i+1)
+		m.plain = m.plain && isPlain(name)
+	}
+	return m
+}
+
+// hashOf returns one of 64 numbers, the same for equal names.
+func hashOf(name string) uint {
+	if name == "" {
+		return 0
+	}
+	return (uint(name[0])*2 + uint(name[len(name)-1]) + uint(len(name))) % 64
+}
+
+func isPlain(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c >= 0x80 || 'A' <= c && c <= 'Z' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// find returns the index of name, or -1.
+func (m *members) find(name string) int {
+	for i := m.first[hashOf(name)]; i != 0; i = m.next[i-1] {
+		if m.names[i-1] == name {
+			return int(i) - 1
+		}
+	}
+	return -1
+}
+
+// alike reports whether a quoted name that find does not know is a second
+// spelling of one that it knows: in another case, or with escapes.
+func (m *members) alike(quoted string) bool {
+	name := quoted[1 : len(quoted)-1]
+	if strings.IndexByte(name, '\\') >= 0 {
+		name = unescape(quoted)
+	}
+	for _, known := range m.names {
+		if strings.EqualFold(name, known) {
+			return true
+		}
+	}
+	return false
+}
 
 // A reader walks over s, which it never changes.
 type reader struct {
@@ -35,15 +96,14 @@ type reader struct {
 type value string
 
 // object reads one object, which must be all there is in s, and calls member
-// for each of its members. A name that differs from one of the known ones in
-// case only is refused.
-func object(s string, known []string, member func(name string, v value) error) error {
+// with each of the known members: its index and its value.
+func object(s string, known *members, member func(i int, v value) error) error {
 	if !utf8.ValidString(s) {
 		return errJSON
 	}
 	r := reader{s: s}
 	r.space()
-	if err := r.object(0, known, member); err != nil {
+	if err := r.object(0, 0, known, member); err != nil {
 		return err
 	}
 	r.space()
@@ -53,44 +113,48 @@ func object(s string, known []string, member func(name string, v value) error) e
 	return nil
 }
 
-func (r *reader) object(depth int, known []string, member func(string, value) error) error {
+// object reads an object of at most that many members, or any number if most
+// is 0. A known member that stands there twice, or in a second spelling, is an
+// error. If known is nil, all are skipped.
+func (r *reader) object(depth, most int, known *members, member func(i int, v value) error) error {
 	if depth >= maxDepth || !r.take('{') {
 		return errJSON
 	}
-	var names [maxMembers]string
-	var seen uint64 // a bit for each name, shared by few
-	n, folding := 0, false
+	var seen uint64 // a bit for each known member
 	r.space()
 	if r.take('}') {
 		return nil
 	}
-	for {
+	for n := 1; ; n++ {
 		r.space()
-		name, plain, ok := r.name()
-		if !ok || n == maxMembers {
+		start := r.i
+		plain, ok := r.name()
+		if !ok || most != 0 && n > most {
 			return errJSON
 		}
-		// Names that share no bit are different; the usual claims mostly do
-		// not, which spares comparing each with each.
-		if bit := bitOf(name); seen&bit == 0 {
-			seen |= bit
-		} else if slices.Contains(names[:n], name) {
-			return errJSON
+		found := -1
+		if known != nil {
+			quoted := r.s[start:r.i]
+			if found = known.find(quoted[1 : len(quoted)-1]); found >= 0 {
+				if seen&(1<<found) != 0 {
+					return errJSON
+				}
+				seen |= 1 << found
+			} else if (!plain || !known.plain) && known.alike(quoted) {
+				return errJSON
+			}
 		}
-		names[n] = name
-		n++
-		folding = folding || !plain
 		r.space()
 		if !r.take(':') {
 			return errJSON
 		}
 		r.space()
-		start := r.i
+		start = r.i
 		if err := r.skip(depth + 1); err != nil {
 			return err
 		}
-		if member != nil {
-			if err := member(name, value(r.s[start:r.i])); err != nil {
+		if found >= 0 {
+			if err := member(found, value(r.s[start:r.i])); err != nil {
 				return err
 			}
 		}
@@ -98,60 +162,62 @@ func (r *reader) object(depth int, known []string, member func(string, value) er
 		if r.take(',') {
 			continue
 		}
-		if !r.take('}') {
-			return errJSON
+		if r.take('}') {
+			return nil
 		}
-		break
+		return errJSON
 	}
-	if !folding {
+}
+
+// each calls member for every member of the object v: its quoted name and its
+// value.
+func (v value) each(member func(quoted string, v value) error) error {
+	r := reader{s: string(v)}
+	if !r.take('{') {
+		return errJSON
+	}
+	r.space()
+	if r.take('}') {
 		return nil
 	}
-	// Some name has upper case or letters beyond ASCII: the slow comparison.
-	for i, name := range names[:n] {
-		for _, other := range names[:i] {
-			if strings.EqualFold(name, other) {
-				return errJSON
-			}
+	for {
+		r.space()
+		start := r.i
+		if _, ok := r.name(); !ok {
+			return errJSON
 		}
-		for _, k := range known {
-			if name != k && strings.EqualFold(name, k) {
-				return errJSON
-			}
+		quoted := r.s[start:r.i]
+		r.space()
+		if !r.take(':') {
+			return errJSON
 		}
+		r.space()
+		start = r.i
+		if err := r.skip(1); err != nil {
+			return err
+		}
+		if err := member(quoted, value(r.s[start:r.i])); err != nil {
+			return err
+		}
+		r.space()
+		if r.take(',') {
+			continue
+		}
+		if r.take('}') {
+			return nil
+		}
+		return errJSON
 	}
-	return nil
 }
 
-// bitOf returns one of 64 bits, the same for equal names.
-func bitOf(name string) uint64 {
-	if name == "" {
-		return 1
-	}
-	return 1 << ((uint(name[0])*2 + uint(name[len(name)-1]) + uint(len(name))) % 64)
-}
-
-// name reads a member's name. Escapes are refused: no issuer needs them for
-// the names that matter, and each is a second spelling. plain says that it is
-// lower-case ASCII, so that no folding can make it another name.
-func (r *reader) name() (name string, plain, ok bool) {
-	if !r.take('"') {
-		return "", false, false
-	}
+// name moves past a member's name. plain reports that it is lower-case ASCII
+// without escapes, so that it is no second spelling of another such name.
+func (r *reader) name() (plain, ok bool) {
 	start := r.i
-	plain = true
-	for ; r.i < len(r.s); r.i++ {
-		switch c := r.s[r.i]; {
-		case c == '"':
-			name = r.s[start:r.i]
-			r.i++
-			return name, plain, true
-		case c == '\\' || c < ' ':
-			return "", false, false
-		case c >= 0x80 || 'A' <= c && c <= 'Z':
-			plain = false
-		}
+	if r.i == len(r.s) || r.s[r.i] != '"' || !r.string() {
+		return false, false
 	}
-	return "", false, false
+	return isPlain(r.s[start:r.i]), true
 }
 
 // skip moves past one value, checking all of it.
@@ -164,7 +230,7 @@ func (r *reader) skip(depth int) error {
 	case c == '"':
 		ok = r.string()
 	case c == '{':
-		return r.object(depth, nil, nil)
+		return r.object(depth, 0, nil, nil)
 	case c == '[':
 		return r.array(depth, nil)
 	case c == '-' || '0' <= c && c <= '9':
@@ -390,8 +456,8 @@ func (v value) texts(list []string) ([]string, bool) {
 const maxDate = 253402300799
 
 // date reads a NumericDate (RFC 7519 section 2): a JSON number of seconds
-// since 1970, with the fraction kept to the nanosecond. Zero and before is
-// refused: no token is that old.
+// since 1970, with the fraction kept to the nanosecond. Zero is the zero Time,
+// since some issuers write it for a date that they do not have.
 func (v value) date() (time.Time, bool) {
 	s := string(v)
 	if s == "" || s[0] < '0' || s[0] > '9' {
@@ -417,6 +483,9 @@ func (v value) date() (time.Time, bool) {
 		if i < len(fraction) {
 			nanos += int64(fraction[i] - '0')
 		}
+	}
+	if seconds == 0 && strings.Trim(fraction, "0") == "" {
+		return time.Time{}, true
 	}
 	if seconds < 1 || seconds > maxDate {
 		return time.Time{}, false

@@ -4,162 +4,347 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
+	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Verifiers accepts the tokens of several issuers, each by its own [Verifier].
+// Verifiers accepts the tokens of several issuers, each with its own [Verifier].
 // It is a [guard.Authenticator], and safe for concurrent use.
 //
-// The key ID in a token's header chooses: the first verifier whose KeySource
-// has a key of that ID decides alone, with that key and its own VerifierConfig. What
-// the claims say chooses nothing, since anybody can write them. If two issuers
-// have a key ID in common, tokens of the later one that bear it are refused, and
-// never taken for the earlier one's; so name your own issuer first, and then
-// those whose key IDs you trust to be their own.
+// The claim "iss" chooses the Verifier, and that Verifier alone decides, with its
+// own keys and settings. The claim is read strictly before the signature is
+// verified, and is used for nothing else: a token with a forged "iss" is rejected
+// by the keys of the issuer that it names. A token is never tried with two
+// Verifiers.
+//
+// Several Verifiers of one issuer are told apart by the type of the token, or by
+// one claim for which each of them has a condition in Profile.Require.
 type Verifiers struct {
-	all []*Verifier
-
-	// kids remembers the key ID in header strings that stood before a good
-	// signature, so that a usual token's header is not read again.
-	kids   atomic.Pointer[map[string]string]
-	kidsMu sync.Mutex // to replace kids
+	all      []*Verifier
+	byIssuer map[string]*verifierGroup
+	anyOf    []*verifierGroup // of issuers with InsecureAnyTenant
+	noIssuer *verifierGroup   // of tokens without "iss"
+	known    *members         // of the claims that choose
 }
 
-// Any returns a verifier of the tokens that any of the verifiers accepts. It is
-// an error if two of them have one KeySource, as the second would never be
-// asked, or if they ask for tokens with different challenges.
-func Any(verifiers ...*Verifier) (*Verifiers, error) {
+// A verifierGroup is the Verifiers of one issuer. If there are several, exactly
+// one of byType and byClaim tells them apart.
+type verifierGroup struct {
+	verifiers []*Verifier
+	byType    bool
+	claim     Path
+	top       int
+	rest      []*members
+}
+
+// NewVerifiers returns a Verifiers of the given Verifiers. The error lists every
+// mistake: Verifiers of one issuer that one token could match, Verifiers with
+// different challenges or headers, more than one Verifier with Profile.NoIssuer.
+func NewVerifiers(verifiers ...*Verifier) (*Verifiers, error) {
 	var errs []error
-	if len(verifiers) == 0 {
-		errs = append(errs, errors.New("token: Any needs at least one Verifier"))
+	mistake := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("auth/token: "+format, args...))
 	}
-	for i, v := range verifiers {
-		if v == nil || v.keys == nil {
-			errs = append(errs, fmt.Errorf("token: Verifier %d is nil or zero, want one from NewVerifier", i))
+	if len(verifiers) == 0 {
+		mistake("NewVerifiers has no Verifier, want at least one")
+	}
+	v := &Verifiers{all: slices.Clone(verifiers), byIssuer: make(map[string]*verifierGroup)}
+	var usable []*Verifier
+	for i, one := range verifiers {
+		if one == nil || one.keys == nil {
+			mistake("Verifier %d is nil or zero; use NewVerifier", i)
 			continue
 		}
-		for j, other := range verifiers[:i] {
+		for j, other := range usable {
 			switch {
-			case other == nil || other.keys == nil:
-			case other.keys == v.keys:
-				errs = append(errs, fmt.Errorf("token: Verifiers %d and %d have the same KeySource, and a token's key ID is to say which of them is asked", j, i))
-			case other.Challenge().String() != v.Challenge().String():
-				errs = append(errs, fmt.Errorf("token: Verifiers %d and %d differ in VerifierConfig.Realm or VerifierConfig.ResourceMetadata, and there is one challenge for both", j, i))
+			case other == one:
+				mistake("Verifier %d is Verifier %d once more", i, j)
+			case other.config.Header != one.config.Header:
+				mistake("Verifiers %d and %d differ in VerifierConfig.Header, %q and %q; use two authenticators", j, i, other.config.Header, one.config.Header)
+			case other.Challenge().String() != one.Challenge().String():
+				mistake("Verifiers %d and %d differ in VerifierConfig.Realm or VerifierConfig.ResourceMetadata, and there is one challenge for both", j, i)
 			}
 		}
+		usable = append(usable, one)
+		switch {
+		case one.plan.noIssuer:
+			if v.noIssuer != nil {
+				mistake("Verifier %d is the second one with Profile.NoIssuer, want at most one", i)
+			}
+			v.noIssuer = &verifierGroup{verifiers: []*Verifier{one}}
+		case one.config.Profile.InsecureAnyTenant:
+			v.anyOf = append(v.anyOf, &verifierGroup{verifiers: []*Verifier{one}})
+		default:
+			for iss := range one.plan.issuers {
+				group := v.byIssuer[iss]
+				if group == nil {
+					group = new(verifierGroup)
+					v.byIssuer[iss] = group
+				}
+				group.verifiers = append(group.verifiers, one)
+			}
+		}
+	}
+	names := []string{"iss"}
+	for iss, group := range v.byIssuer {
+		for _, pattern := range v.anyOf {
+			if fillsTemplate(pattern.verifiers[0].config.Issuer, iss) {
+				mistake("the issuer %q is accepted by a Verifier with Profile.InsecureAnyTenant too", iss)
+			}
+		}
+		if len(group.verifiers) > 1 && !group.tellApart() {
+			mistake("%d Verifiers accept the issuer %q, and one token could match two of them; give each a Condition in Profile.Require for one claim, or a type, that differs from the others'", len(group.verifiers), iss)
+		}
+		if group.claim != nil {
+			if group.top = slices.Index(names, group.claim[0]); group.top < 0 {
+				group.top = len(names)
+				names = append(names, group.claim[0])
+			}
+			for _, name := range group.claim[1:] {
+				group.rest = append(group.rest, newMembers(name))
+			}
+		}
+	}
+	for i, pattern := range v.anyOf {
+		for _, other := range v.anyOf[:i] {
+			if pattern.verifiers[0].config.Issuer == other.verifiers[0].config.Issuer {
+				mistake("two Verifiers accept each tenant of the issuer %q", pattern.verifiers[0].config.Issuer)
+			}
+		}
+	}
+	if len(names) > maxNames {
+		mistake("NewVerifiers would read %d claims to choose, want at most %d", len(names), maxNames)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	v := &Verifiers{all: append([]*Verifier(nil), verifiers...)}
-	v.kids.Store(new(map[string]string))
+	v.known = newMembers(names...)
 	return v, nil
 }
 
-// Verify returns whose token it is, as [Verifier.Verify] does. A key ID that no
-// KeySource has is [ErrKey] if all of them are sure.
+// tellApart finds what tells the Verifiers of the group apart: types or a claim
+// of which each one accepts other values.
+func (g *verifierGroup) tellApart() bool {
+	types := func(v *Verifier) []string {
+		var all []string
+		for _, t := range v.config.Profile.Types {
+			all = append(all, strings.ToLower(t))
+		}
+		if v.config.Profile.NoType {
+			all = append(all, "")
+		}
+		return all
+	}
+	if g.disjoint(types) {
+		g.byType = true
+		return true
+	}
+	var candidates []Path
+	for _, c := range g.verifiers[0].plan.require {
+		candidates = append(candidates, c.path)
+	}
+	candidates = append(candidates, g.verifiers[0].plan.audience.path)
+	for _, path := range candidates {
+		if len(path) > 0 && g.disjoint(func(v *Verifier) []string { return v.valuesOf(path) }) {
+			g.claim = path
+			return true
+		}
+	}
+	return false
+}
+
+// valuesOf returns the only values that v accepts of a claim, each with its type,
+// nil if it accepts any.
+func (v *Verifier) valuesOf(path Path) []string {
+	if slices.Equal(v.plan.audience.path, path) && path[0] != "aud" {
+		return []string{fmt.Sprintf("string %s", v.config.Audience)}
+	}
+	for _, c := range v.plan.require {
+		if slices.Equal(c.path, path) && len(c.Is) > 0 {
+			all := make([]string, len(c.Is))
+			for i, want := range c.Is {
+				all[i] = typed(want)
+			}
+			return all
+		}
+	}
+	return nil
+}
+
+// typed returns a text that is the same for equal values of one JSON type.
+func typed(v any) string {
+	if s, ok := v.(string); ok {
+		return "string " + s
+	}
+	return fmt.Sprint(v)
+}
+
+// disjoint reports whether each Verifier has values, and none has one of another's.
+func (g *verifierGroup) disjoint(values func(*Verifier) []string) bool {
+	owner := make(map[string]*Verifier)
+	for _, v := range g.verifiers {
+		all := values(v)
+		if len(all) == 0 {
+			return false
+		}
+		for _, one := range all {
+			if other := owner[one]; other != nil && other != v {
+				return false
+			}
+			owner[one] = v
+		}
+	}
+	return true
+}
+
+// Verify returns the Principal of a token, as [Verifier.Verify] of the Verifier
+// that the token's issuer chooses.
 func (v *Verifiers) Verify(ctx context.Context, token string) (*identity.Principal, error) {
 	return v.verify(ctx, token, nil)
 }
 
-// Authenticate is that of the [Verifier] whose token it is.
+// Authenticate extracts the bearer token from the request and verifies it as
+// [Verifier.Authenticate] does.
 func (v *Verifiers) Authenticate(r *http.Request) (*identity.Principal, error) {
-	return authenticate(v, r)
+	return authenticate(v, v.all[0], r)
 }
 
-// Challenge asks for a bearer token.
+// Challenge returns the challenge for a bearer token.
 func (v *Verifiers) Challenge() guard.Challenge { return v.all[0].Challenge() }
 
 func (v *Verifiers) verify(ctx context.Context, token string, p *identity.Principal) (*identity.Principal, error) {
-	header, _, ok := strings.Cut(token, ".")
-	if !ok || len(header) > maxHeader {
-		return nil, ErrMalformed
-	}
-	kid, seen := (*v.kids.Load())[header]
-	if !seen {
-		var err error
-		if kid, err = keyID(header); err != nil {
-			return nil, err
-		}
-	}
-	chosen, err := v.choose(kid, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	p, err = chosen.verify(ctx, token, p)
-	if err == nil && !seen {
-		v.remember(header, kid)
-	}
-	return p, err
-}
-
-// choose returns the verifier that has the key of that ID. If one of those that
-// do not have it cannot be sure, the error is not a verdict.
-func (v *Verifiers) choose(kid string, now time.Time) (*Verifier, error) {
+	// A token in the cache of a Verifier was chosen for it before.
+	now, hash := time.Now(), hashToken(token)
 	for _, one := range v.all {
-		// A KeySource that has nothing to say now says so below.
 		if state, err := one.keys.current(now); err == nil {
-			if _, known := state.lookup(kid, "", now); known {
-				return one, nil
+			if hit := one.cache.find(hash, token, state, now); hit != nil {
+				if p == nil {
+					p = new(identity.Principal)
+				}
+				*p = hit.principal
+				return one.notRevoked(ctx, p)
 			}
 		}
 	}
-	var unsure []error
-	for _, one := range v.all {
-		if err := one.keys.unknown(kid, now); err != ErrKey {
-			unsure = append(unsure, err)
-		}
+	chosen, err := v.choose(token)
+	if err != nil {
+		return nil, err
 	}
-	if unsure != nil {
-		return nil, undecided{"finding the keys of the issuers", errors.Join(unsure...)}
-	}
-	return nil, ErrKey
+	return chosen.verify(ctx, token, p)
 }
 
-// keyID returns the "kid" of an encoded header. Whether the header is good
-// otherwise is for the verifier to say.
-func keyID(header string) (kid string, err error) {
-	raw, err := appendDecoded(nil, []byte(header))
-	if err != nil {
-		return "", ErrMalformed
-	}
-	err = object(string(raw), headerNames, func(name string, v value) error {
-		ok := true
-		if name == "kid" {
-			kid, ok = v.text()
+// choose returns the Verifier that decides on the token.
+func (v *Verifiers) choose(token string) (*Verifier, error) {
+	// The largest of what they accept; the one that is chosen has its own.
+	widest := v.all[0]
+	for _, one := range v.all[1:] {
+		if one.config.MaxSize > widest.config.MaxSize {
+			widest = one
 		}
-		if !ok {
-			return errJSON
+	}
+	header, body, _, err := widest.parts(token)
+	if err != nil {
+		return nil, err
+	}
+	s := widest.scratch.Get().(*scratch)
+	defer widest.scratch.Put(s)
+	s.token = append(s.token[:0], body...)
+	if s.part, err = appendEither(s.part[:0], s.token); err != nil {
+		return nil, malformed("the part of the claims", "base64url")
+	}
+	var values [maxNames]value
+	err = object(string(s.part), v.known, func(i int, val value) error {
+		values[i] = val
+		return nil
+	})
+	if err != nil {
+		return nil, asUnverified(malformed("the claims", "one JSON object in UTF-8 that has each name once"))
+	}
+	issuer, ok := values[0].text()
+	if !ok && !values[0].absent() && values[0] != "" {
+		return nil, asUnverified(malformedClaim(Path{"iss"}, values[0], "a string without control characters"))
+	}
+	group := v.byIssuer[issuer]
+	if issuer == "" {
+		group = v.noIssuer
+	} else if group == nil {
+		for _, pattern := range v.anyOf {
+			if fillsTemplate(pattern.verifiers[0].config.Issuer, issuer) {
+				group = pattern
+			}
+		}
+	}
+	if group == nil {
+		return nil, &rejection{reason: ErrIssuer, member: "iss", got: issuer, want: "that of one of the Verifiers", unverified: true}
+	}
+	return group.choose(header, values[:])
+}
+
+// choose returns the Verifier of the group that decides on a token.
+func (g *verifierGroup) choose(header string, values []value) (*Verifier, error) {
+	switch {
+	case len(g.verifiers) == 1:
+		return g.verifiers[0], nil
+	case g.byType:
+		typ, err := typeOf(header)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range g.verifiers {
+			if v.acceptsType(typ) {
+				return v, nil
+			}
+		}
+		return nil, &rejection{reason: ErrType, member: "typ", got: typ, want: "a type of one of the Verifiers", unverified: true}
+	}
+	c := claims{}
+	copy(c.values[:], values)
+	got, err := c.at(ref{top: g.top, rest: g.rest, path: g.claim})
+	if err != nil {
+		return nil, asUnverified(err)
+	}
+	text := string(got)
+	if s, ok := got.text(); ok {
+		text = "string " + s
+	}
+	for _, v := range g.verifiers {
+		if slices.Contains(v.valuesOf(g.claim), text) {
+			return v, nil
+		}
+	}
+	return nil, &rejection{reason: ErrClaim, member: g.claim.String(), got: string(got), want: "a value of one of the Verifiers", gotIsQuoted: true, unverified: true}
+}
+
+// typeOf returns the "typ" of an encoded header. Whether the header is valid
+// otherwise is for the Verifier to decide.
+func typeOf(header string) (typ string, err error) {
+	raw, err := appendEither(nil, []byte(header))
+	if err != nil {
+		return "", malformed("the header", "base64url")
+	}
+	err = object(string(raw), headerMembers, func(i int, v value) error {
+		if ok := true; i == headerTyp && !v.absent() {
+			if typ, ok = v.text(); !ok {
+				return errJSON
+			}
 		}
 		return nil
 	})
-	switch {
-	case err != nil:
-		return "", ErrMalformed
-	case kid == "":
-		return "", ErrKey
+	if err != nil {
+		return "", asUnverified(malformed("the header", "one JSON object in UTF-8 that has each name once"))
 	}
-	return kid, nil
+	return typ, nil
 }
 
-// remember keeps the key ID of a header, in a copy of the map that readers have.
-func (v *Verifiers) remember(header, kid string) {
-	v.kidsMu.Lock()
-	defer v.kidsMu.Unlock()
-	if old := *v.kids.Load(); len(old) < maxHeaders*len(v.all) {
-		next := maps.Clone(old)
-		if next == nil {
-			next = make(map[string]string)
-		}
-		next[strings.Clone(header)] = kid
-		v.kids.Store(&next)
+// appendEither decodes base64url without padding, or with.
+func appendEither(dst, src []byte) ([]byte, error) {
+	if len(src) > 0 && src[len(src)-1] == '=' {
+		return appendBase64(dst, src, paddedBase64)
 	}
+	return appendBase64(dst, src, strictBase64)
 }

@@ -22,7 +22,7 @@ func issuedBy(name string) func(*token.VerifierConfig) {
 
 func mustAny(tb testing.TB, verifiers ...*token.Verifier) *token.Verifiers {
 	tb.Helper()
-	v, err := token.Any(verifiers...)
+	v, err := token.NewVerifiers(verifiers...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -43,23 +43,28 @@ func published(t *testing.T, jwks ...string) (*token.Remote, *endpoint) {
 	return remote, e
 }
 
-func TestAnyMistakesAreJoined(t *testing.T) {
+func TestMistakesOfNewVerifiersAreJoined(t *testing.T) {
 	k := kits()[token.HS256]
 	v := newVerifier(t, k.ring)
-	_, err := token.Any(v, nil, newVerifier(t, k.ring), new(token.Verifier),
-		newVerifier(t, kits()[token.ES256].ring, func(c *token.VerifierConfig) { c.Realm = "other" }))
-	for _, want := range []string{"Verifier 1 is nil or zero", "Verifiers 0 and 2 have the same KeySource", "Verifier 3 is nil or zero", "Verifiers 0 and 4 differ in VerifierConfig.Realm"} {
+	header := func(c *token.VerifierConfig) { c.Header, c.Issuer = "X-Token", "c" }
+	noIssuer := func(c *token.VerifierConfig) { c.Profile.NoIssuer, c.Profile.SubjectPrefix = true, "spiffe://a/" }
+	_, err := token.NewVerifiers(v, nil, v, new(token.Verifier),
+		newVerifier(t, kits()[token.ES256].ring, issuedBy("b"), func(c *token.VerifierConfig) { c.Realm = "other" }),
+		newVerifier(t, k.ring, header), newVerifier(t, k.ring, noIssuer), newVerifier(t, k.ring, noIssuer))
+	for _, want := range []string{"Verifier 1 is nil or zero", "Verifier 2 is Verifier 0 once more", "Verifier 3 is nil or zero", "Verifiers 0 and 4 differ in VerifierConfig.Realm",
+		`Verifiers 0 and 5 differ in VerifierConfig.Header, "" and "X-Token"`, "Verifier 7 is the second one with Profile.NoIssuer"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("Any = %v, want it to mention %q", err, want)
+			t.Errorf("NewVerifiers = %v, want it to mention %q", err, want)
 		}
 	}
-	if v, err := token.Any(); v != nil || err == nil || !strings.Contains(err.Error(), "at least one") {
-		t.Errorf("Any() = %v, %v", v, err)
+	if v, err := token.NewVerifiers(); v != nil || err == nil || !strings.Contains(err.Error(), "at least one") {
+		t.Errorf("NewVerifiers() = %v, %v", v, err)
 	}
 }
 
-// TestAny takes the tokens of two issuers, and of no third one.
-func TestAny(t *testing.T) {
+// TestIssuerChoosesTheVerifier: the tokens of two issuers are accepted, each by
+// its own keys and settings, and those of no third one.
+func TestIssuerChoosesTheVerifier(t *testing.T) {
 	for _, alg := range everyday {
 		t.Run(string(alg), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -70,13 +75,9 @@ func TestAny(t *testing.T) {
 				if c := v.Challenge(); c.Scheme != "Bearer" || c.Realm != "api" {
 					t.Errorf("the challenge is %v", c)
 				}
-				sealed := func(k *kit, kid, iss string) string {
-					return k.raw(k.header("kid", quoted(kid)), payload("iss", quoted(iss)))
+				sealed := func(k *kit, kid, iss string, more ...string) string {
+					return k.raw(k.header("kid", quoted(kid)), payload(append(more, "iss", quoted(iss))...))
 				}
-				v.Verify(t.Context(), stranger.token())
-				time.Sleep(31 * time.Second)
-				v.Verify(t.Context(), stranger.token())
-				synctest.Wait()
 				for range 2 { // the second time it is remembered
 					for name, c := range map[string]struct {
 						token, issuer string
@@ -84,22 +85,25 @@ func TestAny(t *testing.T) {
 					}{
 						"ours":                              {ours.token(), issuerName, nil},
 						"theirs":                            {sealed(theirs, "2026", partner), partner, nil},
-						"theirs, in our name":               {sealed(theirs, "2026", issuerName), "", token.ErrIssuer},
-						"ours, in their name":               {sealed(ours, ours.kid, partner), "", token.ErrIssuer},
-						"theirs, with the ID of our key":    {sealed(theirs, ours.kid, partner), "", token.ErrInvalid},
-						"theirs, in our name, with our ID":  {sealed(theirs, ours.kid, issuerName), "", token.ErrInvalid},
-						"ours, with the ID of their key":    {sealed(ours, "2026", issuerName), "", token.ErrInvalid},
-						"a stranger's":                      {stranger.token(), "", token.ErrKey}, // after a fetch
+						"theirs, in our name":               {sealed(theirs, "2026", issuerName), "", token.ErrKey},
+						"ours, in their name":               {sealed(ours, "2026", partner), "", token.ErrInvalid},
+						"theirs, with the ID of our key":    {sealed(theirs, ours.kid, issuerName), "", token.ErrInvalid},
+						"ours, with the ID of their key":    {sealed(ours, "2026", issuerName), "", token.ErrKey},
 						"a stranger's, with our ID":         {sealed(stranger, ours.kid, issuerName), "", token.ErrInvalid},
 						"a stranger's, with their ID":       {sealed(stranger, "2026", partner), "", token.ErrSignature},
+						"of a third issuer":                 {sealed(theirs, "2026", "https://third.example.com"), "", token.ErrIssuer},
+						"without an issuer":                 {ours.token("iss", ""), "", token.ErrIssuer},
+						"with an issuer that is a number":   {ours.token("iss", "1"), "", token.ErrMalformed},
+						"with two issuers":                  {ours.raw(ours.header(), `{"iss":`+quoted(partner)+","+payload()[1:]), "", token.ErrMalformed},
+						"with an issuer in another case":    {ours.raw(ours.header(), `{"ISS":`+quoted(partner)+","+payload()[1:]), "", token.ErrMalformed},
 						"without an ID":                     {ours.headed("kid", ""), "", token.ErrKey},
 						"with an ID that is a number":       {ours.headed("kid", "1"), "", token.ErrMalformed},
-						"with two IDs":                      {ours.raw(strings.Replace(ours.header(), `"kid"`, `"kid":"2026","kid"`, 1), payload()), "", token.ErrMalformed},
 						"with a long header":                {ours.headed("x", quoted(strings.Repeat("x", 1024))), "", token.ErrMalformed},
 						"with a line break in the header":   {"\n" + ours.token(), "", token.ErrMalformed},
 						"junk":                              {"junk", "", token.ErrMalformed},
 						"dots":                              {"...", "", token.ErrMalformed},
 						"nothing":                           {"", "", token.ErrMalformed},
+						"claims that are no JSON":           {ours.raw(ours.header(), "x"), "", token.ErrMalformed},
 						"of ours for something else":        {ours.headed("typ", `"rt+jwt"`), "", token.ErrType},
 						"of ours that has expired":          {ours.token("exp", later(-1), "iat", later(-9)), "", token.ErrExpired},
 						"of ours with another of our names": {sealed(ours, ours.kid, issuerName+"/"), "", token.ErrIssuer},
@@ -122,8 +126,8 @@ func TestAny(t *testing.T) {
 						}
 					}
 				}
-				if n := e.calls.Load(); n != 2 {
-					t.Errorf("%d requests within two Cooldowns, want 2", n)
+				if n := e.calls.Load(); n != 1 {
+					t.Errorf("%d requests for keys that are known, want 1", n)
 				}
 
 				hooks := guard.Hooks{}
@@ -145,44 +149,23 @@ func TestAny(t *testing.T) {
 	}
 }
 
-// TestAnyWithClashingIDs: two issuers call their keys alike. The first one's
-// tokens are taken, and the other's are refused and never mixed up.
-func TestAnyWithClashingIDs(t *testing.T) {
+// TestIssuersMayShareKeyIDs: key IDs of two issuers have nothing to do with one
+// another.
+func TestIssuersMayShareKeyIDs(t *testing.T) {
 	for _, alg := range []token.Algorithm{token.EdDSA, token.ES256} { // the same and another one
 		synctest.Test(t, func(t *testing.T) {
 			a, b := newKit(mustKey(t, token.EdDSA)), newKit(mustKey(t, alg))
-			first, e := published(t, jwk(t, a, "kid", `"1"`))
+			first, _ := published(t, jwk(t, a, "kid", `"1"`))
 			second, _ := published(t, jwk(t, b, "kid", `"1"`))
 			v := mustAny(t, newVerifier(t, first), newVerifier(t, second, issuedBy(partner)))
 			try := func(k *kit, iss string) error {
 				_, err := v.Verify(t.Context(), k.raw(k.header("kid", `"1"`), payload("iss", quoted(iss))))
 				return err
 			}
-			if err := try(a, issuerName); err != nil {
+			if err := errors.Join(try(a, issuerName), try(b, partner)); err != nil {
 				t.Error(err)
 			}
-			for name, err := range map[string]error{
-				"of a as b": try(a, partner), "of b": try(b, partner), "of b as a": try(b, issuerName),
-			} {
-				if !errors.Is(err, token.ErrInvalid) {
-					t.Errorf("a token %s: %v", name, err)
-				}
-			}
-			// The first withdraws its own, and the name is the second's.
-			// Who asks for it is answered before.
-			e.says(after(time.Second, sends(200, jwkSet, `{"keys":[`+jwk(t, a)+`]}`)))
-			time.Sleep(5 * time.Minute)
-			if err := try(a, issuerName); err != nil { // fetches
-				t.Error(err)
-			}
-			time.Sleep(time.Second)
-			synctest.Wait()
-			if err := try(b, partner); err != nil {
-				t.Error(err)
-			}
-			for name, err := range map[string]error{
-				"of a": try(a, issuerName), "of a as b": try(a, partner), "of b as a": try(b, issuerName),
-			} {
+			for name, err := range map[string]error{"of a as b": try(a, partner), "of b as a": try(b, issuerName)} {
 				if !errors.Is(err, token.ErrInvalid) {
 					t.Errorf("a token %s: %v", name, err)
 				}
@@ -191,14 +174,83 @@ func TestAnyWithClashingIDs(t *testing.T) {
 	}
 }
 
-// TestAnyInAnOutage: one issuer's outage is no matter for the other's tokens,
-// and an ID that nobody has is no verdict while one of them cannot know.
-func TestAnyInAnOutage(t *testing.T) {
+// TestOneKeySourceMayServeTwoIssuers: issuers of one provider have their keys in
+// one set.
+func TestOneKeySourceMayServeTwoIssuers(t *testing.T) {
+	k := kits()[token.ES256]
+	v := mustAny(t, newVerifier(t, k.ring), newVerifier(t, k.ring, issuedBy(partner)))
+	for _, iss := range []string{issuerName, partner} {
+		if p, err := v.Verify(t.Context(), k.token("iss", quoted(iss))); err != nil || p.Issuer != iss {
+			t.Errorf("%s: %v, %v", iss, p, err)
+		}
+	}
+}
+
+// TestVerifiersOfOneIssuerAreToldApart: by one claim or by the type, and never by
+// trying one after the other.
+func TestVerifiersOfOneIssuerAreToldApart(t *testing.T) {
+	k := kits()[token.ES256]
+	use := func(values ...any) func(*token.VerifierConfig) {
+		return func(c *token.VerifierConfig) {
+			c.Profile.Require = append(c.Profile.Require, token.Condition{Claim: token.Path{"token_use"}, Is: values})
+			c.Profile.Roles = []token.Grant{{Claim: token.Path{"roles"}, Names: map[string]string{"r": fmt.Sprint(values[0])}}}
+		}
+	}
+	types := func(types ...string) func(*token.VerifierConfig) {
+		return func(c *token.VerifierConfig) { c.Profile.Types = types }
+	}
+	noType := func(c *token.VerifierConfig) { c.Profile.NoType = true; c.Profile.Types = []string{"x+jwt"} }
+	client := func(id string) func(*token.VerifierConfig) {
+		return func(c *token.VerifierConfig) { c.Profile.AudienceClaim, c.Audience = token.Path{"client_id"}, id }
+	}
+	for name, c := range map[string]struct {
+		a, b func(*token.VerifierConfig)
+		ok   bool
+	}{
+		"by a claim":                         {use("access"), use("id"), true},
+		"by several values":                  {use("access", "machine"), use("id", true), true},
+		"by values of different types":       {use("true"), use(true), true},
+		"by values one of which is in both":  {use("access", "id"), use("id"), false},
+		"by a claim that one does not name":  {use("access"), types("JWT"), true}, // by the type, then
+		"by a claim of one only":             {use("access"), func(*token.VerifierConfig) {}, false},
+		"by nothing":                         {func(*token.VerifierConfig) {}, func(*token.VerifierConfig) {}, false},
+		"by the type":                        {types("JWT"), types("at+jwt"), true},
+		"by the type, in another case":       {types("JWT"), types("jwt"), false},
+		"by a type or none":                  {types("JWT"), noType, true},
+		"by none twice":                      {noType, noType, false},
+		"by a claim that is the audience":    {client("a"), client("b"), true},
+		"by a claim that is one audience":    {client("a"), client("a"), false},
+		"by an audience that may be several": {func(c *token.VerifierConfig) { c.Audience = "a" }, func(c *token.VerifierConfig) { c.Audience = "b" }, false},
+	} {
+		_, err := token.NewVerifiers(newVerifier(t, k.ring, c.a), newVerifier(t, k.ring, c.b))
+		if (err == nil) != c.ok {
+			t.Errorf("told apart %s: %v, want ok %v", name, err, c.ok)
+		}
+	}
+	v := mustAny(t, newVerifier(t, k.ring, use("access")), newVerifier(t, k.ring, use("id")), newVerifier(t, k.ring, issuedBy(partner)))
+	for value, want := range map[string]string{`"access"`: "access", `"id"`: "id", `"other"`: "", `["access"]`: "", `true`: "", `null`: ""} {
+		p, err := v.Verify(t.Context(), k.token("token_use", value, "roles", `["r"]`))
+		if want == "" && !errors.Is(err, token.ErrClaim) || want != "" && (err != nil || p.Roles.String() != want) {
+			t.Errorf("token_use %s: %v, %v; want the rules of %q", value, p, err, want)
+		}
+	}
+	v = mustAny(t, newVerifier(t, k.ring, types("JWT")), newVerifier(t, k.ring, types("x+jwt")))
+	for value, ok := range map[string]bool{`"JWT"`: true, `"jwt"`: true, `"x+jwt"`: true, `"at+jwt"`: false, "": false, "7": false} {
+		if _, err := v.Verify(t.Context(), k.headed("typ", value)); (err == nil) != ok || err != nil && !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("typ %s: %v", value, err)
+		}
+	}
+}
+
+// TestOutageOfOneIssuerIsNoMatterForOthers: a token that names the issuer whose
+// keys cannot be known is no verdict, and all others are decided.
+func TestOutageOfOneIssuerIsNoMatterForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := kits()[token.ES256], kits()[token.EdDSA]
 		e := new(endpoint)
 		e.says(isDown)
 		v := mustAny(t, newVerifier(t, newRemote(t, e), issuedBy(partner)), newVerifier(t, ours.ring))
+		of := func(k *kit) string { return k.token("iss", quoted(partner)) }
 		verify := func(s string) error {
 			_, err := v.Verify(t.Context(), s)
 			return err
@@ -207,14 +259,14 @@ func TestAnyInAnOutage(t *testing.T) {
 			if err := verify(ours.token()); err != nil {
 				t.Error(err)
 			}
-			if err := verify(theirs.token()); err == nil || errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), "finding the keys of the issuers") {
-				t.Errorf("an ID that nobody has: %v, want no verdict", err)
+			if err := verify(of(theirs)); err == nil || errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), "finding the keys of") {
+				t.Errorf("a token of the issuer: %v, want no verdict", err)
 			}
-			_, err := v.Authenticate(get("Bearer " + theirs.token()))
-			if d, ok := errors.AsType[*guard.Denial](err); !ok || d.Status != 503 {
+			_, err := v.Authenticate(get("Bearer " + of(theirs)))
+			if d := guard.DenialOf(t.Context(), err); d.Status != 503 {
 				t.Errorf("Authenticate = %v, want a 503 that says when to come back", err)
 			}
-			for _, s := range []string{"junk", ours.headed("kid", "")} {
+			for _, s := range []string{"junk", ours.headed("kid", ""), theirs.token(), theirs.token("iss", quoted(partner), "exp", later(-1), "iat", later(-9)), theirs.token("iss", quoted(partner), "aud", `"x"`)} {
 				if err := verify(s); !errors.Is(err, token.ErrInvalid) {
 					t.Errorf("%.20q: %v, want a verdict: no key would help", s, err)
 				}
@@ -223,34 +275,25 @@ func TestAnyInAnOutage(t *testing.T) {
 		}
 		e.says(serves(theirs.ring.JWKSHandler()))
 		time.Sleep(30 * time.Second)
-		verify(theirs.token())
+		verify(of(theirs))
 		synctest.Wait()
-		if err := verify(theirs.raw(theirs.header(), payload("iss", quoted(partner)))); err != nil {
+		if err := verify(of(theirs)); err != nil {
 			t.Error(err)
-		}
-		stranger := newKit(mustKey(t, token.EdDSA)).token()
-		if err := verify(stranger); err == nil || errors.Is(err, token.ErrInvalid) {
-			t.Errorf("an ID that nobody has: %v", err)
-		}
-		time.Sleep(30 * time.Second)
-		verify(stranger)
-		synctest.Wait()
-		if err := verify(stranger); err != token.ErrKey {
-			t.Errorf("an ID that nobody has, after a fetch: %v", err)
 		}
 	})
 }
 
-// TestAnyRevoker asks the Revoker of the one whose token it is.
-func TestAnyRevoker(t *testing.T) {
+// TestRevokerIsThatOfTheChosenVerifier also for tokens that are remembered.
+func TestRevokerIsThatOfTheChosenVerifier(t *testing.T) {
 	a, b := kits()[token.ES256], kits()[token.EdDSA]
 	ra, rb := new(counted), &counted{revoked: true}
-	v := mustAny(t, newVerifier(t, a.ring, func(c *token.VerifierConfig) { c.Revoker = ra }), newVerifier(t, b.ring, func(c *token.VerifierConfig) { c.Revoker = rb }))
+	v := mustAny(t, newVerifier(t, a.ring, func(c *token.VerifierConfig) { c.Revoker = ra }), newVerifier(t, b.ring, issuedBy(partner), func(c *token.VerifierConfig) { c.Revoker = rb }))
+	theirs := b.token("iss", quoted(partner))
 	for range 2 {
 		if _, err := v.Verify(t.Context(), a.token()); err != nil {
 			t.Error(err)
 		}
-		_, err := v.Authenticate(get("Bearer " + b.token()))
+		_, err := v.Authenticate(get("Bearer " + theirs))
 		if d, ok := errors.AsType[*guard.Denial](err); !ok || d.Status != 401 || d.Event != "" {
 			t.Errorf("a revoked token: %v", err)
 		}
@@ -260,17 +303,20 @@ func TestAnyRevoker(t *testing.T) {
 	}
 }
 
-func TestAnyConcurrently(t *testing.T) {
+func TestVerifiersConcurrently(t *testing.T) {
 	a, b := newKit(mustKey(t, token.HS256)), newKit(mustKey(t, token.EdDSA))
-	v := mustAny(t, newVerifier(t, a.ring), newVerifier(t, b.ring))
+	v := mustAny(t, newVerifier(t, a.ring), newVerifier(t, b.ring, issuedBy(partner)))
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
 			for n := range 60 {
-				k := []*kit{a, b}[(g+n)%2]
+				k, iss := a, issuerName
+				if (g+n)%2 == 1 {
+					k, iss = b, partner
+				}
 				id := fmt.Sprintf("%d-%d", g, n)
 				// Ever new headers: more than are remembered.
-				p, err := v.Verify(context.Background(), k.raw(k.header("n", quoted(id)), payload("jti", quoted(id))))
+				p, err := v.Verify(context.Background(), k.raw(k.header("n", quoted(id)), payload("jti", quoted(id), "iss", quoted(iss))))
 				if err != nil || p.Credential != id {
 					t.Errorf("Verify = %v, %v; want %s", p, err, id)
 				}

@@ -1,0 +1,500 @@
+package token
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// A Path names a claim: the name of a member of the claims, and for nested
+// claims the names of the members on the way. It has no wildcards, and dots in
+// names are dots: Path{"kubernetes.io", "namespace"}.
+type Path []string
+
+// String returns the names, quoted if need be, joined by " > ".
+func (p Path) String() string {
+	names := make([]string, len(p))
+	for i, name := range p {
+		if names[i] = name; !isPlain(name) || strings.ContainsAny(name, " >\"") {
+			names[i] = fmt.Sprintf("%q", name)
+		}
+	}
+	return strings.Join(names, " > ")
+}
+
+// A Profile describes the tokens of an issuer that does not follow RFC 9068, and
+// what they grant here. It applies to one Verifier, and so to one issuer. The
+// zero Profile accepts RFC 9068 only. Each field states what an attacker gains
+// if it is set without need.
+//
+// A Verifier with a Profile treats its issuer as VerifierConfig.Foreign: the
+// Principal has the scopes, roles, factors, tenant and authentication time that
+// the Profile names, and no others. A claim that the Profile does not name
+// cannot make a token malformed.
+//
+// With any type but [TypeAccess], a token with one of the claims nonce, at_hash,
+// c_hash, s_hash or events is rejected: the first four are claims of ID tokens,
+// the last one of logout and security event tokens. IDTokens accepts the first
+// four.
+type Profile struct {
+	// Types are the accepted values of the header member "typ". If empty,
+	// VerifierConfig.Type. An attacker gains the use of tokens for other
+	// purposes that the issuer signs under the added type, such as ID tokens
+	// under "JWT".
+	Types []string
+
+	// NoType also accepts tokens without "typ", whatever Types lists. An
+	// attacker gains the use of signed JWTs of unknown purpose.
+	NoType bool
+
+	// IDTokens accepts ID tokens of OpenID Connect. Their audience is a
+	// client, so Audience is the client's ID. If the audience has several
+	// values, the claim "azp" must be Audience. An attacker gains the use of
+	// ID tokens that leaked from the client with that ID.
+	IDTokens bool
+
+	// NoKeyID accepts tokens without a key ID if the KeySource has exactly
+	// one key of the token's algorithm. An attacker gains nothing: the
+	// signature is verified with that key.
+	NoKeyID bool
+
+	// IgnoreHeaders are members of the header that carry keys or places of
+	// keys, of "jku", "x5u", "x5c" and "jwk", which are otherwise rejected.
+	// They are never used. An attacker gains nothing.
+	IgnoreHeaders []string
+
+	// IssuerAliases are further values of "iss" for the same issuer. The
+	// Principal has VerifierConfig.Issuer. An attacker who controls an alias
+	// controls the issuer.
+	IssuerAliases []string
+
+	// Tenants are the accepted tenants of an issuer whose
+	// VerifierConfig.Issuer has a path segment {tenantid}. TenantClaim is
+	// required, and "iss" must be the issuer with that tenant filled in, which
+	// is then the Principal's Issuer.
+	Tenants []string
+
+	// InsecureAnyTenant accepts each tenant that is a UUID, instead of
+	// Tenants. An attacker gains access by creating a tenant.
+	InsecureAnyTenant bool
+
+	// KeyIssuers enforces the member "issuer" of the keys in a JWK Set, which
+	// restricts a key to one issuer or, with {tenantid}, to issuers of that
+	// form. It is always enforced with Tenants and InsecureAnyTenant.
+	KeyIssuers bool
+
+	// NoIssuer accepts tokens without "iss" and rejects tokens with one.
+	// SubjectPrefix is required. An attacker who controls any of the keys
+	// controls all subjects with the prefix.
+	NoIssuer bool
+
+	// SubjectClaims are tried in order for the subject: the first claim that
+	// is present and not empty. If empty, "sub". An attacker gains another
+	// user's account if a claim can be chosen by users or reused.
+	SubjectClaims []Path
+
+	// SubjectPrefix is what the subject must begin with. It ends in "/" or ":".
+	SubjectPrefix string
+
+	// AudienceClaim must be or contain VerifierConfig.Audience. If empty,
+	// "aud". An attacker gains, with a claim that names the client, the use
+	// of tokens of that client for other services.
+	AudienceClaim Path
+
+	// ClientClaim is the client that the token was issued to. If empty,
+	// "client_id".
+	ClientClaim Path
+
+	// ClientOptional accepts tokens without a client. With an empty
+	// ClientClaim no client is read. An attacker gains the use of tokens of
+	// issuers that mark ID tokens only by the missing client.
+	ClientOptional bool
+
+	// CredentialClaim is the ID of the token, by which it can be revoked. If
+	// empty, "jti".
+	CredentialClaim Path
+
+	// CredentialOptional derives the ID of a token without CredentialClaim
+	// from its header and claims: "sha256-" and the SHA-256 of both, never of
+	// the signature. An attacker gains nothing, but revocations by an ID that
+	// the issuer knows do not find these tokens.
+	CredentialOptional bool
+
+	// SessionClaim is the sign-in session. If empty, "sid". A token without
+	// it has no session.
+	SessionClaim Path
+
+	// IssuedAtOptional accepts tokens without "iat". They must expire within
+	// MaxLifetime from now, and each revocation of the form "before a time"
+	// revokes them. An attacker gains the use of tokens older than MaxLifetime.
+	IssuedAtOptional bool
+
+	// TenantClaim is the tenant. If empty, the Principal has no tenant. An
+	// attacker gains another tenant's data if users can choose the claim.
+	TenantClaim Path
+
+	// AuthTimeClaim is when the user was authenticated. If empty, the
+	// Principal has no AuthTime, so no route with a maximum age accepts it.
+	AuthTimeClaim Path
+
+	// Scopes, Roles and Factors are what tokens grant. If empty, nothing. If
+	// two of Scopes are present in a token, they must grant the same.
+	Scopes, Roles, Factors []Grant
+
+	// RequireGrant rejects tokens that grant no scope and no role.
+	RequireGrant bool
+
+	// Require are conditions that each token must meet, and Refuse are
+	// conditions that no token may meet.
+	Require, Refuse []Condition
+
+	// PaddedBase64 expects the three parts of the token in base64url with
+	// padding, and rejects them without. AudienceHeader and ClientHeader are
+	// members of the header that take the place of AudienceClaim and
+	// ClientClaim; if set, the header's "iss" and "exp" must equal the claims'
+	// where they are present. They describe the tokens of AWS load balancers.
+	PaddedBase64                 bool
+	AudienceHeader, ClientHeader string
+}
+
+// A Grant is a claim whose values become scopes, roles or factors, if Names
+// lists them.
+type Grant struct {
+	// Claim is a string or an array of strings. A string is one value, for
+	// Scopes a list separated by spaces. An attacker gains roles if users can
+	// write the claim.
+	Claim Path
+
+	// Member is the member of each element that has the value, if the claim
+	// is an array of objects.
+	Member string
+
+	// Keys takes the names of the members as values, if the claim is an
+	// object.
+	Keys bool
+
+	// Names maps values of the claim to names of scopes, roles or factors of
+	// this service. Values that are not in it grant nothing. See [Same].
+	Names map[string]string
+
+	// InsecureAll grants each value under its own name, beside Names. An
+	// attacker who can name or assign a role at the issuer gains the role of
+	// that name here, "admin" for example.
+	InsecureAll bool
+}
+
+// Same returns the map of each name to itself, for Grant.Names.
+func Same(names ...string) map[string]string {
+	m := make(map[string]string, len(names))
+	for _, name := range names {
+		m[name] = name
+	}
+	return m
+}
+
+// A Condition compares a claim.
+type Condition struct {
+	Claim Path
+
+	// Is are the values of which the claim must be one: strings, booleans or
+	// integers. The type counts: "true" is not true. If empty, the claim must
+	// be present and neither null nor an empty string.
+	Is []any
+}
+
+// String returns the condition for logs: "typ is one of [Bearer]".
+func (c Condition) String() string {
+	if len(c.Is) == 0 {
+		return fmt.Sprintf("%v is present", c.Claim)
+	}
+	return fmt.Sprintf("%v is one of %v", c.Claim, c.values())
+}
+
+func (c Condition) values() []string {
+	texts := make([]string, len(c.Is))
+	for i, v := range c.Is {
+		texts[i] = fmt.Sprint(v)
+		if s, ok := v.(string); ok {
+			texts[i] = fmt.Sprintf("%q", s)
+		}
+	}
+	return texts
+}
+
+// tenantPlaceholder is the part of an issuer that a tenant fills.
+const tenantPlaceholder = "{tenantid}"
+
+// A plan is what a Verifier reads from claims, prepared.
+type plan struct {
+	foreign bool // nothing is granted that the Profile does not name
+	known   *members
+
+	issuer, expires, notBefore, issued, azp                     ref
+	subject                                                     []ref
+	audience, client, id, session, tenant, authTime             ref
+	scopes, roles, factors                                      []grant
+	require, refuse                                             []condition
+	idMarks                                                     []ref // claims of ID tokens
+	events                                                      ref
+	issuers                                                     map[string]string // accepted iss to the Principal's Issuer
+	clientOptional, derived, issuedOptional, idTokens, noIssuer bool
+}
+
+// A ref is the place of a claim. Its top is an index of plan.known, or -1 for a
+// claim that is not read.
+type ref struct {
+	top  int
+	rest []*members
+	path Path
+}
+
+type grant struct {
+	ref
+	Grant
+	member *members
+	spaced bool // a string is a list
+	strict bool // of our own tokens: a string for scopes, an array for the others
+}
+
+type condition struct {
+	ref
+	Condition
+}
+
+// newPlan prepares config, whose Profile may be zero. mistake reports what is
+// wrong with it.
+func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *plan {
+	f := &config.Profile
+	p := &plan{
+		foreign:        config.Foreign || !reflect.ValueOf(*f).IsZero(),
+		clientOptional: f.ClientOptional,
+		derived:        f.CredentialOptional,
+		issuedOptional: f.IssuedAtOptional,
+		idTokens:       f.IDTokens,
+		noIssuer:       f.NoIssuer,
+	}
+	var names []string
+	read := func(field string, path Path) ref {
+		r := ref{top: -1, path: path}
+		if len(path) == 0 {
+			return r
+		}
+		for _, name := range path {
+			if name == "" || !plainText(name) {
+				mistake("VerifierConfig.Profile.%s has the name %q, want the name of a claim", field, name)
+			}
+		}
+		if r.top = slices.Index(names, path[0]); r.top < 0 {
+			r.top = len(names)
+			names = append(names, path[0])
+		}
+		for _, name := range path[1:] {
+			r.rest = append(r.rest, newMembers(name))
+		}
+		return r
+	}
+	or := func(path Path, standard string) Path {
+		if len(path) == 0 && standard != "" {
+			return Path{standard}
+		}
+		return path
+	}
+	p.issuer = read("Issuer", Path{"iss"})
+	p.expires, p.notBefore, p.issued = read("", Path{"exp"}), read("", Path{"nbf"}), read("", Path{"iat"})
+	p.id = read("CredentialClaim", or(f.CredentialClaim, "jti"))
+	p.session = read("SessionClaim", or(f.SessionClaim, "sid"))
+	subjects := f.SubjectClaims
+	if len(subjects) == 0 {
+		subjects = []Path{{"sub"}}
+	}
+	for _, path := range subjects {
+		if len(path) == 0 {
+			mistake("VerifierConfig.Profile.SubjectClaims has an empty Path")
+		}
+		p.subject = append(p.subject, read("SubjectClaims", path))
+	}
+	p.audience, p.client, p.azp = ref{top: -1}, ref{top: -1}, ref{top: -1}
+	if f.AudienceHeader == "" {
+		p.audience = read("AudienceClaim", or(f.AudienceClaim, "aud"))
+	}
+	if f.ClientHeader == "" && (len(f.ClientClaim) > 0 || !f.ClientOptional) {
+		p.client = read("ClientClaim", or(f.ClientClaim, "client_id"))
+	}
+	if f.IDTokens {
+		p.azp = read("IDTokens", Path{"azp"})
+	}
+	scopes, roles, factors, tenant, authTime := f.Scopes, f.Roles, f.Factors, f.TenantClaim, f.AuthTimeClaim
+	if !p.foreign {
+		scopes = []Grant{{Claim: Path{"scope"}, InsecureAll: true}}
+		roles = []Grant{{Claim: Path{"roles"}, InsecureAll: true}}
+		factors = []Grant{{Claim: Path{"amr"}, InsecureAll: true}}
+		tenant, authTime = Path{"tenant"}, Path{"auth_time"}
+	}
+	p.tenant, p.authTime = read("TenantClaim", tenant), read("AuthTimeClaim", authTime)
+	grants := func(field string, all []Grant, spaced bool) (out []grant) {
+		for _, g := range all {
+			switch {
+			case len(g.Claim) == 0:
+				mistake("VerifierConfig.Profile.%s has a Grant without a Claim, want a Path", field)
+			case len(g.Names) == 0 && !g.InsecureAll:
+				mistake("VerifierConfig.Profile.%s: the Grant of %v has no Names, so it grants nothing; list what it may grant, token.Same(…)", field, g.Claim)
+			case g.Member != "" && g.Keys:
+				mistake("VerifierConfig.Profile.%s: the Grant of %v has Member and Keys, want one of them", field, g.Claim)
+			}
+			for _, name := range g.Names {
+				if name == "" || !plainText(name) || field == "Scopes" && !validScope(name) {
+					mistake("VerifierConfig.Profile.%s: the Grant of %v has the name %q, want one that a Principal can have", field, g.Claim, name)
+				}
+			}
+			g.Names = maps.Clone(g.Names)
+			prepared := grant{ref: read(field, g.Claim), Grant: g, spaced: spaced, strict: !p.foreign}
+			if g.Member != "" {
+				prepared.member = newMembers(g.Member)
+			}
+			out = append(out, prepared)
+		}
+		return out
+	}
+	p.scopes, p.roles, p.factors = grants("Scopes", scopes, true), grants("Roles", roles, false), grants("Factors", factors, false)
+	conditions := func(field string, all []Condition) (out []condition) {
+		for _, c := range all {
+			if len(c.Claim) == 0 {
+				mistake("VerifierConfig.Profile.%s has a Condition without a Claim, want a Path", field)
+			}
+			for _, v := range c.Is {
+				switch v.(type) {
+				case string, bool, int, int64:
+				default:
+					mistake("VerifierConfig.Profile.%s: %v is compared with a %T, want a string, bool or int", field, c.Claim, v)
+				}
+			}
+			c.Is = slices.Clone(c.Is)
+			out = append(out, condition{read(field, c.Claim), c})
+		}
+		return out
+	}
+	p.require, p.refuse = conditions("Require", f.Require), conditions("Refuse", f.Refuse)
+	p.events = ref{top: -1}
+	if generic := p.genericTypes(config); generic {
+		if !f.IDTokens {
+			for _, mark := range []string{"nonce", "at_hash", "c_hash", "s_hash"} {
+				p.idMarks = append(p.idMarks, read("", Path{mark}))
+			}
+		}
+		p.events = read("", Path{"events"})
+	}
+	if len(names) > maxNames {
+		mistake("VerifierConfig.Profile reads %d claims, want at most %d", len(names), maxNames)
+		names = names[:0]
+	}
+	p.known = newMembers(names...)
+	p.checkIssuers(config, mistake)
+	for _, name := range f.IgnoreHeaders {
+		if !slices.Contains(keyHeaders, name) {
+			mistake("VerifierConfig.Profile.IgnoreHeaders has %q, want of %v", name, keyHeaders)
+		}
+	}
+	for _, name := range []string{f.AudienceHeader, f.ClientHeader} {
+		if slices.Contains(headerMembers.names, name) {
+			mistake("VerifierConfig.Profile has the header member %q as audience or client, want one with another meaning", name)
+		}
+	}
+	if len(f.Types) > 0 && config.Type != "" {
+		mistake("VerifierConfig.Type is %q beside Profile.Types, want one of them", config.Type)
+	}
+	for _, t := range f.Types {
+		if t == "" || !plainText(t) {
+			mistake("VerifierConfig.Profile.Types has %q, want a media type; NoType accepts tokens without one", t)
+		}
+	}
+	if f.SubjectPrefix != "" && !strings.HasSuffix(f.SubjectPrefix, "/") && !strings.HasSuffix(f.SubjectPrefix, ":") {
+		mistake("VerifierConfig.Profile.SubjectPrefix is %q, want it to end in / or :", f.SubjectPrefix)
+	}
+	if f.NoIssuer && f.SubjectPrefix == "" {
+		mistake("VerifierConfig.Profile.NoIssuer is true without SubjectPrefix, want the prefix of all subjects")
+	}
+	return p
+}
+
+// genericTypes reports whether a type is accepted that tokens for other purposes
+// have too.
+func (p *plan) genericTypes(config *VerifierConfig) bool {
+	if config.Profile.NoType {
+		return true
+	}
+	types := config.Profile.Types
+	if len(types) == 0 {
+		types = []string{config.Type}
+	}
+	return slices.ContainsFunc(types, func(t string) bool {
+		return t != "" && !isType(t, TypeAccess) && (p.foreign || !strings.Contains(t, "+"))
+	})
+}
+
+func (p *plan) checkIssuers(config *VerifierConfig, mistake func(format string, args ...any)) {
+	f := &config.Profile
+	p.issuers = map[string]string{config.Issuer: config.Issuer}
+	for _, alias := range f.IssuerAliases {
+		if alias == "" || !plainText(alias) {
+			mistake("VerifierConfig.Profile.IssuerAliases has %q, want an issuer", alias)
+		}
+		p.issuers[alias] = config.Issuer
+	}
+	places := strings.Count(config.Issuer, tenantPlaceholder)
+	_, after, _ := strings.Cut(config.Issuer, tenantPlaceholder)
+	before, _, _ := strings.Cut(config.Issuer, tenantPlaceholder)
+	multi := len(f.Tenants) > 0 || f.InsecureAnyTenant
+	switch {
+	case !multi && places == 0:
+		return
+	case !multi:
+		mistake("VerifierConfig.Issuer is %q without Profile.Tenants, want the tenants that are accepted", config.Issuer)
+	case places != 1 || !strings.HasSuffix(before, "/") || after != "" && after[0] != '/':
+		mistake("VerifierConfig.Issuer is %q, want one path segment that is %s for Profile.Tenants", config.Issuer, tenantPlaceholder)
+	case len(f.TenantClaim) == 0:
+		mistake("VerifierConfig.Profile.TenantClaim is empty, want the claim of the tenant for Profile.Tenants")
+	case len(f.Tenants) > 0 && f.InsecureAnyTenant:
+		mistake("VerifierConfig.Profile.InsecureAnyTenant is true beside Tenants, want one of them")
+	case len(f.IssuerAliases) > 0:
+		mistake("VerifierConfig.Profile.IssuerAliases is set beside Tenants, want one of them")
+	}
+	delete(p.issuers, config.Issuer)
+	for _, tenant := range f.Tenants {
+		if !isSegment(tenant) {
+			mistake("VerifierConfig.Profile.Tenants has %q, want letters, digits, '-', '_' and '.'", tenant)
+		}
+		filled := before + tenant + after
+		p.issuers[filled] = filled
+	}
+}
+
+// isSegment reports whether s can stand in a URL as one path segment, unchanged.
+func isSegment(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return false
+		}
+	}
+	return s != "" && s != "." && s != ".."
+}
+
+// isUUID reports whether s is a UUID in its usual spelling.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (c == '-') || !dash && !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// ownPlan is the plan of a Verifier of our own tokens: what an Issuer writes.
+var ownPlan = newPlan(&VerifierConfig{}, func(string, ...any) {})
