@@ -123,6 +123,8 @@ type Server struct {
 	mfa     *token.Issuer
 	asked   *token.Verifier // of second-factor challenges
 	derive  []guard.Secret  // keys of successors, in the order of RefreshKeys
+	grants  *token.Issuer
+	granted *token.Verifier
 
 	// room is how long an access token may be, in bytes, to fit into what
 	// will carry it. Zero: any length.
@@ -279,7 +281,10 @@ func (s *Server) prepare() error {
 		MaxLifetime: mfaLifetime,
 		Revoker:     s.config.Revoker,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.prepareGrants()
 }
 
 // pair returns the issuer and the verifier of one kind of token.

@@ -251,7 +251,7 @@ func (c *Cookies) StepUp() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: StepUp needs Config.SecondFactor")
 	}
-	return s.config.Hooks.Authenticated(c.handler(s.stepUpForm))
+	return s.config.Hooks.Authenticated(s.anyForm(c.handler(s.stepUpForm)))
 }
 
 // Logout returns the variant of [Server.Logout] for cookies: it ends the session

@@ -560,9 +560,9 @@ func (f *factor) Required(context.Context, string) (bool, error) {
 	return true, nil
 }
 
-func (f *factor) VerifyFactor(_ context.Context, subject, given string) (string, error) {
+func (f *factor) VerifyFactor(_ context.Context, p *identity.Principal, given string) (string, error) {
 	if f.verify != nil {
-		return f.verify(subject, given)
+		return f.verify(p.Subject, given)
 	}
 	if given != code {
 		return "", nil

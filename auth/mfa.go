@@ -135,7 +135,7 @@ func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) 
 	if !allowed {
 		return nil, "", invalidGrant(wrongCode, errors.New("too many attempts, or the challenge was answered before"))
 	}
-	method, err = s.config.SecondFactor.VerifyFactor(ctx, p.Subject, code)
+	method, err = s.config.SecondFactor.VerifyFactor(ctx, p, code)
 	if err != nil {
 		return nil, "", notVerified(err)
 	}
@@ -156,8 +156,12 @@ func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) 
 func notVerified(err error) error {
 	// Itself, and not wrapped: a store that asks over a network may fail with
 	// a 429 of its own, which is nothing that our client can wait for.
-	if d, ok := err.(*guard.Denial); ok && d.Status == http.StatusTooManyRequests {
+	d, ok := err.(*guard.Denial)
+	switch {
+	case ok && d != nil && d.Status == http.StatusTooManyRequests:
 		return tooMany(max(d.RetryAfter, time.Second), "", err)
+	case ok && d != nil && d.Status == http.StatusForbidden:
+		return d // the factor was enrolled in the session that it would raise
 	}
 	return unavailable("verifying a second factor", err)
 }

@@ -171,9 +171,13 @@ type SecondFactor interface {
 	// Required reports whether the user has set a second factor up.
 	Required(ctx context.Context, subject string) (bool, error)
 
-	// VerifyFactor returns the method that code proves, in the words of
-	// RFC 8176 ("otp"), or "" if the code is wrong. A code is good once. For
-	// a subject who has to wait before another code is looked at, it returns
-	// a [*guard.Denial] of status 429 with RetryAfter.
-	VerifyFactor(ctx context.Context, subject, code string) (method string, err error)
+	// VerifyFactor uses up a code of p.Subject, in order to raise the session
+	// p.Session, or to open one if that is empty. It returns the method that
+	// the code proves, as RFC 8176 names it ("otp"), and "" for a wrong code.
+	//
+	// It returns a [*guard.Denial] with status 429 if the subject has to wait
+	// before another code is compared, and one with status 403 if the factor
+	// was enrolled in p.Session: a factor must not raise the session that
+	// enrolled it, or a stolen access token could raise itself.
+	VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // StepUp returns the handler with which somebody who is signed in proves a
-// second factor: it takes the code of the form and answers with a new pair of
+// second factor: it takes the code of the form, or of a JSON object, and answers with a new pair of
 // tokens for the scopes that the caller's token has. Their factors include the
 // new one, and the time of authentication is now, which is what a challenge of
 // RFC 9470 asks for. The session that the caller had ends, as a new level of
@@ -26,7 +26,7 @@ func (s *Server) StepUp() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: StepUp needs Config.SecondFactor")
 	}
-	return s.config.Hooks.Authenticated(s.formHandler(s.stepUpForm))
+	return s.config.Hooks.Authenticated(s.anyForm(s.formHandler(s.stepUpForm)))
 }
 
 func (s *Server) stepUpForm(r *http.Request, f form) (any, error) {
@@ -64,7 +64,7 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (an
 	case !allowed:
 		return nil, tooMany(time.Until(until), "", errors.New("too many attempts at a second factor"))
 	}
-	method, err := s.config.SecondFactor.VerifyFactor(ctx, p.Subject, code)
+	method, err := s.config.SecondFactor.VerifyFactor(ctx, p, code)
 	if err != nil {
 		return nil, notVerified(err)
 	}

@@ -95,7 +95,7 @@ func BenchmarkThrottled(b *testing.B) {
 }
 
 func BenchmarkQR(b *testing.B) {
-	e, err := service(b, new(totp.Memory), totp.Config{}).Begin(context.Background(), "alice", "alice@example.com", "")
+	e, err := service(b, new(totp.Memory), totp.Config{}).Begin(context.Background(), caller("alice"))
 	if err != nil {
 		b.Fatal(err)
 	}

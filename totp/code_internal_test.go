@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 )
 
 // The pure cores, with explicit time, against the published vectors.
@@ -35,7 +37,7 @@ func TestRFC4226AppendixD(t *testing.T) {
 	if len(file.Vectors) != 10 {
 		t.Fatalf("%d vectors, want 10", len(file.Vectors))
 	}
-	k := key{SHA1, 6, []byte(file.Secret)}
+	k := key{algorithm: SHA1, digits: 6, secret: []byte(file.Secret)}
 	for _, v := range file.Vectors {
 		if got, err := k.code(base32Text.EncodeToString(k.secret), v.Counter); got != v.Code || err != nil {
 			t.Errorf("counter %d: %s, %v, want %s", v.Counter, got, err, v.Code)
@@ -62,7 +64,7 @@ func TestRFC6238AppendixB(t *testing.T) {
 	algorithms := map[string]Algorithm{"SHA1": SHA1, "SHA256": SHA256, "SHA512": SHA512}
 	for _, v := range file.Vectors {
 		t.Run(fmt.Sprintf("%s at %d", v.Algorithm, v.Time), func(t *testing.T) {
-			k := key{algorithms[v.Algorithm], 8, []byte(v.Secret)}
+			k := key{algorithm: algorithms[v.Algorithm], digits: 8, secret: []byte(v.Secret)}
 			now := stepOf(time.Unix(v.Time, 0))
 			if step, ok, err := k.match(v.Code, now, 0, now-1); step != now || !ok || err != nil {
 				t.Errorf("match = %d, %t, %v, want step %d", step, ok, err, now)
@@ -82,7 +84,7 @@ func TestStepOf(t *testing.T) {
 // TestMatch has the steps of RFC 4226 appendix D as if each were a time step.
 func TestMatch(t *testing.T) {
 	codes := []string{"755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"}
-	k := key{SHA1, 6, []byte("12345678901234567890")}
+	k := key{algorithm: SHA1, digits: 6, secret: []byte("12345678901234567890")}
 	tests := []struct {
 		name            string
 		code            string
@@ -133,7 +135,7 @@ func TestMatch(t *testing.T) {
 // would be good twice.
 func TestMatchOfTwoStepsWithOneCode(t *testing.T) {
 	for i := range 100_000 {
-		k := key{SHA1, 6, fmt.Appendf(nil, "secret of twenty %05d", i)}
+		k := key{algorithm: SHA1, digits: 6, secret: fmt.Appendf(nil, "secret of twenty %05d", i)}
 		text := base32Text.EncodeToString(k.secret)
 		// Steps 40 to 49 of each secret: one pair of a million is alike.
 		codes := map[string]int64{}
@@ -162,8 +164,8 @@ func TestMatchOfTwoStepsWithOneCode(t *testing.T) {
 // A secret that everybody can compute, or guess, makes no code good. pquerna/otp
 // takes an empty one.
 func TestUnfitSecrets(t *testing.T) {
-	for _, size := range []int{0, 1, 10, 15, 129} {
-		k := key{SHA1, 6, make([]byte, size)}
+	for _, size := range []int{0, 1, 9, 129} {
+		k := key{algorithm: SHA1, digits: 6, secret: make([]byte, size)}
 		code, err := k.code(base32Text.EncodeToString(k.secret), 1)
 		if err != nil {
 			t.Fatal(err)
@@ -177,7 +179,9 @@ func TestUnfitSecrets(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{
 		"nothing":             {},
-		"another version":     append([]byte{2, 0, 6}, make([]byte, 20)...),
+		"another version":     append([]byte{3, 0, 6}, make([]byte, 60)...),
+		"tags that are cut":   append([]byte{2, 0, 6}, make([]byte, 31)...),
+		"tags and no secret":  append([]byte{2, 0, 6}, make([]byte, 32)...),
 		"an unknown hash":     append([]byte{1, 3, 6}, make([]byte, 20)...),
 		"an odd code length":  append([]byte{1, 0, 7}, make([]byte, 20)...),
 		"codes of no digits":  append([]byte{1, 0, 0}, make([]byte, 20)...),
@@ -187,10 +191,16 @@ func TestUnfitSecrets(t *testing.T) {
 			t.Errorf("%s can be opened", name)
 		}
 	}
-	for _, size := range []int{16, 20, 128} {
-		k := key{SHA256, 8, make([]byte, size)}
-		if got, err := unmarshalKey(k.marshal()); err != nil || got.algorithm != SHA256 || got.digits != 8 || len(got.secret) != size {
+	for _, size := range []int{10, 16, 20, 128} {
+		k := key{algorithm: SHA256, digits: 8, secret: make([]byte, size), secretFrom: tagOf("a"), recoveryFrom: tagOf("b")}
+		if got, err := unmarshalKey(k.marshal()); err != nil || !reflect.DeepEqual(got, k) {
 			t.Errorf("%d bytes: %+v, %v", size, got, err)
+		}
+		// As versions before this one sealed it.
+		old := append([]byte{1, 1, 8}, k.secret...)
+		k.secretFrom, k.recoveryFrom = sessionTag{}, sessionTag{}
+		if got, err := unmarshalKey(old); err != nil || !reflect.DeepEqual(got, k) {
+			t.Errorf("%d bytes of the first version: %+v, %v", size, got, err)
 		}
 	}
 }
@@ -216,23 +226,44 @@ func TestParseCode(t *testing.T) {
 		{"full-width digits", "１２３４５６", "", ""},
 		{"arabic-indic digits", "١٢٣٤٥٦", "", ""},
 		{"one full-width digit", "12345６", "", ""},
-		{"a tab", "123456\t", "", ""},
-		{"a line feed", "123456\n", "", ""},
+		{"a tab", "123456\t", "123456", ""},
+		{"a line feed", "123456\n", "123456", ""},
+		{"an en dash", "123\u2013456", "123456", ""},
+		{"an em dash", "123\u2014456", "123456", ""},
+		{"a figure dash", "123\u2012456", "123456", ""},
+		{"a hyphen of its own", "123\u2010456", "123456", ""},
+		{"a non-breaking hyphen", "123\u2011456", "123456", ""},
+		{"a minus sign", "123\u2212456", "123456", ""},
+		{"a full-width hyphen", "123\uff0d456", "123456", ""},
+		{"a soft hyphen", "123\u00ad456", "123456", ""},
+		{"a katakana prolonged sound mark", "123\u30fc456", "123456", ""},
+		{"a narrow no-break space", "123\u202f456", "123456", ""},
+		{"a thin space", "123\u2009456", "123456", ""},
+		{"an ideographic space", "123\u3000456", "123456", ""},
+		{"a zero-width space", "\u200b123456", "123456", ""},
+		{"a byte order mark", "\ufeff123456", "123456", ""},
+		{"marks of direction", "\u202a123456\u202c\u200e", "123456", ""},
+		{"a line separator", "123456\u2028", "123456", ""},
+		{"a recovery code with en dashes", strings.ReplaceAll(recovery, "-", "\u2013"), "", recovery},
+		{"no UTF-8", "123456\xff", "", ""},
+		{"a dot between", "123.456", "", ""},
+		{"an underscore", "123_456", "", ""},
 		{"a NUL", "123456\x00", "", ""},
-		{"a no-break space", "123\u00a0456", "", ""},
+		{"a no-break space", "123\u00a0456", "123456", ""},
 		{"a sign", "+123456", "", ""},
 		{"a fraction", "12345.6", "", ""},
 		{"hexadecimal", "12ab56", "", ""},
 		{"a recovery code with a digit that base32 has not", "0AAQ" + recovery[4:], "", ""},
 		{"a recovery code that is cut", recovery[:len(recovery)-1], "", ""},
 		{"a recovery code with one more", recovery + "A", "", ""},
-		{"a recovery code in groups of spaces beyond all measure", recovery + strings.Repeat(" ", 64), "", ""},
+		{"a recovery code in groups of spaces beyond all measure", recovery + strings.Repeat(" ", 128), "", ""},
 		{"24 digits", strings.Repeat("1", 24), "", ""},
 		{"padding", "AAAQEAYEAUDAOCAJBIFQYD==", "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			digits, code, ok := parseCode(tt.typed)
+			in, ok := parseCode(tt.typed)
+			digits, code := in.digits, in.recovery
 			if ok != (tt.digits != "" || tt.recovery != "") || digits != tt.digits ||
 				base32Text.EncodeToString(code) != strings.ReplaceAll(tt.recovery, "-", "") {
 				t.Errorf("parseCode(%q) = %q, %x, %t", tt.typed, digits, code, ok)
@@ -242,14 +273,20 @@ func TestParseCode(t *testing.T) {
 }
 
 // FuzzParseCode: what is accepted is a code of ASCII digits or 120 bits, and is
-// what is left of the input without spaces and hyphens.
+// what is left of the input without what is neither a letter nor a digit.
 func FuzzParseCode(f *testing.F) {
 	for _, seed := range []string{"123456", "123 456", "12345678", "AAAQ-EAYE-AUDA-OCAJ-BIFQ-YDIO", "１２３４５６", "", "12345\n6"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, typed string) {
-		digits, recovery, ok := parseCode(typed)
-		plain := strings.NewReplacer(" ", "", "-", "").Replace(typed)
+		in, ok := parseCode(typed)
+		digits, recovery := in.digits, in.recovery
+		plain := strings.Map(func(r rune) rune {
+			if unicode.IsLetter(r) && r != 'ー' && r != 'ｰ' || unicode.IsNumber(r) {
+				return r
+			}
+			return -1
+		}, typed)
 		switch {
 		case !ok:
 			if digits != "" || recovery != nil && base32Text.EncodeToString(recovery) == strings.ToUpper(plain) {

@@ -76,16 +76,41 @@ type Config struct {
 	// to 1 hour. Default: 10 minutes.
 	PendingFor time.Duration
 
-	// Fresh is how long ago a caller without a second factor may have signed
-	// in to set one up: 1 minute to 24 hours. Those who signed in earlier are
-	// asked to do it again (RFC 9470). Default: 10 minutes.
-	Fresh time.Duration
+	// VerifyPassword verifies the current password of the caller, as a [Proof].
+	// It returns [identity.ErrNotProven] for a wrong one; a [*guard.Denial] with
+	// status 429 is passed on, and any other error is answered 503. Wrong
+	// passwords count like wrong codes. The VerifyPassword of an auth.Server is
+	// made for it. If nil, passwords are no proof.
+	VerifyPassword func(ctx context.Context, p *identity.Principal, password string) error
 
-	// InsecureStaleSetup lets a session of any age set up the first factor.
-	// Whoever steals an old session can then enrol an authenticator of his
-	// own, and locks the owner of the account out for good. Default: such a
-	// session is asked to sign in again.
-	InsecureStaleSetup bool
+	// UseGrant verifies and uses up a one-time grant for the caller, as a
+	// [Proof]: what the host gives out after another proof, such as a passkey
+	// or a sign-in at an identity provider, minutes ago. Its errors are those
+	// of VerifyPassword. An auth.Server makes grants and has a UseGrant. If
+	// nil, grants are no proof.
+	//
+	// If VerifyPassword and UseGrant are both nil, a first factor cannot be
+	// confirmed, only imported.
+	UseGrant func(ctx context.Context, p *identity.Principal, grant string) error
+
+	// Revoked reports whether the session of the caller was ended. It reads
+	// the log of revocations itself, not a replica. It is called after a
+	// caller's change was saved; if the session was ended meanwhile, the
+	// change is taken back and refused. If nil, a change that was under way
+	// when the session ended may stay.
+	Revoked func(ctx context.Context, p *identity.Principal) (bool, error)
+
+	// End ends what was made under a factor that is removed, reset or replaced
+	// (see Change.Kind), such as the API keys of the user. It is called before
+	// the change, which does not happen if End fails, and again after it. If
+	// nil, nothing is ended.
+	End func(ctx context.Context, c Change) error
+
+	// InsecureShortSecrets lets [Service.Import] accept secrets of 10 to 15
+	// bytes, which several older systems made. An attacker who sees a few codes
+	// can then search for the secret: 80 bits are within reach of the largest
+	// attackers, 128 bits are not. If false, secrets have at least 16 bytes.
+	InsecureShortSecrets bool
 
 	// QRSize is the width of the QR code of SetupHandler, in pixels, 128 to
 	// 1024. Where it does not have two pixels for each module the picture is
@@ -111,9 +136,9 @@ type Config struct {
 	// nothing to people where it is a number.
 	Account func(ctx context.Context, p *identity.Principal) (string, error)
 
-	// Notify hears of each change of a user's factor after it was saved, for
-	// a message to the user, in the goroutine of the change. It must not
-	// block. Default: nobody hears of them.
+	// Notify is called after each change was saved, with the kinds EventBegun
+	// to EventUnlocked, for a message to the user. It runs in the goroutine of
+	// the change and must not block. If nil, nothing is called.
 	Notify func(ctx context.Context, c Change)
 
 	// Hooks says how refusals look and who hears of events. Default: see
@@ -149,9 +174,6 @@ func (c Config) withDefaults() Config {
 	if c.PendingFor == 0 {
 		c.PendingFor = 10 * time.Minute
 	}
-	if c.Fresh == 0 {
-		c.Fresh = 10 * time.Minute
-	}
 	if c.QRSize == 0 {
 		c.QRSize = 320
 	}
@@ -167,7 +189,7 @@ func (c Config) withDefaults() Config {
 // subjectOf is the default of Config.User.
 func subjectOf(_ context.Context, p *identity.Principal) (string, error) {
 	if p.Session == "" {
-		return "", guard.Forbidden(errors.New("totp: these credentials are not of a session"))
+		return "", guard.Forbidden(errors.New("totp: the credentials do not belong to a session"))
 	}
 	return p.Subject, nil
 }
@@ -192,7 +214,6 @@ func (c Config) check() (errs []error) {
 	duration("FirstWait", c.FirstWait, time.Second, time.Hour)
 	duration("Forgive", c.Forgive, time.Minute, longestForget)
 	duration("PendingFor", c.PendingFor, time.Minute, time.Hour)
-	duration("Fresh", c.Fresh, time.Minute, 24*time.Hour)
 	if c.MaxFailures < 1 || c.MaxFailures > 100 {
 		mistake("Config.MaxFailures is %d, want 1 to 100 (NIST SP 800-63B-4 section 3.2.2)", c.MaxFailures)
 	}

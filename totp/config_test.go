@@ -21,14 +21,14 @@ func TestNew(t *testing.T) {
 		{"an Issuer is enough", store, keys, totp.Config{Issuer: "Example"}, nil},
 		{"everything set", store, keys, totp.Config{
 			Issuer: "Example", Algorithm: totp.SHA512, Digits: 8, Strict: true, FirstWait: time.Minute, Forgive: time.Hour,
-			MaxFailures: 10, PendingFor: time.Hour, Fresh: time.Hour, QRSize: 1024, ACRValues: []string{"mfa"},
+			MaxFailures: 10, PendingFor: time.Hour, QRSize: 1024, ACRValues: []string{"mfa"},
 		}, nil},
 		{"every mistake at once", nil, nil, totp.Config{
 			Algorithm: 3, Digits: 7, FirstWait: time.Millisecond, Forgive: time.Second, MaxFailures: 101,
-			PendingFor: 2 * time.Hour, Fresh: time.Second, QRSize: 64,
+			PendingFor: 2 * time.Hour, QRSize: 64,
 		}, []string{
-			"totp: the Store is nil, want one such as sqlstore.New",
-			"totp: the Sealer is nil or empty, want one such as totp.NewKeyring",
+			"totp: the Store is nil; use sqlstore.New",
+			"totp: the Sealer is nil or empty; use totp.NewKeyring",
 			`totp: Config.Issuer is "", want the application's name`,
 			"totp: Config.Algorithm is Algorithm(3), want SHA1, SHA256 or SHA512",
 			"totp: Config.Digits is 7, want 6 or 8",
@@ -36,7 +36,6 @@ func TestNew(t *testing.T) {
 			"totp: Config.Forgive is 1s, want 1m0s to 720h0m0s",
 			"totp: Config.MaxFailures is 101, want 1 to 100",
 			"totp: Config.PendingFor is 2h0m0s, want 1m0s to 1h0m0s",
-			"totp: Config.Fresh is 1s, want 1m0s to 24h0m0s",
 			"totp: Config.QRSize is 64, want 128 to 1024",
 		}},
 		{"a Keyring that nobody made", store, new(totp.Keyring), totp.Config{Issuer: "Example"}, []string{"the Sealer is nil or empty"}},

@@ -6,11 +6,11 @@
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 //	…
-//	factors, err := totp.New(store, keys, totp.Config{Issuer: "Example", Hooks: hooks})
+//	factors, err := totp.New(store, keys, totp.Config{Issuer: "Example", VerifyPassword: verify, Hooks: hooks})
 //	…
 //	mux := guard.NewMux(hooks, tokens) // tokens is a guard.Authenticator
 //	mux.Handle("/2fa/setup/", factors.SetupHandler())     // POST: a QR code
-//	mux.Handle("/2fa/confirm/", factors.ConfirmHandler()) // POST {"code":"123456"}: recovery codes
+//	mux.Handle("/2fa/confirm/", factors.ConfirmHandler()) // POST {"code":"123456","password":"…"}: recovery codes
 //	mux.Handle("/2fa/verify/", signIn.StepUp())           // of package auth
 //	mux.Handle("DELETE /2fa/{$}", factors.DisableHandler())
 //	mux.Handle("GET /vault", factors.Handler(vault))
@@ -23,11 +23,11 @@
 //
 // # Life of a factor
 //
-// [Service.Begin] makes a secret, which [Service.Confirm] with its first code
-// makes the factor; until then nothing changes. [Service.Verify] uses codes up.
-// [Service.Disable], [Service.Regenerate] and a second Begin need a code or a
-// recovery code of the factor: a session, which may be stolen, is not enough. The
-// first Begin has no factor to ask for, so its handler wants a sign-in of late.
+// [Service.Begin] makes a pending secret, for which a session is enough.
+// [Service.Confirm] makes it the factor, with its first code and a [Proof] that
+// the user is present: the current password, a code of the active factor, or a
+// one-time grant. [Service.Disable] and [Service.Regenerate] need a Proof too: a
+// session, which may be stolen, is not enough. [Service.Verify] uses codes up.
 //
 // All of it is one [Record] for each user, which is changed by compare-and-set:
 // a [Store] has two methods, and totptest.Run proves that it keeps the rules.
@@ -40,9 +40,9 @@
 // of requests with one code, on any number of machines, one succeeds. The code
 // that confirms an enrolment is used up by that.
 //
-// Spaces and hyphens (ASCII) are left out, for apps show "123 456". Anything else
-// that is not an ASCII digit is refused, the digits of other scripts too. What
-// cannot be a code is not counted as an attempt.
+// Spaces and dashes are ignored, since apps show "123 456". Anything else that is
+// not an ASCII digit is refused, digits of other scripts too. What cannot be a
+// code is not counted as an attempt, nor is a code for a user without a factor.
 //
 // # Guessing
 //

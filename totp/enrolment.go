@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 )
@@ -91,20 +90,3 @@ func (e Enrolment) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalText writes no secret, into JSON either.
 func (e Enrolment) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// RecoveryCodes are new recovery codes, to be shown to their user once. Printed,
-// logged or written as JSON they say nothing.
-type RecoveryCodes struct{ show func() []string }
-
-// All returns the codes, each of 24 characters in groups of four. They are good
-// in small letters too, and without the hyphens.
-func (c RecoveryCodes) All() []string { return slices.Clone(c.show()) }
-
-// Format writes no code.
-func (c RecoveryCodes) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
-
-// LogValue logs no code.
-func (c RecoveryCodes) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalText writes no code, into JSON either.
-func (c RecoveryCodes) MarshalText() ([]byte, error) { return []byte(redacted), nil }

@@ -2,6 +2,7 @@ package totp_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base32"
 	"encoding/json"
 	"encoding/xml"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/pquerna/otp"
 
+	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/totp"
 )
 
@@ -31,9 +33,14 @@ func decode32(t testing.TB, s string) []byte {
 	return b
 }
 
+// shownAs is a Config.Account.
+func shownAs(account string) func(context.Context, *identity.Principal) (string, error) {
+	return func(context.Context, *identity.Principal) (string, error) { return account, nil }
+}
+
 func begin(t testing.TB, issuer, account string) *totp.Enrolment {
 	t.Helper()
-	e, err := service(t, new(totp.Memory), totp.Config{Issuer: issuer}).Begin(ctx, "alice", account, "")
+	e, err := service(t, new(totp.Memory), totp.Config{Issuer: issuer, Account: shownAs(account)}).Begin(ctx, caller("alice"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +87,7 @@ func TestSecrets(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{Algorithm: algorithm})
 		seen := map[string]bool{}
 		for range 50 {
-			e, err := s.Begin(ctx, "alice", "alice", "")
+			e, err := s.Begin(ctx, caller("alice"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -123,12 +130,11 @@ func TestRecoveryCodesAreCopied(t *testing.T) {
 }
 
 func TestLabels(t *testing.T) {
-	s := service(t, new(totp.Memory), totp.Config{})
 	for name, account := range map[string]string{
 		"empty": "", "a colon": "a:b", "too long": strings.Repeat("x", 255), "a line feed": "a\nb", "no UTF-8": "\xff",
 		"a space before it": " a", "invisible": "a\u200bb", "too long when escaped": strings.Repeat("\u00e9", 127),
 	} {
-		e, err := s.Begin(ctx, "alice", account, "")
+		e, err := service(t, new(totp.Memory), totp.Config{Account: shownAs(account)}).Begin(ctx, caller("alice"))
 		if name == "too long when escaped" {
 			// 762 characters fit.
 			if err != nil || len(e.URI()) > 1000 {
@@ -140,10 +146,10 @@ func TestLabels(t *testing.T) {
 			t.Errorf("%s: %q is taken", name, account)
 		}
 	}
-	if _, err := service(t, new(totp.Memory), totp.Config{Issuer: strings.Repeat("\u00e9", 32)}).Begin(ctx, "alice", strings.Repeat("\u00e9", 127), ""); err == nil {
+	if _, err := service(t, new(totp.Memory), totp.Config{Issuer: strings.Repeat("\u00e9", 32), Account: shownAs(strings.Repeat("\u00e9", 127))}).Begin(ctx, caller("alice")); err == nil {
 		t.Error("a URI is taken that is too long")
 	}
-	if _, err := s.Begin(ctx, "alice", strings.Repeat("x", 254), ""); err != nil {
+	if _, err := service(t, new(totp.Memory), totp.Config{Account: shownAs(strings.Repeat("x", 254))}).Begin(ctx, caller("alice")); err != nil {
 		t.Error(err)
 	}
 }
@@ -299,11 +305,11 @@ func modulesOfSVG(t *testing.T, svg []byte) []string {
 // However a secret is printed by mistake, it is not there.
 func TestSecretsArePrintedNowhere(t *testing.T) {
 	s := service(t, new(totp.Memory), totp.Config{})
-	e, err := s.Begin(ctx, "alice", "alice@example.com", "")
+	e, err := s.Begin(ctx, caller("alice"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	codes, err := s.Confirm(ctx, "alice", codeAt(t, e.Secret(), time.Now()))
+	codes, err := s.Confirm(ctx, caller("alice"), codeAt(t, e.Secret(), time.Now()), byPassword)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func Example() {
 		return
 	}
 	hooks := guard.Hooks{}
-	factors, err := totp.New(new(totp.Memory), keys, totp.Config{Issuer: "Example", Hooks: hooks})
+	factors, err := totp.New(new(totp.Memory), keys, totp.Config{Issuer: "Example", VerifyPassword: checkPassword, Hooks: hooks})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -80,13 +80,21 @@ func Example() {
 	// 401 Bearer error="insufficient_user_authentication", error_description="A second factor is required"
 }
 
+// checkPassword stands for the VerifyPassword of an auth.Server.
+func checkPassword(_ context.Context, _ *identity.Principal, password string) error {
+	if password != "correct horse" {
+		return identity.ErrNotProven
+	}
+	return nil
+}
+
 // newService returns a service for the examples below.
 func newService() *totp.Service {
 	keys, err := totp.NewKeyring([]byte("32 random bytes, from a file ..."))
 	if err != nil {
 		panic(err)
 	}
-	s, err := totp.New(new(totp.Memory), keys, totp.Config{Issuer: "Example", FirstWait: time.Minute})
+	s, err := totp.New(new(totp.Memory), keys, totp.Config{Issuer: "Example", VerifyPassword: checkPassword, FirstWait: time.Minute})
 	if err != nil {
 		panic(err)
 	}
@@ -107,22 +115,23 @@ func ExampleService_Begin() {
 	ctx := context.Background()
 	factors := newService()
 
-	enrolment, err := factors.Begin(ctx, "alice", "alice@example.com", "")
+	alice := &identity.Principal{Subject: "alice", Session: "of this browser"}
+	enrolment, err := factors.Begin(ctx, alice)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	fmt.Println(enrolment) // the secret is not printed by mistake
-	recovery, err := factors.Confirm(ctx, "alice", appCode(enrolment))
-	fmt.Println(len(recovery.All()), err)
 
-	// Now a session alone replaces nothing.
-	_, err = factors.Begin(ctx, "alice", "alice@example.com", "")
-	fmt.Println(errors.Is(err, totp.ErrFactorNeeded))
+	// A session alone, which may be stolen, confirms nothing.
+	_, err = factors.Confirm(ctx, alice, appCode(enrolment), totp.Proof{})
+	fmt.Println(err)
+	recovery, err := factors.Confirm(ctx, alice, appCode(enrolment), totp.Password("correct horse"))
+	fmt.Println(len(recovery.All()), err)
 	// Output:
 	// totp: secret not shown
+	// totp: a proof is needed
 	// 10 <nil>
-	// true
 }
 
 // The errors of Verify, and what they mean.
@@ -143,13 +152,14 @@ func ExampleService_Verify() {
 			fmt.Println("the store is down, and nobody is let in:", err)
 		}
 	}
-	enrolment, err := factors.Begin(ctx, "alice", "alice@example.com", "")
+	alice := &identity.Principal{Subject: "alice", Session: "of this browser"}
+	enrolment, err := factors.Begin(ctx, alice)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	code := appCode(enrolment)
-	recovery, err := factors.Confirm(ctx, "alice", code)
+	recovery, err := factors.Confirm(ctx, alice, code, totp.Password("correct horse"))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -23,13 +23,7 @@ import (
 	"github.com/gatewright/gatewright/totp"
 )
 
-// alice is a caller who signed in just now.
-func alice() *identity.Principal {
-	return &identity.Principal{
-		Issuer: "https://auth.example.com", Subject: "alice", Session: "session", Credential: "token",
-		Factors: identity.NewSet("pwd"), AuthTime: time.Now(),
-	}
-}
+func alice() *identity.Principal { return caller("alice") }
 
 // send answers a request of p, nobody's if it is nil.
 func send(h http.Handler, p *identity.Principal, method, target, contentType, body string, header ...string) *httptest.ResponseRecorder {
@@ -56,6 +50,11 @@ func jsonCode(code string) string { return `{"code":"` + code + `"}` }
 // post sends a code as JSON.
 func post(h http.Handler, p *identity.Principal, code string) *httptest.ResponseRecorder {
 	return send(h, p, "POST", "/", asJSON, jsonCode(code))
+}
+
+// confirm confirms alice's enrolment with the password.
+func confirm(s *totp.Service, code string) *httptest.ResponseRecorder {
+	return send(s.ConfirmHandler(), alice(), "POST", "/", asJSON, `{"code":"`+code+`","password":"`+password+`"}`)
 }
 
 // is checks an answer, and that it must not be stored.
@@ -96,26 +95,13 @@ func TestUserIsAskedForWhenTheBodyIsThere(t *testing.T) {
 		ended = false
 		r := httptest.NewRequest("POST", "/", readerFunc(func(b []byte) (int, error) {
 			ended = true
-			return copy(b, jsonCode("123456")), io.EOF
+			return copy(b, bodyOf(name)), io.EOF
 		}))
 		r.Header.Set("Content-Type", asJSON)
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r.WithContext(identity.NewContext(r.Context(), alice())))
 		is(t, name, w, 401, "invalid_token")
 	}
-}
-
-// The owner removes the factor, and an old session takes the moment.
-func TestOldSessionSetsNoFirstFactorUpWhileOneIsRemoved(t *testing.T) {
-	var s *totp.Service
-	var recovery []string
-	s = service(t, new(totp.Memory), totp.Config{Account: func(ctx context.Context, _ *identity.Principal) (string, error) {
-		return "alice", s.Disable(ctx, "alice", recovery[0])
-	}})
-	_, recovery = enrol(t, s, "alice")
-	old := alice()
-	old.AuthTime = time.Now().Add(-time.Hour)
-	is(t, "setup", send(s.SetupHandler(), old, "POST", "/", "", ""), 401, "insufficient_user_authentication")
 }
 
 type readerFunc func([]byte) (int, error)
@@ -141,9 +127,9 @@ func TestHandlers(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &setup); err != nil || !strings.Contains(setup.URI, setup.Secret) || setup.ExpiresIn != 600 {
 			t.Fatalf("%s: %v", w.Body, err)
 		}
-		is(t, "a wrong code to confirm", post(s.ConfirmHandler(), alice(), wrong(t, setup.Secret, time.Now())), 400, "invalid_code")
+		is(t, "a wrong code to confirm", confirm(s, wrong(t, setup.Secret, time.Now())), 400, "invalid_code")
 		time.Sleep(time.Second)
-		w = post(s.ConfirmHandler(), alice(), codeAt(t, setup.Secret, time.Now()))
+		w = confirm(s, codeAt(t, setup.Secret, time.Now()))
 		is(t, "confirm", w, 200, "recovery_codes")
 		recovery := recoveryOf(t, w)
 		is(t, "the setup's code again", post(s.VerifyHandler(), alice(), codeAt(t, setup.Secret, time.Now())), 400, "Invalid 2FA code")
@@ -166,8 +152,8 @@ func TestHandlers(t *testing.T) {
 			t.Errorf("Required = %t, %v", required, err)
 		}
 		want := []guard.EventName{
-			guard.EventLoginFail, guard.EventUserUpdated, guard.EventLoginFail, guard.EventUserUpdated,
-			guard.EventLoginFail, guard.EventLoginFailMax, guard.EventUserUpdated,
+			totp.EventBegun, guard.EventLoginFail, totp.EventConfirmed, guard.EventLoginFail, totp.EventUsed, totp.EventRecoveryUsed,
+			totp.EventRegenerated, guard.EventLoginFail, guard.EventLoginFailMax, totp.EventRemoved,
 		}
 		if !slices.Equal(events, want) {
 			t.Errorf("events are\n%v, want\n%v", events, want)
@@ -224,67 +210,53 @@ func TestOtherMethodsChangeNothing(t *testing.T) {
 	}
 }
 
-// A first factor is for those who signed in of late, for whoever has an old
-// session may have stolen it.
-func TestSetupNeedsAFreshSignIn(t *testing.T) {
-	tests := []struct {
-		name   string
-		config totp.Config
-		age    time.Duration // of the sign-in; negative: unknown
-		status int
-	}{
-		{"just now", totp.Config{}, 0, 200},
-		{"ten minutes ago", totp.Config{}, 10 * time.Minute, 200},
-		{"more than ten minutes ago", totp.Config{}, 10*time.Minute + time.Second, 401},
-		{"nobody knows when", totp.Config{}, -1, 401},
-		{"an hour ago, with Fresh", totp.Config{Fresh: time.Hour}, time.Hour, 200},
-		{"a year ago, with InsecureStaleSetup", totp.Config{InsecureStaleSetup: true}, 365 * 24 * time.Hour, 200},
-		{"nobody knows when, with InsecureStaleSetup", totp.Config{InsecureStaleSetup: true}, -1, 200},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				store := &probed{Store: new(totp.Memory)}
-				s := service(t, store, tt.config)
-				p := alice()
-				if p.AuthTime = p.AuthTime.Add(-tt.age); tt.age < 0 {
-					p.AuthTime = time.Time{}
-				}
-				w := send(s.SetupHandler(), p, "POST", "/2fa/setup/", "", "")
-				is(t, "setup", w, tt.status, "")
-				if tt.status == 401 {
-					is(t, "setup", w, 401, `"code":"insufficient_user_authentication","detail":"This needs a more recent or a stronger sign-in."`)
-					const want = `Bearer error="insufficient_user_authentication", error_description="This needs you to have signed in a short while ago", max_age="600"`
-					if got := w.Header()["Www-Authenticate"]; len(got) != 1 || got[0] != want || store.saves != 0 {
-						t.Errorf("%q, %d saves", got, store.saves)
-					}
-				}
-			})
-		})
-	}
-	t.Run("who has a factor proves that instead", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s := service(t, new(totp.Memory), totp.Config{})
-			secret, recovery := enrol(t, s, "alice")
+// Beginning an enrolment takes a session of any age, and a sign-in that is still to
+// come is refused everywhere: see scopes.Middleware.Fresh.
+func TestSignInThatIsStillToComeIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &probed{Store: new(totp.Memory)}
+		s := service(t, store, totp.Config{})
+		for _, at := range []time.Duration{-365 * 24 * time.Hour, 0, 30 * time.Second} {
 			p := alice()
-			p.AuthTime = time.Time{}
-			is(t, "without a code", send(s.SetupHandler(), p, "POST", "/", "", ""), 403, "factor_required")
-			is(t, "without a code, signed in just now", send(s.SetupHandler(), alice(), "POST", "/", "", ""), 403, "factor_required")
-			is(t, "with a wrong code", post(s.SetupHandler(), p, wrong(t, secret, time.Now())), 400, "invalid_code")
-			time.Sleep(time.Second)
-			is(t, "with a recovery code", post(s.SetupHandler(), p, recovery[0]), 200, "PNG")
-		})
+			p.AuthTime = time.Now().Add(at)
+			is(t, at.String(), send(s.SetupHandler(), p, "POST", "/2fa/setup/", "", ""), 200, "PNG")
+		}
+		p := alice()
+		p.AuthTime = time.Time{}
+		is(t, "unknown", send(s.SetupHandler(), p, "POST", "/2fa/setup/", "", ""), 200, "PNG")
+		before := store.saves
+		for _, at := range []time.Duration{31 * time.Second, time.Hour, 1000 * 24 * time.Hour} {
+			p := alice()
+			p.AuthTime = time.Now().Add(at)
+			for name, h := range allHandlers(s) {
+				is(t, name+" in "+at.String(), send(h, p, "POST", "/", asJSON, bodyOf(name)), 401, "insufficient_user_authentication")
+			}
+		}
+		if store.saves != before {
+			t.Errorf("%d saves", store.saves-before)
+		}
 	})
 }
 
-// Setting up, replacing and removing take the factor, and a session is not
-// enough, however fresh.
+// bodyOf returns a body that the handler can read.
+func bodyOf(handler string) string {
+	switch handler {
+	case "setup":
+		return ""
+	case "confirm":
+		return `{"code":"123456","password":"` + password + `"}`
+	}
+	return jsonCode("123456")
+}
+
+// Confirming, replacing and removing take a proof, and a session is not enough,
+// however fresh.
 func TestSessionAloneRemovesNothing(t *testing.T) {
 	s := service(t, new(totp.Memory), totp.Config{})
 	enrol(t, s, "alice")
 	for name, h := range map[string]http.Handler{"disable": s.DisableHandler(), "regenerate": s.RegenerateHandler()} {
-		is(t, name, send(h, alice(), "POST", "/", "", ""), 400, "invalid_request")
-		is(t, name, send(h, alice(), "POST", "/", asJSON, `{"code":""}`), 400, "invalid_request")
+		is(t, name, send(h, alice(), "POST", "/", "", ""), 403, "proof_required")
+		is(t, name, send(h, alice(), "POST", "/", asJSON, `{"code":""}`), 403, "proof_required")
 	}
 	if required, err := s.Required(ctx, "alice"); !required || err != nil {
 		t.Errorf("Required = %t, %v", required, err)
@@ -292,18 +264,22 @@ func TestSessionAloneRemovesNothing(t *testing.T) {
 }
 
 // Whether somebody has a second factor cannot be told from an answer to a wrong
-// code: status, headers and body are the same, for any number of them.
+// code: status, headers and body are the same. That it can be told from the wait
+// after several is the price for not counting codes that cannot be right.
 func TestNoEnrolmentOracle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
 		secret, _ := enrol(t, s, "alice")
 		for name, h := range map[string]http.Handler{
-			"verify": s.VerifyHandler(), "confirm": s.ConfirmHandler(), "disable": s.DisableHandler(), "regenerate": s.RegenerateHandler(),
+			"verify": s.VerifyHandler(), "disable": s.DisableHandler(), "regenerate": s.RegenerateHandler(),
 		} {
 			for range 6 {
 				for _, code := range []string{wrong(t, secret, time.Now()), "AAAA-AAAA-AAAA-AAAA-AAAA-AAAA", "no code"} {
 					bob := alice()
 					bob.Subject = "bob"
+					if err := s.Unlock(ctx, "alice"); err != nil {
+						t.Fatal(err)
+					}
 					with, without := post(h, alice(), code), post(h, bob, code)
 					if with.Code != without.Code || with.Body.String() != without.Body.String() || !equalHeaders(with.Header(), without.Header()) {
 						t.Errorf("%s: with a factor %d %v %s, without %d %v %s", name, with.Code, with.Header(), with.Body, without.Code, without.Header(), without.Body)
@@ -401,9 +377,9 @@ func TestWhoMayCall(t *testing.T) {
 		return "other|" + p.Subject, nil
 	}})
 	for name := range allHandlers(s) {
-		is(t, name+" by nobody", post(allHandlers(s)[name], nil, "123456"), 401, "unauthenticated")
-		is(t, name+" with an API key", post(allHandlers(s)[name], key, "123456"), 403, "Access denied")
-		is(t, name+" by a caller of another issuer", post(allHandlers(strange)[name], alice(), "123456"), 403, "Access denied")
+		is(t, name+" by nobody", send(allHandlers(s)[name], nil, "POST", "/", asJSON, bodyOf(name)), 401, "unauthenticated")
+		is(t, name+" with an API key", send(allHandlers(s)[name], key, "POST", "/", asJSON, bodyOf(name)), 403, "Access denied")
+		is(t, name+" by a caller of another issuer", send(allHandlers(strange)[name], alice(), "POST", "/", asJSON, bodyOf(name)), 403, "Access denied")
 	}
 	if store.saves != 0 {
 		t.Errorf("%d saves", store.saves)
@@ -428,7 +404,8 @@ func TestHandlersFailClosed(t *testing.T) {
 		"a wrong code of its own":  fmt.Errorf("down: %w", totp.ErrWrongCode),
 		"a limit of its own":       &totp.ThrottledError{RetryAfter: time.Hour},
 		"no credentials, it says":  guard.ErrNoCredentials,
-		"a factor that is needed":  totp.ErrFactorNeeded,
+		"a proof that is needed":   totp.ErrProofNeeded,
+		"a proof that is wrong":    identity.ErrNotProven,
 		"a client that is gone":    context.Canceled,
 		"a deadline that is over":  context.DeadlineExceeded,
 		"a denial without a thing": &guard.Denial{},
@@ -445,7 +422,17 @@ func TestHandlersFailClosed(t *testing.T) {
 		} {
 			set()
 			for handler, h := range allHandlers(s) {
-				w := post(h, alice(), recovery[0])
+				body := jsonCode(recovery[0])
+				switch handler {
+				case "setup":
+					body = ""
+				case "confirm":
+					if what == "saving" {
+						continue // there is nothing to confirm, so nothing is saved
+					}
+					body = bodyOf(handler)
+				}
+				w := send(h, alice(), "POST", "/", asJSON, body)
 				is(t, name+", "+what+", "+handler, w, 503, `"code":"unavailable"`)
 				if w.Header().Get("Retry-After") != "1" || strings.Contains(w.Body.String(), "down") {
 					t.Errorf("%s, %s, %s: %v %s", name, what, handler, w.Header(), w.Body)
@@ -458,12 +445,6 @@ func TestHandlersFailClosed(t *testing.T) {
 		unnamed := service(t, new(totp.Memory), totp.Config{Account: func(context.Context, *identity.Principal) (string, error) { return "", fault }})
 		is(t, name+", Account", send(unnamed.SetupHandler(), alice(), "POST", "/", "", ""), 503, `"code":"unavailable"`)
 	}
-	t.Run("whether a fresh sign-in is needed cannot be found out", func(t *testing.T) {
-		store := &probed{Store: new(totp.Memory), load: func() error { return errDown }}
-		p := alice()
-		p.AuthTime = time.Time{}
-		is(t, "setup", post(service(t, store, totp.Config{}).SetupHandler(), p, "123456"), 503, `"code":"unavailable"`)
-	})
 	t.Run("a 503 says when to come back", func(t *testing.T) {
 		store := &probed{Store: new(totp.Memory), load: func() error { return guard.Unavailable(time.Minute, errDown) }}
 		w := post(service(t, store, totp.Config{}).VerifyHandler(), alice(), "123456")
@@ -571,7 +552,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 		}
 		note(setup.Secret)
 		note(setup.URI)
-		for _, recovery := range recoveryOf(t, post(s.ConfirmHandler(), alice(), note(codeAt(t, setup.Secret, time.Now())))) {
+		for _, recovery := range recoveryOf(t, confirm(s, note(codeAt(t, setup.Secret, time.Now())))) {
 			note(recovery)
 		}
 		given := slices.Clone(secrets[2:])

@@ -10,6 +10,7 @@ import (
 	peer "github.com/pquerna/otp/totp"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/totp"
 )
 
@@ -28,11 +29,43 @@ func keyring(t testing.TB, secrets ...[]byte) *totp.Keyring {
 	return k
 }
 
-// service returns a service on store, whose Issuer is Example unless it is set.
+// password is the password of every user.
+const password = "correct horse battery staple"
+
+var byPassword = totp.Password(password)
+
+// caller returns a caller who signed in just now with the password.
+func caller(name string) *identity.Principal {
+	return &identity.Principal{
+		Issuer: "https://auth.example.com", Subject: name, Session: "session", Credential: "token",
+		Factors: identity.NewSet("pwd"), AuthTime: time.Now(),
+	}
+}
+
+// laterCaller is the caller of another session.
+func laterCaller(name string) *identity.Principal {
+	p := caller(name)
+	p.Session = "later session"
+	return p
+}
+
+// verifyPassword is a Config.VerifyPassword.
+func verifyPassword(_ context.Context, _ *identity.Principal, given string) error {
+	if given != password {
+		return identity.ErrNotProven
+	}
+	return nil
+}
+
+// service returns a service on store, whose Issuer is Example unless it is set, and
+// which verifies passwords.
 func service(t testing.TB, store totp.Store, config totp.Config) *totp.Service {
 	t.Helper()
 	if config.Issuer == "" {
 		config.Issuer = "Example"
+	}
+	if config.VerifyPassword == nil {
+		config.VerifyPassword = verifyPassword
 	}
 	s, err := totp.New(store, keyring(t), config)
 	if err != nil {
@@ -56,11 +89,11 @@ func codeAt(t testing.TB, secret string, at time.Time) string {
 // code of the present step is used up.
 func enrol(t testing.TB, s *totp.Service, user string) (secret string, recovery []string) {
 	t.Helper()
-	e, err := s.Begin(context.Background(), user, user+"@example.com", "")
+	e, err := s.Begin(context.Background(), caller(user))
 	if err != nil {
 		t.Fatal(err)
 	}
-	codes, err := s.Confirm(context.Background(), user, codeAt(t, e.Secret(), time.Now()))
+	codes, err := s.Confirm(context.Background(), caller(user), codeAt(t, e.Secret(), time.Now()), byPassword)
 	if err != nil {
 		t.Fatal(err)
 	}

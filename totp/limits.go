@@ -16,6 +16,10 @@ type ThrottledError struct {
 	Locked bool
 }
 
+// IsVerdict keeps the ThrottledError of another service, inside the error of a
+// store, from being taken for one of this Service; see [guard.CannotDecide].
+func (e *ThrottledError) IsVerdict() {}
+
 func (e *ThrottledError) Error() string {
 	if e.Locked {
 		return "totp: too many wrong codes: locked until somebody unlocks it"

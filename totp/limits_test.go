@@ -59,7 +59,7 @@ func TestWrongCodesMakeWaits(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var locked int
 				s := service(t, new(totp.Memory), totp.Config{Notify: func(_ context.Context, c totp.Change) {
-					if c.Kind == totp.LockedOut {
+					if c.Kind == totp.EventLocked {
 						locked++
 					}
 				}})
@@ -111,10 +111,18 @@ func TestWaitsAreSharedByAllFactorsAndActions(t *testing.T) {
 	actions := map[string]func(s *totp.Service, code string) error{
 		"Verify":                      func(s *totp.Service, code string) error { _, err := s.Verify(ctx, "alice", code); return err },
 		"Verify with a recovery code": func(s *totp.Service, _ string) error { _, err := s.Verify(ctx, "alice", badRecovery); return err },
-		"Begin":                       func(s *totp.Service, code string) error { _, err := s.Begin(ctx, "alice", "alice", code); return err },
-		"Confirm":                     func(s *totp.Service, code string) error { _, err := s.Confirm(ctx, "alice", code); return err },
-		"Disable":                     func(s *totp.Service, code string) error { return s.Disable(ctx, "alice", code) },
-		"Regenerate":                  func(s *totp.Service, code string) error { _, err := s.Regenerate(ctx, "alice", code); return err },
+		"Confirm": func(s *totp.Service, code string) error {
+			if _, err := s.Begin(ctx, caller("alice")); err != nil {
+				return err
+			}
+			_, err := s.Confirm(ctx, caller("alice"), "000000", totp.Code(code))
+			return err
+		},
+		"Disable": func(s *totp.Service, code string) error { return s.Disable(ctx, caller("alice"), totp.Code(code)) },
+		"Regenerate": func(s *totp.Service, code string) error {
+			_, err := s.Regenerate(ctx, caller("alice"), totp.Code(code))
+			return err
+		},
 	}
 	for first, wrongly := range actions {
 		t.Run("after "+first, func(t *testing.T) {
@@ -251,7 +259,7 @@ func TestSealingAnewThatFailsChangesNothing(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(before, after) {
 		t.Errorf("%+v, %v, want\n%+v", after, err, before)
 	}
-	if _, err := s.Begin(ctx, "bob", "bob", ""); !errors.Is(err, errDown) {
+	if _, err := s.Begin(ctx, caller("bob")); !errors.Is(err, errDown) {
 		t.Errorf("Begin = %v", err)
 	}
 }

@@ -78,7 +78,7 @@ func TestRotationOfKeys(t *testing.T) {
 		old, fresh := sealKey, []byte("a new key of thirty-two bytes!!!")
 		store := new(totp.Memory)
 		with := func(secrets ...[]byte) *totp.Service {
-			s, err := totp.New(store, keyring(t, secrets...), totp.Config{Issuer: "Example"})
+			s, err := totp.New(store, keyring(t, secrets...), totp.Config{Issuer: "Example", VerifyPassword: verifyPassword})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,7 +139,7 @@ func TestSealedSecretsCannotBeSwapped(t *testing.T) {
 				records := map[string]totp.Record{}
 				for _, user := range []string{"mallory", "alice"} {
 					secrets[user], _ = enrol(t, s, user)
-					e, err := s.Begin(ctx, user, user, next(t, secrets[user]))
+					e, err := s.Begin(ctx, caller(user))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -164,11 +164,11 @@ func TestSealedSecretsCannotBeSwapped(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store := new(totp.Memory)
 			s := service(t, store, totp.Config{})
-			e, err := s.Begin(ctx, "mallory", "mallory", "")
+			e, err := s.Begin(ctx, caller("mallory"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Begin(ctx, "alice", "alice", ""); err != nil {
+			if _, err := s.Begin(ctx, caller("alice")); err != nil {
 				t.Fatal(err)
 			}
 			from, _ := store.LoadTOTP(ctx, "mallory")
@@ -177,7 +177,7 @@ func TestSealedSecretsCannotBeSwapped(t *testing.T) {
 			if saved, err := store.SaveTOTP(ctx, "alice", into); !saved || err != nil {
 				t.Fatal(saved, err)
 			}
-			if codes, err := s.Confirm(ctx, "alice", codeAt(t, e.Secret(), time.Now())); err == nil || isWrong(err) || codes != nil {
+			if codes, err := s.Confirm(ctx, caller("alice"), codeAt(t, e.Secret(), time.Now()), byPassword); err == nil || isWrong(err) || codes != nil {
 				t.Errorf("Confirm = %v", err)
 			}
 		})

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/totp"
 )
 
@@ -43,12 +45,12 @@ func TestLifeOfAFactor(t *testing.T) {
 		}
 
 		required(false)
-		e, err := s.Begin(ctx, "alice", "alice@example.com", "")
+		e, err := s.Begin(ctx, caller("alice"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		required(false) // it is pending only
-		codes, err := s.Confirm(ctx, "alice", codeAt(t, e.Secret(), time.Now()))
+		codes, err := s.Confirm(ctx, caller("alice"), codeAt(t, e.Secret(), time.Now()), byPassword)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +65,7 @@ func TestLifeOfAFactor(t *testing.T) {
 		if result, err := s.Verify(ctx, "alice", recovery[3]); err != nil || result != (totp.Result{Recovery: true, RecoveryLeft: 9}) {
 			t.Fatalf("a recovery code: %+v, %v", result, err)
 		}
-		fresh, err := s.Regenerate(ctx, "alice", next(t, e.Secret()))
+		fresh, err := s.Regenerate(ctx, caller("alice"), totp.Code(next(t, e.Secret())))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +78,7 @@ func TestLifeOfAFactor(t *testing.T) {
 		if got, err := s.Status(ctx, "alice"); err != nil || got != (totp.Status{Enabled: true, RecoveryLeft: 10}) {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		if err := s.Disable(ctx, "alice", fresh.All()[0]); err != nil {
+		if err := s.Disable(ctx, caller("alice"), totp.Code(fresh.All()[0])); err != nil {
 			t.Fatal(err)
 		}
 		required(false)
@@ -87,11 +89,12 @@ func TestLifeOfAFactor(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		want := []totp.Change{
-			{User: "alice", Kind: totp.Enabled, RecoveryLeft: 10},
-			{User: "alice", Kind: totp.RecoveryUsed, RecoveryLeft: 9},
-			{User: "alice", Kind: totp.RecoveryRegenerated, RecoveryLeft: 10},
-			{User: "alice", Kind: totp.RecoveryUsed, RecoveryLeft: 0},
-			{User: "alice", Kind: totp.Disabled},
+			{User: "alice", Kind: totp.EventBegun},
+			{User: "alice", Kind: totp.EventConfirmed, RecoveryLeft: 10},
+			{User: "alice", Kind: totp.EventUsed, RecoveryLeft: 10},
+			{User: "alice", Kind: totp.EventRecoveryUsed, RecoveryLeft: 9},
+			{User: "alice", Kind: totp.EventRegenerated, RecoveryLeft: 10},
+			{User: "alice", Kind: totp.EventRemoved},
 		}
 		if !slices.Equal(changes, want) {
 			t.Errorf("Notify heard\n%+v, want\n%+v", changes, want)
@@ -128,7 +131,8 @@ func TestCodesAndTheirSteps(t *testing.T) {
 		{name: "the same code in full-width digits", used: []time.Duration{0}, spell: fullWidth},
 		{name: "a code with a space within", given: 0, spell: func(c string) string { return c[:3] + " " + c[3:] }, good: true},
 		{name: "a code in full-width digits", given: 0, spell: fullWidth},
-		{name: "a code with a line feed", given: 0, spell: func(c string) string { return c + "\n" }},
+		{name: "a code with a line feed", given: 0, spell: func(c string) string { return c + "\n" }, good: true},
+		{name: "a code with a no-break space and an en dash", given: 0, spell: func(c string) string { return c[:3] + "\u00a0\u2013" + c[3:] }, good: true},
 		{name: "a code without its last digit", given: 0, spell: func(c string) string { return c[:5] }},
 		{name: "a code with another digit", given: 0, spell: func(c string) string { return c + "0" }},
 	}
@@ -162,19 +166,19 @@ func fullWidth(code string) string {
 func TestSetupCodeIsUsedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
-		e, err := s.Begin(ctx, "alice", "alice", "")
+		e, err := s.Begin(ctx, caller("alice"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		code := codeAt(t, e.Secret(), time.Now())
-		if _, err := s.Confirm(ctx, "alice", code); err != nil {
+		if _, err := s.Confirm(ctx, caller("alice"), code, byPassword); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Verify(ctx, "alice", code); !isWrong(err) {
 			t.Errorf("the code of the setup, at the next sign-in: %v", err)
 		}
 		time.Sleep(time.Minute)
-		if _, err := s.Confirm(ctx, "alice", codeAt(t, e.Secret(), time.Now())); !isWrong(err) {
+		if _, err := s.Confirm(ctx, caller("alice"), codeAt(t, e.Secret(), time.Now()), byPassword); !isWrong(err) {
 			t.Errorf("confirmed twice: %v", err)
 		}
 	})
@@ -259,43 +263,44 @@ func TestConcurrentGuessesAreCountedFirst(t *testing.T) {
 	}
 }
 
-// An active secret is never overwritten, and replaced by its own codes only.
-func TestReplacingNeedsTheFactor(t *testing.T) {
-	for what, proof := range map[string]func(t testing.TB, secret string, recovery []string) string{
-		"a code":          func(t testing.TB, secret string, _ []string) string { return next(t, secret) },
-		"a recovery code": func(_ testing.TB, _ string, recovery []string) string { return recovery[0] },
+// Begin needs a session only, and replaces nothing. Confirm replaces, with a proof.
+func TestReplacingNeedsAProof(t *testing.T) {
+	for what, proof := range map[string]func(t testing.TB, secret string, recovery []string) totp.Proof{
+		"a code": func(t testing.TB, secret string, _ []string) totp.Proof {
+			return totp.Code(codeAt(t, secret, time.Now()))
+		},
+		"a recovery code": func(_ testing.TB, _ string, recovery []string) totp.Proof { return totp.Code(recovery[0]) },
+		"the password":    func(testing.TB, string, []string) totp.Proof { return byPassword },
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := service(t, new(totp.Memory), totp.Config{})
 				secret, recovery := enrol(t, s, "alice")
-				if e, err := s.Begin(ctx, "alice", "alice", ""); !errors.Is(err, totp.ErrFactorNeeded) || e != nil {
-					t.Fatalf("without a code: %v", err)
-				}
-				if e, err := s.Begin(ctx, "alice", "alice", wrong(t, secret, time.Now())); !isWrong(err) || e != nil {
-					t.Fatalf("with a wrong code: %v", err)
-				}
 				time.Sleep(time.Minute)
-				code := proof(t, secret, recovery)
-				e, err := s.Begin(ctx, "alice", "alice", code)
-				if err != nil {
+				e, err := s.Begin(ctx, caller("alice"))
+				if err != nil || e.Secret() == secret {
 					t.Fatal(err)
-				}
-				if e.Secret() == secret {
-					t.Fatal("the secret is not new")
-				}
-				if _, err := s.Verify(ctx, "alice", next(t, secret)); err != nil {
-					t.Errorf("the old factor is the factor until the new one is confirmed: %v", err)
 				}
 				if _, err := s.Verify(ctx, "alice", codeAt(t, e.Secret(), time.Now())); !isWrong(err) {
 					t.Errorf("a secret that is not confirmed: %v", err)
 				}
 				time.Sleep(time.Minute)
-				if _, err := s.Begin(ctx, "alice", "alice", code); !isWrong(err) {
-					t.Errorf("the same proof again: %v", err)
+				if _, err := s.Verify(ctx, "alice", codeAt(t, secret, time.Now())); err != nil {
+					t.Errorf("the old factor before the new one is confirmed: %v", err)
 				}
-				time.Sleep(time.Minute)
-				if _, err := s.Confirm(ctx, "alice", codeAt(t, e.Secret(), time.Now())); err != nil {
+				for name, wrongly := range map[string]totp.Proof{
+					"no proof": {}, "a wrong password": totp.Password("wrong"), "the new code": totp.Code(codeAt(t, e.Secret(), time.Now())),
+					"no code": totp.Code("x"), "an empty password": totp.Password(""), "a grant, without UseGrant": totp.Grant(password),
+				} {
+					codes, err := s.Confirm(ctx, caller("alice"), codeAt(t, e.Secret(), time.Now()), wrongly)
+					if codes != nil || !errors.Is(err, identity.ErrNotProven) && !errors.Is(err, totp.ErrProofNeeded) {
+						t.Errorf("confirmed with %s: %v", name, err)
+					}
+					time.Sleep(time.Minute)
+				}
+				given := proof(t, secret, recovery)
+				codes, err := s.Confirm(ctx, caller("alice"), codeAt(t, e.Secret(), time.Now()), given)
+				if err != nil {
 					t.Fatal(err)
 				}
 				for _, old := range []string{next(t, secret), recovery[1]} {
@@ -303,6 +308,10 @@ func TestReplacingNeedsTheFactor(t *testing.T) {
 						t.Errorf("a code of the old factor: %v", err)
 					}
 					time.Sleep(time.Minute)
+				}
+				time.Sleep(time.Hour)
+				if _, err := s.Verify(ctx, "alice", codes.All()[0]); err != nil {
+					t.Errorf("a recovery code of the new factor: %v", err)
 				}
 			})
 		})
@@ -313,12 +322,13 @@ func TestStepsOfTheOldSecretDoNotCountForTheNewOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
 		secret, _ := enrol(t, s, "alice")
-		// The same step as the code that proves the old factor.
-		e, err := s.Begin(ctx, "alice", "alice", next(t, secret))
+		e, err := s.Begin(ctx, caller("alice"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Confirm(ctx, "alice", codeAt(t, e.Secret(), time.Now())); err != nil {
+		// Both codes are of one step.
+		old := next(t, secret)
+		if _, err := s.Confirm(ctx, caller("alice"), codeAt(t, e.Secret(), time.Now()), totp.Code(old)); err != nil {
 			t.Errorf("a code of a new secret, of a step in which the old one was used: %v", err)
 		}
 	})
@@ -327,26 +337,26 @@ func TestStepsOfTheOldSecretDoNotCountForTheNewOne(t *testing.T) {
 func TestPendingEnrolment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
-		first, err := s.Begin(ctx, "alice", "alice", "")
+		first, err := s.Begin(ctx, caller("alice"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := s.Begin(ctx, "alice", "alice", "")
+		second, err := s.Begin(ctx, caller("alice"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Confirm(ctx, "alice", codeAt(t, first.Secret(), time.Now())); !isWrong(err) {
+		if _, err := s.Confirm(ctx, caller("alice"), codeAt(t, first.Secret(), time.Now()), byPassword); !isWrong(err) {
 			t.Errorf("an enrolment that was begun anew: %v", err)
 		}
 		time.Sleep(10*time.Minute - 30*time.Second)
 		if !second.Expires.After(time.Now()) {
 			t.Errorf("it expired at %v", second.Expires)
 		}
-		if _, err := s.Confirm(ctx, "bob", codeAt(t, second.Secret(), time.Now())); !isWrong(err) {
+		if _, err := s.Confirm(ctx, caller("bob"), codeAt(t, second.Secret(), time.Now()), byPassword); !isWrong(err) {
 			t.Errorf("somebody else's enrolment: %v", err)
 		}
 		time.Sleep(30 * time.Second)
-		if _, err := s.Confirm(ctx, "alice", codeAt(t, second.Secret(), time.Now())); !isWrong(err) {
+		if _, err := s.Confirm(ctx, caller("alice"), codeAt(t, second.Secret(), time.Now()), byPassword); !isWrong(err) {
 			t.Errorf("after ten minutes: %v", err)
 		}
 		if required, err := s.Required(ctx, "alice"); required || err != nil {
@@ -447,7 +457,7 @@ func TestParametersStayWithTheFactor(t *testing.T) {
 		if _, err := later.Verify(ctx, "alice", next(t, secret)); err != nil {
 			t.Error(err)
 		}
-		e, err := later.Begin(ctx, "bob", "bob", "")
+		e, err := later.Begin(ctx, caller("bob"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -459,7 +469,7 @@ func TestParametersStayWithTheFactor(t *testing.T) {
 
 func TestResetAndUnlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var changes []totp.ChangeKind
+		var changes []guard.EventName
 		s := service(t, new(totp.Memory), totp.Config{Notify: func(_ context.Context, c totp.Change) { changes = append(changes, c.Kind) }})
 		secret, recovery := enrol(t, s, "alice")
 		s.Verify(ctx, "alice", wrong(t, secret, time.Now()))
@@ -481,7 +491,7 @@ func TestResetAndUnlock(t *testing.T) {
 		if err := s.Reset(ctx, "nobody"); err != nil {
 			t.Error(err)
 		}
-		if want := []totp.ChangeKind{totp.Enabled, totp.RecoveryUsed, totp.Disabled}; !slices.Equal(changes, want) {
+		if want := []guard.EventName{totp.EventBegun, totp.EventConfirmed, totp.EventUnlocked, totp.EventRecoveryUsed, totp.EventReset}; !slices.Equal(changes, want) {
 			t.Errorf("Notify heard %v, want %v", changes, want)
 		}
 	})
@@ -496,17 +506,26 @@ func TestStoreDown(t *testing.T) {
 		s := service(t, store, totp.Config{})
 		secret, recovery := enrol(t, s, "alice")
 		calls := map[string]func() (any, error){
-			"Required":     func() (any, error) { ok, err := s.Required(ctx, "alice"); return ok, err },
-			"VerifyFactor": func() (any, error) { m, err := s.VerifyFactor(ctx, "alice", recovery[0]); return m != "", err },
-			"Verify":       func() (any, error) { r, err := s.Verify(ctx, "alice", recovery[0]); return r != totp.Result{}, err },
-			"Begin":        func() (any, error) { e, err := s.Begin(ctx, "alice", "alice", recovery[0]); return e != nil, err },
-			"Confirm":      func() (any, error) { c, err := s.Confirm(ctx, "alice", "123456"); return c != nil, err },
-			"Disable":      func() (any, error) { return false, s.Disable(ctx, "alice", recovery[0]) },
-			"Regenerate":   func() (any, error) { c, err := s.Regenerate(ctx, "alice", recovery[0]); return c != nil, err },
-			"Import":       func() (any, error) { c, err := s.Import(ctx, "bob", make([]byte, 20)); return c != nil, err },
-			"Unlock":       func() (any, error) { return false, s.Unlock(ctx, "alice") },
-			"Reset":        func() (any, error) { return false, s.Reset(ctx, "alice") },
-			"Status":       func() (any, error) { st, err := s.Status(ctx, "alice"); return st != totp.Status{}, err },
+			"Required": func() (any, error) { ok, err := s.Required(ctx, "alice"); return ok, err },
+			"VerifyFactor": func() (any, error) {
+				m, err := s.VerifyFactor(ctx, laterCaller("alice"), recovery[0])
+				return m != "", err
+			},
+			"Verify": func() (any, error) { r, err := s.Verify(ctx, "alice", recovery[0]); return r != totp.Result{}, err },
+			"Begin":  func() (any, error) { e, err := s.Begin(ctx, caller("alice")); return e != nil, err },
+			"Confirm": func() (any, error) {
+				c, err := s.Confirm(ctx, caller("alice"), "123456", byPassword)
+				return c != nil, err
+			},
+			"Disable": func() (any, error) { return false, s.Disable(ctx, caller("alice"), totp.Code(recovery[0])) },
+			"Regenerate": func() (any, error) {
+				c, err := s.Regenerate(ctx, caller("alice"), totp.Code(recovery[0]))
+				return c != nil, err
+			},
+			"Import": func() (any, error) { c, err := s.Import(ctx, "bob", make([]byte, 20)); return c != nil, err },
+			"Unlock": func() (any, error) { return false, s.Unlock(ctx, "alice") },
+			"Reset":  func() (any, error) { return false, s.Reset(ctx, "alice") },
+			"Status": func() (any, error) { st, err := s.Status(ctx, "alice"); return st != totp.Status{}, err },
 		}
 		check := func(when string, skip ...string) {
 			for name, call := range calls {
@@ -521,7 +540,7 @@ func TestStoreDown(t *testing.T) {
 		store.load = down
 		check("loading fails")
 		store.load, store.save = nil, down
-		check("saving fails", "Required", "Status", "Begin")
+		check("saving fails", "Required", "Status", "Confirm")
 		store.save = nil
 		if _, err := s.Verify(ctx, "alice", recovery[0]); err != nil {
 			t.Errorf("a code that could not be used up: %v", err)
@@ -557,30 +576,48 @@ func TestNothingIsComparedThatIsNotCounted(t *testing.T) {
 	}
 }
 
-// A record that changes between the count and the success is an error, and the
-// code is not used up by halves.
+// A factor that changes between the count and the success is an error, and the code
+// is not half used up. A new pending secret is no such change: any session can make
+// one at any time.
 func TestChangeInBetween(t *testing.T) {
-	memory := new(totp.Memory)
-	store := &probed{Store: memory}
-	s := service(t, store, totp.Config{})
-	_, recovery := enrol(t, s, "alice")
-	saves := 0
-	store.save = func() error {
-		if saves++; saves == 2 {
+	for name, tt := range map[string]struct {
+		change func(*totp.Record)
+		good   bool
+	}{
+		"the secret":     {func(r *totp.Record) { r.Active = append(r.Active, 0) }, false},
+		"the step":       {func(r *totp.Record) { r.Step++ }, false},
+		"recovery codes": {func(r *totp.Record) { r.Recovery = r.Recovery[1:] }, false},
+		"the guesses":    {func(r *totp.Record) { r.Guesses = totp.Guesses{} }, false},
+		"the wait":       {func(r *totp.Record) { r.Guesses.Retry = r.Guesses.Retry.Add(time.Second) }, false},
+		"the debt":       {func(r *totp.Record) { r.Guesses.Forgiven = r.Guesses.Forgiven.Add(time.Second) }, false},
+		"the pending secret": {func(r *totp.Record) {
+			r.Pending, r.PendingUntil = []byte("box"), time.Now().Add(time.Minute)
+		}, true},
+	} {
+		memory := new(totp.Memory)
+		store := &probed{Store: memory}
+		s := service(t, store, totp.Config{})
+		_, recovery := enrol(t, s, "alice")
+		saves := 0
+		store.save = func() error {
+			if saves++; saves != 2 {
+				return nil
+			}
 			r, err := memory.LoadTOTP(ctx, "alice")
 			if err != nil {
 				return err
 			}
+			tt.change(&r)
 			_, err = memory.SaveTOTP(ctx, "alice", r)
 			return err
 		}
-		return nil
-	}
-	if _, err := s.Verify(ctx, "alice", recovery[0]); err == nil || isWrong(err) {
-		t.Errorf("Verify = %v, want an error", err)
-	}
-	if status, err := s.Status(ctx, "alice"); status.RecoveryLeft != 10 || err != nil {
-		t.Errorf("%+v, %v", status, err)
+		if _, err := s.Verify(ctx, "alice", recovery[9]); (err == nil) != tt.good || isWrong(err) {
+			t.Errorf("%s: Verify = %v", name, err)
+		}
+		r, err := memory.LoadTOTP(ctx, "alice")
+		if err != nil || (len(r.Recovery) < 9) || tt.good && string(r.Pending) != "box" {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
 	}
 }
 
@@ -614,11 +651,11 @@ func TestChangeBeforeTheCount(t *testing.T) {
 // A store that never saves ends in an error, and not in a loop.
 func TestStoreThatNeverSaves(t *testing.T) {
 	s := service(t, stubborn{}, totp.Config{})
-	if _, err := s.Begin(ctx, "alice", "alice", ""); err == nil {
+	if _, err := s.Begin(ctx, caller("alice")); err == nil {
 		t.Error("Begin did")
 	}
-	if _, err := s.Verify(ctx, "alice", "123456"); err == nil || isWrong(err) {
-		t.Errorf("Verify = %v", err)
+	if err := s.Unlock(ctx, "alice"); err == nil {
+		t.Errorf("Unlock did")
 	}
 }
 
@@ -641,7 +678,8 @@ func TestNamesOfUsers(t *testing.T) {
 			t.Errorf("%s: Required = %t, %v", name, required, err)
 		}
 	}
-	if _, err := s.Begin(ctx, strings.Repeat("x", 255), "alice", ""); err != nil {
+	long := service(t, new(totp.Memory), totp.Config{Account: shownAs("alice")})
+	if _, err := long.Begin(ctx, caller(strings.Repeat("x", 255))); err != nil {
 		t.Error(err)
 	}
 }
@@ -651,25 +689,25 @@ func TestVerifyFactor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
 		secret, recovery := enrol(t, s, "alice")
-		if method, err := s.VerifyFactor(ctx, "alice", next(t, secret)); method != "otp" || err != nil {
+		if method, err := s.VerifyFactor(ctx, laterCaller("alice"), next(t, secret)); method != "otp" || err != nil {
 			t.Errorf("a code: %q, %v", method, err)
 		}
-		if method, err := s.VerifyFactor(ctx, "alice", recovery[0]); method != "otp" || err != nil {
+		if method, err := s.VerifyFactor(ctx, laterCaller("alice"), recovery[0]); method != "otp" || err != nil {
 			t.Errorf("a recovery code: %q, %v", method, err)
 		}
 		for _, bad := range []string{wrong(t, secret, time.Now()), "no code", ""} {
-			if method, err := s.VerifyFactor(ctx, "alice", bad); method != "" || err != nil {
+			if method, err := s.VerifyFactor(ctx, laterCaller("alice"), bad); method != "" || err != nil {
 				t.Errorf("%q: %q, %v", bad, method, err)
 			}
 			time.Sleep(time.Second)
 		}
-		s.VerifyFactor(ctx, "alice", wrong(t, secret, time.Now()))
-		method, err := s.VerifyFactor(ctx, "alice", recovery[1])
+		s.VerifyFactor(ctx, laterCaller("alice"), wrong(t, secret, time.Now()))
+		method, err := s.VerifyFactor(ctx, laterCaller("alice"), recovery[1])
 		d := asDenial(err)
 		if method != "" || d == nil || d.Status != 429 || d.RetryAfter != 2*time.Second {
 			t.Errorf("during a wait: %q, %v, %+v", method, err, d)
 		}
-		if method, err := s.VerifyFactor(ctx, "bob", "123456"); method != "" || err != nil {
+		if method, err := s.VerifyFactor(ctx, caller("bob"), "123456"); method != "" || err != nil {
 			t.Errorf("somebody without a factor: %q, %v", method, err)
 		}
 	})

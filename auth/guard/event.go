@@ -57,6 +57,10 @@ type Event struct {
 	// Way is the name of the way to sign in, empty for a password.
 	Way string
 
+	// Target is the subject or the object that a change is about, cleaned. It
+	// is empty if the Principal is the target.
+	Target string
+
 	// Denial is the refusal, with its reason, nil if nothing was refused.
 	Denial *Denial
 
@@ -148,7 +152,7 @@ func Log(l *slog.Logger) func(context.Context, Event) {
 		if !l.Enabled(ctx, level) {
 			return
 		}
-		attrs := make([]slog.Attr, 0, 7)
+		attrs := make([]slog.Attr, 0, 8)
 		if e.Principal != nil {
 			attrs = append(attrs, slog.GroupAttrs("principal", cleanGroup(e.Principal.LogValue())...))
 		}
@@ -157,6 +161,9 @@ func Log(l *slog.Logger) func(context.Context, Event) {
 		}
 		if e.Way != "" {
 			attrs = append(attrs, slog.String("way", clean(e.Way)))
+		}
+		if e.Target != "" {
+			attrs = append(attrs, slog.String("target", e.Target))
 		}
 		if d := e.Denial; d != nil {
 			attrs = append(attrs, slog.Int("status", d.Status), slog.String("code", clean(d.Code)))

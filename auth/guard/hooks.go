@@ -89,19 +89,28 @@ func CallerFrom(ctx context.Context) (*identity.Principal, error) {
 	return nil, d
 }
 
-// Emit tells Observe of e. It fills in the facts of r, and the caller of r
-// where e names no Principal, and cleans e.Login. It does nothing without
+// Emit passes e to Observe. It fills in the facts of r, and the caller of r if e
+// names no Principal, and cleans e.Login and e.Target. It does nothing without
 // Observe.
 func (h Hooks) Emit(r *http.Request, e Event) {
 	if h.Observe == nil {
 		return
 	}
-	if e.Principal == nil {
-		e.Principal, _ = identity.FromContext(r.Context())
-	}
-	e.Login = clean(e.Login)
 	e.Request = factsOf(r)
-	h.Observe(r.Context(), e)
+	h.EmitContext(r.Context(), e)
+}
+
+// EmitContext is [Hooks.Emit] for code that has no request. It fills in the caller
+// that ctx carries.
+func (h Hooks) EmitContext(ctx context.Context, e Event) {
+	if h.Observe == nil {
+		return
+	}
+	if e.Principal == nil {
+		e.Principal, _ = identity.FromContext(ctx)
+	}
+	e.Login, e.Target = clean(e.Login), clean(e.Target)
+	h.Observe(ctx, e)
 }
 
 // Refuse answers r with err and tells Observe. It is the only place in this

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/totp"
 )
 
@@ -45,6 +46,17 @@ func tool(t *testing.T, dir, program string, args ...string) string {
 	return string(out)
 }
 
+func caller(name string) *identity.Principal {
+	return &identity.Principal{Subject: name, Session: "session"}
+}
+
+func verifyFactorPassword(_ context.Context, _ *identity.Principal, password string) error {
+	if password != factorPassword {
+		return identity.ErrNotProven
+	}
+	return nil
+}
+
 // newFactors returns a service whose records are in memory.
 func newFactors(t *testing.T, config totp.Config) *totp.Service {
 	t.Helper()
@@ -52,6 +64,7 @@ func newFactors(t *testing.T, config totp.Config) *totp.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
+	config.VerifyPassword = verifyFactorPassword
 	s, err := totp.New(new(totp.Memory), keys, config)
 	if err != nil {
 		t.Fatal(err)
@@ -73,8 +86,8 @@ func pictures(t *testing.T) (all []picture) {
 		{strings.Repeat("Long name ", 6) + "inc.", strings.Repeat("a", 240) + "@example.com"},
 	} {
 		for j, algorithm := range []totp.Algorithm{totp.SHA1, totp.SHA512} {
-			s := newFactors(t, totp.Config{Issuer: name.issuer, Algorithm: algorithm})
-			e, err := s.Begin(t.Context(), "alice", name.account, "")
+			s := newFactors(t, totp.Config{Issuer: name.issuer, Algorithm: algorithm, Account: func(context.Context, *identity.Principal) (string, error) { return name.account, nil }})
+			e, err := s.Begin(t.Context(), caller("alice"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +150,7 @@ func TestOathtoolMakesTheSameCodes(t *testing.T) {
 		for _, digits := range []int{6, 8} {
 			t.Run(fmt.Sprintf("%v, %d digits", algorithm, digits), func(t *testing.T) {
 				s := newFactors(t, totp.Config{Issuer: "Example", Algorithm: algorithm, Digits: digits})
-				e, err := s.Begin(t.Context(), "alice", "alice", "")
+				e, err := s.Begin(t.Context(), caller("alice"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -145,7 +158,7 @@ func TestOathtoolMakesTheSameCodes(t *testing.T) {
 					args := []string{"--totp=" + algorithm.String(), "--digits=" + strconv.Itoa(digits), "--base32", e.Secret()}
 					return strings.TrimSpace(tool(t, "", "oathtool", slices.Concat(args, more)...))
 				}
-				if _, err := s.Confirm(t.Context(), "alice", code()); err != nil {
+				if _, err := s.Confirm(t.Context(), caller("alice"), code(), totp.Password(factorPassword)); err != nil {
 					t.Errorf("Confirm: %v", err)
 				}
 				soon := time.Now().Add(30 * time.Second).UTC().Format("2006-01-02 15:04:05 UTC")

@@ -26,13 +26,13 @@ func raceCode(t *testing.T, stores []totp.Store) {
 	}
 	var services []*totp.Service
 	for _, store := range stores {
-		s, err := totp.New(store, keys, totp.Config{Issuer: "Example"})
+		s, err := totp.New(store, keys, totp.Config{Issuer: "Example", VerifyPassword: verifyFactorPassword})
 		if err != nil {
 			t.Fatal(err)
 		}
 		services = append(services, s)
 	}
-	enrolment, err := services[0].Begin(t.Context(), "racer", "racer@example.com", "")
+	enrolment, err := services[0].Begin(t.Context(), caller("racer"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func raceCode(t *testing.T, stores []totp.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := services[0].Confirm(t.Context(), "racer", first); err != nil {
+	if _, err := services[0].Confirm(t.Context(), caller("racer"), first, totp.Password(factorPassword)); err != nil {
 		t.Fatal(err)
 	}
 	var right atomic.Int32

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base32"
@@ -65,7 +66,14 @@ func newFactorHost(t *testing.T, store totp.Store) *factorHost {
 	}
 	keys, err := totp.NewKeyring([]byte("0123456789abcdef0123456789abcdef"))
 	check(err)
-	h.factors, err = totp.New(store, keys, totp.Config{Issuer: "Example", Hooks: hooks})
+	var signIn *auth.Server
+	h.factors, err = totp.New(store, keys, totp.Config{
+		Issuer: "Example",
+		VerifyPassword: func(ctx context.Context, p *identity.Principal, password string) error {
+			return signIn.VerifyPassword(ctx, p, password)
+		},
+		Hooks: hooks,
+	})
 	check(err)
 
 	hasher, err := passwords.New(passwords.Config{Argon2id: passwords.Argon2id{Memory: 8, Passes: 1, Lanes: 1}, InsecureArgon2id: true})
@@ -84,7 +92,7 @@ func newFactorHost(t *testing.T, store totp.Store) *factorHost {
 	check(err)
 	verifier, err := token.NewVerifier(ring, token.VerifierConfig{Issuer: issuer, Audience: issuer, Revoker: revoked})
 	check(err)
-	signIn, err := auth.New(memory, tokens, auth.Config{
+	signIn, err = auth.New(memory, tokens, auth.Config{
 		Sessions: memory, Challenges: memory, Revoker: revoked, Verifier: verifier, Passwords: hasher, Hooks: hooks,
 		RefreshKeys:  []guard.Secret{guard.NewSecret([]byte("fedcba9876543210fedcba9876543210"))},
 		SecondFactor: h.factors,
@@ -168,7 +176,7 @@ func (h *factorHost) enrol(user string) (secret string, recovery []string, acces
 	h.t.Helper()
 	access = h.want(h.signIn(user), 200, "", "access_token")
 	secret = h.want(h.request("POST", "/2fa/setup/", access), 200, "otpauth://totp/Example:"+user, "secret")
-	w := h.request("POST", "/2fa/confirm/", access, "code", authenticatorCode(h.t, secret, time.Now()))
+	w := h.request("POST", "/2fa/confirm/", access, "code", authenticatorCode(h.t, secret, time.Now()), "password", factorPassword)
 	h.want(w, 200, "recovery_codes", "")
 	var body struct {
 		Codes []string `json:"recovery_codes"`
@@ -193,7 +201,8 @@ func (h *factorHost) answer(challenge, code string) *httptest.ResponseRecorder {
 func TestSignInWithASecondFactor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFactorHost(t, new(totp.Memory))
-		secret, recovery, access := h.enrol("alice")
+		access := h.want(h.signIn("alice"), 200, "", "access_token") // a session of before
+		secret, recovery, enrolling := h.enrol("alice")
 
 		// The code that confirmed the setup, at the next sign-in: refused.
 		h.want(h.answer(h.challenged("alice"), authenticatorCode(t, secret, time.Now())), 400, "invalid_grant", "")
@@ -219,6 +228,7 @@ func TestSignInWithASecondFactor(t *testing.T) {
 		if got := w.Header().Get("WWW-Authenticate"); !strings.Contains(got, `error="insufficient_user_authentication"`) {
 			t.Errorf("the challenge is %s", got)
 		}
+		h.want(h.request("POST", "/2fa/verify/", enrolling, "code", authenticatorCode(t, secret, time.Now())), 403, "factor_enrolled_in_session", "")
 		h.want(h.request("POST", "/2fa/verify/", access, "code", "000000"), 400, "invalid_grant", "")
 		time.Sleep(time.Minute)
 		stepped := h.want(h.request("POST", "/2fa/verify/", access, "code", authenticatorCode(t, secret, time.Now())), 200, "", "access_token")
@@ -230,7 +240,7 @@ func TestSignInWithASecondFactor(t *testing.T) {
 		h.want(h.request("GET", "/vault", bob), 401, "insufficient_user_authentication", "")
 
 		// To remove it takes the factor; then the password is enough again.
-		h.want(h.request("DELETE", "/2fa/", stepped), 400, "invalid_request", "")
+		h.want(h.request("DELETE", "/2fa/", stepped), 403, "proof_required", "")
 		h.want(h.request("DELETE", "/2fa/", stepped, "code", recovery[1]), 204, "", "")
 		h.want(h.signIn("alice"), 200, "", "access_token")
 	})

@@ -213,7 +213,7 @@ var exported = []reflect.Type{
 	reflect.TypeFor[token.Verifiers](),
 	reflect.TypeFor[totp.Algorithm](),
 	reflect.TypeFor[totp.Change](),
-	reflect.TypeFor[totp.ChangeKind](),
+	reflect.TypeFor[totp.Proof](),
 	reflect.TypeFor[totp.Config](),
 	reflect.TypeFor[totp.Enrolment](),
 	reflect.TypeFor[totp.Guesses](),

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"github.com/gatewright/gatewright/auth"
-	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/totp"
 	factorstore "github.com/gatewright/gatewright/totp/sqlstore"
@@ -44,9 +43,38 @@ func (a *app) joinFactors(db *sql.DB, keys *secrets) error {
 			}
 			return u.Username, nil
 		},
+		// A session alone changes no factor: whoever finds a token must not be
+		// able to make it last.
+		VerifyPassword: func(ctx context.Context, p *identity.Principal, password string) error {
+			return a.signIn.VerifyPassword(ctx, p, password)
+		},
+		UseGrant: func(ctx context.Context, p *identity.Principal, grant string) error {
+			return a.signIn.UseGrant(ctx, p, grantFactor, grant)
+		},
+		// A password change on another node is in the log before it is in this
+		// node's memory.
+		Revoked: func(ctx context.Context, p *identity.Principal) (bool, error) {
+			return a.revoked.Direct().Revoked(ctx, p)
+		},
+		End:   a.endUnderFactor,
 		Hooks: a.hooks,
 	})
 	return err
+}
+
+// grantFactor is the purpose of the grants that change a second factor.
+const grantFactor = "2fa"
+
+// endUnderFactor revokes the API keys of a user whose factor ends: they were made
+// while the factor vouched for the user.
+func (a *app) endUnderFactor(ctx context.Context, c totp.Change) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	id, err := strconv.ParseInt(c.User, 10, 64)
+	if err != nil {
+		return err
+	}
+	return a.revokeKeysOf(ctx, &user{ID: id})
 }
 
 // resetFactor is DELETE /users/{username}/2fa, for people who have lost their
@@ -89,7 +117,6 @@ func (a *app) resetFactorOf(r *http.Request) error {
 	if err := a.factors.Reset(r.Context(), strconv.FormatInt(u.ID, 10)); err != nil {
 		return fmt.Errorf("resetting a second factor: %w", err)
 	}
-	a.hooks.Emit(r, guard.Event{Name: guard.EventUserUpdated, Login: u.Username})
 	return a.endAll(r.Context(), u)
 }
 

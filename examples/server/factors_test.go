@@ -51,7 +51,7 @@ func (s *site) enrol(t *testing.T, access string) (*phone, []string) {
 	p := &phone{secret: setup.Secret}
 	confirmed := into[struct {
 		Codes []string `json:"recovery_codes"`
-	}](t, s.do(t, "POST", "/2fa/confirm/", form("code", p.code(t)), bearer(access), formType), 200)
+	}](t, s.do(t, "POST", "/2fa/confirm/", form("code", p.code(t), "password", s.keys.DemoPassword), bearer(access), formType), 200)
 	if len(confirmed.Codes) != 10 {
 		t.Fatalf("there are %d recovery codes", len(confirmed.Codes))
 	}
@@ -118,10 +118,11 @@ func TestSecondFactorFromItsSetupToItsEnd(t *testing.T) {
 	s.respond(t, s.challenged(t, "alice"), recovery[0]).refused(t, 400, "invalid_grant")
 	s.waited(t)
 
-	// Without the phone nothing of it can be changed: a stolen session is not
-	// enough.
-	s.do(t, "DELETE", "/2fa/", "", bearer(signedIn.Access)).has(t, "disabling without a code", 400, "invalid_request")
-	s.do(t, "POST", "/2fa/setup/", "", bearer(signedIn.Access)).has(t, "another setup without a code", 403, "factor_required")
+	// A session alone, which may be stolen, changes nothing of it.
+	s.do(t, "DELETE", "/2fa/", "", bearer(signedIn.Access)).has(t, "disabling without a proof", 403, "proof_required")
+	s.do(t, "POST", "/2fa/recovery/", "", bearer(signedIn.Access)).has(t, "new recovery codes without a proof", 403, "proof_required")
+	s.do(t, "POST", "/2fa/setup/", "", bearer(signedIn.Access)).is(t, 200)
+	s.challenged(t, "alice") // another setup replaces nothing
 	s.do(t, "DELETE", "/2fa/", form("code", recovery[1]), bearer(signedIn.Access), formType).has(t, "disabling", 204, "")
 	s.signInAlice(t)
 }
@@ -142,7 +143,7 @@ func TestFactorIsNotSetUpByWhoWasSignedOutMeanwhile(t *testing.T) {
 // Somebody has the phone of mod, and a session too.
 func TestNoSessionSetsAFactorUpWhileItIsReset(t *testing.T) {
 	s := openSite(t)
-	log := &interrupted{event: "user_updated"}
+	log := &interrupted{event: "factor_reset"}
 	s.app = must(newApp(s.db, s.keys, quick(), testSettings, slog.New(log)))
 	check(s.start(t.Context(), s.keys))
 	t.Cleanup(s.following.Wait)
@@ -150,7 +151,7 @@ func TestNoSessionSetsAFactorUpWhileItIsReset(t *testing.T) {
 	defer server.Close()
 	s.url = server.URL
 	admin, thief := s.signIn(t, "admin", s.keys.DemoPassword), s.signIn(t, "mod", s.keys.DemoPassword)
-	p, _ := s.enrol(t, admin.Access)
+	p, _ := s.enrol(t, s.signIn(t, "admin", s.keys.DemoPassword).Access)
 	s.enrol(t, thief.Access)
 	admin = s.do(t, "POST", "/2fa/verify/", form("code", p.code(t)), bearer(admin.Access), formType).tokens(t)
 	interruption := func() { // the factor is gone
@@ -187,7 +188,9 @@ func (i *interrupted) WithGroup(string) slog.Handler          { return i }
 func TestSteppingUpASession(t *testing.T) {
 	s := openSite(t)
 	admin := s.signIn(t, "admin", s.keys.DemoPassword)
-	p, recovery := s.enrol(t, admin.Access)
+	enrolling := s.signIn(t, "admin", s.keys.DemoPassword)
+	p, recovery := s.enrol(t, enrolling.Access)
+	s.do(t, "POST", "/2fa/verify/", form("code", p.code(t)), bearer(enrolling.Access), formType).refused(t, 403, "factor_enrolled_in_session")
 	// The session began before, with a password alone.
 	path := "/users/mod/2fa"
 	got := s.do(t, "DELETE", path, "", bearer(admin.Access))
@@ -250,4 +253,55 @@ func TestGuessedCodesMakeTheirUserWait(t *testing.T) {
 		t.Error("429 without Retry-After")
 	}
 	s.me(t, alice.Access).has(t, "a session that was there", 200, "")
+}
+
+// A thief has an access token and nothing else.
+func TestStolenAccessTokenDoesNotBecomeAnAccount(t *testing.T) {
+	s := openSite(t)
+	stolen := s.signInAlice(t)
+	setup := into[struct{ Secret string }](t, s.do(t, "POST", "/2fa/setup/", "", bearer(stolen.Access), "Accept: application/json"), 200)
+	p := &phone{secret: setup.Secret}
+	for _, proof := range [][]string{{}, {"password", ""}, {"password", "guess"}, {"current_code", p.code(t)}, {"grant", stolen.Access}, {"grant", stolen.Refresh}} {
+		got := s.do(t, "POST", "/2fa/confirm/", form(append([]string{"code", p.code(t)}, proof...)...), bearer(stolen.Access), formType)
+		if got.status != 400 && got.status != 403 {
+			t.Errorf("confirming with %q: %d %s", proof, got.status, got.body)
+		}
+		if _, err := s.db.ExecContext(t.Context(), "UPDATE gatewright_totp SET retry = 0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.do(t, "POST", "/2fa/verify/", form("code", p.code(t)), bearer(stolen.Access), formType).refused(t, 400, "invalid_grant")
+	// The owner's session is there, and the password alone opens another.
+	s.me(t, stolen.Access).is(t, 200)
+	s.signInAlice(t)
+	// If the owner confirms in that very session, the thief's copy of its token
+	// gets no more by it.
+	owner, _ := s.enrol(t, stolen.Access)
+	s.do(t, "POST", "/2fa/verify/", form("code", owner.code(t)), bearer(stolen.Access), formType).refused(t, 403, "factor_enrolled_in_session")
+	s.do(t, "POST", "/2fa/verify/", `{"code":"`+owner.code(t)+`"}`, bearer(stolen.Access), "Content-Type: application/json").refused(t, 403, "factor_enrolled_in_session")
+}
+
+func TestEndOfAFactorEndsAPIKeys(t *testing.T) {
+	for what, end := range map[string]func(s *site, t *testing.T, access string){
+		"removing": func(s *site, t *testing.T, access string) {
+			s.do(t, "DELETE", "/2fa/", form("password", s.keys.DemoPassword), bearer(access), formType).is(t, 204)
+		},
+		"replacing": func(s *site, t *testing.T, access string) { s.enrol(t, access) },
+		"resetting": func(s *site, t *testing.T, _ string) {
+			admin := s.signIn(t, "admin", s.keys.DemoPassword)
+			p, _ := s.enrol(t, s.signIn(t, "admin", s.keys.DemoPassword).Access)
+			admin = s.do(t, "POST", "/2fa/verify/", form("code", p.code(t)), bearer(admin.Access), formType).tokens(t)
+			s.do(t, "DELETE", "/users/alice/2fa", "", bearer(admin.Access)).is(t, 204)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := openSite(t)
+			alice := s.signInAlice(t)
+			s.enrol(t, alice.Access)
+			key := s.key(t, alice.Access, `{"name":"ci","scopes":["read:items"]}`)
+			s.do(t, "GET", "/protected/", "", withKey(key.Key)).is(t, 200)
+			end(s, t, alice.Access)
+			s.do(t, "GET", "/protected/", "", withKey(key.Key)).has(t, "the key", 401, "invalid_token")
+		})
+	}
 }

@@ -57,11 +57,11 @@
 //	POST   /keys/{id}/rotate            overlap, in seconds
 //	DELETE /keys/{id}
 //	GET    /protected/                  with X-API-Key
-//	POST   /2fa/setup/                  form: code, if there is a factor; a QR code
-//	POST   /2fa/confirm/                form: code; the recovery codes
-//	POST   /2fa/verify/                 form: code; a new pair of tokens
-//	POST   /2fa/recovery/               form: code; new recovery codes
-//	DELETE /2fa/                        form: code
+//	POST   /2fa/setup/                  a QR code
+//	POST   /2fa/confirm/                form: code, and password or current_code; the recovery codes
+//	POST   /2fa/verify/                 form: code; a new pair of tokens, in another session than that of the setup
+//	POST   /2fa/recovery/               form: code or password; new recovery codes
+//	DELETE /2fa/                        form: code or password
 //	GET    /limited/                    five a minute
 //	GET    /healthz, /readyz, /.well-known/…
 package main

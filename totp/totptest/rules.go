@@ -14,6 +14,7 @@ import (
 	"github.com/pquerna/otp"
 	peer "github.com/pquerna/otp/totp"
 
+	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/totp"
 )
 
@@ -284,12 +285,16 @@ func (p *probe) enrol() (s *totp.Service, secret string, recovery []string) {
 	key := make([]byte, 32)
 	rand.Read(key)
 	keys, errKeys := totp.NewKeyring(key)
-	s, errNew := totp.New(p.store, keys, totp.Config{Issuer: "Example"})
+	s, errNew := totp.New(p.store, keys, totp.Config{
+		Issuer:         "Example",
+		VerifyPassword: func(context.Context, *identity.Principal, string) error { return nil },
+	})
 	if err := errors.Join(errKeys, errNew); err != nil {
 		p.errorf("no service: %v", err)
 		return nil, "", nil
 	}
-	e, err := s.Begin(p.ctx, p.mark, "alice", "")
+	caller := &identity.Principal{Subject: p.mark, Session: p.mark}
+	e, err := s.Begin(p.ctx, caller)
 	if err != nil {
 		p.errorf("Begin: %v", err)
 		return nil, "", nil
@@ -299,7 +304,7 @@ func (p *probe) enrol() (s *totp.Service, secret string, recovery []string) {
 		p.errorf("no code: %v", err)
 		return nil, "", nil
 	}
-	codes, err := s.Confirm(p.ctx, p.mark, code)
+	codes, err := s.Confirm(p.ctx, caller, code, totp.Password("any"))
 	if err != nil {
 		p.errorf("Confirm: %v", err)
 		return nil, "", nil

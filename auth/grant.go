@@ -1,0 +1,197 @@
+package auth
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/auth/password"
+	"github.com/gatewright/gatewright/auth/token"
+)
+
+const (
+	typeGrant     = "grant+jwt"
+	grantLifetime = 5 * time.Minute
+
+	// grantAge is how long ago the proof of a grant may have been made, and
+	// grantSkew how far the clock that dated it may be ahead.
+	grantAge  = 5 * time.Minute
+	grantSkew = 30 * time.Second
+
+	// proofAttempts is how many passwords VerifyPassword compares for one
+	// subject in each proofWindow of the clock.
+	proofAttempts = 10
+	proofWindow   = 10 * time.Minute
+)
+
+// prepareGrants derives the keys of grants from Config.RefreshKeys; see prepare.
+func (s *Server) prepareGrants() error {
+	var keys []token.Key
+	for _, secret := range s.config.RefreshKeys {
+		key, err := hkdf.Key(sha256.New, secret.Bytes(), nil, "gatewright/auth/grant", sha256.Size)
+		if err != nil {
+			return err
+		}
+		keys = append(keys, token.Key{Algorithm: token.HS256, Secret: guard.NewSecret(key)})
+	}
+	var err error
+	s.grants, s.granted, err = pair(keys, token.VerifierConfig{
+		Issuer:      s.tokens.Name(),
+		Audience:    s.tokens.Name(),
+		Type:        typeGrant,
+		MaxLifetime: grantLifetime,
+		Revoker:     s.config.Revoker,
+	})
+	return err
+}
+
+// Grant returns a one-time grant for the caller p, good for five minutes and for
+// one purpose, such as "2fa": the host exchanges a proof made a moment
+// ago, of a passkey or of a sign-in at an identity provider, for what UseGrant
+// accepts in a later request. It requires Config.Challenges.
+//
+// The proof must be of the caller's own subject and tenant, with at least one
+// factor, and not older than five minutes; a proof without a Time counts as made
+// now. Otherwise Grant returns [identity.ErrNotProven]. p must be a caller with a
+// session of this Server, and the grant is good in that session only. A purpose is
+// printable ASCII without spaces, quotation marks and backslashes.
+func (s *Server) Grant(ctx context.Context, p *identity.Principal, purpose string, proof identity.Proof) (grant string, expires time.Time, err error) {
+	if err := s.ownSession(p); err != nil {
+		return "", time.Time{}, err
+	}
+	now := moment()
+	made := proof.Time
+	if made.IsZero() {
+		made = now
+	}
+	switch age := now.Sub(made); {
+	case proof.Subject == "" || proof.Subject != p.Subject || proof.Tenant != "" && proof.Tenant != p.Tenant:
+		return "", time.Time{}, fmt.Errorf("auth: the proof is of another subject or tenant: %w", identity.ErrNotProven)
+	case proof.Factors.Len() == 0:
+		return "", time.Time{}, fmt.Errorf("auth: the proof has no factor: %w", identity.ErrNotProven)
+	case age > grantAge || age < -grantSkew:
+		return "", time.Time{}, fmt.Errorf("auth: the proof was made at %v, not within the last %v: %w", made.UTC().Format(time.RFC3339), grantAge, identity.ErrNotProven)
+	}
+	use, err := purposeScope(purpose)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	g := &identity.Principal{
+		Subject:  p.Subject,
+		Tenant:   p.Tenant,
+		Session:  p.Session,
+		Client:   p.Client,
+		Scopes:   use,
+		Factors:  proof.Factors,
+		AuthTime: made,
+		IssuedAt: now,
+	}
+	grant, err = s.grants.Issue(ctx, g, nil)
+	if err != nil {
+		return "", time.Time{}, unavailable("issuing a grant", err)
+	}
+	return grant, now.Add(grantLifetime), nil
+}
+
+// UseGrant uses up a grant of the caller p that [Server.Grant] made for the
+// purpose. Of any number of calls with one grant, on any number of machines, one
+// returns nil. It returns [identity.ErrNotProven] for a grant that is malformed,
+// expired, used or revoked, or that was made for another subject, session or
+// purpose; other errors mean that a store did not answer.
+func (s *Server) UseGrant(ctx context.Context, p *identity.Principal, purpose, grant string) error {
+	if err := s.ownSession(p); err != nil {
+		return err
+	}
+	use, err := purposeScope(purpose)
+	if err != nil {
+		return err
+	}
+	g, err := s.granted.Verify(ctx, grant)
+	if err != nil {
+		if errors.Is(err, token.ErrInvalid) {
+			return fmt.Errorf("auth: %w: %v", identity.ErrNotProven, err)
+		}
+		return unavailable("verifying a grant", err)
+	}
+	if g.Subject != p.Subject || g.Tenant != p.Tenant || g.Session != p.Session || !g.Scopes.Contains(use) {
+		return fmt.Errorf("auth: the grant was made for another subject, session or purpose: %w", identity.ErrNotProven)
+	}
+	first, err := s.config.Challenges.AttemptChallenge(ctx, hashOf("grant "+g.Credential), 1, g.Expires)
+	if err != nil {
+		return unavailable("using up a grant", err)
+	}
+	if !first {
+		return fmt.Errorf("auth: the grant was used before: %w", identity.ErrNotProven)
+	}
+	return nil
+}
+
+// VerifyPassword verifies the current password of the caller p, for a change that a
+// stolen access token must not be able to make. It returns [identity.ErrNotProven]
+// for a wrong password, and a [*guard.Denial] with status 429 after ten calls for
+// one subject within ten minutes; other errors mean that a store did not answer. It
+// requires Config.Challenges.
+func (s *Server) VerifyPassword(ctx context.Context, p *identity.Principal, given string) error {
+	if err := s.ownSession(p); err != nil {
+		return err
+	}
+	user, err := s.users.UserByID(ctx, p.Subject)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return unavailable("looking a user up", err)
+	}
+	if err != nil || user == nil || user.Disabled || user.Tenant != p.Tenant {
+		return fmt.Errorf("auth: the user is gone, disabled or in another tenant: %w", identity.ErrNotProven)
+	}
+	// Counted before the work, so that parallel guesses cannot outrun the count.
+	window := moment().Truncate(proofWindow)
+	until := window.Add(proofWindow)
+	allowed, err := s.config.Challenges.AttemptChallenge(ctx, hashOf(fmt.Sprintf("password %d %s", window.Unix(), p.Subject)), proofAttempts, until)
+	switch {
+	case err != nil:
+		return unavailable("counting an attempt at a password", err)
+	case !allowed:
+		return guard.TooManyAttempts(max(time.Until(until), time.Second), errors.New("auth: too many attempts at a password"))
+	}
+	ok, _, err := s.config.Passwords.Verify(ctx, given, user.PasswordHash)
+	switch {
+	case errors.Is(err, password.ErrMalformed), errors.Is(err, password.ErrUnsupported):
+		return fmt.Errorf("auth: a stored password hash: %w: %v", identity.ErrNotProven, err)
+	case err != nil:
+		return unavailable("verifying a password", err)
+	case !ok || user.PasswordHash == "":
+		return fmt.Errorf("auth: wrong password: %w", identity.ErrNotProven)
+	}
+	return nil
+}
+
+// ownSession returns an error unless p is a caller with a session of s, and s can
+// count what the caller tries.
+func (s *Server) ownSession(p *identity.Principal) error {
+	switch {
+	case s.config.Challenges == nil:
+		return errors.New("auth: Config.Challenges is nil; grants and VerifyPassword count attempts there")
+	case p == nil:
+		return guard.Unauthenticated()
+	case p.Issuer != s.tokens.Name() || p.Session == "":
+		return guard.Forbidden(errors.New("auth: the credentials do not belong to a session of this server"))
+	}
+	return nil
+}
+
+// purposeScope returns the purpose of a grant as the scope of its token.
+func purposeScope(purpose string) (identity.Set, error) {
+	for i := range len(purpose) {
+		if c := purpose[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return identity.Set{}, fmt.Errorf("auth: the purpose of a grant is %q; use printable ASCII without spaces, quotation marks and backslashes", purpose)
+		}
+	}
+	if purpose == "" {
+		return identity.Set{}, errors.New("auth: the purpose of a grant is empty")
+	}
+	return identity.NewSet(purpose), nil
+}

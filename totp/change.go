@@ -1,0 +1,131 @@
+package totp
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// Names of the audit events of a factor, and kinds of a [Change]. The event has
+// the caller as its Principal and the user as its Target.
+const (
+	EventBegun        guard.EventName = "factor_begun"                // a pending secret was made
+	EventConfirmed    guard.EventName = "factor_confirmed"            // a first factor, confirmed or imported
+	EventReplaced     guard.EventName = "factor_replaced"             // another factor was confirmed in place of the first
+	EventUsed         guard.EventName = "factor_used"                 // a code was used up
+	EventRecoveryUsed guard.EventName = "factor_recovery_used"        // a recovery code was used up
+	EventRegenerated  guard.EventName = "factor_recovery_regenerated" // the recovery codes were replaced
+	EventRemoved      guard.EventName = "factor_removed"              // by the user
+	EventReset        guard.EventName = "factor_reset"                // removed by Reset
+	EventLocked       guard.EventName = "factor_locked"               // after Config.MaxFailures wrong guesses
+	EventUnlocked     guard.EventName = "factor_unlocked"             // by Unlock
+)
+
+// A Change is a change of a user's factor.
+type Change struct {
+	User string
+	Kind guard.EventName
+
+	// RecoveryLeft is the number of unused recovery codes.
+	RecoveryLeft int
+}
+
+// changed reports a change that was saved. by is the caller, nil for the caller of
+// ctx if there is one.
+func (s *Service) changed(ctx context.Context, by *identity.Principal, c Change) {
+	e := guard.Event{Name: c.Kind, Principal: by, Target: c.User}
+	if r, ok := ctx.Value(requestKey{}).(*http.Request); ok {
+		s.config.Hooks.Emit(r, e)
+	} else {
+		s.config.Hooks.EmitContext(ctx, e)
+	}
+	if s.config.Notify != nil {
+		s.config.Notify(ctx, c)
+	}
+}
+
+// requestKey is the context key of the request that a handler serves, for events.
+type requestKey struct{}
+
+// ends reports whether a change ends the factor that was active before.
+func ends(kind guard.EventName) bool {
+	return kind == EventRemoved || kind == EventReset || kind == EventReplaced
+}
+
+// change makes a change of the caller's own factor, whose kind is known when the
+// guess was compared.
+//
+// What the factor was good for is ended twice: before the change, since the factor
+// must stay if that fails, and after it, for what was made in between. Then the
+// log is asked whether the session of p was ended meanwhile, in which case the
+// change is taken back.
+func (s *Service) change(ctx context.Context, p *identity.Principal, proof Proof, a attempt, kind *guard.EventName) error {
+	if err := s.accepts(proof); err != nil {
+		return err
+	}
+	a.before = func() error { return s.end(ctx, a.user, *kind) }
+	old, saved, err := s.attempt(ctx, a)
+	if err != nil {
+		return err
+	}
+	if s.config.Revoked != nil {
+		revoked, err := s.config.Revoked(ctx, p)
+		switch {
+		case err != nil:
+			err = guard.CannotDecide("totp: Config.Revoked", err)
+		case revoked:
+			err = fmt.Errorf("%w: the session was ended during a change of the factor", guard.ErrInactive)
+		}
+		if err != nil {
+			return errorsFirst(s.takeBack(ctx, a.user, old, saved), err)
+		}
+	}
+	s.changed(ctx, p, Change{a.user, *kind, len(saved.Recovery)})
+	return s.end(ctx, a.user, *kind)
+}
+
+// end ends what was made under a factor that is going to end, or has ended.
+func (s *Service) end(ctx context.Context, user string, kind guard.EventName) error {
+	if s.config.End == nil || !ends(kind) {
+		return nil
+	}
+	if err := s.config.End(ctx, Change{User: user, Kind: kind}); err != nil {
+		return guard.CannotDecide("totp: Config.End", err)
+	}
+	return nil
+}
+
+// endTimeout bounds what goes on after the client has hung up.
+const endTimeout = 10 * time.Second
+
+// takeBack restores the factor that was there before a change, unless the record
+// was changed again.
+func (s *Service) takeBack(ctx context.Context, user string, old, saved *Record) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	_, err := s.update(ctx, user, func(r *Record) error {
+		if bytes.Equal(r.Active, saved.Active) && slices.Equal(r.Recovery, saved.Recovery) {
+			r.Active, r.Recovery = old.Active, old.Recovery
+			// Of either secret, a code may have been used up.
+			r.Step = max(old.Step, saved.Step, stepOf(time.Now())+1)
+		}
+		return nil
+	})
+	return err
+}
+
+// errorsFirst returns the first error that is not nil.
+func errorsFirst(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

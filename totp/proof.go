@@ -1,0 +1,88 @@
+package totp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// A Proof shows that the user is present and not only a session of the user,
+// which may be stolen. Confirm, Regenerate and Disable require one. The zero Proof
+// proves nothing. A Proof prints no secret.
+type Proof struct {
+	kind   proofKind
+	secret guard.Secret
+}
+
+type proofKind int
+
+const (
+	noProof proofKind = iota
+	passwordProof
+	codeProof
+	grantProof
+)
+
+// Password returns the proof by the current password of the user, which
+// Config.VerifyPassword verifies.
+func Password(password string) Proof {
+	return Proof{passwordProof, guard.NewSecret([]byte(password))}
+}
+
+// Code returns the proof by a code or a recovery code of the active factor, which
+// is used up.
+func Code(code string) Proof { return Proof{codeProof, guard.NewSecret([]byte(code))} }
+
+// Grant returns the proof by a one-time grant, which Config.UseGrant verifies and
+// uses up.
+func Grant(grant string) Proof { return Proof{grantProof, guard.NewSecret([]byte(grant))} }
+
+// prove compares a proof of p and returns what uses it up.
+func (s *Service) prove(ctx context.Context, p *identity.Principal, user string, proof Proof, r *Record, now time.Time) (outcome, error) {
+	given := string(proof.secret.Bytes())
+	verify := s.config.VerifyPassword
+	switch proof.kind {
+	case codeProof:
+		typed, ok := parseCode(given)
+		if !ok || len(r.Active) == 0 {
+			return outcome{wrong: ErrWrongCode}, nil
+		}
+		return s.compare(ctx, user, "", typed, r, now)
+	case grantProof:
+		verify = s.config.UseGrant
+	}
+	err := verify(ctx, p, given)
+	d, isDenial := err.(*guard.Denial) // not wrapped: see guard.CannotDecide
+	switch {
+	case err == nil:
+		return outcome{}, nil
+	case isDenial && d != nil && d.Status == http.StatusTooManyRequests:
+		return outcome{}, err
+	case errors.Is(err, identity.ErrNotProven):
+		return outcome{wrong: notProven(err)}, nil
+	}
+	return outcome{}, guard.CannotDecide("totp: verifying a proof", err)
+}
+
+// accepts returns an error if the Config has no way to verify the proof.
+func (s *Service) accepts(proof Proof) error {
+	switch {
+	case proof.kind == noProof:
+		return ErrProofNeeded
+	case proof.kind == passwordProof && s.config.VerifyPassword == nil:
+		return fmt.Errorf("%w: Config.VerifyPassword is nil", ErrProofNeeded)
+	case proof.kind == grantProof && s.config.UseGrant == nil:
+		return fmt.Errorf("%w: Config.UseGrant is nil", ErrProofNeeded)
+	}
+	return nil
+}
+
+// errWrongProof is identity.ErrNotProven of this package, and never of a store.
+var errWrongProof = guard.NewReason("totp: wrong proof", identity.ErrNotProven)
+
+func notProven(err error) error { return fmt.Errorf("%w: %v", errWrongProof, err) }

@@ -1,0 +1,83 @@
+package totp
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+)
+
+const (
+	recoveryCodes = 10
+	recoverySize  = 15 // bytes: 120 bits
+	recoveryText  = recoverySize * 8 / 5
+	recoveryGroup = 4 // characters between two hyphens
+)
+
+// RecoveryCodes are new recovery codes, to be shown to their user once. Printed,
+// logged or written as JSON they say nothing.
+type RecoveryCodes struct{ show func() []string }
+
+// All returns the codes, each of 24 characters in groups of four. They are good
+// in small letters too, and without the hyphens.
+func (c RecoveryCodes) All() []string { return slices.Clone(c.show()) }
+
+// Format writes no code.
+func (c RecoveryCodes) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
+
+// LogValue logs no code.
+func (c RecoveryCodes) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText writes no code, into JSON either.
+func (c RecoveryCodes) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// newRecovery returns new recovery codes of the user, and what is kept of them.
+func newRecovery(user string) (*RecoveryCodes, []RecoveryHash) {
+	codes := make([]string, recoveryCodes)
+	hashes := make([]RecoveryHash, recoveryCodes)
+	for i := range codes {
+		code := make([]byte, recoverySize)
+		rand.Read(code)
+		hashes[i] = hashRecovery(user, code)
+		groups := slices.Collect(slices.Chunk([]byte(base32Text.EncodeToString(code)), recoveryGroup))
+		parts := make([]string, len(groups))
+		for j, g := range groups {
+			parts[j] = string(g)
+		}
+		codes[i] = strings.Join(parts, "-")
+	}
+	return &RecoveryCodes{func() []string { return codes }}, hashes
+}
+
+// hashRecovery binds a recovery code to its user. It is random, and so long
+// that a plain hash keeps it (OWASP ASVS 5.0, 6.5.2).
+func hashRecovery(user string, code []byte) RecoveryHash {
+	b := []byte("gatewright/totp/recovery\x00")
+	b = binary.BigEndian.AppendUint32(b, uint32(len(user)))
+	b = append(b, user...)
+	return sha256.Sum256(append(b, code...))
+}
+
+// hasRecovery reports whether hash is of one of the recovery codes of r.
+func (r *Record) hasRecovery(hash RecoveryHash) bool {
+	found := 0
+	for _, kept := range r.Recovery {
+		found |= subtle.ConstantTimeCompare(kept[:], hash[:])
+	}
+	return found == 1
+}
+
+// dropRecovery removes the recovery code with that hash from r.
+func (r *Record) dropRecovery(hash RecoveryHash) {
+	var left []RecoveryHash
+	for _, kept := range r.Recovery {
+		if kept != hash {
+			left = append(left, kept)
+		}
+	}
+	r.Recovery = left
+}
