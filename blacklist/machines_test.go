@@ -63,7 +63,7 @@ func (f *pausingFactor) Required(context.Context, string) (bool, error) {
 	return f.required, nil
 }
 
-func (f *pausingFactor) VerifyFactor(_ context.Context, _, code string) (string, error) {
+func (f *pausingFactor) VerifyFactor(_ context.Context, _ *identity.Principal, code string) (string, error) {
 	pause(f.checking)
 	if code != "123456" {
 		return "", nil

@@ -143,20 +143,20 @@ func (rp *RelyingParty) Required(ctx context.Context, subject string) (bool, err
 }
 
 // VerifyFactor verifies code, the JSON of an assertion, as the second factor of
-// subject and returns "pop", or "" if the assertion is wrong. If ctx carries a
-// caller with this subject, the challenge must come from
-// [RelyingParty.StepUpOptions] of the caller's session, otherwise from
+// p.Subject and returns "pop", or "" if the assertion is wrong. If p.Session is not
+// empty, the assertion raises that session, and its challenge must come from
+// [RelyingParty.StepUpOptions] of the session, otherwise from
 // [RelyingParty.SecondFactorOptions]. Errors mean that the assertion was not
 // judged.
-func (rp *RelyingParty) VerifyFactor(ctx context.Context, subject, code string) (method string, err error) {
+func (rp *RelyingParty) VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error) {
 	purpose, b := byte(purposeSecondFactor), binding{}
-	if p, ok := identity.FromContext(ctx); ok && p.Subject == subject && p.Issuer == rp.config.Issuer {
-		purpose, b = purposeFactor, binding{subject: subject, session: p.Session}
+	if p.Session != "" {
+		purpose, b = purposeFactor, binding{subject: p.Subject, session: p.Session}
 	}
-	if subject == "" {
+	if p.Subject == "" {
 		return "", nil
 	}
-	_, err = rp.assert(ctx, code, purpose, b, subject, false)
+	_, err = rp.assert(ctx, code, purpose, b, p.Subject, false)
 	switch d, isDenial := errors.AsType[*guard.Denial](err); {
 	case err == nil:
 		return methodPossession, nil

@@ -304,7 +304,7 @@ func TestUserVerificationCountsOnlyIfTheRegistrationHadIt(t *testing.T) {
 			} else {
 				s.rejected(s.assertion(a))
 			}
-			method, err := s.rp.VerifyFactor(t.Context(), "ada", s.answer(a, s.call(s.rp.SecondFactorOptions(), "POST", nil, "")))
+			method, err := s.rp.VerifyFactor(t.Context(), &identity.Principal{Subject: "ada"}, s.answer(a, s.call(s.rp.SecondFactorOptions(), "POST", nil, "")))
 			if err != nil || (method == "pop") != test.secondFactors {
 				t.Errorf("%q, %v", method, err)
 			}
@@ -320,39 +320,40 @@ func TestASecondFactorBelongsToItsSubjectAndSession(t *testing.T) {
 	stepUp := func(p *identity.Principal) *httptest.ResponseRecorder {
 		return s.call(s.rp.StepUpOptions(), "POST", p, "")
 	}
+	afterPassword := func(subject string) *identity.Principal { return &identity.Principal{Subject: subject} }
 	other := caller("ada")
 	other.Session = "another session"
 	foreign := caller("ada")
 	foreign.Issuer = "https://partner.example"
 	tests := []struct {
-		name    string
-		ctx     context.Context
-		subject string
-		code    string
-		want    string
+		name string
+		ctx  context.Context
+		p    *identity.Principal
+		code string
+		want string
 	}{
-		{"after the password", t.Context(), "ada", s.answer(ada, mfa()), "pop"},
-		{"at step-up", signedIn(caller("ada")), "ada", s.answer(ada, stepUp(caller("ada"))), "pop"},
-		{"after the password, with the cookie of another account", signedIn(caller("bob")), "ada", s.answer(ada, mfa()), "pop"},
-		{"after the password, with a token of another issuer", signedIn(foreign), "ada", s.answer(ada, mfa()), "pop"},
-		{"another subject's passkey after the password", t.Context(), "ada", s.answer(bob, mfa()), ""},
-		{"another subject's passkey at step-up", signedIn(caller("ada")), "ada", s.answer(bob, stepUp(caller("ada"))), ""},
-		{"another subject's challenge", signedIn(caller("ada")), "ada", s.answer(ada, stepUp(caller("bob"))), ""},
-		{"another session's challenge", signedIn(caller("ada")), "ada", s.answer(ada, stepUp(other)), ""},
-		{"a challenge of MFA at step-up", signedIn(caller("ada")), "ada", s.answer(ada, mfa()), ""},
-		{"a challenge of step-up at MFA", t.Context(), "ada", s.answer(ada, stepUp(caller("ada"))), ""},
-		{"a challenge of sign-in", t.Context(), "ada", s.assertion(ada), ""},
-		{"no subject", t.Context(), "", s.answer(ada, mfa()), ""},
-		{"a one-time code", t.Context(), "ada", "123456", ""},
-		{"nothing", t.Context(), "ada", "", ""},
+		{"after the password", t.Context(), afterPassword("ada"), s.answer(ada, mfa()), "pop"},
+		{"at step-up", signedIn(caller("ada")), caller("ada"), s.answer(ada, stepUp(caller("ada"))), "pop"},
+		{"after the password, with the cookie of another account", signedIn(caller("bob")), afterPassword("ada"), s.answer(ada, mfa()), "pop"},
+		{"after the password, with a token of another issuer", signedIn(foreign), afterPassword("ada"), s.answer(ada, mfa()), "pop"},
+		{"another subject's passkey after the password", t.Context(), afterPassword("ada"), s.answer(bob, mfa()), ""},
+		{"another subject's passkey at step-up", signedIn(caller("ada")), caller("ada"), s.answer(bob, stepUp(caller("ada"))), ""},
+		{"another subject's challenge", signedIn(caller("ada")), caller("ada"), s.answer(ada, stepUp(caller("bob"))), ""},
+		{"another session's challenge", signedIn(caller("ada")), caller("ada"), s.answer(ada, stepUp(other)), ""},
+		{"a challenge of MFA at step-up", signedIn(caller("ada")), caller("ada"), s.answer(ada, mfa()), ""},
+		{"a challenge of step-up at MFA", t.Context(), afterPassword("ada"), s.answer(ada, stepUp(caller("ada"))), ""},
+		{"a challenge of sign-in", t.Context(), afterPassword("ada"), s.assertion(ada), ""},
+		{"no subject", t.Context(), afterPassword(""), s.answer(ada, mfa()), ""},
+		{"a one-time code", t.Context(), afterPassword("ada"), "123456", ""},
+		{"nothing", t.Context(), afterPassword("ada"), "", ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if method, err := s.rp.VerifyFactor(test.ctx, test.subject, test.code); method != test.want || err != nil {
+			if method, err := s.rp.VerifyFactor(test.ctx, test.p, test.code); method != test.want || err != nil {
 				t.Errorf("%q, %v, want %q", method, err, test.want)
 			}
 			if test.want != "" {
-				if method, err := s.rp.VerifyFactor(test.ctx, test.subject, test.code); method != "" || err != nil {
+				if method, err := s.rp.VerifyFactor(test.ctx, test.p, test.code); method != "" || err != nil {
 					t.Errorf("the second time: %q, %v", method, err)
 				}
 			}
