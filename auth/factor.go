@@ -3,6 +3,8 @@ package auth
 import (
 	"context"
 	"strings"
+
+	"github.com/gatewright/gatewright/auth/identity"
 )
 
 // EitherFactor returns a SecondFactor of users who may have a passkey, one-time
@@ -23,9 +25,9 @@ func (f eitherFactor) Required(ctx context.Context, subject string) (bool, error
 }
 
 // VerifyFactor implements [SecondFactor].
-func (f eitherFactor) VerifyFactor(ctx context.Context, subject, code string) (method string, err error) {
+func (f eitherFactor) VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error) {
 	if strings.HasPrefix(code, "{") {
-		return f.passkeys.VerifyFactor(ctx, subject, code)
+		return f.passkeys.VerifyFactor(ctx, p, code)
 	}
-	return f.codes.VerifyFactor(ctx, subject, code)
+	return f.codes.VerifyFactor(ctx, p, code)
 }

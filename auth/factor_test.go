@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/identity"
 )
 
 func TestEitherFactor(t *testing.T) {
@@ -16,7 +17,7 @@ func TestEitherFactor(t *testing.T) {
 	}
 	f := auth.EitherFactor(named("pop", false, nil), named("otp", true, nil))
 	for code, want := range map[string]string{`{"id":"x"}`: "pop", "123456": "otp", " {": "otp", "": "otp"} {
-		if got, err := f.VerifyFactor(t.Context(), alice, code); got != want || err != nil {
+		if got, err := f.VerifyFactor(t.Context(), &identity.Principal{Subject: alice}, code); got != want || err != nil {
 			t.Errorf("%q: %q, %v", code, got, err)
 		}
 	}
