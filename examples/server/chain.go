@@ -247,11 +247,9 @@ func hostsOf(issuer, addr string, more []string) []string {
 	switch {
 	case err != nil:
 		hosts = append(hosts, host)
-	case ip.IsUnspecified(): // among all addresses of this machine are these
-		hosts = append(hosts, "localhost", "127.0.0.1", "[::1]")
 	case ip.IsLoopback():
 		hosts = append(hosts, bracketed(ip.String()), "localhost", "127.0.0.1", "[::1]")
-	default:
+	case !ip.IsUnspecified():
 		hosts = append(hosts, bracketed(ip.String()))
 	}
 	slices.Sort(hosts)

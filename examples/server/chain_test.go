@@ -445,7 +445,7 @@ func TestHostsOfTheServer(t *testing.T) {
 		more, want   []string
 	}{
 		{"http://127.0.0.1:8080", "127.0.0.1:8080", nil, []string{"127.0.0.1", "[::1]", "localhost"}},
-		{"https://api.example.com/x", "[::]:443", nil, []string{"127.0.0.1", "[::1]", "api.example.com", "localhost"}},
+		{"https://api.example.com/x", "[::]:443", nil, []string{"api.example.com"}},
 		{"https://api.example.com", "192.0.2.7:443", []string{"www.example.com"}, []string{"192.0.2.7", "api.example.com", "www.example.com"}},
 		{"http://[2001:db8::1]:80", "[2001:db8::1]:80", nil, []string{"[2001:db8::1]"}},
 	} {

@@ -70,8 +70,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` to listen on; for all addresses of the machine, as :8080, give -issuer or -host too")
-	flags.StringVar(&o.issuer, "issuer", "", "`URL` at which clients reach the server, the issuer of its tokens (default: made of -addr, or of the first -host)")
+	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` to listen on; for all addresses of the machine, as :8080, -issuer or -host says by which names clients reach it")
+	flags.StringVar(&o.issuer, "issuer", "", "`URL` at which clients reach the server, the issuer of its tokens (default: made of -addr, or of the first -host if that is every address)")
 	flags.StringVar(&o.db, "db", "", "`file` of the SQLite database, or postgres://user@host/database for servers on several machines, which takes its password from PGPASSWORD or ~/.pgpass too (default: gatewright/server.db in the user's cache directory)")
 	flags.StringVar(&o.secrets, "secrets", "", "`file` of the keys, made if it is missing, the same for all servers that share a database (default: beside the SQLite database)")
 	flags.BoolVar(&o.replaceSecrets, "replace-secrets", false, "start although the database was used with other secrets: ends all sessions, revokes all API keys and removes all second factors, which the lost secrets protected; passwords stay as they are. Stop the other servers of the database first")
@@ -214,18 +214,38 @@ func (o *options) settle(listening net.Addr) (local string, err error) {
 		return local, nil
 	}
 	local = scheme + "://" + net.JoinHostPort("127.0.0.1", port)
+	name := "localhost"
+	if len(o.hosts) > 0 && !strings.HasPrefix(o.hosts[0], "*") {
+		name = o.hosts[0]
+	}
+	if o.issuer == "" && len(o.hosts) == 0 {
+		o.hosts = addresses()
+	}
+	o.hosts = append(o.hosts, "localhost", "127.0.0.1", "[::1]")
 	if o.issuer != "" {
 		return local, nil
 	}
-	if len(o.hosts) == 0 || strings.HasPrefix(o.hosts[0], "*") {
-		return "", fmt.Errorf("-addr %s listens on every address of this machine, so the name by which clients reach it has to be said:"+
-			" add -issuer %s://app.example.com:%s (or -host app.example.com), or listen on one address, as -addr 127.0.0.1:%s", o.addr, scheme, port, port)
-	}
-	o.issuer = scheme + "://" + o.hosts[0]
+	o.issuer = scheme + "://" + name
 	if u, err := url.Parse(o.issuer); err == nil && u.Port() == "" && port != usual {
 		o.issuer += ":" + port
 	}
 	return local, checkIssuer(o.issuer, o.tlsCert != "")
+}
+
+// addresses returns the addresses of this machine, as they stand in a URL. A
+// page on another site cannot make a browser send one of them for its own name.
+func addresses() []string {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil // the names that remain are enough to begin with
+	}
+	var hosts []string
+	for _, one := range all {
+		if network, ok := one.(*net.IPNet); ok && !network.IP.IsLoopback() {
+			hosts = append(hosts, bracketed(network.IP.String()))
+		}
+	}
+	return hosts
 }
 
 // listen opens -addr.

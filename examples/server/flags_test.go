@@ -28,10 +28,6 @@ func TestAddressThatCannotBeUsedIsNamed(t *testing.T) {
 		{[]string{"-addr", "http://127.0.0.1:8080"}, []string{"-addr", "127.0.0.1:8080"}},
 		{[]string{"-addr", taken.Addr().String()}, []string{"-addr " + taken.Addr().String(), "another"}},
 		{[]string{"-addr", "192.0.2.1:8080"}, []string{"-addr 192.0.2.1:8080"}},
-		{[]string{"-addr", ":0"}, []string{"-addr :0", "-issuer", "-host", "127.0.0.1:"}},
-		{[]string{"-addr", "0.0.0.0:0"}, []string{"-addr 0.0.0.0:0", "-issuer"}},
-		{[]string{"-addr", "[::]:0"}, []string{"-addr [::]:0", "-issuer"}},
-		{[]string{"-addr", ":0", "-host", "*.example.com"}, []string{"-issuer"}},
 		{[]string{"-issuer", "app.example.com"}, []string{"-issuer", "https://app.example.com"}},
 		{[]string{"-issuer", "https://"}, []string{"-issuer"}},
 		{[]string{"-issuer", "https://a.example/?x"}, []string{"-issuer", "query"}},
@@ -78,6 +74,9 @@ func TestServerOnEveryAddressAnswersAtTheNamesItHas(t *testing.T) {
 	}{
 		{"with an issuer", []string{"-addr", ":0", "-issuer", "http://app.example.com"}, "http://app.example.com", []string{"app.example.com", "localhost", "127.0.0.1"}},
 		{"with a host", []string{"-addr", "0.0.0.0:0", "-host", "app.example.com,other.example.com"}, "http://app.example.com:PORT", []string{"app.example.com", "other.example.com", "localhost"}},
+		{"with nothing else", []string{"-addr", ":0"}, "http://localhost:PORT", append(addresses(), "localhost", "127.0.0.1", "[::1]")},
+		{"with nothing else, for IPv4", []string{"-addr", "0.0.0.0:0"}, "http://localhost:PORT", append(addresses(), "localhost", "127.0.0.1")},
+		{"with names under a domain", []string{"-addr", ":0", "-host", "*.example.com"}, "http://localhost:PORT", []string{"a.example.com", "localhost"}},
 		{"with a host for IPv6", []string{"-addr", "[::]:0", "-host", "[2001:db8::1]"}, "http://[2001:db8::1]:PORT", []string{"[2001:db8::1]"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -190,6 +189,7 @@ func TestWhatIsInsecureIsInTheLogAtStart(t *testing.T) {
 		{"by default", nil, ""},
 		{"no limits", []string{"-insecure-no-limits"}, "-insecure-no-limits"},
 		{"in the clear at another address", []string{"-addr", ":0", "-issuer", "http://app.example.com"}, "in the clear"},
+		{"names that are not known", []string{"-addr", ":0"}, "-host"},
 		{"demo users for everybody", []string{"-addr", ":0", "-issuer", "http://app.example.com"}, "the demo users"},
 		{"demo users behind a proxy", []string{"-issuer", "https://app.example.com", "-trusted-proxy", "10.0.0.1"}, "the demo users"},
 		{"an unknown proxy", []string{"-issuer", "https://app.example.com"}, "-trusted-proxy"},

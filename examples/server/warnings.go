@@ -36,6 +36,10 @@ func (o *options) warnings(listening net.Addr, demo bool) []string {
 			warn("-cors-origin " + origin + ": whoever is on the way to this page can change it, and use the server through it; want https://")
 		}
 	}
+	if isWildcard(listening) && o.issuerMissing {
+		warn("-addr " + o.addr + " is every address of this machine, and requests for other names than " + strings.Join(o.hosts, ", ") +
+			" are answered 400: -issuer, and -host for more, say by which names clients reach the server")
+	}
 	if o.postgres != nil {
 		if in := plaintextTo(o.postgres); in != "" {
 			warn("-db: connections to PostgreSQL on " + in + " may be in the clear, or to another server than is meant: want sslmode=verify-full")
