@@ -73,6 +73,8 @@ type app struct {
 	limits     *limits
 	mux        *guard.Mux
 
+	databaseProof, redisProof proof // that they take writes
+
 	longestRequest time.Duration
 	demo           bool   // whether a new database gets demo users
 	demoHash       string // of the password that the demo users got; empty: there are none
@@ -160,6 +162,8 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	if a.direct, err = blacklist.New(a.revoked.Direct(), blacklist.Config{Hooks: a.hooks}); err != nil {
 		return nil, err
 	}
+	a.databaseProof.check = a.keyStore.Ready // one table stands for all
+	a.redisProof.check = a.backends.redis
 	a.mux = guard.NewMux(a.hooks, verifier, a.apiKeys)
 	register(a.mux, a.limits.caller, a.routes(ring))
 	return a, a.metadata()

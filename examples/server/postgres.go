@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -29,6 +31,9 @@ func parsePostgres(url string) (*pgx.ConnConfig, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "gatewright"
 	}
+	if config.ValidateConnect == nil { // as target_session_attrs=read-write has it
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	return config, nil
 }
 
@@ -47,21 +52,63 @@ const (
 	revocationConns = 3
 )
 
+// openPool returns a pool that uses connections which take writes only. A standby
+// and a server that was fenced by default_transaction_read_only have old data, and
+// the name in -db leads to another server by now.
 func openPool(config *pgx.ConnConfig, most int) *sql.DB {
-	db := stdlib.OpenDB(*config)
+	db := stdlib.OpenDB(*config, stdlib.OptionResetSession(dropReadOnly))
 	db.SetMaxOpenConns(most)
 	db.SetMaxIdleConns(most) // or a rush would open and close them all the time
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	return db
 }
 
+// dropReadOnly is called before a connection is used again. It returns
+// driver.ErrBadConn if the connection takes no writes, so that the pool closes it
+// and connects anew. PostgreSQL 14 and later report both settings with the answer
+// to any statement; once a second the connection is asked.
+func dropReadOnly(ctx context.Context, conn *pgx.Conn) error {
+	const checked = "when it was last checked"
+	server := conn.PgConn()
+	if server.ParameterStatus("in_hot_standby") == "on" || server.ParameterStatus("default_transaction_read_only") == "on" {
+		return driver.ErrBadConn
+	}
+	if last, ok := server.CustomData()[checked].(time.Time); ok && time.Since(last) < time.Second {
+		return nil
+	}
+	var readOnly bool
+	err := conn.QueryRow(ctx, "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'",
+		pgx.QueryExecModeSimpleProtocol).Scan(&readOnly)
+	if err != nil || readOnly {
+		return driver.ErrBadConn
+	}
+	server.CustomData()[checked] = time.Now()
+	return nil
+}
+
 // openPostgres opens the database and brings its tables up to date.
 func openPostgres(ctx context.Context, config *pgx.ConnConfig) (*sql.DB, error) {
 	db := openPool(config, requestConns)
 	if err := migrate(ctx, db); err != nil {
-		return nil, errors.Join(fmt.Errorf("-db %s: %w", nameOfPostgres(config), err), db.Close())
+		return nil, errors.Join(fmt.Errorf("-db %s: %w", nameOfPostgres(config), explain(err)), db.Close())
 	}
 	return db, nil
+}
+
+// explain adds to an error of PostgreSQL what its operator can do about it.
+func explain(err error) error {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return err
+	}
+	switch e.Code {
+	case "26000", "42P05", "08P01": // prepared statements that are gone, there twice, or of another client
+		return fmt.Errorf("%w: a pooler shares connections between clients; with pgbouncer in transaction pooling"+
+			" add default_query_exec_mode=exec to the URL of -db, or set max_prepared_statements in pgbouncer 1.21 or later", err)
+	case "25006":
+		return fmt.Errorf("%w: the server is a standby or read-only, -db must lead to the primary", err)
+	}
+	return err
 }
 
 // listenPostgres calls heard for each revocation, and first of all, since there

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"sync"
@@ -30,7 +31,22 @@ func parseRedis(url string) (*redis.Options, error) {
 	// the client try once a second only, which is late for those who wait.
 	options.PoolSize = 256
 	options.DisableIdentity = true // nobody reads it
+	options.OnConnect = refuseReplica
 	return options, nil
+}
+
+// refuseReplica closes a new connection to a replica, whose data may be old. A
+// connection that is open while its server becomes a replica is closed by the
+// client at the first READONLY.
+func refuseReplica(ctx context.Context, conn *redis.Conn) error {
+	role, err := conn.Do(ctx, "ROLE").Slice()
+	if err != nil || len(role) == 0 {
+		return nil // the user may not ask: the first write shows it
+	}
+	if role[0] != "master" {
+		return fmt.Errorf("the Redis is a %v, -redis must lead to the primary", role[0])
+	}
+	return nil
 }
 
 // nameOfRedis is what may be shown of it.

@@ -41,6 +41,11 @@ func TestServerThatNeedsRedisIsNotReadyWithoutIt(t *testing.T) {
 	s.do(t, "GET", "/readyz", "").is(t, http.StatusOK)
 
 	redis.Kill(t)
+	for began := time.Now(); s.do(t, "GET", "/readyz", "").status == http.StatusOK; time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > 3*time.Second {
+			t.Fatal("it is ready without Redis")
+		}
+	}
 	for name, got := range map[string]answer{
 		"readiness":   s.do(t, "GET", "/readyz", ""),
 		"refreshing":  s.refresh(t, alice.Refresh),
