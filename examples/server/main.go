@@ -100,7 +100,7 @@ func main() {
 		return
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "server:", err)
+		fmt.Fprintln(os.Stderr, "server:", explain(err))
 		os.Exit(1)
 	}
 }

@@ -90,7 +90,7 @@ func dropReadOnly(ctx context.Context, conn *pgx.Conn) error {
 func openPostgres(ctx context.Context, config *pgx.ConnConfig) (*sql.DB, error) {
 	db := openPool(config, requestConns)
 	if err := migrate(ctx, db); err != nil {
-		return nil, errors.Join(fmt.Errorf("-db %s: %w", nameOfPostgres(config), explain(err)), db.Close())
+		return nil, errors.Join(fmt.Errorf("-db %s: %w", nameOfPostgres(config), err), db.Close())
 	}
 	return db, nil
 }

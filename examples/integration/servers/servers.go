@@ -152,6 +152,37 @@ func Standby(t testing.TB, primary *Server) *Server {
 	return s
 }
 
+// PgBouncer starts a pgbouncer that pools connections to the database of the
+// primary by transaction. It ends the test if pgbouncer is not installed.
+func PgBouncer(t testing.TB, primary *Server) *Server {
+	t.Helper()
+	program := lookPath(t, "pgbouncer", "GATEWRIGHT_REQUIRE_POSTGRES")
+	s := &Server{Addr: freeAddr(t), folder: t.TempDir()}
+	as := unprivileged(t, s.folder)
+	host, port, _ := net.SplitHostPort(s.Addr)
+	primaryHost, primaryPort, _ := net.SplitHostPort(primary.Addr)
+	for name, text := range map[string]string{
+		"users.txt": `"gatewright" ""`,
+		"pgbouncer.ini": "[databases]\n* = host=" + primaryHost + " port=" + primaryPort + "\n[pgbouncer]\n" +
+			"listen_addr = " + host + "\nlisten_port = " + port + "\nauth_type = trust\nauth_file = " + filepath.Join(s.folder, "users.txt") +
+			"\npool_mode = transaction\ndefault_pool_size = 4\nmax_client_conn = 200\nunix_socket_dir =\nignore_startup_parameters = extra_float_digits\n",
+	} {
+		if err := os.WriteFile(filepath.Join(s.folder, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.URL = "postgres://gatewright@" + s.Addr + "/postgres?sslmode=disable"
+	s.start = func() *exec.Cmd {
+		cmd := exec.Command(program, filepath.Join(s.folder, "pgbouncer.ini"))
+		cmd.SysProcAttr, cmd.Dir = as, s.folder
+		return cmd
+	}
+	s.ready = func() error { return startup(s.Addr) }
+	s.Start(t)
+	t.Cleanup(func() { s.Kill(t) })
+	return s
+}
+
 // startup begins a session of PostgreSQL's protocol: while the server recovers
 // it takes connections and answers with an error.
 func startup(addr string) error {
