@@ -18,7 +18,7 @@ type Revoker interface {
 }
 
 // A Throttle limits how often keys may be guessed from an address. It is safe
-// for concurrent use. A *ratelimit.Guesses is one.
+// for concurrent use. A *ratelimit.KeyThrottle is one.
 type Throttle interface {
 	// ReserveAddr charges one attempt from the address (without the port),
 	// before the store is asked, so that parallel guesses cannot slip
@@ -61,7 +61,7 @@ type Config struct {
 	// ask it, so a guesser behind the address of others holds up none but
 	// those who come there for the first time; 65,536 such pairs are
 	// remembered in this process, and one is forgotten once its key is
-	// refused. A ratelimit.Guesses is one; a ratelimit.SignIn is none,
+	// refused. A ratelimit.KeyThrottle is one; a ratelimit.SignIn is none,
 	// for its limits are those of passwords. Default: none. The secrets cannot be guessed, but each well-formed
 	// guess is a question to the store.
 	Throttle Throttle

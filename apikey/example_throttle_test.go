@@ -17,7 +17,7 @@ import (
 
 // Guesses are limited by address. A key that was good from there goes on.
 func ExampleThrottle() {
-	guesses, err := ratelimit.NewGuesses(ratelimit.Config{}, ratelimit.MustParse("3/minute")...)
+	guesses, err := ratelimit.NewKeyThrottle(ratelimit.Config{}, ratelimit.MustParse("3/minute")...)
 	if err != nil {
 		log.Fatal(err)
 	}

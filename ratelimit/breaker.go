@@ -11,19 +11,15 @@ import (
 // call pass every 250 ms to find out whether it answers again. No request waits
 // for that call. The zero Breaker is ready for use and safe for concurrent use.
 //
-// All Limiters and throttles that use one Store should share a Breaker. A Store
-// offers one by a method SharedBreaker() *Breaker, which a Store that embeds a
-// Breaker has; the stores of this module do. Without the method each Limiter has a
-// Breaker of its own.
+// Limiters and throttles with one Store share a Breaker if the Store offers one by
+// a method Breaker() *Breaker, as the stores of this module do. Otherwise each of
+// them has a Breaker of its own.
 type Breaker struct {
 	mu       sync.Mutex
 	failures int
 	err      error         // of the last failure
 	probes   *rate.Limiter // set while the Store is not called
 }
-
-// SharedBreaker returns b. A [Store] that embeds a Breaker has this method.
-func (b *Breaker) SharedBreaker() *Breaker { return b }
 
 const (
 	tolerated  = 3                      // failures in a row

@@ -98,10 +98,10 @@ func wait(r *rand.Rand, window int64) int64 {
 	return r.Int64N(window/200 + 1)
 }
 
-// TestL2L4StrictNeverOverAdmits, with and without saturation: whatever keys
+// TestStrictNeverAdmitsMoreThanTheQuotaInAnyWindow, with and without saturation: whatever keys
 // come in whatever order, with evictions, refunds, costs and a quota that
 // changes, no key gets more than the quota in any window.
-func TestL2L4StrictNeverOverAdmits(t *testing.T) {
+func TestStrictNeverAdmitsMoreThanTheQuotaInAnyWindow(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		quotas  []int64
@@ -174,7 +174,7 @@ func TestL2L4StrictNeverOverAdmits(t *testing.T) {
 	}
 }
 
-func TestL2L4SmoothNeverOverAdmits(t *testing.T) {
+func TestSmoothNeverAdmitsMoreThanItsRate(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		quota   int64
@@ -360,9 +360,9 @@ func (m *Memory) remaining(now int64, c Charge) int64 {
 	return state.Remaining
 }
 
-// TestL10ClockGoesBack: what the clock says may be older than what somebody else
+// TestAClockThatGoesBackAdmitsNoMore: what the clock says may be older than what somebody else
 // read; nothing is reset by it, and nothing blocked for longer.
-func TestL10ClockGoesBack(t *testing.T) {
+func TestAClockThatGoesBackAdmitsNoMore(t *testing.T) {
 	for _, quota := range []int64{5, 50} {
 		m := &Memory{Bytes: ringSetBytes}
 		c := []Charge{{Key: keyOf(1), Limit: Limit{Name: "l", Quota: quota, Window: time.Second}, Cost: 1}}

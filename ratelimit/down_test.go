@@ -89,7 +89,7 @@ func with(l ratelimit.Limit, down ratelimit.Down) ratelimit.Limit {
 
 // TestStoreDown is L8 as far as it needs no real Redis: every way to fail, for
 // each fallback, with the time that a request waits.
-func TestL8StoreDown(t *testing.T) {
+func TestEveryFallbackHoldsWhileTheStoreIsDown(t *testing.T) {
 	for name, mode := range map[string]int32{"refuses": failing, "is slow": slow, "is a black hole": blackhole, "loses replies": replyLost, "panics": panicking, "answers too little": short} {
 		t.Run("the store "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -281,9 +281,9 @@ func TestSharedStore(t *testing.T) {
 	})
 }
 
-// TestL13 with a store: who hangs up while it answers has paid nothing, and it
+// who hangs up while it answers has paid nothing, and it
 // is no failure of the store.
-func TestL13ClientHangsUpWhileTheStoreAnswers(t *testing.T) {
+func TestAClientThatHangsUpIsNotCharged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(trouble)
 		var log audit
@@ -432,9 +432,11 @@ func TestInFlightCountsNetworks(t *testing.T) {
 
 // breaking is a Store with a Breaker.
 type breaking struct {
-	ratelimit.Breaker
-	store *trouble
+	breaker ratelimit.Breaker
+	store   *trouble
 }
+
+func (s *breaking) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 func (s *breaking) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelimit.State, ratelimit.Receipt, error) {
 	return s.store.Take(ctx, charges)

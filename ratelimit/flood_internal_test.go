@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// TestL3FloodOfTenMillionKeys floods a table of 229,376 places within one window: the heap does not grow, who has used up a quota gets nothing back, who
+// TestAFloodOfKeysGetsNoNewQuota floods a table of 229,376 places within one window: the heap does not grow, who has used up a quota gets nothing back, who
 // came regularly is served as before, and so are newcomers, for 43 requests per
 // place are less than the quota.
-func TestL3FloodOfTenMillionKeys(t *testing.T) {
+func TestAFloodOfKeysGetsNoNewQuota(t *testing.T) {
 	for _, kind := range []Kind{Strict, Smooth} {
 		t.Run(kind.String(), func(t *testing.T) {
 			flood, span := steps(10_000_000), int64(50*time.Second)

@@ -56,8 +56,8 @@ func newGate(c *Config) *gate {
 		return g
 	}
 	g.store, g.memory = c.Store, c.Local
-	if s, ok := c.Store.(interface{ SharedBreaker() *Breaker }); ok {
-		g.breaker = s.SharedBreaker()
+	if s, ok := c.Store.(interface{ Breaker() *Breaker }); ok {
+		g.breaker = s.Breaker()
 	}
 	if g.breaker == nil {
 		g.breaker = new(Breaker)

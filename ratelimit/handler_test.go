@@ -86,8 +86,8 @@ func TestGuide(t *testing.T) {
 	})
 }
 
-// TestL1 is a thousand goroutines at once against a limit of N.
-func TestL1ParallelRequestsGetExactlyTheLimit(t *testing.T) {
+// is a thousand goroutines at once against a limit of N.
+func TestParallelRequestsGetExactlyTheLimit(t *testing.T) {
 	for _, limit := range []ratelimit.Limit{
 		hourly(7), hourly(100),
 		{Kind: ratelimit.Smooth, Quota: 100, Burst: 100, Window: 24 * time.Hour},
@@ -117,7 +117,7 @@ func TestL1ParallelRequestsGetExactlyTheLimit(t *testing.T) {
 	}
 }
 
-func TestL11DenialChargesNothing(t *testing.T) {
+func TestARefusedRequestIsNotCharged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLimiter(t, ratelimit.Config{}, ratelimit.MustParse("2/second;4/hour")...).Handler(new(counting))
 		// Two a second: the third of each second is refused by the first limit
@@ -140,7 +140,7 @@ func TestL11DenialChargesNothing(t *testing.T) {
 	})
 }
 
-func TestL12CostAboveTheQuotaIsNotToBeRetried(t *testing.T) {
+func TestACostAboveTheQuotaIs413(t *testing.T) {
 	next := new(counting)
 	h := newLimiter(t, ratelimit.Config{
 		Cost: func(r *http.Request) int64 { n, _ := strconv.ParseInt(r.Header.Get("Cost"), 10, 64); return n },
@@ -152,7 +152,7 @@ func TestL12CostAboveTheQuotaIsNotToBeRetried(t *testing.T) {
 	}
 	for _, n := range []int64{11, math.MaxInt64} {
 		w := cost(n)
-		if w.Code != 413 || w.Header().Get("Retry-After") != "" || next.ran() != 0 || !strings.Contains(w.Body.String(), ratelimit.CodeCostTooLarge) {
+		if w.Code != 413 || w.Header().Get("Retry-After") != "" || next.ran() != 0 || !strings.Contains(w.Body.String(), "cost_too_large") {
 			t.Errorf("cost %d: %d, Retry-After %q, %s", n, w.Code, w.Header().Get("Retry-After"), w.Body)
 		}
 	}
@@ -167,7 +167,7 @@ func TestL12CostAboveTheQuotaIsNotToBeRetried(t *testing.T) {
 	}
 }
 
-func TestL13CancelledRequestIsNotCharged(t *testing.T) {
+func TestACancelledRequestIsNotCharged(t *testing.T) {
 	next := new(counting)
 	h := newLimiter(t, ratelimit.Config{}, hourly(1)).Handler(next)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -182,9 +182,9 @@ func TestL13CancelledRequestIsNotCharged(t *testing.T) {
 	}
 }
 
-// TestL14 draws Retry-After many times: never earlier than the time it is about,
+// draws Retry-After many times: never earlier than the time it is about,
 // never a tenth later, and evenly spread by a chi-squared test.
-func TestL14RetryAfterIsSpread(t *testing.T) {
+func TestRetryAfterIsSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newLimiter(t, ratelimit.Config{}, ratelimit.Limit{Quota: 1, Window: 1000 * time.Second}).Handler(new(counting))
 		send(h, request("192.0.2.1:1"))
@@ -208,7 +208,7 @@ func TestL14RetryAfterIsSpread(t *testing.T) {
 	})
 }
 
-func TestL15InFlight(t *testing.T) {
+func TestInFlightAdmitsAsManyAtATime(t *testing.T) {
 	t.Run("HTTP/2 with 500 streams at once", func(t *testing.T) {
 		const limit = 20
 		var now, most atomic.Int64
@@ -319,7 +319,7 @@ func (hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return a, nil, nil
 }
 
-func TestL16QuotaChangesWhileKeysLive(t *testing.T) {
+func TestAQuotaMayChangeWhileKeysLive(t *testing.T) {
 	plans := map[string]*ratelimit.Plan{}
 	for name, quota := range map[string]int64{"free": 3, "pro": 30} {
 		p, err := ratelimit.NewPlan(hourly(quota))
@@ -601,7 +601,7 @@ func TestNewFindsEveryMistake(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"key is nil", "Config.Store is a *Memory that is nil", "Config.Secret has 5 bytes", "Config.NetworkFactor is -1",
+		"key is nil", "Config.Store is a nil *Memory", "Config.Secret has 5 bytes", "Config.NetworkFactor is -1",
 		"Config.Fields is 9", "Config.Timeout is 1h0m0s", "Config.Nodes is -1", `Limit.Name is "a\n"`, "Limit.Quota is -1",
 		"Limit.Window is 1ns", "Limit.Kind is 7", "Limit.Down is 9", `Limit.Name is "hour" of two limits`, "Limit.Burst is 3", "at most 61 bytes",
 	} {

@@ -11,13 +11,13 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A KeyFunc says for whom a request counts, by adding fields to k: requests
-// that add the same fields share a quota. It must not keep k. An error refuses
-// the request: a [guard.Denial] as it says, any other with 503.
+// A KeyFunc chooses the quota of a request by adding fields to k: requests with the
+// same fields share a quota. It must not keep k. An error refuses the request: a
+// [guard.Denial] as it is, any other error with 503.
 //
-// A field is compared byte for byte, so what can be spelled in two ways is put
-// into one form first. Never add what the client may choose freely, a header or
-// the path: every new value would have a quota of its own.
+// Fields are compared byte for byte, so a KeyFunc normalises them first. It never
+// adds what a client may choose freely, such as a header or the path, because each
+// new value would have a new quota.
 type KeyFunc func(r *http.Request, k *KeyBuilder) error
 
 // A KeyBuilder collects the fields of a key. Each field is kept with its type and
@@ -59,12 +59,9 @@ func (k *KeyBuilder) Add(field string) {
 	}
 }
 
-// AddAddr appends an address: of IPv4, also in the form of IPv6, all of it; of
-// IPv6 the first 64 bits, for each customer has at least so many addresses.
-// The first address of IPv6 of a key makes the request count a second time, for
-// all that share its first 48 bits, against [Config.NetworkFactor] times the
-// quota. An invalid address is one that nobody has: all requests without an
-// address count together.
+// AddAddr appends an address: an IPv4 address, also in IPv4-mapped form, or the /64
+// of an IPv6 address. The first IPv6 address of a key also counts for its /48,
+// against [Config.NetworkFactor] times the quota. Invalid addresses count as one.
 func (k *KeyBuilder) AddAddr(addr netip.Addr) {
 	addr = addr.Unmap()
 	switch {
@@ -106,14 +103,14 @@ func (k *KeyBuilder) reset(tag byte, name string) {
 	k.b, k.network, k.unknown = appendField(k.b[:0], tag, name), k.network[:0], 0
 }
 
-// ByIP counts for the address in r.RemoteAddr, as [KeyBuilder.AddAddr] groups
-// it; the port does not count. Behind a proxy that is the proxy's address,
-// unless something that knows which proxies to trust has put the client's
-// there, as the headers package does. No header is looked at here: whoever
-// believes X-Forwarded-For of anybody lets everybody choose who they are.
+// ByIP counts for the address in r.RemoteAddr, as [KeyBuilder.AddAddr] groups it,
+// without the port. Behind a reverse proxy this is the address of the proxy, unless
+// a middleware that checks which proxies to trust has set RemoteAddr, as the headers
+// package does. ByIP ignores X-Forwarded-For: unless it comes from a trusted proxy,
+// clients can set it to any address.
 //
-// Requests without an address, over a UNIX socket say, share one quota, and
-// [EventNoAddress] says so.
+// Requests without an address, for example over a UNIX socket, share one quota, and
+// [EventSharedQuota] reports it.
 func ByIP(r *http.Request, k *KeyBuilder) error {
 	addr, ok := addrOf(r.RemoteAddr)
 	if !ok {
@@ -140,8 +137,8 @@ func addrOf(s string) (netip.Addr, bool) {
 	return addr, err == nil
 }
 
-// ByPrincipal counts for who is calling: tenant, issuer and subject. An
-// anonymous request is refused with 401, so it belongs behind Identify.
+// ByPrincipal counts for the caller: tenant, issuer and subject. It refuses anonymous
+// requests with 401, so it belongs behind Identify.
 func ByPrincipal(r *http.Request, k *KeyBuilder) error {
 	p, err := guard.Caller(r)
 	if err != nil {
@@ -151,7 +148,7 @@ func ByPrincipal(r *http.Request, k *KeyBuilder) error {
 	return nil
 }
 
-// ByCaller is [ByPrincipal] for who is identified and [ByIP] for who is not.
+// ByCaller is [ByPrincipal] for identified callers and [ByIP] for anonymous ones.
 func ByCaller(r *http.Request, k *KeyBuilder) error {
 	p, ok := identity.FromContext(r.Context())
 	if !ok {
@@ -169,17 +166,16 @@ func addPrincipal(p *identity.Principal, k *KeyBuilder) {
 	k.Add(p.Subject)
 }
 
-// ByPerson counts for a person, whatever kind of credential they present: callers
-// of the issuers named share a quota if they agree in tenant and subject, so that
-// a session and an API key of one user do. Name the issuer of the host's tokens
-// and the issuer of its API keys:
+// ByPerson counts for a person across kinds of credentials: callers of the named
+// issuers share a quota if they agree in tenant and subject, as a session and an API
+// key of one user do. Name the issuer of the host's tokens and the issuer of its API
+// keys:
 //
 //	ratelimit.ByPerson("https://api.example.com", "apikey:acme_live")
 //
-// Name no issuer whose subjects are not users of the host: its callers would
-// spend the quotas of users. Callers of other issuers count as with
-// [ByPrincipal]. An anonymous request is refused with 401. ByPerson panics
-// without issuers.
+// Do not name an issuer whose subjects are not users of the host: its callers could
+// spend the quota of a user. Callers of other issuers count as with [ByPrincipal].
+// Anonymous requests are refused with 401. ByPerson panics without issuers.
 func ByPerson(issuers ...string) KeyFunc {
 	if len(issuers) == 0 {
 		panic("ratelimit: ByPerson needs the issuers whose subjects are users of the host")
@@ -202,8 +198,8 @@ func ByPerson(issuers ...string) KeyFunc {
 	}
 }
 
-// ByTenant counts for the organisation of who is calling. An anonymous request
-// is refused with 401; callers without a tenant count by themselves.
+// ByTenant counts for the tenant of the caller, or for the caller if it has no
+// tenant. It refuses anonymous requests with 401.
 func ByTenant(r *http.Request, k *KeyBuilder) error {
 	p, err := guard.Caller(r)
 	if err != nil {
@@ -226,9 +222,9 @@ func ByTenant(r *http.Request, k *KeyBuilder) error {
 // not define count as one.
 //
 // If nothing has been matched yet, as in front of the mux, all requests share one
-// quota, and [EventNoRoute] reports it. If the pattern ends in a wildcard, as
+// quota. If the pattern ends in a wildcard, as
 // where an outer router has matched and the inner one has not yet, all routes
-// behind the wildcard share one quota, and [EventWideRoute] reports it.
+// behind the wildcard share one quota. [EventSharedQuota] reports both.
 func ByRoute(r *http.Request, k *KeyBuilder) error {
 	method, pattern := r.Method, r.Pattern
 	if m, rest, ok := strings.Cut(pattern, " "); ok {
@@ -273,10 +269,9 @@ func isWide(pattern string, r *http.Request) bool {
 	return false
 }
 
-// InsecureByHeader counts for the first value of a header. Unless a proxy that
-// every request passes sets the header and strips what the client sent, a
-// client gets a new quota whenever it invents a value, and uses up somebody
-// else's by sending theirs.
+// InsecureByHeader counts for the first value of a header. Unless a proxy that every
+// request passes sets the header and removes what the client sent, a client gets a
+// new quota with each value it invents, and can spend the quota of another client.
 func InsecureByHeader(name string) KeyFunc {
 	name = http.CanonicalHeaderKey(name)
 	return func(r *http.Request, k *KeyBuilder) error {
@@ -289,8 +284,8 @@ func InsecureByHeader(name string) KeyFunc {
 	}
 }
 
-// Join counts for the combination of keys: Join(ByRoute, ByIP) gives each
-// address a quota for each route. It panics without keys.
+// Join counts for the combination of keys: Join(ByRoute, ByIP) gives each address a
+// quota for each route. It panics without keys.
 func Join(keys ...KeyFunc) KeyFunc {
 	if len(keys) == 0 {
 		panic("ratelimit: Join needs keys")

@@ -45,8 +45,8 @@ func keysOf(t testing.TB, key ratelimit.KeyFunc, requests ...*http.Request) [][]
 	return all
 }
 
-// TestL5L6 is about how an address may be written.
-func TestL5L6AddressesThatAreOne(t *testing.T) {
+// how an address may be written.
+func TestSpellingsOfOneAddressCountTogether(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string
 		same bool
@@ -84,19 +84,19 @@ func TestL5L6AddressesThatAreOne(t *testing.T) {
 	}
 }
 
-func TestL5NoAddressIsOneBucketAndAnEvent(t *testing.T) {
+func TestRequestsWithoutAnAddressShareAQuotaAndAnEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log audit
 		h := newLimiter(t, ratelimit.Config{Hooks: log.hooks()}, hourly(2)).Handler(new(counting))
 		if got := statuses(h, 4, func(i int) *http.Request { return request([]string{"@", "", "x", "/a"}[i]) }); got != "200 200 429 429" {
 			t.Error(got)
 		}
-		if n := log.count(ratelimit.EventNoAddress); n != 1 {
+		if n := log.count(ratelimit.EventSharedQuota); n != 1 {
 			t.Errorf("%d events within a minute, want 1", n)
 		}
 		time.Sleep(time.Minute + time.Second)
 		send(h, request("@"))
-		if n := log.count(ratelimit.EventNoAddress); n != 2 {
+		if n := log.count(ratelimit.EventSharedQuota); n != 2 {
 			t.Errorf("%d events, want another a minute later", n)
 		}
 		if w := send(h, request("192.0.2.1:1")); w.Code != 200 {
@@ -105,7 +105,7 @@ func TestL5NoAddressIsOneBucketAndAnEvent(t *testing.T) {
 	})
 }
 
-func TestL6NetworksOfIPv6(t *testing.T) {
+func TestIPv6CountsByNetwork(t *testing.T) {
 	h := newLimiter(t, ratelimit.Config{}, hourly(5)).Handler(new(counting))
 	// 2^16 hosts of one /64 have one quota.
 	ok := 0
@@ -170,8 +170,8 @@ func FuzzByIP(f *testing.F) {
 	})
 }
 
-// TestL7: fields that hold separators do not make two keys alike.
-func TestL7KeysDoNotCollide(t *testing.T) {
+// fields that hold separators do not make two keys alike.
+func TestKeysDoNotCollide(t *testing.T) {
 	by := func(fields ...string) ratelimit.KeyFunc {
 		return func(_ *http.Request, k *ratelimit.KeyBuilder) error {
 			for _, f := range fields {
@@ -283,11 +283,11 @@ func TestByRoute(t *testing.T) {
 			t.Errorf("%s: %d, want %d", step.path, got, step.want)
 		}
 	}
-	if log.count(ratelimit.EventNoRoute) != 0 {
+	if log.count(ratelimit.EventSharedQuota) != 0 {
 		t.Error("behind the mux there is a route")
 	}
 	send(l.Handler(new(counting)), request("192.0.2.1:1"))
-	if log.count(ratelimit.EventNoRoute) != 1 {
+	if log.count(ratelimit.EventSharedQuota) != 1 {
 		t.Error("in front of the mux there is none, and nobody was told")
 	}
 }
@@ -302,9 +302,9 @@ func TestInsecureByHeader(t *testing.T) {
 	}
 }
 
-// TestL18: who does not know the key cannot choose addresses that share a place:
+// who does not know the key cannot choose addresses that share a place:
 // the same million of them are placed differently by two limiters, and evenly.
-func TestL18HashFlooding(t *testing.T) {
+func TestClientsCannotChooseWhereTheirKeysArePlaced(t *testing.T) {
 	store := new(recorder)
 	sets := func() [256]int {
 		var n [256]int
@@ -625,7 +625,7 @@ func TestByRouteHasTheMethod(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := log.count(ratelimit.EventWideRoute); got != tt.want {
+		if got := log.count(ratelimit.EventSharedQuota); got != tt.want {
 			t.Errorf("%s for %s: %d events, want %d", tt.pattern, tt.path, got, tt.want)
 		}
 	}

@@ -77,9 +77,9 @@ func (d Down) String() string {
 // and every number of a store within the 53 bits of a double.
 const (
 	MaxQuota  = 1_000_000_000
-	MinWindow = time.Millisecond
-	MaxWindow = 366 * 24 * time.Hour
-	MaxName   = 64 // bytes
+	minWindow = time.Millisecond
+	maxWindow = 366 * 24 * time.Hour
+	maxName   = 64 // bytes
 )
 
 // A Limit is how much may be spent in how much time.
@@ -88,7 +88,7 @@ const (
 // for the same key. Quota, Burst and Down may differ between two requests, and what
 // was spent stays spent, so that a caller who changes plans keeps the debt.
 type Limit struct {
-	// Name appears in response fields and logs, 1 to [MaxName] bytes of printable
+	// Name appears in response fields and logs, 1 to [maxName] bytes of printable
 	// ASCII. The limits of one request have different names.
 	// Default: the window, "minute" or "10-seconds"; "in-flight" for Concurrent.
 	Name string
@@ -98,7 +98,7 @@ type Limit struct {
 	// otherwise. Required.
 	Quota int64
 
-	// Window is a whole number of microseconds, [MinWindow] to [MaxWindow].
+	// Window is a whole number of microseconds, [minWindow] to [maxWindow].
 	// Required, but zero for Concurrent.
 	Window time.Duration
 
@@ -141,13 +141,13 @@ func (l Limit) String() string {
 
 // Validate returns an error that lists every mistake in l, whose defaults are filled
 // in.
-func (l Limit) Validate() error {
+func (l Limit) validate() error {
 	var wrong []error
 	errorf := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Errorf("ratelimit: Limit."+format, args...))
 	}
-	if n := len(l.Name); n == 0 || n > MaxName {
-		errorf("Name has %d bytes; set 1 to %d", n, MaxName)
+	if n := len(l.Name); n == 0 || n > maxName {
+		errorf("Name has %d bytes; set 1 to %d", n, maxName)
 	}
 	for i := range len(l.Name) {
 		if c := l.Name[i]; c < ' ' || c > '~' {
@@ -161,8 +161,8 @@ func (l Limit) Validate() error {
 	switch {
 	case l.Kind == Concurrent && l.Window != 0:
 		errorf("Window is %v; leave it zero: a Concurrent limit has none", l.Window)
-	case l.Kind != Concurrent && (l.Window < MinWindow || l.Window > MaxWindow || l.Window%time.Microsecond != 0):
-		errorf("Window is %v; set %v to %v in whole microseconds", l.Window, MinWindow, MaxWindow)
+	case l.Kind != Concurrent && (l.Window < minWindow || l.Window > maxWindow || l.Window%time.Microsecond != 0):
+		errorf("Window is %v; set %v to %v in whole microseconds", l.Window, minWindow, maxWindow)
 	}
 	if l.Kind > Concurrent {
 		errorf("Kind is %d; set Strict, Smooth or Concurrent", l.Kind)
@@ -286,11 +286,11 @@ func parseOne(part string) (Limit, error) {
 		}
 	}
 	is := unitOf(strings.TrimSpace(unit))
-	if is == 0 || n < 1 || n > int64(MaxWindow/is) {
+	if is == 0 || n < 1 || n > int64(maxWindow/is) {
 		return Limit{}, wrong
 	}
 	l := Limit{Quota: quota, Window: time.Duration(n) * is}.withDefaults()
-	if err := l.Validate(); err != nil {
+	if err := l.validate(); err != nil {
 		return Limit{}, fmt.Errorf("%w in %q", err, part)
 	}
 	return l, nil

@@ -58,7 +58,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, l := range limits {
-			if err := l.Validate(); err != nil {
+			if _, err := ratelimit.NewPlan(l); err != nil {
 				t.Fatalf("%q gives %+v: %v", s, l, err)
 			}
 			again, err := ratelimit.Parse(l.String())

@@ -26,18 +26,18 @@ type Limiter struct {
 	noted  [3]*rate.Sometimes
 }
 
-// New returns a Limiter that counts for key and refuses what exceeds one of
+// New returns a Limiter that counts for key and refuses requests that exceed one of
 // limits. Its error lists every mistake.
 func New(key KeyFunc, config Config, limits ...Limit) (*Limiter, error) {
-	wrong := config.validate()
+	mistakes := config.validate()
 	if key == nil {
-		wrong = append(wrong, errors.New("ratelimit: key is nil, want for whom to count, ByIP for example"))
+		mistakes = append(mistakes, errors.New("ratelimit: key is nil; use a KeyFunc such as ByIP"))
 	}
 	plan, err := NewPlan(limits...)
 	if err != nil {
-		wrong = append(wrong, err)
+		mistakes = append(mistakes, err)
 	}
-	if err := errors.Join(wrong...); err != nil {
+	if err := errors.Join(mistakes...); err != nil {
 		return nil, err
 	}
 	if config.NetworkFactor == 0 {
@@ -51,8 +51,8 @@ func New(key KeyFunc, config Config, limits ...Limit) (*Limiter, error) {
 	return l, nil
 }
 
-// scratch is what deciding about a request needs. It holds nothing of a request
-// once the handler runs.
+// scratch is memory for the decision about one request. It holds nothing of the
+// request when the handler runs.
 type scratch struct {
 	key  KeyBuilder
 	plan *Plan
@@ -61,11 +61,10 @@ type scratch struct {
 	slab  slab
 }
 
-// Handler returns next behind the limits. Where several Limiters stand one
-// behind the other, each adds its values to the response fields: give their
-// limits different names, or a client finds two that are "minute". The place that
-// a Concurrent limit gives is free again when next returns or panics; a handler
-// that hijacks the connection keeps it until it returns.
+// Handler returns next behind the limits. The place in a Concurrent limit is free
+// again when next returns or panics, also if next has hijacked the connection. If
+// several Limiters stand one behind the other, each adds its values to the response
+// fields; give their limits different names.
 func (l *Limiter) Handler(next http.Handler) http.Handler {
 	if next == nil {
 		panic("ratelimit: no handler to limit")
@@ -142,19 +141,19 @@ func (l *Limiter) observeShadow(r *http.Request, err error) {
 	l.config.Hooks.Emit(r, guard.Event{Name: guard.EventRateLimit, Denial: d})
 }
 
-// Check charges the limits for r and returns nil, or the refusal that Handler
-// would answer with. It is an error to ask a Limiter with a Concurrent limit,
-// for Check cannot know when the request ends: see [Limiter.Reserve].
+// Check charges the limits for r. It returns nil, or the refusal that Handler would
+// write. It returns an error if a limit is Concurrent, because it cannot know when
+// the request ends; see [Limiter.Reserve].
 func (l *Limiter) Check(r *http.Request) error {
 	if l.plan.inUse {
-		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit, want Handler or Reserve")
+		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit; use Handler or Reserve")
 	}
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
 	owed, err := l.decide(r, s)
 	if err == nil && s.plan.inUse {
 		l.gate.settle(r.Context(), owed, everything)
-		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit of a Plan, want Handler")
+		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit of a Plan; use Handler")
 	}
 	if err != nil && l.config.InsecureShadow {
 		l.observeShadow(r, err)
@@ -163,13 +162,13 @@ func (l *Limiter) Check(r *http.Request) error {
 	return err
 }
 
-// Reserve charges the limits of New for the key that has these fields: the
-// decision where there is no HTTP request, for a message of a WebSocket or a
-// call of gRPC. It returns the refusal as a [guard.Denial], or a Reservation
-// that must be ended if one of the limits is Concurrent.
+// Reserve charges the limits of New for a key with these fields. Use it without an
+// HTTP request, for example for a WebSocket message or a gRPC call. It returns a
+// Reservation, which the caller must end if a limit is Concurrent, or the refusal as
+// a [guard.Denial].
 //
-// A KeyFunc that adds the same fields counts together with it. Skip, LimitsFor,
-// Cost and InsecureShadow are not looked at.
+// It counts together with a [KeyFunc] that adds the same fields. Skip, LimitsFor,
+// Cost and InsecureShadow of [Config] have no effect.
 func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
@@ -177,10 +176,8 @@ func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*R
 	return l.reserve(ctx, s, cost, fields)
 }
 
-// ReserveAddr is [Limiter.Reserve] for the key that begins with an address,
-// which [KeyBuilder.AddAddr] groups: IPv6 counts by /64, and by /48 as well.
-// Without fields it counts together with [ByIP]. All addresses that are invalid
-// are one.
+// ReserveAddr is [Limiter.Reserve] for a key that begins with an address, grouped as
+// by [KeyBuilder.AddAddr]. Without fields it counts together with [ByIP].
 func (l *Limiter) ReserveAddr(ctx context.Context, cost int64, addr netip.Addr, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
@@ -202,9 +199,9 @@ func (l *Limiter) reserve(ctx context.Context, s *scratch, cost int64, fields []
 	return &Reservation{States: append([]State(nil), s.states[:len(s.plan.limits)]...), gate: l.gate, owed: owed}, nil
 }
 
-// A Reservation is what [Limiter.Reserve] charged.
+// A Reservation is a charge by [Limiter.Reserve].
 type Reservation struct {
-	// States tell where each limit stands, in the order of New.
+	// States has one State for each limit, in the order of New.
 	States []State
 
 	gate  *gate
@@ -212,10 +209,9 @@ type Reservation struct {
 	ended atomic.Bool
 }
 
-// End gives the place of Concurrent limits back and, with refund, all the rest.
-// Only the first call does something, and of several at once only one.
+// End frees the places in Concurrent limits and, if refund is set, gives back the
+// rest. Only the first call has an effect.
 func (r *Reservation) End(ctx context.Context, refund bool) {
-	// The store may still be at work on the bill of an earlier call.
 	if r.ended.CompareAndSwap(false, true) {
 		var which func(*Charge) bool
 		if refund {
@@ -265,7 +261,7 @@ func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool)
 			s.states = s.states[:0]
 			return bill{}, &guard.Denial{
 				Status: http.StatusRequestEntityTooLarge,
-				Code:   CodeCostTooLarge,
+				Code:   codeCostTooLarge,
 				Detail: "The request is larger than the limit ever allows.",
 				Event:  guard.EventRateLimit,
 				Err:    limit.exhausted,
@@ -309,7 +305,7 @@ func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool)
 	return owed, nil
 }
 
-// tighter reports whether a says more about when to come back than b.
+// tighter reports whether a limits the client more than b.
 func tighter(a, b *State) bool {
 	switch {
 	case a.Refused != b.Refused:
@@ -320,12 +316,13 @@ func tighter(a, b *State) bool {
 	return a.Remaining < b.Remaining
 }
 
-// clientGone is for a request that nobody waits for: no failure of the server.
+// clientGone turns the cancellation of a request into a refusal, because it is no
+// failure of the server.
 func clientGone(ctx context.Context, err error) error {
 	if !errors.Is(err, context.Canceled) || ctx.Err() == nil {
 		return err
 	}
-	return &guard.Denial{Status: 499, Code: CodeClientGone, Detail: "The request was given up.", Err: err}
+	return &guard.Denial{Status: 499, Code: guard.CodeClientGone, Detail: "The request was given up.", Err: err}
 }
 
 // refusal returns the 429 for states of which at least one is refused.
@@ -345,27 +342,27 @@ func refusal(p *Plan, states []State) *guard.Denial {
 			d.Err = p.limits[i].full
 		}
 	}
-	// Nobody knows when a request in flight ends.
+	// It is unknown when a request in flight ends.
 	d.RetryAfter = jitter(max(d.RetryAfter, time.Second))
 	return d
 }
 
-// jitter returns d and up to a tenth more, so that all who were refused at once
-// do not come back at once. Never less: it would be refused again.
+// jitter returns d and up to a tenth more, so that clients that were refused at once
+// do not come back at once.
 func jitter(d time.Duration) time.Duration {
 	return d + rand.N(d/10+1)
 }
 
-// noteUnknown tells the host, now and then, that requests are lumped together.
+// noteUnknown reports, now and then, that unrelated requests share a quota.
 func (l *Limiter) noteUnknown(r *http.Request, u unknown) {
 	for i, note := range [...]struct {
 		bit  unknown
 		name guard.EventName
 		err  error
 	}{
-		{noAddress, EventNoAddress, errNoAddress},
-		{noRoute, EventNoRoute, errNoRoute},
-		{wideRoute, EventWideRoute, errWideRoute},
+		{noAddress, EventSharedQuota, errNoAddress},
+		{noRoute, EventSharedQuota, errNoRoute},
+		{wideRoute, EventSharedQuota, errWideRoute},
 	} {
 		if u&note.bit == 0 || l.config.Hooks.Observe == nil {
 			continue
@@ -395,7 +392,7 @@ const (
 	fieldReset     = "X-Ratelimit-Reset"
 )
 
-// writeFields tells the client where it stands.
+// writeFields writes the response fields.
 func (l *Limiter) writeFields(h http.Header, s *scratch) {
 	if l.config.Fields != FieldsLegacy {
 		b := s.field[:0]
@@ -427,8 +424,8 @@ func addValue(h http.Header, name string, value []string) {
 	h[name] = value
 }
 
-// writeLegacy tells of the one limit of which the least remains, and leaves
-// alone what an outer Limiter said if that is less.
+// writeLegacy describes the limit with the least remaining. It leaves the fields of
+// an outer Limiter alone if that has less remaining.
 func (l *Limiter) writeLegacy(h http.Header, s *scratch) {
 	least := -1
 	for i := range s.states {

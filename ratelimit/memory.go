@@ -12,27 +12,30 @@ import (
 
 type duration = time.Duration
 
-// Memory is a [Store] in the memory of this process. Its size is fixed, no
-// garbage collector looks into it, and it starts no goroutine. It never admits
-// more than a limit allows, whatever keys come: see the package documentation
-// for what a flood of them costs instead. It forgets everything when the process
-// ends.
+// Memory is a [Store] in the memory of this process. It never admits more than a limit
+// allows and forgets everything when the process ends. Time is the monotonic clock.
+// The zero value is ready for use. A Memory is safe for concurrent use and must not be
+// copied after first use.
 //
-// The zero value is ready for use. A Memory is safe for concurrent use, and must
-// not be copied after first use. The time is the monotonic clock, so setting the
-// wall clock changes nothing.
+// Each limit has a table of fixed size, without pointers and without a goroutine. If
+// more keys are live than the table has places, a new key takes the place of another
+// and inherits what the evicted keys of its set have spent, so that a flood of keys
+// gets no client a new quota. The price is that a new key may be refused for what
+// others have spent; the refusal has [State.Full] set and wraps [ErrFull]. A table
+// with four places for each live key refuses less than one new key in a thousand, even
+// if all others have used up their quota; with two live keys for each place, each with
+// 3 of 10 spent, 0.4 % are refused. Keys that came back in a later tenth of the window
+// keep their places against keys that come once.
 type Memory struct {
-	// Bytes is the size of the table that each limit gets at its first use,
-	// where [Limit.Name], Kind and Window say which limit it is. A key of a
-	// Strict limit takes 73 bytes of it, of the other kinds 18. Pages that are
-	// not touched take up no memory. Not to be changed after first use.
-	// Default: 16 MiB, 229,376 keys of a Strict limit, 917,504 of another.
+	// Bytes is the size of the table of each limit. A key of a Strict limit takes 73
+	// bytes, of a Smooth limit 18. Untouched pages take no memory. Do not change it
+	// after first use.
+	// Default: 16 MiB, 229,376 keys of a Strict limit, 917,504 of a Smooth limit.
 	Bytes int
 
-	// MaxLimits is how many tables there are at most: one for each limit of
-	// a request, and one more where addresses of IPv6 are counted by /48 as
-	// well. Charging one limit more is an error. Not to be changed after
-	// first use. Default: 64.
+	// MaxLimits is the largest number of tables: one for each limit, and one more for
+	// the /48 of each limit by IPv6 address. A charge of one limit more is an error.
+	// Do not change it after first use. Default: 64.
 	MaxLimits int
 
 	once    sync.Once
@@ -53,8 +56,7 @@ type stripe struct {
 	_ [56]byte // a line of the cache for each
 }
 
-// Take implements [Store]. The context is looked at once: there is nothing to
-// wait for.
+// Take implements [Store].
 func (m *Memory) Take(ctx context.Context, charges []Charge) ([]State, Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, Receipt{}, err
@@ -81,18 +83,17 @@ func (m *Memory) Refund(_ context.Context, receipt Receipt) error {
 	return nil
 }
 
-// Stats tells how full a table is.
+// Stats describes how full the table of a limit is.
 type Stats struct {
 	Limit   string  // its name
-	Slots   int     // how many keys have a place of their own at most
-	Load    float64 // which part of them is taken by keys with something spent, estimated
-	Evicted uint64  // keys that lost their place to a newcomer while they had something spent
-	Refused uint64  // charges refused as [State.Full]: newcomers who pay for those
+	Slots   int     // keys that the table has places for
+	Load    float64 // estimated part of the places whose keys have something spent
+	Evicted uint64  // keys that lost their place with something spent
+	Refused uint64  // charges refused with State.Full
 }
 
-// Stats returns one entry for each limit, in the order of their first use. It
-// looks at a part of each table only and may be called as often as metrics are
-// collected. A Load above a half says that Bytes should be doubled.
+// Stats returns one entry for each limit, in the order of first use. It samples the
+// tables and is cheap enough for metrics. If Load exceeds a half, double Bytes.
 func (m *Memory) Stats() []Stats {
 	now := m.now()
 	var all []Stats
@@ -167,8 +168,8 @@ func (m *Memory) tableOf(l *Limit) (*table, error) {
 		most = 64
 	}
 	if len(old) >= most {
-		return nil, fmt.Errorf("ratelimit: Memory has tables for %d limits and limit %q needs one more, want Memory.MaxLimits larger"+
-			" or limits that agree in Name, Kind and Window", most, l.Name)
+		return nil, fmt.Errorf("ratelimit: Memory has tables for %d limits and limit %q needs one more; raise Memory.MaxLimits"+
+			" or use limits that agree in Name, Kind and Window", most, l.Name)
 	}
 	bytes := m.Bytes
 	if bytes <= 0 {
@@ -181,7 +182,7 @@ func (m *Memory) tableOf(l *Limit) (*table, error) {
 }
 
 // errNoTable cannot happen: what was charged has a table.
-var errNoTable = errors.New("ratelimit: Memory never heard of this limit")
+var errNoTable = errors.New("ratelimit: Memory has no table for a limit that was charged")
 
 // place is where a charge belongs.
 type place struct {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A Plan is a set of limits that was found good: what [Config.LimitsFor] chooses
-// among. It never changes and is safe for concurrent use.
+// A Plan is a validated set of limits, for [Config.LimitsFor]. It is immutable and
+// safe for concurrent use.
 type Plan struct {
 	limits  []limit
 	policy  string // the value of RateLimit-Policy
@@ -28,26 +28,27 @@ type limit struct {
 	full      error
 }
 
-// NewPlan returns the plan of limits, which have different names.
+// NewPlan returns a Plan. Its error lists every mistake in limits, which must have
+// different names.
 func NewPlan(limits ...Limit) (*Plan, error) {
-	var wrong []error
+	var mistakes []error
 	if n := len(limits); n == 0 || n > MaxCharges/2 {
-		wrong = append(wrong, fmt.Errorf("ratelimit: there are %d limits, want 1 to %d", n, MaxCharges/2))
+		mistakes = append(mistakes, fmt.Errorf("ratelimit: there are %d limits; pass 1 to %d", n, MaxCharges/2))
 	}
 	p := &Plan{allHere: true}
 	var policy strings.Builder
 	for i, l := range limits {
 		l = l.withDefaults()
-		if err := l.Validate(); err != nil {
-			wrong = append(wrong, err)
+		if err := l.validate(); err != nil {
+			mistakes = append(mistakes, err)
 			continue
 		}
-		if n := MaxName - len(networkSuffix); len(l.Name) > n {
-			wrong = append(wrong, fmt.Errorf("ratelimit: Limit.Name is %q, want at most %d bytes", l.Name, n))
+		if n := maxName - len(networkSuffix); len(l.Name) > n {
+			mistakes = append(mistakes, fmt.Errorf("ratelimit: Limit.Name is %q; use at most %d bytes", l.Name, n))
 		}
 		for _, other := range p.limits {
 			if other.Name == l.Name {
-				wrong = append(wrong, fmt.Errorf("ratelimit: Limit.Name is %q of two limits, %v and %v, want different names",
+				mistakes = append(mistakes, fmt.Errorf("ratelimit: Limit.Name is %q of two limits, %v and %v; give them different names",
 					l.Name, other.Limit, l))
 			}
 		}
@@ -76,7 +77,7 @@ func NewPlan(limits ...Limit) (*Plan, error) {
 			full:      fmt.Errorf("%w: limit %q, %v", ErrFull, l.Name, l),
 		})
 	}
-	if err := errors.Join(wrong...); err != nil {
+	if err := errors.Join(mistakes...); err != nil {
 		return nil, err
 	}
 	p.policy = policy.String()

@@ -12,31 +12,29 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A SignIn throttles attempts to sign in: it is what auth.Config.Throttle asks
-// for. An attempt is charged before any work is done for it and given back unless
-// it fails, so that failures count, and of any number of guesses at once no more
-// are tried than of one after the other. It is safe for concurrent use.
+// A SignIn limits attempts to sign in. It implements auth.Throttle. An attempt is
+// charged before the password is verified and given back unless it fails, so that
+// concurrent guesses are counted like guesses one after the other. It is safe for
+// concurrent use.
 //
-// Four limits count failures and stand against four ways of guessing:
+// Four limits count failures:
 //
-//   - Pair, of one login from one address: one user's password;
-//   - Address, of all logins from one address, and all of a /48 together:
-//     many users' passwords from one place;
-//   - Login, of one login from everywhere: one user's password from many places;
-//   - Global, of all attempts: many users' passwords from many places.
+//   - Pair, of one login from one address, against guessing one password;
+//   - Address, of all logins from one address, and of all logins from one IPv6 /48,
+//     against guessing many users' passwords from one place;
+//   - Login, of one login from everywhere, against guessing one password from many
+//     places;
+//   - Global, of all attempts, against guessing many passwords from many places.
 //
-// Two more keep one address from taking the processors that hash passwords, by
-// accounts of its own: InFlight, of attempts from one address at once, of which
-// further ones wait in a queue of that address, and Attempts, of all attempts from
-// one address, successes among them.
+// Two limits keep one address from occupying the processors that hash passwords, with
+// accounts of its own: InFlight bounds attempts under way at once, and Attempts bounds
+// all attempts, successes included.
 //
-// Login and Global could be used to lock somebody out, or everybody. So they do not
-// count who comes from where they have signed in before: a login and an
-// address that are known together have only Pair and Address to keep to. Only a
-// sign-in that succeeded makes them known: neither hanging up nor a store that
-// is down does. And when Global is used up nobody is refused for it: addresses
-// that are not known for the login get one attempt per Slow. Sessions that are
-// signed in, and their refreshes, never ask here.
+// An attacker could use up Login and Global to lock users out. Therefore they do not
+// count attempts from an address from which the login has signed in before, and a
+// used-up Global refuses no attempt but limits each unknown address to one attempt per
+// Slow. Only a successful sign-in makes an address known. Sessions and their refreshes
+// are not limited.
 type SignIn struct {
 	gate       *gate
 	config     SignInConfig
@@ -52,50 +50,43 @@ type SignIn struct {
 	lines      lines
 }
 
-// SignInConfig says how many attempts to sign in may fail. The zero SignInConfig
-// is ready for use, on one machine.
+// SignInConfig configures a [SignIn]. The zero SignInConfig is ready for use on one
+// machine.
 type SignInConfig struct {
-	// Pair, Address, Login and Global say how many attempts may fail. All
-	// are Strict. Default: 5 per 15 minutes, 50 per 15 minutes, 100 per day
-	// (NIST SP 800-63B-4 section 3.2.2 allows no more than 100 in a row), 600
-	// per minute.
+	// Pair, Address, Login and Global are how many attempts may fail. All are
+	// Strict. Default: 5 per 15 minutes, 50 per 15 minutes, 100 per day (the most
+	// that NIST SP 800-63B-4 section 3.2.2 allows), 600 per minute.
 	Pair, Address, Login, Global Limit
 
-	// Attempts is how many attempts one address may make, whether they succeed
-	// or fail. All of a /48 of IPv6 have NetworkFactor times as many. An
-	// attempt that was not decided does not count. Many people may share an
-	// address: it should be ten times Address or more.
-	// Default: 20 times Address.
+	// Attempts is how many attempts one address may make, failed or successful. All
+	// addresses of an IPv6 /48 have NetworkFactor times as many. Undecided attempts
+	// are given back. An office behind a NAT is one address: allow ten times Address
+	// or more. Default: 20 times Address.
 	Attempts Limit
 
-	// InFlight is how many attempts from one address may be under way at once
-	// in this process, and NetworkFactor times as many from all of a /48 of
-	// IPv6. Up to 64 more wait for their turn, in the order in which they came,
-	// for up to 5 seconds; any other is refused. An attempt is under way until
-	// settle is called. Default: 16.
+	// InFlight is how many attempts from one address may be under way at once in
+	// this process, and NetworkFactor times as many from an IPv6 /48. Up to 64 more
+	// wait for up to 5 seconds, first come, first served; others are refused.
+	// Default: 16.
 	InFlight int
 
-	// Slow is how long an address that is not known for a login waits
-	// between two attempts while Global is used up. It must leave fewer
-	// attempts than Address does, or it lowers nothing: more than
-	// Address.Window / Address.Quota. Default: 5 minutes, which leaves 3 of
-	// the 50 that an address has in 15 minutes.
+	// Slow is the time between two attempts of an address that is not known for the
+	// login while Global is used up. It must be more than Address.Window /
+	// Address.Quota, or Address would be the tighter limit. Default: 5 minutes.
 	Slow time.Duration
 
-	// Known reports whether somebody has signed in with login from the
-	// address before, which is as Reserve was given it. A host that keeps
-	// sessions can tell, on all machines and after a restart. An error is
-	// returned by Reserve. Default: what this process has seen in the last
-	// 30 days, up to 65,536 pairs.
+	// Known reports whether login has signed in from addr before, the address as
+	// passed to Reserve. A host that stores sessions can answer for all machines and
+	// across restarts. Reserve returns its error. Default: what this process has
+	// seen in the last 30 days, up to 65,536 pairs.
 	Known func(ctx context.Context, login, addr string) (bool, error)
 
-	// NetworkFactor is how many times Address all of a /48 of IPv6 have.
-	// Default: 4.
+	// NetworkFactor is how many times Address and Attempts all addresses of an IPv6
+	// /48 have. Default: 4.
 	NetworkFactor int64
 
-	// Store, Name, Secret, Timeout, Local and Nodes are those of [Config].
-	// While a shared Store does not answer, the limits count in this
-	// process. Default: as there.
+	// Store, Name, Secret, Timeout, Local and Nodes are as in [Config]. While a shared
+	// Store does not answer, the limits count in this process.
 	Store   Store
 	Name    string
 	Secret  guard.Secret
@@ -103,18 +94,18 @@ type SignInConfig struct {
 	Local   *Memory
 	Nodes   int64
 
-	// Hooks.Observe hears of the Store. Refusals are the business of who
-	// asks. Default: nobody hears.
+	// Hooks.Observe receives events about the Store. Refusals are reported by the
+	// caller of Reserve. If nil, events are discarded.
 	Hooks guard.Hooks
 }
 
-// NewSignIn returns a SignIn. Its error lists every mistake in config.
+// NewSignIn returns a SignIn. The error lists every mistake in config.
 func NewSignIn(config SignInConfig) (*SignIn, error) {
 	common := Config{
 		Store: config.Store, Name: config.Name, Secret: config.Secret, Timeout: config.Timeout,
 		Local: config.Local, Nodes: config.Nodes, NetworkFactor: config.NetworkFactor, Hooks: config.Hooks,
 	}
-	wrong := common.validate()
+	mistakes := common.validate()
 	if config.NetworkFactor == 0 {
 		config.NetworkFactor = 4
 	}
@@ -122,7 +113,7 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 		config.InFlight = 16
 	}
 	if config.InFlight < 0 || config.InFlight > 1<<16 {
-		wrong = append(wrong, fmt.Errorf("ratelimit: SignInConfig.InFlight is %d, want 1 to %d", config.InFlight, 1<<16))
+		mistakes = append(mistakes, fmt.Errorf("ratelimit: SignInConfig.InFlight is %d; set 1 to %d", config.InFlight, 1<<16))
 	}
 	s := &SignIn{config: config}
 	for _, l := range []struct {
@@ -148,16 +139,16 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 		if limit.Name == "" {
 			limit.Name = "sign-in " + l.field
 		}
-		err := limit.Validate()
+		err := limit.validate()
 		if err == nil && limit.Kind != Strict {
-			err = fmt.Errorf("ratelimit: Limit.Kind is %v, want strict", limit.Kind)
+			err = fmt.Errorf("ratelimit: Limit.Kind is %v; set Strict", limit.Kind)
 		}
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("ratelimit: SignInConfig.%s: %w", l.field, err))
+			mistakes = append(mistakes, fmt.Errorf("ratelimit: SignInConfig.%s: %w", l.field, err))
 		}
 		*l.into = limit
 	}
-	if len(wrong) == 0 {
+	if len(mistakes) == 0 {
 		s.attempts = config.Attempts
 		if s.attempts.Quota == 0 {
 			s.attempts.Quota = min(20*s.address.Quota, MaxQuota)
@@ -168,22 +159,22 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 		if s.attempts.Name == "" {
 			s.attempts.Name = "sign-in Attempts"
 		}
-		err := s.attempts.Validate()
+		err := s.attempts.validate()
 		if err == nil && s.attempts.Kind != Strict {
-			err = fmt.Errorf("ratelimit: Limit.Kind is %v, want strict", s.attempts.Kind)
+			err = fmt.Errorf("ratelimit: Limit.Kind is %v; set Strict", s.attempts.Kind)
 		}
 		if err == nil && s.attempts.Name == s.address.Name {
-			err = fmt.Errorf("ratelimit: Limit.Name is %q, which is that of Address, want another", s.attempts.Name)
+			err = fmt.Errorf("ratelimit: Limit.Name is %q, which is that of Address; use another", s.attempts.Name)
 		}
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("ratelimit: SignInConfig.Attempts: %w", err))
+			mistakes = append(mistakes, fmt.Errorf("ratelimit: SignInConfig.Attempts: %w", err))
 		}
 	}
-	if len(wrong) == 0 && int64(s.address.Window/s.slow.Window) >= s.address.Quota {
-		wrong = append(wrong, fmt.Errorf("ratelimit: SignInConfig.Slow is %v, which allows an address no less than SignInConfig.Address, %v,"+
-			" want more than %v", s.slow.Window, s.address, s.address.Window/time.Duration(s.address.Quota)))
+	if len(mistakes) == 0 && int64(s.address.Window/s.slow.Window) >= s.address.Quota {
+		mistakes = append(mistakes, fmt.Errorf("ratelimit: SignInConfig.Slow is %v, which allows an address as much as SignInConfig.Address, %v;"+
+			" set more than %v", s.slow.Window, s.address, s.address.Window/time.Duration(s.address.Quota)))
 	}
-	if err := errors.Join(wrong...); err != nil {
+	if err := errors.Join(mistakes...); err != nil {
 		return nil, err
 	}
 	ofNetwork := func(l Limit, name string) Limit {
@@ -197,19 +188,18 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 	return s, nil
 }
 
-// Reserve charges one attempt on login from the address, with or without a
-// port, after it has waited until no more than InFlight attempts from the address
-// are under way. A positive retryAfter refuses the attempt, and settle is nil then.
-// Otherwise settle is called when the attempt is over, or the place of the attempt
-// is never free again. What was charged stays charged after [guard.Failed]. After
-// [guard.Undecided] it is given back, and that is all. After [guard.Succeeded] it
-// is given back, but for Attempts, and login and address are known together from
-// then on. Calling settle again does nothing. An error means that the limits could
-// not be consulted.
+// Reserve charges one attempt on login from addr, an address with or without a port.
+// It waits while InFlight attempts from the address are under way. A positive
+// retryAfter refuses the attempt, and settle is nil then. Otherwise the caller calls
+// settle exactly when the attempt is over, or its place is never free again.
 //
-// An address that is none, of a UNIX socket say, is shared by all who have
-// none. Login is compared as it is given: pass it in the one form that the user
-// store compares.
+// After [guard.Failed] the charge stays. After [guard.Undecided] it is given back.
+// After [guard.Succeeded] it is given back except for Attempts, and the address is
+// known for the login. Further calls of settle do nothing. An error means that the
+// limits could not be checked.
+//
+// Texts that are no address count as one address. Pass login in the form that the
+// user store compares.
 func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
 	var pair, address, name KeyBuilder
 	ip, _ := addrOf(addr)

@@ -334,7 +334,7 @@ func TestSignInRefusesASlowThatLowersNothing(t *testing.T) {
 		wrong   string
 	}{
 		{"the defaults are good", 0, ratelimit.Limit{}, ""},
-		{"just as much", 18 * time.Second, ratelimit.Limit{}, "SignInConfig.Slow is 18s, which allows an address no less than SignInConfig.Address, 50 per 15 minutes, want more than 18s"},
+		{"just as much", 18 * time.Second, ratelimit.Limit{}, "SignInConfig.Slow is 18s, which allows an address as much as SignInConfig.Address, 50 per 15 minutes; set more than 18s"},
 		{"a little less", 18*time.Second + time.Microsecond, ratelimit.Limit{}, ""},
 		{"a narrow Address", 0, ratelimit.Limit{Quota: 3, Window: 15 * time.Minute}, "Slow is 5m0s"},
 		{"a narrow Address and a Slow for it", 10 * time.Minute, ratelimit.Limit{Quota: 3, Window: 15 * time.Minute}, ""},

@@ -90,7 +90,7 @@ func Validate(charges []Charge) error {
 	}
 	for i := range charges {
 		c := &charges[i]
-		if err := c.Limit.Validate(); err != nil {
+		if err := c.Limit.validate(); err != nil {
 			return err
 		}
 		if c.Limit.Kind == Concurrent {

@@ -6,6 +6,52 @@ import (
 	"sync/atomic"
 )
 
+// What the tables promise:
+//
+// A Memory has a fixed number of places, in sets of seven, and no flood of keys
+// makes it larger. A key that finds no place takes over another's, and what the
+// other had spent is not forgotten: each set keeps a ghost, which has spent at
+// any time at least as much as each key that lost its place there, and every
+// newcomer begins with what the ghost has spent. So the invariant is:
+//
+//	At any moment, what a key is held to have spent since any earlier
+//	moment is at least what it did spend.
+//
+// A ring of sub-windows is covered by the element-wise maximum of what the
+// ghost and the one who leaves have in each; inheriting from the latter alone
+// would be too little. For quotas up to ten it is the later of the two i-th
+// newest times; for Smooth limits, the later arrival time.
+//
+// The price is paid by newcomers, and by those who come back after they lost
+// their place: once the live keys exceed the places they may be refused for
+// what others have spent. The table shows the fraction of
+// new keys refused, for a Strict quota of 10; a key is live while any of its charges
+// is within the window. TestPlotRefusedNewcomers draws it:
+//
+//	live keys per place:    0.25    0.5   0.75      1    1.5      2      3      5      8     12     20
+//	each spent  1 of 10     0.0%   0.0%   0.0%   0.0%   0.0%   0.0%   0.0%   0.0%   5.3%  94.8% 100.0%
+//	each spent  3 of 10     0.0%   0.0%   0.0%   0.0%   0.0%   0.4%   9.8%  90.5% 100.0% 100.0% 100.0%
+//	each spent  5 of 10     0.0%   0.0%   0.0%   0.9%  16.4%  49.6%  95.2% 100.0% 100.0% 100.0% 100.0%
+//	each spent 10 of 10     0.1%   5.7%  23.5%  49.8%  87.0%  97.5%  99.9% 100.0% 100.0% 100.0% 100.0%
+//
+//	                 1 of 10                 3 of 10                 10 of 10
+//	 0.25 live keys |                     |  |                     |  |                     |
+//	  0.5 live keys |                     |  |                     |  |#                    |
+//	 0.75 live keys |                     |  |                     |  |#####                |
+//	    1 live keys |                     |  |                     |  |##########           |
+//	  1.5 live keys |                     |  |                     |  |#################    |
+//	    2 live keys |                     |  |                     |  |#################### |
+//	    3 live keys |                     |  |##                   |  |#################### |
+//	    5 live keys |                     |  |##################   |  |#################### |
+//	    8 live keys |#                    |  |#################### |  |#################### |
+//	   12 live keys |###################  |  |#################### |  |#################### |
+//	   20 live keys |#################### |  |#################### |  |#################### |
+//
+// The middle of each edge is where live keys per place, times what each spent, is
+// the quota; it is as steep as keys are spread evenly over the sets. A table with
+// four places for each live key refuses one newcomer in a thousand even if all the
+// others have used up what they have.
+
 // A table is what all keys of one limit have spent: sets of seven places, of a
 // fixed number. Which set a key belongs to is decided by its first half, which
 // place in the set is its by the second.

@@ -15,64 +15,60 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A Valve lets so many requests a second into the process, whoever sends them:
-// the protection of a machine that can do no more, where a [Limiter] is the
-// fair share of a caller. It is a golang.org/x/time/rate limiter with a bounded
-// queue in front of it, first come, first served. It is safe for concurrent use.
+// A Valve admits a number of requests per second to the process, whatever client
+// they come from. It protects a machine, where a [Limiter] gives each client a fair
+// share. It is safe for concurrent use.
 //
-// In any time t at most Burst + rate·t requests enter, and no turn is lost on
-// those who do not: a request takes its turn when it enters and not before, so
-// that neither a refusal nor a client that hangs up in the queue has one to
-// waste. As long as somebody waits, requests enter at the full rate; a Burst of
-// less than the rate times the lateness of timers, a millisecond or so, costs
-// some of it.
+// Requests beyond the rate wait in a bounded queue, first come, first served. In any
+// time t at most Burst + rate·t requests enter. A request takes its turn when it
+// enters, so that neither a refusal nor a client that hangs up in the queue wastes
+// one. A Burst below the rate times the lateness of timers, about a millisecond,
+// costs some of the rate.
 type Valve struct {
 	config ValveConfig
 	rate   float64
 
 	mu      sync.Mutex
-	limiter *rate.Limiter // asked by AllowN and TokensAt only: it never owes a turn
+	limiter *rate.Limiter // only AllowN and TokensAt are called: it never owes a turn
 	queue   list.List     // of chan struct{}, each closed when its turn has come
 	timer   *time.Timer   // runs turns when the first of the queue is due
 }
 
-// ValveConfig says who may wait at a [Valve], and how long. The zero ValveConfig
-// is ready for use.
+// ValveConfig configures a [Valve]. The zero ValveConfig is ready for use.
 type ValveConfig struct {
 	// Burst is how many requests may enter at once. Default: a tenth of a
 	// second's worth, at least 1.
 	Burst int
 
-	// Queue is how many requests may wait at once; none with -1. One more is
-	// refused with 503. Default: as many as enter in MaxWait, at most 10,000.
+	// Queue is how many requests may wait at once, or -1 for none. Further requests
+	// are refused with 503. Default: as many as enter in MaxWait, at most 10,000.
 	Queue int
 
-	// MaxWait is how long a request may wait; one that would have to wait
-	// longer is refused at once. At most 1 minute. Default: 1 second.
+	// MaxWait is how long a request may wait, at most 1 minute. A request that would
+	// wait longer is refused at once. Default: 1 second.
 	MaxWait time.Duration
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks formats refusals and receives events. If nil, see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
 // NewValve returns a Valve that lets perSecond requests in, more than 0 and at
 // most 10,000,000.
 func NewValve(perSecond float64, config ValveConfig) (*Valve, error) {
-	var wrong []error
+	var mistakes []error
 	if !(perSecond > 0 && perSecond <= 1e7) {
-		wrong = append(wrong, fmt.Errorf("ratelimit: perSecond is %v, want more than 0 and at most 10000000", perSecond))
+		mistakes = append(mistakes, fmt.Errorf("ratelimit: perSecond is %v; pass more than 0 and at most 10000000", perSecond))
 	}
 	if config.Burst < 0 {
-		wrong = append(wrong, fmt.Errorf("ratelimit: ValveConfig.Burst is %d, want 1 or more", config.Burst))
+		mistakes = append(mistakes, fmt.Errorf("ratelimit: ValveConfig.Burst is %d; set 1 or more", config.Burst))
 	}
 	if config.Queue < -1 {
-		wrong = append(wrong, fmt.Errorf("ratelimit: ValveConfig.Queue is %d, want 1 or more, or -1 for none", config.Queue))
+		mistakes = append(mistakes, fmt.Errorf("ratelimit: ValveConfig.Queue is %d; set 1 or more, or -1 for none", config.Queue))
 	}
 	if config.MaxWait < 0 || config.MaxWait > time.Minute {
-		wrong = append(wrong, fmt.Errorf("ratelimit: ValveConfig.MaxWait is %v, want up to 1m0s", config.MaxWait))
+		mistakes = append(mistakes, fmt.Errorf("ratelimit: ValveConfig.MaxWait is %v; set up to 1m0s", config.MaxWait))
 	}
-	if err := errors.Join(wrong...); err != nil {
+	if err := errors.Join(mistakes...); err != nil {
 		return nil, err
 	}
 	if config.Burst == 0 {
@@ -93,7 +89,7 @@ func (v *Valve) Handler(next http.Handler) http.Handler {
 		panic("ratelimit: no handler behind the valve")
 	}
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := v.Check(r.Context()); err != nil {
+		if err := v.Wait(r.Context()); err != nil {
 			v.config.Hooks.Refuse(w, r, err)
 			return
 		}
@@ -103,11 +99,10 @@ func (v *Valve) Handler(next http.Handler) http.Handler {
 	return guard.Describe(h, next, guard.Requirement{Kind: guard.KindLimit, Values: []string{what}})
 }
 
-// Check returns nil when a request may enter, after it has waited for its turn.
-// It returns a [guard.Denial] at once if the queue is full or the wait would be
-// longer than MaxWait, and when ctx is over before the turn comes; then all who
-// are behind it move up.
-func (v *Valve) Check(ctx context.Context) error {
+// Wait waits for the turn of a request. It returns nil when the request may enter. It
+// returns a [guard.Denial] at once if the queue is full or the wait would exceed
+// MaxWait, and when ctx ends before the turn comes.
+func (v *Valve) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return clientGone(ctx, err)
 	}
@@ -127,7 +122,7 @@ func (v *Valve) Check(ctx context.Context) error {
 	}
 }
 
-// Waiting returns how many requests are waiting for their turn, for metrics.
+// Waiting returns the number of requests in the queue, for metrics.
 func (v *Valve) Waiting() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -146,7 +141,7 @@ func (v *Valve) enter() (*list.Element, error) {
 		return nil, nil
 	}
 	waiting := v.queue.Len()
-	wait := v.wait(now, waiting+1)
+	wait := v.until(now, waiting+1)
 	if waiting >= max(0, v.config.Queue) || wait > v.config.MaxWait {
 		return nil, overloaded(wait)
 	}
@@ -195,7 +190,7 @@ func (v *Valve) admit(now time.Time) {
 // arm sets the timer for the first of the queue. It may be set already, or have
 // run: turns is harmless when nobody is due.
 func (v *Valve) arm(now time.Time) {
-	wait := v.wait(now, 1) + 1 // rounded up, or it would be a little too early
+	wait := v.until(now, 1) + 1 // rounded up, or it would be a little too early
 	if v.timer == nil {
 		v.timer = time.AfterFunc(wait, v.turns)
 	} else {
@@ -203,8 +198,8 @@ func (v *Valve) arm(now time.Time) {
 	}
 }
 
-// wait returns when there are n turns, rounded down, and a day if it is later.
-func (v *Valve) wait(now time.Time, n int) time.Duration {
+// until returns when there are n turns, rounded down, and a day if it is later.
+func (v *Valve) until(now time.Time, n int) time.Duration {
 	seconds := (float64(n) - v.limiter.TokensAt(now)) / v.rate
 	return time.Duration(min(max(seconds, 0), 86_400) * float64(time.Second))
 }
@@ -214,7 +209,7 @@ var errOverloaded = errors.New("ratelimit: more requests wait at the valve than 
 func overloaded(wait time.Duration) *guard.Denial {
 	return &guard.Denial{
 		Status:     http.StatusServiceUnavailable,
-		Code:       CodeOverloaded,
+		Code:       codeOverloaded,
 		Detail:     "The service is busy. Please try again.",
 		RetryAfter: jitter(max(wait, time.Second)),
 		Event:      guard.EventRateLimit,

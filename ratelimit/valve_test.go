@@ -70,38 +70,38 @@ func TestValve(t *testing.T) {
 func TestValveWaitObeysTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newValve(t, 1, ratelimit.ValveConfig{Burst: 1, Queue: 5, MaxWait: 10 * time.Second})
-		if err := v.Check(t.Context()); err != nil {
+		if err := v.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		begin := time.Now()
-		err := v.Check(ctx)
+		err := v.Wait(ctx)
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 300*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(begin))
 		}
 		// Its place went to the next.
 		begin = time.Now()
-		if err := v.Check(t.Context()); err != nil || time.Since(begin) > 701*time.Millisecond {
+		if err := v.Wait(t.Context()); err != nil || time.Since(begin) > 701*time.Millisecond {
 			t.Errorf("%v after %v, want 700 ms", err, time.Since(begin))
 		}
 		gone, hangUp := context.WithCancel(t.Context())
 		hangUp()
-		if d, _ := errors.AsType[*guard.Denial](v.Check(gone)); d == nil || d.Status != 499 {
+		if d, _ := errors.AsType[*guard.Denial](v.Wait(gone)); d == nil || d.Status != 499 {
 			t.Errorf("hung up: %v", d)
 		}
 		none := newValve(t, 1, ratelimit.ValveConfig{Burst: 1, Queue: -1})
-		if none.Check(t.Context()) != nil || none.Check(t.Context()) == nil {
+		if none.Wait(t.Context()) != nil || none.Wait(t.Context()) == nil {
 			t.Error("without a queue the second is refused")
 		}
 		long := newValve(t, 1, ratelimit.ValveConfig{Burst: 1, Queue: 5, MaxWait: 500 * time.Millisecond})
 		begin = time.Now()
-		if long.Check(t.Context()) != nil || long.Check(t.Context()) == nil || time.Since(begin) != 0 {
+		if long.Wait(t.Context()) != nil || long.Wait(t.Context()) == nil || time.Since(begin) != 0 {
 			t.Error("who would wait longer than MaxWait is refused at once")
 		}
 		// The turn of who was refused is nobody's.
 		time.Sleep(time.Second)
-		if err := long.Check(t.Context()); err != nil {
+		if err := long.Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -143,7 +143,7 @@ func TestValveIsExact(t *testing.T) {
 							if random.Float64() >= tt.patient {
 								ctx, cancel = context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(100*time.Millisecond))))
 							}
-							err := v.Check(ctx)
+							err := v.Wait(ctx)
 							cancel()
 							if err == nil {
 								mu.Lock()
@@ -184,7 +184,7 @@ func TestValveHangUpsMoveTheQueue(t *testing.T) {
 		v := newValve(t, 10, ratelimit.ValveConfig{Burst: 10, Queue: 1000, MaxWait: time.Minute})
 		begin := time.Now()
 		for range 10 {
-			if err := v.Check(t.Context()); err != nil {
+			if err := v.Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -195,7 +195,7 @@ func TestValveHangUpsMoveTheQueue(t *testing.T) {
 				ctx, hangUp := context.WithCancel(t.Context())
 				hangUps = append(hangUps, hangUp)
 				gone.Go(func() {
-					if v.Check(ctx) == nil {
+					if v.Wait(ctx) == nil {
 						t.Error("one more entered at once than the burst")
 					}
 				})
@@ -217,7 +217,7 @@ func TestValveHangUpsMoveTheQueue(t *testing.T) {
 				c = ctx
 			}
 			done.Go(func() {
-				if v.Check(c) == nil {
+				if v.Wait(c) == nil {
 					mu.Lock()
 					defer mu.Unlock()
 					order = append(order, fmt.Sprint(name, " ", time.Since(begin).Round(time.Millisecond)))
@@ -240,19 +240,19 @@ func TestValveServesWhoCameFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newValve(t, 10, ratelimit.ValveConfig{Burst: 1, Queue: 5})
 		begin := time.Now()
-		if err := v.Check(t.Context()); err != nil {
+		if err := v.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		var first time.Duration
 		var done sync.WaitGroup
 		done.Go(func() {
-			if err := v.Check(t.Context()); err != nil {
+			if err := v.Wait(t.Context()); err != nil {
 				t.Error(err)
 			}
 			first = time.Since(begin)
 		})
 		time.Sleep(100 * time.Millisecond)
-		if err := v.Check(t.Context()); err != nil {
+		if err := v.Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
 		second := time.Since(begin)
@@ -274,7 +274,7 @@ func TestValveManyAtOnce(t *testing.T) {
 		done.Go(func() {
 			for time.Since(begin) < 100*time.Millisecond {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
-				if v.Check(ctx) == nil {
+				if v.Wait(ctx) == nil {
 					entered.Add(1)
 				}
 				cancel()

@@ -149,7 +149,7 @@ var exported = []reflect.Type{
 	reflect.TypeFor[ratelimit.Config](),
 	reflect.TypeFor[ratelimit.Down](),
 	reflect.TypeFor[ratelimit.Fields](),
-	reflect.TypeFor[ratelimit.Guesses](),
+	reflect.TypeFor[ratelimit.KeyThrottle](),
 	reflect.TypeFor[ratelimit.Key](),
 	reflect.TypeFor[ratelimit.KeyBuilder](),
 	reflect.TypeFor[ratelimit.Kind](),

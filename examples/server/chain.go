@@ -192,7 +192,7 @@ type limits struct {
 	register func(http.Handler) http.Handler // POST /users/
 	five     func(http.Handler) http.Handler // GET /limited/
 	signIn   *ratelimit.SignIn               // nil: none
-	keys     *ratelimit.Guesses              // at API keys; nil: none
+	keys     *ratelimit.KeyThrottle          // at API keys; nil: none
 }
 
 // newLimits makes them. If the processes of the server share a store they count
@@ -218,7 +218,7 @@ func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
 	caller, errCaller := ratelimit.New(ratelimit.ByCaller, config("caller"), ratelimit.MustParse("100/second;6000/minute")...)
 	// Each registration costs a password hash.
 	register, errRegister := ratelimit.New(ratelimit.ByIP, config("register"), ratelimit.MustParse("20/hour")...)
-	keys, errKeys := ratelimit.NewGuesses(config("keys"), ratelimit.MustParse("60/minute")...)
+	keys, errKeys := ratelimit.NewKeyThrottle(config("keys"), ratelimit.MustParse("60/minute")...)
 	signInConfig := ratelimit.SignInConfig{Timeout: s.limitTimeout, Hooks: hooks}
 	if s.limits != nil {
 		signInConfig.Store, signInConfig.Name, signInConfig.Secret = s.limits, "sign-in", guard.NewSecret(secret)

@@ -55,8 +55,8 @@ type Store struct {
 	breaker ratelimit.Breaker
 }
 
-// SharedBreaker returns the Breaker that all limiters of s share.
-func (s *Store) SharedBreaker() *ratelimit.Breaker { return &s.breaker }
+// Breaker returns the Breaker that all limiters of s share.
+func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 

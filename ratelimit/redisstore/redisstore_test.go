@@ -329,9 +329,9 @@ func TestNumbers(t *testing.T) {
 	f := &redisdbtest.Server{Err: errors.New("enough")}
 	store := open(t, f, redisstore.Config{InsecureEviction: true})
 	for _, l := range []ratelimit.Limit{
-		{Name: "strict", Quota: ratelimit.MaxQuota, Window: ratelimit.MaxWindow},
-		{Name: "smooth", Kind: ratelimit.Smooth, Quota: ratelimit.MaxQuota, Burst: ratelimit.MaxQuota, Window: ratelimit.MaxWindow},
-		{Name: "rare", Kind: ratelimit.Smooth, Quota: 1, Burst: 1, Window: ratelimit.MaxWindow},
+		{Name: "strict", Quota: ratelimit.MaxQuota, Window: 366 * 24 * time.Hour},
+		{Name: "smooth", Kind: ratelimit.Smooth, Quota: ratelimit.MaxQuota, Burst: ratelimit.MaxQuota, Window: 366 * 24 * time.Hour},
+		{Name: "rare", Kind: ratelimit.Smooth, Quota: 1, Burst: 1, Window: 366 * 24 * time.Hour},
 	} {
 		c := bill(l)
 		c[0].Cost = l.Max()

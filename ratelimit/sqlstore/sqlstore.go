@@ -121,8 +121,8 @@ type Store struct {
 	breaker ratelimit.Breaker
 }
 
-// SharedBreaker returns the Breaker that all limiters of s share.
-func (s *Store) SharedBreaker() *ratelimit.Breaker { return &s.breaker }
+// Breaker returns the Breaker that all limiters of s share.
+func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
@@ -317,7 +317,7 @@ func lockStatement(d Dialect, n int) string {
 
 // id returns the row of a charge: a hash of what is counted together.
 func id(c *ratelimit.Charge) []byte {
-	b := make([]byte, 0, len(c.Key)+9+ratelimit.MaxName)
+	b := make([]byte, 0, len(c.Key)+9+64)
 	b = append(b, c.Key[:]...)
 	b = append(b, byte(c.Limit.Kind))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Limit.Window))

@@ -13,9 +13,9 @@ import (
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
-func newGuesses(t *testing.T, c ratelimit.Config, limits ...ratelimit.Limit) *ratelimit.Guesses {
+func newGuesses(t *testing.T, c ratelimit.Config, limits ...ratelimit.Limit) *ratelimit.KeyThrottle {
 	t.Helper()
-	g, err := ratelimit.NewGuesses(c, limits...)
+	g, err := ratelimit.NewKeyThrottle(c, limits...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestGuesses(t *testing.T) {
 			}
 		})
 	})
-	if _, err := ratelimit.NewGuesses(ratelimit.Config{}); err == nil {
+	if _, err := ratelimit.NewKeyThrottle(ratelimit.Config{}); err == nil {
 		t.Error("no limits are no mistake")
 	}
 }

@@ -1,0 +1,48 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+)
+
+// A KeyThrottle limits failed attempts with API keys by address. It implements
+// apikey.Throttle. Each attempt is charged before it is verified and given back unless
+// it fails, so that concurrent guesses are counted like guesses one after the other.
+// It is safe for concurrent use.
+type KeyThrottle struct{ limiter *Limiter }
+
+// NewKeyThrottle returns a KeyThrottle that lets an address fail as often as limits
+// allow. Addresses are grouped as by [KeyBuilder.AddAddr]. Cost, Refund, LimitsFor,
+// Skip, Fields and InsecureShadow of config have no effect. The error lists every
+// mistake.
+func NewKeyThrottle(config Config, limits ...Limit) (*KeyThrottle, error) {
+	limiter, err := New(ByIP, config, limits...)
+	if err != nil {
+		return nil, err
+	}
+	return &KeyThrottle{limiter}, nil
+}
+
+// ReserveAddr charges one attempt from an address without a port. A positive
+// retryAfter refuses the attempt, and settle is nil then. Otherwise the caller calls
+// settle when the attempt is over; the charge is given back unless outcome is
+// [guard.Failed]. Texts that are no address count as one address.
+func (t *KeyThrottle) ReserveAddr(ctx context.Context, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
+	ip, _ := netip.ParseAddr(addr)
+	reservation, err := t.limiter.ReserveAddr(ctx, 1, ip)
+	if d, ok := errors.AsType[*guard.Denial](err); ok && d.Status == http.StatusTooManyRequests {
+		return nil, max(d.RetryAfter, time.Second), nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return func(outcome guard.Outcome) {
+		// The client may be gone: it is given back all the same.
+		reservation.End(context.WithoutCancel(ctx), outcome != guard.Failed)
+	}, 0, nil
+}
