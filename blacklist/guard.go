@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/httpfield"
 )
 
 // Config says how a [Guard] refuses. The zero Config is ready for use.
@@ -49,7 +50,7 @@ func New(revoker interface {
 	if revoker == nil {
 		errs = append(errs, errors.New("blacklist: the Revoker is nil, want a *Replica, a *Memory, or one of your own"))
 	}
-	if !isToken(config.Scheme) {
+	if !httpfield.IsToken(config.Scheme) {
 		errs = append(errs, fmt.Errorf("blacklist: Config.Scheme is %q, want a name such as %q, without spaces", config.Scheme, "Bearer"))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -94,23 +95,4 @@ func (g *Guard) Check(ctx context.Context) error {
 		return d
 	}
 	return nil
-}
-
-// isToken reports whether s is a token of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !isMark(c) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func isMark(c byte) bool {
-	switch c {
-	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
-		return true
-	}
-	return false
 }

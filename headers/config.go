@@ -6,10 +6,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/httpfield"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // Config says which security headers responses carry. The zero value is the
-// strict choice for an API; [HTML] is a start for pages and [Guide] is four
+// strict choice for an API; [HTML] is a start for pages and [FastAPI] is four
 // headers only.
 type Config struct {
 	// CSP is the Content-Security-Policy.
@@ -139,10 +142,10 @@ func HTML() Config {
 	}
 }
 
-// Guide returns the four headers of the guide that this module follows,
+// FastAPI returns the four headers of the guide that this module follows,
 // X-XSS-Protection: 1; mode=block and a year of HSTS for the host alone among
 // them, and no others. It is for comparison: the zero Config is safer.
-func Guide() Config {
+func FastAPI() Config {
 	return Config{
 		HSTS:              HSTS{MaxAge: year, InsecureHostOnly: true},
 		InsecureXSSFilter: true,
@@ -173,7 +176,7 @@ const year = 365 * 24 * time.Hour
 
 // compile checks c and returns the Headers that it asks for.
 func (c Config) compile() (*Headers, error) {
-	var p problems
+	p := mistakes.List{Package: "headers"}
 	if c.CSP == nil {
 		c.CSP = apiPolicy()
 	}
@@ -181,13 +184,13 @@ func (c Config) compile() (*Headers, error) {
 	if only := c.CSPReportOnly; only != nil {
 		lintCSP(&p, "Config.CSPReportOnly", only, c.ReportingEndpoints)
 		if only.UpgradeInsecureRequests {
-			p.bad("Config.CSPReportOnly.UpgradeInsecureRequests", true, "false: browsers ignore it there")
+			p.Bad("Config.CSPReportOnly.UpgradeInsecureRequests", true, "false: browsers ignore it there")
 		}
 		if only.Sandbox != nil {
-			p.bad("Config.CSPReportOnly.Sandbox", only.Sandbox, "nil: browsers ignore it there")
+			p.Bad("Config.CSPReportOnly.Sandbox", only.Sandbox, "nil: browsers ignore it there")
 		}
 		if only.ReportTo == "" && len(only.ReportURI) == 0 {
-			p.bad("Config.CSPReportOnly.ReportTo", "", "an endpoint, or ReportURI: nobody would read the reports")
+			p.Bad("Config.CSPReportOnly.ReportTo", "", "an endpoint, or ReportURI: nobody would read the reports")
 		}
 	}
 	reporting := endpoints(&p, c.ReportingEndpoints)
@@ -195,7 +198,7 @@ func (c Config) compile() (*Headers, error) {
 	frame := choice(&p, "Config.Frame", c.Frame, "DENY", "SAMEORIGIN")
 	framed := slices.ContainsFunc(c.CSP.FrameAncestors, func(s string) bool { return s != None })
 	if framed && frame == "DENY" && !slices.Contains(omit, hFrame) {
-		p.bad("Config.Frame", frame, "SAMEORIGIN, or X-Frame-Options in InsecureOmit: CSP.FrameAncestors lets somebody frame")
+		p.Bad("Config.Frame", frame, "SAMEORIGIN, or X-Frame-Options in InsecureOmit: CSP.FrameAncestors lets somebody frame")
 	}
 	referrer := choice(&p, "Config.Referrer", c.Referrer, "no-referrer", "same-origin", "strict-origin",
 		"strict-origin-when-cross-origin")
@@ -217,8 +220,8 @@ func (c Config) compile() (*Headers, error) {
 		hPermissions, hCache,
 	}
 	for i, name := range omit {
-		if isToken(name) && !slices.Contains(managed, name) {
-			p.bad(at("Config.InsecureOmit", i), name, "a header that this package sets: "+strings.Join(managed, ", "))
+		if httpfield.IsToken(name) && !slices.Contains(managed, name) {
+			p.Bad(mistakes.At("Config.InsecureOmit", i), name, "a header that this package sets: "+strings.Join(managed, ", "))
 		}
 	}
 	h := &Headers{
@@ -228,17 +231,17 @@ func (c Config) compile() (*Headers, error) {
 		remove:      names(&p, "Config.Remove", c.Remove),
 	}
 	if len(c.Remove) > 0 && !c.Enforce {
-		p.bad("Config.Remove", strings.Join(c.Remove, ", "), "Config.Enforce with it: a handler sets them after this package has had its turn")
+		p.Bad("Config.Remove", strings.Join(c.Remove, ", "), "Config.Enforce with it: a handler sets them after this package has had its turn")
 	}
 	for i, name := range h.remove {
 		if slices.Contains(managed, name) {
-			p.bad(at("Config.Remove", i), name, "a header that this package does not set, or InsecureOmit")
+			p.Bad(mistakes.At("Config.Remove", i), name, "a header that this package does not set, or InsecureOmit")
 		}
 		if name == "Content-Type" || name == "Content-Length" || name == "Location" || name == "Set-Cookie" || name == "Www-Authenticate" {
-			p.bad(at("Config.Remove", i), name, "a header that clients can do without")
+			p.Bad(mistakes.At("Config.Remove", i), name, "a header that clients can do without")
 		}
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 
@@ -282,7 +285,7 @@ func (c Config) compile() (*Headers, error) {
 	return h, nil
 }
 
-func (c HSTS) compile(p *problems) string {
+func (c HSTS) compile(p *mistakes.List) string {
 	age := c.MaxAge
 	if age == 0 {
 		age = 2 * year
@@ -290,26 +293,26 @@ func (c HSTS) compile(p *problems) string {
 	switch {
 	case c.InsecureForget:
 		if c.MaxAge != 0 {
-			p.bad("Config.HSTS.MaxAge", c.MaxAge, "0 together with InsecureForget")
+			p.Bad("Config.HSTS.MaxAge", c.MaxAge, "0 together with InsecureForget")
 		}
 		if c.Preload {
-			p.bad("Config.HSTS.Preload", true, "false together with InsecureForget")
+			p.Bad("Config.HSTS.Preload", true, "false together with InsecureForget")
 		}
 		return "max-age=0"
 	case age < 0:
-		p.bad("Config.HSTS.MaxAge", age, "a year or more, or InsecureForget to make browsers forget")
+		p.Bad("Config.HSTS.MaxAge", age, "a year or more, or InsecureForget to make browsers forget")
 	case age%time.Second != 0:
-		p.bad("Config.HSTS.MaxAge", age, "whole seconds")
+		p.Bad("Config.HSTS.MaxAge", age, "whole seconds")
 	case age < year && !c.InsecureShort:
-		p.bad("Config.HSTS.MaxAge", age, "at least 31536000 s (a year), or InsecureShort for a trial")
+		p.Bad("Config.HSTS.MaxAge", age, "at least 31536000 s (a year), or InsecureShort for a trial")
 	case age > 100*year:
-		p.bad("Config.HSTS.MaxAge", age, "no more than a hundred years")
+		p.Bad("Config.HSTS.MaxAge", age, "no more than a hundred years")
 	}
 	if c.Preload && (age < year || age%time.Second != 0) {
-		p.bad("Config.HSTS.Preload", true, "false with a MaxAge of less than 31536000 s: the list does not take the host")
+		p.Bad("Config.HSTS.Preload", true, "false with a MaxAge of less than 31536000 s: the list does not take the host")
 	}
 	if c.Preload && c.InsecureHostOnly {
-		p.bad("Config.HSTS.Preload", true, "false with InsecureHostOnly: the list takes hosts with their subdomains")
+		p.Bad("Config.HSTS.Preload", true, "false with InsecureHostOnly: the list takes hosts with their subdomains")
 	}
 	value := fmt.Sprintf("max-age=%d", age/time.Second)
 	if !c.InsecureHostOnly {
@@ -322,22 +325,22 @@ func (c HSTS) compile(p *problems) string {
 }
 
 // choice returns value, or the first of the choices if it is empty.
-func choice(p *problems, field, value string, choices ...string) string {
+func choice(p *mistakes.List, field, value string, choices ...string) string {
 	if value == "" {
 		return choices[0]
 	}
 	if !slices.Contains(choices, value) {
-		p.bad(field, value, "one of "+strings.Join(choices, ", "))
+		p.Bad(field, value, "one of "+strings.Join(choices, ", "))
 	}
 	return value
 }
 
 // names returns the names of headers in the spelling of [http.Header].
-func names(p *problems, field string, all []string) []string {
+func names(p *mistakes.List, field string, all []string) []string {
 	var canonical []string
 	for i, name := range all {
-		if !isToken(name) {
-			p.bad(at(field, i), name, "the name of a header")
+		if !httpfield.IsToken(name) {
+			p.Bad(mistakes.At(field, i), name, "the name of a header")
 		}
 		canonical = append(canonical, http.CanonicalHeaderKey(name))
 	}
@@ -357,7 +360,7 @@ var powerful = [...]string{
 const passkeyCreate, passkeyGet = "publickey-credentials-create", "publickey-credentials-get"
 
 // permissions renders the Permissions-Policy header, a dictionary of RFC 9651.
-func permissions(p *problems, all []Permission) string {
+func permissions(p *mistakes.List, all []Permission) string {
 	if len(all) == 0 {
 		for _, feature := range powerful {
 			permission := Permission{Feature: feature}
@@ -370,14 +373,14 @@ func permissions(p *problems, all []Permission) string {
 	var parts []string
 	seen := make(map[string]bool)
 	for i, permission := range all {
-		field := at("Config.Permissions", i)
+		field := mistakes.At("Config.Permissions", i)
 		f := permission.Feature
 		ok := f != "" && 'a' <= f[0] && f[0] <= 'z' && f == strings.ToLower(f) && strings.Trim(f, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 		if !ok {
-			p.bad(field+".Feature", f, "a feature in lower case such as camera")
+			p.Bad(field+".Feature", f, "a feature in lower case such as camera")
 		}
 		if seen[f] {
-			p.bad(field+".Feature", f, "each feature once")
+			p.Bad(field+".Feature", f, "each feature once")
 		}
 		seen[f] = true
 		var allow []string
@@ -387,7 +390,7 @@ func permissions(p *problems, all []Permission) string {
 				continue
 			}
 			if o, ok := parseOrigin(a); !ok || o.scheme != "https" {
-				p.bad(at(field+".Allow", j), a, `"self" without more quotation marks, or an origin as https://example.com`)
+				p.Bad(mistakes.At(field+".Allow", j), a, `"self" without more quotation marks, or an origin as https://example.com`)
 			}
 			allow = append(allow, fmt.Sprintf("%q", a))
 		}

@@ -1,6 +1,7 @@
 package headers
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/internal/httpfield"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // CORSConfig says what pages of the allowed origins may do.
@@ -42,6 +45,10 @@ type CORSConfig struct {
 	// httputil.ReverseProxy clears all headers.
 	// Default: false, the headers are set before the handler.
 	Enforce bool
+
+	// Hooks.Observe receives an event with the reason when an origin, a method or
+	// a header is not allowed; nothing else of Hooks is used. See [guard.Hooks].
+	Hooks guard.Hooks
 
 	// InsecureNull permits the origin "null". Every sandboxed frame and every
 	// local file has it, and so has a page that an attacker puts in one.
@@ -79,6 +86,7 @@ type CORS struct {
 	methods []string
 	engine  *cors.Cors
 	shared  []string // headers of actual requests that the engine may set
+	hooks   guard.Hooks
 }
 
 // NewCORS returns the middleware for the given origins. Each is an origin as
@@ -87,8 +95,8 @@ type CORS struct {
 // depth and not itself; "http://localhost:*" for every port of this machine; or
 // "*" alone for everybody, which excludes Credentials.
 func NewCORS(allowed []string, c CORSConfig) (*CORS, error) {
-	var p problems
-	t := &CORS{enforce: c.Enforce}
+	p := mistakes.List{Package: "headers"}
+	t := &CORS{enforce: c.Enforce, hooks: c.Hooks}
 	t.origins = newOrigins(&p, allowed, c)
 	t.methods = corsMethods(&p, c.Methods)
 	headers := corsHeaders(&p, c)
@@ -96,24 +104,24 @@ func NewCORS(allowed []string, c CORSConfig) (*CORS, error) {
 		switch {
 		case name == "*" && !c.Credentials:
 		case name == "*":
-			p.bad(at("CORSConfig.Expose", i), name, "names: with Credentials browsers do not take it for all")
-		case !isToken(name):
-			p.bad(at("CORSConfig.Expose", i), name, "the name of a header")
+			p.Bad(mistakes.At("CORSConfig.Expose", i), name, "names: with Credentials browsers do not take it for all")
+		case !httpfield.IsToken(name):
+			p.Bad(mistakes.At("CORSConfig.Expose", i), name, "the name of a header")
 		case strings.EqualFold(name, "Set-Cookie") || strings.EqualFold(name, "Set-Cookie2"):
-			p.bad(at("CORSConfig.Expose", i), name, "another header: browsers show cookies to no page")
+			p.Bad(mistakes.At("CORSConfig.Expose", i), name, "another header: browsers show cookies to no page")
 		}
 	}
 	switch {
 	case c.MaxAge == 0:
 		c.MaxAge = 10 * time.Minute
 	case c.MaxAge > 24*time.Hour:
-		p.bad("CORSConfig.MaxAge", c.MaxAge, "at most 24h, which is as long as any browser remembers")
+		p.Bad("CORSConfig.MaxAge", c.MaxAge, "at most 24h, which is as long as any browser remembers")
 	case c.MaxAge > 0 && c.MaxAge%time.Second != 0:
-		p.bad("CORSConfig.MaxAge", c.MaxAge, "whole seconds")
+		p.Bad("CORSConfig.MaxAge", c.MaxAge, "whole seconds")
 	case c.MaxAge < 0:
 		c.MaxAge = -time.Second
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	options := cors.Options{
@@ -185,7 +193,9 @@ func (t *CORS) serve(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		preflight := isPreflight(r)
-		t.decide(h, r, preflight)
+		if !t.decide(h, r, preflight) && t.hooks.Observe != nil {
+			t.hooks.Emit(r, guard.Event{Name: guard.EventCrossOrigin, Err: t.why(r, preflight)})
+		}
 		if preflight {
 			w.WriteHeader(http.StatusNoContent)
 			return
@@ -204,8 +214,9 @@ func (t *CORS) serve(next http.Handler) http.Handler {
 	})
 }
 
-// decide sets the headers of the response to r.
-func (t *CORS) decide(h http.Header, r *http.Request, preflight bool) {
+// decide sets the headers of the response to r. It returns false if a page of
+// another origin is refused.
+func (t *CORS) decide(h http.Header, r *http.Request, preflight bool) bool {
 	value, shared := varyActual, t.shared
 	if preflight {
 		value, shared = varyPreflight, preflightHeaders[:]
@@ -214,7 +225,7 @@ func (t *CORS) decide(h http.Header, r *http.Request, preflight bool) {
 	if !hasOneOrigin(r) || preflight && !isBounded(r) {
 		// Clipped, so that nobody's array is written to.
 		h[hVary] = append(vary[:len(vary):len(vary)], value)
-		return
+		return len(r.Header["Origin"]) == 0 || len(r.Header["Origin"]) == 1 && r.Header["Origin"][0] == ""
 	}
 	// The engine puts slices into h that all responses share, or that are
 	// the request's. Each is replaced by one of this response's own. What it
@@ -239,7 +250,72 @@ func (t *CORS) decide(h http.Header, r *http.Request, preflight bool) {
 			h[name] = slices.Clone(values)
 		}
 	}
+	return len(h[hAllowOrigin]) > 0
 }
+
+// why returns the reason for which r was refused.
+func (t *CORS) why(r *http.Request, preflight bool) error {
+	origin, method := r.Header.Get("Origin"), r.Method
+	if preflight {
+		method = r.Header.Get(hRequestMethod)
+	}
+	switch {
+	case len(r.Header["Origin"]) > 1:
+		return errors.New("headers: CORS: the request has two Origin headers")
+	case preflight && len(r.Header[hRequestMethod]) > 1:
+		return errors.New("headers: CORS: the preflight has two Access-Control-Request-Method headers")
+	case preflight && !isBounded(r):
+		return fmt.Errorf("headers: CORS: Access-Control-Request-Headers has more than %d bytes", maxRequestHeaders)
+	case !t.origins.has(origin):
+		return fmt.Errorf("headers: CORS: the origin %.100q is not allowed%s", origin, t.hint(origin))
+	case method != http.MethodOptions && !slices.Contains(t.methods, method):
+		return fmt.Errorf("headers: CORS: the method %.30q is not one of %s", method, strings.Join(t.methods, ", "))
+	}
+	return fmt.Errorf("headers: CORS: a header of %.100q is not allowed, or they are not in lower case and in order, as browsers send them",
+		strings.Join(requested(r), ", "))
+}
+
+// requested returns the headers that the page wants to set.
+func requested(r *http.Request) []string {
+	var all []string
+	for _, line := range r.Header[hRequestHeader] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = httpfield.TrimOWS(name); name != "" {
+				all = append(all, name)
+			}
+		}
+	}
+	return all
+}
+
+// hint returns what is peculiar about an origin that is not allowed.
+func (t *CORS) hint(o string) string {
+	if o == "null" {
+		return ": sandboxed frames, local files and redirects across origins have it"
+	}
+	parsed, ok := parseOrigin(o)
+	switch {
+	case !ok:
+		return ", nor is it spelled as browsers do"
+	case parsed.dot:
+		return ": a dot at the end makes it another one"
+	case parsed.scheme == "http" && t.origins.has("https"+strings.TrimPrefix(o, "http")):
+		return ": https is, http is not"
+	}
+	for exact := range t.origins.exact {
+		if e, ok := parseOrigin(exact); ok && e.scheme == parsed.scheme && e.name == parsed.name {
+			return ": with another port it is"
+		}
+	}
+	return ""
+}
+
+// headersOnly is a ResponseWriter that takes headers and sends nothing.
+type headersOnly struct{ header http.Header }
+
+func (h headersOnly) Header() http.Header         { return h.header }
+func (h headersOnly) Write(p []byte) (int, error) { return len(p), nil }
+func (h headersOnly) WriteHeader(int)             {}
 
 // isPreflight reports whether r asks, for a page, whether another request may
 // be sent.
@@ -278,7 +354,7 @@ func enforceCORS(h http.Header, decided map[string]string) {
 	}
 	for _, line := range h[hVary] {
 		for field := range strings.SplitSeq(line, ",") {
-			if f := trimOWS(field); f == "*" || strings.EqualFold(f, "Origin") {
+			if f := httpfield.TrimOWS(field); f == "*" || strings.EqualFold(f, "Origin") {
 				return
 			}
 		}
@@ -326,30 +402,30 @@ func (a *origins) has(o string) bool {
 	})
 }
 
-func newOrigins(p *problems, allowed []string, c CORSConfig) origins {
+func newOrigins(p *mistakes.List, allowed []string, c CORSConfig) origins {
 	a := origins{exact: make(map[string]bool), under: make(map[string][]pattern), ports: make(map[string][]pattern)}
 	a.extensions = newAnyExtension(p, "CORSConfig.InsecureAnyExtension", c.InsecureAnyExtension)
 	if len(allowed) == 0 && len(a.extensions) == 0 {
-		p.bad("origins", "", `the origins whose pages may read responses; without any leave CORS out`)
+		p.Bad("origins", "", `the origins whose pages may read responses; without any leave CORS out`)
 	}
 	for i, s := range allowed {
-		field := at("origins", i)
+		field := mistakes.At("origins", i)
 		if slices.Contains(allowed[:i], s) {
-			p.bad(field, s, "each origin once")
+			p.Bad(field, s, "each origin once")
 			continue
 		}
 		switch s {
 		case "*":
 			if c.Credentials {
-				p.bad(field, s, "origins by name: together with Credentials every page could act for the user")
+				p.Bad(field, s, "origins by name: together with Credentials every page could act for the user")
 			}
 			if len(allowed) > 1 {
-				p.bad(field, s, "the others without it, which it makes pointless")
+				p.Bad(field, s, "the others without it, which it makes pointless")
 			}
 			a.any = true
 		case "null":
 			if !c.InsecureNull {
-				p.bad(field, s, "an origin by name, or CORSConfig.InsecureNull: every sandboxed page has this one")
+				p.Bad(field, s, "an origin by name, or CORSConfig.InsecureNull: every sandboxed page has this one")
 			}
 			a.exact[s] = true
 		default:
@@ -359,10 +435,10 @@ func newOrigins(p *problems, allowed []string, c CORSConfig) origins {
 	return a
 }
 
-func (a *origins) add(p *problems, field, s string, c CORSConfig) {
+func (a *origins) add(p *mistakes.List, field, s string, c CORSConfig) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found || scheme == "" {
-		p.bad(field, s, "an origin with its scheme, as https://example.com")
+		p.Bad(field, s, "an origin with its scheme, as https://example.com")
 		return
 	}
 	name, wild := strings.CutPrefix(rest, "*.")
@@ -379,9 +455,9 @@ func (a *origins) add(p *problems, field, s string, c CORSConfig) {
 	case !isASCII(s):
 		want = "the A-label (xn--…) of a name beyond ASCII"
 	case s != strings.ToLower(s) && web, scheme != strings.ToLower(scheme):
-		want = "lower case, as browsers send it: " + shown(strings.ToLower(s))
+		want = "lower case, as browsers send it: " + mistakes.Shown(strings.ToLower(s))
 	case strings.HasSuffix(s, "/"):
-		want = "no slash at the end: " + shown(strings.TrimRight(s, "/"))
+		want = "no slash at the end: " + mistakes.Shown(strings.TrimRight(s, "/"))
 	case strings.ContainsAny(rest, "/?#"):
 		want = "scheme, host and port only"
 	case strings.Contains(rest, "@"):
@@ -390,7 +466,7 @@ func (a *origins) add(p *problems, field, s string, c CORSConfig) {
 		want = "a scheme such as https"
 	}
 	if want != "" {
-		p.bad(field, s, want)
+		p.Bad(field, s, want)
 		return
 	}
 	o, ok := parseOrigin(scheme + "://" + name)
@@ -416,7 +492,7 @@ func (a *origins) add(p *problems, field, s string, c CORSConfig) {
 	}
 	switch {
 	case want != "":
-		p.bad(field, s, want)
+		p.Bad(field, s, want)
 	case anyPort:
 		a.ports[o.name] = append(a.ports[o.name], pattern{o.scheme, 0})
 	case wild:
@@ -427,52 +503,52 @@ func (a *origins) add(p *problems, field, s string, c CORSConfig) {
 }
 
 // corsMethods checks Methods and returns a copy, with the default.
-func corsMethods(p *problems, all []string) []string {
+func corsMethods(p *mistakes.List, all []string) []string {
 	if len(all) == 0 {
 		return []string{http.MethodGet, http.MethodHead, http.MethodPost}
 	}
 	for i, m := range all {
-		field := at("CORSConfig.Methods", i)
+		field := mistakes.At("CORSConfig.Methods", i)
 		switch {
 		case m == "*":
-			p.bad(field, m, "methods by name")
-		case !isToken(m):
-			p.bad(field, m, "a method")
+			p.Bad(field, m, "methods by name")
+		case !httpfield.IsToken(m):
+			p.Bad(field, m, "a method")
 		case slices.Contains([]string{"CONNECT", "TRACE", "TRACK"}, strings.ToUpper(m)):
-			p.bad(field, m, "another method: browsers send this one for no page")
+			p.Bad(field, m, "another method: browsers send this one for no page")
 		case m != strings.ToUpper(m):
-			p.bad(field, m, shown(strings.ToUpper(m))+": methods are compared byte by byte")
+			p.Bad(field, m, mistakes.Shown(strings.ToUpper(m))+": methods are compared byte by byte")
 		case slices.Contains(all[:i], m):
-			p.bad(field, m, "each method once")
+			p.Bad(field, m, "each method once")
 		}
 	}
 	return slices.Clone(all)
 }
 
 // corsHeaders checks Headers and returns a copy, with the default.
-func corsHeaders(p *problems, c CORSConfig) []string {
+func corsHeaders(p *mistakes.List, c CORSConfig) []string {
 	if len(c.Headers) == 0 {
 		return []string{"Authorization", "Content-Type"}
 	}
 	for i, name := range c.Headers {
-		field := at("CORSConfig.Headers", i)
+		field := mistakes.At("CORSConfig.Headers", i)
 		lower := strings.ToLower(name)
 		switch {
 		case name == "*":
 			if !c.InsecureAnyHeader {
-				p.bad(field, name, "headers by name, or CORSConfig.InsecureAnyHeader")
+				p.Bad(field, name, "headers by name, or CORSConfig.InsecureAnyHeader")
 			}
 			if len(c.Headers) > 1 {
-				p.bad(field, name, "the others without it, which it makes pointless")
+				p.Bad(field, name, "the others without it, which it makes pointless")
 			}
-		case !isToken(name):
-			p.bad(field, name, "the name of a header")
+		case !httpfield.IsToken(name):
+			p.Bad(field, name, "the name of a header")
 		case slices.Contains(forbidden, lower) || strings.HasPrefix(lower, "sec-") || strings.HasPrefix(lower, "proxy-"):
-			p.bad(field, name, "another header: browsers let no page set this one")
+			p.Bad(field, name, "another header: browsers let no page set this one")
 		case strings.HasPrefix(lower, "access-control-allow-") || lower == "access-control-expose-headers":
-			p.bad(field, name, "a request header; this one belongs to responses")
+			p.Bad(field, name, "a request header; this one belongs to responses")
 		case slices.ContainsFunc(c.Headers[:i], func(s string) bool { return strings.EqualFold(s, name) }):
-			p.bad(field, name, "each header once")
+			p.Bad(field, name, "each header once")
 		}
 	}
 	return slices.Clone(c.Headers)

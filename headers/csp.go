@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/gatewright/gatewright/internal/httpfield"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // Sources of a [CSP] that are keywords. They carry their quotation marks, for
@@ -184,19 +187,19 @@ func write(b *strings.Builder, name string, values []string) {
 
 // A lint finds the mistakes in one policy.
 type lint struct {
-	*problems
+	*mistakes.List
 	field string // of Config
 	*CSP
 }
 
 // lintCSP notes the mistakes of c, which is the Config's field of that name.
-func lintCSP(p *problems, field string, c *CSP, endpoints []ReportingEndpoint) {
+func lintCSP(p *mistakes.List, field string, c *CSP, endpoints []ReportingEndpoint) {
 	l := lint{p, field, c}
 	if len(c.DefaultSrc) == 0 && len(c.ScriptSrc) == 0 {
-		l.bad(field+".DefaultSrc", "", "a list such as 'self', or ScriptSrc: without either every script is allowed")
+		l.Bad(field+".DefaultSrc", "", "a list such as 'self', or ScriptSrc: without either every script is allowed")
 	}
 	if len(c.DefaultSrc) == 0 && len(c.ObjectSrc) == 0 {
-		l.bad(field+".ObjectSrc", "", "'none', or DefaultSrc: without either every plug-in is allowed")
+		l.Bad(field+".ObjectSrc", "", "'none', or DefaultSrc: without either every plug-in is allowed")
 	}
 	nonces := 0
 	for _, d := range c.directives() {
@@ -208,10 +211,10 @@ func lintCSP(p *problems, field string, c *CSP, endpoints []ReportingEndpoint) {
 		}
 	}
 	if len(c.BaseURI) == 0 && (nonces > 0 || len(c.DefaultSrc) == 0) {
-		l.bad(field+".BaseURI", "", "'none' or 'self': a <base> that was written into the page would send scripts and links elsewhere")
+		l.Bad(field+".BaseURI", "", "'none' or 'self': a <base> that was written into the page would send scripts and links elsewhere")
 	}
 	if c.ReportTo != "" && !slices.ContainsFunc(endpoints, func(e ReportingEndpoint) bool { return e.Name == c.ReportTo }) {
-		l.bad(field+".ReportTo", c.ReportTo, "the Name of one of Config.ReportingEndpoints")
+		l.Bad(field+".ReportTo", c.ReportTo, "the Name of one of Config.ReportingEndpoints")
 	}
 }
 
@@ -219,14 +222,14 @@ func lintCSP(p *problems, field string, c *CSP, endpoints []ReportingEndpoint) {
 func (l lint) sources(d directive) {
 	field := l.field + "." + d.field
 	if len(d.values) > 1 && slices.Contains(d.values, None) {
-		l.bad(field, strings.Join(d.values, " "), "'none' by itself, or the others without it")
+		l.Bad(field, strings.Join(d.values, " "), "'none' by itself, or the others without it")
 	}
 	for i, s := range d.values {
 		if slices.Contains(d.values[:i], s) {
-			l.bad(at(field, i), s, "each source once")
+			l.Bad(mistakes.At(field, i), s, "each source once")
 			continue
 		}
-		l.source(at(field, i), s)
+		l.source(mistakes.At(field, i), s)
 	}
 }
 
@@ -237,7 +240,7 @@ func (l lint) code(d directive) {
 	strict := slices.Contains(d.values, StrictDynamic)
 	trusted := slices.ContainsFunc(d.values, func(s string) bool { return s == NonceSource || isHashSource(s) && !strings.HasPrefix(s, "'eval-") })
 	if strict && !trusted {
-		l.bad(field, strings.Join(d.values, " "), "NonceSource or a hash beside 'strict-dynamic', which trusts nothing else")
+		l.Bad(field, strings.Join(d.values, " "), "NonceSource or a hash beside 'strict-dynamic', which trusts nothing else")
 	}
 	// With 'strict-dynamic' browsers ignore hosts and schemes of scripts:
 	// there they are for those that do not know it. Of objects they do not.
@@ -254,7 +257,7 @@ func (l lint) places(d directive) {
 	l.anywhere(d)
 	for i, s := range d.values {
 		if strings.HasPrefix(s, "'") && s != Self && s != None && s != ReportSample {
-			l.bad(at(l.field+"."+d.field, i), s, "'self', 'none' or hosts in "+d.name)
+			l.Bad(mistakes.At(l.field+"."+d.field, i), s, "'self', 'none' or hosts in "+d.name)
 		}
 	}
 }
@@ -266,12 +269,12 @@ func (l lint) anywhere(d directive) {
 	}
 	for i, s := range d.values {
 		h, ok := parseHostSource(s)
-		switch field := at(l.field+"."+d.field, i); {
+		switch field := mistakes.At(l.field+"."+d.field, i); {
 		case !ok: // a keyword, or noted already
 		case h.isAnybodys():
-			l.bad(field, s, "hosts by name, or "+l.field+".InsecureAnySource: everybody can serve from there")
+			l.Bad(field, s, "hosts by name, or "+l.field+".InsecureAnySource: everybody can serve from there")
 		case h.wild && isShared(h.name) && !l.InsecureSharedDomains:
-			l.bad(field, s, "hosts by name, or "+l.field+".InsecureSharedDomains: strangers have names there too")
+			l.Bad(field, s, "hosts by name, or "+l.field+".InsecureSharedDomains: strangers have names there too")
 		}
 	}
 }
@@ -281,51 +284,51 @@ func (l lint) source(field, s string) {
 	lower := strings.ToLower(s)
 	switch {
 	case s == "":
-		l.bad(field, s, "a source")
+		l.Bad(field, s, "a source")
 		return
 	case strings.ContainsAny(s, ";,") || !isPlain(s):
-		l.bad(field, s, "one source in visible ASCII, without semicolon, comma or space; each source is an element of its own")
+		l.Bad(field, s, "one source in visible ASCII, without semicolon, comma or space; each source is an element of its own")
 		return
 	case isDirective(lower):
-		l.bad(field, s, "a source; this is a directive, so a semicolon is missing where the list was copied from, and it is a field of its own")
+		l.Bad(field, s, "a source; this is a directive, so a semicolon is missing where the list was copied from, and it is a field of its own")
 		return
 	case isKeyword("'" + lower + "'"):
-		l.bad(field, s, "'"+lower+"' in single quotation marks; without them it is the name of a host")
+		l.Bad(field, s, "'"+lower+"' in single quotation marks; without them it is the name of a host")
 		return
 	case strings.ContainsAny(s, "\"`"):
-		l.bad(field, s, "single quotation marks")
+		l.Bad(field, s, "single quotation marks")
 		return
 	}
 	if s[0] != '\'' {
 		if _, ok := parseHostSource(s); !ok {
-			l.bad(field, s, "a keyword in single quotation marks, a scheme as data:, or a host as https://cdn.example.com or *.example.com")
+			l.Bad(field, s, "a keyword in single quotation marks, a scheme as data:, or a host as https://cdn.example.com or *.example.com")
 		}
 		return
 	}
 	switch {
 	case s == UnsafeInline || s == UnsafeHashes:
 		if !l.InsecureUnsafeInline {
-			l.bad(field, s, "NonceSource or a hash, or "+l.field+".InsecureUnsafeInline")
+			l.Bad(field, s, "NonceSource or a hash, or "+l.field+".InsecureUnsafeInline")
 		}
 	case s == UnsafeEval:
 		if !l.InsecureUnsafeEval {
-			l.bad(field, s, "code without eval, or "+l.field+".InsecureUnsafeEval")
+			l.Bad(field, s, "code without eval, or "+l.field+".InsecureUnsafeEval")
 		}
 	case strings.HasPrefix(s, "'nonce-"):
-		l.bad(field, s, "NonceSource: a nonce that stays the same is known to everybody who has seen the page")
+		l.Bad(field, s, "NonceSource: a nonce that stays the same is known to everybody who has seen the page")
 	case isHashSource(s):
 		if _, ok := canonicalHash(s); !ok {
-			l.bad(field, s, "'sha256-…', 'sha384-…' or 'sha512-…' with the digest in base64")
+			l.Bad(field, s, "'sha256-…', 'sha384-…' or 'sha512-…' with the digest in base64")
 		}
 	case !isKeyword(s):
-		l.bad(field, s, "one of the keywords "+strings.Join(keywords, " ")+", in lower case")
+		l.Bad(field, s, "one of the keywords "+strings.Join(keywords, " ")+", in lower case")
 	}
 }
 
 func (l lint) flags(d directive) {
 	for i, s := range d.values {
 		if !slices.Contains(sandboxFlags, s) {
-			l.bad(at(l.field+".Sandbox", i), s, "a flag of the sandbox directive, such as allow-forms")
+			l.Bad(mistakes.At(l.field+".Sandbox", i), s, "a flag of the sandbox directive, such as allow-forms")
 		}
 	}
 }
@@ -334,10 +337,10 @@ func (l lint) types(d directive) {
 	for i, s := range d.values {
 		ok := s != ""
 		for j := range len(s) {
-			ok = ok && (isAlnum(s[j]) || strings.IndexByte("-#=_/@.%", s[j]) >= 0)
+			ok = ok && (httpfield.IsAlnum(s[j]) || strings.IndexByte("-#=_/@.%", s[j]) >= 0)
 		}
 		if !ok && s != None && s != "'allow-duplicates'" && s != "*" {
-			l.bad(at(l.field+".TrustedTypes", i), s, "the name of a policy, * for every name, 'none' or 'allow-duplicates'")
+			l.Bad(mistakes.At(l.field+".TrustedTypes", i), s, "the name of a policy, * for every name, 'none' or 'allow-duplicates'")
 		}
 	}
 }
@@ -346,7 +349,7 @@ func (l lint) urls(d directive) {
 	for i, s := range d.values {
 		path := strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//")
 		if !isPlain(s) || strings.ContainsAny(s, ";,'") || !strings.HasPrefix(s, "https://") && !path {
-			l.bad(at(l.field+"."+d.field, i), s, "an https URL or a path, without semicolon, comma or quotation mark")
+			l.Bad(mistakes.At(l.field+"."+d.field, i), s, "an https URL or a path, without semicolon, comma or quotation mark")
 		}
 	}
 }
@@ -486,16 +489,16 @@ type ReportingEndpoint struct {
 }
 
 // endpoints renders the Reporting-Endpoints header.
-func endpoints(p *problems, all []ReportingEndpoint) string {
+func endpoints(p *mistakes.List, all []ReportingEndpoint) string {
 	var parts []string
 	for i, e := range all {
-		field := at("Config.ReportingEndpoints", i)
-		if !isToken(e.Name) || e.Name != strings.ToLower(e.Name) || !('a' <= e.Name[0] && e.Name[0] <= 'z') {
-			p.bad(field+".Name", e.Name, "a lower-case word such as csp")
+		field := mistakes.At("Config.ReportingEndpoints", i)
+		if !httpfield.IsToken(e.Name) || e.Name != strings.ToLower(e.Name) || !('a' <= e.Name[0] && e.Name[0] <= 'z') {
+			p.Bad(field+".Name", e.Name, "a lower-case word such as csp")
 		}
 		path := strings.HasPrefix(e.URL, "/") && !strings.HasPrefix(e.URL, "//")
 		if !isPlain(e.URL) || strings.ContainsAny(e.URL, `"\`) || !strings.HasPrefix(e.URL, "https://") && !path {
-			p.bad(field+".URL", e.URL, "an https URL or a path")
+			p.Bad(field+".URL", e.URL, "an https URL or a path")
 		}
 		parts = append(parts, fmt.Sprintf("%s=%q", e.Name, e.URL))
 	}

@@ -65,20 +65,6 @@ func ExampleNonce() {
 	// Output: 59 no-store
 }
 
-// Why does the browser not show the answer to the page?
-func ExampleCORS_Explain() {
-	cors := must(headers.NewCORS([]string{"https://app.example.com"}, headers.CORSConfig{MaxAge: time.Hour}))
-	r := httptest.NewRequest("GET", "https://api.example.com/", nil)
-	for _, origin := range []string{"https://app.example.com", "http://app.example.com", "https://app.example.com/"} {
-		r.Header.Set("Origin", origin)
-		fmt.Println(cors.Explain(r))
-	}
-	// Output:
-	// actual allowed, without credentials: the origin is allowed, and credentials are not
-	// actual refused: the origin "http://app.example.com" is not allowed: https is, http is not
-	// actual refused: the origin "https://app.example.com/" is not allowed, nor is it spelled as browsers do
-}
-
 // A rollout of HSTS that begins with five minutes.
 func ExampleHSTS() {
 	h := must(headers.New(headers.Config{HSTS: headers.HSTS{MaxAge: 5 * time.Minute, InsecureShort: true}}))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/gatewright/gatewright/internal/httpfield"
 )
 
 // A hop is what one proxy wrote about the request that it received.
@@ -31,7 +33,7 @@ func fromRight(lines []string, yield func(element string) bool) {
 		rest := lines[i]
 		for {
 			comma := strings.LastIndexByte(rest, ',')
-			if !yield(trimOWS(rest[comma+1:])) {
+			if !yield(httpfield.TrimOWS(rest[comma+1:])) {
 				return
 			}
 			if comma < 0 {
@@ -41,10 +43,6 @@ func fromRight(lines []string, yield func(element string) bool) {
 		}
 	}
 }
-
-// trimOWS trims optional whitespace (RFC 9110 section 5.6.3), which is less
-// than what Unicode calls space.
-func trimOWS(s string) string { return strings.Trim(s, " \t") }
 
 // parseNode reads an address as proxies write it: with or without a port, IPv6
 // with or without brackets. An IPv4 address in IPv6 notation becomes IPv4, for
@@ -154,7 +152,7 @@ func (e element) hop() (hop, error) {
 
 func isObfuscated(s string) bool {
 	for i := range len(s) {
-		if !isAlnum(s[i]) && s[i] != '.' && s[i] != '_' && s[i] != '-' {
+		if !httpfield.IsAlnum(s[i]) && s[i] != '.' && s[i] != '_' && s[i] != '-' {
 			return false
 		}
 	}
@@ -218,7 +216,7 @@ func (s *scanner) pair() (name, value string, err error) {
 		// Colons and brackets would have to be quoted, and often are not.
 		// They are let through: no other reading is possible.
 		end := 0
-		for end < len(s.rest) && (isTokenByte(s.rest[end]) || strings.IndexByte(":[]", s.rest[end]) >= 0) {
+		for end < len(s.rest) && (httpfield.IsTokenByte(s.rest[end]) || strings.IndexByte(":[]", s.rest[end]) >= 0) {
 			end++
 		}
 		value, s.rest = s.rest[:end], s.rest[end:]
@@ -244,7 +242,7 @@ func (s *scanner) pair() (name, value string, err error) {
 
 func token(s string) (token, rest string) {
 	end := 0
-	for end < len(s) && isTokenByte(s[end]) {
+	for end < len(s) && httpfield.IsTokenByte(s[end]) {
 		end++
 	}
 	return s[:end], s[end:]

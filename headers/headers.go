@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/internal/httpfield"
 )
 
 // Headers sets the security headers of responses. It is safe for concurrent
@@ -113,7 +114,7 @@ func hasDirective(line, directive string) bool {
 	for i := 0; i <= len(line); i++ {
 		switch {
 		case i == len(line) || line[i] == ',' && !quoted:
-			if strings.EqualFold(trimOWS(line[begin:i]), directive) {
+			if strings.EqualFold(httpfield.TrimOWS(line[begin:i]), directive) {
 				return true
 			}
 			begin = i + 1
@@ -214,4 +215,13 @@ func Nonce(w http.ResponseWriter, r *http.Request) string {
 // cached is no-store instead.
 func ClearSite(w http.ResponseWriter) {
 	w.Header()["Clear-Site-Data"] = []string{`"cookies", "storage"`}
+}
+
+// mustHandle panics if there is nothing behind a middleware, as
+// [http.ServeMux] does.
+func mustHandle(next http.Handler) {
+	f, ok := next.(http.HandlerFunc)
+	if next == nil || ok && f == nil {
+		panic("headers: no handler to stand before")
+	}
 }

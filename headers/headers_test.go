@@ -129,10 +129,10 @@ func TestNewSetsTheHeaders(t *testing.T) {
 			get("https://x/", "X-My-Key", "k"), with(strict, "Cache-Control", "no-store"),
 		},
 		{
-			"the guide's four", headers.Guide(), get("https://x/", "Authorization", "Bearer x"), guide,
+			"the guide's four", headers.FastAPI(), get("https://x/", "Authorization", "Bearer x"), guide,
 		},
 		{
-			"the guide's four without HSTS over http", headers.Guide(), get("http://x/"), with(guide, "Strict-Transport-Security", ""),
+			"the guide's four without HSTS over http", headers.FastAPI(), get("http://x/"), with(guide, "Strict-Transport-Security", ""),
 		},
 		{
 			"a page without its nonce runs no script", headers.HTML(), get("https://x/"),
@@ -189,7 +189,7 @@ func TestNewSetsTheHeaders(t *testing.T) {
 }
 
 func TestPresetsNeverPreload(t *testing.T) {
-	for _, c := range []headers.Config{{}, headers.HTML(), headers.Guide()} {
+	for _, c := range []headers.Config{{}, headers.HTML(), headers.FastAPI()} {
 		if v := do(must(headers.New(c)).Handler(nothing), get("https://x/")).Header().Get("Strict-Transport-Security"); strings.Contains(v, "preload") {
 			t.Errorf("got %q, want no preload", v)
 		}
@@ -1004,7 +1004,7 @@ func TestRefusalsGoThroughTheHooks(t *testing.T) {
 		{
 			"Isolate", func(h guard.Hooks) http.Handler {
 				return must(headers.NewIsolate(headers.IsolateConfig{Hooks: h})).Handler(nothing)
-			}, get("http://a.com/", "Origin", "https://x@a.com"), 403, headers.EventCrossOrigin, `the origin "https://x@a.com" is malformed`,
+			}, get("http://a.com/", "Origin", "https://x@a.com"), 403, guard.EventCrossOrigin, `the origin "https://x@a.com" is malformed`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

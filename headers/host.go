@@ -212,3 +212,13 @@ func isShared(suffix string) bool {
 	}
 	return false
 }
+
+// isPlain reports whether all of s is visible ASCII, without space.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

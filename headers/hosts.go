@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // HostsConfig says how strict [TrustedHosts] is. The zero HostsConfig is the
@@ -45,17 +46,17 @@ func (p ports) has(port uint16) bool { return p == nil || slices.Contains(p, por
 // and not itself. With a port it stands for that port only, otherwise for every
 // one. Names beyond ASCII are written as A-labels, "xn--…".
 func NewTrustedHosts(hosts []string, c HostsConfig) (*TrustedHosts, error) {
-	var p problems
+	p := mistakes.List{Package: "headers"}
 	t := &TrustedHosts{exact: make(map[string]ports), under: make(map[string]ports), hooks: c.Hooks}
 	if len(hosts) == 0 {
-		p.bad("hosts", "", "the hosts of this server: without any all requests would be refused")
+		p.Bad("hosts", "", "the hosts of this server: without any all requests would be refused")
 	}
 	seen := make(map[string]bool)
 	for i, s := range hosts {
-		field := at("hosts", i)
+		field := mistakes.At("hosts", i)
 		if s == "*" {
 			if !c.InsecureAnyHost {
-				p.bad(field, s, "the hosts of this server, or HostsConfig.InsecureAnyHost")
+				p.Bad(field, s, "the hosts of this server, or HostsConfig.InsecureAnyHost")
 			}
 			t.any = true
 			continue
@@ -64,25 +65,25 @@ func NewTrustedHosts(hosts []string, c HostsConfig) (*TrustedHosts, error) {
 		h, ok := parseHost(name)
 		switch {
 		case !isASCII(s):
-			p.bad(field, s, "the A-label (xn--…) of a name beyond ASCII")
+			p.Bad(field, s, "the A-label (xn--…) of a name beyond ASCII")
 		case strings.Contains(s, "://"):
-			p.bad(field, s, "a host without a scheme")
+			p.Bad(field, s, "a host without a scheme")
 		case strings.Contains(name, "*"):
-			p.bad(field, s, "a wildcard for whole labels at the front, as *.example.com")
+			p.Bad(field, s, "a wildcard for whole labels at the front, as *.example.com")
 		case strings.Contains(s, "/"):
-			p.bad(field, s, "a host without a path")
+			p.Bad(field, s, "a host without a path")
 		case !ok:
-			p.bad(field, s, "a name, an address with IPv6 in brackets, or *.example.com, each with or without a port")
+			p.Bad(field, s, "a name, an address with IPv6 in brackets, or *.example.com, each with or without a port")
 		case h.dot:
-			p.bad(field, s, "the name without the dot at its end, which requests may have")
+			p.Bad(field, s, "the name without the dot at its end, which requests may have")
 		case wild && h.ip:
-			p.bad(field, s, "the address without a wildcard")
+			p.Bad(field, s, "the address without a wildcard")
 		case wild && strings.IndexByte(h.name, '.') < 0 && h.name != "localhost":
-			p.bad(field, s, "a wildcard under a domain of your own, as *.example.com: everybody can have a name under this one")
+			p.Bad(field, s, "a wildcard under a domain of your own, as *.example.com: everybody can have a name under this one")
 		case wild && isShared(lower(h.name)) && !c.InsecureSharedDomains:
-			p.bad(field, s, "the names themselves, or HostsConfig.InsecureSharedDomains: strangers have names there too")
+			p.Bad(field, s, "the names themselves, or HostsConfig.InsecureSharedDomains: strangers have names there too")
 		case seen[lower(s)]:
-			p.bad(field, s, "each host once")
+			p.Bad(field, s, "each host once")
 		}
 		seen[lower(s)] = true
 		list := t.exact
@@ -98,7 +99,7 @@ func NewTrustedHosts(hosts []string, c HostsConfig) (*TrustedHosts, error) {
 			list[key] = append(known, h.port)
 		}
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	return t, nil

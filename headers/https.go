@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // HTTPSConfig says where [RedirectHTTPS] leads, and what it lets through. The
@@ -56,7 +57,7 @@ type RedirectHTTPS struct {
 
 // NewRedirectHTTPS returns the middleware. Its error lists every mistake in c.
 func NewRedirectHTTPS(c HTTPSConfig) (*RedirectHTTPS, error) {
-	var p problems
+	p := mistakes.List{Package: "headers"}
 	t := &RedirectHTTPS{
 		host:        c.Host,
 		exempt:      newExempt(&p, "HTTPSConfig.InsecureExempt", c.InsecureExempt),
@@ -68,18 +69,18 @@ func NewRedirectHTTPS(c HTTPSConfig) (*RedirectHTTPS, error) {
 	}
 	if c.Host != "" {
 		if h, ok := parseHost(c.Host); !ok || h.dot {
-			p.bad("HTTPSConfig.Host", c.Host, "a host without a scheme, in ASCII, such as www.example.com")
+			p.Bad("HTTPSConfig.Host", c.Host, "a host without a scheme, in ASCII, such as www.example.com")
 		}
 		if c.Port != 0 {
-			p.bad("HTTPSConfig.Port", c.Port, "0 with Host, which has its own")
+			p.Bad("HTTPSConfig.Port", c.Port, "0 with Host, which has its own")
 		}
 	}
 	if c.Port < 0 || c.Port > 65535 {
-		p.bad("HTTPSConfig.Port", c.Port, "1 to 65535")
+		p.Bad("HTTPSConfig.Port", c.Port, "1 to 65535")
 	} else if c.Port != 0 && c.Port != 443 {
 		t.port = ":" + strconv.Itoa(c.Port)
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	return t, nil

@@ -7,11 +7,8 @@ import (
 	"slices"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
-
-// EventCrossOrigin is the audit event of what [Isolate] refuses, in the words
-// of the OWASP Logging Vocabulary.
-const EventCrossOrigin guard.EventName = "malicious_cors"
 
 // IsolateConfig says what [Isolate] lets through. The zero IsolateConfig is the
 // strict one.
@@ -62,7 +59,7 @@ type Isolate struct {
 
 // NewIsolate returns the middleware. Its error lists every mistake in c.
 func NewIsolate(c IsolateConfig) (*Isolate, error) {
-	var p problems
+	p := mistakes.List{Package: "headers"}
 	t := &Isolate{
 		protection: http.NewCrossOriginProtection(),
 		trusted:    make(map[string]bool),
@@ -72,20 +69,20 @@ func NewIsolate(c IsolateConfig) (*Isolate, error) {
 		hooks:      c.Hooks,
 	}
 	for i, s := range c.TrustedOrigins {
-		field := at("IsolateConfig.TrustedOrigins", i)
+		field := mistakes.At("IsolateConfig.TrustedOrigins", i)
 		if o, ok := parseOrigin(s); !ok || o.dot {
-			p.bad(field, s, "an origin by name, as browsers spell it: https://example.com")
+			p.Bad(field, s, "an origin by name, as browsers spell it: https://example.com")
 			continue
 		}
 		if slices.Contains(c.TrustedOrigins[:i], s) {
-			p.bad(field, s, "each origin once")
+			p.Bad(field, s, "each origin once")
 		}
 		t.trusted[s] = true
 		if err := t.protection.AddTrustedOrigin(s); err != nil {
-			p.bad(field, s, "an origin that net/http takes as well: "+err.Error())
+			p.Bad(field, s, "an origin that net/http takes as well: "+err.Error())
 		}
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -199,6 +196,6 @@ func (t *Isolate) isOwn(r *http.Request, from string) bool {
 
 func crossOrigin(err error) error {
 	d := guard.NewDenial(http.StatusForbidden, "cross_origin", "A page of another site made this request.", err)
-	d.Event = EventCrossOrigin
+	d.Event = guard.EventCrossOrigin
 	return d
 }

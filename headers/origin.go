@@ -3,6 +3,9 @@ package headers
 import (
 	"slices"
 	"strings"
+
+	"github.com/gatewright/gatewright/internal/httpfield"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // An origin is the value of an Origin header that is not "null", in the one
@@ -82,10 +85,10 @@ var extensions = []string{
 // An anyExtension holds the schemes of which every extension is allowed.
 type anyExtension []string
 
-func newAnyExtension(p *problems, field string, schemes []string) anyExtension {
+func newAnyExtension(p *mistakes.List, field string, schemes []string) anyExtension {
 	for i, s := range schemes {
 		if !slices.Contains(extensions, s) {
-			p.bad(at(field, i), s, "the scheme of browser extensions, one of "+strings.Join(extensions, ", "))
+			p.Bad(mistakes.At(field, i), s, "the scheme of browser extensions, one of "+strings.Join(extensions, ", "))
 		}
 	}
 	return slices.Clone(schemes)
@@ -102,7 +105,7 @@ func (a anyExtension) has(o string) bool {
 		return false
 	}
 	for i := range len(parsed.name) {
-		if !isAlnum(parsed.name[i]) && parsed.name[i] != '-' {
+		if !httpfield.IsAlnum(parsed.name[i]) && parsed.name[i] != '-' {
 			return false
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // The parsers of what comes from the network are pure functions: here they
@@ -88,10 +90,10 @@ func FuzzOriginMatcher(f *testing.F) {
 	for _, s := range []string{"https://a.example.com", "https://evil.com/.example.com", "https://a.example.com:443", "http://127.0.0.1:5", "null", "https://exact.org", "https://a@b.example.com"} {
 		f.Add(s)
 	}
-	var p problems
+	p := mistakes.List{Package: "headers"}
 	a := newOrigins(&p, []string{"https://exact.org", "https://*.example.com", "https://*.ported.org:8443", "http://127.0.0.1:*"}, CORSConfig{})
-	if p.err() != nil {
-		f.Fatal(p.err())
+	if p.Err() != nil {
+		f.Fatal(p.Err())
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if !a.has(s) {
@@ -248,9 +250,9 @@ func FuzzCSPSource(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, source string) {
 		c := &CSP{DefaultSrc: []string{None}, ImgSrc: []string{source}, BaseURI: []string{None}}
-		var p problems
+		p := mistakes.List{Package: "headers"}
 		lintCSP(&p, "Config.CSP", c, nil)
-		if p.err() != nil {
+		if p.Err() != nil {
 			return
 		}
 		value := c.compile(false).with("n")

@@ -4,21 +4,23 @@ import (
 	"net/http"
 	"path"
 	"strings"
+
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // exempt holds paths that a middleware leaves alone: "/healthz" is that path,
 // "/public/" everything under it.
 type exempt []string
 
-func newExempt(p *problems, field string, paths []string) exempt {
+func newExempt(p *mistakes.List, field string, paths []string) exempt {
 	for i, s := range paths {
 		switch {
 		case !strings.HasPrefix(s, "/") || !isPlain(s) || strings.ContainsAny(s, "%?#*{}"):
-			p.bad(at(field, i), s, `a path as "/healthz", or "/public/" for everything under it`)
+			p.Bad(mistakes.At(field, i), s, `a path as "/healthz", or "/public/" for everything under it`)
 		case s == "/":
-			p.bad(at(field, i), s, "some paths only: this is all of them")
+			p.Bad(mistakes.At(field, i), s, "some paths only: this is all of them")
 		case !isClean(s):
-			p.bad(at(field, i), s, path.Clean(s))
+			p.Bad(mistakes.At(field, i), s, path.Clean(s))
 		}
 	}
 	return append(exempt(nil), paths...)

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/internal/httpfield"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // The headers in which proxies say who sent a request. Any other name is that
@@ -74,7 +76,7 @@ type TrustedProxies struct {
 // UNIX socket. With none it believes nobody: this is right for a server
 // without a proxy, for what clients claim is then taken out of the request.
 func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, error) {
-	var p problems
+	p := mistakes.List{Package: "headers"}
 	t := &TrustedProxies{strip: make(map[string]bool)}
 	for i, s := range trusted {
 		if s == "unix" {
@@ -83,7 +85,7 @@ func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, erro
 		}
 		prefix, want := parsePrefix(s)
 		if want != "" {
-			p.bad(at("trusted", i), s, want)
+			p.Bad(mistakes.At("trusted", i), s, want)
 			continue
 		}
 		widest := 7 // fc00::/7 is the widest private network of IPv6,
@@ -91,10 +93,10 @@ func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, erro
 			widest = 8 // and 10.0.0.0/8 that of IPv4
 		}
 		if prefix.Bits() < widest && !c.InsecureAnyPeer {
-			p.bad(at("trusted", i), s, "the prefixes of the proxies, or ProxiesConfig.InsecureAnyPeer: this one covers nearly everybody")
+			p.Bad(mistakes.At("trusted", i), s, "the prefixes of the proxies, or ProxiesConfig.InsecureAnyPeer: this one covers nearly everybody")
 		}
 		if slices.Contains(t.trusted, prefix) {
-			p.bad(at("trusted", i), s, "each prefix once")
+			p.Bad(mistakes.At("trusted", i), s, "each prefix once")
 		}
 		t.trusted = append(t.trusted, prefix)
 	}
@@ -105,7 +107,7 @@ func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, erro
 		c.Hops = 1
 	}
 	if c.Hops < 1 || c.Hops > 16 {
-		p.bad("ProxiesConfig.Hops", c.Hops, "1 to 16")
+		p.Bad("ProxiesConfig.Hops", c.Hops, "1 to 16")
 	}
 	for _, f := range []struct {
 		field string
@@ -115,28 +117,28 @@ func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, erro
 		canonical := http.CanonicalHeaderKey(*name)
 		switch {
 		case *name == "":
-		case !isToken(*name):
-			p.bad(field, *name, "the name of a header")
+		case !httpfield.IsToken(*name):
+			p.Bad(field, *name, "the name of a header")
 		case slices.Contains([]string{"Host", "Authorization", "Cookie", "Origin", "Referer", "User-Agent", "Via"}, canonical):
-			p.bad(field, *name, "a header that proxies write and clients do not")
+			p.Bad(field, *name, "a header that proxies write and clients do not")
 		case canonical == "X-Forwarded-Proto" && field == "ProxiesConfig.Header", canonical == "X-Forwarded-Host":
-			p.bad(field, *name, "X-Forwarded-For, which brings the others along")
+			p.Bad(field, *name, "X-Forwarded-For, which brings the others along")
 		}
 		*name = canonical
 	}
 	if vendor := c.Header != XForwarded && c.Header != Forwarded; vendor {
 		if c.Hops != 1 {
-			p.bad("ProxiesConfig.Hops", c.Hops, "1 with a vendor's Header, which holds one address")
+			p.Bad("ProxiesConfig.Hops", c.Hops, "1 with a vendor's Header, which holds one address")
 		}
 		if c.Host {
-			p.bad("ProxiesConfig.Host", true, "false with a vendor's Header, which holds an address only")
+			p.Bad("ProxiesConfig.Host", true, "false with a vendor's Header, which holds an address only")
 		}
 	} else if c.Port {
-		p.bad("ProxiesConfig.Port", true, "false with "+c.Header+", which has IPv6 addresses with a port in brackets")
+		p.Bad("ProxiesConfig.Port", true, "false with "+c.Header+", which has IPv6 addresses with a port in brackets")
 	} else if c.SchemeHeader != "" {
-		p.bad("ProxiesConfig.SchemeHeader", c.SchemeHeader, "none beside "+c.Header+", which has its own")
+		p.Bad("ProxiesConfig.SchemeHeader", c.SchemeHeader, "none beside "+c.Header+", which has its own")
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	c.Port = c.Port || c.Header == "Cloudfront-Viewer-Address"
@@ -435,7 +437,7 @@ func (t *TrustedProxies) vendor(header http.Header) (h hop, err error) {
 		if t.config.Port {
 			parse = parseNodeWithPort
 		}
-		if h.client, err = parse(trimOWS(lines[0])); err != nil {
+		if h.client, err = parse(httpfield.TrimOWS(lines[0])); err != nil {
 			if strings.Count(lines[0], ":") > 2 && !t.config.Port {
 				err = fmt.Errorf("%w; if it is always followed by a port, set ProxiesConfig.Port", err)
 			}

@@ -10,46 +10,45 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Challenge is one value of WWW-Authenticate: how to ask for credentials
-// (RFC 9110 section 11.6.1). Fields that are empty are left out. [Challenge.String]
-// quotes each value once, correctly, so nothing in them can end the string
-// early or begin a header of its own.
+// A Challenge is one value of WWW-Authenticate (RFC 9110 section 11.6.1). Empty
+// fields are omitted. [Challenge.String] quotes every value, so that no value can
+// end the string early or add a header.
 type Challenge struct {
-	// Scheme is the authentication scheme, "Bearer" or "ApiKey". Required.
+	// Scheme is the authentication scheme, like "Bearer" or "ApiKey".
+	// Required.
 	Scheme string
 
 	// Realm names the protected space (RFC 9110 section 11.5).
 	Realm string
 
-	// Scope is what the token would have to be good for (RFC 6750 section 3).
+	// Scope is the scope that the request needs (RFC 6750 section 3).
 	Scope identity.Set
 
-	// Error is the code of RFC 6750 section 3.1, or [CodeStepUp] of RFC 9470
-	// section 3. It must stay empty when the request had no credentials.
-	// ErrorDescription and ErrorURI say more to a developer.
+	// Error is a code of RFC 6750 section 3.1, or [CodeStepUp]. It must be empty
+	// if the request had no credentials. ErrorDescription and ErrorURI add
+	// details for developers.
 	Error, ErrorDescription, ErrorURI string
 
-	// ACRValues are the authentication contexts of which one is wanted, in
-	// order of preference, and MaxAge is how long ago the sign-in may be
-	// (RFC 9470 section 3), in whole seconds. Zero means any time.
+	// ACRValues are the accepted authentication contexts in order of preference.
+	// MaxAge is the maximum age of the sign-in, in whole seconds; zero means any
+	// age (RFC 9470 section 3).
 	ACRValues []string
 	MaxAge    time.Duration
 
-	// ResourceMetadata is the URL of the protected resource's metadata
-	// (RFC 9728 section 5.1).
+	// ResourceMetadata is the URL of the metadata of the protected resource (RFC
+	// 9728 section 5.1).
 	ResourceMetadata string
 
-	// Params are parameters of other standards, in the order given. A name
-	// is a token of RFC 9110 section 5.6.2; one that repeats a parameter
-	// above, or an earlier one of these, is left out.
+	// Params are further parameters, in this order. Names are tokens of RFC 9110
+	// section 5.6.2. A name that occurs before is omitted.
 	Params []Param
 }
 
 // A Param is a parameter of a [Challenge] that has no field of its own.
 type Param struct{ Name, Value string }
 
-// String returns the challenge as it stands in the header. It is empty if
-// Scheme is.
+// String returns the challenge as it is sent. If Scheme is empty, the result is
+// empty.
 func (c Challenge) String() string {
 	scheme := token(c.Scheme)
 	if scheme == "" {

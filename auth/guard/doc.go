@@ -1,9 +1,8 @@
-// Package guard decides what a request may do and writes every refusal: the
-// one verdict type, the one renderer, the audit events and the route ledger
-// that all packages of this module share.
+// Package guard refuses requests: it has the error type of every refusal, renders
+// all of them, identifies callers, reports audit events and lists what each route
+// demands. All packages of this module use it.
 //
-// A host builds one [Hooks] value, identifies callers with it and guards its
-// routes:
+// A host builds one [Hooks], identifies callers with it and guards its routes:
 //
 //	hooks := guard.Hooks{Observe: guard.Log(slog.Default())}
 //	mux := guard.NewMux(hooks, tokens) // tokens is a guard.Authenticator
@@ -11,58 +10,45 @@
 //	mux.Handle("GET /users/me", hooks.Authenticated(me))
 //	http.ListenAndServe("127.0.0.1:8080", mux)
 //
-// A [Mux] refuses to start with a route that has neither a guard nor a reason
-// to be public. With a plain [http.ServeMux], or any other router, put Identify
-// around each guarded handler or group. Around the whole router it would judge a
+// A [Mux] panics at registration for a route without a guard and without a reason to
+// be public. With http.ServeMux, chi or another router, put Identify around each
+// guarded handler or group, and not around the whole router, where it would reject a
 // stale token on the sign-in route too:
 //
 //	identify := hooks.Identify(tokens)
 //	mux.Handle("POST /token", signIn)
 //	mux.Handle("GET /users/me", identify(hooks.Authenticated(me)))
 //
-// What matches no route is answered by that router in its own words, unless its
-// handler for that (chi's NotFound, say) calls [Hooks.Refuse].
-//
-// # The verdict
-//
-// A guard returns an error. Nil lets the request through; a [*Denial] says
-// how to refuse it; anything else, a store that is down above all, is
-// answered 503 and never 401 or 200. [Hooks.Refuse] renders it: status,
-// WWW-Authenticate, Retry-After and Cache-Control are set before Hooks.Deny
-// may write a body of its own, so a custom page cannot lose them. What the
-// client may read (Denial.Code, Denial.Detail) and what only the log may
-// (Denial.Err) are different fields. Bodies of one class of refusal are
-// byte-equal; the reason goes to Hooks.Observe.
-//
 // # Writing a guard
 //
-// A guard of your own takes five lines and looks like those of this module:
+// A guard is a function that returns an error. Nil lets the request pass, a [*Denial]
+// refuses it, and any other error is answered 503:
 //
 //	officeHours := hooks.Require(func(r *http.Request) error {
 //		if h := time.Now().Hour(); h < 8 || h >= 18 {
-//			return &guard.Denial{Status: 403, Code: "closed", Detail: "Come back in the morning."}
+//			return guard.NewDenial(403, "closed", "Come back in the morning.", nil)
 //		}
 //		return nil
 //	})
 //
-// The Check methods of this module, which decide without a ResponseWriter, keep
-// one rule. A check about the caller takes the context that carries them,
-// Check(ctx, …) error, and begins with [CallerFrom]: so it serves a handler, a
-// WebSocket and another protocol alike. A check about the request itself, its
-// address, host or origin, takes the [*http.Request].
+// If a guard cannot decide because a store failed, it returns [CannotDecide], which
+// hides refusals in the store's error. The Check methods of this module decide
+// without a ResponseWriter. A check of the caller takes the context and begins with
+// [CallerFrom], so it serves other protocols too; a check of the request itself, of
+// its address or origin for example, takes the [*http.Request].
 //
 // # Order
 //
-// Headers, hosts, HTTPS and CORS come before Identify, guards after it. A
-// [Mux] identifies after routing, so a stale token in the browser does not
-// break the sign-in page.
+// Headers, hosts, HTTPS and CORS come before Identify; guards come after it.
 //
 // # Security considerations
 //
-// Identify decides who is calling and lets anonymous requests pass; only a
-// guard refuses them. The audit event of a refusal is made before the
-// response is written, in the same goroutine: an Observe that blocks holds
-// the request up. A Deny that panics is not caught here.
+// Identify lets anonymous requests pass; only a guard refuses them. A handler behind
+// no guard is open, and outside of a Mux nothing reports it.
+//
+// Clients see Code and Detail of a Denial, never its Err. Bodies of refusals with one
+// Code are equal. Observe is called before the response is written: one that blocks
+// delays the request. A Deny that panics is not recovered.
 //
 // The package imports the standard library and auth/identity only.
 package guard

@@ -11,16 +11,15 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An EventName says what happened, in the words of the OWASP Logging
-// Vocabulary, without the parameters that it appends: those are fields of
-// [Event].
+// An EventName is the name of an event in the OWASP Logging Vocabulary, without
+// parameters, which are fields of [Event].
 type EventName string
 
-// The events of this module. A refusal is named for its status unless the
-// denial says better: 401 EventLoginFail, 403 EventAuthzFail,
-// 429 EventRateLimit, other 4xx EventInputFail, 5xx EventUnavailable.
+// The events of this module. The status of a refusal sets its name unless
+// Denial.Event is set: 401 EventLoginFail, 403 EventAuthzFail, 429
+// EventRateLimit, other 4xx EventInputFail, 5xx EventUnavailable.
 const (
-	EventLoginSuccess EventName = "authn_login_success"   // somebody signed in
+	EventLoginSuccess EventName = "authn_login_success"   // a user signed in
 	EventLoginFail    EventName = "authn_login_fail"      // a sign-in or a credential was refused
 	EventLoginFailMax EventName = "authn_login_fail_max"  // refused unseen, after too many failures
 	EventTokenCreated EventName = "authn_token_created"   // a token was issued
@@ -28,52 +27,53 @@ const (
 	EventTokenReuse   EventName = "authn_token_reuse"     // a credential came back after it was replaced or revoked
 	EventPassword     EventName = "authn_password_change" // a password was changed
 	EventAuthzFail    EventName = "authz_fail"            // a known caller was refused
-	EventAuthzChange  EventName = "authz_change"          // somebody's rights were changed
+	EventAuthzChange  EventName = "authz_change"          // the rights of a user were changed
 	EventRateLimit    EventName = "excess_rate_limit_exceeded"
 	EventInputFail    EventName = "input_validation_fail" // the request could not be understood
+	EventCrossOrigin  EventName = "malicious_cors"        // a page of another origin was refused
 	EventUserCreated  EventName = "user_created"
 	EventUserUpdated  EventName = "user_updated"
 	EventUserDeleted  EventName = "user_deleted"
 	EventUnavailable  EventName = "sys_unavailable" // a store did not answer; not an OWASP name
 
-	// EventMisconfigured reports a request that suggests a mistake in the
-	// configuration, at most once a minute; not an OWASP name.
+	// EventMisconfigured reports that a request suggests a mistake in the
+	// configuration, at most once a minute per kind; not an OWASP name.
 	EventMisconfigured EventName = "sys_misconfigured"
 )
 
-// An Event is one line of the audit trail. It holds no secret, and no string
-// in it can begin a new line: control characters of what clients sent are
-// replaced by '?', and long values are cut.
+// An Event is one record of the audit trail. It contains no secret and no line
+// break: control characters in values from clients are replaced by '?', and long
+// values are truncated.
 type Event struct {
 	Name EventName
 
-	// Principal is whom it concerns, nil if nobody was identified. It is
-	// the request's own: copy it to keep it.
+	// Principal is the caller, nil for an anonymous request. It belongs to the
+	// request; copy it to keep it.
 	Principal *identity.Principal
 
-	// Login is the name that somebody tried to sign in with, cleaned.
+	// Login is the name used in a sign-in, cleaned.
 	Login string
 
 	// Way is the name of the way to sign in, empty for a password.
 	Way string
 
-	// Target is the subject or the object that a change is about, cleaned. It
-	// is empty if the Principal is the target.
+	// Target is the subject or the object of a change, cleaned. It is empty if
+	// the Principal is the target.
 	Target string
 
-	// Denial is the refusal, with its reason, nil if nothing was refused.
+	// Denial is the refusal with its reason, nil if the request was not refused.
 	Denial *Denial
 
-	// Err is what went wrong beside the point, when nothing was refused for
-	// it: a password hash that could not be upgraded, say.
+	// Err is a failure that did not refuse the request, like a password hash
+	// that could not be upgraded.
 	Err error
 
-	// Request is what the client sent.
+	// Request is the request, cleaned.
 	Request RequestFacts
 }
 
-// RequestFacts is what an audit trail keeps of a request, cleaned. The query
-// is left out, for people put secrets there.
+// RequestFacts are the parts of a request that the audit trail keeps, cleaned.
+// The query is omitted, because it may contain secrets.
 type RequestFacts struct {
 	Method, Pattern, Path, Host, RemoteAddr, UserAgent string
 }
@@ -137,12 +137,13 @@ func (d *Denial) event() EventName {
 	return EventInputFail
 }
 
-// Log returns an Observe that writes each event to l: its name as the message,
-// what is known of it as attributes. Refusals are warnings; failures of the server
-// and [EventTokenReuse] are errors; everything else is information. Information
-// are also anonymous requests to guarded routes and requests without a route (404,
-// 405), because browsers send many, and requests that the client gave up, so that
-// clients cannot raise alarms. Log panics if l is nil.
+// Log returns a function for Hooks.Observe that writes each event to l, with the
+// event's name as the message. Refusals are warnings; failures of the server and
+// [EventTokenReuse] are errors; other events are information.
+//
+// Also information, so that clients cannot raise alarms: anonymous requests to
+// guarded routes, requests without a route (404, 405), and requests that the
+// client gave up. Log panics if l is nil.
 func Log(l *slog.Logger) func(context.Context, Event) {
 	if l == nil {
 		panic("guard: Log needs a logger")
@@ -200,7 +201,7 @@ func cleanGroup(v slog.Value) []slog.Attr {
 
 func (e Event) level() slog.Level {
 	switch {
-	case e.Name == EventMisconfigured:
+	case e.Name == EventMisconfigured, e.Name == EventCrossOrigin && e.Denial == nil:
 		return slog.LevelWarn // clients can cause it
 	case e.Name == EventTokenReuse, e.Err != nil:
 		return slog.LevelError

@@ -11,38 +11,35 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Hooks says how refusals look, who hears of events, and which callers are
-// active. A host makes one and hands it to each package that takes it, most as
-// Config.Hooks. It is passed by value: a field that is set later has no effect
-// on the copies. The zero Hooks is ready for use. It is safe for concurrent use
-// if its functions are.
+// Hooks sets how refusals look, receives events, and checks that accounts are
+// active. A host makes one and passes it to every package, mostly as
+// Config.Hooks. It is copied: later changes of a field have no effect. The zero
+// Hooks is ready for use. It is safe for concurrent use if its functions are.
 type Hooks struct {
-	// Deny writes the body of a refusal. Status, WWW-Authenticate,
-	// Retry-After and Cache-Control are decided and cannot be changed by
-	// it; it sets Content-Type and writes. It must not show d.Err. It may
-	// change d, which is a copy.
-	// Default: problem details as JSON (RFC 9457) with the members title,
-	// status, code and detail.
+	// Deny writes the body of a refusal and its Content-Type. Status,
+	// WWW-Authenticate, Retry-After and Cache-Control are set before the call,
+	// and Deny cannot change them. It must not send d.Err. It may change d, which
+	// is a copy. Default: problem details as JSON (RFC 9457) with title, status,
+	// code and detail.
 	Deny func(w http.ResponseWriter, r *http.Request, d *Denial)
 
-	// Observe hears of refusals, sign-ins and changes of state, in the
-	// goroutine of the request and before the response is written. It must
-	// not block. See [Log] for one that writes to a slog.Logger.
-	// Default: nobody hears of them.
+	// Observe receives refusals, sign-ins and changes of state, in the goroutine
+	// of the request and before the response is written. It must not block. See
+	// [Log]. If nil, events are discarded.
 	Observe func(ctx context.Context, e Event)
 
-	// Active is asked once per request, after any authenticator, whether
-	// the caller may still act at all, so that disabling an account ends
-	// what its credentials can do at the next request and not when they
-	// expire. It returns nil, [ErrInactive] (401), or the error of a store
-	// that did not answer (503). Default: every caller is.
+	// Active checks that the account of an identified caller is active, once per
+	// request and after any authenticator, sessions of the host's own included. A
+	// disabled account then loses access at the next request, not when its
+	// credentials expire. It returns nil, [ErrInactive] (401), or the error of a
+	// store (503). If nil, all callers are considered active.
 	Active func(ctx context.Context, p *identity.Principal) error
 }
 
-// Require returns a guard of the host's own: requests for which check returns
-// nil pass, others are refused with its error. The requirements say in the
-// route ledger what it demands; with none it is listed as a check.
-// It panics if check is nil.
+// Require returns a guard of the host's own: requests for which check returns nil
+// pass, and the error of check refuses all others. The requirements describe the
+// guard in the route ledger; without any it is listed as a check. Require panics
+// if check is nil.
 func (h Hooks) Require(check func(*http.Request) error, demands ...Requirement) func(http.Handler) http.Handler {
 	if check == nil {
 		panic("guard: Require needs a check")
@@ -63,7 +60,7 @@ func (h Hooks) guarded(next http.Handler, check func(*http.Request) error, deman
 	}), next, demands...)
 }
 
-// Authenticated is the guard that asks for a caller, whoever it is.
+// Authenticated is the guard that requires a caller.
 func (h Hooks) Authenticated(next http.Handler) http.Handler {
 	return h.Require(func(r *http.Request) error {
 		_, err := Caller(r)
@@ -71,7 +68,7 @@ func (h Hooks) Authenticated(next http.Handler) http.Handler {
 	}, Requirement{Kind: KindCaller})(next)
 }
 
-// Caller returns who sent r, as [CallerFrom] does of its context.
+// Caller returns the caller of r; see [CallerFrom].
 func Caller(r *http.Request) (*identity.Principal, error) { return CallerFrom(r.Context()) }
 
 // CallerFrom returns the caller that ctx carries. The error is a [*Denial]: 401
@@ -89,9 +86,8 @@ func CallerFrom(ctx context.Context) (*identity.Principal, error) {
 	return nil, d
 }
 
-// Emit passes e to Observe. It fills in the facts of r, and the caller of r if e
-// names no Principal, and cleans e.Login and e.Target. It does nothing without
-// Observe.
+// Emit passes e to Observe, if there is one. It sets e.Request from r, sets
+// e.Principal to the caller of r if e has none, and cleans e.Login and e.Target.
 func (h Hooks) Emit(r *http.Request, e Event) {
 	if h.Observe == nil {
 		return
@@ -113,13 +109,12 @@ func (h Hooks) EmitContext(ctx context.Context, e Event) {
 	h.Observe(ctx, e)
 }
 
-// Refuse answers r with err and tells Observe. It is the only place in this
-// module that writes a refusal, and hosts may call it from their handlers so
-// that their own look the same. An error that is not a [*Denial] is answered
-// 503, but for a *http.MaxBytesError (413) and [ErrInactive] (401).
+// Refuse answers r with err and reports an event. It is the only function of this
+// module that writes refusals; handlers of the host may call it too. [DenialOf]
+// states which Denial an error becomes.
 //
-// Every 401 carries a challenge: those of the denial, completed with those of
-// the authenticators that Identify was given, and Bearer if there are none.
+// Every 401 carries the challenges of the Denial and of all authenticators.
+// Without any, its challenge is Bearer.
 func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	d := DenialOf(r.Context(), err)
 	if d.Err == ErrNoCredentials && h.Observe != nil {

@@ -9,30 +9,28 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An Authenticator says who sent a request. It is safe for concurrent use.
+// An Authenticator finds the caller of a request. It is safe for concurrent use.
 type Authenticator interface {
-	// Authenticate returns the caller, whose Principal is this request's
-	// own. It returns [ErrNoCredentials], and no Denial, if the request does
-	// not carry the kind of credential it looks for, a [*Denial] for a
-	// credential that is no good, and any other error if it could not
-	// decide, which is answered 503. It does not write to the response.
+	// Authenticate returns the caller as a new Principal; see [NewPrincipal]. It
+	// returns [ErrNoCredentials] if the request does not carry its kind of
+	// credential, a [*Denial] for a credential that is rejected, and any other
+	// error if it cannot decide (503). It does not write to the response.
 	Authenticate(r *http.Request) (*identity.Principal, error)
 
-	// Challenge says how to ask for the credential. It is the same at every
-	// call, names a Scheme, and has no Error.
+	// Challenge returns the challenge for the credential. It is the same at every
+	// call, has a Scheme and no Error.
 	Challenge() Challenge
 }
 
-// NewPrincipal returns a zero Principal for an [Authenticator] to fill in and to
-// return as the caller of r. Within Identify, the first one of each request is
+// NewPrincipal returns a zero Principal, which an [Authenticator] fills in and
+// returns as the caller of r. Within Identify, the first one of each request is
 // part of the request's context, which saves an allocation. A Principal that is
-// not returned does not count.
+// not returned has no effect.
 func NewPrincipal(r *http.Request) *identity.Principal {
 	rc, ok := r.Context().(*requestContext)
 	if !ok {
@@ -45,25 +43,22 @@ func NewPrincipal(r *http.Request) *identity.Principal {
 	return new(identity.Principal)
 }
 
-// Identify returns the middleware that settles who is calling.
+// Identify returns middleware that finds the caller.
 //
-//   - No credentials: the request goes on anonymously, and the route's guard
-//     decides. The authenticators' challenges are on every 401 that follows.
-//   - Bad credentials: 401 at once. The request is never treated as anonymous,
-//     and the next authenticator is not asked to save it.
-//   - Credentials of two kinds, or two Authorization lines: 400
-//     invalid_request, for two parts of a system could each believe another
-//     (RFC 6750 section 2).
-//   - A store that does not answer: 503.
+//   - No credentials: the request is anonymous, and the route's guard decides.
+//     Every 401 that follows carries the challenges of the authenticators.
+//   - Rejected credentials: 401. The request is not treated as anonymous, and no
+//     other authenticator can accept it.
+//   - Credentials of two kinds, or two Authorization headers: 400 invalid_request
+//     (RFC 6750 section 2). This includes a caller that an outer middleware found.
+//   - An authenticator that cannot decide: 503.
 //
-// An Authorization header whose scheme no authenticator claims is not looked
-// at. A caller that an outer middleware found stays, unless Identify finds
-// another: the request then has two kinds of credentials.
+// An Authorization header with a scheme that no authenticator has is ignored.
 //
 // Identify panics without authenticators, for an authenticator whose challenge
-// has no scheme, and for two authenticators that would judge the same
-// credential: two with the scheme Bearer, or two with equal challenges. A
-// token.NewVerifiers takes the tokens of several issuers.
+// has no scheme, and for two authenticators that would judge the same credential:
+// two with the scheme Bearer, or two with equal challenges. A token.NewVerifiers
+// takes the tokens of several issuers.
 func (h Hooks) Identify(authenticators ...Authenticator) func(http.Handler) http.Handler {
 	if len(authenticators) == 0 {
 		panic("guard: Identify needs at least one Authenticator")
@@ -77,11 +72,11 @@ func (h Hooks) Identify(authenticators ...Authenticator) func(http.Handler) http
 	}
 }
 
-// Accept returns the guard for a route that takes the credentials of some
-// authenticators only: a caller whom another one identified is refused as if
-// they had shown nothing, and asked for the accepted credentials alone.
-// It panics if it is given none, or one that cannot be compared, and so does
-// [Mux.Handle] where nobody looks for the credentials of one of them.
+// Accept returns a guard that takes callers of the given authenticators only.
+// Other callers receive the 401 of an anonymous request, with the challenges of
+// the accepted authenticators alone. Accept panics without authenticators and for
+// one that cannot be compared. [Mux.Handle] panics for one that neither the Mux
+// nor an Identify calls.
 func (h Hooks) Accept(authenticators ...Authenticator) func(http.Handler) http.Handler {
 	if len(authenticators) == 0 {
 		panic("guard: Accept needs at least one Authenticator")
@@ -413,46 +408,4 @@ func identified(ctx context.Context) (*requestContext, *identity.Principal) {
 		}
 	}
 	return nil, nil
-}
-
-// memo remembers what was loaded for one request.
-type memo struct {
-	mu      sync.Mutex
-	entries map[any]any // memoKey[T] to func() (T, error)
-}
-
-// memoKey has the type of the value in its own, so that a nil interface value
-// needs no type assertion and two types under one key are two entries.
-type memoKey[T any] struct{ key any }
-
-// Once returns what load returns, and calls it once per request for each key:
-// several guards and the handler that need the caller's user share one load,
-// errors included. Keys are compared like map keys; use a type or a pointer of
-// your own. Outside of Identify there is no request to remember for, and load
-// is called each time; an Identify within another begins anew, for it may have
-// found another caller.
-func Once[T any](ctx context.Context, key any, load func() (T, error)) (T, error) {
-	rc, ok := ctx.Value(requestKey{}).(*requestContext)
-	if !ok {
-		return load()
-	}
-	return entry(&rc.memo, key, load)()
-}
-
-// entry returns the function that loads what key stands for.
-func entry[T any](m *memo, key any, load func() (T, error)) func() (T, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	k := memoKey[T]{key}
-	if e, ok := m.entries[k]; ok {
-		return e.(func() (T, error))
-	}
-	if m.entries == nil {
-		m.entries = make(map[any]any)
-	}
-	// OnceValues: a second goroutine of the request waits for the first
-	// without holding up other keys.
-	e := sync.OnceValues(load)
-	m.entries[k] = e
-	return e
 }

@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// A Kind is what a [Requirement] is about.
+// A Kind is the subject of a [Requirement].
 type Kind string
 
 // The kinds of requirements.
 const (
-	KindCaller     Kind = "caller"     // somebody must be identified
-	KindScheme     Kind = "scheme"     // by one of these authentication schemes
-	KindScope      Kind = "scope"      // the credential must be good for these scopes
+	KindCaller     Kind = "caller"     // a caller is required
+	KindScheme     Kind = "scheme"     // identified by one of these authentication schemes
+	KindScope      Kind = "scope"      // the credential must have these scopes
 	KindRole       Kind = "role"       // the caller must have these roles
 	KindPermission Kind = "permission" // the caller must have these permissions
 	KindFactor     Kind = "factor"     // these factors must have been proven
 	KindCheck      Kind = "check"      // a check of the host's own
-	KindLimit      Kind = "limit"      // so many requests; by itself this guards nothing
-	KindOptional   Kind = "optional"   // a caller is identified if there is one, and not needed
-	KindPublic     Kind = "public"     // nothing is demanded; the value says why
+	KindLimit      Kind = "limit"      // a rate limit, which alone guards nothing
+	KindOptional   Kind = "optional"   // a caller is identified and not required; the value is the reason
+	KindPublic     Kind = "public"     // no demand; the value is the reason
 )
 
 // A Requirement is one demand of a guard, for the route ledger.
@@ -31,8 +31,8 @@ type Requirement struct {
 	Any    bool     // one of Values is enough; otherwise all are needed
 }
 
-// String returns the requirement on one line: `scope read:items`,
-// `any role admin|moderator`, `public (sign-in)`.
+// String returns the requirement on one line: `scope read:items`, `any role
+// admin|moderator`, `public (sign-in)`.
 func (q Requirement) String() string {
 	switch {
 	case q.Kind == KindPublic || q.Kind == KindOptional:
@@ -54,11 +54,10 @@ type described struct {
 	accepts []Authenticator // those of Accept
 }
 
-// Describe returns h, which guards next, such that [Requirements] can tell
-// what it demands. Guards of this module call it; a middleware of the host's
-// own that stands between two guards calls it without demands, so that the
-// ledger sees through it. It panics if h or next is nil, or a nil
-// [http.HandlerFunc].
+// Describe returns h, which guards next, and makes [Requirements] report the
+// demands. The guards of this module call it. A middleware of the host's own
+// between two guards calls it without demands, so that it does not hide the inner
+// guard. Describe panics if h or next is nil.
 func Describe(h, next http.Handler, demands ...Requirement) http.Handler {
 	return describe(h, next, demands...)
 }
@@ -89,14 +88,13 @@ func cloneAll(demands []Requirement) []Requirement {
 	return demands
 }
 
-// Requirements returns what h and the guards within it demand, outermost first.
-// It is empty for a handler without a guard. A middleware that did not call
-// [Describe] hides the guards within it, because Requirements cannot see through
-// it.
+// Requirements returns the demands of h and of the guards within it, outermost
+// first. The result is empty for a handler without a guard. A middleware that did
+// not call [Describe] hides the guards within it.
 //
-// The middlewares are those that another router keeps apart from h and puts
-// around it, outermost first, such as chi's With, Group and Route; its Walk
-// function lists them. One that did not call Describe hides nothing there.
+// If another router keeps the middlewares of a route apart from h, as chi does
+// for With, Group and Route, pass them too, outermost first; chi.Walk lists them.
+// A middleware in this list hides nothing.
 func Requirements(h http.Handler, middlewares ...func(http.Handler) http.Handler) []Requirement {
 	var all []Requirement
 	for _, middleware := range middlewares {
@@ -125,15 +123,15 @@ func layers(h http.Handler) iter.Seq[*described] {
 	}
 }
 
-// Public returns the middleware that says that a route is open to everybody,
-// and why: sign-in, health checks, documentation. In a [Mux] its credentials
-// are not looked at, so a stale token does not break it; an Identify outside of
-// it looks at them all the same. It panics if there is no reason.
+// Public returns middleware that marks a route as open without credentials, with
+// the reason: sign-in, health checks, documentation. A [Mux] ignores credentials
+// on a public route; an Identify around the route does not. Public panics if why
+// is empty.
 func Public(why string) func(http.Handler) http.Handler { return open(KindPublic, why) }
 
-// Optional returns the middleware that says that a route is open to everybody,
-// and greets a caller who is identified. In a [Mux], bad credentials are
-// refused here as anywhere. It panics if there is no reason.
+// Optional returns middleware that marks a route as open without credentials,
+// with the reason. If credentials are present, a [Mux] identifies the caller, and
+// refuses rejected credentials. Optional panics if why is empty.
 func Optional(why string) func(http.Handler) http.Handler { return open(KindOptional, why) }
 
 func open(kind Kind, why string) func(http.Handler) http.Handler {

@@ -9,11 +9,10 @@ import (
 	"sync"
 )
 
-// A Mux is a [http.ServeMux] that knows what each route demands. It refuses at
-// start-up a route that nobody guards and nobody declared [Public], and it
-// identifies callers after routing.
-//
-// Routes are registered before it serves. Serving is safe for concurrent use.
+// A Mux is a [http.ServeMux] that lists what each route demands. It panics at
+// registration for a route that has no guard and is not [Public], and it
+// identifies callers after routing. Register all routes before serving. Serving
+// is safe for concurrent use.
 type Mux struct {
 	hooks   Hooks
 	mux     http.ServeMux
@@ -26,7 +25,7 @@ type Mux struct {
 // A Route is a line of the route ledger.
 type Route struct {
 	Pattern      string        // as it was registered
-	Schemes      []string      // how callers are identified; none on a public route
+	Schemes      []string      // how callers are identified; empty on a public route
 	Requirements []Requirement // outermost first
 }
 
@@ -39,10 +38,11 @@ func (r Route) String() string {
 	return r.Pattern + "\t" + strings.Join(demands, ", ")
 }
 
-// NewMux returns a Mux that identifies the callers of its guarded routes with
-// the given authenticators, as [Hooks.Identify] does. Without authenticators a
-// middleware outside of it has to. With some, they include all that its routes
-// accept, for it cannot see what is outside.
+// NewMux returns a Mux that identifies the callers of its guarded routes with the
+// given authenticators, as [Hooks.Identify] does, and that panics for the same
+// mistakes. Without authenticators, a middleware around the Mux has to identify
+// callers. Otherwise the authenticators must include every authenticator of a
+// [Hooks.Accept] in its routes.
 func NewMux(hooks Hooks, authenticators ...Authenticator) *Mux {
 	m := &Mux{hooks: hooks}
 	if len(authenticators) > 0 {
@@ -55,11 +55,10 @@ func NewMux(hooks Hooks, authenticators ...Authenticator) *Mux {
 	return m
 }
 
-// Handle registers h for pattern, as ServeMux.Handle does, whose panics it
-// shares. It also panics if h has no guard and is not [Public], and if it has
-// both: [Requirements] tells which guards it sees. In a Mux with authenticators
-// it panics if an Accept of h names one that was given neither to NewMux nor to
-// an Identify of h around that Accept: nobody would look for its credentials.
+// Handle registers h for pattern. It panics as ServeMux.Handle does, and if h has
+// no guard and is not [Public], if h has both, or if an Accept within h names an
+// authenticator that neither the Mux nor an Identify within h calls.
+// [Requirements] states which guards it sees.
 func (m *Mux) Handle(pattern string, h http.Handler) {
 	if isNil(h) {
 		panic(fmt.Sprintf("guard: route %q has no handler", pattern))
@@ -114,10 +113,9 @@ func (m *Mux) mustLookFor(pattern string, h http.Handler) {
 	}
 }
 
-// ServeHTTP answers with the handler whose pattern matches best. A request that
-// matches none is refused like any other: 404 "not_found", or 405
-// "method_not_allowed" with the Allow header of [http.ServeMux], whose
-// redirects to the clean form of a path stay.
+// ServeHTTP calls the handler of the best matching pattern. Without one it
+// refuses the request: 404 "not_found", or 405 "method_not_allowed" with the
+// Allow header. The redirects of ServeMux to clean paths remain.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u, ok := m.writers.Get().(*unmatched)
 	if !ok {
@@ -163,8 +161,8 @@ func (u *unmatched) Write(p []byte) (int, error) {
 
 var errNoRoute = errors.New("guard: no route matches")
 
-// Routes returns the ledger, ordered by pattern: what a test compares with a
-// golden file, and what the security part of an OpenAPI document is made of.
+// Routes returns the ledger ordered by pattern, for a golden file or the security
+// part of an OpenAPI document.
 func (m *Mux) Routes() []Route {
 	routes := slices.Clone(m.routes)
 	for i := range routes {

@@ -1,20 +1,21 @@
 package guard
 
-// An Outcome is how an attempt to prove something ended: what a package that
-// checks credentials tells whoever limits the attempts.
+// An Outcome is the result of an attempt to prove something with a password, a
+// code or a key. Packages that check credentials pass it to the package that
+// limits attempts.
 type Outcome uint8
 
 const (
-	// Undecided means that the credentials were not judged. A store was
-	// down, the client hung up, the machine was too busy. It counts neither
-	// as a failure nor as a success, or hanging up in time would be a way
-	// around limits, or into the trust that a success earns.
+	// Undecided means that the credentials were not checked, because a store
+	// failed, the client disconnected or the machine was busy. It counts neither
+	// as a failure nor as a success; otherwise a client could disconnect in time
+	// to evade a limit.
 	Undecided Outcome = iota
 
-	// Failed means that they were judged and found wanting.
+	// Failed means that the credentials were checked and rejected.
 	Failed
 
-	// Succeeded means that they were good.
+	// Succeeded means that the credentials were accepted.
 	Succeeded
 )
 

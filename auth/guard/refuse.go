@@ -24,7 +24,7 @@ type Denial struct {
 	Status int
 
 	// Code is the stable, machine-readable name of the class of refusal,
-	// such as "invalid_token". It is sent to the client.
+	// like "invalid_token". It is sent to the client.
 	Code string
 
 	// Detail is a sentence for the person at the client. It must be identical
@@ -32,7 +32,7 @@ type Denial struct {
 	Detail string
 
 	// Challenges are the credentials that would help. A 401 needs at least one
-	// (RFC 9110 section 15.5.2); Hooks.Refuse adds those of the
+	// (RFC 9110 section 15.5.2); Hooks.Refuse adds the challenges of the
 	// authenticators, so guards may leave them out.
 	Challenges []Challenge
 
@@ -122,10 +122,10 @@ func InvalidToken(scheme string, err error) *Denial {
 	return d
 }
 
-// StepUp returns a 401 for a caller whose sign-in is too old or too weak for
-// the route (RFC 9470 section 3). c states what would do, in MaxAge, ACRValues
-// and ErrorDescription. StepUp sets c.Error, and sets an empty c.Scheme to
-// "Bearer". err is the reason, for the log.
+// StepUp returns a 401 for a sign-in that is too old or too weak for the route
+// (RFC 9470 section 3). c states what would do, in MaxAge, ACRValues and
+// ErrorDescription. StepUp sets c.Error, and sets an empty c.Scheme to "Bearer".
+// err is the reason, for the log.
 func StepUp(c Challenge, err error) *Denial {
 	c.Scheme, c.Error = cmp.Or(c.Scheme, "Bearer"), CodeStepUp
 	// Copies: c stands for a route, and a hook may change what it is shown.
@@ -145,7 +145,7 @@ func InsufficientScope(scheme string, scope identity.Set, err error) *Denial {
 	return d
 }
 
-// Forbidden returns a 403 for a caller who is known and may not do this. The
+// Forbidden returns a 403 for an identified caller that may not do this. The
 // client does not learn what would be needed; err is the reason, for the log.
 func Forbidden(err error) *Denial {
 	return NewDenial(http.StatusForbidden, CodeForbidden, "Access denied", err)
@@ -158,7 +158,7 @@ func NotFound(err error) *Denial {
 }
 
 // MethodNotAllowed returns a 405 and sets the Allow header of w to the methods
-// that are allowed. If none are given, the header is left as it is.
+// that are allowed. Without methods, the header is left as it is.
 func MethodNotAllowed(w http.ResponseWriter, allowed ...string) *Denial {
 	if len(allowed) > 0 {
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ")}
@@ -174,8 +174,8 @@ func TooLarge(err error) *Denial {
 	return NewDenial(http.StatusRequestEntityTooLarge, CodeInvalidRequest, "The request is too large.", err)
 }
 
-// UnsupportedMediaType returns a 415 for a body that is of none of the given
-// media types. err is the reason, for the log.
+// UnsupportedMediaType returns a 415 for a body with another media type than the
+// accepted ones. err is the reason, for the log.
 func UnsupportedMediaType(err error, accepted ...string) *Denial {
 	return NewDenial(http.StatusUnsupportedMediaType, CodeInvalidRequest,
 		"The body must be "+strings.Join(accepted, " or ")+".", err)
@@ -211,7 +211,7 @@ var ErrNoCredentials = errors.New("guard: no credentials")
 var ErrInactive = errors.New("guard: account is not active")
 
 // NewReason returns an error with the given text, for a package variable that
-// names a reason of refusal, such as token.ErrExpired. [errors.Is] reports
+// names a reason of refusal, like token.ErrExpired. [errors.Is] reports
 // true for the error itself and for each of the parents. Two calls return two
 // different errors. [CannotDecide] hides reasons.
 func NewReason(text string, parents ...error) error { return &reason{text, parents} }

@@ -8,10 +8,10 @@ import (
 
 type schemeKey struct{}
 
-// WithScheme returns a context that says which scheme the client used: "https",
-// in any case of letters; everything else counts as "http". Only what has
-// verified the proxy in front of the server may call it: whoever settles this
-// settles whether cookies are Secure and whether HSTS is sent.
+// WithScheme returns a context that records the scheme of the client's request:
+// "https" in any case, and "http" for all other values. Call it only after the
+// proxy in front of the server was verified: the scheme decides whether cookies
+// are Secure and whether HSTS is sent.
 func WithScheme(ctx context.Context, scheme string) context.Context {
 	settled := "http"
 	if strings.EqualFold(scheme, "https") {
@@ -20,8 +20,8 @@ func WithScheme(ctx context.Context, scheme string) context.Context {
 	return context.WithValue(ctx, schemeKey{}, settled)
 }
 
-// Scheme returns "https" or "http": what [WithScheme] settled, and otherwise
-// whether the connection itself is TLS. No header is looked at.
+// Scheme returns "https" or "http": the scheme set by [WithScheme], or the scheme
+// of the connection itself. It reads no header.
 func Scheme(r *http.Request) string {
 	if s, ok := r.Context().Value(schemeKey{}).(string); ok {
 		return s

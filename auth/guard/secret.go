@@ -7,10 +7,10 @@ import (
 	"log/slog"
 )
 
-// A Secret holds key material and never prints it: it is "[redacted]" under
-// every verb of fmt, in log/slog, encoding/json and every other encoder that
-// calls MarshalText, also when it is a field of another struct, exported or
-// not. [Secret.Bytes] returns the material. The zero Secret is empty.
+// A Secret holds key material and prints as "[redacted]": under every verb of
+// fmt, in log/slog, in encoding/json and in every other encoder that calls
+// MarshalText, also as a field of another struct, exported or not. The zero
+// Secret is empty.
 type Secret struct {
 	// fmt does not call methods of unexported fields, so bytes in a field
 	// would be printed as soon as a Secret is one. Of a func, fmt and every
@@ -47,6 +47,6 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String(
 // LogValue returns "[redacted]".
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText returns "[redacted]". There is no UnmarshalText, so a Secret that
-// was written to a file cannot be read back by accident.
+// MarshalText returns "[redacted]". There is no UnmarshalText, so a redacted
+// Secret cannot be read back by accident.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

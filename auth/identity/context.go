@@ -5,23 +5,23 @@ import (
 	"sync/atomic"
 )
 
-// ContextKey is the key under which a context holds its *[Principal].
-// [NewContext] and [FromContext] are what hosts call; the key is exported for
-// implementations of [context.Context] that carry a Principal among other
-// things and want to spare the allocation.
+// ContextKey is the key under which a context holds its *[Principal]. Use
+// [NewContext] and [FromContext]. The key is exported for implementations of
+// [context.Context] that carry a Principal among other values and save an
+// allocation.
 type ContextKey struct{}
 
 // holderKey is where NewContext finds the Holder of an outer middleware.
 type holderKey struct{}
 
-// NewContext returns a context that carries p and reports p to the [Holder] of
-// an outer middleware, if there is one. If p is nil, the context is anonymous.
+// NewContext returns a context that carries p and reports p to the [Holder] of an
+// outer middleware, if there is one. If p is nil, the context is anonymous.
 //
-// If ctx carries another caller already, or the same one with another
-// credential, the request has two kinds of credentials: the context is then
-// [Ambiguous], and every guard of this module answers 400. To replace the caller
-// on purpose, for an administrator who acts as a user for example, remove the
-// first one before: NewContext(NewContext(ctx, nil), user).
+// If ctx carries another caller already, or the same one with another credential,
+// the request has two kinds of credentials: the context is then [Ambiguous], and
+// every guard of this module answers 400. To replace the caller on purpose, for
+// example when an administrator acts as a user, remove the first one before:
+// NewContext(NewContext(ctx, nil), user).
 func NewContext(ctx context.Context, p *Principal) context.Context {
 	if p != nil {
 		if found, ok := FromContext(ctx); ok && !found.Same(p) || Ambiguous(ctx) {
@@ -50,18 +50,17 @@ func Ambiguous(ctx context.Context) bool {
 // ambiguous stands in the place of the Principal.
 type ambiguous struct{}
 
-// A Holder lets a middleware that runs before authentication, an access log
-// say, learn afterwards who the caller was. A context travels inwards only:
-// what an inner handler puts into it the outer one never sees.
+// A Holder lets a middleware that runs before authentication, like an access
+// log, read the caller afterwards. Values that an inner handler adds to a context
+// are not visible to the outer one.
 //
 //	ctx, holder := identity.WithHolder(r.Context())
 //	next.ServeHTTP(w, r.WithContext(ctx))
 //	if p := holder.Principal(); p != nil { … }
 type Holder struct{ principal atomic.Pointer[Principal] }
 
-// WithHolder returns a context whose descendants report their principal to
-// the Holder. Within a context that has a Holder already it returns that one,
-// so that any number of outer middlewares may ask.
+// WithHolder returns a context whose descendants report their principal to the
+// Holder. If ctx has a Holder already, WithHolder returns ctx and that Holder.
 func WithHolder(ctx context.Context) (context.Context, *Holder) {
 	if h, ok := ctx.Value(holderKey{}).(*Holder); ok {
 		return ctx, h
@@ -70,9 +69,8 @@ func WithHolder(ctx context.Context) (context.Context, *Holder) {
 	return context.WithValue(ctx, holderKey{}, h), h
 }
 
-// Principal returns who the caller turned out to be: a copy, as of the moment
-// they were identified, or nil while nobody was. It may be called at any time
-// and from any goroutine.
+// Principal returns a copy of the caller as it was when it was identified, nil
+// for an anonymous request. It is safe for concurrent use.
 func (h *Holder) Principal() *Principal {
 	seen := h.principal.Load()
 	if seen == nil {
@@ -82,9 +80,9 @@ func (h *Holder) Principal() *Principal {
 	return &own
 }
 
-// Tell reports p to the Holder that ctx has, if any. [NewContext] calls it;
-// only implementations of [context.Context] that answer [ContextKey] by
-// themselves need to.
+// Tell reports p to the Holder of ctx, if there is one. [NewContext] calls it;
+// implementations of [context.Context] that answer [ContextKey] have to call it
+// themselves.
 func Tell(ctx context.Context, p *Principal) {
 	h, ok := ctx.Value(holderKey{}).(*Holder)
 	if !ok {

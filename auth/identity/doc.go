@@ -1,9 +1,9 @@
-// Package identity holds who sent a request: the [Principal] that an authenticator
-// found, and its place in the request's context.
+// Package identity holds the caller of a request: the [Principal] that an
+// authenticator found, and its place in the request's context.
 //
-// All packages of this module share it, so a caller who signed in with a password,
-// presented an API key or has a session of the host's own looks the same to every
-// guard. Handlers read the Principal with [FromContext].
+// All packages of this module share it, so a sign-in with a password, an API key and a
+// session of the host's own look the same to every guard. Handlers read the Principal
+// with [FromContext].
 //
 // # Identifying callers
 //
@@ -33,7 +33,7 @@
 // # Security considerations
 //
 // Code in front of a handler can put any Principal into its context: this package
-// keeps identities and proves none. A context without a Principal is an anonymous
+// keeps identities and does not prove them. A context without a Principal is an anonymous
 // request, which every guard of this module refuses.
 //
 // The package imports the standard library only.

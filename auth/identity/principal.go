@@ -6,63 +6,58 @@ import (
 	"time"
 )
 
-// FirstParty is the value of [Principal.Client] for the host's own
-// applications, the only clients there are until the host registers others.
+// FirstParty is the [Principal.Client] of the host's own applications.
 const FirstParty = "first-party"
 
-// A Principal is who sent a request and what the credential it was sent with
-// may do. It holds no secret.
+// A Principal is the caller of a request and the rights of the credential that
+// was presented. It holds no secret.
 //
-// Each request has a Principal of its own: a handler may change the fields of
-// the one it was given, and no other request sees it. Sets cannot be changed
-// at all.
+// Each request has a Principal of its own: a handler may change its fields, and
+// no other request sees the change. Sets are immutable.
 type Principal struct {
-	// Issuer is who vouches for the Subject: the "iss" of a token, or
-	// "apikey:" and the prefix of an API key. With Subject it names the
-	// caller; a Subject alone does not (OpenID Connect Core 1.0 section 5.7).
+	// Issuer is the authority for the Subject: the "iss" of a token, or "apikey:"
+	// and the prefix of an API key. Issuer and Subject together name the caller;
+	// a Subject alone does not (OpenID Connect Core 1.0 section 5.7).
 	Issuer string
 
-	// Subject is who is calling. It is unique within Issuer, and never
-	// given to somebody else later.
+	// Subject is the ID of the caller. It is unique within Issuer and never
+	// reused.
 	Subject string
 
-	// Tenant is the organisation the caller acts in. Empty means none; it
-	// never means any.
+	// Tenant is the organisation for which the caller acts. Empty means no
+	// organisation, never any.
 	Tenant string
 
-	// Session is the sign-in session, which all tokens that were refreshed
-	// from one sign-in share. Empty for API keys.
+	// Session is the sign-in session, which all tokens of one sign-in share. It
+	// is empty for API keys.
 	Session string
 
-	// Credential identifies the token ("jti") or the API key that was
-	// presented. It is an identifier and not the secret, so it may be logged
-	// and revoked.
+	// Credential is the ID of the token ("jti") or of the API key. It is not
+	// secret; it may be logged and revoked.
 	Credential string
 
-	// Client is the OAuth client the credential was issued to: [FirstParty]
-	// unless the host has others.
+	// Client is the OAuth client to which the credential was issued. Default:
+	// [FirstParty].
 	Client string
 
-	// Roles is what the caller is, as the credential says. A role that was
-	// taken away since is still here; guards that must not lag ask the host.
+	// Roles are the roles in the credential. They may be out of date; guards that
+	// need today's roles load them from the host.
 	Roles Set
 
-	// Scopes is what the credential may be used for.
+	// Scopes limit what the credential may be used for.
 	Scopes Set
 
-	// Factors is how the caller proved who they are, in the words of
-	// RFC 8176: "pwd", "otp", and so on.
+	// Factors are the methods by which the caller signed in, by their RFC 8176
+	// names: "pwd", "otp", and so on.
 	Factors Set
 
-	// AuthTime is when the caller last proved who they are, IssuedAt when
-	// this credential was made, Expires when it ends. A zero Expires means
-	// that the credential does not end by itself.
+	// AuthTime is when the caller last signed in, IssuedAt when the credential
+	// was made, and Expires when it ends. A zero Expires means never.
 	AuthTime, IssuedAt, Expires time.Time
 
-	// Claims is the verified claims set of a token as JSON, for hosts that
-	// put members of their own into it; token.Claims decodes it. Empty for
-	// other credentials. It may hold personal data, so LogValue, Format and
-	// encoding/json leave it out.
+	// Claims is the verified claims set of a token as JSON; token.Claims decodes
+	// it. It is empty for other credentials. It may hold personal data, so
+	// LogValue, Format and encoding/json omit it.
 	Claims string `json:"-"`
 }
 
@@ -73,8 +68,8 @@ func (p *Principal) Same(q *Principal) bool {
 		p.Session == q.Session && p.Credential == q.Credential
 }
 
-// LogValue shows what an audit trail needs: who, in which session, with which
-// credential. Scopes, roles and claims are left out.
+// LogValue returns the identifiers of p: issuer, subject, tenant, session,
+// credential and client. It omits scopes, roles and claims.
 func (p *Principal) LogValue() slog.Value {
 	if p == nil {
 		return slog.GroupValue()
@@ -95,9 +90,7 @@ func (p *Principal) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// Format prints the same under every verb: the caller, quoted, without the
-// claims, so that a %+v of a principal in a host's log does not print them. (A
-// principal in an unexported field of another struct is out of fmt's reach.)
+// Format writes the quoted subject and issuer under every verb, without claims.
 func (p Principal) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "principal(%q at %q)", p.Subject, p.Issuer)
 }
@@ -107,31 +100,29 @@ func (p Principal) Format(f fmt.State, _ rune) {
 // what is issued after one of them is dated accordingly.
 const MaxClockSkew = 5 * time.Second
 
-// A Revocation says which credentials are no longer good. Those that match
-// every field that is not empty are meant, so one field names one credential,
-// a session, a person or a tenant, and two narrow it down.
+// A Revocation names credentials that are no longer valid: all that match every
+// field that is not empty.
 type Revocation struct {
-	// Issuer is whose credentials are meant. It must not be empty: token
-	// identifiers and subjects of two issuers may be alike.
+	// Issuer is the issuer of the credentials. Required, because identifiers of
+	// two issuers may be equal.
 	Issuer string
 
-	// Credential, Session, Subject and Tenant are compared with the fields
-	// of the same name in [Principal]. All four empty, with Before set,
-	// means every credential of the Issuer.
+	// Credential, Session, Subject and Tenant are compared with the fields of the
+	// same name in [Principal]. If all are empty and Before is set, every
+	// credential of the Issuer matches.
 	Credential, Session, Subject, Tenant string
 
-	// Before limits the revocation to credentials issued before this
-	// moment, so that whoever signs in again is let in. Zero means that
-	// the date of issue does not matter.
+	// Before limits the revocation to credentials issued before this time, so
+	// that later sign-ins are valid. If zero, the time of issue does not matter.
 	Before time.Time
 
-	// Spare is a session that the revocation leaves alone although it matches
-	// otherwise: the one in which a password was changed, while the others
-	// end. It goes with Before, and not with Credential or Session. Empty
-	// spares none; what belongs to no session is never spared.
+	// Spare is a session that the revocation does not end although it matches:
+	// the session in which a password was changed. It requires Before, and
+	// excludes Credential and Session. Credentials without a session are not
+	// spared.
 	Spare string
 
-	// Expires is when the revocation may be forgotten, because everything
-	// it could match has expired by then. Zero means never.
+	// Expires is when the revocation may be forgotten, because every credential
+	// that it matches has expired. If zero, never.
 	Expires time.Time
 }

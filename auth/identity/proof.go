@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// A Proof is the result of a way to sign in: the subject that was proven to be
-// present, and how. A passkey, a mailed link or the host's own check returns a
-// Proof; package auth opens a session for it.
+// A Proof is the result of a sign-in by other means than a password, like a
+// passkey, a mailed link or a check of the host's own. Package auth opens a
+// session for it.
 type Proof struct {
 	// Subject is the ID of the user, as the host's UserStore has it; never
 	// an e-mail address or a login. Required.

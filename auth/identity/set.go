@@ -7,23 +7,20 @@ import (
 	"strings"
 )
 
-// A Set is a set of names: scopes, roles, factors. It cannot be changed once
-// made, so it may be shared by any number of goroutines and requests, and a
-// handler that is given one cannot widen it for others. Names are compared
-// byte for byte. The zero Set is empty and ready for use.
+// A Set is an immutable set of names: scopes, roles, factors. Names are compared
+// byte by byte. The zero Set is empty. It is safe for concurrent use.
 type Set struct {
 	names []string // sorted, each once; never changed after NewSet
 }
 
-// NewSet returns the set of the given names. Empty strings are left out.
+// NewSet returns the set of the given names. Empty names are omitted.
 func NewSet(names ...string) Set {
 	return setOf(slices.Clone(names))
 }
 
-// ParseSet returns the set of the names in s, which are separated by spaces:
-// the form of the OAuth "scope" parameter (RFC 6749 section 3.3). Only the
-// space separates; a tab is part of a name. It does not check what the names
-// are made of.
+// ParseSet returns the set of the names in s, separated by spaces, which is the
+// form of the OAuth "scope" parameter (RFC 6749 section 3.3). Other white space
+// is part of a name. Names are not checked.
 func ParseSet(s string) Set {
 	if s == "" {
 		return Set{}
@@ -61,8 +58,7 @@ func (s Set) Has(name string) bool {
 	return false
 }
 
-// HasAll reports whether every one of names is in the set. It is true of no
-// names.
+// HasAll reports whether all names are in the set. It is true for no names.
 func (s Set) HasAll(names ...string) bool {
 	for _, n := range names {
 		if !s.Has(n) {
@@ -81,7 +77,7 @@ func (s Set) Len() int { return len(s.names) }
 // All yields the names in ascending order of their bytes.
 func (s Set) All() iter.Seq[string] { return slices.Values(s.names) }
 
-// With returns the set of the names of s and the given ones.
+// With returns the union of s and the given names.
 func (s Set) With(names ...string) Set {
 	return setOf(slices.Concat(s.names, names))
 }
@@ -89,12 +85,10 @@ func (s Set) With(names ...string) Set {
 // Equal reports whether s and t hold the same names.
 func (s Set) Equal(t Set) bool { return slices.Equal(s.names, t.names) }
 
-// String returns the names in ascending order, separated by spaces: the form
-// that [ParseSet] reads, unless a name has a space in it.
+// String returns the names in ascending order, separated by spaces.
 func (s Set) String() string { return strings.Join(s.names, " ") }
 
-// MarshalJSON writes the set as an array of strings, [] when it is empty. Names
-// should be UTF-8, for JSON can hold nothing else.
+// MarshalJSON returns an array of strings. Names must be valid UTF-8.
 func (s Set) MarshalJSON() ([]byte, error) {
 	if len(s.names) == 0 {
 		return []byte("[]"), nil
@@ -102,8 +96,7 @@ func (s Set) MarshalJSON() ([]byte, error) {
 	return json.Marshal(s.names)
 }
 
-// UnmarshalJSON reads an array of strings. As is the custom, null changes
-// nothing.
+// UnmarshalJSON reads an array of strings. The value null has no effect.
 func (s *Set) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" {
 		return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/gatewright/gatewright/blacklist/redislog"
 	"github.com/gatewright/gatewright/blacklist/sqllog"
 	"github.com/gatewright/gatewright/headers"
+	"github.com/gatewright/gatewright/headers/headerstest"
 	"github.com/gatewright/gatewright/ratelimit"
 	ratelimitredisstore "github.com/gatewright/gatewright/ratelimit/redisstore"
 	ratelimitsqlstore "github.com/gatewright/gatewright/ratelimit/sqlstore"
@@ -116,7 +117,7 @@ var exported = []reflect.Type{
 	reflect.TypeFor[headers.ReportingEndpoint](),
 	reflect.TypeFor[headers.TrustedHosts](),
 	reflect.TypeFor[headers.TrustedProxies](),
-	reflect.TypeFor[headers.Verdict](),
+	reflect.TypeFor[headerstest.Verdict](),
 	reflect.TypeFor[identity.ContextKey](),
 	reflect.TypeFor[identity.Holder](),
 	reflect.TypeFor[identity.Principal](),

@@ -1,0 +1,51 @@
+// Package mistakes collects what is wrong with a configuration, so that constructors
+// report everything at once and in the same words.
+package mistakes
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A List holds the mistakes in the arguments of one constructor.
+type List struct {
+	// Package is the name of the package by its path: "auth/token".
+	Package string
+
+	all []error
+}
+
+// Bad adds that a field has a value and what to set instead. It shows the value as
+// [Shown] does: do not pass secrets.
+func (l *List) Bad(field string, value any, want string) {
+	l.Add("%s is %s, want %s", field, Shown(value), want)
+}
+
+// Add adds a mistake in other words.
+func (l *List) Add(format string, args ...any) {
+	l.all = append(l.all, fmt.Errorf(l.Package+": "+format, args...))
+}
+
+// Err returns all mistakes as one error, nil if there are none.
+func (l *List) Err() error { return errors.Join(l.all...) }
+
+// Shown returns value for an error text: quoted and cut if it is a string, "empty" if
+// it is the empty string, "nil" if it is nil.
+func Shown(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return "nil"
+	case string:
+		switch {
+		case v == "":
+			return "empty"
+		case len(v) > 100:
+			return fmt.Sprintf("%q…", v[:100])
+		}
+		return fmt.Sprintf("%q", v)
+	}
+	return fmt.Sprint(value)
+}
+
+// At names an element of a list field.
+func At(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }

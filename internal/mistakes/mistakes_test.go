@@ -1,0 +1,34 @@
+package mistakes_test
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatewright/gatewright/internal/mistakes"
+)
+
+func TestAListReportsEveryMistake(t *testing.T) {
+	l := mistakes.List{Package: "auth/shop"}
+	if err := l.Err(); err != nil {
+		t.Errorf("no mistakes: %v", err)
+	}
+	l.Bad("Config.Wait", -time.Second, "a positive duration")
+	l.Bad(mistakes.At("Config.Names", 3), "a\nb", "names")
+	l.Bad("Config.Host", "", "a host")
+	l.Bad("Config.Store", nil, "a Store")
+	l.Bad("Config.Text", strings.Repeat("x", 1000), "less")
+	l.Add("Config.File: %w", io.ErrUnexpectedEOF)
+	err := l.Err()
+	want := `auth/shop: Config.Wait is -1s, want a positive duration
+auth/shop: Config.Names[3] is "a\nb", want names
+auth/shop: Config.Host is empty, want a host
+auth/shop: Config.Store is nil, want a Store
+auth/shop: Config.Text is "` + strings.Repeat("x", 100) + `"…, want less
+auth/shop: Config.File: unexpected EOF`
+	if err == nil || err.Error() != want || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
