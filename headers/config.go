@@ -11,120 +11,116 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// Config says which security headers responses carry. The zero value is the
-// strict choice for an API; [HTML] is a start for pages and [FastAPI] is four
-// headers only.
+// Config selects the security headers of responses. The zero Config is strict and
+// meant for APIs; [HTML] is a start for pages.
 type Config struct {
-	// CSP is the Content-Security-Policy.
-	// Default: nothing is loaded, framed or submitted; see [HTML] for pages.
+	// CSP is the Content-Security-Policy. Default: nothing may be loaded, framed
+	// or submitted. [HTML] has a policy for pages.
 	CSP *CSP
 
-	// CSPReportOnly is a second policy that browsers report on and do not
-	// enforce, to try it out beside the first. Default: none.
+	// CSPReportOnly is a second policy that browsers report on without enforcing
+	// it, for trials. Default: not sent.
 	CSPReportOnly *CSP
 
-	// ReportingEndpoints is where reports go. Default: none.
+	// ReportingEndpoints receive reports. Default: no endpoints.
 	ReportingEndpoints []ReportingEndpoint
 
-	// HSTS is the Strict-Transport-Security header, which is sent over https
-	// only, as [guard.Scheme] has it. Default: two years with subdomains.
+	// HSTS is Strict-Transport-Security, sent over https only; see
+	// [guard.Scheme]. Default: two years, with subdomains.
 	HSTS HSTS
 
-	// Frame is X-Frame-Options, for browsers without frame-ancestors: DENY
-	// or SAMEORIGIN. Default: DENY.
+	// Frame is X-Frame-Options, DENY or SAMEORIGIN, for browsers without
+	// frame-ancestors. Default: DENY.
 	Frame string
 
-	// Referrer is the Referrer-Policy, one that tells other origins no more
-	// than the origin. Default: no-referrer.
+	// Referrer is the Referrer-Policy. Only policies that send at most the origin
+	// to other origins are accepted. Default: no-referrer.
 	Referrer string
 
-	// Opener is Cross-Origin-Opener-Policy: same-origin,
-	// same-origin-allow-popups or noopener-allow-popups.
-	// Default: same-origin.
+	// Opener is Cross-Origin-Opener-Policy: same-origin, same-origin-allow-popups
+	// or noopener-allow-popups. Default: same-origin.
 	Opener string
 
 	// Resource is Cross-Origin-Resource-Policy: same-origin, same-site, or
-	// cross-origin for what other sites may embed. Default: same-origin.
+	// cross-origin for resources that other sites may embed. Default:
+	// same-origin.
 	Resource string
 
-	// Embedder is Cross-Origin-Embedder-Policy: require-corp or
-	// credentialless. Default: not sent, for it breaks pages that embed.
+	// Embedder is Cross-Origin-Embedder-Policy: require-corp or credentialless.
+	// Default: not sent, because it breaks pages that embed resources of other
+	// origins.
 	Embedder string
 
 	// Permissions is the Permissions-Policy. Default: camera, microphone,
-	// geolocation, payment and other powerful features are denied to every
-	// page, and only pages of this origin may use passkeys.
+	// geolocation, payment and other powerful features are denied to every page;
+	// passkeys are limited to pages of this origin.
 	Permissions []Permission
 
-	// Credentials names the headers that make a request an authenticated
-	// one, beside Authorization, Cookie and X-Api-Key. The response to it is
-	// sent with Cache-Control: no-store. Default: no more than those.
+	// Credentials are header names that mark a request as authenticated, in
+	// addition to Authorization, Cookie and X-Api-Key. The response to an
+	// authenticated request has Cache-Control: no-store.
 	Credentials []string
 
-	// Enforce wraps the ResponseWriter and puts the headers right at the
-	// moment when they are sent, whatever handlers did to them: there is
-	// exactly one value of each. It is for httputil.ReverseProxy, whose
-	// backends add their own and which clears all headers after early hints,
-	// and for handlers that delete headers on errors, as http.Error and
-	// http.FileServer do with Cache-Control. Only then is a response that
-	// sets a cookie no-store by itself, and one to an authenticated request
-	// whatever the handler says, unless that is private or no-store: what is
-	// public for all belongs behind another Headers, without Enforce.
-	// Default: headers are set before the handler, which may change them.
+	// Enforce wraps the ResponseWriter and sets the headers when they are sent,
+	// whatever handlers did, exactly once each. Use it for httputil.ReverseProxy,
+	// whose backends add headers and which clears all headers after early hints,
+	// and for handlers that delete headers on errors, like http.Error and
+	// http.FileServer.
+	//
+	// With Enforce, a response that sets a cookie is no-store, and so is the
+	// response to an authenticated request unless its handler set private or
+	// no-store. Put public resources behind another Headers without Enforce.
+	// Default: headers are set before the handler runs, which may change them.
 	Enforce bool
 
-	// Remove names headers that never leave the server, such as X-Powered-By
-	// of a backend. It needs Enforce. Default: none.
+	// Remove are headers to delete from responses, like X-Powered-By of a
+	// backend. It requires Enforce.
 	Remove []string
 
-	// InsecureXSSFilter sends X-XSS-Protection: 1; mode=block in place of 0.
-	// In the old browsers that still look at it an attacker can make the
-	// filter drop chosen scripts of a page and learn what is on it. Default:
-	// 0.
+	// InsecureXSSFilter sends X-XSS-Protection: 1; mode=block instead of 0. In
+	// old browsers, an attacker can use the filter to disable chosen scripts of a
+	// page and to read its content.
 	InsecureXSSFilter bool
 
-	// InsecureOmit names headers that are not set at all, of those that this
-	// package sets. What each prevents is no longer prevented: injected
-	// scripts, framing, sniffing, leaking referrers, cached secrets. Default:
-	// none is left out.
+	// InsecureOmit are headers of this package that are not sent. An omitted
+	// header no longer prevents its attack: script injection, framing, MIME
+	// sniffing, leaked referrers or cached secrets.
 	InsecureOmit []string
 }
 
 // HSTS is Strict-Transport-Security (RFC 6797).
 type HSTS struct {
-	// MaxAge is how long browsers insist on https, in whole seconds, and at
-	// least a year. Default: two years (63072000 seconds).
+	// MaxAge is how long browsers insist on https, in whole seconds, at least a
+	// year. Default: two years.
 	MaxAge time.Duration
 
-	// Preload asks for a place on the list that browsers ship
-	// (https://hstspreload.org). It cannot be taken back within months, so no
-	// preset has it. It needs MaxAge of a year or more and subdomains.
-	// Default: false.
+	// Preload requests an entry in the list that browsers ship
+	// (https://hstspreload.org). Removal takes months. It requires a MaxAge of a
+	// year and subdomains.
 	Preload bool
 
-	// InsecureHostOnly leaves includeSubDomains out. An attacker in the
-	// network can then make up http://x.example.com and set cookies there for
-	// example.com. Default: subdomains are included.
+	// InsecureHostOnly omits includeSubDomains. An attacker in the network can
+	// then serve http://x.example.com and set cookies for example.com.
 	InsecureHostOnly bool
 
-	// InsecureShort permits less than a year, for a first trial. Browsers that
-	// come back later than that begin in clear text. Default: it is an error.
+	// InsecureShort permits a MaxAge below a year, for a first trial. Browsers
+	// that return later begin in clear text.
 	InsecureShort bool
 
-	// InsecureForget sends max-age=0: browsers forget what they knew, and
-	// begin in clear text again. Default: they are told to remember.
+	// InsecureForget sends max-age=0: browsers forget HSTS for this host and
+	// begin in clear text.
 	InsecureForget bool
 }
 
-// A Permission says who may use a feature of the browser.
+// A Permission limits a feature of the browser to origins.
 type Permission struct {
 	Feature string   // "camera"
-	Allow   []string // "self" and origins; none: nobody
+	Allow   []string // "self" and origins; empty denies the feature
 }
 
-// HTML returns a start for a server of pages: scripts and styles run with the
-// nonce of the response or are loaded by such a script, and everything else
-// comes from this origin. See [Nonce].
+// HTML returns a Config for pages: scripts run with the nonce of the response
+// (see [Nonce]) or are loaded by a script with it, and all other resources come
+// from this origin.
 func HTML() Config {
 	return Config{
 		CSP: &CSP{
@@ -142,9 +138,9 @@ func HTML() Config {
 	}
 }
 
-// FastAPI returns the four headers of the guide that this module follows,
-// X-XSS-Protection: 1; mode=block and a year of HSTS for the host alone among
-// them, and no others. It is for comparison: the zero Config is safer.
+// FastAPI returns a Config with the four headers of the FastAPI guide only,
+// including X-XSS-Protection: 1; mode=block and one year of HSTS without
+// subdomains. It is for comparison; the zero Config is safer.
 func FastAPI() Config {
 	return Config{
 		HSTS:              HSTS{MaxAge: year, InsecureHostOnly: true},

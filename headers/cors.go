@@ -15,71 +15,63 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// CORSConfig says what pages of the allowed origins may do.
+// CORSConfig selects what pages of the allowed origins may do.
 type CORSConfig struct {
-	// Methods are the methods that pages may use.
-	// Default: GET, HEAD and POST.
+	// Methods are the methods that pages may use. Default: GET, HEAD and POST.
 	Methods []string
 
-	// Headers are the request headers that pages may set, beside those that
-	// are always allowed. Default: Authorization and Content-Type.
+	// Headers are the request headers that pages may set, in addition to the
+	// safelisted ones. Default: Authorization and Content-Type.
 	Headers []string
 
-	// Expose names the response headers that pages may read, beside those
-	// that they always may. Default: none.
+	// Expose are response headers that pages may read, in addition to the
+	// safelisted ones.
 	Expose []string
 
-	// Credentials lets pages send the cookies of the user and read the
-	// answer. Default: false.
+	// Credentials lets pages send the user's cookies and read the response.
 	Credentials bool
 
-	// MaxAge is how long browsers remember the answer to a preflight, in
-	// whole seconds, at most a day; negative: they ask each time.
+	// MaxAge is how long browsers cache the answer to a preflight request, in
+	// whole seconds, at most a day. A negative MaxAge disables the cache.
 	// Default: ten minutes.
 	MaxAge time.Duration
 
-	// Enforce wraps the ResponseWriter and sends what was decided here
-	// whatever handlers add: a backend behind a reverse proxy with CORS
-	// headers of its own would otherwise make browsers refuse the answer,
-	// and so would one that sends early hints, after which
-	// httputil.ReverseProxy clears all headers.
-	// Default: false, the headers are set before the handler.
+	// Enforce wraps the ResponseWriter and sends the headers of this package
+	// whatever handlers add or remove. Use it for a backend with CORS headers of
+	// its own behind httputil.ReverseProxy. Default: headers are set before the
+	// handler runs.
 	Enforce bool
 
 	// Hooks.Observe receives an event with the reason when an origin, a method or
-	// a header is not allowed; nothing else of Hooks is used. See [guard.Hooks].
+	// a header is not allowed. The other hooks are not used.
 	Hooks guard.Hooks
 
 	// InsecureNull permits the origin "null". Every sandboxed frame and every
-	// local file has it, and so has a page that an attacker puts in one.
-	// Default: it is an error.
+	// local file has it, also a frame that an attacker makes.
 	InsecureNull bool
 
-	// InsecureHTTP permits http origins together with Credentials, other than
-	// this machine's. Whoever sits in the network writes scripts into such a
-	// page, which then act for the user here. Default: they are errors.
+	// InsecureHTTP permits http origins together with Credentials, except on this
+	// machine. An attacker in the network can then inject scripts into a
+	// permitted page and act for the user.
 	InsecureHTTP bool
 
-	// InsecureSharedDomains permits wildcards under domains that strangers
-	// share, as "https://*.github.io". An attacker registers there. Default:
-	// they are errors.
+	// InsecureSharedDomains permits wildcards under domains with open
+	// registration, like "https://*.github.io". An attacker registers there.
 	InsecureSharedDomains bool
 
 	// InsecureAnyExtension permits every browser extension of the given schemes,
-	// such as "moz-extension", whose IDs are made up anew by each installation
-	// and cannot be listed. Every other extension that a user has installed may
-	// then read responses too. Default: extensions are listed by their origins.
+	// like "moz-extension", whose IDs differ by installation and cannot be
+	// listed. Every extension that a user has installed can then read responses.
+	// Default: extensions are listed by their origins.
 	InsecureAnyExtension []string
 
 	// InsecureAnyHeader permits "*" in Headers: pages may set every request
-	// header, those that a proxy in front trusts among them. Default: it is an
-	// error.
+	// header, also headers that a proxy trusts.
 	InsecureAnyHeader bool
 }
 
-// CORS answers preflight requests and lets browsers hand responses to pages of
-// other origins. github.com/rs/cors speaks the protocol; which origins are
-// allowed is decided here. It is safe for concurrent use.
+// CORS answers preflight requests and lets pages of other origins read responses.
+// It is safe for concurrent use.
 type CORS struct {
 	origins origins
 	enforce bool
@@ -89,11 +81,12 @@ type CORS struct {
 	hooks   guard.Hooks
 }
 
-// NewCORS returns the middleware for the given origins. Each is an origin as
-// browsers spell it, "https://app.example.com" or with a port that is not the
-// scheme's own; "https://*.example.com" for all hosts under example.com at any
-// depth and not itself; "http://localhost:*" for every port of this machine; or
-// "*" alone for everybody, which excludes Credentials.
+// NewCORS returns middleware for the given origins. An origin is written as
+// browsers send it: "https://app.example.com", with a port unless it is the
+// default port. "https://*.example.com" matches all hosts under example.com, at
+// any depth, and not example.com itself. "http://localhost:*" matches every port
+// of this machine. "*" alone matches every origin and excludes Credentials. The
+// error lists all mistakes.
 func NewCORS(allowed []string, c CORSConfig) (*CORS, error) {
 	p := mistakes.List{Package: "headers"}
 	t := &CORS{enforce: c.Enforce, hooks: c.Hooks}
@@ -180,10 +173,10 @@ const maxShared = 4
 // below.
 const maxRequestHeaders = 4096
 
-// Handler returns next with CORS headers on its responses. Preflight requests
-// are answered here and never reach next; other OPTIONS requests do. An origin
-// that is not allowed is not refused: the response lacks the headers, and its
-// browser keeps it from the page. [Isolate] is what refuses.
+// Handler returns next with CORS headers on its responses. It answers preflight
+// requests; other OPTIONS requests reach next. A request of an origin that is not
+// allowed reaches next too, and its browser hides the response from the page.
+// [Isolate] refuses requests.
 func (t *CORS) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(t.serve(next), next)

@@ -10,8 +10,8 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// Sources of a [CSP] that are keywords. They carry their quotation marks, for
-// a keyword without them is the name of a host.
+// Keyword sources of a [CSP], with their quotation marks: without them a keyword
+// is the name of a host.
 const (
 	None           = "'none'"
 	Self           = "'self'"
@@ -22,65 +22,62 @@ const (
 	UnsafeHashes   = "'unsafe-hashes'" // needs CSP.InsecureUnsafeInline
 	UnsafeEval     = "'unsafe-eval'"   // needs CSP.InsecureUnsafeEval
 
-	// NonceSource stands for the nonce of the response. Until [Nonce] is
-	// called it is left out, and nothing is let through by it.
+	// NonceSource stands for the nonce of the response. It is omitted until
+	// [Nonce] is called.
 	NonceSource = "'nonce'"
 )
 
-// A CSP is a Content-Security-Policy (CSP Level 3). A field that is empty
-// leaves its directive out. Each element of a source list is one source:
-// a keyword of this package, a hash, a scheme as "data:", or a host as
-// "https://cdn.example.com" or "*.example.com".
+// A CSP is a Content-Security-Policy (CSP Level 3). Empty fields are omitted.
+// Each element of a source list is one source: a keyword of this package, a hash,
+// a scheme like "data:", or a host like "https://cdn.example.com" or
+// "*.example.com".
 type CSP struct {
-	// Fetch directives. All but DefaultSrc fall back to it; without it
-	// ScriptSrc, ObjectSrc and BaseURI must be there.
+	// Fetch directives, which fall back to DefaultSrc. Without DefaultSrc, the
+	// fields ScriptSrc, ObjectSrc and BaseURI are required.
 	DefaultSrc, ScriptSrc, ScriptSrcElem, ScriptSrcAttr, StyleSrc, StyleSrcElem, StyleSrcAttr,
 	ImgSrc, FontSrc, ConnectSrc, MediaSrc, ObjectSrc, FrameSrc, ChildSrc, WorkerSrc, ManifestSrc []string
 
-	// Directives that do not fall back to DefaultSrc: without them every
-	// base, every target of a form and every framing page is allowed.
+	// Directives that do not fall back to DefaultSrc. An empty one allows every
+	// base, form target or framing page.
 	BaseURI, FormAction, FrameAncestors []string
 
-	// Sandbox holds the flags of the sandbox directive. []string{} sends it
-	// without any.
+	// Sandbox are the flags of the sandbox directive. A non-nil empty slice sends
+	// it without flags.
 	Sandbox []string
 
-	// TrustedTypes names the Trusted Types policies that scripts may create, "*"
-	// for any name. RequireTrustedTypes demands them of every script sink.
+	// TrustedTypes are the names of Trusted Types policies that scripts may
+	// create, "*" for any name. RequireTrustedTypes requires them for script
+	// sinks.
 	TrustedTypes        []string
 	RequireTrustedTypes bool
 
-	// UpgradeInsecureRequests makes browsers load http resources by https.
-	// It is sent over https only, for a page that was read in the clear
-	// from a host without TLS would lose all of them.
+	// UpgradeInsecureRequests makes browsers load http resources by https. It is
+	// sent over https only.
 	UpgradeInsecureRequests bool
 
-	// ReportTo is the name of one of Config.ReportingEndpoints, and ReportURI
-	// the older way to say where reports go.
+	// ReportTo is the name of one of Config.ReportingEndpoints. ReportURI is the
+	// older directive for the same purpose.
 	ReportTo  string
 	ReportURI []string
 
-	// InsecureUnsafeInline permits 'unsafe-inline' and 'unsafe-hashes'. Who
-	// can write into a page then runs scripts there, or reads it by means of
-	// style sheets: this is what the policy was to prevent. Default: they are
-	// errors.
+	// InsecureUnsafeInline permits 'unsafe-inline' and 'unsafe-hashes'. An
+	// attacker who can inject markup then runs scripts, or reads the page by
+	// style sheets.
 	InsecureUnsafeInline bool
 
-	// InsecureUnsafeEval permits 'unsafe-eval'. Who can write into a string
-	// that a script evaluates then runs scripts. Default: it is an error.
+	// InsecureUnsafeEval permits 'unsafe-eval'. An attacker who controls a string
+	// that a script evaluates then runs scripts.
 	InsecureUnsafeEval bool
 
-	// InsecureAnySource permits sources in the script, object, base, form and
-	// framing directives that everybody can serve from: every host, with
-	// whatever scheme, port and path, a scheme alone as "https:" or "data:",
-	// and a wildcard under a single label as "*.com". Who can write a tag into
-	// a page then loads scripts from their own server. Default: they are
-	// errors.
+	// InsecureAnySource permits sources from which any server can be used in the
+	// script, object, base, form and framing directives: every host, a scheme
+	// alone like "https:" or "data:", and wildcards like "*.com". An attacker who
+	// can inject a tag then loads scripts from a server of his own.
 	InsecureAnySource bool
 
-	// InsecureSharedDomains permits wildcards in the same directives under
-	// domains that strangers share, as "https://*.github.io". An attacker
-	// registers there and serves scripts. Default: they are errors.
+	// InsecureSharedDomains permits wildcards in these directives under domains
+	// where registration is open, like "https://*.github.io". An attacker
+	// registers there and serves scripts.
 	InsecureSharedDomains bool
 }
 
@@ -481,7 +478,7 @@ func apiPolicy() *CSP {
 	return &CSP{DefaultSrc: none, BaseURI: none, FormAction: none, FrameAncestors: none}
 }
 
-// A ReportingEndpoint is where browsers send reports
+// A ReportingEndpoint receives reports of browsers
 // (https://www.w3.org/TR/reporting-1/).
 type ReportingEndpoint struct {
 	Name string // as CSP.ReportTo has it

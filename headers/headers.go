@@ -12,8 +12,7 @@ import (
 	"github.com/gatewright/gatewright/internal/httpfield"
 )
 
-// Headers sets the security headers of responses. It is safe for concurrent
-// use.
+// Headers sets the security headers of responses. It is safe for concurrent use.
 type Headers struct {
 	plain, secure set // over http and over https
 	credentials   []string
@@ -23,13 +22,13 @@ type Headers struct {
 	enforce       bool
 }
 
-// New returns the Headers that c asks for. Its error lists every mistake in c.
+// New returns the Headers for c. The error lists all mistakes in c.
 func New(c Config) (*Headers, error) { return c.compile() }
 
-// Handler returns next with the headers on every response of it, whatever its
-// status. They are set before next runs, so a handler may change one for its
-// own response; see Config.Enforce for the other way. What stands outside of
-// it, an http.TimeoutHandler above all, answers without them.
+// Handler returns next with the headers on every response, whatever its status.
+// They are set before next runs, so a handler may change them for its own
+// response; see Config.Enforce for the alternative. Put http.TimeoutHandler and
+// other middleware that writes responses inside of it.
 func (h *Headers) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -187,17 +186,13 @@ func (n *nonce) peek() (value string, read bool) {
 	return n.value, n.value != ""
 }
 
-// Nonce returns the nonce of this response, for the nonce attribute of its
-// script and style elements, and puts it into the Content-Security-Policy of
-// w. It has 128 bits or more and stays the same for the request. A response
-// with a nonce must not be cached, so it is made no-store. Call it before the
-// first Write.
+// Nonce returns the nonce of this response, for the nonce attribute of script and
+// style elements, and adds it to the Content-Security-Policy of w. It has at
+// least 128 bits and is the same for all calls in one request. The response
+// becomes no-store. Call Nonce before the first Write.
 //
-// It is empty, and then matches nothing, if no [Headers] stands before the
-// handler or its policies have no [NonceSource].
-//
-// It takes w, and is not a function of the context alone, because a handler
-// within http.TimeoutHandler must not touch the headers of the writer outside.
+// Without a [Headers] around the handler, or without a [NonceSource] in its
+// policies, the nonce is empty and matches nothing.
 func Nonce(w http.ResponseWriter, r *http.Request) string {
 	n, ok := r.Context().Value(nonceKey{}).(*nonce)
 	if !ok {
@@ -209,10 +204,9 @@ func Nonce(w http.ResponseWriter, r *http.Request) string {
 	return value
 }
 
-// ClearSite asks the browser to forget the cookies and the storage of this
-// origin: what a sign-out sends. Browsers follow it over https only. The cache
-// is not cleared, which makes Chromium wait for seconds; what must not be
-// cached is no-store instead.
+// ClearSite makes the browser delete the cookies and the storage of this origin,
+// for sign-out. Browsers obey over https only. The cache is not cleared, because
+// this blocks Chromium for seconds.
 func ClearSite(w http.ResponseWriter) {
 	w.Header()["Clear-Site-Data"] = []string{`"cookies", "storage"`}
 }

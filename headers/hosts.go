@@ -10,25 +10,23 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// HostsConfig says how strict [TrustedHosts] is. The zero HostsConfig is the
-// strict one.
+// HostsConfig relaxes [TrustedHosts]. The zero HostsConfig is strict.
 type HostsConfig struct {
-	// InsecureAnyHost permits "*" in the list: every host that is well-formed.
-	// Links that a handler makes of r.Host, in a mail to reset a password say,
-	// then point to where an attacker wants. Default: it is an error.
+	// InsecureAnyHost permits "*" in the list: every well-formed host. An
+	// attacker can then make links that a handler builds from r.Host, in a
+	// password reset mail for example, point to another server.
 	InsecureAnyHost bool
 
-	// InsecureSharedDomains permits wildcards under domains that strangers
-	// share, as "*.github.io". Default: they are errors.
+	// InsecureSharedDomains permits wildcards under domains with open
+	// registration, like "*.github.io". An attacker registers there.
 	InsecureSharedDomains bool
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks renders refusals and receives events; see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
-// TrustedHosts lets requests through that are for the server's own hosts. It
-// is safe for concurrent use.
+// TrustedHosts refuses requests for hosts that are not in its list. It is safe
+// for concurrent use.
 type TrustedHosts struct {
 	exact map[string]ports // by name in lower case
 	under map[string]ports // by what stands after "*."
@@ -41,10 +39,10 @@ type ports []uint16
 
 func (p ports) has(port uint16) bool { return p == nil || slices.Contains(p, port) }
 
-// NewTrustedHosts returns the middleware for the given hosts. Each is a name,
-// an address, or "*.example.com" for all names under example.com at any depth
-// and not itself. With a port it stands for that port only, otherwise for every
-// one. Names beyond ASCII are written as A-labels, "xn--…".
+// NewTrustedHosts returns middleware for the given hosts: names, addresses, or
+// "*.example.com" for all names under example.com at any depth, and not
+// example.com itself. An element with a port matches that port only. Names beyond
+// ASCII are written as A-labels ("xn--…"). The error lists all mistakes.
 func NewTrustedHosts(hosts []string, c HostsConfig) (*TrustedHosts, error) {
 	p := mistakes.List{Package: "headers"}
 	t := &TrustedHosts{exact: make(map[string]ports), under: make(map[string]ports), hooks: c.Hooks}
@@ -105,8 +103,8 @@ func NewTrustedHosts(hosts []string, c HostsConfig) (*TrustedHosts, error) {
 	return t, nil
 }
 
-// Handler returns next for requests to trusted hosts; others get 400. Behind
-// it r.Host is well-formed and one of the list, so links may be made of it.
+// Handler returns next for requests to trusted hosts and answers 400 to others.
+// Behind it r.Host is well-formed and in the list, so it can be used in links.
 func (t *TrustedHosts) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

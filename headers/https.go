@@ -12,40 +12,40 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// HTTPSConfig says where [RedirectHTTPS] leads, and what it lets through. The
-// zero HTTPSConfig is the strict one.
+// HTTPSConfig sets the target of redirects and relaxes [RedirectHTTPS]. The zero
+// HTTPSConfig is strict.
 type HTTPSConfig struct {
-	// Host is where redirects lead, with or without a port.
-	// Default: the host of the request without its port, which
-	// [TrustedHosts] has to have checked.
+	// Host is the host of redirects, with or without a port. Default: the host of
+	// the request without its port; put [TrustedHosts] in front.
 	Host string
 
-	// Port is the port of redirects to the request's own host.
-	// Default: 443, which is not written.
+	// Port is the port of redirects to the request's own host. Default: 443.
 	Port int
 
-	// Credentials names headers that hold secrets, beside Authorization,
-	// Proxy-Authorization, Cookie and X-Api-Key. Default: no more than those.
+	// Credentials are further headers with secrets, in addition to Authorization,
+	// Proxy-Authorization, Cookie and X-Api-Key.
 	Credentials []string
 
-	// InsecureExempt names paths that are served in the clear: "/healthz" is
-	// that path, "/.well-known/acme-challenge/" everything under it. Whoever
-	// sits between reads and changes what goes there. Default: none.
+	// InsecureExempt are paths that are served in clear text: "/healthz" is one
+	// path, "/.well-known/acme-challenge/" is everything under it. An attacker in
+	// the network reads and changes these requests.
 	InsecureExempt []string
 
-	// InsecureRedirectCookies redirects a GET that carries cookies as well. A
-	// site needs it whose scripts set cookies without Secure, as those of
-	// analytics do. A session cookie without Secure then travels in the clear,
-	// where an attacker reads it, and nobody notices. Default: it is refused.
+	// InsecureRedirectCookies redirects a GET with cookies too, for sites whose
+	// scripts set cookies without Secure. A session cookie without Secure then
+	// travels in clear text, and an attacker in the network reads it. Default:
+	// the request is refused.
 	InsecureRedirectCookies bool
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks renders refusals and receives events; see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
-// RedirectHTTPS lets requests through that came over https, as [guard.Scheme]
-// has it. It is safe for concurrent use.
+// RedirectHTTPS redirects or refuses requests in clear text. It is safe for
+// concurrent use.
+//
+// It reports [guard.EventMisconfigured] when redirects look endless because a
+// proxy that is not trusted terminates TLS.
 type RedirectHTTPS struct {
 	loops       warning
 	redirects   redirects
@@ -55,7 +55,7 @@ type RedirectHTTPS struct {
 	hooks       guard.Hooks
 }
 
-// NewRedirectHTTPS returns the middleware. Its error lists every mistake in c.
+// NewRedirectHTTPS returns the middleware. The error lists all mistakes in c.
 func NewRedirectHTTPS(c HTTPSConfig) (*RedirectHTTPS, error) {
 	p := mistakes.List{Package: "headers"}
 	t := &RedirectHTTPS{
@@ -86,10 +86,9 @@ func NewRedirectHTTPS(c HTTPSConfig) (*RedirectHTTPS, error) {
 	return t, nil
 }
 
-// Handler returns next for requests over https. A GET or HEAD in the clear
-// that carries no secret is redirected with 308; everything else is refused
-// with 403, for a redirect would let clients go on to send secrets in the clear
-// without anybody noticing (ASVS 5.0, 4.1.2).
+// Handler returns next for requests over https. It answers 308 to a GET or HEAD
+// in clear text without secrets, and 403 to every other request, so that clients
+// notice that they send secrets in clear text (ASVS 5.0, 4.1.2).
 func (t *RedirectHTTPS) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -165,8 +164,8 @@ func saysHTTPS(header http.Header) bool {
 	return false
 }
 
-// Check says what becomes of r: it is let through if location is empty, and
-// redirected there otherwise. The error is a [guard.Denial].
+// Check returns an empty location if r may pass, the URL of the redirect, or a
+// [guard.Denial].
 func (t *RedirectHTTPS) Check(r *http.Request) (location string, err error) {
 	if guard.Scheme(r) == "https" || t.exempt.has(r) {
 		return "", nil

@@ -10,44 +10,40 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// IsolateConfig says what [Isolate] lets through. The zero IsolateConfig is the
-// strict one.
+// IsolateConfig relaxes [Isolate]. The zero IsolateConfig is strict.
 type IsolateConfig struct {
-	// TrustedOrigins are other origins whose pages may send any request, as
-	// browsers spell them. Those that CORS allows with credentials belong
-	// here too. Default: none.
+	// TrustedOrigins are origins whose pages may send any request, written as
+	// browsers send them. Include the origins that CORS allows with credentials.
 	TrustedOrigins []string
 
-	// InsecureAnyExtension trusts every browser extension of the given schemes; see
-	// [CORSConfig]. Every extension that a user has installed may then send any
-	// request. Default: extensions are listed by their origins.
+	// InsecureAnyExtension trusts every browser extension of the given schemes;
+	// see [CORSConfig]. Every extension that a user has installed can then send
+	// any request.
 	InsecureAnyExtension []string
 
-	// InsecureSameSite lets pages of other hosts of the same site load
-	// resources with GET. Whoever takes over a forgotten subdomain can then
-	// probe for what the user may see. Default: they are refused.
+	// InsecureSameSite lets pages of other hosts of the same site load resources
+	// with GET. An attacker who takes over a forgotten subdomain can then probe
+	// what the user may see.
 	InsecureSameSite bool
 
-	// InsecureExempt names paths that every site may load with GET, HEAD and
-	// OPTIONS: "/logo.png" is that path, "/public/" everything under it.
-	// From answers that depend on who asks, an attacker's page learns who
-	// its visitor is. Default: none.
+	// InsecureExempt are paths that every site may load with GET, HEAD and
+	// OPTIONS: "/logo.png" is one path, "/public/" is everything under it. If the
+	// response depends on the caller, an attacker's page learns about its
+	// visitor.
 	InsecureExempt []string
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks renders refusals and receives events; see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
-// Isolate refuses what pages of other sites make a browser send on behalf of
-// its user: forged requests that change something, by
-// [http.CrossOriginProtection], and loading resources across sites, by Fetch
-// Metadata. Following a link to a page is let through, as are clients that are
-// no browsers. It is safe for concurrent use.
+// Isolate refuses requests that pages of other sites make a browser send: forged
+// requests, by [http.CrossOriginProtection], and loading of resources, by Fetch
+// Metadata. Links to pages and clients that are not browsers pass. It is safe for
+// concurrent use.
 //
-// With the Referrer-Policy no-referrer browsers send Origin: null with a form
-// of the same origin. Those without Fetch Metadata, and all of them over http,
-// are then refused: pages with forms need another policy, as [HTML] has it.
+// With the Referrer-Policy no-referrer, browsers send Origin: null with forms of
+// the same origin, and browsers without Fetch Metadata are then refused, as are
+// all over http. Pages with forms need another policy; see [HTML].
 type Isolate struct {
 	protection *http.CrossOriginProtection
 	trusted    map[string]bool
@@ -57,7 +53,7 @@ type Isolate struct {
 	hooks      guard.Hooks
 }
 
-// NewIsolate returns the middleware. Its error lists every mistake in c.
+// NewIsolate returns the middleware. The error lists all mistakes in c.
 func NewIsolate(c IsolateConfig) (*Isolate, error) {
 	p := mistakes.List{Package: "headers"}
 	t := &Isolate{
@@ -88,8 +84,8 @@ func NewIsolate(c IsolateConfig) (*Isolate, error) {
 	return t, nil
 }
 
-// Handler returns next for requests that no page of another site has forged;
-// others get 403.
+// Handler returns next for requests that pass [Isolate.Check] and answers 403 to
+// others.
 func (t *Isolate) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -104,8 +100,8 @@ func (t *Isolate) Handler(next http.Handler) http.Handler {
 	}), next)
 }
 
-// Check returns nil if r may pass, and otherwise a [guard.Denial] with
-// status 403. It expects r.Host and [guard.Scheme] to be settled.
+// Check returns nil if r may pass, and otherwise a [guard.Denial] with status
+// 403. r.Host and [guard.Scheme] must be settled.
 func (t *Isolate) Check(r *http.Request) error {
 	for _, name := range [...]string{"Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest"} {
 		if len(r.Header[name]) > 1 {

@@ -14,55 +14,57 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// The headers in which proxies say who sent a request. Any other name is that
-// of a vendor's header, such as "Cf-Connecting-Ip": it holds one address.
+// Headers in which proxies send the client's address. Any other name is a
+// vendor's header with one address, like "Cf-Connecting-Ip".
 const (
 	XForwarded = "X-Forwarded-For" // with X-Forwarded-Proto and, if asked for, X-Forwarded-Host
 	Forwarded  = "Forwarded"       // RFC 7239
 )
 
-// ProxiesConfig says what the proxies in front of the server do.
+// ProxiesConfig describes the proxies in front of the server.
 type ProxiesConfig struct {
-	// Header is the one header that the proxies write: XForwarded, Forwarded
-	// or the name of a vendor's. They must append to it or overwrite it, and
-	// X-Forwarded-Proto with it: where they pass on what clients send,
-	// clients choose. Default: XForwarded.
+	// Header is the only header that is read: XForwarded, Forwarded or a vendor's
+	// header. The proxies must append to it or overwrite it, and
+	// X-Forwarded-Proto too. A proxy that passes on the client's header lets
+	// clients choose their address. Default: XForwarded.
 	Header string
 
-	// Hops is how many trusted proxies a request passes at most. Each has
-	// appended one address; the client is the last one that is not itself
-	// trusted. 1 to 16. Default: 1.
+	// Hops is the maximum number of trusted proxies that a request passes, 1 to
+	// 16. Each appends one address; the client is the last address that is not
+	// trusted. Default: 1.
 	Hops int
 
-	// Host takes the host from X-Forwarded-Host, or from the host parameter
-	// of Forwarded, where there is one. The outermost proxy must overwrite
-	// it; those that do not pass on what an attacker wrote.
-	// Default: the Host that the last proxy sent.
+	// Host takes the host from X-Forwarded-Host, or from the host parameter of
+	// Forwarded, if present. The outermost proxy must overwrite it; otherwise
+	// clients choose the host. Default: the Host header that the last proxy sent.
 	Host bool
 
-	// SchemeHeader names the header that holds the scheme beside a vendor's
-	// Header. Default: none, the scheme is the connection's.
+	// SchemeHeader is the header with the scheme, for a vendor's Header. Default:
+	// the scheme of the connection.
 	SchemeHeader string
 
-	// Port says that the address in a vendor's Header is always followed by a
-	// port, and an IPv6 address is not in brackets: "2001:db8::9:4711" is port
-	// 4711. Default: true for CloudFront-Viewer-Address, otherwise false.
+	// Port states that the address in a vendor's Header is always followed by a
+	// port, also after an IPv6 address without brackets: "2001:db8::9:4711" has
+	// port 4711. Default: true for CloudFront-Viewer-Address, false for other
+	// headers.
 	Port bool
 
-	// InsecureAnyPeer permits trusted prefixes that cover everybody, for
-	// platforms that do not tell their proxies' addresses. Whoever reaches the
-	// server by another way chooses address, host and scheme. Default: they
-	// are errors.
+	// InsecureAnyPeer permits trusted prefixes that cover nearly all addresses,
+	// for platforms that do not publish their proxies' addresses. A client that
+	// reaches the server directly then chooses address, host and scheme.
 	InsecureAnyPeer bool
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks renders refusals and receives events; see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
-// TrustedProxies settles who sent a request, to which host and by which
-// scheme, once for everything behind it: in r.RemoteAddr, r.Host and
-// [guard.Scheme]. It is safe for concurrent use.
+// TrustedProxies sets r.RemoteAddr, r.Host and [guard.Scheme] to the client's
+// address, host and scheme for everything behind it. It is safe for concurrent
+// use.
+//
+// It reports [guard.EventMisconfigured] when a peer that is not trusted sends the
+// headers of a proxy, and when another proxy seems to stand in front of the
+// counted ones.
 type TrustedProxies struct {
 	untrusted, hops warning
 	config          ProxiesConfig
@@ -71,10 +73,10 @@ type TrustedProxies struct {
 	strip           map[string]bool
 }
 
-// NewTrustedProxies returns the middleware that believes the given peers: each
-// element is an address, a prefix as "10.0.0.0/8", or "unix" for a peer on a
-// UNIX socket. With none it believes nobody: this is right for a server
-// without a proxy, for what clients claim is then taken out of the request.
+// NewTrustedProxies returns middleware that trusts the given peers. Each element
+// is an address, a prefix like "10.0.0.0/8", or "unix" for peers on a UNIX
+// socket. Without elements no peer is trusted and the headers are only removed,
+// which is right for a server without a proxy. The error lists all mistakes.
 func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, error) {
 	p := mistakes.List{Package: "headers"}
 	t := &TrustedProxies{strip: make(map[string]bool)}
@@ -166,8 +168,8 @@ func parsePrefix(s string) (prefix netip.Prefix, want string) {
 	return prefix, ""
 }
 
-// Handler returns next for requests whose sender is settled. A trusted proxy
-// whose header cannot be read is answered 400.
+// Handler returns next for requests with settled address, host and scheme. It
+// answers 400 if the header of a trusted proxy cannot be read.
 func (t *TrustedProxies) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -182,16 +184,14 @@ func (t *TrustedProxies) Handler(next http.Handler) http.Handler {
 }
 
 // Resolve returns r with RemoteAddr, Host and scheme settled, and without any
-// header that claims to know them, or another path or method: nobody behind can
-// disagree. The header that was read goes too; RemoteAddr says the same. Trailers that claim are left
-// out as well, and so are those that the request did not declare: with HTTP/2
-// net/http drops them too. r itself is not changed, and is returned as it is if
-// there is nothing to settle.
+// header that claims an address, host, scheme, path or method, the header that
+// was read included. Trailers with these names, and undeclared trailers, are
+// removed too. r itself is not changed; it is returned if there is nothing to
+// settle.
 //
 // If the peer is trusted and its header cannot be read, the error is a
-// [guard.Denial] with status 400, and the request still the peer's. A header
-// that is missing is not an error: the request is the proxy's own, a health
-// check say.
+// [guard.Denial] with status 400. A missing header is not an error: the request
+// is the proxy's own, like a health check.
 func (t *TrustedProxies) Resolve(r *http.Request) (*http.Request, error) {
 	settled, _, err := t.resolve(r)
 	return settled, err

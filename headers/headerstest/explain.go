@@ -38,8 +38,8 @@ func (v Verdict) String() string {
 // requires one, and r itself if that succeeds. Explain knows nothing of h but its
 // responses, so it works for every implementation of CORS.
 //
-// The Origin header of r is the origin of the page; the other headers are those that
-// its script sets. credentials is the script's credentials mode "include".
+// The Origin header of r is the origin of the page. Further headers of r are set by the
+// page's script. credentials is true for the script's credentials mode "include".
 func Explain(h http.Handler, r *http.Request, credentials bool) Verdict {
 	origin := r.Header.Get("Origin")
 	scheme := "http"

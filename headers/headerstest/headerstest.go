@@ -1,7 +1,6 @@
-// Package headerstest looks at the responses of a server as a browser and an
-// auditor do, and reports each security header that is missing, there twice,
-// or weak. A host runs it from a test, with its own handler as it stands in
-// front of the network:
+// Package headerstest audits the security headers of a server from the outside
+// and reports each header that is missing, duplicate or weak. Run it from a test
+// with the handler that faces the network:
 //
 //	func TestHeaders(t *testing.T) {
 //		headerstest.Run(t, server, headerstest.Config{
@@ -13,25 +12,21 @@
 //		})
 //	}
 //
-// [Run] tries the host's requests and some that reach every server: a path
-// that is not there, a method that nobody has, an origin that nobody knows.
-// [RunChain] takes the middleware alone, puts handlers of its own behind it
-// and walks every way in which net/http makes a response: redirects, 404 and
-// 405 of a ServeMux, 413, 429, 500, a panic, a timeout, early hints, a stream.
-// What passes recovers panics and has headers.Config.Enforce: without that
-// http.FileServer takes Cache-Control away on errors.
+// [Run] sends the given requests and some built-in ones: an unknown path, an
+// unknown method, an unknown origin. [RunChain] takes middleware without handlers
+// and tries every way in which net/http makes a response: redirects, 404 and 405
+// of a ServeMux, 413, 429, 500, a panic, a timeout, early hints, a stream.
+// Middleware that passes recovers panics and uses headers.Config.Enforce.
+// [Explain] reports what a page of another origin can do.
 //
-// Each request is sent twice, over TLS and in the clear, by a real connection:
-// what is looked at is what a client receives.
-//
-// Findings cite the OWASP Application Security Verification Standard 5.0 and
-// the OWASP Secure Headers Project.
+// Each request of Run and RunChain is sent over a connection, once with TLS and
+// once without. Findings cite the OWASP Application Security Verification
+// Standard 5.0 and the OWASP Secure Headers Project.
 //
 // # Security considerations
 //
-// A server that passes sends headers that are in order; what it does is
-// another matter. A policy is judged by its own words: that pages work with it
-// and that nothing is let through by a listed host, this cannot see.
+// The audit reads headers only. It does not check that pages work with the
+// policy, nor what the hosts in the policy serve.
 package headerstest
 
 import (
@@ -51,44 +46,41 @@ import (
 	"time"
 )
 
-// Config says what to try.
+// Config selects what is tried.
 type Config struct {
-	// Host is the Host of all requests that have none of their own
-	// (httptest.NewRequest gives them "example.com").
-	// Default: "example.com".
+	// Host is the Host of requests without one of their own; httptest.NewRequest
+	// sets "example.com", which is replaced. Default: "example.com".
 	Host string
 
-	// Requests are tried beside the built-in ones, as httptest.NewRequest
-	// makes them: only method, path, Host, headers and body count.
-	// Default: none.
+	// Requests are tried in addition to the built-in ones. Method, path, Host,
+	// headers and body are used.
 	Requests []*http.Request
 
-	// SkipBuiltIn tries Requests alone. Default: false.
+	// SkipBuiltIn omits the built-in requests.
 	SkipBuiltIn bool
 
-	// Origins are origins that CORS lets in. Others must not be. Default:
-	// none.
+	// Origins are the origins that CORS allows. Every other origin must be
+	// refused.
 	Origins []string
 
-	// Ignore names rules that do not apply: names of headers, for a host
-	// that leaves one out on purpose. Default: none.
+	// Ignore are names of headers whose rules do not apply.
 	Ignore []string
 }
 
-// What is wrong with a header.
+// Problems of a header.
 const (
 	Missing   = "missing"
 	Duplicate = "duplicate"
 	Weak      = "weak"
-	Leak      = "leak" // it tells what should not be told
+	Leak      = "leak" // it reveals internals
 )
 
-// A Finding is one thing that is wrong with one response.
+// A Finding is one problem of one response.
 type Finding struct {
 	Request string // "GET /x over https: 404"
 	Header  string // "X-Frame-Options"; empty if there was no response
 	Problem string // one of the constants above
-	Detail  string // what is there and what should be
+	Detail  string // the value and the expected one
 	Cite    string // "ASVS 5.0 3.4.6"
 }
 
