@@ -138,7 +138,7 @@ func (v *Verifier) decide(h *header, state *ringState, now time.Time) (*decision
 }
 
 func (v *Verifier) checkType(typ string) error {
-	if v.acceptsType(typ) {
+	if v.anyType || v.acceptsType(typ) {
 		return nil
 	}
 	return &rejection{reason: ErrType, member: "typ", got: typ, want: v.wantTypes()}

@@ -19,7 +19,7 @@ import (
 // no other one, with two exceptions: a published private key is a secret no
 // more, whatever other entries have it, and of two different keys with one ID and
 // one algorithm neither is used, because their order would choose between them.
-func parseJWKS(s string, accepted []Algorithm) (state *ringState, refused, err error) {
+func parseJWKS(s string, accepted []Algorithm, uses []string) (state *ringState, refused, err error) {
 	var errs []error
 	var found []*key
 	published := make(map[string]bool) // material of private keys in the set
@@ -34,7 +34,7 @@ func parseJWKS(s string, accepted []Algorithm) (state *ringState, refused, err e
 			if count++; count > maxRemoteKeys {
 				return fmt.Errorf("the JWK Set has more than %d keys", maxRemoteKeys)
 			}
-			k, id, err := parseJWK(string(element), accepted)
+			k, id, err := parseJWK(string(element), accepted, uses)
 			switch {
 			case err != nil:
 				errs = append(errs, fmt.Errorf("key %d, %.100q: %w", count-1, id, err))
@@ -85,7 +85,7 @@ var privateNames = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 //
 // An optional member that is null, an empty string or an empty array is absent:
 // some libraries write all the members that they know.
-func parseJWK(s string, accepted []Algorithm) (k *key, id string, err error) {
+func parseJWK(s string, accepted []Algorithm, uses []string) (k *key, id string, err error) {
 	var kty, use, alg, crv, issuer, private string
 	var x, y, n, e []byte
 	verifies := true
@@ -143,7 +143,7 @@ func parseJWK(s string, accepted []Algorithm) (k *key, id string, err error) {
 		return nil, id, err
 	case kty == "":
 		return nil, id, errors.New(`there is no "kty"`)
-	case use != "" && use != "sig" || !verifies:
+	case use != "" && !slices.Contains(uses, use) || !verifies:
 		return nil, id, nil // RFC 7517 sections 4.2 and 4.3
 	}
 	fits := fitting(kty, crv, accepted)

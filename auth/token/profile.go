@@ -364,8 +364,12 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 				mistake("VerifierConfig.Profile.%s has a Condition without a Claim, want a Path", field)
 			}
 			for _, v := range c.Is {
-				switch v.(type) {
-				case string, bool, int, int64:
+				switch v := v.(type) {
+				case string:
+					if v == "" {
+						mistake("VerifierConfig.Profile.%s: %v is compared with an empty string, which is the same as no claim; want a value", field, c.Claim)
+					}
+				case bool, int, int64:
 				default:
 					mistake("VerifierConfig.Profile.%s: %v is compared with a %T, want a string, bool or int", field, c.Claim, v)
 				}
@@ -374,6 +378,9 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 			out = append(out, condition{read(field, c.Claim), c})
 		}
 		return out
+	}
+	if f.RequireGrant && len(f.Scopes) == 0 && len(f.Roles) == 0 {
+		mistake("VerifierConfig.Profile.RequireGrant is true without Scopes and Roles, so no token is accepted; list what tokens may grant")
 	}
 	p.require, p.refuse = conditions("Require", f.Require), conditions("Refuse", f.Refuse)
 	p.events = ref{top: -1}

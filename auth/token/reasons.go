@@ -36,6 +36,7 @@ type rejection struct {
 	unverified  bool // the signature was not verified
 	gotIsQuoted bool // got is JSON
 	n, most     int  // instead of got and want
+	key         *key // whose signature is wrong
 }
 
 // maxQuoted bounds what an error text quotes of a token, in bytes.
@@ -44,6 +45,8 @@ const maxQuoted = 120
 func (r *rejection) Error() string {
 	s := r.reason.Error() + ": " + r.member
 	switch {
+	case r.key != nil:
+		s += ", want that of the key " + quote(r.key.id) + " with " + string(r.key.alg)
 	case r.most != 0:
 		s += fmt.Sprintf(" is %d, want at most %d", r.n, r.most)
 	case r.got != "" && r.gotIsQuoted && plainText(r.got) && len(r.got) <= maxQuoted:

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,8 +24,26 @@ import (
 type RemoteConfig struct {
 	// URL is where the issuer publishes its JWK Set: the "jwks_uri" of its
 	// metadata (RFC 8414 section 2). It is https, or http to this machine.
-	// Required.
+	// Required, unless Issuer is set.
 	URL string
+
+	// Issuer is the issuer whose metadata has the URL. The "issuer" of the
+	// metadata must be equal to it, to the letter. It is an error beside URL.
+	Issuer string
+
+	// MetadataURL is where the metadata of Issuer is. If empty,
+	// /.well-known/openid-configuration below Issuer.
+	MetadataURL string
+
+	// KeyHosts are hosts, other than the one of the metadata, on which the
+	// URL in the metadata may be. An attacker who controls the metadata or one
+	// of the hosts can publish keys.
+	KeyHosts []string
+
+	// Uses are the accepted values of "use" in keys. Keys without it are
+	// accepted. An attacker gains the use of keys for other purposes. If
+	// empty, "sig".
+	Uses []string
 
 	// Algorithms are those that its keys may be for. A key for another is
 	// left out. An HS algorithm is an error: who can verify with its key can
@@ -38,9 +57,10 @@ type RemoteConfig struct {
 	Client *http.Client
 
 	// Refresh is the age at which keys are fetched again, in the background
-	// of a request that needs one. Issuers of this package publish a key for
-	// ten minutes before it signs, and a withdrawn key verifies here until
-	// the next fetch. Default: 5 minutes.
+	// of a request that needs one. A shorter max-age in the response is
+	// obeyed, but not below Cooldown. Issuers of this package publish a key
+	// for ten minutes before it signs, and a withdrawn key verifies here
+	// until the next fetch. Default: 5 minutes.
 	Refresh time.Duration
 
 	// Cooldown is the least time from one fetch to the next, whatever is
@@ -98,8 +118,9 @@ type Remote struct {
 	last   atomic.Pointer[fetch] // under way or ended
 	mu     sync.Mutex            // to begin a fetch
 
-	begun  atomic.Uint64 // that have begun
-	missed missedKeys
+	keysURL atomic.Pointer[foundURL] // from the metadata
+	begun   atomic.Uint64            // fetches that have begun
+	missed  missedKeys
 }
 
 // A knowledge is what is known of the issuer's keys. It is never changed.
@@ -110,6 +131,8 @@ type knowledge struct {
 	err   error      // of the last fetch
 
 	number uint64 // of the last fetch of state
+
+	refresh time.Duration // the age at which state is due
 }
 
 // A fetch is one request for the keys.
@@ -137,19 +160,32 @@ func NewRemote(config RemoteConfig) (*Remote, error) {
 	mistake := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("auth/token: RemoteConfig."+format, args...))
 	}
-	if err := checkURL(config.URL, config.InsecureHTTP); err != nil {
-		mistake("URL %w", err)
+	config.KeyHosts, config.Uses = slices.Clone(config.KeyHosts), slices.Clone(config.Uses)
+	switch {
+	case config.Issuer == "":
+		if err := checkURL(config.URL, config.InsecureHTTP); err != nil {
+			mistake("URL %w", err)
+		}
+		if config.MetadataURL != "" || len(config.KeyHosts) > 0 {
+			mistake("MetadataURL or KeyHosts is set without Issuer, want the issuer whose metadata has the URL")
+		}
+	case config.URL != "":
+		mistake("URL is %q beside Issuer, want one of them", config.URL)
+	default:
+		if config.MetadataURL == "" {
+			config.MetadataURL = strings.TrimSuffix(config.Issuer, "/") + "/.well-known/openid-configuration"
+		}
+		if err := checkURL(config.MetadataURL, config.InsecureHTTP); err != nil {
+			mistake("MetadataURL %w", err)
+		}
 	}
-	if len(config.Algorithms) == 0 {
-		mistake("Algorithms is empty, want those that the issuer signs with, such as ES256")
+	if len(config.Uses) == 0 {
+		config.Uses = []string{"sig"}
 	}
 	config.Algorithms = slices.Clone(config.Algorithms)
-	for _, alg := range config.Algorithms {
-		switch s, ok := suites[alg]; {
-		case !ok:
-			mistake("Algorithms has %q, want of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519", string(alg))
-		case s.family == familyHMAC:
-			mistake("Algorithms has %s, whose key would be published to everybody, want those with a public key", alg)
+	if err := checkPublicAlgorithms(config.Algorithms); err != nil {
+		for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
+			mistake("%w", one)
 		}
 	}
 	setDefault(&config.Refresh, 5*time.Minute)
@@ -191,7 +227,7 @@ func NewRemote(config RemoteConfig) (*Remote, error) {
 	setDefault(&client.Timeout, fetchTimeout)
 	client.CheckRedirect = stayOnHost(client.CheckRedirect)
 	r := &Remote{config: config, client: &client}
-	r.known.Store(&knowledge{err: errors.New("no keys were fetched yet")})
+	r.known.Store(&knowledge{err: errors.New("no keys were fetched yet"), refresh: config.Refresh})
 	return r, nil
 }
 
@@ -247,7 +283,7 @@ func (r *Remote) Fetch(ctx context.Context) error {
 	case <-f.done:
 		return f.err
 	case <-ctx.Done():
-		return fmt.Errorf("auth/token: waiting for the keys of %s: %w", r.config.URL, ctx.Err())
+		return fmt.Errorf("auth/token: waiting for the keys of %s: %w", r.name(), ctx.Err())
 	}
 }
 
@@ -272,11 +308,14 @@ func (r *Remote) begin(now time.Time) *fetch {
 func (r *Remote) run(f *fetch) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.client.Timeout)
 	defer cancel()
-	state, print, refused, err := r.get(ctx)
+	state, print, refresh, refused, err := r.get(ctx)
 	old := r.known.Load()
-	next := &knowledge{state: old.state, print: old.print, at: old.at, number: old.number, err: err}
+	next := &knowledge{state: old.state, print: old.print, at: old.at, number: old.number, refresh: old.refresh, err: err}
+	if err != nil {
+		r.keysURL.Store(nil)
+	}
 	if state != nil {
-		next.state, next.print, next.at, next.number = state, print, f.began, f.number
+		next.state, next.print, next.at, next.number, next.refresh = state, print, f.began, f.number, refresh
 		if old.state != nil && old.print == print {
 			next.state = old.state // so that tokens stay remembered
 		}
@@ -297,50 +336,150 @@ func (r *Remote) run(f *fetch) {
 
 // get makes the request. It returns the keys of a set without one that can be
 // used beside the error: those of before are withdrawn all the same.
-func (r *Remote) get(ctx context.Context) (state *ringState, print string, refused, err error) {
+func (r *Remote) get(ctx context.Context) (state *ringState, print string, refresh time.Duration, refused, err error) {
 	defer func() {
 		if failed := recover(); failed != nil {
 			state, err = nil, errors.New("the Client panicked")
 		}
 		if err != nil {
-			err = fmt.Errorf("auth/token: fetching the keys of %s: %w", r.config.URL, err)
+			err = fmt.Errorf("auth/token: fetching the keys of %s: %w", r.name(), err)
 		}
 		if refused != nil {
-			refused = fmt.Errorf("auth/token: in the keys of %s: %w", r.config.URL, refused)
+			refused = fmt.Errorf("auth/token: in the keys of %s: %w", r.name(), refused)
 		}
 	}()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.config.URL, nil)
+	where, err := r.locate(ctx)
 	if err != nil {
-		return nil, "", nil, err
+		return nil, "", 0, nil, err
 	}
-	request.Header.Set("Accept", "application/jwk-set+json, application/json")
-	response, err := r.client.Do(request)
+	body, header, err := r.download(ctx, where, "application/jwk-set+json", "application/json")
 	if err != nil {
-		return nil, "", nil, err
+		return nil, "", 0, nil, err
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, "", nil, fmt.Errorf("the status is %d, want 200", response.StatusCode)
-	}
-	contentType := response.Header.Get("Content-Type")
-	if media, _, err := mime.ParseMediaType(contentType); err != nil || media != "application/jwk-set+json" && media != "application/json" {
-		return nil, "", nil, fmt.Errorf("the Content-Type is %.100q, want application/jwk-set+json or application/json", contentType)
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, int64(r.config.MaxSize)+1))
+	state, refused, err = parseJWKS(string(body), r.config.Algorithms, r.config.Uses)
 	if err != nil {
-		return nil, "", nil, err
-	}
-	if len(body) > r.config.MaxSize {
-		return nil, "", nil, fmt.Errorf("the JWK Set has more than RemoteConfig.MaxSize, %d bytes", r.config.MaxSize)
-	}
-	state, refused, err = parseJWKS(string(body), r.config.Algorithms)
-	if err != nil {
-		return nil, "", nil, err
+		return nil, "", 0, nil, err
 	}
 	if len(state.keys) == 0 {
 		err = fmt.Errorf("no key of the JWK Set can be used with %v", r.config.Algorithms)
 	}
-	return state, fingerprint(state), refused, err
+	refresh = r.config.Refresh
+	if age, ok := maxAge(header); ok {
+		refresh = min(refresh, max(age, r.config.Cooldown))
+	}
+	return state, fingerprint(state), refresh, refused, err
+}
+
+// A foundURL is the place of the keys as the metadata states it.
+type foundURL struct {
+	url string
+	at  time.Time
+}
+
+// metadataAge is how long the place of the keys is used before the metadata is
+// read again. After a fetch that failed it is read again at once.
+const metadataAge = time.Hour
+
+// locate returns where the JWK Set is.
+func (r *Remote) locate(ctx context.Context) (string, error) {
+	if r.config.Issuer == "" {
+		return r.config.URL, nil
+	}
+	if found := r.keysURL.Load(); found != nil && time.Since(found.at) < metadataAge {
+		return found.url, nil
+	}
+	body, _, err := r.download(ctx, r.config.MetadataURL, "application/json")
+	if err != nil {
+		return "", fmt.Errorf("metadata: %w", err)
+	}
+	var issuer, where string
+	err = object(string(body), metadataMembers, func(i int, v value) (err error) {
+		ok := true
+		if i == 0 {
+			issuer, ok = v.text()
+		} else {
+			where, ok = v.text()
+		}
+		if !ok {
+			return fmt.Errorf("the value of %s is malformed", metadataMembers.names[i])
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("metadata: %w", err)
+	case issuer != r.config.Issuer:
+		return "", fmt.Errorf("metadata: the issuer is %.200q, want RemoteConfig.Issuer, %q", issuer, r.config.Issuer)
+	}
+	if err := checkURL(where, r.config.InsecureHTTP); err != nil {
+		return "", fmt.Errorf("metadata: the jwks_uri %w", err)
+	}
+	from, _ := url.Parse(r.config.MetadataURL)
+	to, err := url.Parse(where)
+	if err != nil || to.Host != from.Host && !slices.Contains(r.config.KeyHosts, to.Host) {
+		return "", fmt.Errorf("metadata: the jwks_uri is on the host %.200q, want %q or one of RemoteConfig.KeyHosts", to.Host, from.Host)
+	}
+	r.keysURL.Store(&foundURL{where, time.Now()})
+	return where, nil
+}
+
+var metadataMembers = newMembers("issuer", "jwks_uri")
+
+// download returns the body of a response with one of the media types.
+func (r *Remote) download(ctx context.Context, where string, types ...string) ([]byte, http.Header, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	request.Header.Set("Accept", strings.Join(types, ", "))
+	response, err := r.client.Do(request)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, nil, fmt.Errorf("the status is %d, want 200", response.StatusCode)
+	}
+	contentType := response.Header.Get("Content-Type")
+	if media, _, err := mime.ParseMediaType(contentType); err != nil || !slices.Contains(types, media) {
+		return nil, nil, fmt.Errorf("the Content-Type is %.100q, want %s", contentType, strings.Join(types, " or "))
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, int64(r.config.MaxSize)+1))
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(body) > r.config.MaxSize {
+		return nil, nil, fmt.Errorf("the response has more than RemoteConfig.MaxSize, %d bytes", r.config.MaxSize)
+	}
+	return body, response.Header, nil
+}
+
+// maxAge returns how long a response may be kept (RFC 9111 section 5.2.2), and
+// whether it says so. Directives that forbid keeping it are a max-age of 0.
+func maxAge(header http.Header) (age time.Duration, ok bool) {
+	for _, line := range header.Values("Cache-Control") {
+		for directive := range strings.SplitSeq(line, ",") {
+			name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+			switch strings.ToLower(name) {
+			case "no-store", "no-cache":
+				return 0, true
+			case "max-age":
+				seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31)
+				if err == nil && (!ok || time.Duration(seconds)*time.Second < age) {
+					age, ok = time.Duration(seconds)*time.Second, true
+				}
+			}
+		}
+	}
+	return age, ok
+}
+
+// name returns where the keys are from, for logs.
+func (r *Remote) name() string {
+	if r.config.Issuer != "" {
+		return r.config.Issuer
+	}
+	return r.config.URL
 }
 
 // fingerprint is the same for states with the same keys.
@@ -358,7 +497,7 @@ func (r *Remote) made() bool { return r != nil && r.known.Load() != nil }
 func (r *Remote) current(now time.Time) (*ringState, error) {
 	known := r.known.Load()
 	age := now.Sub(known.at)
-	if known.state != nil && age < r.config.Refresh {
+	if known.state != nil && age < known.refresh {
 		return known.state, nil
 	}
 	r.begin(now)
@@ -375,7 +514,7 @@ func (r *Remote) unknown(kid string, now time.Time) error {
 	missed := r.missed.since(kid, &r.begun)
 	known := r.known.Load()
 	r.begin(now)
-	if known.state != nil && known.err == nil && now.Sub(known.at) < r.config.Refresh {
+	if known.state != nil && known.err == nil && now.Sub(known.at) < known.refresh {
 		if known.number > missed {
 			return ErrKey
 		}
@@ -451,6 +590,6 @@ func (r *Remote) unavailable(now time.Time, err error) error {
 
 // Format prints where the keys are from, under every verb.
 func (r *Remote) Format(f fmt.State, _ rune) {
-	where, _, _ := strings.Cut(r.config.URL, "?") // in which there may be a secret
+	where, _, _ := strings.Cut(r.name(), "?") // in which there may be a secret
 	fmt.Fprintf(f, "token.Remote(%s)", where)
 }

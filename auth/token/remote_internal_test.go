@@ -36,7 +36,7 @@ const (
 // TestRFC7517AppendixA_1PublicKeys reads the set of RFC 7517 appendix A.1, whose first key is for
 // encryption, and the key of RFC 8037 appendix A.2 with the thumbprint of A.3.
 func TestRFC7517AppendixA_1PublicKeys(t *testing.T) {
-	state, refused, err := parseJWKS(`{"keys":[`+rfc7517EC+`,`+rfc7517RSA+`,`+rfc8037Key+`]}`, []Algorithm{RS256, ES256, EdDSA})
+	state, refused, err := parseJWKS(`{"keys":[`+rfc7517EC+`,`+rfc7517RSA+`,`+rfc8037Key+`]}`, []Algorithm{RS256, ES256, EdDSA}, []string{"sig"})
 	if err != nil || refused != nil || len(state.keys) != 2 {
 		t.Fatalf("%v, %v, %d keys", err, refused, len(state.keys))
 	}
@@ -109,7 +109,7 @@ func FuzzJWKS(f *testing.F) {
 	lists := [][]Algorithm{{ES256}, {EdDSA, RS256}, {RS256, PS256, ES384, ES512}, {RS256, ES256, EdDSA}}
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, accepted := range lists {
-			state, refused, err := parseJWKS(s, accepted)
+			state, refused, err := parseJWKS(s, accepted, []string{"sig"})
 			if err != nil {
 				if state != nil || refused != nil {
 					t.Fatalf("%q: an error and %v, %v", s, state, refused)
@@ -159,7 +159,7 @@ func FuzzJWKS(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again, refused, err := parseJWKS(string(body), accepted)
+			again, refused, err := parseJWKS(string(body), accepted, []string{"sig"})
 			if err != nil || refused != nil && len(state.keys) < 2 {
 				t.Fatalf("%q: published as %s: %v, %v", s, body, refused, err)
 			}

@@ -180,7 +180,7 @@ func wantPublished(t *testing.T, state *ringState, now time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	remote, refused, err := parseJWKS(string(body), []Algorithm{EdDSA})
+	remote, refused, err := parseJWKS(string(body), []Algorithm{EdDSA}, []string{"sig"})
 	if err != nil || refused != nil {
 		t.Fatalf("%s: %v, %v", body, refused, err)
 	}

@@ -1,0 +1,328 @@
+// Package issuers has the settings with which package token verifies the tokens
+// of common identity providers.
+//
+//	preset := issuers.Keycloak("https://sso.example.com/realms/demo", "orders-api")
+//	preset.Verifier.Revoker = revoked
+//	preset.Verifier.Profile.Roles = []token.Grant{{
+//		Claim: token.Path{"resource_access", "orders-api", "roles"},
+//		Names: map[string]string{"editor": "editor"},
+//	}}
+//	verifier, keys, err := preset.NewVerifier()
+//
+// A [Preset] is plain data: print it, compare it with the provider's
+// documentation, and change it. A preset grants nothing: tokens state who the
+// caller is, and the scopes, roles and factors that the host adds to the Profile.
+// Each preset needs a Revoker, or InsecureNoRevoker for issuers whose tokens
+// cannot be revoked.
+//
+// The settings were taken from the providers' documentation and source code on
+// 2026-12-01; each function names the source. Providers change their tokens:
+// test with a token of your own tenant.
+package issuers
+
+import (
+	"strings"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/token"
+)
+
+// A Preset is the configuration of a Verifier and of the keys that it uses.
+type Preset struct {
+	Keys     token.RemoteConfig
+	Verifier token.VerifierConfig
+}
+
+// NewVerifier returns the Verifier of the preset, and its keys, whose Fetch
+// should be called before the first request.
+func (p Preset) NewVerifier() (*token.Verifier, *token.Remote, error) {
+	keys, err := token.NewRemote(p.Keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := token.NewVerifier(keys, p.Verifier)
+	if err != nil {
+		return nil, nil, err
+	}
+	return v, keys, nil
+}
+
+func preset(issuer, audience, keys string, profile token.Profile) Preset {
+	return Preset{
+		Keys:     token.RemoteConfig{URL: keys, Algorithms: []token.Algorithm{token.RS256}},
+		Verifier: token.VerifierConfig{Issuer: issuer, Audience: audience, Foreign: true, Profile: profile},
+	}
+}
+
+// is returns a condition that no token meets if there are no values: NewVerifier
+// reports it.
+func is(name string, values ...string) token.Condition {
+	c := token.Condition{Claim: token.Path{name}}
+	for _, v := range values {
+		c.Is = append(c.Is, v)
+	}
+	if len(c.Is) == 0 {
+		c.Is = []any{""}
+	}
+	return c
+}
+
+var jwtOnly = []string{"JWT"}
+
+// Keycloak accepts access tokens of a realm, such as
+// "https://sso.example.com/realms/demo". audience is the client ID of this
+// service, which an audience mapper must add to the tokens. Scopes are in the
+// claim "scope", roles in realm_access > roles and in resource_access > CLIENT >
+// roles.
+//
+// Source: Keycloak 26, JsonWebToken.java, AccessToken.java and the upgrading
+// guide of 25.0.
+func Keycloak(realmURL, audience string) Preset {
+	return preset(realmURL, audience, realmURL+"/protocol/openid-connect/certs", token.Profile{
+		Types:       jwtOnly,
+		ClientClaim: token.Path{"azp"},
+		Require:     []token.Condition{is("typ", "Bearer")}, // the claim; ID tokens have "ID"
+	})
+}
+
+// Entra accepts version 2.0 access tokens of one tenant of Microsoft Entra ID
+// for the application with the ID app. The host must list Scopes of the claim
+// "scp" or Roles of the claim "roles": each application of the tenant can obtain
+// a token without either, and RequireGrant rejects those.
+//
+// Source: Microsoft identity platform, access token claims reference and signing
+// key rollover.
+func Entra(tenant, app string) Preset {
+	p := entra(app, tenant)
+	p.Verifier.Issuer = "https://login.microsoftonline.com/" + tenant + "/v2.0"
+	p.Verifier.Profile.Require = append(p.Verifier.Profile.Require, is("tid", tenant))
+	return p
+}
+
+// EntraTenants accepts what [Entra] accepts, of each of the tenants.
+func EntraTenants(app string, tenants ...string) Preset {
+	p := entra(app, "common")
+	p.Verifier.Issuer = "https://login.microsoftonline.com/{tenantid}/v2.0"
+	p.Verifier.Profile.Tenants = tenants
+	return p
+}
+
+func entra(app, keysOf string) Preset {
+	return preset("", app, "https://login.microsoftonline.com/"+keysOf+"/discovery/v2.0/keys", token.Profile{
+		Types:           jwtOnly,
+		ClientClaim:     token.Path{"azp"},
+		CredentialClaim: token.Path{"uti"},
+		TenantClaim:     token.Path{"tid"},
+		KeyIssuers:      true,
+		RequireGrant:    true,
+		Require:         []token.Condition{is("ver", "2.0")},
+	})
+}
+
+// Auth0 accepts access tokens of the default profile for the API audience. domain
+// is that of the tenant, such as "example.eu.auth0.com", or a custom domain.
+// Scopes are in the claim "scope", and with RBAC in "permissions", which are
+// those of the user. Tokens of the RFC 9068 profile need no Profile but ScopeClaims.
+//
+// Source: Auth0, access token profiles.
+func Auth0(domain, audience string) Preset {
+	issuer := "https://" + domain + "/"
+	return preset(issuer, audience, issuer+".well-known/jwks.json", token.Profile{
+		Types:              jwtOnly,
+		ClientClaim:        token.Path{"azp"},
+		CredentialOptional: true, // the profile has no jti
+		TenantClaim:        token.Path{"org_id"},
+	})
+}
+
+// Okta accepts access tokens of a custom authorization server, such as
+// "https://example.okta.com/oauth2/default". Scopes are in the claim "scp". The
+// subject is the login, which can be given to another user; set SubjectClaims to
+// {{"uid"}} for the permanent ID.
+//
+// Source: Okta developer documentation, OAuth claims and key rotation.
+func Okta(issuer, audience string) Preset {
+	return preset(issuer, audience, issuer+"/v1/keys", token.Profile{
+		NoType:      true,
+		ClientClaim: token.Path{"cid"},
+	})
+}
+
+// CognitoAccess accepts access tokens of a user pool that were issued to the app
+// client. Such tokens have no audience: all services of the client accept the
+// same tokens. Groups are in the claim "cognito:groups".
+//
+// Source: Amazon Cognito developer guide, and aws-jwt-verify.
+func CognitoAccess(region, pool, client string) Preset {
+	p := cognito(region, pool, client, "access")
+	p.Verifier.Profile.AudienceClaim = token.Path{"client_id"}
+	return p
+}
+
+// CognitoID accepts ID tokens of a user pool for the app client.
+func CognitoID(region, pool, client string) Preset {
+	p := cognito(region, pool, client, "id")
+	p.Verifier.Profile.IDTokens = true
+	p.Verifier.Profile.ClientOptional = true
+	return p
+}
+
+func cognito(region, pool, client, use string) Preset {
+	issuer := "https://cognito-idp." + region + ".amazonaws.com/" + pool
+	return preset(issuer, client, issuer+"/.well-known/jwks.json", token.Profile{
+		NoType:       true,
+		SessionClaim: token.Path{"origin_jti"},
+		Require:      []token.Condition{is("token_use", use)},
+	})
+}
+
+// Google accepts ID tokens of Google accounts for an OAuth client. hostedDomain
+// is the Workspace domain that the accounts must belong to. The e-mail address
+// of an account does not prove its domain; the claim "hd" does.
+//
+// Source: Google, OpenID Connect, and google-auth-library-nodejs.
+func Google(client, hostedDomain string) Preset {
+	p := google(client)
+	p.Verifier.Profile.ClientClaim = token.Path{"azp"}
+	p.Verifier.Profile.TenantClaim = token.Path{"hd"}
+	p.Verifier.Profile.Require = []token.Condition{
+		is("hd", hostedDomain),
+		{Claim: token.Path{"email_verified"}, Is: []any{true}},
+	}
+	return p
+}
+
+// GoogleServiceAccount accepts ID tokens of the service accounts with the given
+// subjects, their numeric IDs. Anybody on Google Cloud can obtain a token with
+// any audience, so the audience alone proves nothing.
+//
+// Source: Google, service-to-service authentication.
+func GoogleServiceAccount(audience string, subjects ...string) Preset {
+	p := google(audience)
+	p.Verifier.Profile.ClientOptional = true
+	p.Verifier.Profile.Require = []token.Condition{is("sub", subjects...)}
+	return p
+}
+
+func google(audience string) Preset {
+	p := preset("https://accounts.google.com", audience, "", token.Profile{
+		Types:              jwtOnly,
+		IDTokens:           true,
+		IssuerAliases:      []string{"accounts.google.com"},
+		CredentialOptional: true,
+	})
+	p.Keys.Issuer, p.Keys.KeyHosts = "https://accounts.google.com", []string{"www.googleapis.com"}
+	return p
+}
+
+// Firebase accepts ID tokens of a Firebase project. Anonymous sign-ins are
+// accepted too; refuse them with a Condition on firebase > sign_in_provider.
+//
+// Source: firebase-admin-go, token_verifier.go.
+func Firebase(project string) Preset {
+	return preset("https://securetoken.google.com/"+project, project,
+		"https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com", token.Profile{
+			Types:              jwtOnly,
+			IDTokens:           true,
+			ClientOptional:     true,
+			CredentialOptional: true,
+		})
+}
+
+// GitHubActions accepts tokens of workflows in the repositories with the given
+// IDs, of the owner with the given ID. Each repository on GitHub can obtain a
+// token with any audience, and names can be reused, so the IDs decide. Add a
+// Condition on "ref" or "environment": by default a pull request's workflow is
+// accepted as well.
+//
+// Source: GitHub documentation, OpenID Connect reference.
+func GitHubActions(audience, ownerID string, repositoryIDs ...string) Preset {
+	const issuer = "https://token.actions.githubusercontent.com"
+	p := preset(issuer, audience, issuer+"/.well-known/jwks", token.Profile{
+		Types:          jwtOnly,
+		ClientOptional: true,
+		Require:        []token.Condition{is("repository_owner_id", ownerID), is("repository_id", repositoryIDs...)},
+	})
+	p.Verifier.MaxLifetime = time.Hour
+	return p
+}
+
+// Kubernetes accepts projected service account tokens of a cluster, of the given
+// namespaces, which become the tenant. The keys are found by discovery; a cluster
+// whose endpoint needs credentials needs Keys.Client. Tokens of deleted pods
+// remain valid until they expire; only the TokenReview API rejects them.
+//
+// Source: Kubernetes, pkg/serviceaccount/claims.go and KEP-4193.
+func Kubernetes(issuer, audience string, namespaces ...string) Preset {
+	namespace := is("", namespaces...)
+	namespace.Claim = token.Path{"kubernetes.io", "namespace"}
+	p := preset(issuer, audience, "", token.Profile{
+		NoType:             true,
+		ClientOptional:     true,
+		CredentialOptional: true, // jti since Kubernetes 1.32
+		SubjectPrefix:      "system:serviceaccount:",
+		TenantClaim:        token.Path{"kubernetes.io", "namespace"},
+		Require:            []token.Condition{namespace},
+	})
+	p.Keys.Issuer = issuer
+	return p
+}
+
+// CloudflareAccess accepts the tokens that Cloudflare Access adds to requests for
+// the application with the audience tag. teamDomain is, for example,
+// "example.cloudflareaccess.com". Users and service tokens are accepted; the
+// latter have the client ID as subject and as client.
+//
+// Source: Cloudflare One documentation, application token and validating JSON
+// web tokens.
+func CloudflareAccess(teamDomain, audienceTag string) Preset {
+	issuer := "https://" + teamDomain
+	p := preset(issuer, audienceTag, issuer+"/cdn-cgi/access/certs", token.Profile{
+		Types:              jwtOnly,
+		SubjectClaims:      []token.Path{{"sub"}, {"common_name"}},
+		ClientClaim:        token.Path{"common_name"},
+		ClientOptional:     true,
+		CredentialOptional: true,
+		Require:            []token.Condition{is("type", "app")},
+	})
+	p.Verifier.Header = "Cf-Access-Jwt-Assertion"
+	return p
+}
+
+// GoogleIAP accepts the tokens that Google Identity-Aware Proxy adds to requests.
+// audience names the backend, such as
+// "/projects/123/global/backendServices/456"; the keys are those of all customers
+// of Google Cloud, so the audience alone tells yours.
+//
+// Source: Google Cloud, securing your app with signed headers.
+func GoogleIAP(audience string) Preset {
+	p := preset("https://cloud.google.com/iap", audience, "https://www.gstatic.com/iap/verify/public_key-jwk", token.Profile{
+		Types:              jwtOnly,
+		ClientOptional:     true,
+		CredentialOptional: true,
+		TenantClaim:        token.Path{"hd"},
+	})
+	p.Keys.Algorithms = []token.Algorithm{token.ES256}
+	p.Verifier.Header = "X-Goog-Iap-Jwt-Assertion"
+	p.Verifier.MaxLifetime = 11 * time.Minute
+	return p
+}
+
+// Supabase accepts access tokens of a project that signs with ES256 or RS256.
+// projectURL is, for example, "https://abc.supabase.co". The session is
+// session_id. The claim user_metadata is written by users: never grant from it.
+//
+// Source: Supabase, JWT claims reference, and supabase/auth.
+func Supabase(projectURL string) Preset {
+	issuer := strings.TrimSuffix(projectURL, "/") + "/auth/v1"
+	p := preset(issuer, "authenticated", issuer+"/.well-known/jwks.json", token.Profile{
+		Types:              jwtOnly,
+		ClientClaim:        token.Path{"client_id"},
+		ClientOptional:     true,
+		CredentialOptional: true,
+		SessionClaim:       token.Path{"session_id"},
+		Require:            []token.Condition{{Claim: token.Path{"is_anonymous"}, Is: []any{false}}},
+	})
+	p.Keys.Algorithms = []token.Algorithm{token.ES256, token.RS256}
+	return p
+}
