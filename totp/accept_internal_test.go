@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestNegotiate(t *testing.T) {
+func TestNegotiateFollowsTheAcceptHeader(t *testing.T) {
 	tests := []struct {
 		name   string
 		accept []string

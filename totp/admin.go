@@ -65,7 +65,7 @@ func (s *Service) Import(ctx context.Context, user string, secret []byte) (*Reco
 }
 
 // Unlock forgets the wrong guesses of a user, so that the next attempt is accepted
-// at once. The factor stays. The host verifies by other means who asks for it.
+// at once. The factor stays. The host must verify the user by other means first.
 func (s *Service) Unlock(ctx context.Context, user string) error {
 	r, err := s.update(ctx, user, func(r *Record) error {
 		r.Guesses = Guesses{}
@@ -78,9 +78,9 @@ func (s *Service) Unlock(ctx context.Context, user string) error {
 }
 
 // Reset removes the factor of a user without a proof, for a user who lost the
-// authenticator and the recovery codes. The host verifies by other means who asks
-// for it, and lets no user reset the own factor. Config.End is called before and
-// after; if it fails, call Reset again.
+// authenticator and the recovery codes. The host must verify the user by other means
+// first, and refuse a caller who resets their own factor. Config.End is called before
+// and after; if it fails, call Reset again.
 func (s *Service) Reset(ctx context.Context, user string) error {
 	if err := s.end(ctx, user, EventReset); err != nil {
 		return err

@@ -70,7 +70,7 @@ func (s *Service) change(ctx context.Context, p *identity.Principal, proof Proof
 		return err
 	}
 	a.before = func() error { return s.end(ctx, a.user, *kind) }
-	old, saved, err := s.attempt(ctx, a)
+	used, saved, err := s.attempt(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,10 @@ func (s *Service) change(ctx context.Context, p *identity.Principal, proof Proof
 			err = fmt.Errorf("%w: the session was ended during a change of the factor", guard.ErrInactive)
 		}
 		if err != nil {
-			return errorsFirst(s.takeBack(ctx, a.user, old, saved), err)
+			if errUndo := s.takeBack(ctx, a.user, used, saved); errUndo != nil {
+				return errUndo
+			}
+			return err
 		}
 	}
 	s.changed(ctx, p, Change{a.user, *kind, len(saved.Recovery)})
@@ -104,28 +107,16 @@ func (s *Service) end(ctx context.Context, user string, kind guard.EventName) er
 // endTimeout bounds what goes on after the client has hung up.
 const endTimeout = 10 * time.Second
 
-// takeBack restores the factor that was there before a change, unless the record
-// was changed again.
-func (s *Service) takeBack(ctx context.Context, user string, old, saved *Record) error {
+// takeBack restores the factor that was there before a change, less what the proof
+// used up, unless the record was changed again.
+func (s *Service) takeBack(ctx context.Context, user string, used, saved *Record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	_, err := s.update(ctx, user, func(r *Record) error {
 		if bytes.Equal(r.Active, saved.Active) && slices.Equal(r.Recovery, saved.Recovery) {
-			r.Active, r.Recovery = old.Active, old.Recovery
-			// Of either secret, a code may have been used up.
-			r.Step = max(old.Step, saved.Step, stepOf(time.Now())+1)
+			r.Active, r.Recovery, r.Step = used.Active, used.Recovery, used.Step
 		}
 		return nil
 	})
 	return err
-}
-
-// errorsFirst returns the first error that is not nil.
-func errorsFirst(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -25,7 +25,7 @@ func vectors(t *testing.T, name string, into any) {
 	}
 }
 
-func TestRFC4226AppendixD(t *testing.T) {
+func TestCodesMatchRFC4226AppendixD(t *testing.T) {
 	var file struct {
 		Secret  string `json:"secret_ascii"`
 		Vectors []struct {
@@ -48,7 +48,7 @@ func TestRFC4226AppendixD(t *testing.T) {
 	}
 }
 
-func TestRFC6238AppendixB(t *testing.T) {
+func TestCodesMatchRFC6238AppendixB(t *testing.T) {
 	var file struct {
 		Vectors []struct {
 			Algorithm string
@@ -73,7 +73,7 @@ func TestRFC6238AppendixB(t *testing.T) {
 	}
 }
 
-func TestStepOf(t *testing.T) {
+func TestStepOfIsNegativeBefore1970(t *testing.T) {
 	for seconds, want := range map[int64]int64{0: 0, 29: 0, 30: 1, 59: 1, -1: -1, -30: -1, -31: -2, 20000000000: 666666666} {
 		if got := stepOf(time.Unix(seconds, 0)); got != want {
 			t.Errorf("stepOf(%d s) = %d, want %d", seconds, got, want)
@@ -82,7 +82,7 @@ func TestStepOf(t *testing.T) {
 }
 
 // TestMatch has the steps of RFC 4226 appendix D as if each were a time step.
-func TestMatch(t *testing.T) {
+func TestMatchFindsTheStepOfACode(t *testing.T) {
 	codes := []string{"755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871", "520489"}
 	k := key{algorithm: SHA1, digits: 6, secret: []byte("12345678901234567890")}
 	tests := []struct {
@@ -133,7 +133,7 @@ func TestMatch(t *testing.T) {
 
 // Of two steps with the same code the later one is used up, or else the code
 // would be good twice.
-func TestMatchOfTwoStepsWithOneCode(t *testing.T) {
+func TestOfTwoStepsWithOneCodeTheLaterIsUsedUp(t *testing.T) {
 	for i := range 100_000 {
 		k := key{algorithm: SHA1, digits: 6, secret: fmt.Appendf(nil, "secret of twenty %05d", i)}
 		text := base32Text.EncodeToString(k.secret)
@@ -163,7 +163,7 @@ func TestMatchOfTwoStepsWithOneCode(t *testing.T) {
 
 // A secret that everybody can compute, or guess, makes no code good. pquerna/otp
 // takes an empty one.
-func TestUnfitSecrets(t *testing.T) {
+func TestSecretsThatCanBeGuessedAreRefused(t *testing.T) {
 	for _, size := range []int{0, 1, 9, 129} {
 		k := key{algorithm: SHA1, digits: 6, secret: make([]byte, size)}
 		code, err := k.code(base32Text.EncodeToString(k.secret), 1)
@@ -205,7 +205,7 @@ func TestUnfitSecrets(t *testing.T) {
 	}
 }
 
-func TestParseCode(t *testing.T) {
+func TestParseCodeIgnoresSpacesAndDashesOnly(t *testing.T) {
 	const recovery = "AAAQ-EAYE-AUDA-OCAJ-BIFQ-YDIO"
 	tests := []struct {
 		name, typed      string
@@ -306,7 +306,7 @@ func FuzzParseCode(f *testing.F) {
 
 // The hash of a recovery code is its user's, and no choice of a name makes it
 // another user's.
-func TestHashRecoveryIsBoundToItsUser(t *testing.T) {
+func TestRecoveryHashIsBoundToItsUser(t *testing.T) {
 	seen := map[RecoveryHash]string{}
 	for _, user := range []string{"a", "b", "ab", "", "a\x00"} {
 		for _, code := range []string{"b", "", "ab", "\x00"} {

@@ -14,19 +14,19 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An Algorithm is the hash function that codes are made with.
+// An Algorithm is the hash function of codes.
 type Algorithm int
 
-// The algorithms of RFC 6238. Several authenticator apps ignore what the URI
-// says and use SHA-1 all the same; its weakness is in collisions, which HMAC
-// does not depend on.
+// The algorithms of RFC 6238. Several authenticator apps ignore the algorithm in the
+// URI and use SHA-1. HMAC does not depend on the collision resistance that SHA-1
+// lacks.
 const (
 	SHA1 Algorithm = iota
 	SHA256
 	SHA512
 )
 
-// String returns the name of the algorithm, as it stands in the URI.
+// String returns the name of the algorithm in the URI.
 func (a Algorithm) String() string {
 	switch a {
 	case SHA1:
@@ -39,41 +39,41 @@ func (a Algorithm) String() string {
 	return fmt.Sprintf("Algorithm(%d)", int(a))
 }
 
-// Config says how second factors are set up and checked. Issuer is required.
+// Config configures a [Service]. Issuer is required.
 type Config struct {
-	// Issuer is the name of the application, as authenticator apps show it:
-	// 1 to 64 bytes of UTF-8 without a colon. Required.
+	// Issuer is the name of the application in authenticator apps: 1 to 64
+	// bytes of UTF-8 without a colon. Required.
 	Issuer string
 
-	// Algorithm and Digits are those of new enrolments; existing ones keep
-	// theirs. Digits is 6 or 8; the period is 30 seconds. Defaults: SHA1 and
-	// 6, the only ones that all apps support.
+	// Algorithm and Digits apply to new enrolments; existing factors keep
+	// theirs. Digits is 6 or 8; the period is 30 seconds. Default: SHA1 and 6,
+	// the only values that all apps support.
 	Algorithm Algorithm
 	Digits    int
 
-	// Strict takes the code of the current 30 seconds only. Otherwise those
-	// of the step before and the step after are good too, as RFC 6238
-	// sections 5.2 and 6 allow, each once. Default: false.
+	// Strict accepts the code of the current 30 seconds only. If false, the
+	// codes of the previous and the next step are accepted too, as RFC 6238
+	// sections 5.2 and 6 allow.
 	Strict bool
 
-	// FirstWait is how long no attempt is taken after a wrong code: 1 second
-	// to 1 hour. Each further wrong code doubles it, up to Forgive.
+	// FirstWait is how long attempts are refused after the first wrong one: 1
+	// second to 1 hour. Each further one doubles the wait, up to Forgive.
 	// Default: 1 second.
 	FirstWait time.Duration
 
-	// Forgive is how long it takes until one wrong code no longer counts
-	// towards the waits: 1 minute to 30 days. A right code takes none of them
-	// back: or else whoever has the password could use the owner's own
-	// sign-ins to guess on. Default: 4 hours.
+	// Forgive is how long it takes until one wrong attempt no longer counts
+	// towards the waits: 1 minute to 30 days. A right code does not shorten
+	// it; otherwise an attacker who has the password could use the owner's
+	// sign-ins to continue guessing. Default: 4 hours.
 	Forgive time.Duration
 
-	// MaxFailures is after how many wrong codes without a right one in
-	// between no attempt is taken any more, until [Service.Unlock]: 1 to 100,
-	// the most that NIST SP 800-63B-4 section 3.2.2 allows. Default: 100.
+	// MaxFailures is the number of wrong attempts, without a right code in
+	// between, after which all are refused until [Service.Unlock]: 1 to 100,
+	// the maximum of NIST SP 800-63B-4 section 3.2.2. Default: 100.
 	MaxFailures int
 
-	// PendingFor is how long an enrolment may wait to be confirmed: 1 minute
-	// to 1 hour. Default: 10 minutes.
+	// PendingFor is how long an enrolment can be confirmed: 1 minute to 1
+	// hour. Default: 10 minutes.
 	PendingFor time.Duration
 
 	// VerifyPassword verifies the current password of the caller, as a [Proof].
@@ -112,28 +112,26 @@ type Config struct {
 	// attackers, 128 bits are not. If false, secrets have at least 16 bytes.
 	InsecureShortSecrets bool
 
-	// QRSize is the width of the QR code of SetupHandler, in pixels, 128 to
-	// 1024. Where it does not have two pixels for each module the picture is
-	// larger. Default: 320.
+	// QRSize is the width of the QR code of SetupHandler in pixels, 128 to 1024.
+	// The picture is larger if a module would have fewer than two pixels.
+	// Default: 320.
 	QRSize int
 
-	// ACRValues are the authentication contexts that the challenge of
-	// [Service.Handler] names (RFC 9470 section 3). Default: none.
+	// ACRValues are the authentication contexts in the challenge of
+	// [Service.Handler] (RFC 9470 section 3). Default: none.
 	ACRValues []string
 
-	// User returns the name under which the factor of a caller is kept: what
-	// package auth calls the subject. Where several issuers give out
-	// subjects, it must refuse those of the others. Its errors are refusals
-	// as a guard's are. It is asked when the body has been read, which the
-	// client may have taken long to send: a host refuses here who was signed
-	// out meanwhile. Default: the Subject; callers without a Session, such
-	// as those with an API key, are refused with 403.
+	// User returns the name under which the factor of a caller is stored, which
+	// package auth calls the subject. If several issuers are accepted, it must
+	// refuse callers of the others. Its errors are refusals, as those of a guard.
+	// It is called after the body was read, so a host can refuse a caller whose
+	// session ended meanwhile. Default: the Subject, and 403 for callers without
+	// a Session, such as API keys.
 	User func(ctx context.Context, p *identity.Principal) (string, error)
 
-	// Account returns the name that authenticator apps show beside Issuer,
-	// such as the caller's e-mail address: 1 to 254 bytes of UTF-8 without a
-	// colon. An error is answered 503. Default: the Subject, which says
-	// nothing to people where it is a number.
+	// Account returns the name that authenticator apps show beside Issuer, such
+	// as an e-mail address: 1 to 254 bytes of UTF-8 without a colon. An error is
+	// answered 503. Default: the Subject.
 	Account func(ctx context.Context, p *identity.Principal) (string, error)
 
 	// Notify is called after each change was saved, with the kinds EventBegun
@@ -141,8 +139,7 @@ type Config struct {
 	// the change and must not block. If nil, nothing is called.
 	Notify func(ctx context.Context, c Change)
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks renders refusals and receives events. Default: see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
@@ -198,54 +195,51 @@ func subjectOf(_ context.Context, p *identity.Principal) (string, error) {
 func (c Config) check() (errs []error) {
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("totp: "+format, args...)) }
 	if err := checkLabel(c.Issuer, maxIssuer); err != nil {
-		mistake("Config.Issuer is %q, want the application's name: %w", c.Issuer, err)
+		mistake("Config.Issuer is %q; use the name of the application: %w", c.Issuer, err)
 	}
 	if c.Algorithm < SHA1 || c.Algorithm > SHA512 {
-		mistake("Config.Algorithm is %v, want SHA1, SHA256 or SHA512", c.Algorithm)
+		mistake("Config.Algorithm is %v; use SHA1, SHA256 or SHA512", c.Algorithm)
 	}
 	if c.Digits != 6 && c.Digits != 8 {
-		mistake("Config.Digits is %d, want 6 or 8", c.Digits)
+		mistake("Config.Digits is %d; use 6 or 8", c.Digits)
 	}
 	duration := func(name string, d, atLeast, atMost time.Duration) {
 		if d < atLeast || d > atMost {
-			mistake("Config.%s is %v, want %v to %v", name, d, atLeast, atMost)
+			mistake("Config.%s is %v; use %v to %v", name, d, atLeast, atMost)
 		}
 	}
 	duration("FirstWait", c.FirstWait, time.Second, time.Hour)
 	duration("Forgive", c.Forgive, time.Minute, longestForget)
 	duration("PendingFor", c.PendingFor, time.Minute, time.Hour)
 	if c.MaxFailures < 1 || c.MaxFailures > 100 {
-		mistake("Config.MaxFailures is %d, want 1 to 100 (NIST SP 800-63B-4 section 3.2.2)", c.MaxFailures)
+		mistake("Config.MaxFailures is %d; use 1 to 100 (NIST SP 800-63B-4 section 3.2.2)", c.MaxFailures)
 	}
 	if c.QRSize < minQR || c.QRSize > maxQR {
-		mistake("Config.QRSize is %d, want %d to %d", c.QRSize, minQR, maxQR)
+		mistake("Config.QRSize is %d; use %d to %d", c.QRSize, minQR, maxQR)
 	}
 	if len(errs) == 0 {
 		if risk := c.Risk(); risk > highestRisk {
-			mistake("Config.Forgive is %v, which makes Config.Risk() %.2g, want at most %v a year: "+
-				"a longer Forgive, 8 Digits, or Strict", c.Forgive, risk, highestRisk)
+			mistake("Config.Forgive is %v, which makes Config.Risk() %.2g, more than %v a year; "+
+				"use a longer Forgive, 8 Digits, or Strict", c.Forgive, risk, highestRisk)
 		}
 	}
 	return errs
 }
 
-// Risk returns the probability that somebody who knows the password of an
-// account guesses a code within a year, 0 to 1. New refuses a Config for which
-// it is above 0.01; for the zero Config it is 0.0066.
+// Risk returns the probability that an attacker who has the password of an account
+// guesses a code within a year, 0 to 1. It is 0.0066 for the zero Config, and New
+// refuses a Config above 0.01. For a Config with another mistake Risk returns 1.
 //
-// It takes the worst case: the attacker tries at every moment at which an
-// attempt is taken, and the owner signs in often enough for MaxFailures never
-// to be reached. Where the owner does not, the attacker has MaxFailures
-// attempts in all, which makes 0.0003 for the zero Config.
-//
-// Each attempt has 3 codes of a million to hit, or 1 with Strict, and there is
-// one for each time Forgive that passes, after as many as fit while the waits
-// still grow. A Config with a field that New refuses has the risk 1.
+// It assumes the worst case: the attacker tries as soon as an attempt is accepted,
+// and the owner signs in often enough that MaxFailures is never reached. Otherwise
+// the attacker has MaxFailures attempts in all, 0.0003 for the zero Config.
 func (c Config) Risk() float64 {
 	c = c.withDefaults()
 	if c.FirstWait <= 0 || c.Forgive <= 0 || c.Digits < 1 {
 		return 1
 	}
+	// One attempt for each time Forgive, after as many as fit while the waits
+	// still grow. Each has 3 codes of a million to hit, or 1 with Strict.
 	attempts := float64(year) / float64(c.Forgive)
 	for wait := c.FirstWait; wait < c.Forgive; wait *= 2 {
 		attempts++

@@ -8,7 +8,7 @@ import (
 	"github.com/gatewright/gatewright/totp"
 )
 
-func TestNew(t *testing.T) {
+func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 	store := new(totp.Memory)
 	keys := keyring(t)
 	tests := []struct {
@@ -29,14 +29,14 @@ func TestNew(t *testing.T) {
 		}, []string{
 			"totp: the Store is nil; use sqlstore.New",
 			"totp: the Sealer is nil or empty; use totp.NewKeyring",
-			`totp: Config.Issuer is "", want the application's name`,
-			"totp: Config.Algorithm is Algorithm(3), want SHA1, SHA256 or SHA512",
-			"totp: Config.Digits is 7, want 6 or 8",
-			"totp: Config.FirstWait is 1ms, want 1s to 1h0m0s",
-			"totp: Config.Forgive is 1s, want 1m0s to 720h0m0s",
-			"totp: Config.MaxFailures is 101, want 1 to 100",
-			"totp: Config.PendingFor is 2h0m0s, want 1m0s to 1h0m0s",
-			"totp: Config.QRSize is 64, want 128 to 1024",
+			`totp: Config.Issuer is ""; use the name of the application: 1 to 64 bytes`,
+			"totp: Config.Algorithm is Algorithm(3); use SHA1, SHA256 or SHA512",
+			"totp: Config.Digits is 7; use 6 or 8",
+			"totp: Config.FirstWait is 1ms; use 1s to 1h0m0s",
+			"totp: Config.Forgive is 1s; use 1m0s to 720h0m0s",
+			"totp: Config.MaxFailures is 101; use 1 to 100",
+			"totp: Config.PendingFor is 2h0m0s; use 1m0s to 1h0m0s",
+			"totp: Config.QRSize is 64; use 128 to 1024",
 		}},
 		{"a Keyring that nobody made", store, new(totp.Keyring), totp.Config{Issuer: "Example"}, []string{"the Sealer is nil or empty"}},
 		{"a nil Keyring", store, (*totp.Keyring)(nil), totp.Config{Issuer: "Example"}, []string{"the Sealer is nil or empty"}},
@@ -63,7 +63,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-func TestAlgorithmString(t *testing.T) {
+func TestAlgorithmStringIsTheNameInTheURI(t *testing.T) {
 	for a, want := range map[totp.Algorithm]string{totp.SHA1: "SHA1", totp.SHA256: "SHA256", totp.SHA512: "SHA512", 7: "Algorithm(7)"} {
 		if a.String() != want {
 			t.Errorf("%v, want %s", a, want)

@@ -1,95 +1,80 @@
-// Package totp is a second factor: the six-digit codes of authenticator apps
-// (TOTP, RFC 6238), recovery codes for the day the phone is lost, and the guard
-// that asks for it.
+// Package totp implements a second factor: six-digit codes of authenticator apps
+// (TOTP, RFC 6238), recovery codes, and a guard that requires the factor.
 //
-//	keys, err := totp.NewKeyring(sealKey)                           // 32 random bytes
+//	keys, err := totp.NewKeyring(sealKey) // 32 random bytes
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 //	…
-//	factors, err := totp.New(store, keys, totp.Config{Issuer: "Example", VerifyPassword: verify, Hooks: hooks})
+//	var server *auth.Server
+//	factors, err := totp.New(store, keys, totp.Config{
+//		Issuer: "Example",
+//		VerifyPassword: func(ctx context.Context, p *identity.Principal, password string) error {
+//			return server.VerifyPassword(ctx, p, password)
+//		},
+//	})
 //	…
-//	mux := guard.NewMux(hooks, tokens) // tokens is a guard.Authenticator
+//	server, err = auth.New(users, tokens, auth.Config{SecondFactor: factors, Challenges: sessions, …})
+//	…
+//	mux := guard.NewMux(hooks, verifier)
 //	mux.Handle("/2fa/setup/", factors.SetupHandler())     // POST: a QR code
-//	mux.Handle("/2fa/confirm/", factors.ConfirmHandler()) // POST {"code":"123456","password":"…"}: recovery codes
-//	mux.Handle("/2fa/verify/", signIn.StepUp())           // of package auth
+//	mux.Handle("/2fa/confirm/", factors.ConfirmHandler()) // POST {"code":"123456","password":"…"}
+//	mux.Handle("/2fa/verify/", server.StepUp())           // POST {"code":"123456"}
 //	mux.Handle("DELETE /2fa/{$}", factors.DisableHandler())
 //	mux.Handle("GET /vault", factors.Handler(vault))
 //
-// A [Service] is the SecondFactor of package auth: with it, POST /token answers
-// mfa_required to those who have a factor, and POST /token/mfa takes a code or a
-// recovery code.
-//
-//	auth.Config{SecondFactor: factors, Challenges: sessions, …}
+// With a [Service] as SecondFactor, POST /token answers mfa_required for users who
+// have a factor, and POST /token/mfa accepts a code or a recovery code.
 //
 // # Life of a factor
 //
-// [Service.Begin] makes a pending secret, for which a session is enough.
-// [Service.Confirm] makes it the factor, with its first code and a [Proof] that
-// the user is present: the current password, a code of the active factor, or a
-// one-time grant. [Service.Disable] and [Service.Regenerate] need a Proof too: a
-// session, which may be stolen, is not enough. [Service.Verify] uses codes up.
+// [Service.Begin] makes a pending secret; a session is enough for that.
+// [Service.Confirm] makes it the factor, with its first code and a [Proof] that the
+// user is present: the current password, a code of the active factor, or a one-time
+// grant. [Service.Disable] and [Service.Regenerate] require a Proof too.
+// [Service.Verify] uses codes up.
 //
-// All of it is one [Record] for each user, which is changed by compare-and-set:
-// a [Store] has two methods, and totptest.Run proves that it keeps the rules.
-//
-// # Which codes are good
-//
-// Those of the current 30 seconds, of the step before and of the step after;
-// with Config.Strict the current one only. Each step is good once, and with it
-// all before: the last step used is kept with the record, so that of any number
-// of requests with one code, on any number of machines, one succeeds. The code
-// that confirms an enrolment is used up by that.
-//
-// Spaces and dashes are ignored, since apps show "123 456". Anything else that is
-// not an ASCII digit is refused, digits of other scripts too. What cannot be a
-// code is not counted as an attempt, nor is a code for a user without a factor.
+// Codes of the current 30 seconds and of the steps before and after are accepted,
+// with Config.Strict those of the current step only. Each code is accepted once,
+// and no code of an earlier step after it, on any number of machines.
 //
 // # Guessing
 //
-// A code is one of a million, so it is the limit on guesses that protects. An
-// attempt is counted, and the count saved, before the code is compared. Each
-// wrong code makes the user wait, one second at first and twice as long each
-// time, whatever they try with: codes, recovery codes, to sign in or to change
-// the factor. Each Config.Forgive (4 hours) one wrong code no longer counts. A
-// right code does not shorten the waits: or else whoever has the password could
-// guess on after each sign-in of the owner. After 100 wrong codes without a
-// right one in between nothing is taken until [Service.Unlock].
+// A wrong code or proof is counted before it is compared. Each makes the user wait,
+// one second at first and then twice as long each time, up to Config.Forgive (4
+// hours), after which one of them no longer counts. A right code does not shorten
+// the waits. After Config.MaxFailures (100) wrong ones without a right code in
+// between, nothing is accepted until [Service.Unlock].
 //
-// So for whoever has the password there are 2204 guesses a year, each with a
-// chance of 3 in a million: 0.66 %. [Config.Risk] computes it, and [New] refuses
-// a Config above 1 %.
-//
-// The count is the account's. To begin the sign-in anew does not reset it, and
-// it says nothing of sessions: who is signed in stays so.
+// An attacker who has the password thus gets 2204 guesses a year, each with a chance
+// of 3 in a million: 0.66 %. [Config.Risk] computes this, and [New] refuses a Config
+// above 1 %. The count belongs to the account: a new sign-in or another machine does
+// not reset it, and it does not end sessions.
 //
 // # Order
 //
-// Handlers and [Service.Handler] run behind guard.Hooks.Identify or in a
-// guard.Mux. Verify, and VerifyFactor, come after the password or the session
-// was found good: a wrong code counts against the user, so nobody else should be
-// able to give one.
+// Handlers and [Service.Handler] run behind guard.Hooks.Identify or in a guard.Mux.
+// Call Verify and VerifyFactor after the password or the session was verified;
+// otherwise anyone can make a user wait.
 //
 // # Security considerations
 //
-// TOTP does not protect against phishing: a page that looks like the
-// application's can ask for a code and use it at once. Passkeys do.
-//
-// Whoever has the password, or a session, can make the owner wait, up to
-// Config.Forgive, and after 100 wrong codes until somebody unlocks the account.
-// A new password, with all sessions ended, stops that, and Unlock ends the waits.
-// The host decides who may ask for Unlock and Reset, which is the weakest way in.
-// Attempts from one address are for a limit on the route: a count of the account
-// does not see them.
-//
-// The secrets are sealed with AES-256-GCM for their user and their purpose, so
-// who reads the store cannot make codes, and who writes it cannot give one user
-// the secret of another. Who writes it can put back an old record, and with it
-// used codes and cleared counts. Who has both the store and the key has every
-// factor. Recovery codes are 120 random bits, of which a SHA-256 hash is kept.
-//
-// The clock of the server decides. One that is wrong by a minute refuses
-// everybody; one that is set back does not make used codes good again.
-//
-// [Memory] forgets all factors when the process ends, and then nobody is asked
-// for one: it is for tests.
+//   - Phishing: a page that imitates the application can relay a code. Passkeys
+//     prevent that.
+//   - A stolen session begins enrolments and nothing else. A stolen session together
+//     with the password can replace the factor; leave Config.VerifyPassword nil and
+//     use grants if that is too little.
+//   - A factor does not raise the session that enrolled it, nor do recovery codes
+//     the session that made them.
+//   - Denial of service: an attacker with the password or a session can make the
+//     user wait, and after 100 wrong codes until Unlock. A new password and the end
+//     of all sessions stop the attacker.
+//   - Reset and Unlock are the weakest way in: allow them to trained staff only.
+//   - The store: secrets are sealed with AES-256-GCM for their user and purpose, and
+//     recovery codes (120 random bits) are hashed. An attacker who can write the
+//     store can restore old records, with used codes and cleared counts. One who has
+//     the store and the keys has every factor.
+//   - The clock: a server whose clock is wrong by a minute refuses all codes. Setting
+//     it back makes no used code acceptable.
+//   - [Memory] forgets all factors when the process ends, after which no user is
+//     asked for one. It is for tests.
 package totp

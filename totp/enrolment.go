@@ -10,16 +10,14 @@ import (
 
 const redacted = "totp: secret not shown"
 
-// An Enrolment is a new secret, to be shown to its user once: as a QR code, or
-// as text to be typed. Printed, logged or written as JSON it says nothing; the
-// methods that tell the secret are called by name.
+// An Enrolment is a new secret, to be shown to its user once, as a QR code or as text.
+// It prints, logs and encodes no secret; only URI, Secret, PNG and SVG return it.
 type Enrolment struct {
-	// Expires is until when it can be confirmed.
+	// Expires is when the enrolment can no longer be confirmed.
 	Expires time.Time
 
-	// In a function, of which package fmt prints the address where it cannot
-	// call Format, in an unexported field of another struct. It follows
-	// pointers there, for verbs that do not fit.
+	// A func, because fmt cannot call Format for a value in an unexported field
+	// of another struct, and prints only the address of a func.
 	show func() shown
 }
 
@@ -37,7 +35,7 @@ func newEnrolment(k key, issuer, account string) (*Enrolment, error) {
 	escape(&b, account)
 	b.WriteString("?secret=" + s.secret + "&issuer=")
 	escape(&b, issuer)
-	// What every app supposes is left out: some refuse what they ignore.
+	// Defaults are left out: some apps refuse parameters that they ignore.
 	if k.algorithm != SHA1 {
 		b.WriteString("&algorithm=" + k.algorithm.String())
 	}
@@ -65,21 +63,20 @@ func escape(b *strings.Builder, s string) {
 	}
 }
 
-// URI returns what the QR code says: the otpauth URI that authenticator apps
-// read. It has the secret.
+// URI returns the otpauth URI in the QR code. It contains the secret.
 func (e Enrolment) URI() string { return e.show().uri }
 
-// Secret returns the secret in base32, for apps in which it is typed.
+// Secret returns the secret in base32, to be typed into an app.
 func (e Enrolment) Secret() string { return e.show().secret }
 
-// PNG returns the QR code as a picture, size pixels wide and high, 128 to 1024.
-// Each module has the same whole number of pixels, at least two: where size is
-// too small for that, the picture is as large as it must be. Around it there
-// are at least four modules of white, as ISO 18004 asks for.
+// PNG returns the QR code as a picture that is size pixels wide and high, 128 to
+// 1024. Every module has the same whole number of pixels, at least two, so the
+// picture is larger if size is too small. Around the code there are at least four
+// white modules, as ISO 18004 requires.
 func (e Enrolment) PNG(size int) ([]byte, error) { return pngOf(e.show().uri, size) }
 
-// SVG returns the QR code as an SVG document without a size of its own, with
-// four modules of white around it.
+// SVG returns the QR code as an SVG document without a fixed size, with four white
+// modules around it.
 func (e Enrolment) SVG() ([]byte, error) { return svgOf(e.show().uri) }
 
 // Format writes no secret.

@@ -47,7 +47,7 @@ func begin(t testing.TB, issuer, account string) *totp.Enrolment {
 	return e
 }
 
-func TestURI(t *testing.T) {
+func TestURIIsReadAlikeByEveryParser(t *testing.T) {
 	tests := []struct{ issuer, account, label, query string }{
 		{"Example", "alice@example.com", "Example:alice%40example.com", "Example"},
 		{"Your App", "alice", "Your%20App:alice", "Your%20App"},
@@ -82,7 +82,7 @@ func TestURI(t *testing.T) {
 }
 
 // A secret has the size that its hash asks for, and no two are alike.
-func TestSecrets(t *testing.T) {
+func TestSecretsHaveTheSizeOfTheirHash(t *testing.T) {
 	for algorithm, size := range map[totp.Algorithm]int{totp.SHA1: 20, totp.SHA256: 32, totp.SHA512: 64} {
 		s := service(t, new(totp.Memory), totp.Config{Algorithm: algorithm})
 		seen := map[string]bool{}
@@ -99,7 +99,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-func TestRecoveryCodes(t *testing.T) {
+func TestRecoveryCodesAre120RandomBitsInGroups(t *testing.T) {
 	form := regexp.MustCompile(`^[A-Z2-7]{4}(-[A-Z2-7]{4}){5}$`)
 	seen := map[string]bool{}
 	for range 10 {
@@ -129,7 +129,7 @@ func TestRecoveryCodesAreCopied(t *testing.T) {
 	}
 }
 
-func TestLabels(t *testing.T) {
+func TestNamesThatAppsCannotShowAreRefused(t *testing.T) {
 	for name, account := range map[string]string{
 		"empty": "", "a colon": "a:b", "too long": strings.Repeat("x", 255), "a line feed": "a\nb", "no UTF-8": "\xff",
 		"a space before it": " a", "invisible": "a\u200bb", "too long when escaped": strings.Repeat("\u00e9", 127),
@@ -219,7 +219,7 @@ func matrix(t *testing.T, picture image.Image) (modules []string, pixels int) {
 
 // The picture and the document have the same modules at every size. That they
 // say the URI, other readers tell in examples/integration.
-func TestQRCode(t *testing.T) {
+func TestQRCodeHasWholeModulesAndAQuietZone(t *testing.T) {
 	for name, e := range map[string]*totp.Enrolment{
 		"usual":   begin(t, "Example", "alice@example.com"),
 		"longest": begin(t, strings.Repeat("i", 64), strings.Repeat("é", 100)),

@@ -8,25 +8,22 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// factor is the method of RFC 8176 section 2 that a code proves, and a recovery
-// code too, which is a password for one time as well.
+// factor is the authentication method (RFC 8176 section 2) of a code. A recovery code
+// is a one-time password too.
 const factor = "otp"
 
-// Handler returns the middleware that lets callers through who have proven a
-// second factor: those with "otp" among their Principal's Factors. An anonymous
-// request is refused with 401, a caller without it with 401
-// insufficient_user_authentication (RFC 9470), which asks the client to step up.
-// It asks only whether a code was ever given in this session; for how long ago,
-// use scopes.Fresh.
+// Handler returns the middleware that requires a second factor: "otp" among the
+// Factors of the Principal. An anonymous request is refused with 401, a caller
+// without the factor with 401 insufficient_user_authentication (RFC 9470). When the
+// factor was proven does not matter; see scopes.Middleware.Fresh for that.
 func (s *Service) Handler(next http.Handler) http.Handler {
 	return s.config.Hooks.Require(func(r *http.Request) error {
 		return s.Check(r.Context())
 	}, guard.Requirement{Kind: guard.KindFactor, Values: []string{factor}})(next)
 }
 
-// Check decides whether the caller whom ctx carries has proven a second factor:
-// what [Service.Handler] does, for a gRPC interceptor or a WebSocket. The error
-// is a [*guard.Denial].
+// Check returns the [*guard.Denial] with which [Service.Handler] would refuse the
+// caller that ctx carries, or nil. It is for gRPC interceptors and WebSockets.
 func (s *Service) Check(ctx context.Context) error {
 	p, err := guard.CallerFrom(ctx)
 	if err != nil {

@@ -80,7 +80,7 @@ func recoveryOf(t *testing.T, w *httptest.ResponseRecorder) []string {
 }
 
 // A session may end while its last request is being sent.
-func TestUserIsAskedForWhenTheBodyIsThere(t *testing.T) {
+func TestConfigUserIsCalledAfterTheBodyWasRead(t *testing.T) {
 	ended := false
 	s := service(t, new(totp.Memory), totp.Config{User: func(_ context.Context, p *identity.Principal) (string, error) {
 		if ended {
@@ -109,7 +109,7 @@ type readerFunc func([]byte) (int, error)
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // The handlers from setup to the end, and what the audit trail hears.
-func TestHandlers(t *testing.T) {
+func TestHandlersFromSetupToRemoval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []guard.EventName
 		s := service(t, new(totp.Memory), totp.Config{Hooks: guard.Hooks{Observe: func(_ context.Context, e guard.Event) {
@@ -161,7 +161,7 @@ func TestHandlers(t *testing.T) {
 	})
 }
 
-func TestSetupAnswersWithAPicture(t *testing.T) {
+func TestSetupAnswersInTheFormatThatAcceptSelects(t *testing.T) {
 	for accept, want := range map[string]string{"": "image/png", "*/*": "image/png", "image/svg+xml": "image/svg+xml", "application/json": asJSON} {
 		s := service(t, new(totp.Memory), totp.Config{QRSize: 200})
 		var header []string
@@ -212,7 +212,7 @@ func TestOtherMethodsChangeNothing(t *testing.T) {
 
 // Beginning an enrolment takes a session of any age, and a sign-in that is still to
 // come is refused everywhere: see scopes.Middleware.Fresh.
-func TestSignInThatIsStillToComeIsRefused(t *testing.T) {
+func TestAuthTimeInTheFutureIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &probed{Store: new(totp.Memory)}
 		s := service(t, store, totp.Config{})
@@ -266,7 +266,7 @@ func TestSessionAloneRemovesNothing(t *testing.T) {
 // Whether somebody has a second factor cannot be told from an answer to a wrong
 // code: status, headers and body are the same. That it can be told from the wait
 // after several is the price for not counting codes that cannot be right.
-func TestNoEnrolmentOracle(t *testing.T) {
+func TestWrongCodeDoesNotRevealWhetherThereIsAFactor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
 		secret, _ := enrol(t, s, "alice")
@@ -297,7 +297,7 @@ func equalHeaders(a, b http.Header) bool {
 	return bytes.Equal(x, y)
 }
 
-func TestBodies(t *testing.T) {
+func TestBodiesOfVerifyHaveOneCodeAndNothingElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
 		_, recovery := enrol(t, s, "alice")
@@ -362,7 +362,7 @@ func allHandlers(s *totp.Service) map[string]http.Handler {
 	}
 }
 
-func TestWhoMayCall(t *testing.T) {
+func TestHandlersRefuseCallersWithoutASession(t *testing.T) {
 	store := &probed{Store: new(totp.Memory)}
 	s := service(t, store, totp.Config{})
 	key := alice()
@@ -455,7 +455,7 @@ func TestHandlersFailClosed(t *testing.T) {
 	})
 }
 
-func TestAccountIsShown(t *testing.T) {
+func TestAccountIsTheNameInTheURI(t *testing.T) {
 	s := service(t, new(totp.Memory), totp.Config{Account: func(_ context.Context, p *identity.Principal) (string, error) {
 		return p.Subject + "@example.com", nil
 	}})
@@ -464,7 +464,7 @@ func TestAccountIsShown(t *testing.T) {
 }
 
 // Handler demands the factor "otp" of the Principal.
-func TestHandler(t *testing.T) {
+func TestHandlerRequiresTheFactor(t *testing.T) {
 	s := service(t, new(totp.Memory), totp.Config{ACRValues: []string{"https://example.com/mfa", "mfa"}})
 	with := func(factors ...string) *identity.Principal {
 		p := alice()

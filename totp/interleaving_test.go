@@ -84,7 +84,7 @@ func (s *scheduled) run(random *rand.Rand, workers ...func()) {
 // In whatever order the calls of several requests reach the store, and whichever
 // of them die on the way: a code that was good for one is good for nobody else,
 // and each wrong code that was compared has been counted.
-func TestInterleavings(t *testing.T) {
+func TestEveryInterleavingUsesACodeOnceAndCountsWrongOnes(t *testing.T) {
 	const schedules = 3000
 	outcomes := map[string]int{}
 	for seed := range uint64(schedules) {

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// A ThrottledError says that an attempt was not taken, after too many wrong
-// codes. The code was not looked at.
+// A ThrottledError means that an attempt was refused without a comparison, because
+// of earlier wrong ones.
 type ThrottledError struct {
-	// RetryAfter is how long no attempt is taken.
+	// RetryAfter is how long attempts are refused.
 	RetryAfter time.Duration
 
-	// Locked is whether waiting does not help: there were as many wrong
-	// codes as Config.MaxFailures, and the host must call [Service.Unlock].
+	// Locked means that Config.MaxFailures was reached: waiting does not help
+	// until the host calls [Service.Unlock].
 	Locked bool
 }
 
@@ -22,18 +22,18 @@ func (e *ThrottledError) IsVerdict() {}
 
 func (e *ThrottledError) Error() string {
 	if e.Locked {
-		return "totp: too many wrong codes: locked until somebody unlocks it"
+		return "totp: too many wrong codes; the host must call Unlock"
 	}
-	return fmt.Sprintf("totp: too many wrong codes: wait %v", e.RetryAfter)
+	return fmt.Sprintf("totp: too many wrong codes; wait %v", e.RetryAfter)
 }
 
-// limits is how often codes may be guessed.
+// limits bounds guesses.
 type limits struct {
 	first, forgive time.Duration
 	most           int
 }
 
-// refuse returns why no attempt is taken now, nil if one is.
+// refuse returns a ThrottledError if no attempt is accepted now.
 func (l limits) refuse(g Guesses, now time.Time) error {
 	if g.Failures >= l.most {
 		return &ThrottledError{RetryAfter: l.forgive, Locked: true}

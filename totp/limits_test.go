@@ -36,7 +36,7 @@ func fail(t *testing.T, s *totp.Service, secret string, times int) time.Duration
 	return waits.RetryAfter
 }
 
-func TestWrongCodesMakeWaits(t *testing.T) {
+func TestWaitsDoubleAfterWrongCodes(t *testing.T) {
 	const week = 7 * 24 * time.Hour
 	tests := []struct {
 		name   string
@@ -265,7 +265,7 @@ func TestSealingAnewThatFailsChangesNothing(t *testing.T) {
 }
 
 // The risk of the zero Config and of those that its documentation names.
-func TestRisk(t *testing.T) {
+func TestRiskIsComputedAndBounded(t *testing.T) {
 	tests := []struct {
 		name   string
 		config totp.Config
@@ -328,7 +328,7 @@ func attempts(t *testing.T, config totp.Config, idle func(wait time.Duration) ti
 // TestRiskIsWhatHappens measures, on the service itself, how many guesses a year
 // allows, draws years of so many guesses, and compares how many of these years
 // have one that hits with what Risk says.
-func TestRiskIsWhatHappens(t *testing.T) {
+func TestAttackerGetsAsManyGuessesAsRiskSays(t *testing.T) {
 	for name, config := range map[string]totp.Config{
 		"the zero Config":          {},
 		"strict, one each 2 hours": {Strict: true, Forgive: 2 * time.Hour},
@@ -363,7 +363,7 @@ func TestRiskIsWhatHappens(t *testing.T) {
 
 // An attacker who lets the waits run out now and then has no more guesses than
 // one who does not.
-func TestPatienceIsNoHelp(t *testing.T) {
+func TestWaitingBetweenGuessesGivesNoMoreGuesses(t *testing.T) {
 	const most = 365*6 + 14 // what Risk counts with
 	for _, limit := range []time.Duration{2 * time.Second, time.Minute, time.Hour} {
 		for _, pause := range []time.Duration{time.Hour, 5 * time.Hour, 24 * time.Hour, 56 * time.Hour, 400 * time.Hour} {
@@ -380,7 +380,7 @@ func TestPatienceIsNoHelp(t *testing.T) {
 	}
 }
 
-func TestThrottledErrorSaysHowLong(t *testing.T) {
+func TestThrottledErrorNamesTheWait(t *testing.T) {
 	for want, err := range map[string]error{
 		"wait 2s":          &totp.ThrottledError{RetryAfter: 2 * time.Second},
 		"somebody unlocks": &totp.ThrottledError{Locked: true},

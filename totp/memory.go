@@ -9,15 +9,13 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// Memory is a [Store] for tests and trials: it forgets everything when the
-// process ends, and then nobody is asked for a second factor any more. The zero
-// Memory is ready for use. It is safe for concurrent use, and must not be copied
-// after first use.
+// Memory is a [Store] for tests and trials: it forgets all factors when the process
+// ends. The zero Memory is ready for use. It is safe for concurrent use and must not
+// be copied after first use.
 type Memory struct {
-	// MaxUsers is how many records are kept. When there are so many, the
-	// record of another user is [ErrFull]: to forget one would switch a
-	// second factor off. Not to be changed after first use. Default, and for
-	// less than one: 100,000.
+	// MaxUsers is the number of records that fit. Saving one more is
+	// [ErrFull]. It must not be changed after first use. Default, and for
+	// values below one: 100,000.
 	MaxUsers int
 
 	mu      sync.RWMutex
@@ -26,16 +24,14 @@ type Memory struct {
 
 var _ Store = (*Memory)(nil)
 
-// LoadTOTP implements [Store]. The context is not looked at, for there is nothing to
-// wait for.
+// LoadTOTP implements [Store].
 func (m *Memory) LoadTOTP(_ context.Context, user string) (Record, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.records[user].Reveal().clone(), nil
 }
 
-// SaveTOTP implements [Store]. The context is not looked at, for there is nothing to
-// wait for.
+// SaveTOTP implements [Store].
 func (m *Memory) SaveTOTP(_ context.Context, user string, r Record) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/gatewright/gatewright/totp/totptest"
 )
 
-func TestMemoryKeepsTheRules(t *testing.T) {
+func TestMemoryPassesTheConformanceSuite(t *testing.T) {
 	totptest.Run(t, func(*testing.T) totp.Store { return new(totp.Memory) })
 }
 

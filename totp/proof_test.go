@@ -281,6 +281,11 @@ func TestChangeOfARevokedSessionIsTakenBack(t *testing.T) {
 				is(t, "confirm", send(s.ConfirmHandler(), alice(), "POST", "/", asJSON, `{"code":"`+code+`","current_code":`+used(0)+`}`), tt.status, "")
 				is(t, "regenerate", send(s.RegenerateHandler(), alice(), "POST", "/", asJSON, `{"code":`+used(1)+`}`), tt.status, "")
 				is(t, "disable", send(s.DisableHandler(), alice(), "POST", "/", asJSON, `{"code":`+used(2)+`}`), tt.status, "")
+				proof := codeAt(t, secret, time.Now())
+				is(t, "disable with a code", send(s.DisableHandler(), alice(), "POST", "/", asJSON, jsonCode(proof)), tt.status, "")
+				if _, err := s.Verify(ctx, "alice", proof); !isWrong(err) {
+					t.Errorf("the code that was the proof of a change that was taken back: %v", err)
+				}
 				after, err := store.LoadTOTP(ctx, "alice")
 				if err != nil || !bytes.Equal(after.Active, before.Active) || !slices.Equal(after.Recovery, before.Recovery[3:]) {
 					t.Errorf("the factor of before is not there: %+v, %v", after, err)

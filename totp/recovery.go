@@ -18,12 +18,12 @@ const (
 	recoveryGroup = 4 // characters between two hyphens
 )
 
-// RecoveryCodes are new recovery codes, to be shown to their user once. Printed,
-// logged or written as JSON they say nothing.
+// RecoveryCodes are new recovery codes, to be shown to their user once. They print,
+// log and encode nothing; only All returns them.
 type RecoveryCodes struct{ show func() []string }
 
-// All returns the codes, each of 24 characters in groups of four. They are good
-// in small letters too, and without the hyphens.
+// All returns the codes, each of 24 characters in groups of four. They are accepted
+// in lower case and without the hyphens too.
 func (c RecoveryCodes) All() []string { return slices.Clone(c.show()) }
 
 // Format writes no code.
@@ -35,7 +35,7 @@ func (c RecoveryCodes) LogValue() slog.Value { return slog.StringValue(redacted)
 // MarshalText writes no code, into JSON either.
 func (c RecoveryCodes) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// newRecovery returns new recovery codes of the user, and what is kept of them.
+// newRecovery returns new recovery codes of the user and their hashes.
 func newRecovery(user string) (*RecoveryCodes, []RecoveryHash) {
 	codes := make([]string, recoveryCodes)
 	hashes := make([]RecoveryHash, recoveryCodes)

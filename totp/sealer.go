@@ -17,18 +17,17 @@ import (
 // management service can be another. It is safe for concurrent use. An error is
 // answered 503.
 type Sealer interface {
-	// Seal encrypts plain such that Open returns it for the same aad only.
+	// Seal encrypts plain. Open returns plain for the same aad only.
 	Seal(ctx context.Context, plain, aad []byte) (box []byte, err error)
 
-	// Open returns what was sealed in box. It is an error if box was
-	// changed, or was sealed for another aad. stale asks for the secret to
-	// be sealed anew, under the key that is current now, the next time that
-	// the record is saved.
+	// Open decrypts box. It returns an error if box was changed or was sealed
+	// for another aad. If stale is true, the Service seals the secret again,
+	// under the current key, with the next change of the record.
 	Open(ctx context.Context, box, aad []byte) (plain []byte, stale bool, err error)
 }
 
-// A Keyring seals with AES-256-GCM, under the first of its keys, and opens with
-// any. It is safe for concurrent use, and prints none of its keys.
+// A Keyring seals with AES-256-GCM under its first key and opens with any of its
+// keys. It is safe for concurrent use and prints no key.
 type Keyring struct{ keys []sealKey }
 
 type sealKey struct {
@@ -43,28 +42,27 @@ const (
 	boxHeader   = 1 + keyIDSize
 )
 
-// NewKeyring returns a ring of the given secrets, each of at least 32 random
+// NewKeyring returns a Keyring of the given secrets, each of at least 32 random
 // bytes. Its error lists every mistake.
 //
-// To rotate, put a new one first; if there are several processes, put it last
-// in all of them before it becomes the first in any. The secret of a user is
-// sealed anew when they next give a right code, so an old key has to stay for
-// as long as a user may stay away. Nonces are random, which allows for 2^32
-// enrolments under one key.
+// To rotate, put a new secret first. If there are several processes, put it last in
+// all of them before it becomes the first in any. A user's secret is sealed again
+// with the next right code, so keep an old key for as long as a user may stay away.
+// Nonces are random, which allows 2^32 enrolments under one key.
 func NewKeyring(secrets ...[]byte) (*Keyring, error) {
 	var errs []error
 	if len(secrets) == 0 {
-		errs = append(errs, fmt.Errorf("totp: the Keyring is empty, want at least one secret of %d random bytes", minKey))
+		errs = append(errs, fmt.Errorf("totp: the Keyring is empty; use at least one secret of %d random bytes", minKey))
 	}
 	k := new(Keyring)
 	for i, secret := range secrets {
 		if len(secret) < minKey {
-			errs = append(errs, fmt.Errorf("totp: secret %d of the Keyring has %d bytes, want at least %d random ones", i, len(secret), minKey))
+			errs = append(errs, fmt.Errorf("totp: secret %d of the Keyring has %d bytes; use at least %d random ones", i, len(secret), minKey))
 			continue
 		}
 		for j := range i {
 			if bytes.Equal(secrets[j], secret) {
-				errs = append(errs, fmt.Errorf("totp: secret %d of the Keyring is the same as secret %d", i, j))
+				errs = append(errs, fmt.Errorf("totp: secret %d of the Keyring equals secret %d; use different ones", i, j))
 			}
 		}
 		key, err := newSealKey(secret)
@@ -111,7 +109,7 @@ func (k *Keyring) Seal(_ context.Context, plain, aad []byte) ([]byte, error) {
 // Open implements [Sealer].
 func (k *Keyring) Open(_ context.Context, box, aad []byte) (plain []byte, stale bool, err error) {
 	if len(box) < boxHeader || box[0] != sealVersion {
-		return nil, false, errors.New("totp: what is stored is not a sealed secret")
+		return nil, false, errors.New("totp: the stored value is not a sealed secret")
 	}
 	for i, key := range k.keys {
 		if !bytes.Equal(box[1:boxHeader], key.id[:]) {
@@ -119,9 +117,9 @@ func (k *Keyring) Open(_ context.Context, box, aad []byte) (plain []byte, stale 
 		}
 		plain, err := key.aead.Reveal().Open(nil, nil, box[boxHeader:], aad)
 		if err != nil {
-			return nil, false, errors.New("totp: a sealed secret was changed, or is somebody else's")
+			return nil, false, errors.New("totp: a sealed secret was changed, or belongs to another user")
 		}
 		return plain, i > 0, nil
 	}
-	return nil, false, fmt.Errorf("totp: the key %x that a secret is sealed with is not in the Keyring", box[1:boxHeader])
+	return nil, false, fmt.Errorf("totp: a secret is sealed with the key %x, which is not in the Keyring; put its secret back", box[1:boxHeader])
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/gatewright/gatewright/totp"
 )
 
-func TestNewKeyring(t *testing.T) {
+func TestNewKeyringReportsEveryMistake(t *testing.T) {
 	tests := []struct {
 		name    string
 		secrets [][]byte
@@ -40,7 +40,7 @@ func TestNewKeyring(t *testing.T) {
 	}
 }
 
-func TestKeyringSealsAndOpens(t *testing.T) {
+func TestKeyringOpensOnlyWhatItSealed(t *testing.T) {
 	k := keyring(t)
 	box, err := k.Seal(ctx, []byte("the secret"), []byte("alice"))
 	if err != nil {
@@ -73,7 +73,7 @@ func TestKeyringSealsAndOpens(t *testing.T) {
 
 // A new key in front: secrets of the old one open, and are sealed anew with the
 // next right code. Then the old one is not needed any more.
-func TestRotationOfKeys(t *testing.T) {
+func TestRotationSealsWithTheNewKeyAtTheNextCode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old, fresh := sealKey, []byte("a new key of thirty-two bytes!!!")
 		store := new(totp.Memory)

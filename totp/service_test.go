@@ -33,7 +33,7 @@ func throttled(err error) (*totp.ThrottledError, bool) {
 	return errors.AsType[*totp.ThrottledError](err)
 }
 
-func TestLifeOfAFactor(t *testing.T) {
+func TestFactorFromBeginToDisable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes []totp.Change
 		s := service(t, new(totp.Memory), totp.Config{Notify: func(_ context.Context, c totp.Change) { changes = append(changes, c) }})
@@ -103,7 +103,7 @@ func TestLifeOfAFactor(t *testing.T) {
 }
 
 // The rows of the attack corpus on which code is taken when.
-func TestCodesAndTheirSteps(t *testing.T) {
+func TestCodesAreAcceptedForTheStepsAroundNowOnce(t *testing.T) {
 	const step = 30 * time.Second
 	tests := []struct {
 		name   string
@@ -184,7 +184,7 @@ func TestSetupCodeIsUsedUp(t *testing.T) {
 	})
 }
 
-func TestASVS6_5_1CodesAreGoodOnce(t *testing.T) {
+func TestCodesAreAcceptedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
 		secret, recovery := enrol(t, s, "alice")
@@ -334,7 +334,7 @@ func TestStepsOfTheOldSecretDoNotCountForTheNewOne(t *testing.T) {
 	})
 }
 
-func TestPendingEnrolment(t *testing.T) {
+func TestPendingEnrolmentExpiresAndIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
 		first, err := s.Begin(ctx, caller("alice"))
@@ -365,7 +365,7 @@ func TestPendingEnrolment(t *testing.T) {
 	})
 }
 
-func TestUsersAreApart(t *testing.T) {
+func TestCodesOfOneUserAreWrongForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
 		secret, recovery := enrol(t, s, "alice")
@@ -386,7 +386,7 @@ func TestUsersAreApart(t *testing.T) {
 	})
 }
 
-func TestImport(t *testing.T) {
+func TestImportRefusesCodesTheOtherSystemMayHaveAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
 		for _, size := range []int{0, 1, 10, 15, 129} {
@@ -430,7 +430,7 @@ func TestImport(t *testing.T) {
 }
 
 // What another system has taken does not depend on what is taken here.
-func TestImportIntoAStrictService(t *testing.T) {
+func TestImportIntoAStrictServiceRefusesTheSameCodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{Strict: true})
 		secret := []byte("12345678901234567890")
@@ -467,7 +467,7 @@ func TestParametersStayWithTheFactor(t *testing.T) {
 	})
 }
 
-func TestResetAndUnlock(t *testing.T) {
+func TestResetRemovesAndUnlockForgetsGuesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes []guard.EventName
 		s := service(t, new(totp.Memory), totp.Config{Notify: func(_ context.Context, c totp.Change) { changes = append(changes, c.Kind) }})
@@ -499,7 +499,7 @@ func TestResetAndUnlock(t *testing.T) {
 
 // A store that does not answer is an error of its own, whatever is asked, and
 // never a right or a wrong code. A code that was to be used up is not.
-func TestStoreDown(t *testing.T) {
+func TestStoreThatFailsIsAnErrorAndNoVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := func() error { return errDown }
 		store := &probed{Store: new(totp.Memory)}
@@ -579,7 +579,7 @@ func TestNothingIsComparedThatIsNotCounted(t *testing.T) {
 // A factor that changes between the count and the success is an error, and the code
 // is not half used up. A new pending secret is no such change: any session can make
 // one at any time.
-func TestChangeInBetween(t *testing.T) {
+func TestChangeBetweenCountAndSuccessIsAConflict(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*totp.Record)
 		good   bool
@@ -623,7 +623,7 @@ func TestChangeInBetween(t *testing.T) {
 
 // A record that changes before the attempt is counted is loaded again: that is
 // no reason to refuse a right code.
-func TestChangeBeforeTheCount(t *testing.T) {
+func TestChangeBeforeTheCountIsLoadedAgain(t *testing.T) {
 	memory := new(totp.Memory)
 	store := &probed{Store: memory}
 	s := service(t, store, totp.Config{})
@@ -649,7 +649,7 @@ func TestChangeBeforeTheCount(t *testing.T) {
 }
 
 // A store that never saves ends in an error, and not in a loop.
-func TestStoreThatNeverSaves(t *testing.T) {
+func TestStoreThatNeverSavesEndsInAnError(t *testing.T) {
 	s := service(t, stubborn{}, totp.Config{})
 	if _, err := s.Begin(ctx, caller("alice")); err == nil {
 		t.Error("Begin did")
@@ -666,7 +666,7 @@ func (stubborn) SaveTOTP(context.Context, string, totp.Record) (bool, error) {
 	return false, nil
 }
 
-func TestNamesOfUsers(t *testing.T) {
+func TestUserNamesThatStoresCannotKeepAreRefused(t *testing.T) {
 	s := service(t, new(totp.Memory), totp.Config{})
 	for name, user := range map[string]string{
 		"empty": "", "too long": strings.Repeat("x", 256), "no UTF-8": "\xff", "with a NUL": "a\x00b",
@@ -685,7 +685,7 @@ func TestNamesOfUsers(t *testing.T) {
 }
 
 // For package auth a wrong code is "", and one that was not looked at an error.
-func TestVerifyFactor(t *testing.T) {
+func TestVerifyFactorReturnsTheMethodOrNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := service(t, new(totp.Memory), totp.Config{})
 		secret, recovery := enrol(t, s, "alice")
