@@ -76,40 +76,35 @@ type Config struct {
 	// hour. Default: 10 minutes.
 	PendingFor time.Duration
 
-	// VerifyPassword verifies the current password of the caller, as a [Proof].
-	// It returns [identity.ErrNotProven] for a wrong one; a [*guard.Denial] with
-	// status 429 is passed on, and any other error is answered 503. Wrong
-	// passwords count like wrong codes. The VerifyPassword of an auth.Server is
-	// made for it. If nil, passwords are no proof.
+	// VerifyPassword verifies the current password of the caller, as a [Proof];
+	// see VerifyPassword of auth.Server. It returns [identity.ErrNotProven] for
+	// a wrong password, which counts like a wrong code. A [*guard.Denial] with
+	// status 429 is passed on; any other error is answered 503. If nil,
+	// passwords are no proof.
 	VerifyPassword func(ctx context.Context, p *identity.Principal, password string) error
 
-	// UseGrant verifies and uses up a one-time grant for the caller, as a
-	// [Proof]: what the host gives out after another proof, such as a passkey
-	// or a sign-in at an identity provider, minutes ago. Its errors are those
-	// of VerifyPassword. An auth.Server makes grants and has a UseGrant. If
-	// nil, grants are no proof.
-	//
-	// If VerifyPassword and UseGrant are both nil, a first factor cannot be
-	// confirmed, only imported.
+	// UseGrant verifies and uses up a one-time grant of the caller, as a [Proof]:
+	// see Grant and UseGrant of auth.Server. Its errors are those of
+	// VerifyPassword. If nil, grants are no proof. If both fields are nil, a
+	// first factor cannot be confirmed, only imported.
 	UseGrant func(ctx context.Context, p *identity.Principal, grant string) error
 
-	// Revoked reports whether the session of the caller was ended. It reads
-	// the log of revocations itself, not a replica. It is called after a
-	// caller's change was saved; if the session was ended meanwhile, the
-	// change is taken back and refused. If nil, a change that was under way
-	// when the session ended may stay.
+	// Revoked reports whether the session of the caller was ended, by reading
+	// the log of revocations, not a replica. It is called after a change by the
+	// caller was saved. If it returns true or an error, the change is taken back
+	// and refused. If nil, a change that is under way when the session ends may
+	// stay.
 	Revoked func(ctx context.Context, p *identity.Principal) (bool, error)
 
-	// End ends what was made under a factor that is removed, reset or replaced
-	// (see Change.Kind), such as the API keys of the user. It is called before
-	// the change, which does not happen if End fails, and again after it. If
-	// nil, nothing is ended.
+	// End ends what was made under a factor that is removed, reset or replaced,
+	// such as API keys. It is called before the change, which an error
+	// prevents, and again after it. If nil, nothing is ended.
 	End func(ctx context.Context, c Change) error
 
 	// InsecureShortSecrets lets [Service.Import] accept secrets of 10 to 15
-	// bytes, which several older systems made. An attacker who sees a few codes
-	// can then search for the secret: 80 bits are within reach of the largest
-	// attackers, 128 bits are not. If false, secrets have at least 16 bytes.
+	// bytes, which older systems made. An attacker who sees a few codes can
+	// search for a secret of 80 bits, with large means; 128 bits are out of
+	// reach. If false, secrets have at least 16 bytes.
 	InsecureShortSecrets bool
 
 	// QRSize is the width of the QR code of SetupHandler in pixels, 128 to 1024.
@@ -134,9 +129,8 @@ type Config struct {
 	// answered 503. Default: the Subject.
 	Account func(ctx context.Context, p *identity.Principal) (string, error)
 
-	// Notify is called after each change was saved, with the kinds EventBegun
-	// to EventUnlocked, for a message to the user. It runs in the goroutine of
-	// the change and must not block. If nil, nothing is called.
+	// Notify is called after a change was saved, for a message to the user. It
+	// must not block. If nil, nothing is called.
 	Notify func(ctx context.Context, c Change)
 
 	// Hooks renders refusals and receives events. Default: see [guard.Hooks].

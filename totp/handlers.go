@@ -17,10 +17,10 @@ import (
 // maxBody is the largest body that is read, in bytes.
 const maxBody = 4 << 10
 
-// SetupHandler returns the handler that begins an enrolment: POST /2fa/setup/ of
-// FastAPI's guide. It answers with the QR code, in the format that Accept selects:
-// image/png, image/svg+xml, or application/json with the members uri, secret and
-// expires_in (seconds). The body is empty. The active factor does not change.
+// SetupHandler returns the handler of POST /2fa/setup/, which begins an enrolment. It
+// answers with the QR code in the format that Accept selects: image/png,
+// image/svg+xml, or application/json with uri, secret and expires_in (seconds). The
+// body is empty.
 func (s *Service) SetupHandler() http.Handler {
 	return s.handler(s.setup, http.MethodPost)
 }
@@ -64,14 +64,14 @@ func (s *Service) show(e *Enrolment, media string) ([]byte, error) {
 }
 
 // ConfirmHandler returns the handler of POST /2fa/confirm/, which makes the pending
-// secret the factor. It reads code, the code of the new secret, and one proof: the
-// member password, grant, or current_code, a code or recovery code of the factor
-// that is replaced. It answers with the JSON member recovery_codes.
+// secret the factor and answers with the JSON member recovery_codes. It reads code
+// and one proof: password, grant, or current_code, a code or recovery code of the
+// factor that is replaced.
 //
-// The body of this and the other handlers is a JSON object of strings or a form, of
-// at most 4 KiB. Members in the URL are refused, since URLs end up in logs. A wrong
-// code is 400 invalid_code, a wrong proof 400 invalid_proof, no proof 403
-// proof_required, and an attempt too soon after wrong ones 429 too_many_attempts.
+// The body, of at most 4 KiB, is a JSON object of strings or a form, here and in the
+// other handlers; members in the URL are refused. A wrong code is 400 invalid_code, a
+// wrong proof 400 invalid_proof, no proof 403 proof_required, and an attempt during a
+// wait 429 too_many_attempts.
 func (s *Service) ConfirmHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		f, err := body.Members(w, r, maxBody, "code", "current_code", "password", "grant")
@@ -95,7 +95,7 @@ func (s *Service) ConfirmHandler() http.Handler {
 }
 
 // RegenerateHandler returns the handler that replaces recovery codes. It reads one
-// proof: the member code, a code or recovery code, password or grant. It answers as
+// proof: code, a code or recovery code, password or grant. It answers as
 // [Service.ConfirmHandler] does.
 func (s *Service) RegenerateHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
@@ -112,9 +112,8 @@ func (s *Service) RegenerateHandler() http.Handler {
 	}, http.MethodPost)
 }
 
-// DisableHandler returns the handler that removes the caller's factor, for
-// DELETE /2fa/ or a POST. It reads what [Service.RegenerateHandler] reads and
-// answers 204.
+// DisableHandler returns the handler of DELETE /2fa/, or of a POST, which removes the
+// factor and answers 204. It reads a proof as [Service.RegenerateHandler] does.
 func (s *Service) DisableHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		proof, err := readProof(w, r)
@@ -129,12 +128,12 @@ func (s *Service) DisableHandler() http.Handler {
 	}, http.MethodDelete, http.MethodPost)
 }
 
-// VerifyHandler returns the handler of the guide's POST /2fa/verify/. It uses up the
-// code or recovery code in the member code and reports whether it is right. A wrong
-// one is 400 invalid_code, also for callers without a factor.
+// VerifyHandler returns the handler of POST /2fa/verify/ of FastAPI's guide, which
+// uses up the code or recovery code in code. A wrong one is 400 invalid_code, also for
+// callers without a factor.
 //
-// The session of the caller is not raised: [Service.Handler] refuses it as before. A
-// host that issues tokens with package auth uses the StepUp of auth.Server instead.
+// It does not raise the session: [Service.Handler] refuses the caller as before. A
+// host with package auth uses the StepUp of auth.Server instead.
 func (s *Service) VerifyHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		f, err := body.Members(w, r, maxBody, "code")

@@ -382,8 +382,8 @@ func TestWaitingBetweenGuessesGivesNoMoreGuesses(t *testing.T) {
 
 func TestThrottledErrorNamesTheWait(t *testing.T) {
 	for want, err := range map[string]error{
-		"wait 2s":          &totp.ThrottledError{RetryAfter: 2 * time.Second},
-		"somebody unlocks": &totp.ThrottledError{Locked: true},
+		"wait 2s":                   &totp.ThrottledError{RetryAfter: 2 * time.Second},
+		"the host must call Unlock": &totp.ThrottledError{Locked: true},
 	} {
 		if got := errors.Unwrap(errors.Join(err)); got != nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %q", err, want)

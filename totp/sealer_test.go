@@ -20,9 +20,9 @@ func TestNewKeyringReportsEveryMistake(t *testing.T) {
 	}{
 		{"one of 32 bytes", [][]byte{sealKey}, nil},
 		{"a longer one", [][]byte{bytes.Repeat(sealKey, 3)}, nil},
-		{"none", nil, []string{"the Keyring is empty, want at least one secret of 32 random bytes"}},
+		{"none", nil, []string{"the Keyring is empty; use at least one secret of 32 random bytes"}},
 		{"every mistake at once", [][]byte{sealKey, {}, sealKey[:31], sealKey}, []string{
-			"secret 1 of the Keyring has 0 bytes", "secret 2 of the Keyring has 31 bytes", "secret 3 of the Keyring is the same as secret 0",
+			"secret 1 of the Keyring has 0 bytes", "secret 2 of the Keyring has 31 bytes", "secret 3 of the Keyring equals secret 0",
 		}},
 	}
 	for _, tt := range tests {

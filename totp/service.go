@@ -15,9 +15,9 @@ import (
 // A Service sets up second factors and verifies their codes. It is safe for
 // concurrent use.
 //
-// Begin, Confirm, Regenerate and Disable act for the caller p on the caller's own
-// factor. Config.User names that factor, and its errors are returned unchanged. A
-// caller whose AuthTime lies more than 30 seconds in the future is refused.
+// Begin, Confirm, Regenerate and Disable change the factor of the caller p, which
+// Config.User names. A caller whose AuthTime lies more than 30 seconds in the future
+// is refused.
 type Service struct {
 	store  Store
 	sealer Sealer
@@ -25,9 +25,8 @@ type Service struct {
 	limits limits
 }
 
-// Errors of a [Service]. See also [ThrottledError] and identity.ErrNotProven,
-// which is the error for a wrong password or grant, and in Confirm for any wrong
-// proof.
+// Errors of a [Service], beside [ThrottledError]. A wrong password or grant, and any
+// wrong proof in Confirm, is identity.ErrNotProven.
 var (
 	// ErrWrongCode is returned for wrong, malformed and used codes, and for
 	// users without a factor.
@@ -77,9 +76,8 @@ func New(store Store, sealer Sealer, config Config) (*Service, error) {
 	}, nil
 }
 
-// Begin makes a new secret, to be shown to the caller. The secret is pending until
-// [Service.Confirm] and replaces nothing but an earlier pending one, so a session
-// is enough.
+// Begin makes a new secret. It is pending until [Service.Confirm] and replaces only an
+// earlier pending one, so a session is enough.
 func (s *Service) Begin(ctx context.Context, p *identity.Principal) (*Enrolment, error) {
 	user, err := s.userOf(ctx, p)
 	if err != nil {
@@ -113,11 +111,10 @@ func (s *Service) Begin(ctx context.Context, p *identity.Principal) (*Enrolment,
 	return e, nil
 }
 
-// Confirm makes the pending secret the caller's factor, in place of an earlier
-// one, if code is one of its codes and proof shows that the caller is the user. It
-// returns new recovery codes, which cannot be shown again. The code is used up.
-//
-// The new factor does not raise the session p.Session; see [Service.VerifyFactor].
+// Confirm makes the pending secret the factor, in place of an earlier one, if code is
+// one of its codes and proof is right. It returns new recovery codes, which cannot be
+// shown again. The code is used up. The factor does not raise the session p.Session;
+// see [Service.VerifyFactor].
 func (s *Service) Confirm(ctx context.Context, p *identity.Principal, code string, proof Proof) (*RecoveryCodes, error) {
 	user, err := s.userOf(ctx, p)
 	if err != nil {
@@ -228,13 +225,12 @@ func (s *Service) Disable(ctx context.Context, p *identity.Principal, proof Proo
 	}, &kind)
 }
 
-// Verify uses up a code or a recovery code of the user. It returns [ErrWrongCode],
-// a [*ThrottledError], or an error of the store or the sealer. Of any number of
-// calls with one code, one succeeds.
+// Verify uses up a code or a recovery code of the user. It returns [ErrWrongCode], a
+// [*ThrottledError], or an error of the store or the sealer. Of any number of calls
+// with one code, one succeeds.
 //
-// Call it after the password or the session of the user was verified, because
-// wrong codes make the user wait. A host that raises a session by it calls
-// [Service.VerifyFactor] instead.
+// Verify the password or the session of the user first: wrong codes make the user
+// wait. To raise a session, call [Service.VerifyFactor].
 func (s *Service) Verify(ctx context.Context, user, code string) (Result, error) {
 	return s.verify(ctx, user, "", code)
 }
@@ -271,15 +267,14 @@ func (s *Service) Required(ctx context.Context, user string) (bool, error) {
 	return len(r.Active) > 0, err
 }
 
-// VerifyFactor uses up a code or a recovery code of p.Subject, as [Service.Verify]
-// does, in order to raise the session p.Session, or to open a session if that is
-// empty. It returns the method "otp" (RFC 8176) for a right code and "" for a
-// wrong one.
+// VerifyFactor uses up a code or a recovery code of p.Subject in order to raise the
+// session p.Session, or to open one if that is empty. It returns "otp" (RFC 8176) for
+// a right code and "" for a wrong one.
 //
-// It returns a [*guard.Denial] with status 429 if the user has to wait, and one
-// with status 403 if the secret or the recovery codes were made in p.Session: what
-// a session enrolled proves nothing about that session. Neither looks at the code.
-// Other errors are failures of the store or the sealer.
+// It returns a [*guard.Denial] without a comparison: 429 if the user has to wait, and
+// 403 if the secret or the recovery codes were made in p.Session, because what a
+// session enrolled proves nothing about that session. Other errors are failures of
+// the store or the sealer.
 func (s *Service) VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error) {
 	_, err = s.verify(ctx, p.Subject, p.Session, code)
 	throttled, isThrottled := errors.AsType[*ThrottledError](err)
