@@ -68,6 +68,7 @@ type app struct {
 	access     *rbac.Engine
 	scopes     *scopes.Middleware
 	items      items
+	comments   comments
 	direct     *blacklist.Guard
 	front      *front
 	limits     *limits
@@ -87,7 +88,7 @@ const longestToken = 24 * time.Hour
 // newApp joins the parts. Nothing is served before start.
 func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, log *slog.Logger) (*app, error) {
 	issuer := s.issuer
-	a := &app{log: log, issuer: issuer, db: db, backends: s.backends, users: users{db}, items: items{db}, passwords: passwords}
+	a := &app{log: log, issuer: issuer, db: db, backends: s.backends, users: users{db}, items: items{db}, comments: comments{db}, passwords: passwords}
 	a.wake = make(chan struct{}, 1)
 	a.demo = s.demo
 	a.longestRequest = cmp.Or(s.longestRequest, longestRequest)
@@ -298,6 +299,12 @@ func (a *app) routes(ring *token.Keyring) []route {
 		{"GET /items/{$}", caller(a.scopes.Require("read:items")), http.HandlerFunc(a.listItems)},
 		{"POST /items/{$}", caller(a.scopes.Require("write:items")), http.HandlerFunc(a.createItem)},
 		{"DELETE /items/{id}", caller(a.scopes.Require("write:items"), a.access.Owned(deleteItems, a.ownerOfItem)), http.HandlerFunc(a.deleteItem)},
+
+		// What all read is written by people in a session, not by programs.
+		{"GET /comments/{$}", caller(), http.HandlerFunc(a.listComments)},
+		{"POST /comments/{$}", inSession, http.HandlerFunc(a.createComment)},
+		{"PUT /comments/{id}", append(inSession[:len(inSession):len(inSession)], a.access.Owned(moderateContent, a.authorOfComment)), http.HandlerFunc(a.editComment)},
+		{"DELETE /comments/{id}", append(inSession[:len(inSession):len(inSession)], a.access.Owned(moderateContent, a.authorOfComment)), http.HandlerFunc(a.deleteComment)},
 
 		{"GET /protected/{$}", guards{a.hooks.Accept(a.apiKeys)}, http.HandlerFunc(a.protected)},
 		{"GET /keys/{$}", inSession, http.HandlerFunc(a.listKeys)},

@@ -52,6 +52,10 @@
 //	GET    /items/                      scope read:items, which write:items implies
 //	POST   /items/                      name; scope write:items
 //	DELETE /items/{id}                  owners and moderators
+//	GET    /comments/                   order, author, limit and offset in the query
+//	POST   /comments/                   content
+//	PUT    /comments/{id}               content; authors and permission moderate:content
+//	DELETE /comments/{id}               authors and permission moderate:content
 //	GET    /keys/                       one's API keys
 //	POST   /keys/                       name, scopes, roles, expires_in, allowed_prefixes
 //	POST   /keys/{id}/rotate            overlap, in seconds
