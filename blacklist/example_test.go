@@ -49,7 +49,7 @@ func Example() {
 			next.ServeHTTP(w, r.WithContext(identity.NewContext(r.Context(), p)))
 		})
 	}
-	notRevoked, err := blacklist.New(revoked, blacklist.Config{})
+	notRevoked, err := blacklist.NewGuard(revoked, blacklist.GuardConfig{})
 	if err != nil {
 		panic(err)
 	}

@@ -9,74 +9,89 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/internal/httpfield"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// Config says how a [Guard] refuses. The zero Config is ready for use.
-type Config struct {
-	// Scheme is the authentication scheme of the credentials, for the
-	// challenge that goes with 401. Default: "Bearer".
+// GuardConfig configures a [Guard]. The zero GuardConfig is ready for use.
+type GuardConfig struct {
+	// Optional lets requests without a caller pass, for routes that are also
+	// open to anonymous clients. If false, they are refused with 401.
+	Optional bool
+
+	// Scheme is the authentication scheme of the challenge on 401.
+	// Default: "Bearer".
 	Scheme string
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks.Deny writes refusals and Hooks.Observe receives events. Hooks.Active
+	// is not called.
 	Hooks guard.Hooks
 }
 
-// ErrRevoked is why a [Guard] refuses a credential, for the log.
+// ErrRevoked is wrapped by the refusal of a revoked credential, for logs.
 var ErrRevoked = errors.New("blacklist: the credential was revoked")
 
-// A Guard lets through callers whose credentials were not revoked. It is for
-// hosts whose login is their own: the authenticators of this module ask by
-// themselves. With the Revoker of [Replica.Direct] it is for dangerous routes
-// of any host. It is safe for concurrent use.
+// A Guard refuses callers whose credentials were revoked. The authenticators of
+// this module call a Revoker themselves, so a Guard is for two other cases: a
+// host whose sign-in is its own, and routes that need the answer of
+// [Replica.Direct]. A host whose sign-in is its own can instead check every
+// identified caller in one place, without guards on routes: guard.Hooks.Active
+// calls Revoked and returns guard.ErrInactive for a revoked caller. A Guard is
+// safe for concurrent use.
 type Guard struct {
-	revoker interface {
-		Revoked(ctx context.Context, p *identity.Principal) (bool, error)
-	}
-	scheme  string
-	hooks   guard.Hooks
-	demands []guard.Requirement
+	revoker  revocationChecker
+	optional bool
+	scheme   string
+	hooks    guard.Hooks
+	demands  []guard.Requirement
 }
 
-// New returns the guard that asks the revoker, a [Revoker] or a value with its
-// method Revoked. Its error lists every mistake.
-func New(revoker interface {
+type revocationChecker interface {
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
-}, config Config) (*Guard, error) {
+}
+
+// NewGuard returns a Guard that calls the revoker, which is a [Revoker] or any
+// value with the method Revoked. It returns all mistakes in its arguments, joined.
+func NewGuard(revoker interface {
+	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
+}, config GuardConfig) (*Guard, error) {
+	wrong := mistakes.List{Package: "blacklist"}
+	if revoker == nil {
+		wrong.Add("the revoker is nil; pass a *Replica, a *Memory, or a Revoker of your own")
+	}
 	if config.Scheme == "" {
 		config.Scheme = "Bearer"
 	}
-	var errs []error
-	if revoker == nil {
-		errs = append(errs, errors.New("blacklist: the Revoker is nil, want a *Replica, a *Memory, or one of your own"))
-	}
 	if !httpfield.IsToken(config.Scheme) {
-		errs = append(errs, fmt.Errorf("blacklist: Config.Scheme is %q, want a name such as %q, without spaces", config.Scheme, "Bearer"))
+		wrong.Bad("GuardConfig.Scheme", config.Scheme, `a name without spaces such as "Bearer"`)
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := wrong.Err(); err != nil {
 		return nil, err
 	}
 	demand := "not revoked"
 	if _, ok := revoker.(direct); ok {
 		demand = "not revoked, as the log says now"
 	}
-	return &Guard{revoker, config.Scheme, config.Hooks, []guard.Requirement{
-		{Kind: guard.KindCaller},
-		{Kind: guard.KindCheck, Values: []string{demand}},
-	}}, nil
+	demands := []guard.Requirement{{Kind: guard.KindCheck, Values: []string{demand}}}
+	if !config.Optional {
+		demands = append([]guard.Requirement{{Kind: guard.KindCaller}}, demands...)
+	}
+	return &Guard{revoker, config.Optional, config.Scheme, config.Hooks, demands}, nil
 }
 
-// Handler returns next behind the guard. An anonymous request is refused with
-// 401, a revoked credential with 401 invalid_token, and every caller with 503
-// while the Revoker cannot answer.
+// Handler returns middleware around next. It refuses a request without a caller
+// with 401 unless GuardConfig.Optional is set, a revoked caller with 401
+// invalid_token, and every caller with 503 while the revoker returns an error.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return g.hooks.Require(func(r *http.Request) error { return g.Check(r.Context()) }, g.demands...)(next)
 }
 
-// Check decides what [Guard.Handler] does, about the caller whom ctx carries: in
-// a WebSocket that is open for long, or another protocol. It returns nil, a
-// [*guard.Denial] for guard.Hooks.Refuse, or the error of ctx.
+// Check makes the decision of [Guard.Handler] about the caller in ctx: for open
+// WebSockets and other protocols. It returns nil, a [*guard.Denial] for
+// guard.Hooks.Refuse, or the error of ctx.
 func (g *Guard) Check(ctx context.Context) error {
+	if _, ok := identity.FromContext(ctx); !ok && g.optional && !identity.Ambiguous(ctx) {
+		return nil
+	}
 	p, err := guard.CallerFrom(ctx)
 	if err != nil {
 		return err
@@ -84,11 +99,10 @@ func (g *Guard) Check(ctx context.Context) error {
 	revoked, err := g.revoker.Revoked(ctx, p)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return ctx.Err() // nobody waits for the answer
+		return ctx.Err() // the client is gone
 	case err != nil:
-		// Whatever the error is, a 401 of some other service even, it is no
-		// verdict on this caller.
-		return guard.Unavailable(0, fmt.Errorf("blacklist: asking whether a credential is revoked: %w", err))
+		// A refusal of another system inside err is no verdict on this caller.
+		return guard.Unavailable(0, fmt.Errorf("blacklist: checking whether a credential is revoked: %w", err))
 	case revoked:
 		d := guard.InvalidToken(g.scheme, fmt.Errorf("%w: %q of session %q, subject %q", ErrRevoked, p.Credential, p.Session, p.Subject))
 		d.Event = guard.EventTokenReuse

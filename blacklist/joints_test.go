@@ -352,7 +352,7 @@ func TestGuard(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var events []guard.Event
-			g, err := blacklist.New(tt.revoker, blacklist.Config{Scheme: tt.scheme, Hooks: guard.Hooks{
+			g, err := blacklist.NewGuard(tt.revoker, blacklist.GuardConfig{Scheme: tt.scheme, Hooks: guard.Hooks{
 				Observe: func(_ context.Context, e guard.Event) { events = append(events, e) },
 			}})
 			if err != nil {
@@ -381,15 +381,49 @@ func TestGuard(t *testing.T) {
 			if tt.status == 401 && tt.caller != nil && !errors.Is(g.Check(r.Context()), blacklist.ErrRevoked) {
 				t.Errorf("Check = %v, want ErrRevoked in it", g.Check(r.Context()))
 			}
-			if tt.status == 503 && !strings.HasPrefix(events[0].Denial.Err.Error(), "blacklist: asking whether a credential is revoked: ") {
+			if tt.status == 503 && !strings.HasPrefix(events[0].Denial.Err.Error(), "blacklist: checking whether a credential is revoked: ") {
 				t.Errorf("the log says %q", events[0].Denial.Err)
 			}
 		})
 	}
 }
 
+func TestOptionalGuardLetsAnonymousRequestsPass(t *testing.T) {
+	alice := identity.NewContext(t.Context(), &identity.Principal{Issuer: issuer, Subject: "alice"})
+	ambiguous := identity.NewContext(alice, &identity.Principal{Issuer: issuer, Subject: "bob"})
+	for _, tt := range []struct {
+		name    string
+		ctx     context.Context
+		revoker answering
+		status  int // of the refusal, 0 for none
+	}{
+		{"an anonymous request", t.Context(), answering{err: errDown}, 0},
+		{"a caller", alice, answering{}, 0},
+		{"a revoked caller", alice, answering{revoked: true}, 401},
+		{"a caller while the revoker is down", alice, answering{err: errDown}, 503},
+		{"two callers", ambiguous, answering{}, 400},
+	} {
+		if tt.status == 400 && !identity.Ambiguous(ambiguous) {
+			continue
+		}
+		g, err := blacklist.NewGuard(tt.revoker, blacklist.GuardConfig{Optional: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = g.Check(tt.ctx)
+		d, refused := errors.AsType[*guard.Denial](err)
+		if refused != (tt.status != 0) || refused && d.Status != tt.status || !refused && err != nil {
+			t.Errorf("%s: %v, want %d", tt.name, err, tt.status)
+		}
+		h := guard.Optional("anyone may read")(g.Handler(http.NotFoundHandler()))
+		if got := fmt.Sprint(guard.Requirements(h)); !strings.Contains(got, "not revoked") || strings.Contains(got, "caller") {
+			t.Errorf("the ledger shows %s", got)
+		}
+	}
+}
+
 func TestGuardOfAClientThatIsGone(t *testing.T) {
-	g, err := blacklist.New(answering{err: context.Canceled}, blacklist.Config{})
+	g, err := blacklist.NewGuard(answering{err: context.Canceled}, blacklist.GuardConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,8 +435,8 @@ func TestGuardOfAClientThatIsGone(t *testing.T) {
 }
 
 func TestNewGuardReportsEveryMistake(t *testing.T) {
-	_, err := blacklist.New(nil, blacklist.Config{Scheme: "Bearer realm=x"})
-	for _, want := range []string{"blacklist: the Revoker is nil, want", `blacklist: Config.Scheme is "Bearer realm=x", want`} {
+	_, err := blacklist.NewGuard(nil, blacklist.GuardConfig{Scheme: "Bearer realm=x"})
+	for _, want := range []string{"blacklist: the revoker is nil; pass", `blacklist: GuardConfig.Scheme is "Bearer realm=x", want`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}
@@ -415,7 +449,7 @@ func TestGuardInTheLedger(t *testing.T) {
 		"[caller check not revoked]":                      r,
 		"[caller check not revoked, as the log says now]": r.Direct(),
 	} {
-		g, err := blacklist.New(revoker, blacklist.Config{})
+		g, err := blacklist.NewGuard(revoker, blacklist.GuardConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -432,7 +466,7 @@ func TestGuardDirectOnOneRoute(t *testing.T) {
 	log := new(blacklist.MemoryLog)
 	here, there := newReplica(t, log, patient), newReplica(t, log, patient)
 	serve := func(revoker blacklist.Revoker) int {
-		g, err := blacklist.New(revoker, blacklist.Config{})
+		g, err := blacklist.NewGuard(revoker, blacklist.GuardConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}

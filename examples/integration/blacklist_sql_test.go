@@ -447,7 +447,7 @@ func acknowledgedSurvive(t *testing.T, server *servers.Server, open func(*testin
 // protected returns who is let in by a node.
 func protected(t *testing.T, r *blacklist.Replica) func(name string) int {
 	t.Helper()
-	g, err := blacklist.New(r, blacklist.Config{})
+	g, err := blacklist.NewGuard(r, blacklist.GuardConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ var exported = []reflect.Type{
 	reflect.TypeFor[authsqlstore.Store](),
 	reflect.TypeFor[authticketsqlstore.Config](),
 	reflect.TypeFor[authticketsqlstore.Store](),
-	reflect.TypeFor[blacklist.Config](),
+	reflect.TypeFor[blacklist.GuardConfig](),
 	reflect.TypeFor[blacklist.Entry](),
 	reflect.TypeFor[blacklist.File](),
 	reflect.TypeFor[blacklist.FileConfig](),

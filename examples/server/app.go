@@ -160,7 +160,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	if a.scopes, err = newScopes(a.hooks); err != nil {
 		return nil, err
 	}
-	if a.direct, err = blacklist.New(a.revoked.Direct(), blacklist.Config{Hooks: a.hooks}); err != nil {
+	if a.direct, err = blacklist.NewGuard(a.revoked.Direct(), blacklist.GuardConfig{Hooks: a.hooks}); err != nil {
 		return nil, err
 	}
 	a.databaseProof.check = a.keyStore.Ready // one table stands for all
