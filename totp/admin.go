@@ -30,7 +30,7 @@ func (s *Service) Status(ctx context.Context, user string) (Status, error) {
 // Config.InsecureShortSecrets, and its codes have Config.Algorithm and
 // Config.Digits. Import returns [ErrEnrolled] if the user has a factor.
 //
-// Codes that the other system may have accepted are refused, so the first right
+// Codes that the old system may have accepted are refused, so the first right
 // code comes within a minute.
 func (s *Service) Import(ctx context.Context, user string, secret []byte) (*RecoveryCodes, error) {
 	atLeast := minSecret

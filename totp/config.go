@@ -63,7 +63,7 @@ type Config struct {
 
 	// Forgive is how long it takes until one wrong attempt no longer counts
 	// towards the waits: 1 minute to 30 days. A right code does not shorten
-	// it; otherwise an attacker who has the password could use the owner's
+	// it; otherwise an attacker with the password could use the owner's
 	// sign-ins to continue guessing. Default: 4 hours.
 	Forgive time.Duration
 
@@ -84,8 +84,8 @@ type Config struct {
 	VerifyPassword func(ctx context.Context, p *identity.Principal, password string) error
 
 	// UseGrant verifies and uses up a one-time grant of the caller, as a [Proof]:
-	// see Grant and UseGrant of auth.Server. Its errors are those of
-	// VerifyPassword. If nil, grants are no proof. If both fields are nil, a
+	// see Grant and UseGrant of auth.Server. It returns the
+	// errors of VerifyPassword. If nil, grants are no proof. If both fields are nil, a
 	// first factor cannot be confirmed, only imported.
 	UseGrant func(ctx context.Context, p *identity.Principal, grant string) error
 
@@ -97,12 +97,12 @@ type Config struct {
 	Revoked func(ctx context.Context, p *identity.Principal) (bool, error)
 
 	// End ends what was made under a factor that is removed, reset or replaced,
-	// such as API keys. It is called before the change, which an error
+	// for example API keys. It is called before the change, which an error
 	// prevents, and again after it. If nil, nothing is ended.
 	End func(ctx context.Context, c Change) error
 
 	// InsecureShortSecrets lets [Service.Import] accept secrets of 10 to 15
-	// bytes, which older systems made. An attacker who sees a few codes can
+	// bytes, which older systems made. An attacker with a few codes can
 	// search for a secret of 80 bits, with large means; 128 bits are out of
 	// reach. If false, secrets have at least 16 bytes.
 	InsecureShortSecrets bool
@@ -113,19 +113,19 @@ type Config struct {
 	QRSize int
 
 	// ACRValues are the authentication contexts in the challenge of
-	// [Service.Handler] (RFC 9470 section 3). Default: none.
+	// [Service.Handler] (RFC 9470 section 3). Default: empty.
 	ACRValues []string
 
 	// User returns the name under which the factor of a caller is stored, which
 	// package auth calls the subject. If several issuers are accepted, it must
-	// refuse callers of the others. Its errors are refusals, as those of a guard.
-	// It is called after the body was read, so a host can refuse a caller whose
-	// session ended meanwhile. Default: the Subject, and 403 for callers without
-	// a Session, such as API keys.
+	// refuse callers of all but one. Its errors are refusals, like the errors of a guard.
+	// It is called after the body was read, so a host can refuse a caller
+	// after the end of the session. Default: the Subject, and 403 for callers without
+	// a Session, for example API keys.
 	User func(ctx context.Context, p *identity.Principal) (string, error)
 
-	// Account returns the name that authenticator apps show beside Issuer, such
-	// as an e-mail address: 1 to 254 bytes of UTF-8 without a colon. An error is
+	// Account returns the name that authenticator apps show beside Issuer, for
+	// example an e-mail address: 1 to 254 bytes of UTF-8 without a colon. An error is
 	// answered 503. Default: the Subject.
 	Account func(ctx context.Context, p *identity.Principal) (string, error)
 
@@ -220,7 +220,7 @@ func (c Config) check() (errs []error) {
 	return errs
 }
 
-// Risk returns the probability that an attacker who has the password of an account
+// Risk returns the probability that an attacker with the password of an account
 // guesses a code within a year, 0 to 1. It is 0.0066 for the zero Config, and New
 // refuses a Config above 0.01. For a Config with another mistake Risk returns 1.
 //

@@ -22,8 +22,8 @@
 //	mux.Handle("DELETE /2fa/{$}", factors.DisableHandler())
 //	mux.Handle("GET /vault", factors.Handler(vault))
 //
-// With a [Service] as SecondFactor, POST /token answers mfa_required for users who
-// have a factor, and POST /token/mfa accepts a code or a recovery code.
+// With a [Service] as SecondFactor, POST /token answers mfa_required for users with a
+// factor, and POST /token/mfa accepts a code or a recovery code.
 //
 // # Life of a factor
 //
@@ -34,18 +34,18 @@
 // [Service.Verify] uses codes up.
 //
 // Codes of the current 30 seconds and of the steps before and after are accepted,
-// with Config.Strict those of the current step only. Each code is accepted once,
+// with Config.Strict codes of the current step only. Each code is accepted once,
 // and no code of an earlier step after it, on any number of machines.
 //
 // # Guessing
 //
 // A wrong code or proof is counted before it is compared. Each makes the user wait,
 // one second at first and then twice as long each time, up to Config.Forgive (4
-// hours), after which one of them no longer counts. A right code does not shorten
+// hours), after which one wrong attempt no longer counts. A right code does not shorten
 // the waits. After Config.MaxFailures (100) wrong ones without a right code in
 // between, nothing is accepted until [Service.Unlock].
 //
-// An attacker who has the password thus gets 2204 guesses a year, each with a chance
+// An attacker with the password thus gets 2204 guesses a year, each with a chance
 // of 3 in a million: 0.66 %. [Config.Risk] computes this, and [New] refuses a Config
 // above 1 %. The count belongs to the account: a new sign-in or another machine does
 // not reset it, and it does not end sessions.
@@ -54,7 +54,7 @@
 //
 // Handlers and [Service.Handler] run behind guard.Hooks.Identify or in a guard.Mux.
 // Call Verify and VerifyFactor after the password or the session was verified;
-// otherwise anyone can make a user wait.
+// otherwise every client can make a user wait.
 //
 // # Security considerations
 //
@@ -70,10 +70,10 @@
 //     of all sessions stop the attacker.
 //   - Reset and Unlock are the weakest way in: allow them to trained staff only.
 //   - The store: secrets are sealed with AES-256-GCM for their user and purpose, and
-//     recovery codes (120 random bits) are hashed. An attacker who can write the
-//     store can restore old records, with used codes and cleared counts. One who has
-//     the store and the keys has every factor.
-//   - The clock: a server whose clock is wrong by a minute refuses all codes. Setting
+//     recovery codes (120 random bits) are hashed. An attacker with write
+//     access to the store can restore old records, with used codes and cleared counts.
+//     An attacker with the store and the keys has every factor.
+//   - The clock: a server with a clock that is wrong by a minute refuses all codes. Setting
 //     it back makes no used code acceptable.
 //   - [Memory] forgets all factors when the process ends, after which no user is
 //     asked for one. It is for tests.

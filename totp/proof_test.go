@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -464,4 +466,29 @@ func TestShortSecretsAreImportedByChoiceOnly(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of many passwords that are guessed at once, one is verified.
+func TestConcurrentPasswordsAreCountedBeforeTheyAreVerified(t *testing.T) {
+	var verified atomic.Int32
+	store := new(totp.Memory)
+	s := service(t, store, totp.Config{FirstWait: time.Hour, VerifyPassword: func(ctx context.Context, p *identity.Principal, given string) error {
+		verified.Add(1)
+		return verifyPassword(ctx, p, given)
+	}})
+	enrol(t, s, "alice")
+	verified.Store(0)
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			err := s.Disable(ctx, caller("alice"), totp.Password("wrong"))
+			if _, waits := throttled(err); !waits && !isNotProven(err) {
+				t.Errorf("Disable = %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if n := verified.Load(); n != 1 {
+		t.Errorf("%d of 64 passwords were verified, want 1", n)
+	}
 }

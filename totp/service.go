@@ -16,8 +16,8 @@ import (
 // concurrent use.
 //
 // Begin, Confirm, Regenerate and Disable change the factor of the caller p, which
-// Config.User names. A caller whose AuthTime lies more than 30 seconds in the future
-// is refused.
+// Config.User names. A caller with an AuthTime more than 30 seconds in the future is
+// refused.
 type Service struct {
 	store  Store
 	sealer Sealer

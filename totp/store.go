@@ -15,11 +15,11 @@ type Record struct {
 	// record.
 	Version int64
 
-	// Active is the sealed secret of the factor. If empty, the user has none.
+	// Active is the sealed secret of the factor. If empty, the user has no factor.
 	Active []byte
 
 	// Pending is the sealed secret of an enrolment that can be confirmed until
-	// PendingUntil. If empty, there is none.
+	// PendingUntil. If empty, there is no enrolment.
 	Pending      []byte
 	PendingUntil time.Time
 
@@ -67,8 +67,8 @@ type RecoveryHash [32]byte
 //
 // totptest.Run is its conformance suite.
 type Store interface {
-	// LoadTOTP returns the record of the user, the zero Record if there is
-	// none. The record shares no memory with the store, and is at least as new
+	// LoadTOTP returns the record of the user, the zero Record if the
+	// user has no record. The record shares no memory with the store, and is at least as new
 	// as the last save that returned before LoadTOTP was called.
 	LoadTOTP(ctx context.Context, user string) (Record, error)
 
