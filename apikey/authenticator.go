@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,9 +31,9 @@ type Authenticator struct {
 	pairs     pairs // only with a Throttle
 	challenge guard.Challenge
 
-	// malformed is the refusal of keys that are none, made once: it says
+	// malformed are the refusals of keys that are none, made once: they say
 	// nothing of the key.
-	malformed *guard.Denial
+	malformed []malformed
 
 	// nobody is compared with where no record is, so that this takes as long.
 	nobody hidden.Value[*Record]
@@ -50,6 +51,9 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("apikey: "+format, args...)) }
 	config.complete(store, mistake)
 	from := newSource("Config", config.Header, config.InsecureQueryParameter, mistake)
+	if config.Bearer {
+		from.bearer = config.Format.Owns
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -71,7 +75,10 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 	if config.LegacyHash != nil {
 		a.legacy = store.(HashFinder) // complete has seen that it is
 	}
-	a.malformed = a.denial(ErrMalformed)
+	for _, reason := range [...]error{errHead, errLength, errChecksum, errSpelling} {
+		named := fmt.Errorf("%w; the Format has %s", reason, config.Format)
+		a.malformed = append(a.malformed, malformed{reason, a.denial(named)})
+	}
 	a.nobody = hidden.New(&Record{PepperID: hashers[0].id, Hash: Hash(make([]byte, sha256.Size))})
 	a.usage = usage{
 		interval: config.UsageInterval,
@@ -91,6 +98,12 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 // Challenge asks for an API key.
 func (a *Authenticator) Challenge() guard.Challenge { return a.challenge }
 
+// ClaimsBearer reports whether a credential of "Authorization: Bearer" is one for
+// this Authenticator: see Config.Bearer. [guard.Hooks.Identify] calls it.
+func (a *Authenticator) ClaimsBearer(credential string) bool {
+	return a.config.Bearer && a.config.Format.Owns(credential)
+}
+
 // Issuer returns the Issuer of the principals: "apikey:" and the prefix. It is
 // the one to revoke keys under.
 func (a *Authenticator) Issuer() string { return a.issuer }
@@ -109,10 +122,18 @@ func (a *Authenticator) Authenticate(r *http.Request) (*identity.Principal, erro
 	return p, nil
 }
 
+// A malformed is what Format.Parse returns, and the refusal for it.
+type malformed struct {
+	reason error
+	denial *guard.Denial
+}
+
 // answer makes a refusal of what verify returns.
 func (a *Authenticator) answer(err error) error {
-	if err == ErrMalformed { // the usual one of junk, and fast
-		return a.malformed
+	for i := range a.malformed { // the usual ones of junk, and fast
+		if err == a.malformed[i].reason {
+			return a.malformed[i].denial
+		}
 	}
 	if !errors.Is(err, ErrInvalid) {
 		return err
@@ -154,7 +175,7 @@ func (a *Authenticator) Verify(ctx context.Context, key, remoteAddr string) (*id
 func (a *Authenticator) verify(ctx context.Context, key, remoteAddr string, p *identity.Principal) error {
 	parts, err := a.config.Format.Parse(key)
 	if err != nil && !a.isLegacy(key) {
-		return ErrMalformed
+		return err
 	}
 	now := time.Now()
 	// Neither form is longer than the buffer, so that it stays on the stack.
@@ -169,10 +190,10 @@ func (a *Authenticator) verify(ctx context.Context, key, remoteAddr string, p *i
 	}
 	r := &e.record
 	if err := r.state(now); err != nil {
-		return &refused{err, r.ID}
+		return &rejection{err, r.ID, r, ""}
 	}
 	if !r.allows(remoteAddr) {
-		return &refused{ErrAddress, r.ID}
+		return &rejection{ErrAddress, r.ID, r, remoteAddr}
 	}
 	*p = identity.Principal{
 		Issuer:     a.issuer,
@@ -188,19 +209,19 @@ func (a *Authenticator) verify(ctx context.Context, key, remoteAddr string, p *i
 	if a.config.Revoker != nil {
 		revoked, err := a.config.Revoker.Revoked(ctx, p)
 		if err != nil {
-			return undecided{"asking whether a key is revoked", err}
+			return guard.CannotDecide("apikey: asking whether a key is revoked", err)
 		}
 		if revoked {
-			return &refused{ErrRevoked, r.ID}
+			return &rejection{ErrRevoked, r.ID, r, ""}
 		}
 	}
 	if a.config.OwnerRights != nil {
 		roles, scopes, err := a.config.OwnerRights(ctx, p)
 		switch {
 		case errors.Is(err, guard.ErrInactive):
-			return &refused{ErrOwner, r.ID}
+			return &rejection{ErrOwner, r.ID, r, ""}
 		case err != nil:
-			return undecided{"asking what the owner of a key may do", err}
+			return guard.CannotDecide("apikey: asking what the owner of a key may do", err)
 		}
 		// The record's, in case that p was changed.
 		p.Roles, p.Scopes = cut(r.Roles, roles), cut(r.Scopes, scopes)
@@ -266,9 +287,8 @@ func (a *Authenticator) look(ctx context.Context, s *sum, key string, parts Part
 	// If something panics, the attempt stays charged.
 	outcome := guard.Failed
 	defer func() { settle(outcome) }()
-	reason := a.cache.refused(s, now)
-	if reason != nil {
-		return nil, &refused{reason, parts.ID}
+	if err := a.cache.refused(s, now); err != nil {
+		return nil, err
 	}
 	e, err := a.share(ctx, bounded, s, key, parts)
 	switch {
@@ -303,16 +323,9 @@ func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now ti
 	back, wait, err := a.config.Throttle.ReserveAddr(ctx, addr)
 	switch {
 	case err != nil:
-		return nil, undecided{"asking the throttle", err}
+		return nil, guard.CannotDecide("apikey: asking the throttle", err)
 	case wait > 0:
-		return nil, &guard.Denial{
-			Status:     http.StatusTooManyRequests,
-			Code:       "too_many_requests",
-			Detail:     "There were too many attempts. Please wait.",
-			RetryAfter: wait,
-			Event:      guard.EventLoginFailMax,
-			Err:        errors.New("apikey: too many bad keys from this address"),
-		}
+		return nil, guard.TooManyAttempts(wait, fmt.Errorf("apikey: too many bad keys from %.64q", addr))
 	case back == nil:
 		return nil, errors.New("apikey: the Throttle returned neither settle nor retryAfter")
 	}
@@ -358,7 +371,7 @@ func (a *Authenticator) share(ctx, bounded context.Context, s *sum, key string, 
 		select {
 		case <-f.done:
 		case <-bounded.Done():
-			return nil, undecided{"waiting for the store of keys", bounded.Err()}
+			return nil, guard.CannotDecide("apikey: waiting for the store of keys", bounded.Err())
 		}
 		if !f.abandoned {
 			return f.entry, f.err
@@ -383,11 +396,7 @@ func (a *Authenticator) fly(ctx, bounded context.Context, f *flight, k flightKey
 		a.cache.put(f.entry, k.epoch, time.Now())
 	case errors.Is(err, ErrInvalid):
 		f.err = err
-		reason := err
-		if named, ok := errors.AsType[*refused](err); ok {
-			reason = named.reason
-		}
-		a.cache.putMiss(&k.sum, k.epoch, asked, reason)
+		a.cache.putMiss(&k.sum, k.epoch, asked, err)
 	default:
 		f.err = err
 		// Its own context ended, not the time for all.
@@ -413,7 +422,7 @@ func (a *Authenticator) find(ctx context.Context, key string, parts Parts) (*Rec
 	missing := errors.Is(err, ErrNotFound)
 	switch {
 	case err != nil && !missing:
-		return nil, undecided{"asking the store of keys", err}
+		return nil, guard.CannotDecide("apikey: asking the store of keys", err)
 	case err == nil && found == nil:
 		return nil, errors.New("apikey: the store of keys returned neither a record nor an error")
 	case missing:
@@ -438,25 +447,23 @@ func (a *Authenticator) find(ctx context.Context, key string, parts Parts) (*Rec
 	another := !legacy && r.ID != parts.ID || r.ID == "" || r.Owner == ""
 	elsewhere := !legacy && r.Environment != parts.Environment || legacy && !slices.Contains(a.config.Format.Environments(), r.Environment)
 
-	id := parts.ID
 	switch {
 	case missing:
-		err = ErrUnknown
+		return nil, &rejection{ErrUnknown, parts.ID, nil, ""}
 	case retired:
-		err = ErrPepper
+		return nil, &rejection{ErrPepper, parts.ID, &r, a.pepperIDs()}
 	case legacy && r.PepperID != "":
-		err = ErrUnknown // not a legacy record: its hash is of another kind
+		return nil, &rejection{ErrUnknown, "", nil, ""} // not a legacy record: its hash is of another kind
 	case !right:
-		err = ErrSecret
+		return nil, &rejection{ErrSecret, parts.ID, nil, ""}
 	case another:
 		return nil, errors.New("apikey: the store of keys returned a record of another key, or without an ID or an owner")
+	case elsewhere && legacy:
+		return nil, &rejection{ErrEnvironment, r.ID, &r, "one of " + strings.Join(a.config.Format.Environments(), ", ")}
 	case elsewhere:
-		err, id = ErrEnvironment, r.ID
-	default:
-		err, id = state, r.ID
-	}
-	if err != nil {
-		return nil, &refused{err, id}
+		return nil, &rejection{ErrEnvironment, r.ID, &r, strconv.Quote(parts.Environment)}
+	case state != nil:
+		return nil, &rejection{state, r.ID, &r, ""}
 	}
 	return &r, nil
 }
@@ -478,7 +485,7 @@ var ErrNoKey = errors.New("apikey: the request was not identified by a key")
 // or else what the store says now, once per request.
 func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	p, ok := identity.FromContext(ctx)
-	if !ok || p.Issuer != a.issuer {
+	if !ok || p.Issuer != a.issuer || p.Credential == "" || identity.CheckNames(p.Credential) != nil {
 		return Record{}, ErrNoKey
 	}
 	if e := a.cache.getByID(p.Credential, time.Now()); e != nil {
@@ -492,7 +499,7 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 			err = errors.New("neither a record nor an error")
 		}
 		if err != nil {
-			return nil, undecided{"asking the store of keys", err}
+			return nil, guard.CannotDecide("apikey: asking the store of keys", err)
 		}
 		return r, nil
 	})

@@ -659,7 +659,7 @@ func TestHandlerTakesKeysOnly(t *testing.T) {
 func TestTheLedgerSeesTheGuard(t *testing.T) {
 	r := open(t, apikey.Config{})
 	guide := open(t, apikey.Config{GuideStatusCodes: true})
-	static := must(apikey.Static(apikey.StaticConfig{}, apikey.StaticKey{Name: "cron", Key: apikey.NewSecret("0123456789abcdef")}))
+	static := must(apikey.NewStatic(apikey.StaticConfig{}, apikey.StaticKey{Name: "cron", Key: apikey.NewSecret("0123456789abcdef")}))
 	for _, h := range []http.Handler{r.handler, guide.handler, static.Handler(r.next)} {
 		if got := fmt.Sprint(guard.Requirements(h)); got != "[scheme ApiKey]" {
 			t.Errorf("the ledger has %s", got)

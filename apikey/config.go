@@ -110,6 +110,14 @@ type Config struct {
 	// Default: X-API-Key.
 	Header string
 
+	// Bearer accepts keys in "Authorization: Bearer" too, as many client
+	// libraries send them. The prefix of Format decides: what begins with it and
+	// an underscore is an API key, and guard.Hooks.Identify does not pass it to
+	// authenticators with the scheme Bearer; everything else is left to them. No
+	// signed token begins so. Keys of an older scheme (LegacyHash) are not
+	// accepted there. Default: false.
+	Bearer bool
+
 	// InsecureQueryParameter is the name of a parameter of the query that
 	// may carry the key, for clients that cannot set headers. URLs are
 	// written to the logs of proxies and of this server, to browser

@@ -34,7 +34,7 @@
 // answered 403, a store that does not answer 503: a 401 would make clients
 // throw good keys away.
 //
-// [Static] checks a few keys that are written into a configuration.
+// [NewStatic] checks a few keys that are written into a configuration.
 //
 // # Order
 //

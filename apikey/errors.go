@@ -1,76 +1,83 @@
 package apikey
 
 import (
-	"errors"
-	"net/http"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
 // Reasons for which a key is refused, found with [errors.Is]. They are for the
-// audit trail; the client is told invalid_token and nothing else, but for
-// ErrAddress, which is 403. All are ErrInvalid too.
+// audit trail: a client receives the code invalid_token for all of them but
+// ErrAddress, which is answered 403. All are ErrInvalid too.
 var (
-	ErrInvalid           = errors.New("apikey: invalid")
-	ErrMalformed   error = refusal("apikey: malformed")                     // or for another environment, by its head
-	ErrUnknown     error = refusal("apikey: no key of that ID")             // or hash, for legacy keys
-	ErrSecret      error = refusal("apikey: the secret is not right")       // somebody guesses, or has a leaked ID
-	ErrPepper      error = refusal("apikey: its pepper is not in the ring") // taken out on purpose, or missing here
-	ErrEnvironment error = refusal("apikey: its record is of another environment")
-	ErrRevoked     error = refusal("apikey: revoked")                             // by its record or a Revoker
-	ErrInactive    error = refusal("apikey: switched off")                        // Record.Active
-	ErrTooEarly    error = refusal("apikey: not valid yet")                       // Record.NotBefore
-	ErrExpired     error = refusal("apikey: expired")                             // Record.ExpiresAt
-	ErrRotated     error = refusal("apikey: replaced, and its grace is over")     //
-	ErrOwner       error = refusal("apikey: its owner is not active")             // Config.OwnerRights says
-	ErrAddress     error = refusal("apikey: used from an address not allowed it") //
+	ErrInvalid     = guard.NewReason("apikey: invalid")
+	ErrMalformed   = guard.NewReason("apikey: malformed", ErrInvalid)
+	ErrUnknown     = guard.NewReason("apikey: no key with that ID or legacy hash", ErrInvalid)
+	ErrSecret      = guard.NewReason("apikey: wrong secret", ErrInvalid)
+	ErrPepper      = guard.NewReason("apikey: the pepper of the record is not in Config.Peppers", ErrInvalid)
+	ErrEnvironment = guard.NewReason("apikey: the record is of another environment", ErrInvalid)
+	ErrRevoked     = guard.NewReason("apikey: revoked", ErrInvalid)
+	ErrInactive    = guard.NewReason("apikey: switched off", ErrInvalid)
+	ErrTooEarly    = guard.NewReason("apikey: not valid yet", ErrInvalid)
+	ErrExpired     = guard.NewReason("apikey: expired", ErrInvalid)
+	ErrRotated     = guard.NewReason("apikey: replaced, and its grace is over", ErrInvalid)
+	ErrOwner       = guard.NewReason("apikey: the owner is not active", ErrInvalid)
+	ErrAddress     = guard.NewReason("apikey: used from an address that is not allowed", ErrInvalid)
 )
 
-// A refusal is a constant reason, so refusing costs no allocation for it.
-type refusal string
+// How a key can be malformed. [Format.Parse] returns one of these, and never
+// builds an error: junk must be cheap to refuse.
+var (
+	errHead     = guard.NewReason("apikey: malformed: it does not begin with the prefix and an environment of the Format", ErrMalformed)
+	errLength   = guard.NewReason("apikey: malformed: too short or too long", ErrMalformed)
+	errChecksum = guard.NewReason("apikey: malformed: the checksum does not match, as in a mistyped key", ErrMalformed)
+	errSpelling = guard.NewReason("apikey: malformed: a character that no key has there", ErrMalformed)
+)
 
-func (r refusal) Error() string        { return string(r) }
-func (r refusal) Is(target error) bool { return target == ErrInvalid }
-
-// A refused names the key that was refused.
-type refused struct {
+// A rejection is why one key was refused, with the values that did not fit, for
+// the log.
+type rejection struct {
 	reason error
 	id     string
+	record *Record // nil if there is none, or its content does not matter
+	given  string  // the address or environment that did not fit, or the peppers of the ring
 }
 
-func (r *refused) Error() string { return r.reason.Error() + ": key " + r.id }
-func (r *refused) Unwrap() error { return r.reason }
+func (r *rejection) Unwrap() error { return r.reason }
 
-// undecided is the error of a store or another thing that was asked. It is what
-// they say, for errors.Is and errors.As, but never a verdict: a store that
-// asks over a network may well fail with a 401 of its own, which says nothing
-// about the key in hand.
-type undecided struct {
-	doing string
-	err   error
-}
-
-func (u undecided) Error() string { return "apikey: " + u.doing + ": " + u.err.Error() }
-
-func (u undecided) Is(target error) bool {
-	if _, verdict := target.(refusal); verdict || target == ErrInvalid || target == ErrNotFound ||
-		target == guard.ErrNoCredentials || target == guard.ErrInactive {
-		return false
+func (r *rejection) Error() string {
+	text := r.reason.Error() + ": key " + fmt.Sprintf("%.64q", r.id)
+	if r.record == nil {
+		return text
 	}
-	return errors.Is(u.err, target)
-}
-
-func (u undecided) As(target any) bool {
-	switch target := target.(type) {
-	case **http.MaxBytesError: // would be answered 413
-		return false
-	case **guard.Denial:
-		// One of a 503 says when to come back.
-		d, ok := errors.AsType[*guard.Denial](u.err)
-		if ok = ok && d != nil && d.Status >= http.StatusInternalServerError; ok {
-			*target = d
+	switch r.reason {
+	case ErrPepper:
+		return fmt.Sprintf("%s was made with pepper %.64q, Config.Peppers has %s", text, r.record.PepperID, r.given)
+	case ErrEnvironment:
+		return fmt.Sprintf("%s has environment %.64q in the store, want %s", text, r.record.Environment, r.given)
+	case ErrRevoked:
+		if r.record.RevokedAt.IsZero() {
+			return text + " by the Revoker"
 		}
-		return ok
+		return text + " at " + instant(r.record.RevokedAt)
+	case ErrTooEarly:
+		return text + " begins at " + instant(r.record.NotBefore)
+	case ErrExpired:
+		return text + " ended at " + instant(r.record.ExpiresAt)
+	case ErrRotated:
+		return fmt.Sprintf("%s was replaced by %.64q and ended at %s", text, r.record.Successor, instant(r.record.GraceUntil))
+	case ErrOwner:
+		return fmt.Sprintf("%s of %.64q", text, r.record.Owner)
+	case ErrAddress:
+		var networks []string
+		for _, p := range r.record.AllowedPrefixes {
+			networks = append(networks, p.String())
+		}
+		return fmt.Sprintf("%s came from %.64q, want one of %.300s", text, r.given, strings.Join(networks, ", "))
 	}
-	return errors.As(u.err, target)
+	return text
 }
+
+func instant(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -115,7 +115,7 @@ func Example() {
 	}
 
 	var made struct{ ID, Key string }
-	json.Unmarshal(call("POST", "/keys/?name=backup&scope=read:items+write:items", "Authorization", "Bearer ada"), &made)
+	json.Unmarshal(call("POST", "/keys/?name=backup&scope=read:items", "Authorization", "Bearer ada"), &made)
 	os.Stdout.Write(call("GET", "/protected/", "X-API-Key", made.Key))
 	os.Stdout.Write(call("GET", "/protected/", "Authorization", "ApiKey "+made.Key))
 	call("GET", "/protected/", "", "")
@@ -164,7 +164,7 @@ func ExampleFormat_Regexp() {
 	}
 	// Output:
 	// "0123456789AB" <nil>
-	// "" apikey: malformed
+	// "" apikey: malformed: the checksum does not match, as in a mistyped key
 }
 
 // A key is replaced while its programs go on: both are good for the overlap.
@@ -198,11 +198,11 @@ func ExampleManager_Rotate() {
 
 // The guide's simple check, in constant time, with an empty key refused at
 // start-up and not at the first request without one.
-func ExampleStatic() {
-	_, err := apikey.Static(apikey.StaticConfig{}, apikey.StaticKey{Name: "cron", Key: apikey.NewSecret(os.Getenv("NO_SUCH_VARIABLE"))})
+func ExampleNewStatic() {
+	_, err := apikey.NewStatic(apikey.StaticConfig{}, apikey.StaticKey{Name: "cron", Key: apikey.NewSecret(os.Getenv("NO_SUCH_VARIABLE"))})
 	fmt.Println(err)
 
-	keys, err := apikey.Static(apikey.StaticConfig{}, apikey.StaticKey{Name: "cron", Key: apikey.NewSecret("7c0f3b1e9a5d4c68")})
+	keys, err := apikey.NewStatic(apikey.StaticConfig{}, apikey.StaticKey{Name: "cron", Key: apikey.NewSecret("7c0f3b1e9a5d4c68")})
 	if err != nil {
 		log.Fatal(err)
 	}

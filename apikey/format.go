@@ -53,7 +53,7 @@ const DefaultEnvironment = "live"
 // Without environments there is one, [DefaultEnvironment]. Each name is a
 // lower-case letter followed by up to 15 lower-case letters and digits: an
 // underscore in one would make two names out of it. The prefix "static" is that
-// of [Static].
+// of [NewStatic].
 //
 // A live service is given the format of its own environment alone, and then
 // refuses test keys as it refuses junk.
@@ -63,7 +63,7 @@ func NewFormat(prefix string, environments ...string) (Format, error) {
 	case !isName(prefix):
 		errs = append(errs, fmt.Errorf("apikey: the prefix is %q, want a lower-case letter and up to %d more lower-case letters and digits", prefix, maxName-1))
 	case prefix == staticPrefix:
-		errs = append(errs, fmt.Errorf("apikey: the prefix is %q, want another: it is that of Static", prefix))
+		errs = append(errs, fmt.Errorf("apikey: the prefix is %q, want another: it is that of NewStatic", prefix))
 	}
 	if len(environments) == 0 {
 		environments = []string{DefaultEnvironment}
@@ -96,6 +96,15 @@ func isName(s string) bool {
 // Prefix returns what the keys begin with, "acme".
 func (f Format) Prefix() string { return f.prefix }
 
+// String returns what the keys begin with: "acme_live_, acme_test_".
+func (f Format) String() string {
+	var all []string
+	for i := range f.heads {
+		all = append(all, f.heads[i].text)
+	}
+	return strings.Join(all, ", ")
+}
+
 // Environments returns the environments whose keys the format accepts.
 func (f Format) Environments() []string {
 	var all []string
@@ -108,62 +117,76 @@ func (f Format) Environments() []string {
 // Parts is what a well-formed key says without its secret.
 type Parts struct{ ID, Environment string }
 
-// Parse returns the parts of a key. The error is [ErrMalformed], whatever is
-// wrong with it. That a key is well-formed does not mean that it is good for
-// anything, nor that it was ever issued. Parse allocates nothing, and ID is a
-// part of the key's own memory.
+// Parse returns the parts of a key. Its error is [ErrMalformed] by [errors.Is],
+// and its text names what is wrong. That a key is well-formed does not mean that
+// it is good for anything, nor that it was ever issued. Parse allocates nothing,
+// and ID is a part of the key's own memory.
 func (f Format) Parse(key string) (Parts, error) {
 	for i := range f.heads {
 		h := &f.heads[i]
-		if len(key) != len(h.text)+afterHead || key[:len(h.text)] != h.text {
+		body, found := strings.CutPrefix(key, h.text)
+		if !found {
 			continue
 		}
-		body := key[len(h.text):]
-		if !wellFormed(body, h.crc) {
-			return Parts{}, ErrMalformed
+		if len(body) != afterHead {
+			return Parts{}, errLength
+		}
+		if err := checkBody(body, h.crc); err != nil {
+			return Parts{}, err
 		}
 		return Parts{body[:idWidth], h.environment}, nil
 	}
-	return Parts{}, ErrMalformed
+	return Parts{}, errHead
 }
 
-// wellFormed reports whether body, what follows the head of a key, is spelled
-// as it must be. The checksum comes first: junk mostly ends there.
-func wellFormed(body string, crc uint32) bool {
+// Owns reports whether text begins as the keys of the format do, whatever the
+// environment: "acme_".
+func (f Format) Owns(text string) bool {
+	rest, ok := strings.CutPrefix(text, f.prefix)
+	return ok && f.prefix != "" && strings.HasPrefix(rest, "_")
+}
+
+// checkBody returns what is wrong with the spelling of body, which follows the
+// head of a key. The checksum comes first: junk mostly ends there.
+func checkBody(body string, crc uint32) error {
 	const before = afterHead - crcWidth
 	var given uint64
 	for i := before; i < afterHead; i++ {
 		d := digits[body[i]]
 		if d == noDigit {
-			return false
+			return errSpelling
 		}
 		given = given*62 + uint64(d)
 	}
 	if given != uint64(^updateCRC(crc, body[:before])) {
-		return false
+		return errChecksum
 	}
 	if body[idWidth] != '_' {
-		return false
+		return errSpelling
 	}
 	for i := range before {
 		if i != idWidth && digits[body[i]] == noDigit {
-			return false
+			return errSpelling
 		}
 	}
 	// The digits stand in the order of their bytes, so numbers of one width
 	// compare like strings.
-	return body[idWidth+1:before] <= maxSecret
+	if body[idWidth+1:before] > maxSecret {
+		return errSpelling
+	}
+	return nil
 }
 
-// Regexp returns an expression for secret scanners, which finds whatever has
-// the shape of a key of this format and is not a part of a longer word. It is
-// of the syntax that RE2, PCRE and Go share; its String is what scanners are
-// configured with. [Format.Parse] of what it found tells keys from lookalikes.
+// Regexp returns an expression for secret scanners. It finds every text with the
+// shape of a key of this format, whatever stands before and behind it: leaked keys
+// follow escapes such as \n, \t, %3D and \u0022. Its String is what scanners are
+// configured with, in the syntax that RE2, PCRE and Go share. [Format.Parse] of
+// what it found tells keys from lookalikes by the checksum.
 func (f Format) Regexp() *regexp.Regexp {
 	if len(f.heads) == 0 {
 		return regexp.MustCompile(`[^\s\S]`) // matches nothing, as the format does
 	}
-	return regexp.MustCompile(fmt.Sprintf(`\b%s_(?:%s)_[0-9A-Za-z]{%d}_[0-9A-Za-z]{%d}\b`,
+	return regexp.MustCompile(fmt.Sprintf(`%s_(?:%s)_[0-9A-Za-z]{%d}_[0-9A-Za-z]{%d}`,
 		f.prefix, strings.Join(f.Environments(), "|"), idWidth, secretWidth+crcWidth))
 }
 

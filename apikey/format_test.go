@@ -2,6 +2,7 @@ package apikey_test
 
 import (
 	"bytes"
+	"errors"
 	"hash/crc32"
 	"math/big"
 	"math/rand/v2"
@@ -54,7 +55,7 @@ func TestNewFormat(t *testing.T) {
 	if got := acme.Environments(); !slices.Equal(got, []string{apikey.DefaultEnvironment}) {
 		t.Errorf("environments %q", got)
 	}
-	if _, err := (apikey.Format{}).Parse(""); err != apikey.ErrMalformed {
+	if _, err := (apikey.Format{}).Parse(""); !errors.Is(err, apikey.ErrMalformed) {
 		t.Errorf("the zero Format accepts nothing at all: %v", err)
 	}
 }
@@ -94,7 +95,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got, err := both.Parse(tt.key); err != apikey.ErrMalformed || got != (apikey.Parts{}) {
+			if got, err := both.Parse(tt.key); !errors.Is(err, apikey.ErrMalformed) || got != (apikey.Parts{}) {
 				t.Errorf("%s: %+v, %v", tt.key, got, err)
 			}
 		})
@@ -210,11 +211,23 @@ func TestRegexpFindsKeysAndNotTheirNeighbours(t *testing.T) {
 		{"of another environment of the format", resum("acme_test_" + key[10:]), true, true},
 		{"of an environment that is not", resum("acme_prod_" + key[10:]), false, false},
 		{"of another prefix", resum("acne" + key[4:]), false, false},
-		{"the end of another prefix", "x" + key, false, false},
-		{"the end of a longer name", "my_" + key, false, false},
+		{"behind a letter, as after an escaped line end", `\n` + key, true, true},
+		{"the end of another prefix, with its checksum", resum("x" + key), true, false},
+		{"behind an underscore", "my_" + key, true, true},
+		{"behind an escaped tab", `"\t` + key + `"`, true, true},
+		{"behind a percent-encoded sign", "api_key%3D" + key + "%26x", true, true},
+		{"behind a percent-encoded slash", "%2F" + key + "%0A", true, true},
+		{"in escaped quotation marks", `\u0022` + key + `\u0022`, true, true},
+		{"behind an escaped control character", `\x0b` + key + `\x00`, true, true},
+		{"behind an escaped NUL", `\000` + key, true, true},
+		{"behind an HTML entity without its semicolon", "&quot" + key + "&quot;", true, true},
+		{"in a block of YAML", "key: >-\n  " + key + "\nnext: 1", true, true},
+		{"in a sed expression", "s/x/" + key + "/", true, true},
+		{"in HTML", "<td>" + key + "</td>", true, true},
+		{"behind another key", key + key, true, true},
 		{"cut short", key[:71], false, false},
-		{"going on", key + "0", false, false},
-		{"going on after an underscore", key + "_x", false, false},
+		{"going on", key + "0", true, true},
+		{"going on after an underscore", key + "_x", true, true},
 		{"as it is shown", "acme_live_0123456789AB_[redacted]", false, false},
 		{"an identifier", "acme_live_0123456789AB", false, false},
 		{"another's token", "ghp_0123456789abcdefghijABCDEFGHIJ012345", false, false},
@@ -249,7 +262,7 @@ func FuzzParse(f *testing.F) {
 		for _, k := range []string{key, resumIfLong(key)} {
 			parts, err := both.Parse(k)
 			if err != nil {
-				if err != apikey.ErrMalformed || parts != (apikey.Parts{}) {
+				if !errors.Is(err, apikey.ErrMalformed) || parts != (apikey.Parts{}) {
 					t.Fatalf("%q: %+v, %v", k, parts, err)
 				}
 				continue

@@ -162,6 +162,9 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 // for example, and then the keys that [Manager.List] returns; no key that is
 // made at the same time is left.
 //
+// Roles and scopes that the owner does not have today, by Config.OwnerRights, are
+// mistakes of the Spec.
+//
 // The error is [ErrSpec], with every mistake, [ErrTooMany] if the owner has as
 // many keys as the store allows, [ErrMakerRevoked], or another one of the store
 // or the Revoker.
@@ -171,6 +174,9 @@ func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) 
 		spec.Environment = m.keys.config.Format.heads[0].environment
 	}
 	if err := m.check(&spec, now); err != nil {
+		return Secret{}, Record{}, err
+	}
+	if err := m.checkRights(ctx, &spec); err != nil {
 		return Secret{}, Record{}, err
 	}
 	checkpoint, err := m.enter(ctx, by)
@@ -208,7 +214,7 @@ func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) 
 		case errors.Is(err, ErrTooMany):
 			return Secret{}, Record{}, ErrTooMany
 		case !errors.Is(err, ErrConflict):
-			return Secret{}, Record{}, undecided{"storing a new key", err}
+			return Secret{}, Record{}, guard.CannotDecide("apikey: storing a new key", err)
 		}
 		// Somebody has the identifier: of 62^12 that is no accident twice.
 	}
@@ -319,6 +325,38 @@ func (m *Manager) check(spec *Spec, now time.Time) error {
 		}
 	}
 	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrSpec, errors.Join(errs...))
+}
+
+// checkRights returns an error if the owner does not have what the key shall be
+// good for: a key that never does what its Record says misleads whoever reads it.
+func (m *Manager) checkRights(ctx context.Context, spec *Spec) error {
+	if m.keys.config.OwnerRights == nil || spec.Roles.Len()+spec.Scopes.Len() == 0 {
+		return nil
+	}
+	roles, scopes, err := m.keys.config.OwnerRights(ctx, &identity.Principal{
+		Issuer: m.keys.issuer, Subject: spec.Owner, Tenant: spec.Tenant, Client: identity.FirstParty, Roles: spec.Roles, Scopes: spec.Scopes,
+	})
+	if errors.Is(err, guard.ErrInactive) {
+		return fmt.Errorf("%w: Spec.Owner is %.64q, who is not active in tenant %.64q", ErrSpec, spec.Owner, spec.Tenant)
+	}
+	if err != nil {
+		return guard.CannotDecide("apikey: loading the rights of a key's owner", err)
+	}
+	var errs []error
+	for _, f := range [...]struct {
+		name        string
+		want, owned identity.Set
+	}{{"Roles", spec.Roles, roles}, {"Scopes", spec.Scopes, scopes}} {
+		for name := range f.want.All() {
+			if !f.owned.Has(name) {
+				errs = append(errs, fmt.Errorf("Spec.%s has %q, which the owner %.64q does not have", f.name, name, spec.Owner))
+			}
+		}
+	}
+	if errs == nil {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrSpec, errors.Join(errs...))
@@ -451,12 +489,12 @@ func (m *Manager) List(ctx context.Context, owner string) ([]Record, error) {
 	if !ok {
 		return nil, fmt.Errorf("apikey: the store (%T) has no KeysByOwner: %w", m.store, errors.ErrUnsupported)
 	}
-	if owner == "" {
+	if owner == "" || identity.CheckNames(owner) != nil {
 		return nil, nil
 	}
 	all, err := lister.KeysByOwner(ctx, owner)
 	if err != nil {
-		return nil, undecided{"listing keys", err}
+		return nil, guard.CannotDecide("apikey: listing keys", err)
 	}
 	return all, nil
 }
@@ -505,7 +543,7 @@ func (m *Manager) change(ctx context.Context, id, doing string, edit func(*Recor
 		case errors.Is(err, ErrTooMany):
 			return Record{}, ErrTooMany
 		case !errors.Is(err, ErrConflict):
-			return Record{}, undecided{doing, err}
+			return Record{}, guard.CannotDecide("apikey: "+doing, err)
 		}
 	}
 	return Record{}, fmt.Errorf("apikey: %s: %w", doing, ErrConflict)
@@ -513,12 +551,15 @@ func (m *Manager) change(ctx context.Context, id, doing string, edit func(*Recor
 
 // load returns a record that is the caller's own.
 func (m *Manager) load(ctx context.Context, id string) (*Record, error) {
+	if id == "" || identity.CheckNames(id) != nil {
+		return nil, ErrNotFound // no store has it, and a database may fail on it
+	}
 	r, err := m.store.KeyByID(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil, ErrNotFound
 	case err != nil:
-		return nil, undecided{"asking the store of keys", err}
+		return nil, guard.CannotDecide("apikey: asking the store of keys", err)
 	case r == nil || r.ID != id:
 		return nil, errors.New("apikey: the store of keys returned another record, or none and no error")
 	}
@@ -559,7 +600,7 @@ func (m *Manager) spread(ctx context.Context, r *Record) error {
 	})
 	m.untold.note(r.ID, err)
 	if err != nil {
-		return undecided{"telling the Revoker of a key", err}
+		return guard.CannotDecide("apikey: telling the Revoker of a key", err)
 	}
 	m.tell(ctx, guard.EventTokenRevoked, r)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/gatewright/gatewright/auth/guard"
 )
@@ -72,6 +73,15 @@ func newHasher(p Pepper) hasher {
 		_, _ = io.WriteString(h, key) // a hash does not fail
 		return Hash(h.Sum(nil))
 	}}
+}
+
+// pepperIDs returns the IDs of the ring, for the log.
+func (a *Authenticator) pepperIDs() string {
+	var ids []string
+	for i := range a.hashers {
+		ids = append(ids, strconv.Quote(a.hashers[i].id))
+	}
+	return strings.Join(ids, ", ")
 }
 
 // hasher returns the one with that ID, or nil.

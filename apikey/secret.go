@@ -24,7 +24,7 @@ func newSecret(plain, shown string) Secret {
 const redacted = "[redacted]"
 
 // NewSecret returns the Secret of a key that the host has from elsewhere, for
-// [Static]. Nothing of it is shown.
+// [NewStatic]. Nothing of it is shown.
 func NewSecret(plain string) Secret { return newSecret(plain, redacted) }
 
 // Plain returns the key itself, which is shown to its owner once and kept

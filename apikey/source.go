@@ -14,6 +14,8 @@ import (
 // has registered one for API keys; this is the usual name.
 const scheme = "ApiKey"
 
+const bearerScheme = "Bearer"
+
 // defaultHeader is the header that the guide, and most others, use.
 const defaultHeader = "X-API-Key"
 
@@ -21,6 +23,11 @@ const defaultHeader = "X-API-Key"
 type source struct {
 	header    string // in canonical form
 	parameter string // of the query, "" for none
+	scheme    string // of the Authorization header
+
+	// bearer reports whether a credential of the scheme Bearer is a key; nil
+	// if none is.
+	bearer func(credential string) bool
 }
 
 // newSource checks the names, which are fields of the config of that name.
@@ -38,7 +45,7 @@ func newSource(config, header, parameter string, mistake func(format string, arg
 	if strings.Trim(parameter, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
 		mistake("%s.InsecureQueryParameter is %q, want letters, digits, '-' and '_'", config, parameter)
 	}
-	return source{canonical, parameter}
+	return source{header: canonical, parameter: parameter, scheme: scheme}
 }
 
 // read returns the key that r carries. Its error is ErrNoCredentials for one
@@ -53,7 +60,12 @@ func (s source) read(r *http.Request) (string, error) {
 	}
 	lines := r.Header["Authorization"]
 	for _, line := range lines {
-		if k, ours := credentials(line); ours {
+		k, ours := credentials(line, s.scheme)
+		if !ours && s.bearer != nil {
+			k, ours = credentials(line, bearerScheme)
+			ours = ours && s.bearer(k)
+		}
+		if ours {
 			key = k
 			found++
 			if len(lines) > 1 {
@@ -79,10 +91,10 @@ func (s source) read(r *http.Request) (string, error) {
 }
 
 // credentials returns what stands after the scheme in an Authorization header,
-// and whether that is ours, in any case of letters (RFC 9110 section 11.1). A
+// and whether that is scheme, in any case of letters (RFC 9110 section 11.1). A
 // tab where the space belongs is left in, for the key to be refused: what
 // another server would take for a key must not be anonymous here.
-func credentials(line string) (key string, ours bool) {
+func credentials(line, scheme string) (key string, ours bool) {
 	if len(line) < len(scheme) || !strings.EqualFold(line[:len(scheme)], scheme) {
 		return "", false
 	}

@@ -19,6 +19,9 @@ const staticPrefix = "static"
 // letters and digits has 95 bits then.
 const minStatic = 16
 
+// errNoStatic says no more, because a key that is none may be a misplaced secret.
+var errNoStatic = guard.NewReason("apikey: none of the static keys", ErrUnknown)
+
 // A StaticKey is a key that is written into the configuration of the host.
 type StaticKey struct {
 	// Name is the Subject and the Credential of its principals. Required.
@@ -39,9 +42,16 @@ type StaticConfig struct {
 	// key are "Could not validate API key" here.
 	Header                 string
 	InsecureQueryParameter string
-	GuideStatusCodes       bool
-	Realm                  string
-	Hooks                  guard.Hooks
+
+	// Bearer reads keys from "Authorization: Bearer" instead of
+	// "Authorization: ApiKey". Static keys have no prefix that tells them from
+	// tokens, so guard.Hooks.Identify panics if there is another authenticator
+	// with that scheme. Default: false.
+	Bearer bool
+
+	GuideStatusCodes bool
+	Realm            string
+	Hooks            guard.Hooks
 }
 
 // A StaticAuthenticator is the simplest check of API keys: a few keys that the
@@ -63,18 +73,21 @@ type staticKey struct {
 
 var _ guard.Authenticator = (*StaticAuthenticator)(nil)
 
-// Static returns an authenticator of the given keys. Its error lists every
+// NewStatic returns an authenticator of the given keys. Its error lists every
 // mistake: an empty or short key above all, which would let everybody in whose
 // client sends none.
-func Static(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, error) {
+func NewStatic(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("apikey: "+format, args...)) }
 	s := &StaticAuthenticator{
 		config: config,
 		source: newSource("StaticConfig", config.Header, config.InsecureQueryParameter, mistake),
 	}
+	if config.Bearer {
+		s.source.scheme = bearerScheme
+	}
 	if len(keys) == 0 {
-		mistake("Static has no key, want at least one")
+		mistake("NewStatic has no key, want at least one")
 	}
 	for i, k := range keys {
 		plain := k.Key.Plain()
@@ -115,7 +128,7 @@ func Static(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, error
 
 // Challenge asks for an API key.
 func (s *StaticAuthenticator) Challenge() guard.Challenge {
-	return guard.Challenge{Scheme: scheme, Realm: s.config.Realm}
+	return guard.Challenge{Scheme: s.source.scheme, Realm: s.config.Realm}
 }
 
 // Authenticate says whose key r carries.
@@ -140,9 +153,9 @@ func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal
 	}
 	if s.config.GuideStatusCodes {
 		return nil, &guard.Denial{Status: http.StatusForbidden, Code: guard.CodeInvalidToken, Detail: "Could not validate API key",
-			Event: guard.EventLoginFail, Err: ErrUnknown}
+			Event: guard.EventLoginFail, Err: errNoStatic}
 	}
-	return nil, guard.InvalidToken(scheme, ErrUnknown)
+	return nil, guard.InvalidToken(s.source.scheme, errNoStatic)
 }
 
 // Handler is the guard for a route that takes these keys and nothing else: see

@@ -14,7 +14,7 @@ func TestStatic(t *testing.T) {
 	cron := apikey.StaticKey{Name: "cron", Key: apikey.NewSecret("cron-0123456789abcdef"), Roles: identity.NewSet("admin")}
 	deploy := apikey.StaticKey{Name: "deploy", Key: apikey.NewSecret("deploy-0123456789abc"), Scopes: identity.NewSet("deploy")}
 	next := new(spy)
-	a, err := apikey.Static(apikey.StaticConfig{Realm: "ops"}, cron, deploy)
+	a, err := apikey.NewStatic(apikey.StaticConfig{Realm: "ops"}, cron, deploy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestStatic(t *testing.T) {
 
 func TestStaticWithTheGuidesAnswers(t *testing.T) {
 	next, seen := new(spy), new(events)
-	a := must(apikey.Static(apikey.StaticConfig{GuideStatusCodes: true, Hooks: guard.Hooks{Observe: seen.observe}},
+	a := must(apikey.NewStatic(apikey.StaticConfig{GuideStatusCodes: true, Hooks: guard.Hooks{Observe: seen.observe}},
 		apikey.StaticKey{Name: "app", Key: apikey.NewSecret("0123456789abcdef")}))
 	h := a.Handler(next)
 	want{403, "", "", `{"title":"Forbidden","status":403,"code":"invalid_token","detail":"Could not validate API key"}` + "\n"}.
@@ -95,7 +95,7 @@ func TestStaticListsEveryMistake(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a, err := apikey.Static(apikey.StaticConfig{}, tt.keys...)
+			a, err := apikey.NewStatic(apikey.StaticConfig{}, tt.keys...)
 			if err == nil || a != nil {
 				t.Fatal("it was taken")
 			}
@@ -109,7 +109,7 @@ func TestStaticListsEveryMistake(t *testing.T) {
 			}
 		})
 	}
-	if _, err := apikey.Static(apikey.StaticConfig{Header: "a b"}, good); err == nil || !strings.Contains(err.Error(), `StaticConfig.Header is "a b"`) {
+	if _, err := apikey.NewStatic(apikey.StaticConfig{Header: "a b"}, good); err == nil || !strings.Contains(err.Error(), `StaticConfig.Header is "a b"`) {
 		t.Errorf("%v", err)
 	}
 }

@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
 )
 
 // ErrNotFound is what stores return for a key that does not exist, [ErrConflict]
 // for a write that came too late, and [ErrTooMany] for one key too many: see
 // [KeyBounder]. They may wrap them.
 var (
-	ErrNotFound = errors.New("apikey: not found")
+	ErrNotFound = guard.NewReason("apikey: not found")
 	ErrConflict = errors.New("apikey: the key was changed in the meantime")
 	ErrTooMany  = errors.New("apikey: the owner has as many keys as one may have")
 )

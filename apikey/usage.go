@@ -116,7 +116,7 @@ func (u *usage) write(ctx context.Context, now time.Time) error {
 		}
 	}()
 	if failed := u.recorder.RecordUse(ctx, uses); failed != nil {
-		return undecided{"recording when keys were used", failed}
+		return guard.CannotDecide("apikey: recording when keys were used", failed)
 	}
 	written = true
 	return err
@@ -134,7 +134,7 @@ func (a *Authenticator) Flush(ctx context.Context) error {
 	select {
 	case a.usage.writing <- struct{}{}:
 	case <-ctx.Done():
-		return undecided{"waiting to record when keys were used", ctx.Err()}
+		return guard.CannotDecide("apikey: waiting to record when keys were used", ctx.Err())
 	}
 	defer func() { <-a.usage.writing }()
 	return a.usage.write(ctx, time.Now())

@@ -55,6 +55,14 @@ func NewPrincipal(r *http.Request) *identity.Principal {
 //
 // An Authorization header with a scheme that no authenticator has is ignored.
 //
+// An authenticator of another scheme that has a method
+//
+//	ClaimsBearer(credential string) bool
+//
+// shares "Authorization: Bearer": authenticators with the scheme Bearer are not
+// called for a credential for which the method returns true. API keys do so with
+// apikey.Config.Bearer.
+//
 // Identify panics without authenticators, for an authenticator whose challenge
 // has no scheme, and for two authenticators that would judge the same credential:
 // two with the scheme Bearer, or two with equal challenges. A token.NewVerifiers
@@ -129,6 +137,7 @@ type identifier struct {
 	authenticators []Authenticator
 	challenges     []Challenge // of the authenticators, in their order
 	lines          []string    // the same as they stand in the header
+	claimers       []bearerClaimer
 }
 
 func newIdentifier(h Hooks, authenticators []Authenticator) *identifier {
@@ -148,6 +157,9 @@ func newIdentifier(h Hooks, authenticators []Authenticator) *identifier {
 		id.challenges = append(id.challenges, c)
 		c.ErrorURI = "" // like the Error it explains
 		id.lines = append(id.lines, c.String())
+		if claimer, ok := a.(bearerClaimer); ok && !strings.EqualFold(c.Scheme, "Bearer") {
+			id.claimers = append(id.claimers, claimer)
+		}
 	}
 	return id
 }
@@ -217,7 +229,11 @@ func (id *identifier) identify(r *http.Request) (*identity.Principal, Authentica
 		caller  *identity.Principal
 		verdict error
 	)
-	for _, a := range id.authenticators {
+	claimed := id.bearerClaimed(r)
+	for i, a := range id.authenticators {
+		if claimed && id.bearer(i) {
+			continue
+		}
 		p, err := a.Authenticate(r)
 		if noCredentials(err) {
 			continue
@@ -240,6 +256,29 @@ func (id *identifier) identify(r *http.Request) (*identity.Principal, Authentica
 func nobody(p *identity.Principal) bool {
 	return p.Issuer == "" && p.Subject == "" && p.Credential == ""
 }
+
+// A bearerClaimer is an authenticator of another scheme than Bearer that also reads
+// some credentials from "Authorization: Bearer", and recognises them by their
+// spelling.
+type bearerClaimer interface{ ClaimsBearer(credential string) bool }
+
+// bearerClaimed reports whether the request's Bearer credential belongs to a
+// bearerClaimer, so that the authenticators with the scheme Bearer must not judge
+// it.
+func (id *identifier) bearerClaimed(r *http.Request) bool {
+	if len(id.claimers) == 0 {
+		return false
+	}
+	scheme, credential, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return false
+	}
+	credential = strings.TrimLeft(credential, " ")
+	return slices.ContainsFunc(id.claimers, func(c bearerClaimer) bool { return c.ClaimsBearer(credential) })
+}
+
+// bearer reports whether authenticator i has the scheme Bearer.
+func (id *identifier) bearer(i int) bool { return strings.EqualFold(id.challenges[i].Scheme, "Bearer") }
 
 // noCredentials reports whether err says that there was nothing to judge. A
 // Denial never does, whatever its reason: it has judged.

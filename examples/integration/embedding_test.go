@@ -99,7 +99,7 @@ func TestATypeThatEmbedsOneOfOursIsTheOneThatDecides(t *testing.T) {
 	}
 	allowed, forbidden := issue("allowed"), issue("forbidden")
 	const plain = "a-static-key-of-some-length-0123456789"
-	static, err := apikey.Static(apikey.StaticConfig{}, apikey.StaticKey{Name: "robot", Key: apikey.NewSecret(plain)})
+	static, err := apikey.NewStatic(apikey.StaticConfig{}, apikey.StaticKey{Name: "robot", Key: apikey.NewSecret(plain)})
 	must(err)
 
 	// Authenticators.

@@ -21,6 +21,7 @@ import (
 // run of bytes, or a number of 64 bits. Its content has its index in it.
 type leaf struct {
 	name  string // the innermost named type and field, "auth.User.PasswordHash"
+	typ   string // the named type, "ratelimit.Key", if it has one of ours
 	bytes bool   // or what a func returns: secret unless listed
 }
 
@@ -36,8 +37,11 @@ type filler struct {
 	chain  []reflect.Type // the structs that are being filled
 }
 
-func (f *filler) leaf(name string, bytes bool) int {
-	key := leaf{name, bytes}
+func (f *filler) leaf(name string, t reflect.Type, bytes bool) int {
+	key := leaf{name: name, bytes: bytes}
+	if t.Name() != "" && strings.HasPrefix(t.PkgPath(), module) {
+		key.typ = short(t)
+	}
 	i, ok := f.index[key]
 	if !ok {
 		i = len(f.leaves)
@@ -47,8 +51,8 @@ func (f *filler) leaf(name string, bytes bool) int {
 	return i
 }
 
-func (f *filler) content(name string, bytes bool) string {
-	return fmt.Sprintf("%s%06d", prefix, f.leaf(name, bytes))
+func (f *filler) content(name string, t reflect.Type, bytes bool) string {
+	return fmt.Sprintf("%s%06d", prefix, f.leaf(name, t, bytes))
 }
 
 // deepest is how many structs within one another are filled.
@@ -76,16 +80,19 @@ func (f *filler) fill(v reflect.Value, name string, opaque bool) {
 	}
 	switch t.Kind() {
 	case reflect.String:
-		v.SetString(f.content(name, opaque))
+		v.SetString(f.content(name, t, opaque))
 	case reflect.Uint64:
 		// Most numbers are counts; keys of SipHash and the like have such names.
-		v.SetUint(firstNumber + uint64(f.leaf(name, opaque)))
+		v.SetUint(firstNumber + uint64(f.leaf(name, t, opaque)))
 	case reflect.Struct:
 		if len(f.chain) >= deepest || count(f.chain, t) > 1 {
 			return
 		}
 		f.chain = append(f.chain, t)
 		for i := range t.NumField() {
+			if t.Field(i).Name == "_" {
+				continue // padding
+			}
 			within := name
 			if t.Name() != "" {
 				within = short(t)
@@ -102,7 +109,7 @@ func (f *filler) fill(v reflect.Value, name string, opaque bool) {
 		v.Set(target)
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
-			v.SetBytes([]byte(f.content(name, true)))
+			v.SetBytes([]byte(f.content(name, t, true)))
 			return
 		}
 		v.Set(reflect.MakeSlice(t, 2, 2))
@@ -113,7 +120,7 @@ func (f *filler) fill(v reflect.Value, name string, opaque bool) {
 			if t.Len() < len(prefix)+6 {
 				return // an ID, or a part of an address
 			}
-			content := f.content(name, true)
+			content := f.content(name, t, true)
 			for i := range min(t.Len(), len(content)) {
 				v.Index(i).SetUint(uint64(content[i]))
 			}
@@ -151,10 +158,10 @@ func (f *filler) fillInterface(v reflect.Value, name string, opaque bool) {
 	t := v.Type()
 	switch t {
 	case reflect.TypeFor[crypto.Signer]():
-		seed := strings.Repeat(f.content(name, true), 3)[:ed25519.SeedSize]
+		seed := strings.Repeat(f.content(name, t, true), 3)[:ed25519.SeedSize]
 		v.Set(reflect.ValueOf(ed25519.NewKeyFromSeed([]byte(seed))))
 	case reflect.TypeFor[cipher.AEAD]():
-		block, _ := aes.NewCipher([]byte(strings.Repeat(f.content(name, true), 3)[:32]))
+		block, _ := aes.NewCipher([]byte(strings.Repeat(f.content(name, t, true), 3)[:32]))
 		aead, _ := cipher.NewGCMWithRandomNonce(block)
 		v.Set(reflect.ValueOf(aead))
 	case reflect.TypeFor[error](), reflect.TypeFor[fmt.Stringer]():
@@ -199,6 +206,7 @@ func short(t reflect.Type) string {
 // finder finds the leaves that a text shows, in any of these spellings.
 type finder struct {
 	filler *filler
+	types  []string // named types that may be printed wherever they are
 	forms  []form
 }
 
@@ -208,13 +216,18 @@ type form struct {
 	index func(groups []string) (int, bool)
 }
 
-func newFinder(f *filler) *finder {
+func newFinder(f *filler, printed []string) *finder {
 	out := &finder{filler: f}
+	for _, name := range printed {
+		if typ, ok := strings.CutPrefix(name, "type:"); ok {
+			out.types = append(out.types, typ)
+		}
+	}
 	add := func(name, pattern string, index func([]string) (int, bool)) {
 		out.forms = append(out.forms, form{name, regexp.MustCompile(pattern), index})
 	}
-	add("text", `(?i)`+regexp.QuoteMeta(prefix)+`(\d{6})`, func(g []string) (int, bool) { n, err := strconv.Atoi(g[1]); return n, err == nil })
-	add("hex", `(?i)`+hex.EncodeToString([]byte(prefix))+`((?:3\d){6})`, func(g []string) (int, bool) {
+	add("text", regexp.QuoteMeta(strings.ToLower(prefix))+`(\d{6})`, func(g []string) (int, bool) { n, err := strconv.Atoi(g[1]); return n, err == nil })
+	add("hex", hex.EncodeToString([]byte(prefix))+`((?:3\d){6})`, func(g []string) (int, bool) {
 		b, err := hex.DecodeString(g[1])
 		n, err2 := strconv.Atoi(string(b))
 		return n, err == nil && err2 == nil
@@ -275,8 +288,13 @@ func newFinder(f *filler) *finder {
 // shown returns the names of the leaves that text shows.
 func (f *finder) shown(text string) []string {
 	var names []string
+	lower := strings.ToLower(text) // which is faster than (?i)
 	for _, form := range f.forms {
-		for _, groups := range form.find.FindAllStringSubmatch(text, -1) {
+		in := text
+		if form.name == "text" || form.name == "hex" {
+			in = lower
+		}
+		for _, groups := range form.find.FindAllStringSubmatch(in, -1) {
 			i, ok := form.index(groups)
 			name := "something, as " + form.name
 			if ok && i >= 0 && i < len(f.filler.leaves) {
@@ -285,6 +303,9 @@ func (f *finder) shown(text string) []string {
 					continue // plain text, such as a name
 				}
 				name = l.name
+				if slices.Contains(f.types, l.typ) {
+					continue
+				}
 			}
 			if !slices.Contains(names, name) {
 				names = append(names, name)
