@@ -9,47 +9,35 @@ import (
 	"time"
 )
 
-// A BudgetConfig says how much hashing may go on at once. The zero
-// BudgetConfig is a good start.
+// BudgetConfig configures a [Budget]. The zero BudgetConfig is a good start.
 type BudgetConfig struct {
-	// Memory is how many bytes argon2id may use at once, at least 1 MiB. The
-	// garbage collector is always a little behind, so count on twice as much
-	// for the process, or set GOMEMLIMIT.
-	//
-	// Default: 256 MiB.
+	// Memory is how many bytes argon2id and scrypt may use at once, at least 1 MiB. The
+	// process needs up to twice as much, because garbage is collected late; set
+	// GOMEMLIMIT. Default: 256 MiB.
 	Memory int64
 
-	// Concurrent is how many calls may be hashing at once, however little
-	// memory each of them takes. Hashing computes without pause, and more of
-	// it at once than there are processors makes nobody faster, while the
-	// other requests of the process get a smaller share.
-	//
-	// Default: GOMAXPROCS at the time of the call.
+	// Concurrent is how many calls may hash at once. More than there are processors
+	// slows down other requests and makes hashing no faster.
+	// Default: GOMAXPROCS at the time of NewBudget.
 	Concurrent int
 
-	// MaxWaiting is how many calls may wait for their turn. With one more, the
-	// newest call of the client that has the most waiting gets [ErrBusy] at
-	// once; see [WithClient]. Negative means that no call waits.
-	//
-	// Default: 32.
+	// MaxWaiting is how many calls may wait, or negative for none. With one more, the
+	// newest call of the client with the most calls waiting gets [ErrBusy]; see
+	// [WithClient]. Default: 32.
 	MaxWaiting int
 
-	// MaxWait is how long one of them waits before it gets [ErrBusy], if its
-	// context does not end before.
-	//
-	// Default: 5 seconds.
+	// MaxWait is how long a call waits before it gets [ErrBusy]. Default: 5 seconds.
 	MaxWait time.Duration
 }
 
-// A Budget bounds how much memory and how many processors the hashing of
-// passwords takes: without one, 200 sign-ins at the same time are 12 GiB.
-// It is made by [NewBudget] and given to any number of Hashers. It is safe for
-// concurrent use.
+// A Budget bounds the memory and the processors that hashing takes. Without one, 200
+// sign-ins at the same time take 12 GiB. Any number of Hashers may share a Budget. Use
+// [NewBudget] to make one. It is safe for concurrent use.
 //
-// Clients take turns, as [WithClient] names them; the calls of one client are
-// served in the order in which they came. The call whose turn it is keeps the
-// others waiting, also one that would need less memory and could go at once:
-// otherwise a stream of small calls would keep a large one waiting for ever.
+// Clients take turns, as [WithClient] names them; the calls of one client are served in
+// the order in which they came. A call that needs little memory does not overtake the
+// call whose turn it is, so that a stream of small calls does not delay a large one
+// for ever.
 type Budget struct {
 	memory     int64
 	concurrent int
@@ -62,8 +50,9 @@ type Budget struct {
 	queue   queue
 }
 
-// NewBudget returns a Budget. Its error lists every mistake in c.
-func NewBudget(c BudgetConfig) (*Budget, error) {
+// NewBudget returns a Budget. The error lists every mistake in config.
+func NewBudget(config BudgetConfig) (*Budget, error) {
+	c := config
 	if c.Memory == 0 {
 		c.Memory = 256 << 20
 	}
@@ -78,13 +67,13 @@ func NewBudget(c BudgetConfig) (*Budget, error) {
 	}
 	var errs []error
 	if c.Memory < 1<<20 {
-		errs = append(errs, fmt.Errorf("password: BudgetConfig.Memory is %d bytes, want at least 1048576", c.Memory))
+		errs = append(errs, fmt.Errorf("password: BudgetConfig.Memory is %d bytes; set at least 1048576", c.Memory))
 	}
 	if c.Concurrent < 0 {
-		errs = append(errs, fmt.Errorf("password: BudgetConfig.Concurrent is %d, want a positive number", c.Concurrent))
+		errs = append(errs, fmt.Errorf("password: BudgetConfig.Concurrent is %d; set a positive number", c.Concurrent))
 	}
 	if c.MaxWait < 0 {
-		errs = append(errs, fmt.Errorf("password: BudgetConfig.MaxWait is %v, want a positive duration", c.MaxWait))
+		errs = append(errs, fmt.Errorf("password: BudgetConfig.MaxWait is %v; set a positive duration", c.MaxWait))
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)

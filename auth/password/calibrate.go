@@ -7,59 +7,26 @@ import (
 	"time"
 )
 
-// A CalibrateConfig says what [Calibrate] looks for. The zero CalibrateConfig
-// is a good start.
-type CalibrateConfig struct {
-	// Target is how long one run should take on a machine that does nothing
-	// else. Each attempt to sign in costs it, and so does each guess of those
-	// who steal the hashes.
-	//
-	// Default: 250 milliseconds.
-	Target time.Duration
-
-	// Memory is how many bytes there are for all that is hashed at once. Give
-	// the number of [BudgetConfig.Memory].
-	//
-	// Default: 256 MiB, as it is there.
-	Memory int64
-
-	// Concurrent is how many runs should fit into that memory at the same
-	// time.
-	//
-	// Default: 4.
-	Concurrent int
-}
-
-// Calibrate proposes parameters for [Config.Argon2id]: the strongest of which
-// one run takes at most the target on this machine, and Concurrent of them at
-// most the memory. They are never below the floor named at [Config.Argon2id],
-// nor above what [New] takes.
+// Calibrate proposes parameters for [Config.Argon2id]: the strongest of which one run
+// takes at most target on this machine, and budget.Concurrent runs at most
+// budget.Memory. They are within the bounds of [New].
 //
-//	params, err := password.Calibrate(ctx, password.CalibrateConfig{Target: 500 * time.Millisecond})
+//	params, err := password.Calibrate(ctx, 500*time.Millisecond, password.BudgetConfig{})
 //
-// It is for a tool or a test, and its result for the configuration: do not
-// call it whenever the server starts. It would find something else each time,
-// and on each machine, and while hashes of several strengths are stored, the
-// time of a failure tells more than it does otherwise. When the parameters are
-// changed, list the earlier ones in [Config.Imported].
+// Use it in a tool or a test and put the result into the configuration; do not call it
+// when the server starts. While hashes of several strengths are stored, the time of a
+// failure reveals more. When parameters change, list the earlier ones in
+// [Config.Imported].
 //
-// All proposals have 4 lanes, which the result depends on and which are
-// therefore not those of the machine (RFC 9106 section 4), 16 bytes of salt and
-// 32 of tag. The search begins with 12 MiB and 3 passes, which are the cheapest
-// of the floor. It raises the memory first, in steps of 1 MiB, and the passes
-// only when all the memory is taken, up to 16, since memory is what makes a
-// guess expensive on other hardware than ours. RFC 9106 section 4 goes about it
-// from above, with all the memory and one pass, and takes less memory where that
-// is too slow, or more passes where there is time; but its own recommendation
-// for less memory than 2 GiB has 3.
+// Every proposal has 4 lanes, a salt of 16 bytes and a tag of 32. Calibrate takes some 10
+// to 60 times the target. It returns the error of ctx if ctx ends, and an error if the
+// weakest parameters allowed, 12 MiB and 3 passes, take longer than target or more
+// memory than there is.
 //
-// It measures parameters three times and takes the fastest, for whatever else
-// the machine does can only slow it down. The whole takes some 10 to 60 times
-// the target. When ctx ends, so does the search, after the run that has begun,
-// with its error. It is also an error when 12 MiB and 3 passes take longer than
-// the target, or more memory than there is.
-func Calibrate(ctx context.Context, c CalibrateConfig) (Argon2id, error) {
-	return calibrate(ctx, c, measure)
+// Defaults: a zero target is 250 ms; a zero budget.Memory is 256 MiB; a zero
+// budget.Concurrent is 4.
+func Calibrate(ctx context.Context, target time.Duration, budget BudgetConfig) (Argon2id, error) {
+	return calibrate(ctx, target, budget, measure)
 }
 
 // measure returns how long a run of k takes.
@@ -73,9 +40,15 @@ func measure(k kdf) time.Duration {
 // measurements is how often each choice of parameters is measured.
 const measurements = 3
 
-func calibrate(ctx context.Context, c CalibrateConfig, measure func(kdf) time.Duration) (Argon2id, error) {
-	if c.Target == 0 {
-		c.Target = 250 * time.Millisecond
+// calibrate begins with 12 MiB and 3 passes, the cheapest that are allowed. It raises
+// the memory first, in steps of 1 MiB, and the passes only when all the memory is
+// taken, since memory is what makes a guess expensive on other hardware. RFC 9106
+// section 4 begins with all the memory and one pass instead, but its own recommendation
+// for less than 2 GiB has 3. Each choice is measured three times, and the fastest
+// counts, for other load can only slow it down.
+func calibrate(ctx context.Context, target time.Duration, c BudgetConfig, measure func(kdf) time.Duration) (Argon2id, error) {
+	if target == 0 {
+		target = 250 * time.Millisecond
 	}
 	if c.Memory == 0 {
 		c.Memory = 256 << 20
@@ -89,13 +62,13 @@ func calibrate(ctx context.Context, c CalibrateConfig, measure func(kdf) time.Du
 		most  int
 		errs  []error
 	)
-	if c.Target < 0 {
-		errs = append(errs, fmt.Errorf("password: CalibrateConfig.Target is %v, want a positive duration", c.Target))
+	if target < 0 {
+		errs = append(errs, fmt.Errorf("password: target is %v; pass a positive duration", target))
 	}
 	if c.Concurrent < 0 {
-		errs = append(errs, fmt.Errorf("password: CalibrateConfig.Concurrent is %d, want a positive number", c.Concurrent))
+		errs = append(errs, fmt.Errorf("password: BudgetConfig.Concurrent is %d; set a positive number", c.Concurrent))
 	} else if most = int(min(c.Memory/int64(c.Concurrent)>>20, maxConfigMemory>>10)); most < least {
-		errs = append(errs, fmt.Errorf("password: CalibrateConfig.Memory is %d bytes for %d runs at once, want at least %d MiB for each (OWASP, ASVS 5.0 Appendix C)",
+		errs = append(errs, fmt.Errorf("password: BudgetConfig.Memory is %d bytes for %d runs at once; allow at least %d MiB for each (OWASP, ASVS 5.0 Appendix C)",
 			c.Memory, c.Concurrent, least))
 	}
 	if len(errs) > 0 {
@@ -111,7 +84,7 @@ func calibrate(ctx context.Context, c CalibrateConfig, measure func(kdf) time.Du
 				return false, 0, fmt.Errorf("password: calibrating: %w", err)
 			}
 			took := measure(kdf{memory: uint32(mib) << 10, passes: uint32(passes), lanes: lanes})
-			if took <= c.Target {
+			if took <= target {
 				return true, took, nil
 			}
 			if fastest < 0 || took < fastest {
@@ -126,8 +99,8 @@ func calibrate(ctx context.Context, c CalibrateConfig, measure func(kdf) time.Du
 		return Argon2id{}, err
 	}
 	if !ok {
-		return Argon2id{}, fmt.Errorf("password: the least that is allowed, %d MiB and %d passes, takes %v on this machine, and CalibrateConfig.Target is %v; allow more time",
-			least, leastPasses, took.Round(time.Millisecond), c.Target)
+		return Argon2id{}, fmt.Errorf("password: the least that is allowed, %d MiB and %d passes, takes %v on this machine, and target is %v; allow more time",
+			least, leastPasses, took.Round(time.Millisecond), target)
 	}
 	mib, err := largest(least, most, func(mib int) (bool, error) {
 		ok, _, err := within(mib, leastPasses)

@@ -13,11 +13,8 @@ func TestCalibrateOnThisMachine(t *testing.T) {
 		t.Skip("it hashes for some seconds; not with -short")
 	}
 	began := time.Now()
-	params, err := password.Calibrate(t.Context(), password.CalibrateConfig{
-		Target:     time.Minute, // which no machine needs for 12 MiB
-		Memory:     24 << 20,
-		Concurrent: 2,
-	})
+	params, err := password.Calibrate(t.Context(), time.Minute, // which no machine needs for 12 MiB
+		password.BudgetConfig{Memory: 24 << 20, Concurrent: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +25,7 @@ func TestCalibrateOnThisMachine(t *testing.T) {
 	if _, err := password.New(password.Config{Argon2id: params}); err != nil {
 		t.Error(err)
 	}
-	if params, err := password.Calibrate(t.Context(), password.CalibrateConfig{Target: 1}); err == nil {
+	if params, err := password.Calibrate(t.Context(), 1, password.BudgetConfig{}); err == nil {
 		t.Errorf("a nanosecond is enough for %+v", params)
 	}
 }

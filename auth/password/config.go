@@ -8,98 +8,72 @@ import (
 	"slices"
 )
 
-// A Config says how passwords are hashed. The zero Config is the safe one.
+// Config configures a [Hasher]. The zero Config is safe.
 type Config struct {
-	// Argon2id are the parameters of new hashes. They must not be below
-	// what ASVS 5.0 Appendix C and OWASP allow: 47104 KiB with 1 pass,
-	// 19456 KiB with 2 passes, 12288 KiB with 3 or more. Each field that is
-	// zero takes its default.
-	//
-	// Default: the second recommended option of RFC 9106 section 4:
-	// 64 MiB, 3 passes, 4 lanes, a salt of 16 bytes and a tag of 32.
+	// Argon2id are the parameters of new hashes. They must not be weaker than ASVS
+	// 5.0 Appendix C and OWASP allow: 47104 KiB with 1 pass, 19456 KiB with 2
+	// passes, 12288 KiB with 3 or more.
+	// Default: the second recommended option of RFC 9106 section 4: 64 MiB, 3
+	// passes, 4 lanes, a salt of 16 bytes and a tag of 32.
 	Argon2id Argon2id
 
-	// Imported are the schemes of hashes that came from elsewhere, or were
-	// made under an earlier Config. A hash of a scheme listed here is
-	// verified, and replaced when its user signs in. At most one value each
-	// of [Bcrypt], [BcryptSHA256], [PBKDF2SHA256] and [Scrypt] is listed, with
-	// the highest cost among the stored hashes; a hash of one that is not is
-	// an [ErrUnsupported]. An argon2id hash is verified whether its
-	// parameters are listed or not; of a listed [Argon2id] only Memory, Passes
-	// and Lanes count.
+	// Imported are the schemes of stored hashes that were made elsewhere or under an
+	// earlier Config. A hash of a listed scheme is verified, and upgraded when its user
+	// signs in. List at most one of each of [Bcrypt], [BcryptSHA256], [PBKDF2SHA256]
+	// and [Scrypt], with the highest cost among the stored hashes. Argon2id hashes are
+	// verified whether their parameters are listed or not; of a listed [Argon2id] only
+	// Memory, Passes and Lanes count.
 	//
-	// Each verification that fails does the work of every scheme listed,
-	// whatever the stored hash is, so that the time of a failure does not
-	// tell which users have an old hash, or exist. Only Bcrypt and
-	// BcryptSHA256 share theirs, being the same function: together they cost
-	// what the costlier does. So list what is stored and no more, and take a
-	// scheme out when its last hash is gone.
-	//
-	// Default: none.
+	// Every failed verification does the work of all schemes listed, so list what is
+	// stored and remove a scheme when its last hash is gone. Bcrypt and BcryptSHA256
+	// share their work. Default: none.
 	Imported []Scheme
 
-	// Budget bounds how much memory hashing takes and how many verifications
-	// run at once. Give the same one to all the Hashers of a process.
-	//
-	// Default: a budget of the Hasher's own, as [NewBudget] makes it of
-	// the zero [BudgetConfig]: 256 MiB.
+	// Budget bounds the memory and processors of hashing. Share one Budget between all
+	// Hashers of a process. Default: a Budget of its own, of the zero [BudgetConfig].
 	Budget *Budget
 
-	// MaxLength is how many bytes a password may have, from 64 to 65536.
-	// A longer one is refused by [Hasher.Hash] and matches nothing in
-	// [Hasher.Verify]; it is never cut.
-	//
-	// Default: 1024.
+	// MaxLength is the largest length of a password in bytes, 64 to 65536. A longer
+	// password is rejected by [Hasher.Hash] and matches nothing in [Hasher.Verify]; it
+	// is never truncated. Default: 1024.
 	MaxLength int
 
-	// InsecureTruncate72 lets bcrypt hashes match passwords of more than 72
-	// bytes by their first 72, as the library that made them may have done.
-	// It is for users who had such passwords at the time. Passwords with a
-	// NUL byte match no bcrypt hash all the same. It has no part in
-	// [BcryptSHA256], which takes passwords of any length.
+	// InsecureTruncate72 lets bcrypt hashes match passwords of more than 72 bytes by
+	// their first 72, as the library that made the hash may have done. Passwords with
+	// a NUL match no bcrypt hash all the same. It does not concern [BcryptSHA256].
 	//
-	// What an attacker gains: who knows the first 72 bytes of a password, for
-	// example because they are a fixed prefix, is let in whatever follows.
-	// What was typed then is the password from now on, since the hash that
-	// replaces the old one is of all its bytes.
-	//
-	// Default: such passwords do not match.
+	// An attacker who knows the first 72 bytes of a password, for example a fixed
+	// prefix, can sign in with any continuation, which the upgraded hash then requires.
+	// Default: such passwords match no bcrypt hash.
 	InsecureTruncate72 bool
 
-	// InsecureArgon2id allows parameters of new hashes that are below the
-	// floor named at Argon2id. It is for tests, which would spend their time
-	// hashing.
+	// InsecureArgon2id allows weaker parameters of new hashes. It is for tests.
 	//
-	// What an attacker gains: who steals the hashes guesses passwords the
-	// faster, the cheaper they are. At 64 KiB and 1 pass it is some 3000 times
-	// as fast as at the default.
-	//
-	// Default: such parameters are an error.
+	// An attacker who steals the hashes guesses faster, at 64 KiB and 1 pass some 3000
+	// times as fast as at the default. Default: weaker parameters are an error.
 	InsecureArgon2id bool
 }
 
-// Argon2id are the parameters of argon2id (RFC 9106). Each field that is zero
-// takes its default.
+// Argon2id are parameters of argon2id (RFC 9106). Fields that are zero have their
+// defaults.
 type Argon2id struct {
-	// Memory is how much of it one run takes, in KiB. It is at least 8 times
-	// Lanes. Default: 65536, which is 64 MiB.
+	// Memory is the memory of one run in KiB, at least 8 for each lane.
+	// Default: 65536, which is 64 MiB.
 	Memory int
 
-	// Passes is how often a run goes over the memory, from 1 to 16. When
-	// hashing may take longer, more memory is worth more than more passes.
-	// Default: 3.
+	// Passes is the number of passes over the memory, 1 to 16. More memory is worth more
+	// than more passes. Default: 3.
 	Passes int
 
-	// Lanes is how many parts of the memory can be worked on in parallel,
-	// from 1 to 16. It is part of what the tag is computed from, so it should
-	// not depend on the machine. Default: 4.
+	// Lanes is the number of parts of the memory that can be computed in parallel, 1 to
+	// 16. The hash depends on it, so it must not depend on the machine. Default: 4.
 	Lanes int
 
-	// SaltLength is the length of the salt in bytes, from 16 to 64, or from 8
-	// with [Config.InsecureArgon2id]. Default: 16.
+	// SaltLength is the length of the salt in bytes, 16 to 64, or from 8 with
+	// [Config.InsecureArgon2id]. Default: 16.
 	SaltLength int
 
-	// TagLength is the length of the result in bytes, from 16 to 64.
+	// TagLength is the length of the hash in bytes, 16 to 64.
 	// Default: 32.
 	TagLength int
 }
@@ -145,12 +119,12 @@ func (a Argon2id) problems() (problems []string) {
 		{"TagLength", a.TagLength, minTag, maxTag, " bytes"},
 	} {
 		if f.value < f.low || f.value > f.high {
-			problems = append(problems, fmt.Sprintf(".%s is %d%s, want %d to %d", f.name, f.value, f.unit, f.low, f.high))
+			problems = append(problems, fmt.Sprintf(".%s is %d%s; set %d to %d", f.name, f.value, f.unit, f.low, f.high))
 		}
 	}
 	// RFC 9106 section 3.1: at least 8 KiB for each lane.
 	if low := 8 * min(max(a.Lanes, 1), maxLanes); a.Memory < low || a.Memory > maxConfigMemory {
-		problems = append(problems, fmt.Sprintf(".Memory is %d KiB, want %d to %d", a.Memory, low, maxConfigMemory))
+		problems = append(problems, fmt.Sprintf(".Memory is %d KiB; set %d to %d", a.Memory, low, maxConfigMemory))
 	}
 	return problems
 }
@@ -177,17 +151,18 @@ func (a Argon2id) tooWeak() (problems []string) {
 		if a.Passes == 1 {
 			passes = "pass"
 		}
-		problems = append(problems, fmt.Sprintf(".Memory is %d KiB with %d %s, want at least %d KiB (OWASP, ASVS 5.0 Appendix C)",
+		problems = append(problems, fmt.Sprintf(".Memory is %d KiB with %d %s; set at least %d KiB (OWASP, ASVS 5.0 Appendix C)",
 			a.Memory, a.Passes, passes, low))
 	}
 	if a.SaltLength < 16 {
-		problems = append(problems, fmt.Sprintf(".SaltLength is %d bytes, want at least 16 (RFC 9106 section 4)", a.SaltLength))
+		problems = append(problems, fmt.Sprintf(".SaltLength is %d bytes; set at least 16 (RFC 9106 section 4)", a.SaltLength))
 	}
 	return problems
 }
 
-// New returns a Hasher. Its error lists every mistake in c.
-func New(c Config) (*Hasher, error) {
+// New returns a Hasher. The error lists every mistake in config.
+func New(config Config) (*Hasher, error) {
+	c := config
 	var errs []error
 	wrong := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("password: Config."+format, args...))
@@ -206,7 +181,7 @@ func New(c Config) (*Hasher, error) {
 	count := make(map[string]int)
 	for i, s := range c.Imported {
 		if s == nil {
-			wrong("Imported[%d] is nil, want a Scheme such as password.Bcrypt(12)", i)
+			wrong("Imported[%d] is nil; use a Scheme such as password.Bcrypt(12)", i)
 			continue
 		}
 		problems := s.problems()
@@ -220,7 +195,7 @@ func New(c Config) (*Hasher, error) {
 		if k.function() != argon2idFunction {
 			count[s.name()]++
 		} else if slices.Contains(bill, k) {
-			wrong("Imported[%d] has the parameters of Config.Argon2id or of another one listed, want each once, or every failure pays for it twice", i)
+			wrong("Imported[%d] has the parameters of Config.Argon2id or of another one listed; list each once", i)
 		}
 		// Bcrypt and BcryptSHA256 are one function, of which one run is paid.
 		if at := slices.IndexFunc(bill, kdf.isBcrypt); k.isBcrypt() && at >= 0 {
@@ -231,7 +206,7 @@ func New(c Config) (*Hasher, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(count)) {
 		if n := count[name]; n > 1 {
-			wrong("Imported has %d values of %s, want one, of the highest cost", n, name)
+			wrong("Imported has %d values of %s; list one, of the highest cost", n, name)
 		}
 	}
 
@@ -240,7 +215,7 @@ func New(c Config) (*Hasher, error) {
 		maxLength = 1024
 	}
 	if maxLength < 64 || maxLength > 64<<10 {
-		wrong("MaxLength is %d bytes, want 64 to 65536 (NIST SP 800-63B-4 section 3.1.1.2 wants at least 64)", maxLength)
+		wrong("MaxLength is %d bytes; set 64 to 65536 (NIST SP 800-63B-4 section 3.1.1.2 requires at least 64)", maxLength)
 	}
 
 	budget := c.Budget
@@ -250,7 +225,7 @@ func New(c Config) (*Hasher, error) {
 	}
 	most := slices.MaxFunc(bill, func(a, b kdf) int { return cmp.Compare(a.kib(), b.kib()) })
 	if most.weight() > budget.memory && len(errs) == 0 {
-		wrong("Budget is %d MiB and one run of %s takes %d KiB; give NewBudget a BudgetConfig.Memory of at least that, better of several times that",
+		wrong("Budget is %d MiB and one run of %s takes %d KiB; set BudgetConfig.Memory to that or, better, several times that",
 			budget.memory>>20, most.function(), most.kib())
 	}
 

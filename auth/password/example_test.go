@@ -139,11 +139,8 @@ func ExamplePolicy_Check() {
 
 // A line for the configuration, made on the machine that it is for.
 func ExampleCalibrate() {
-	params, err := password.Calibrate(context.Background(), password.CalibrateConfig{
-		Target:     500 * time.Millisecond,
-		Memory:     1 << 30,
-		Concurrent: 8,
-	})
+	params, err := password.Calibrate(context.Background(), 500*time.Millisecond,
+		password.BudgetConfig{Memory: 1 << 30, Concurrent: 8})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -187,8 +184,8 @@ func ExampleNew() {
 	})
 	fmt.Println(err)
 	// Output:
-	// password: Config.Argon2id.Memory is 1024 KiB with 1 pass, want at least 47104 KiB (OWASP, ASVS 5.0 Appendix C)
-	// password: Config.Imported[0] is Bcrypt(31), want 4 to 16
+	// password: Config.Argon2id.Memory is 1024 KiB with 1 pass; set at least 47104 KiB (OWASP, ASVS 5.0 Appendix C)
+	// password: Config.Imported[0] is Bcrypt(31); set 4 to 16
 }
 
 // This is how not to do it: the early return answers for strangers in no time,

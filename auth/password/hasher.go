@@ -10,31 +10,26 @@ import (
 	"strings"
 )
 
-// The errors that callers may want to tell apart with [errors.Is]. None of
-// them, and nothing wrapped around them, has any part of a password or a hash
-// in it.
+// Errors of this package. No error text contains any part of a password or a hash.
 var (
-	// ErrEmpty and ErrTooLong are of [Hasher.Hash], the latter of
-	// [Policy.Check] too: the user has to choose another password.
+	// ErrEmpty and ErrTooLong are returned by [Hasher.Hash], ErrTooLong by
+	// [Policy.Check] too.
 	ErrEmpty   = errors.New("password: the password is empty")
 	ErrTooLong = errors.New("password: the password is longer than Config.MaxLength")
 
-	// ErrMalformed means that a stored hash is damaged, or that its
-	// parameters are out of bounds, and ErrUnsupported that it is of a scheme
-	// that the Hasher was not set up for, or that this package does not know;
-	// the text names the scheme and what to do. The user cannot sign in, and should
-	// be told what a user with a wrong password is told; the host should be
-	// alarmed.
+	// ErrMalformed means that a stored hash is damaged or its parameters are out of
+	// bounds. ErrUnsupported means that its scheme is not listed in Config.Imported or
+	// not verified by this package; the text names the scheme and what to do. Answer
+	// the user as for a wrong password, and alert the host.
 	ErrMalformed   = errors.New("password: the stored hash is malformed")
 	ErrUnsupported = errors.New("password: the stored hash is of a scheme that is not verified")
 
-	// ErrBusy means that the [Budget] is spent and too many wait for it, or
-	// that one has waited too long. Nothing was hashed. Over HTTP it is a 503
-	// with Retry-After.
+	// ErrBusy means that too many calls wait for the [Budget], or that the call has
+	// waited too long. Nothing was hashed. Respond with 503 and Retry-After.
 	ErrBusy = errors.New("password: too many passwords are being hashed at the moment")
 )
 
-// A Hasher hashes passwords and verifies them. It is made by [New], and safe for
+// A Hasher hashes and verifies passwords. Use [New] to make one. It is safe for
 // concurrent use.
 type Hasher struct {
 	params     Argon2id // of new hashes
@@ -49,13 +44,12 @@ type Hasher struct {
 	derive func(digest, []byte) []byte // derive; internal tests count here
 }
 
-// Hash returns a new hash of password, for the host to store:
+// Hash returns a new hash of password as a PHC string:
 //
 //	$argon2id$v=19$m=65536,t=3,p=4$ salt $ tag
 //
-// The bytes of the password are taken as they are. The error is [ErrEmpty],
-// [ErrTooLong], [ErrBusy] or that of ctx, which is obeyed while waiting for the
-// [Budget]; a hash that has begun is finished.
+// It returns [ErrEmpty], [ErrTooLong], [ErrBusy], or the error of ctx if ctx ends while
+// the call waits for the [Budget].
 func (h *Hasher) Hash(ctx context.Context, password string) (encoded string, err error) {
 	if password == "" {
 		return "", ErrEmpty
@@ -83,26 +77,20 @@ func (h *Hasher) hash(password string) string {
 	return d.String()
 }
 
-// Verify reports whether encoded, which the host has stored for the user, is a
-// hash of password. For a user who is unknown, or has no password, encoded is
-// empty; then the work is done all the same, and ok is false. An empty
-// password, and one longer than [Config.MaxLength], match nothing.
+// Verify reports whether encoded, the stored hash of the user, is a hash of password.
+// Pass an empty encoded for a user who is unknown or has no password: Verify does the
+// same work and returns false. An empty password, and one longer than
+// [Config.MaxLength], match no hash.
 //
-// A password that matches may come with a hash to replace the stored one:
-// upgraded is not empty when that was of another function than argon2id, has
-// parameters that [Config.Imported] lists, or is of other parameters than
-// [Config.Argon2id] and not stronger. The host stores it, if it still finds
-// encoded in its place; when that fails, the user is signed in nevertheless, and
-// the next time will do. Upgraded is empty too when ctx has ended by then: a
-// sign-in does not fail for it.
+// If the password matches, upgraded may be a new hash to store instead of encoded: if
+// the stored hash is not argon2id, has parameters listed in [Config.Imported], or is
+// weaker than [Config.Argon2id]. Store it if encoded is still in its place; if that
+// fails, the sign-in succeeds nevertheless. Upgraded is empty if ctx has ended.
 //
-// Each call that ends with ok false did the same work, by which rule all
-// schemes of [Config.Imported] are paid for; the security considerations of
-// the package tell the limits. An err of [ErrMalformed] or [ErrUnsupported]
-// comes after that work, and is about the stored hash. Any other is [ErrBusy]
-// or that of ctx, and comes before it: nothing is known about the password
-// then. Once begun, a verification is finished, since to stop it midway would
-// take a time that depends on the kind of hash.
+// Every call that returns false does the same work; see the security considerations.
+// [ErrMalformed] and [ErrUnsupported] concern the stored hash and are returned after
+// that work. Any other error is [ErrBusy] or the error of ctx; it is returned before,
+// and nothing is known about the password. A verification that has begun is finished.
 func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok bool, upgraded string, err error) {
 	stored, problem := h.read(encoded)
 	// One permit for all the runs: who has begun never waits again.

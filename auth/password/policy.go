@@ -12,59 +12,45 @@ import (
 	"unicode/utf8"
 )
 
-// What a [Policy] finds wrong with a new password, to be told apart with
-// [errors.Is]; [ErrTooLong] is the fourth. Those of [Policy.Check] say it in
-// sentences that are meant for the user.
+// Errors of [Policy.Check], beside [ErrTooLong]; see there for their texts.
 var (
 	ErrTooShort = errors.New("password: the password is too short")
 	ErrNotText  = errors.New("password: the password is not valid UTF-8")
 	ErrBlocked  = errors.New("password: the password is one of those that are guessed first")
 )
 
-// A PolicyConfig says which passwords users may choose. The zero PolicyConfig
-// is the safe one, as far as it can be without a list of breached passwords.
+// PolicyConfig configures a [Policy]. The zero PolicyConfig is safe, except that it has
+// no list of breached passwords.
 //
-// There is no field for kinds of characters that a password must have, nor for
-// its age: NIST SP 800-63B-4 section 3.1.1.2 forbids both.
+// There is no field for required kinds of characters or for the age of a password: NIST
+// SP 800-63B-4 section 3.1.1.2 forbids both.
 type PolicyConfig struct {
-	// MinLength is how many characters a password must have, from 8 to 64.
-	// Each code point is one. Below 15 it is for accounts that need a second
-	// factor, always: NIST SP 800-63B-4 section 3.1.1.2 wants 15 where the
-	// password is the only one, and 8 where it is not. ASVS 5.0 6.2.1 allows 8
-	// and strongly recommends 15.
-	//
-	// Default: 15.
+	// MinLength is the least number of characters (code points), 8 to 64. Use less than
+	// 15 only if every account needs a second factor (NIST SP 800-63B-4 section
+	// 3.1.1.2). Default: 15.
 	MinLength int
 
-	// MaxLength is how many bytes a password may have, from 64 to 65536. Give
-	// the number of [Config.MaxLength], or the Hasher refuses what the Policy
-	// has allowed.
-	//
-	// Default: 1024, as it is there.
+	// MaxLength is the largest length in bytes, 64 to 65536. Set it to
+	// [Config.MaxLength]. Default: 1024.
 	MaxLength int
 
-	// Blocklist are passwords that nobody may choose. This package has none to
-	// give: take a list of those that were breached most often, such as
-	// the ones of SecLists or of the NCSC, from a source that you trust, and
-	// keep it with your deployment. ASVS 5.0 6.2.4 wants 3000 that the rest of
-	// the policy would allow, which [Blocklist.Count] tells; most entries of
-	// the usual lists are shorter than 15.
-	//
-	// Default: only what [Policy.Check] knows by itself is blocked.
+	// Blocklist are passwords that users may not choose. Take a list of breached
+	// passwords from a source that you trust, such as SecLists or the NCSC. ASVS 5.0
+	// 6.2.4 requires 3000 that satisfy the rest of the policy; see [Blocklist.Count].
+	// Default: none.
 	Blocklist *Blocklist
 }
 
-// A Policy judges the passwords that users choose. It is made by [NewPolicy],
-// and safe for concurrent use.
-//
-// It is for new passwords only. Those who sign in have theirs already.
+// A Policy checks new passwords. Do not use it at sign-in. Use [NewPolicy] to make one.
+// It is safe for concurrent use.
 type Policy struct {
 	minLength, maxLength int
 	blocklist            *Blocklist
 }
 
-// NewPolicy returns a Policy. Its error lists every mistake in c.
-func NewPolicy(c PolicyConfig) (*Policy, error) {
+// NewPolicy returns a Policy. The error lists every mistake in config.
+func NewPolicy(config PolicyConfig) (*Policy, error) {
+	c := config
 	if c.MinLength == 0 {
 		c.MinLength = 15
 	}
@@ -73,10 +59,10 @@ func NewPolicy(c PolicyConfig) (*Policy, error) {
 	}
 	var errs []error
 	if c.MinLength < 8 || c.MinLength > 64 {
-		errs = append(errs, fmt.Errorf("password: PolicyConfig.MinLength is %d characters, want 8 to 64, and 15 without a second factor (NIST SP 800-63B-4 section 3.1.1.2)", c.MinLength))
+		errs = append(errs, fmt.Errorf("password: PolicyConfig.MinLength is %d characters; set 8 to 64, and 15 without a second factor (NIST SP 800-63B-4 section 3.1.1.2)", c.MinLength))
 	}
 	if c.MaxLength < 64 || c.MaxLength > 64<<10 {
-		errs = append(errs, fmt.Errorf("password: PolicyConfig.MaxLength is %d bytes, want 64 to 65536 (NIST SP 800-63B-4 section 3.1.1.2 wants at least 64)", c.MaxLength))
+		errs = append(errs, fmt.Errorf("password: PolicyConfig.MaxLength is %d bytes; set 64 to 65536 (NIST SP 800-63B-4 section 3.1.1.2 requires at least 64)", c.MaxLength))
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -84,30 +70,23 @@ func NewPolicy(c PolicyConfig) (*Policy, error) {
 	return &Policy{c.MinLength, c.MaxLength, c.Blocklist}, nil
 }
 
-// Check returns nil when a user may choose the password, and otherwise all
-// that is wrong with it: [ErrTooShort], [ErrTooLong], [ErrNotText] and
-// [ErrBlocked], one a line, in English sentences for the user that have no part
-// of the password in them. Those who speak to users in another language ask
-// with [errors.Is].
+// Check returns nil if a user may choose the password. Otherwise it returns
+// [ErrTooShort], [ErrTooLong], [ErrNotText] and [ErrBlocked], joined, as English
+// sentences for the user that contain no part of the password. For other languages
+// use [errors.Is].
 //
-// Blocked is a password that, without regard to case,
+// A password is blocked if, ignoring case, it
 //
-//   - is on the blocklist, as a whole: that a listed one is contained in it
-//     does not matter (NIST SP 800-63B-4 section 3.1.1.2);
-//   - has nothing in it but words of the context, digits and punctuation. The
-//     context is what a guesser knows anyway: the name of the service, the
-//     user's login, name and mail address. For alice@example.com there is no
-//     "Alice-2026-10-11", no "example.com/alice" and no "alicealicealice",
-//     while "alice drinks gin" has other words, and is accepted;
-//   - is up to 4 characters again and again, or an excerpt of the digits, the
-//     alphabet or a walk over the keyboard, forwards or backwards. This is the
-//     part of a blocklist that takes less room as a rule.
+//   - is on the blocklist as a whole;
+//   - consists of words of context, digits and punctuation. Pass what an attacker knows:
+//     the name of the service, the user's login, name and mail address. For
+//     alice@example.com this blocks "Alice-2026-10-11" and "alicealicealice", but not
+//     "alice drinks gin";
+//   - repeats up to 4 characters, or is an excerpt of the digits, the alphabet or a walk
+//     over the keyboard, forwards or backwards.
 //
-// Characters are compared one by one as Unicode folds their case, with no
-// normal form, so é and e with an accent after it are different here, as they
-// are for [Hasher.Verify].
-//
-// Of an over-long password, or one that is not UTF-8, nothing else is judged.
+// Strength is not measured. Characters are compared by Unicode case folding without
+// normalisation. A password that is too long or not UTF-8 is not checked further.
 func (p *Policy) Check(password string, context ...string) error {
 	if len(password) > p.maxLength {
 		return &refusal{ErrTooLong, fmt.Sprintf("The password has %d bytes, and may have %d at most.", len(password), p.maxLength)}
@@ -232,19 +211,15 @@ const (
 	maxBlockLine = 4096
 )
 
-// A Blocklist is a set of passwords that are refused. It is made by
-// [ReadBlocklist]. It does not change, and is safe for concurrent use.
+// A Blocklist is a set of passwords that are refused. Use [ReadBlocklist] to make one.
+// It is immutable and safe for concurrent use.
 type Blocklist struct {
 	folded map[string]struct{}
 }
 
-// ReadBlocklist reads passwords, one a line, as the usual lists of breached
-// ones have them: of at most 16 MiB, with lines of at most 4096 bytes that end
-// in LF or CRLF. All of a line counts, spaces and number signs too. A byte
-// order mark at the beginning, and lines that are empty or not valid UTF-8, are
-// passed over: they match nothing that [Policy.Check] would allow.
-//
-// For a list in Go, give it a strings.NewReader of it.
+// ReadBlocklist reads passwords, one a line, from a list of at most 16 MiB with lines of
+// at most 4096 bytes that end in LF or CRLF. Spaces and number signs are part of a line.
+// A byte order mark, empty lines and lines that are not UTF-8 are skipped.
 func ReadBlocklist(r io.Reader) (*Blocklist, error) {
 	limited := &io.LimitedReader{R: r, N: maxBlocklist + 1}
 	scanner := bufio.NewScanner(limited)
@@ -269,8 +244,8 @@ func ReadBlocklist(r io.Reader) (*Blocklist, error) {
 	return b, nil
 }
 
-// Count returns how many passwords of the list have at least so many
-// characters. Those that differ in case only are one.
+// Count returns the number of passwords on the list with at least minLength characters.
+// Passwords that differ only in case count as one.
 func (b *Blocklist) Count(minLength int) (n int) {
 	if b == nil {
 		return 0

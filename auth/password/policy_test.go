@@ -35,11 +35,11 @@ func TestNewPolicyNamesEveryMistake(t *testing.T) {
 		config password.PolicyConfig
 		want   string
 	}{
-		{password.PolicyConfig{MinLength: 7, MaxLength: 63}, `password: PolicyConfig.MinLength is 7 characters, want 8 to 64, and 15 without a second factor (NIST SP 800-63B-4 section 3.1.1.2)
-password: PolicyConfig.MaxLength is 63 bytes, want 64 to 65536 (NIST SP 800-63B-4 section 3.1.1.2 wants at least 64)`},
-		{password.PolicyConfig{MinLength: -1}, "password: PolicyConfig.MinLength is -1 characters, want 8 to 64, and 15 without a second factor (NIST SP 800-63B-4 section 3.1.1.2)"},
-		{password.PolicyConfig{MinLength: 65}, "password: PolicyConfig.MinLength is 65 characters, want 8 to 64, and 15 without a second factor (NIST SP 800-63B-4 section 3.1.1.2)"},
-		{password.PolicyConfig{MaxLength: 65537}, "password: PolicyConfig.MaxLength is 65537 bytes, want 64 to 65536 (NIST SP 800-63B-4 section 3.1.1.2 wants at least 64)"},
+		{password.PolicyConfig{MinLength: 7, MaxLength: 63}, `password: PolicyConfig.MinLength is 7 characters; set 8 to 64, and 15 without a second factor (NIST SP 800-63B-4 section 3.1.1.2)
+password: PolicyConfig.MaxLength is 63 bytes; set 64 to 65536 (NIST SP 800-63B-4 section 3.1.1.2 requires at least 64)`},
+		{password.PolicyConfig{MinLength: -1}, "password: PolicyConfig.MinLength is -1 characters; set 8 to 64, and 15 without a second factor (NIST SP 800-63B-4 section 3.1.1.2)"},
+		{password.PolicyConfig{MinLength: 65}, "password: PolicyConfig.MinLength is 65 characters; set 8 to 64, and 15 without a second factor (NIST SP 800-63B-4 section 3.1.1.2)"},
+		{password.PolicyConfig{MaxLength: 65537}, "password: PolicyConfig.MaxLength is 65537 bytes; set 64 to 65536 (NIST SP 800-63B-4 section 3.1.1.2 requires at least 64)"},
 	} {
 		if p, err := password.NewPolicy(tt.config); p != nil || err == nil || err.Error() != tt.want {
 			t.Errorf("got %v, %v\nwant %s", p, err, tt.want)

@@ -6,22 +6,21 @@ import (
 	"net/netip"
 )
 
-// WithClient returns a context that names the client on whose behalf a password
-// is hashed, by its address with or without a port, as in
-// [net/http.Request.RemoteAddr]. [Hasher.Hash] and [Hasher.Verify] wait for their
-// [Budget] in the queue of that client, so that no other client delays them by
-// more than one turn.
+// WithClient returns a context that names the client of a call of [Hasher.Hash] or
+// [Hasher.Verify] by its address, with or without a port, as in
+// [net/http.Request.RemoteAddr]. Calls of a client wait for the [Budget] in a queue of
+// that client, and clients take turns, so no client delays another by more than one
+// turn.
 //
-// IPv6 addresses share a queue by /64, and those of a /48 take their turns
-// together. Contexts without an address, and those with text that is none, share
-// one queue.
+// IPv6 addresses of a /64 are one client, and the clients of a /48 share the turns of
+// one. Contexts without an address, and texts that are no address, are one client.
 func WithClient(ctx context.Context, addr string) context.Context {
 	return context.WithValue(ctx, clientKey{}, clientOf(addr))
 }
 
 type clientKey struct{}
 
-// A client is who waits: an address, and the network that it belongs to.
+// A client is an address and the network that the address belongs to.
 type client struct{ network, address netip.Prefix }
 
 func clientOf(addr string) client {
