@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// Compact implements [Compacter]. It writes a new file without what expired
-// before the moment, if that is at least half of it and 128 KiB or more, and
-// otherwise does nothing. Appending goes on meanwhile, but for the moment in
-// which the files are exchanged.
-func (f *File) Compact(ctx context.Context, before time.Time) error {
+// DeleteExpired deletes entries that expired before the moment, and returns how
+// many. It writes a new file, and does nothing unless half of the file has
+// expired and the file has 128 KiB or more. Append waits only while the files are
+// exchanged.
+func (f *File) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	select {
 	case f.compacting <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		return 0, ctx.Err()
 	}
 	defer func() { <-f.compacting }()
 	f.mu.Lock()
@@ -28,9 +28,9 @@ func (f *File) Compact(ctx context.Context, before time.Time) error {
 	f.mu.Unlock()
 	switch {
 	case closed:
-		return ErrClosed
+		return 0, ErrClosed
 	case gone*2 < units || units < 4096:
-		return ctx.Err()
+		return 0, ctx.Err()
 	}
 	take := func() error {
 		select {
@@ -41,7 +41,7 @@ func (f *File) Compact(ctx context.Context, before time.Time) error {
 		}
 	}
 	var have bool
-	err := f.replace(ctx, ".new", before, func() error {
+	deleted, err = f.replace(ctx, ".new", before, func() error {
 		err := take()
 		have = err == nil
 		return err
@@ -50,9 +50,9 @@ func (f *File) Compact(ctx context.Context, before time.Time) error {
 		<-f.turn
 	}
 	if err != nil {
-		return fmt.Errorf("blacklist: compacting %s: %w", f.path, err)
+		return 0, fmt.Errorf("blacklist: deleting what has expired from %s: %w", f.path, err)
 	}
-	return nil
+	return deleted, nil
 }
 
 // replace writes a new file, without what expired before the moment and without
@@ -66,11 +66,11 @@ func (f *File) Compact(ctx context.Context, before time.Time) error {
 //
 // What is appended while a compaction runs may have to be mended, by replacing
 // the file. So each of the two has its own name for the new one.
-func (f *File) replace(ctx context.Context, suffix string, before time.Time, take func() error) (err error) {
+func (f *File) replace(ctx context.Context, suffix string, before time.Time, take func() error) (deleted int64, err error) {
 	name := f.path + suffix
 	file, err := f.disk.open(name, true)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	kept := false
 	defer func() {
@@ -87,34 +87,34 @@ func (f *File) replace(ctx context.Context, suffix string, before time.Time, tak
 	c := &copier{out: bufio.NewWriterSize(&atWriter{file, headerSize}, 1<<18), before: micros(before)}
 	index, err := c.copy(ctx, h, 0, end)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if take != nil {
 		if err := take(); err != nil {
-			return err
+			return 0, err
 		}
 		// The turn was somebody else's: they may have replaced the file, to
 		// mend it, and what was copied is of another one.
 		if f.handle != h {
-			return errors.New("the file was replaced meanwhile; next time")
+			return 0, errors.New("the file was replaced meanwhile; next time")
 		}
 		if _, err := c.copy(ctx, h, index, f.end); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if err := c.out.Flush(); err != nil {
-		return err
+		return 0, err
 	}
 	last := f.base + uint64(f.end-headerSize)/unitSize
 	base := last - uint64(c.index)
 	if _, err := file.WriteAt(header{base}.bytes(), 0); err != nil {
-		return err
+		return 0, err
 	}
 	if err := file.Sync(); err != nil {
-		return err
+		return 0, err
 	}
 	if err := f.disk.rename(name, f.path); err != nil {
-		return err
+		return 0, err
 	}
 	kept = true
 	f.mu.Lock()
@@ -127,17 +127,18 @@ func (f *File) replace(ctx context.Context, suffix string, before time.Time, tak
 		// After a loss of power the old file may be back, without what is
 		// appended to the new one from now on.
 		f.fault, f.rewrite = fmt.Errorf("a sync of the folder failed: %w", err), true
-		return err
+		return 0, err
 	}
-	return nil
+	return c.dropped, nil
 }
 
 // A copier writes entries that have not expired.
 type copier struct {
-	out    *bufio.Writer
-	before int64
-	index  int64 // of the next unit
-	ends   endingUnits
+	out     *bufio.Writer
+	before  int64
+	index   int64 // of the next unit
+	dropped int64 // entries
+	ends    endingUnits
 }
 
 // copy copies the entries from the index up to the end, and returns the index
@@ -161,6 +162,7 @@ func (c *copier) copy(ctx context.Context, from io.ReaderAt, index, end int64) (
 			return 0, err
 		}
 		if e.expired(c.before) {
+			c.dropped++
 			continue
 		}
 		units = appendUnits(units[:0], e)

@@ -51,7 +51,7 @@ func TestCrashWriter(t *testing.T) {
 			if _, err := f.Append(context.Background(), stale...); err != nil {
 				panic(err)
 			}
-			if err := f.Compact(context.Background(), time.Now()); err != nil {
+			if _, err := f.DeleteExpired(context.Background(), time.Now()); err != nil {
 				panic(err)
 			}
 			time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond)

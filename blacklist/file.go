@@ -27,7 +27,7 @@ type FileConfig struct {
 // come at the same time share a sync.
 //
 // The file is only ever appended to, 32 or 64 bytes an entry with a checksum
-// each, until half of it has expired: then Compact writes a new one beside it,
+// each, until half of it has expired: then DeleteExpired writes a new one beside it,
 // under the same name with ".new", which takes its place. A file with ".lock"
 // makes sure that one program has it open, and remembers that there was a log,
 // so that one that was lost is not begun anew without a word.
@@ -62,8 +62,8 @@ type File struct {
 }
 
 var (
-	_ Log       = (*File)(nil)
-	_ Compacter = (*File)(nil)
+	_ Log     = (*File)(nil)
+	_ expirer = (*File)(nil)
 )
 
 // ErrClosed is returned by the methods of a [File] after Close.
@@ -168,7 +168,8 @@ func (f *File) open(lock lockFile, config FileConfig) error {
 		return fmt.Errorf("blacklist: %w", err)
 	}
 	if skipped > 0 {
-		return f.replace(context.Background(), ".mended", time.Now().Add(-keep), nil)
+		_, err := f.replace(context.Background(), ".mended", time.Now().Add(-keep), nil)
+		return err
 	}
 	if f.end < size {
 		if err := file.Truncate(f.end); err != nil {
@@ -359,7 +360,7 @@ func (f *File) mend() error {
 	}
 	var err error
 	if f.rewrite {
-		err = f.replace(context.Background(), ".mended", time.Now().Add(-keep), nil)
+		_, err = f.replace(context.Background(), ".mended", time.Now().Add(-keep), nil)
 	} else if err = f.handle.Truncate(f.end); err == nil {
 		if err = f.handle.Sync(); err != nil {
 			f.rewrite = true

@@ -338,7 +338,7 @@ func TestFileOnADiskThatFails(t *testing.T) {
 					f.mu.Lock()
 					base := f.base
 					f.mu.Unlock()
-					f.Compact(context.Background(), time.Now()) // may fail, like everything
+					f.DeleteExpired(context.Background(), time.Now()) // may fail, like everything
 					if f.base != base {
 						compacted++
 					}
@@ -824,8 +824,8 @@ func TestFileAfterARenameThatWasNotSynced(t *testing.T) {
 			}
 			return nil
 		}
-		if err := f.Compact(t.Context(), time.Now()); !errors.Is(err, errPower) {
-			t.Fatalf("Compact = %v", err)
+		if _, err := f.DeleteExpired(t.Context(), time.Now()); !errors.Is(err, errPower) {
+			t.Fatalf("DeleteExpired = %v", err)
 		}
 		f = openFake(t, d)
 		if err := appendNumbered(f, 10, 20); err != nil {
@@ -837,7 +837,7 @@ func TestFileAfterARenameThatWasNotSynced(t *testing.T) {
 
 // While a compaction copies, a sync fails, and the file is replaced to mend it.
 // What was copied is of a file that is no more.
-func TestCompactWhileTheFileIsMended(t *testing.T) {
+func TestDeleteExpiredWhileTheFileIsMended(t *testing.T) {
 	d := newFakeDisk(1)
 	f := openFake(t, d)
 	stale := make([]Entry, 5000)
@@ -872,8 +872,8 @@ func TestCompactWhileTheFileIsMended(t *testing.T) {
 		}
 		return nil
 	}
-	if err := f.Compact(t.Context(), time.Now()); err == nil || !strings.Contains(err.Error(), "replaced meanwhile") {
-		t.Errorf("Compact = %v, want it to give up", err)
+	if _, err := f.DeleteExpired(t.Context(), time.Now()); err == nil || !strings.Contains(err.Error(), "replaced meanwhile") {
+		t.Errorf("DeleteExpired = %v, want it to give up", err)
 	}
 	wantNumbered(t, f, 20)
 	wantNumbered(t, openFake(t, d), 20)
@@ -915,7 +915,7 @@ func TestSinceFromEveryNumberAfterACompaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Compact(t.Context(), time.Now()); err != nil {
+	if _, err := f.DeleteExpired(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for after := range last + 1 {
@@ -933,7 +933,7 @@ func TestSinceFromEveryNumberAfterACompaction(t *testing.T) {
 }
 
 // What is appended while a compaction copies is copied too.
-func TestCompactCopiesWhatComesMeanwhile(t *testing.T) {
+func TestDeleteExpiredCopiesWhatComesMeanwhile(t *testing.T) {
 	d := newFakeDisk(1)
 	f := openFake(t, d)
 	if err := appendNumbered(f, 0, 10); err != nil {
@@ -958,8 +958,8 @@ func TestCompactCopiesWhatComesMeanwhile(t *testing.T) {
 		}
 		return nil
 	}
-	if err := f.Compact(t.Context(), time.Now()); err != nil || !meanwhile {
-		t.Fatalf("Compact = %v, and something came meanwhile: %t", err, meanwhile)
+	if _, err := f.DeleteExpired(t.Context(), time.Now()); err != nil || !meanwhile {
+		t.Fatalf("DeleteExpired = %v, and something came meanwhile: %t", err, meanwhile)
 	}
 	wantNumbered(t, f, 20)
 	if err := appendNumbered(f, 20, 30); err != nil {

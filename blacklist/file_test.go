@@ -158,8 +158,8 @@ func TestFileAfterClose(t *testing.T) {
 	if _, _, err := f.Since(t.Context(), 0, 1); !errors.Is(err, blacklist.ErrClosed) {
 		t.Errorf("Since = %v, want ErrClosed", err)
 	}
-	if err := f.Compact(t.Context(), time.Now()); !errors.Is(err, blacklist.ErrClosed) {
-		t.Errorf("Compact = %v, want ErrClosed", err)
+	if _, err := f.DeleteExpired(t.Context(), time.Now()); !errors.Is(err, blacklist.ErrClosed) {
+		t.Errorf("DeleteExpired = %v, want ErrClosed", err)
 	}
 	if err := f.Close(); !errors.Is(err, blacklist.ErrClosed) {
 		t.Errorf("Close = %v, want ErrClosed", err)
@@ -434,7 +434,7 @@ func make0(n int) []blacklist.Entry {
 	return all
 }
 
-func TestCompactWhileOthersAppend(t *testing.T) {
+func TestDeleteExpiredWhileOthersAppend(t *testing.T) {
 	path := logPath(t)
 	f := openLog(t, path)
 	stale := make0(20_000)
@@ -456,7 +456,7 @@ func TestCompactWhileOthersAppend(t *testing.T) {
 	}
 	all.Go(func() {
 		for range 20 {
-			if err := f.Compact(context.Background(), time.Now().Add(-time.Hour)); err != nil {
+			if _, err := f.DeleteExpired(context.Background(), time.Now().Add(-time.Hour)); err != nil {
 				t.Error(err)
 			}
 			if err := r.Refresh(context.Background()); err != nil {
@@ -482,7 +482,7 @@ func TestCompactWhileOthersAppend(t *testing.T) {
 	}
 }
 
-func TestCompactThatIsCalledOff(t *testing.T) {
+func TestDeleteExpiredThatIsCancelled(t *testing.T) {
 	path := logPath(t)
 	f := openLog(t, path)
 	stale := make0(20_000)
@@ -492,8 +492,8 @@ func TestCompactThatIsCalledOff(t *testing.T) {
 	appendTo(t, f, stale...)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := f.Compact(ctx, time.Now()); !errors.Is(err, context.Canceled) {
-		t.Errorf("Compact = %v, want the error of the context", err)
+	if _, err := f.DeleteExpired(ctx, time.Now()); !errors.Is(err, context.Canceled) {
+		t.Errorf("DeleteExpired = %v, want the error of the context", err)
 	}
 	if _, err := os.Stat(path + ".new"); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("half a file is left behind")

@@ -39,18 +39,21 @@ type Log interface {
 	// last, no entry with a number up to last may appear later. Databases
 	// that number rows before they commit them need a lock around Append.
 	//
+	// A Log may have a method DeleteExpired(ctx, before) (deleted int64, err
+	// error), which [Replica.Run] calls every ten minutes. It deletes entries
+	// that expired before the moment, if that is worth the work. The numbers
+	// of the others do not become smaller, and a Since that goes on from an
+	// earlier number misses none of them.
+	//
 	// Entries that have expired may be left out. A number after that the log
 	// has not reached is [ErrRewound]. An entry that cannot be read is an
 	// error, and is not left out.
 	Since(ctx context.Context, after uint64, max int) (entries []Entry, last uint64, err error)
 }
 
-// A Compacter is a [Log] that gives back the room of what has expired.
-type Compacter interface {
-	// Compact drops entries that expired before the moment, if that is
-	// worth the work. The numbers of those that stay do not become smaller,
-	// and a Since that goes on from before misses none of them.
-	Compact(ctx context.Context, before time.Time) error
+// An expirer is a [Log] that frees the space of expired entries.
+type expirer interface {
+	DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error)
 }
 
 // A Clock is a [Log] that can read the clock of the machine that keeps it.
@@ -82,8 +85,8 @@ type MemoryLog struct {
 }
 
 var (
-	_ Log       = (*MemoryLog)(nil)
-	_ Compacter = (*MemoryLog)(nil)
+	_ Log     = (*MemoryLog)(nil)
+	_ expirer = (*MemoryLog)(nil)
 )
 
 // Append implements [Log]. All entries are recorded or none.
@@ -129,15 +132,17 @@ func (m *MemoryLog) Since(ctx context.Context, after uint64, max int) ([]Entry, 
 	return append([]Entry(nil), m.entries[from:to]...), m.numbers[to-1], nil
 }
 
-// Compact implements [Compacter].
-func (m *MemoryLog) Compact(ctx context.Context, before time.Time) error {
+// DeleteExpired deletes entries that expired before the moment, and returns how
+// many.
+func (m *MemoryLog) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return 0, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	n := len(m.entries)
 	m.drop(micros(before))
-	return nil
+	return int64(n - len(m.entries)), nil
 }
 
 // drop forgets what has expired at a moment.

@@ -392,7 +392,7 @@ func (r *Replica) observe(ctx context.Context, err error) {
 func (r *Replica) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
-	if c, ok := r.log.(Compacter); ok {
+	if c, ok := r.log.(expirer); ok {
 		all.Go(func() { r.compact(ctx, c) }) // which may take longer than MaxStale
 	}
 	all.Go(func() { r.watchClocks(ctx) })
@@ -434,7 +434,7 @@ func (r *Replica) watchClocks(ctx context.Context) {
 	}
 }
 
-func (r *Replica) compact(ctx context.Context, c Compacter) {
+func (r *Replica) compact(ctx context.Context, e expirer) {
 	ticker := time.NewTicker(compactEvery)
 	defer ticker.Stop()
 	for {
@@ -442,8 +442,8 @@ func (r *Replica) compact(ctx context.Context, c Compacter) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if err := c.Compact(ctx, time.Now().Add(-keep)); err != nil && ctx.Err() == nil {
-				r.observe(ctx, fmt.Errorf("compacting the log: %w", err))
+			if _, err := e.DeleteExpired(ctx, time.Now().Add(-keep)); err != nil && ctx.Err() == nil {
+				r.observe(ctx, fmt.Errorf("deleting what has expired from the log: %w", err))
 			}
 		}
 	}

@@ -88,7 +88,7 @@ func (s *simple) read(ctx context.Context, after uint64, max int) ([]blacklist.E
 	return out, after, nil
 }
 
-func (s *simple) Compact(_ context.Context, before time.Time) error {
+func (s *simple) DeleteExpired(_ context.Context, before time.Time) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.compact != nil {
@@ -96,7 +96,7 @@ func (s *simple) Compact(_ context.Context, before time.Time) error {
 	} else {
 		s.drop(before.UnixMicro())
 	}
-	return nil
+	return 0, nil
 }
 
 func (s *simple) drop(before int64) {

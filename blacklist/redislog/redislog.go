@@ -43,7 +43,7 @@ type Config struct {
 	InsecureVolatile bool
 }
 
-// A Log is a [blacklist.Log] and a [blacklist.Compacter] on a server. It is safe
+// A Log is a [blacklist.Log] on a server. It is safe
 // for concurrent use, by several processes too.
 type Log struct {
 	db                 *redisdb.DB
@@ -51,10 +51,7 @@ type Log struct {
 	eviction, volatile bool // allowed
 }
 
-var (
-	_ blacklist.Log       = (*Log)(nil)
-	_ blacklist.Compacter = (*Log)(nil)
-)
+var _ blacklist.Log = (*Log)(nil)
 
 // How much one script does, while the server does nothing else.
 const (
@@ -203,23 +200,23 @@ func (l *Log) since(ctx context.Context, after uint64, most int) ([]blacklist.En
 	return entries, after, nil
 }
 
-// Compact implements [blacklist.Compacter]. Several machines may compact at the
-// same time. What it did before an error stays done.
-func (l *Log) Compact(ctx context.Context, before time.Time) error {
+// DeleteExpired deletes entries that expired before the moment, in scripts of 1000
+// entries, and returns how many. Several processes may call it at the same time.
+// What it deleted before an error stays deleted.
+func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
+	defer func() { err = l.db.Wrap(err, "deleting what has expired") }()
 	for {
-		if err := ctx.Err(); err != nil {
-			return l.db.Wrap(err, "compacting")
-		}
-		answer, err := l.run(ctx, compactScript, decimal(micros(before)), strconv.Itoa(entriesPerDelete))
+		answer, err := l.run(ctx, deleteScript, decimal(micros(before)), strconv.Itoa(entriesPerDelete))
 		if err != nil {
-			return l.db.Wrap(err, "compacting")
+			return deleted, err
 		}
 		if len(answer) != 1 {
-			return l.db.Wrap(fmt.Errorf("the reply has %d parts, want 1", len(answer)), "compacting")
+			return deleted, fmt.Errorf("the reply has %d parts instead of 1", len(answer))
 		}
 		n, err := number(answer[0])
+		deleted += int64(n)
 		if err != nil || n < entriesPerDelete {
-			return l.db.Wrap(err, "compacting")
+			return deleted, err
 		}
 	}
 }

@@ -158,7 +158,7 @@ func TestWorkIsBounded(t *testing.T) {
 	if !slices.Equal(got, all[:6000]) || last != 6000 || err != nil {
 		t.Errorf("Since: %d entries up to %d, %v", len(got), last, err)
 	}
-	if err := log.Compact(ctx, time.UnixMicro(5)); err != nil {
+	if _, err := log.DeleteExpired(ctx, time.UnixMicro(5)); err != nil {
 		t.Error(err)
 	}
 	want := slices.Concat(
@@ -199,7 +199,10 @@ func calls(log *redislog.Log) map[string]func(context.Context) (bool, error) {
 			all, n, err := log.Since(ctx, 7, 2)
 			return all != nil || n != 0, err
 		},
-		"Compact": func(ctx context.Context) (bool, error) { return false, log.Compact(ctx, time.Now()) },
+		"DeleteExpired": func(ctx context.Context) (bool, error) {
+			_, err := log.DeleteExpired(ctx, time.Now())
+			return false, err
+		},
 	}
 }
 
@@ -303,9 +306,9 @@ func TestMalformedAnswers(t *testing.T) {
 		{"an entry of a kind that nobody knows", "Since", []any{"master", "9", "8", string(strange)}, "Entry.Kind is 16"},
 		{"a bad one behind a good one", "Since", []any{"master", "9", "8", record, "9", "x"}, "entry 9"},
 		{"a log that has not come so far", "Since", []any{"master", "6"}, blacklist.ErrRewound.Error()},
-		{"nothing", "Compact", nil, "<nil>"},
-		{"two numbers", "Compact", []any{"1", "1"}, "2 parts"},
-		{"no number", "Compact", []any{"x"}, "for a number"},
+		{"nothing", "DeleteExpired", nil, "<nil>"},
+		{"two numbers", "DeleteExpired", []any{"1", "1"}, "2 parts"},
+		{"no number", "DeleteExpired", []any{"x"}, "for a number"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.method+": "+tt.name, func(t *testing.T) {

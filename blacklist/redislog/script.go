@@ -70,9 +70,9 @@ end
 return answer
 `
 
-// compactScript drops at most ARGV[2] entries that have expired at ARGV[1], and
+// deleteScript drops at most ARGV[2] entries that have expired at ARGV[1], and
 // returns how many.
-const compactScript = `
+const deleteScript = `
 local numbers = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
 for _, n in ipairs(numbers) do
 	redis.call('XDEL', KEYS[1], n .. '-0')

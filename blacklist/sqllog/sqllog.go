@@ -22,17 +22,14 @@ type Config struct {
 	Dialect Dialect
 }
 
-// A Log is a [blacklist.Log] and a [blacklist.Compacter] in a database. It is
+// A Log is a [blacklist.Log] in a database. It is
 // safe for concurrent use, by several processes too.
 type Log struct {
 	db                     *sqldb.DB
 	number, since, expired string // statements
 }
 
-var (
-	_ blacklist.Log       = (*Log)(nil)
-	_ blacklist.Compacter = (*Log)(nil)
-)
+var _ blacklist.Log = (*Log)(nil)
 
 // New returns the log in db, whose tables exist: see [Schema]. It does not ask
 // the database. The host closes db.
@@ -202,17 +199,19 @@ func (r *row) entry() (e blacklist.Entry, err error) {
 	return e, e.Validate()
 }
 
-// rowsPerDelete is how many rows one statement of Compact deletes, so that
+// rowsPerDelete is how many rows one statement of DeleteExpired deletes, so that
 // Appends do not wait for long.
 const rowsPerDelete = 5000
 
-// Compact implements [blacklist.Compacter]. Several machines may compact at the
-// same time. What it did before an error stays done.
-func (l *Log) Compact(ctx context.Context, before time.Time) error {
+// DeleteExpired deletes entries that expired before the moment, in statements of
+// 5000 rows, and returns how many. Several processes may call it at the same time.
+// What it deleted before an error stays deleted.
+func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	for {
-		n, err := l.db.Exec(ctx, "compacting", l.expired, sqldb.Micros(before), rowsPerDelete)
+		n, err := l.db.Exec(ctx, "deleting what has expired", l.expired, sqldb.Micros(before), rowsPerDelete)
+		deleted += n
 		if err != nil || n < rowsPerDelete {
-			return err
+			return deleted, err
 		}
 	}
 }

@@ -72,18 +72,21 @@ func calls(log *sqllog.Log) map[string]func(context.Context) (bool, error) {
 			all, n, err := log.Since(ctx, 7, 2)
 			return all != nil || n != 0, err
 		},
-		"Ready":   func(ctx context.Context) (bool, error) { return false, log.Ready(ctx) },
-		"Compact": func(ctx context.Context) (bool, error) { return false, log.Compact(ctx, time.Now()) },
+		"Ready": func(ctx context.Context) (bool, error) { return false, log.Ready(ctx) },
+		"DeleteExpired": func(ctx context.Context) (bool, error) {
+			_, err := log.DeleteExpired(ctx, time.Now())
+			return false, err
+		},
 	}
 }
 
 // A database that fails at any step is an error, and never nobody revoked.
 func TestDatabaseFails(t *testing.T) {
 	steps := map[string][]string{
-		"Append":  {"connect", "begin", "INSERT INTO gatewright_revocations_end", "INSERT INTO gatewright_revocations ", "count", "commit"},
-		"Since":   {"connect", "SELECT", "row"},
-		"Ready":   {"connect", "begin", "INSERT", "DELETE", "count", "commit"},
-		"Compact": {"connect", "DELETE", "count"},
+		"Append":        {"connect", "begin", "INSERT INTO gatewright_revocations_end", "INSERT INTO gatewright_revocations ", "count", "commit"},
+		"Since":         {"connect", "SELECT", "row"},
+		"Ready":         {"connect", "begin", "INSERT", "DELETE", "count", "commit"},
+		"DeleteExpired": {"connect", "DELETE", "count"},
 	}
 	for _, dialect := range dialects {
 		for method, all := range steps {
@@ -229,7 +232,7 @@ func TestParametersAreNumberedAsTheyOccur(t *testing.T) {
 		if _, _, err := log.Since(ctx, 1, 10); err != nil {
 			t.Error(err)
 		}
-		if err := log.Compact(ctx, time.Now()); err != nil {
+		if _, err := log.DeleteExpired(ctx, time.Now()); err != nil {
 			t.Error(err)
 		}
 		if n := len(d.Statements()); n != 1+3+1+3 {
@@ -240,7 +243,7 @@ func TestParametersAreNumberedAsTheyOccur(t *testing.T) {
 }
 
 // Moments that do not fit into microseconds are cut, and do not wrap around.
-func TestCompactFarMoments(t *testing.T) {
+func TestDeleteExpiredAtFarMoments(t *testing.T) {
 	for _, tt := range []struct {
 		before time.Time
 		want   func(int64) bool
@@ -250,7 +253,7 @@ func TestCompactFarMoments(t *testing.T) {
 		{time.Unix(math.MinInt64/2, 0), func(n int64) bool { return n < -1<<62 }},
 	} {
 		d := new(database)
-		if err := open(t, d, sqllog.SQLite).Compact(ctx, tt.before); err != nil || !tt.want(d.before) {
+		if _, err := open(t, d, sqllog.SQLite).DeleteExpired(ctx, tt.before); err != nil || !tt.want(d.before) {
 			t.Errorf("%v: %d, %v", tt.before, d.before, err)
 		}
 	}
@@ -262,10 +265,10 @@ type database struct {
 	rows    *[][]driver.Value // of Since; nil: a log that has come to number 9,000,000 and is empty
 	last    int64             // number that is given; zero: 9,000,000
 	missing int64             // rows that are not inserted
-	deleted []int64           // rows by each statement of Compact
+	deleted []int64           // rows by each statement of DeleteExpired
 
 	numbers []int64 // inserted
-	before  int64   // of Compact
+	before  int64   // of DeleteExpired
 }
 
 // empty is a log without entries.

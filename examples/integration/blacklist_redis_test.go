@@ -204,10 +204,10 @@ func redisKeys(t *testing.T, addr string) {
 	ended, never, far := someEntry(0), someEntry(0), someEntry(0)
 	ended.Expires, never.Expires, far.Expires = now-1, 0, 1<<62
 	add(ended, never, far)
-	if err := log.Compact(ctx, time.UnixMicro(now-2)); err != nil || client.XLen(ctx, stream).Val() != 4 {
+	if _, err := log.DeleteExpired(ctx, time.UnixMicro(now-2)); err != nil || client.XLen(ctx, stream).Val() != 4 {
 		t.Errorf("compacting before anything has expired: %v, %d left", err, client.XLen(ctx, stream).Val())
 	}
-	if err := log.Compact(ctx, time.UnixMicro(now)); err != nil || client.XLen(ctx, stream).Val() != 3 || client.ZCard(ctx, expires).Val() != 1 {
+	if _, err := log.DeleteExpired(ctx, time.UnixMicro(now)); err != nil || client.XLen(ctx, stream).Val() != 3 || client.ZCard(ctx, expires).Val() != 1 {
 		t.Errorf("compacting: %v, %d left, %d of them expire", err, client.XLen(ctx, stream).Val(), client.ZCard(ctx, expires).Val())
 	}
 
@@ -245,7 +245,7 @@ func redisKeys(t *testing.T, addr string) {
 		t.Errorf("%d entries up to %d, %v, want %d up to %d", len(entries), end, err, len(many), last)
 	}
 	t.Logf("%d bytes an entry", (client.MemoryUsage(ctx, stream, 0).Val()+client.MemoryUsage(ctx, expires, 0).Val())/client.XLen(ctx, stream).Val())
-	if err := log.Compact(ctx, time.Now()); err != nil || client.ZCard(ctx, expires).Val() != 3 {
+	if _, err := log.DeleteExpired(ctx, time.Now()); err != nil || client.ZCard(ctx, expires).Val() != 3 {
 		t.Errorf("compacting: %v, and %d expire", err, client.ZCard(ctx, expires).Val())
 	}
 	client.XTrimMaxLen(ctx, stream, 0)

@@ -200,7 +200,7 @@ func TestRightsOfARedisUser(t *testing.T) {
 			}
 			e := someEntry(1)
 			e.Expires = 1
-			return errors.Join(l.Ready(ctx), second(l.Append(ctx, e)), func() error { _, _, err := l.Since(ctx, 0, 10); return err }(), l.Compact(ctx, time.Now()))
+			return errors.Join(l.Ready(ctx), second(l.Append(ctx, e)), func() error { _, _, err := l.Since(ctx, 0, 10); return err }(), second(l.DeleteExpired(ctx, time.Now())))
 		},
 	}
 	for name, use := range uses {
