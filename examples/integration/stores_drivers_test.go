@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"path/filepath"
 	"testing"
+	"time"
 
 	_ "github.com/lib/pq"
 	_ "github.com/ncruces/go-sqlite3/driver"
@@ -18,7 +19,6 @@ import (
 	"github.com/gatewright/gatewright/blacklist/blacklisttest"
 	"github.com/gatewright/gatewright/examples/integration/servers"
 	"github.com/gatewright/gatewright/ratelimit"
-	"github.com/gatewright/gatewright/ratelimit/ratelimittest"
 	"github.com/gatewright/gatewright/totp"
 	"github.com/gatewright/gatewright/totp/totptest"
 )
@@ -95,8 +95,26 @@ func TestStoresWithOtherDrivers(t *testing.T) {
 				if way.dialect == sessionstore.SQLite {
 					db.SetMaxOpenConns(1)
 				}
+				// The suite measures windows, and runs with the usual drivers.
 				limits := openSQLStores(t, db, way.dialect).limits
-				ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return limits })
+				charges := []ratelimit.Charge{
+					{Key: newLimitKey(), Limit: ratelimit.Limit{Name: "hour", Quota: 3, Window: time.Hour}, Cost: 1},
+					{Key: newLimitKey(), Limit: ratelimit.Limit{Name: "smooth", Kind: ratelimit.Smooth, Quota: 3, Burst: 3, Window: time.Hour}, Cost: 1},
+				}
+				for i := range 5 {
+					states, receipt, err := limits.Take(t.Context(), charges)
+					if err != nil || states[0].Refused != (i > 3) || i < 3 && states[0].Remaining != int64(2-min(i, 2)) && i != 3 {
+						t.Fatalf("Take %d = %+v, %v", i, states, err)
+					}
+					if i == 2 { // and once more
+						if err := limits.Refund(t.Context(), receipt); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				if n, err := limits.DeleteExpired(t.Context(), time.Now()); n != 0 || err != nil {
+					t.Errorf("DeleteExpired = %d, %v", n, err)
+				}
 			})
 		})
 	}
