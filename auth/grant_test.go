@@ -195,6 +195,11 @@ func TestVerifyPasswordIsLimited(t *testing.T) {
 		if err := h.server.VerifyPassword(t.Context(), p, right); err != nil {
 			t.Errorf("in the next window: %v", err)
 		}
+		moved := *p
+		moved.Tenant = "the tenant of before"
+		if err := h.server.VerifyPassword(t.Context(), &moved, right); !notProven(err) {
+			t.Errorf("a user of another tenant now: %v", err)
+		}
 		u := h.alice()
 		u.Disabled = true
 		h.setUser("alice", u)
