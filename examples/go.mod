@@ -3,8 +3,10 @@ module github.com/gatewright/gatewright/examples
 go 1.26.0
 
 require (
+	github.com/coreos/go-oidc/v3 v3.18.0
 	github.com/felixge/httpsnoop v1.1.0
 	github.com/gatewright/gatewright v0.0.0
+	github.com/go-jose/go-jose/v4 v4.1.4
 	github.com/gomodule/redigo v1.9.3
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/lib/pq v1.12.3

@@ -19,7 +19,7 @@ const scheme = "Bearer"
 
 // Authenticate extracts the token from the Authorization header (RFC 6750
 // section 2.1), or from VerifierConfig.Header, and verifies it. It returns
-// [guard.ErrNoCredentials] if there is none.
+// [guard.ErrNoCredentials] without one.
 //
 // Tokens in the query or in a form are never accepted. A second token there makes
 // the request ambiguous, which is answered 400. To find one, Authenticate reads

@@ -49,7 +49,7 @@ func rig(t *testing.T, size int) (*Verifier, func(members string) string) {
 	}
 }
 
-func TestCachePlaces(t *testing.T) {
+func TestCacheSizeIsRoundedUp(t *testing.T) {
 	for size, want := range map[int]int{0: 4096, 1: 4, 4: 4, 5: 8, 1000: 1024, 4096: 4096} {
 		if v, _ := rig(t, size); 4*len(v.cache.sets) != want {
 			t.Errorf("CacheSize %d: %d places, want %d", size, 4*len(v.cache.sets), want)
@@ -64,9 +64,9 @@ func TestCachePlaces(t *testing.T) {
 	}
 }
 
-// TestStrangersCannotPushOut sends what nobody signed, and long tokens, to a
+// TestInvalidTokensNeverEnterTheCache sends what nobody signed, and long tokens, to a
 // verifier that remembers four.
-func TestStrangersCannotPushOut(t *testing.T) {
+func TestInvalidTokensNeverEnterTheCache(t *testing.T) {
 	v, sign := rig(t, 4)
 	good := sign("")
 	if _, err := v.Verify(t.Context(), good); err != nil {
@@ -116,9 +116,9 @@ func TestStrangersCannotPushOut(t *testing.T) {
 	}
 }
 
-// TestCacheClock walks a hit through explicit times, among them a clock that is
+// TestCacheFollowsTheClock walks a hit through explicit times, among them a clock that is
 // put back.
-func TestCacheClock(t *testing.T) {
+func TestCacheFollowsTheClock(t *testing.T) {
 	base := time.Unix(1e9, 0)
 	state, other := new(ringState), new(ringState)
 	k := &key{publishFrom: base.Add(-time.Hour), verifyUntil: base.Add(time.Hour)}

@@ -41,8 +41,8 @@ func twin(t *testing.T, keys token.KeySource, edit ...func(*token.VerifierConfig
 	return newVerifier(t, keys, edit...), newVerifier(t, keys, append(edit, none)...)
 }
 
-// TestHitIsAskedAgain ends a remembered token in each way there is.
-func TestHitIsAskedAgain(t *testing.T) {
+// TestCacheHitIsCheckedAgain ends a remembered token in each way there is.
+func TestCacheHitIsCheckedAgain(t *testing.T) {
 	for _, alg := range everyday {
 		t.Run(string(alg), func(t *testing.T) {
 			t.Run("expired", func(t *testing.T) {
@@ -146,8 +146,8 @@ func httptestGet(target, s string) *http.Request {
 	return r
 }
 
-// TestHitEqualsMiss compares a verifier that remembers with one that does not.
-func TestHitEqualsMiss(t *testing.T) {
+// TestCacheHitEqualsMiss compares a verifier that remembers with one that does not.
+func TestCacheHitEqualsMiss(t *testing.T) {
 	for _, alg := range everyday {
 		k := kits()[alg]
 		warm, cold := twin(t, k.ring)
@@ -177,9 +177,9 @@ func TestHitEqualsMiss(t *testing.T) {
 	}
 }
 
-// TestHitsShareNothing: what a handler does to all that it can reach from its
+// TestCacheHitsShareNoMemory: what a handler does to all that it can reach from its
 // Principal changes nothing for the next request, nor for one at the same time.
-func TestHitsShareNothing(t *testing.T) {
+func TestCacheHitsShareNoMemory(t *testing.T) {
 	for _, alg := range everyday {
 		k := kits()[alg]
 		v, _ := twin(t, k.ring)
@@ -239,8 +239,8 @@ func TestHitsShareNothing(t *testing.T) {
 	}
 }
 
-// TestCacheUnderReplace verifies while keys come and go.
-func TestCacheUnderReplace(t *testing.T) {
+// TestReplacedKeysInvalidateTheCache verifies while keys come and go.
+func TestReplacedKeysInvalidateTheCache(t *testing.T) {
 	a, b := newKit(mustKey(t, token.HS256)), newKit(mustKey(t, token.HS384))
 	stays := newKit(mustKey(t, token.EdDSA))
 	ring := mustRing(t, stays.key, a.key)
@@ -293,9 +293,9 @@ func TestCacheUnderReplace(t *testing.T) {
 	wg.Wait()
 }
 
-// TestCachesAreApart: a token that one verifier remembers is nothing to another
+// TestVerifiersDoNotShareTheirCaches: a token that one verifier remembers is nothing to another
 // one of the same ring.
-func TestCachesAreApart(t *testing.T) {
+func TestVerifiersDoNotShareTheirCaches(t *testing.T) {
 	k := kits()[token.HS256]
 	access := newVerifier(t, k.ring)
 	s := k.token()
@@ -315,9 +315,9 @@ func TestCachesAreApart(t *testing.T) {
 	}
 }
 
-// TestOneSpellingOfARememberedToken edits each byte of tokens that the verifier
+// TestCachedTokenHasOneSpelling edits each byte of tokens that the verifier
 // has just seen.
-func TestOneSpellingOfARememberedToken(t *testing.T) {
+func TestCachedTokenHasOneSpelling(t *testing.T) {
 	for _, alg := range everyday {
 		k := kits()[alg]
 		v := newVerifier(t, k.ring)
@@ -383,7 +383,7 @@ func TestCacheMemoryIsFixed(t *testing.T) {
 	runtime.KeepAlive(v)
 }
 
-func TestCacheSize(t *testing.T) {
+func TestCacheSizeIsBounded(t *testing.T) {
 	ring := kits()[token.HS256].ring
 	config := token.VerifierConfig{Issuer: issuerName, Audience: audience, InsecureNoRevoker: true}
 	for size, ok := range map[int]bool{math.MinInt: true, -1: true, 0: true, 1: true, 1 << 20: true, 1<<20 + 1: false} {
@@ -397,7 +397,7 @@ func TestCacheSize(t *testing.T) {
 
 // A repeated token costs the Principal and nothing else. Under the race
 // detector sync.Pool forgets at random, but a hit needs none.
-func TestAllocationsOfAHit(t *testing.T) {
+func TestCacheHitAllocatesLittle(t *testing.T) {
 	for _, alg := range everyday {
 		k := kits()[alg]
 		v := newVerifier(t, k.ring, func(c *token.VerifierConfig) { c.Revoker = new(counted) })

@@ -46,7 +46,7 @@ type VerifierConfig struct {
 	InsecureNoRevoker bool
 
 	// Foreign marks an issuer that belongs to another organization. It states
-	// who the caller is: Subject, Client, Credential and Session. Scopes, roles,
+	// the identity of the caller: Subject, Client, Credential and Session. Scopes, roles,
 	// factors, tenant and authentication time of its tokens are ignored unless
 	// Profile names them. Claims still returns what the token has. A Profile
 	// implies Foreign.
@@ -57,7 +57,7 @@ type VerifierConfig struct {
 	Profile Profile
 
 	// Header is the request header that carries the token, without a scheme,
-	// such as "Cf-Access-Jwt-Assertion". A client can send any header, so only
+	// like "Cf-Access-Jwt-Assertion". A client can send any header, so only
 	// the signature and the Audience count. If empty, the Authorization header
 	// with the scheme Bearer.
 	Header string
@@ -81,7 +81,7 @@ type VerifierConfig struct {
 	CacheSize int
 
 	// Realm and ResourceMetadata are parameters of the challenge (RFC 6750
-	// section 3, RFC 9728 section 5.1). Set one of them: RFC 6750 requires a
+	// section 3, RFC 9728 section 5.1). Set one: RFC 6750 requires a
 	// parameter in each challenge.
 	Realm, ResourceMetadata string
 }

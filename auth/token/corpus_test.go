@@ -51,10 +51,10 @@ type hostile struct {
 	make func(k *kit) string
 }
 
-// TestCorpus runs every row with every algorithm: all its variants with one
+// TestHostileTokensAreRejected runs every row with every algorithm: all its variants with one
 // algorithm of each kind, and a third of them, not always the same, with those
 // that differ from it in the hash or the curve only, for RSA takes its time.
-func TestCorpus(t *testing.T) {
+func TestHostileTokensAreRejected(t *testing.T) {
 	all, stride := corpus(), 3
 	if raced {
 		stride = 12
@@ -91,9 +91,9 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// TestCorpusControl shows that the signer of this file makes good tokens, and
+// TestTokensCloseToHostileOnesAreAccepted shows that the signer of this file makes good tokens, and
 // that what the attacks are close to is let in.
-func TestCorpusControl(t *testing.T) {
+func TestTokensCloseToHostileOnesAreAccepted(t *testing.T) {
 	for _, alg := range algorithms {
 		k := kits()[alg]
 		for name, make := range map[string]func() string{
@@ -473,7 +473,7 @@ func short(s string) string {
 	return s
 }
 
-func TestRow2PublicKeyAsSecret(t *testing.T) {
+func TestPublicKeyIsNoSharedSecret(t *testing.T) {
 	for _, alg := range algorithms {
 		k := kits()[alg]
 		if k.key.Signer.IsZero() {
@@ -545,7 +545,7 @@ var curves = []struct {
 	curve elliptic.Curve
 }{{token.ES256, elliptic.P256()}, {token.ES384, elliptic.P384()}, {token.ES512, elliptic.P521()}}
 
-func TestRow3DegenerateECDSA(t *testing.T) {
+func TestDegenerateECDSASignaturesAreRejected(t *testing.T) {
 	for _, c := range curves {
 		k := kits()[c.alg]
 		n, width := c.curve.Params().N, (c.curve.Params().BitSize+7)/8
@@ -620,7 +620,7 @@ func twinOf(t *testing.T, good string, curve elliptic.Curve) string {
 	return other
 }
 
-func TestRow4TwinSignatureIsRefused(t *testing.T) {
+func TestTwinSignatureIsRejected(t *testing.T) {
 	for _, c := range curves {
 		t.Run(fmt.Sprintf("%s/row 4", c.alg), func(t *testing.T) {
 			k := kits()[c.alg]
@@ -641,9 +641,9 @@ func TestRow4TwinSignatureIsRefused(t *testing.T) {
 	}
 }
 
-// TestRow4BothSpellingsOfOthersAreOneToken: a key that another program signs
+// TestBothSignaturesOfOtherIssuersAreOneToken: a key that another program signs
 // with has tokens with two spellings, and nothing tells them apart.
-func TestRow4BothSpellingsOfOthersAreOneToken(t *testing.T) {
+func TestBothSignaturesOfOtherIssuersAreOneToken(t *testing.T) {
 	for _, c := range curves {
 		synctest.Test(t, func(t *testing.T) {
 			k := kits()[c.alg]
@@ -697,7 +697,7 @@ func TestAcceptHighSIsForECDSAOnly(t *testing.T) {
 	}
 }
 
-func TestRow5RSAPadding(t *testing.T) {
+func TestRSAPaddingIsThatOfTheAlgorithm(t *testing.T) {
 	for _, alg := range algorithms {
 		switch alg[0] {
 		case 'P':
@@ -827,7 +827,7 @@ func unhex(s string) []byte {
 	return b
 }
 
-func TestRow6AnotherKeysID(t *testing.T) {
+func TestTokenWithTheIDOfAnotherKeyIsRejected(t *testing.T) {
 	stranger := newKit(mustKey(t, token.ES256))
 	for _, alg := range algorithms {
 		a := kits()[alg]
@@ -847,7 +847,7 @@ func TestRow6AnotherKeysID(t *testing.T) {
 	}
 }
 
-func TestRow7NothingIsFetched(t *testing.T) {
+func TestNothingInATokenIsFetched(t *testing.T) {
 	var calls atomic.Int64
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
@@ -875,7 +875,7 @@ func TestRow7NothingIsFetched(t *testing.T) {
 	}
 }
 
-func TestRow19RefreshAndAccess(t *testing.T) {
+func TestRefreshTokenIsNoAccessToken(t *testing.T) {
 	for _, alg := range algorithms {
 		k := kits()[alg]
 		access := newVerifier(t, k.ring)
@@ -890,7 +890,7 @@ func TestRow19RefreshAndAccess(t *testing.T) {
 	}
 }
 
-func TestRow20KeysThatAreNone(t *testing.T) {
+func TestWeakAndIncompleteKeysAreRejected(t *testing.T) {
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
@@ -1027,7 +1027,7 @@ func TestSmallOrderIsForgeable(t *testing.T) {
 	t.Error("crypto/ed25519 does not take it any more: the check can go")
 }
 
-func TestRow22TwoTokens(t *testing.T) {
+func TestRequestWithTwoTokensIsAmbiguous(t *testing.T) {
 	for _, alg := range algorithms {
 		k := kits()[alg]
 		v := newVerifier(t, k.ring)
@@ -1084,10 +1084,10 @@ func TestRow22TwoTokens(t *testing.T) {
 	}
 }
 
-// TestRow23TokensThatWereEnded: whatever the token says, and whether or not it
+// TestRevokedTokensAreRejected: whatever the token says, and whether or not it
 // was seen before, it is refused at the next request after a logout, a change of
 // password, or when its user is disabled or deleted.
-func TestRow23TokensThatWereEnded(t *testing.T) {
+func TestRevokedTokensAreRejected(t *testing.T) {
 	for _, alg := range algorithms {
 		k := kits()[alg]
 		for name, end := range map[string]identity.Revocation{
@@ -1122,9 +1122,9 @@ func TestRow23TokensThatWereEnded(t *testing.T) {
 	}
 }
 
-// TestRow24RevokerDown: a store that does not answer is 503, for a token that is
+// TestRevokerThatFailsIsUnavailable: a store that does not answer is 503, for a token that is
 // seen for the first time and for one that was seen before.
-func TestRow24RevokerDown(t *testing.T) {
+func TestRevokerThatFailsIsUnavailable(t *testing.T) {
 	down := errors.New("connection refused")
 	for _, alg := range algorithms {
 		t.Run(fmt.Sprintf("%s/row 24", alg), func(t *testing.T) {
@@ -1147,7 +1147,7 @@ func TestRow24RevokerDown(t *testing.T) {
 	}
 }
 
-func TestRow35ScopesAreExact(t *testing.T) {
+func TestScopesAreComparedExactly(t *testing.T) {
 	for _, alg := range algorithms {
 		k := kits()[alg]
 		o := serve(newVerifier(t, k.ring), get("Bearer "+k.token("scope", `"Read:Items !#[]~"`)))
@@ -1164,7 +1164,7 @@ func TestRow35ScopesAreExact(t *testing.T) {
 	}
 }
 
-func TestRow36TokensElsewhereAreAbsent(t *testing.T) {
+func TestTokensInOtherPlacesAreIgnored(t *testing.T) {
 	for _, alg := range algorithms {
 		k := kits()[alg]
 		v := newVerifier(t, k.ring)

@@ -13,10 +13,10 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// IssuerConfig says which tokens an [Issuer] makes.
+// IssuerConfig configures an [Issuer].
 type IssuerConfig struct {
 	// Issuer is the "iss" of the tokens: the URL of the service that signs
-	// people in. Required.
+	// users in. Required.
 	Issuer string
 
 	// Audience is the "aud" of the tokens: the service they are for.
@@ -26,14 +26,13 @@ type IssuerConfig struct {
 	// Type is the "typ" of the tokens. Default: [TypeAccess].
 	Type string
 
-	// Lifetime is how long a token is good for. What it may do cannot be
-	// taken back before then unless verifiers ask a Revoker or the host.
-	// Default: 15 minutes.
+	// Lifetime is how long a token is valid. Before it ends, rights can be
+	// withdrawn only by a Revoker or Hooks.Active. Default: 15 minutes.
 	Lifetime time.Duration
 
-	// SignTimeout is how long a Signer that is not a key in memory, such as
-	// a key management system, may take. At most 64 calls of it are under
-	// way at once. Default: 3 seconds.
+	// SignTimeout bounds each call of a Signer that is not a key in memory,
+	// like a key management system. At most 64 calls run at once; calls
+	// that hang count until they return. Default: 3 seconds.
 	SignTimeout time.Duration
 }
 
@@ -48,8 +47,8 @@ type Issuer struct {
 	signing chan struct{} // a place for each call of a remote Signer
 }
 
-// NewIssuer returns an issuer that signs with the key of the ring whose turn it
-// is. It is an error if there is none, now or before a later one's turn.
+// NewIssuer returns an Issuer that signs with the keys of the ring. The error
+// lists every mistake, for example a time at which no key may sign.
 func NewIssuer(ring *Keyring, config IssuerConfig) (*Issuer, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("auth/token: "+format, args...)) }
@@ -103,7 +102,7 @@ func NewIssuer(ring *Keyring, config IssuerConfig) (*Issuer, error) {
 // Name returns IssuerConfig.Issuer, the "iss" of the tokens.
 func (i *Issuer) Name() string { return i.config.Issuer }
 
-// Lifetime returns how long tokens are good for.
+// Lifetime returns how long tokens are valid.
 func (i *Issuer) Lifetime() time.Duration { return i.config.Lifetime }
 
 // payload is the claims set in the order of RFC 9068 section 2.2.
@@ -123,22 +122,18 @@ type payload struct {
 	Tenant   string       `json:"tenant,omitempty"`
 }
 
-// Issue signs a token for p, and completes p with what the token says: Issuer,
-// and Client, Credential, IssuedAt and Expires where they are empty. Subject
-// is required. The issue time is kept to the microsecond, so that a revocation
-// can tell two sign-ins of one second apart.
+// Issue signs a token for p. It sets p.Issuer, and p.Client, p.Credential,
+// p.IssuedAt and p.Expires if they are empty. p.Subject is required. The issue
+// time has microseconds, so that a revocation can tell two sign-ins within one
+// second apart.
 //
-// extra, unless it is nil, is marshalled as a JSON object whose members are
-// added to the claims; [Claims] reads them back. A member that this package
-// writes itself is an error. A nil map or pointer adds nothing.
+// If extra is not nil, it is marshalled to a JSON object with members that become
+// claims; [Claims] reads them. A member that this package writes itself is an
+// error. A nil map or pointer adds nothing.
 //
-// A token that a Verifier would call malformed is an error here: names that
-// are not UTF-8 or have control characters, dates before 1970, more than 64
-// claims.
-//
-// The private key may be in a system of its own, whose Sign has no context. It
-// is given IssuerConfig.SignTimeout, or until ctx ends; an error of it is to be
-// answered 503.
+// Issue returns an error for a token that a Verifier would reject as malformed,
+// and if the Signer fails or takes longer than IssuerConfig.SignTimeout or ctx
+// allow; answer that with 503. What a key management system returns is verified.
 func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (string, error) {
 	if p.Subject == "" {
 		return "", errors.New("auth/token: Issue needs a Principal with a Subject")

@@ -31,7 +31,7 @@ func TestIssuerMistakesAreJoined(t *testing.T) {
 	}
 }
 
-func TestIssue(t *testing.T) {
+func TestIssueCompletesThePrincipal(t *testing.T) {
 	for _, alg := range everyday {
 		t.Run(string(alg), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -118,9 +118,9 @@ func TestIssue(t *testing.T) {
 	})
 }
 
-// TestIssueRefuses shows that whatever is issued is also verified: what a
+// TestIssueRejectsWhatAVerifierWouldReject shows that whatever is issued is also verified: what a
 // verifier would not take back as it was is an error.
-func TestIssueRefuses(t *testing.T) {
+func TestIssueRejectsWhatAVerifierWouldReject(t *testing.T) {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for name, p := range map[string]identity.Principal{
 		"no subject":                         {},
@@ -162,7 +162,7 @@ type plan struct {
 	Seats int    `json:"seats"`
 }
 
-func TestExtraClaims(t *testing.T) {
+func TestExtraClaimsComeBack(t *testing.T) {
 	k := kits()[token.HS256]
 	i, v := newIssuer(t, k.ring), newVerifier(t, k.ring)
 	t.Run("they come back", func(t *testing.T) {
@@ -237,7 +237,7 @@ func TestExtraClaims(t *testing.T) {
 	}
 }
 
-func TestClaimsRefuses(t *testing.T) {
+func TestClaimsThatDoNotFitAreAnError(t *testing.T) {
 	k := kits()[token.HS256]
 	v := newVerifier(t, k.ring)
 	with := func(members ...string) *identity.Principal {

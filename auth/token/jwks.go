@@ -15,11 +15,11 @@ import (
 // longer before it signs, see publishLead.
 const jwksMaxAge = 5 * time.Minute
 
-// JWKSHandler serves the public keys of the ring as a JWK Set (RFC 7517
-// section 5), by custom at /.well-known/jwks.json, so that other services can
-// verify the tokens: those that sign now, will sign soon, or have signed what
-// is still good. HS keys are never in it. Clients may keep it for five minutes.
-// It is public in the route ledger.
+// JWKSHandler returns a handler that serves the public keys of the ring as a JWK
+// Set (RFC 7517 section 5): the keys that sign, will sign soon, or have signed
+// tokens that are still valid. The usual path is /.well-known/jwks.json. HS keys
+// are never in it. Clients may cache it for five minutes. The route is public in
+// the route ledger.
 func (ring *Keyring) JWKSHandler() http.Handler {
 	cacheControl := fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds()))
 	return guard.Public("public keys")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -32,9 +32,9 @@ import (
 // An Algorithm is a signature algorithm of RFC 7518 section 3.1 or RFC 8037.
 type Algorithm string
 
-// The algorithms. ES256 suits most hosts: small tokens, and other services
+// The algorithms. ES256 suits most hosts: its tokens are small, and other services
 // verify them with a public key. HS256 is for tokens that only the issuer
-// itself verifies, since whoever can verify them can make them.
+// verifies, because its key both signs and verifies.
 const (
 	HS256 Algorithm = "HS256"
 	HS384 Algorithm = "HS384"
@@ -62,28 +62,26 @@ func (a Algorithm) same(b Algorithm) bool {
 	return a == b || suites[a].family == familyEdDSA && suites[b].family == familyEdDSA
 }
 
-// A Key is what tokens are signed or verified with: one algorithm and the
-// material for it. The algorithm belongs to the key, so a token cannot choose
-// another one. Exactly one of Secret, Signer and Public is set.
+// A Key signs or verifies tokens with one algorithm. A token cannot choose another
+// algorithm. Exactly one of Secret, Signer and Public must be set.
 type Key struct {
 	Algorithm Algorithm
 
-	// Secret is the key of an HS algorithm: random bytes, at least as many
-	// as its hash has (RFC 7518 section 3.2), which is 32 for HS256.
+	// Secret is the key of an HS algorithm: random bytes, at least as many as
+	// the hash has (RFC 7518 section 3.2), 32 for HS256.
 	Secret guard.Secret `json:"-"`
 
 	// Signer is a private key, or a key management system that holds one,
 	// wrapped by [NewSigner].
 	Signer Signer `json:"-"`
 
-	// Public is the public half of a key that somebody else signs with, or
-	// of an earlier key of ours: it verifies and does not sign.
+	// Public is the public key of another signer, or of an earlier key. It
+	// verifies and does not sign.
 	Public crypto.PublicKey `json:"-"`
 
-	// ID is the "kid" of another issuer's key: the one under which it signs
-	// with the other half of Public, or with the same Secret. With a Signer
-	// it is an error. If empty, the thumbprint of the key (RFC 7638), as
-	// issuers of this package name their keys.
+	// ID is the "kid" that another issuer gives to the key of Public or
+	// Secret. With a Signer it is an error. If empty, the thumbprint of the
+	// key (RFC 7638).
 	ID string
 
 	// AcceptHighS accepts both spellings of an ECDSA signature: (r, s) and
@@ -95,18 +93,18 @@ type Key struct {
 	// and keys of a [Remote] accept both. For other algorithms it is an error.
 	AcceptHighS bool
 
-	// PublishFrom is when the key is first published and verifies, SignFrom
-	// when it begins to sign, and VerifyUntil when it is retired: it has
-	// stopped signing one token's lifetime before. A zero PublishFrom or
-	// SignFrom means from the start, a zero VerifyUntil for ever. See
-	// [Keyring] for how keys take turns.
+	// PublishFrom is when the key is published and begins to verify, SignFrom
+	// is when it begins to sign, and VerifyUntil is when it is retired. It
+	// stops signing one token lifetime before VerifyUntil. A zero PublishFrom
+	// or SignFrom means from the start, a zero VerifyUntil means for ever. See
+	// [Keyring].
 	PublishFrom, SignFrom, VerifyUntil time.Time
 }
 
 // GenerateKey returns a new random key for the algorithm. RSA keys have 2048
-// bits, HS keys as many as their hash. It is in memory and nowhere else: after a
-// restart with another one, everybody has to sign in again or refresh. See the
-// examples of [NewKeyring] for a key that stays.
+// bits, HS keys as many as their hash. The key exists in memory only: after a
+// restart, tokens that it signed are invalid. See the examples of [NewKeyring]
+// for a key that is stored.
 func GenerateKey(alg Algorithm) (Key, error) {
 	s, ok := suites[alg]
 	if !ok {

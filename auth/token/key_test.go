@@ -152,8 +152,8 @@ func TestKeysOfOthersHaveTheirNames(t *testing.T) {
 	}
 }
 
-// TestRotation walks through a change of keys.
-func TestRotation(t *testing.T) {
+// TestKeysTakeTurns walks through a change of keys.
+func TestKeysTakeTurns(t *testing.T) {
 	for _, alg := range everyday {
 		t.Run(string(alg), func(t *testing.T) {
 			old, next := shared(t, alg), mustKey(t, alg)
@@ -261,7 +261,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	}
 }
 
-func TestJWKS(t *testing.T) {
+func TestJWKSHandlerServesPublicKeys(t *testing.T) {
 	var keys []token.Key
 	var want []string
 	for _, alg := range []token.Algorithm{token.HS256, token.HS512, token.ES256, token.ES384, token.ES512, token.EdDSA, token.RS256} {

@@ -20,16 +20,16 @@ const publishLead = 2 * jwksMaxAge
 // key signs no token that would expire within it of the key's retirement.
 const clockMargin = time.Minute
 
-// A KeyState is what a key does at a moment.
+// A KeyState is the state of a key at one time.
 type KeyState int
 
-// The states, in the order in which a key passes through them.
+// The states, in the order in which a key enters them.
 const (
-	KeyPending   KeyState = iota // before PublishFrom: it does nothing
-	KeyPublished                 // in the JWK Set, and verifies, so that everybody has it in time
+	KeyPending   KeyState = iota // before PublishFrom; not used
+	KeyPublished                 // in the JWK Set, and verifies
 	KeySigning                   // signs new tokens
-	KeyVerifying                 // another one signs; this one verifies what it has signed
-	KeyRetired                   // from VerifyUntil on: it does nothing
+	KeyVerifying                 // verifies; another key signs
+	KeyRetired                   // from VerifyUntil on; not used
 )
 
 // String returns the name of the state in lower case.
@@ -56,24 +56,23 @@ type KeyInfo struct {
 	State     KeyState
 }
 
-// A Keyring holds the keys of one issuer. Of those whose SignFrom has come,
-// the one whose SignFrom is latest signs; among equals, the one that was given
-// first. Every key verifies from its PublishFrom to its VerifyUntil. So keys
-// take turns by the clock: load next month's key today, and every process that
-// has it begins to sign with it at the same time, after having published it.
+// A Keyring holds the keys of one issuer and rotates them by the clock. The key
+// with the latest SignFrom that is not in the future signs; among equals, the key
+// that was given first. Each key verifies from its PublishFrom to its VerifyUntil.
+// All processes of an issuer that have next month's key begin to sign with it at
+// the same time.
 //
 //	token.NewKeyring(
 //		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(march), VerifyUntil: april1.Add(time.Hour)},
 //		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(april), PublishFrom: april1.Add(-24 * time.Hour), SignFrom: april1},
 //	)
 //
-// What holds then, whatever the moment: a key that signs was published for at
-// least ten minutes, which is twice as long as clients keep the JWK Set; and
-// no token outlives the key that verifies it, even if clocks differ by up to a
-// minute.
+// Two rules hold at each moment. A key that signs was published for at least ten
+// minutes, twice as long as clients may cache the JWK Set. No token outlives the
+// key that verifies it, even if clocks differ by up to a minute.
 //
-// A Keyring is safe for concurrent use. Make one with [NewKeyring]; the zero
-// Keyring has no keys.
+// A Keyring is safe for concurrent use. Use [NewKeyring]; the zero Keyring has no
+// keys.
 type Keyring struct {
 	state    atomic.Pointer[ringState]
 	changing sync.Mutex   // held by Replace
@@ -87,9 +86,8 @@ type ringState struct {
 	byID map[string][]*key
 }
 
-// NewKeyring returns a ring of the given keys. The key ID of each is its
-// thumbprint (RFC 7638), so it needs no name and cannot have a wrong one, unless
-// it is another issuer's, who named it otherwise. Its error lists every mistake.
+// NewKeyring returns a ring of the given keys. The error lists every mistake, such
+// as a key that would sign before clients could know it.
 func NewKeyring(keys ...Key) (*Keyring, error) {
 	state, err := newRingState(keys)
 	if err != nil {
@@ -107,12 +105,14 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 	return ring, nil
 }
 
-// Replace gives the ring other keys, at once and for everything that uses it.
-// A key that is left out stops verifying now: that is how a key which was
-// stolen is withdrawn. A key must not begin to sign before the ring has
-// published it for ten minutes, unless no key of before is left that could sign
-// meanwhile; nor may there be a time without a key to sign with before a later
-// one's turn. After an error the ring is as before.
+// Replace sets the keys of the ring. It takes effect at once, for all Issuers and
+// Verifiers of the ring. A key that is left out no longer verifies, so Replace
+// withdraws stolen keys.
+//
+// Replace returns an error, and changes nothing, if a new key would sign before
+// the ring has published it for ten minutes although a previous key could sign
+// meanwhile, or if there would be a time at which no key may sign before the
+// turn of a later key.
 func (ring *Keyring) Replace(keys ...Key) error {
 	state, err := newRingState(keys)
 	if err != nil {
@@ -288,8 +288,8 @@ func gapError(at time.Time, lifetime time.Duration) error {
 		date(at), lifetime)
 }
 
-// A KeySource is where a [Verifier] finds keys: a [*Keyring], or a [*Remote] for
-// the keys of another issuer.
+// A KeySource has the keys of a [Verifier]. [*Keyring], [*Remote] and [*KeySet]
+// implement it; other packages cannot.
 type KeySource interface {
 	// current returns the keys there are at now. An error says that they
 	// cannot be known, which is answered 503.
@@ -321,7 +321,7 @@ func (ring *Keyring) accepts(alg Algorithm) bool {
 	return slices.ContainsFunc(ring.load().keys, func(k *key) bool { return k.alg.same(alg) })
 }
 
-// Keys tells what each key does now, those that sign latest first.
+// Keys returns the state of each key, the latest SignFrom first.
 func (ring *Keyring) Keys() []KeyInfo {
 	now, state := time.Now(), ring.load()
 	signing := state.signing(now, now.Add(time.Duration(ring.lifetime.Load())))
@@ -358,7 +358,7 @@ func (s *ringState) jwks(now time.Time) ([]byte, error) {
 	return json.Marshal(set)
 }
 
-// Format prints the keys' algorithms and IDs, under every verb.
+// Format prints the algorithms and IDs of the keys, whatever the verb.
 func (ring *Keyring) Format(f fmt.State, _ rune) {
 	var names []string
 	for _, k := range ring.load().keys {

@@ -78,9 +78,9 @@ func (s *KeySet) String() string {
 // VerifySignature verifies the signature of a token with the keys, and returns
 // its claims, for hosts with rules of their own. It checks size, envelope, header
 // and signature as a [Verifier] does, and nothing else: not the type, issuer,
-// audience or expiry. An attacker who obtains a token that the issuer signed for
-// any purpose passes it; the caller must check all of them. The errors are those
-// of [Verifier.Verify].
+// audience or expiry. An attacker that obtains a token that the issuer signed for
+// any purpose passes it; the caller must check all of them. The errors are the
+// same as in [Verifier.Verify].
 func VerifySignature(keys KeySource, token string) (claims []byte, err error) {
 	if keys == nil || !keys.made() {
 		return nil, errors.New("auth/token: VerifySignature: the KeySource is nil or zero; use NewKeyring, NewRemote or ParseKeySet")

@@ -22,6 +22,9 @@ func (v *Verifier) CheckIssuer(i *Issuer, revoker Revoker) error {
 	if v.config.Issuer != i.config.Issuer {
 		mistake("Issuer is %q and the token.Issuer is %q; use the same", v.config.Issuer, i.config.Issuer)
 	}
+	if v.plan.foreign {
+		mistake("Foreign or Profile is set, so the scopes, roles and factors of the token.Issuer's tokens are ignored; leave both out")
+	}
 	if v.config.Audience != i.config.Audience {
 		mistake("Audience is %q and the token.Issuer's is %q; use the same", v.config.Audience, i.config.Audience)
 	}
@@ -64,7 +67,7 @@ func (v *Verifier) MaxLifetime() time.Duration { return v.config.MaxLifetime }
 func (i *Issuer) UsesSecret(secret []byte) bool {
 	id := thumbprint(fmt.Sprintf(`{"k":%q,"kty":"oct"}`, encode(secret)))
 	for _, k := range i.ring.load().keys {
-		if k.newMAC != nil && k.id == id {
+		if k.newMAC != nil && k.material == id {
 			return true
 		}
 	}

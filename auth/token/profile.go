@@ -31,7 +31,7 @@ func (p Path) String() string {
 //
 // A Verifier with a Profile treats its issuer as VerifierConfig.Foreign: the
 // Principal has the scopes, roles, factors, tenant and authentication time that
-// the Profile names, and no others. A claim that the Profile does not name
+// the Profile names, and nothing else. A claim that the Profile does not name
 // cannot make a token malformed.
 //
 // With any type but [TypeAccess], a token with one of the claims nonce, at_hash,
@@ -41,7 +41,7 @@ func (p Path) String() string {
 type Profile struct {
 	// Types are the accepted values of the header member "typ". If empty,
 	// VerifierConfig.Type. An attacker gains the use of tokens for other
-	// purposes that the issuer signs under the added type, such as ID tokens
+	// purposes that the issuer signs under the added type, for example ID tokens
 	// under "JWT".
 	Types []string
 
@@ -66,12 +66,12 @@ type Profile struct {
 	IgnoreHeaders []string
 
 	// IssuerAliases are further values of "iss" for the same issuer. The
-	// Principal has VerifierConfig.Issuer. An attacker who controls an alias
+	// Principal has VerifierConfig.Issuer. An attacker that controls an alias
 	// controls the issuer.
 	IssuerAliases []string
 
-	// Tenants are the accepted tenants of an issuer whose
-	// VerifierConfig.Issuer has a path segment {tenantid}. TenantClaim is
+	// Tenants are the accepted tenants if VerifierConfig.Issuer has a path
+	// segment {tenantid}. TenantClaim is
 	// required, and "iss" must be the issuer with that tenant filled in, which
 	// is then the Principal's Issuer.
 	Tenants []string
@@ -86,7 +86,7 @@ type Profile struct {
 	KeyIssuers bool
 
 	// NoIssuer accepts tokens without "iss" and rejects tokens with one.
-	// SubjectPrefix is required. An attacker who controls any of the keys
+	// SubjectPrefix is required. An attacker that controls any of the keys
 	// controls all subjects with the prefix.
 	NoIssuer bool
 
@@ -119,7 +119,7 @@ type Profile struct {
 	// CredentialOptional derives the ID of a token without CredentialClaim
 	// from its header and claims: "sha256-" and the SHA-256 of both, never of
 	// the signature. An attacker gains nothing, but revocations by an ID that
-	// the issuer knows do not find these tokens.
+	// the issuer has do not find these tokens.
 	CredentialOptional bool
 
 	// SessionClaim is the sign-in session. If empty, "sid". A token without
@@ -159,7 +159,7 @@ type Profile struct {
 	AudienceHeader, ClientHeader string
 }
 
-// A Grant is a claim whose values become scopes, roles or factors, if Names
+// A Grant is a claim with values that become scopes, roles or factors, if Names
 // lists them.
 type Grant struct {
 	// Claim is a string or an array of strings. A string is one value, for
@@ -180,7 +180,7 @@ type Grant struct {
 	Names map[string]string
 
 	// InsecureAll grants each value under its own name, beside Names. An
-	// attacker who can name or assign a role at the issuer gains the role of
+	// attacker that can name or assign a role at the issuer gains the role of
 	// that name here, "admin" for example.
 	InsecureAll bool
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Reasons why a token is rejected, for [errors.Is]. All of them are ErrInvalid.
+// Reasons why a token is rejected, for [errors.Is]. Each is an ErrInvalid.
 // The text of the error names the member, the expected value and the value in
 // the token, for logs. The client learns only that the token is invalid.
 var (

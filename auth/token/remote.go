@@ -19,15 +19,14 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// RemoteConfig says where the keys of another issuer are, and how much to rely
-// on that place.
+// RemoteConfig configures a [Remote].
 type RemoteConfig struct {
 	// URL is where the issuer publishes its JWK Set: the "jwks_uri" of its
 	// metadata (RFC 8414 section 2). It is https, or http to this machine.
 	// Required, unless Issuer is set.
 	URL string
 
-	// Issuer is the issuer whose metadata has the URL. The "issuer" of the
+	// Issuer is the issuer with the metadata that has the URL. The "issuer" of the
 	// metadata must be equal to it, to the letter. It is an error beside URL.
 	Issuer string
 
@@ -35,8 +34,8 @@ type RemoteConfig struct {
 	// /.well-known/openid-configuration below Issuer.
 	MetadataURL string
 
-	// KeyHosts are hosts, other than the one of the metadata, on which the
-	// URL in the metadata may be. An attacker who controls the metadata or one
+	// KeyHosts are further hosts on which the URL in the metadata may be. The
+	// host of the metadata is always accepted. An attacker that controls the metadata or one
 	// of the hosts can publish keys.
 	KeyHosts []string
 
@@ -45,15 +44,15 @@ type RemoteConfig struct {
 	// empty, "sig".
 	Uses []string
 
-	// Algorithms are those that its keys may be for. A key for another is
-	// left out. An HS algorithm is an error: who can verify with its key can
-	// sign with it, so nobody publishes one. Required.
+	// Algorithms are the accepted algorithms of the keys. Keys for other
+	// algorithms are left out. HS algorithms are an error, because their keys
+	// must not be published. Required.
 	Algorithms []Algorithm
 
 	// Client makes the requests. Redirects to another scheme or host are
-	// refused whatever it says about them. A fetch takes as long as its
-	// Timeout, or 5 seconds without one. Default: a client for this Remote
-	// alone, which keeps no connections open.
+	// rejected whatever its CheckRedirect returns. Its Timeout bounds a fetch;
+	// without one, 5 seconds do. If nil, a client that keeps no connections
+	// open.
 	Client *http.Client
 
 	// Refresh is the age at which keys are fetched again, in the background
@@ -63,28 +62,27 @@ type RemoteConfig struct {
 	// until the next fetch. Default: 5 minutes.
 	Refresh time.Duration
 
-	// Cooldown is the least time from one fetch to the next, whatever is
-	// asked for and whether or not the last one failed. It is also how long
-	// an issuer that came back may stay unnoticed. Default: 30 seconds.
+	// Cooldown is the least time from one fetch to the next, also after a
+	// failed one. Default: 30 seconds.
 	Cooldown time.Duration
 
-	// MaxStale is how long keys are good after the last fetch that succeeded.
-	// A key that was withdrawn meanwhile stays good with the others, so
-	// whoever can keep us from the URL can keep a stolen key alive for that
-	// long. After it, requests are answered 503. Default: 24 hours.
+	// MaxStale is how long keys are used after the last successful fetch.
+	// After it, requests are answered 503. An attacker that blocks the URL
+	// keeps a withdrawn key valid for that long. Default: 24 hours.
 	MaxStale time.Duration
 
-	// MaxSize is the largest JWK Set that is read, in bytes. Default: 256 KiB.
+	// MaxSize is the size of the largest response that is read, in bytes.
+	// Default: 256 KiB.
 	MaxSize int
 
-	// OnError hears of each fetch that failed, and of keys in a set that were
-	// refused while the others are used. It is called in the background, after
-	// the fetch, and must not wait for long. Default: nobody hears of it.
+	// OnError is called after each failed fetch, and for keys that were
+	// rejected while other keys of the set are used. It is called in the
+	// background and must return soon. If nil, errors are discarded.
 	OnError func(error)
 
-	// InsecureHTTP allows a URL with http. Whoever is on the way to it can
-	// then hand us a key of their own, and sign tokens in the name of
-	// everybody. Default: refused, but to this machine.
+	// InsecureHTTP allows http URLs that do not lead to this machine. An
+	// attacker on the network can then replace the keys, and sign tokens for
+	// each user of the issuer.
 	InsecureHTTP bool
 }
 
@@ -94,23 +92,21 @@ const (
 	maxRedirects  = 3
 )
 
-// A Remote is the published keys of another issuer, for [NewVerifier].
+// A Remote is a [KeySource] with the published keys of another issuer.
 //
-// No request waits for the network. A request that needs the keys uses those
-// that are there; if they are due, or do not include the one that is asked for,
-// a single fetch begins in the background, unless one began less than a
-// Cooldown ago. The request is answered at once: 401 if the keys are fresh and its key is
-// not among them, 503 if that cannot be known, because nothing was fetched yet,
-// the keys are too old, the last fetch failed, or no fetch has begun since a
-// token named that key for the first time. So an issuer that signs with a key
-// before it has published it causes 503 with Retry-After, and no 401.
+// No request waits for the network. If a request needs keys that are older than
+// Refresh or a key that is not known, a single fetch begins in the background,
+// unless one began less than a Cooldown ago. The request is answered at once:
+// with the known key, with 401 if the keys are fresh and do not include the key,
+// or with 503 and Retry-After if that is unknown: no fetch has succeeded, the
+// keys are older than MaxStale, the last fetch failed, or no fetch has begun
+// since a token first named the key. So an issuer that signs with a key before it
+// publishes the key causes 503, and no 401. A token that no key would make valid
+// is 401 at once and causes no fetch.
 //
-// Each fetch that succeeds replaces the keys: one that is no longer published
-// verifies no longer. Nothing in a token, its "jku", "x5u" or "jwk", leads to a
-// request.
+// A successful fetch replaces all keys. Nothing in a token leads to a request.
 //
-// A Remote has no goroutine but that of a fetch, which ends by itself. It is
-// safe for concurrent use.
+// Each fetch has a goroutine, which ends with the fetch. A Remote is safe for concurrent use.
 type Remote struct {
 	config RemoteConfig
 	client *http.Client
@@ -152,9 +148,8 @@ func (f *fetch) ended() bool {
 	}
 }
 
-// NewRemote returns the keys of another issuer. It makes no request: call
-// [Remote.Fetch] to have them before the first one comes. The error lists every
-// mistake.
+// NewRemote returns a Remote without keys. It makes no request; call
+// [Remote.Fetch] before the first request arrives. The error lists every mistake.
 func NewRemote(config RemoteConfig) (*Remote, error) {
 	var errs []error
 	mistake := func(format string, args ...any) {
@@ -270,13 +265,11 @@ func stayOnHost(next func(*http.Request, []*http.Request) error) func(*http.Requ
 	}
 }
 
-// Fetch fetches the keys and waits for them, at most until ctx ends: before the
-// first request comes, so that it is not answered 503. If a fetch is under way,
-// or one ended and began less than a Cooldown ago, Fetch returns what that one
-// leads to or led to. The error is also that of a set without a single key
-// that can be used.
-//
-// A host need not end because of an error: the Remote goes on trying.
+// Fetch fetches the keys and waits for the result, at most until ctx ends. If a
+// fetch is under way, or one began less than a Cooldown ago, Fetch returns the
+// result of that one. It returns an error if the fetch failed or the set has no
+// usable key. A host may start in spite of an error: the Remote tries again when
+// requests arrive.
 func (r *Remote) Fetch(ctx context.Context) error {
 	f := r.begin(time.Now())
 	select {
@@ -588,7 +581,7 @@ func (r *Remote) unavailable(now time.Time, err error) error {
 	return guard.Unavailable(max(wait, 0), err)
 }
 
-// Format prints where the keys are from, under every verb.
+// Format prints where the keys are from, whatever the verb.
 func (r *Remote) Format(f fmt.State, _ rune) {
 	where, _, _ := strings.Cut(r.name(), "?") // in which there may be a secret
 	fmt.Fprintf(f, "token.Remote(%s)", where)

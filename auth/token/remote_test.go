@@ -173,7 +173,7 @@ func TestRemoteMistakesAreJoined(t *testing.T) {
 	}
 }
 
-func TestRemoteVerifies(t *testing.T) {
+func TestRemoteKeysVerify(t *testing.T) {
 	for _, alg := range accepted {
 		synctest.Test(t, func(t *testing.T) {
 			k := kits()[alg]
@@ -220,9 +220,9 @@ func TestRemoteVerifies(t *testing.T) {
 	})
 }
 
-// TestRemoteOutages: what is answered while the endpoint does this and that,
+// TestRemoteOutagesAreUnavailable: what is answered while the endpoint does this and that,
 // when nothing was fetched before and when keys are there. Nobody waits.
-func TestRemoteOutages(t *testing.T) {
+func TestRemoteOutagesAreUnavailable(t *testing.T) {
 	k, next := kits()[token.ES256], newKit(mustKey(t, token.ES256))
 	set := serveJWKS(t, k.ring, get()).Body.String()
 	good := sends(200, jwkSet, set)
@@ -399,7 +399,7 @@ func redirects(to string) func(*http.Request) (*http.Response, error) {
 	}
 }
 
-func TestRemoteTakes(t *testing.T) {
+func TestRemoteAcceptsOddResponses(t *testing.T) {
 	k := kits()[token.ES256]
 	set := serveJWKS(t, k.ring, get()).Body.String()
 	for name, answer := range map[string]func(*http.Request) (*http.Response, error){
@@ -445,7 +445,7 @@ func TestRemoteTakes(t *testing.T) {
 	})
 }
 
-func TestRemoteFetch(t *testing.T) {
+func TestFetchWaitsForTheKeys(t *testing.T) {
 	k := kits()[token.ES256]
 	t.Run("many wait for one request", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -591,9 +591,9 @@ func TestRemoteFollowsTheSet(t *testing.T) {
 	})
 }
 
-// TestRemoteAfterIdling: nobody asked for an hour, and the keys have changed.
+// TestRemoteIsUnsureAfterIdling: nobody asked for an hour, and the keys have changed.
 // Whether the key is known cannot be said at once, and is a moment later.
-func TestRemoteAfterIdling(t *testing.T) {
+func TestRemoteIsUnsureAfterIdling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old, next := kits()[token.ES256], newKit(mustKey(t, token.ES256))
 		e := new(endpoint)
@@ -616,10 +616,10 @@ func TestRemoteAfterIdling(t *testing.T) {
 	})
 }
 
-// TestRow25UnknownKeyFlood: ten thousand requests a second, each with a key ID
+// TestFloodOfUnknownKeyIDsCausesOneFetchPerCooldown: ten thousand requests a second, each with a key ID
 // of its own. At most one fetch per cooldown, nobody waits, good tokens go on,
 // and what cannot be known is not called invalid.
-func TestRow25UnknownKeyFlood(t *testing.T) {
+func TestFloodOfUnknownKeyIDsCausesOneFetchPerCooldown(t *testing.T) {
 	hangs := func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }
 	for name, c := range map[string]struct {
 		answer func(*http.Request) (*http.Response, error)
@@ -718,9 +718,9 @@ func TestRow25UnknownKeyFlood(t *testing.T) {
 	}
 }
 
-// TestRow25ManyAtOnce: of those that find at the same moment that a fetch is due,
+// TestManyRequestsAtOnceCauseOneFetch: of those that find at the same moment that a fetch is due,
 // one begins it.
-func TestRow25ManyAtOnce(t *testing.T) {
+func TestManyRequestsAtOnceCauseOneFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := kits()[token.ES256]
 		e := new(endpoint)
@@ -748,9 +748,9 @@ func TestRow25ManyAtOnce(t *testing.T) {
 	})
 }
 
-// TestRemoteOverHTTP is the same over real connections, with the client that a
+// TestFloodOverHTTPBlocksNoRequest is the same over real connections, with the client that a
 // Remote has by default.
-func TestRemoteOverHTTP(t *testing.T) {
+func TestFloodOverHTTPBlocksNoRequest(t *testing.T) {
 	k := kits()[token.ES256]
 	var calls atomic.Int64
 	release := make(chan struct{})
@@ -817,9 +817,9 @@ func jwk(t *testing.T, k *kit, edits ...string) string {
 	return jsonObject(base, edits)
 }
 
-// TestJWK publishes one key after the other beside a good one: it is taken, or
+// TestPublishedKeysAreUsedOrLeftOut publishes one key after the other beside a good one: it is taken, or
 // left out, or refused and reported.
-func TestJWK(t *testing.T) {
+func TestPublishedKeysAreUsedOrLeftOut(t *testing.T) {
 	es, ed, rs := kits()[token.ES256], kits()[token.EdDSA], kits()[token.RS256]
 	other := kits()[token.PS256]
 	beside := newKit(mustKey(t, token.EdDSA))
@@ -971,7 +971,7 @@ func TestJWK(t *testing.T) {
 	}
 }
 
-func TestJWKSetOfSeveral(t *testing.T) {
+func TestKeysWithOneIDAreToldApartByAlgorithm(t *testing.T) {
 	es, ed, rs := kits()[token.ES256], kits()[token.EdDSA], kits()[token.RS256]
 	fetch := func(t *testing.T, algs []token.Algorithm, keys ...string) (*token.Verifier, []error, error) {
 		e, heard := new(endpoint), new(hears)

@@ -20,7 +20,7 @@ import (
 )
 
 // The clauses of RFC 7517, RFC 7638, RFC 7518 and RFC 8017 about keys, one test
-// each. The many variants are in TestJWK and row 20 of the attack corpus, the
+// each. The many variants are in TestPublishedKeysAreUsedOrLeftOut and row 20 of the attack corpus, the
 // published vectors in the tests of keys.
 
 // takes reports whether a Remote takes a published key: whether a token of k,

@@ -264,8 +264,8 @@ func TestIssuerFindsGaps(t *testing.T) {
 	})
 }
 
-// TestReplace is the way of an operator through a rotation by hand.
-func TestReplace(t *testing.T) {
+// TestReplaceWithdrawsKeys is the way of an operator through a rotation by hand.
+func TestReplaceWithdrawsKeys(t *testing.T) {
 	in := func(k token.Key, d time.Duration) token.Key {
 		k.SignFrom = time.Now().Add(d)
 		return k
@@ -418,8 +418,8 @@ func TestReplace(t *testing.T) {
 	})
 }
 
-// TestZeroKeyring: one that nobody made refuses, and does not panic.
-func TestZeroKeyring(t *testing.T) {
+// TestZeroKeyringHasNoKeys: one that nobody made refuses, and does not panic.
+func TestZeroKeyringHasNoKeys(t *testing.T) {
 	type embedded struct{ *token.Keyring }
 	config := token.VerifierConfig{Issuer: issuerName, Audience: audience, InsecureNoRevoker: true}
 	for name, keys := range map[string]token.KeySource{

@@ -60,9 +60,9 @@ func TestKMSSignsWithEveryAlgorithm(t *testing.T) {
 	}
 }
 
-// TestKMSOnABadDay: whatever the KMS does, Issue has an answer within its time
+// TestKMSThatFails: whatever the KMS does, Issue has an answer within its time
 // that is no verdict on anybody, and what was signed before is still verified.
-func TestKMSOnABadDay(t *testing.T) {
+func TestKMSThatFails(t *testing.T) {
 	sealed := errors.New("the vault is sealed")
 	for _, alg := range asymmetric {
 		other := shared(t, alg).Signer
@@ -223,7 +223,7 @@ func TestKMSThatHangs(t *testing.T) {
 	})
 }
 
-func TestSignTimeout(t *testing.T) {
+func TestSignTimeoutBoundsTheSigner(t *testing.T) {
 	ring := kits()[token.HS256].ring
 	_, err := token.NewIssuer(ring, token.IssuerConfig{Issuer: "i", Audience: "a", SignTimeout: -time.Second})
 	if err == nil || !strings.Contains(err.Error(), "IssuerConfig.SignTimeout is -1s") {

@@ -43,7 +43,7 @@ var fixed = sync.OnceValue(func() longLived {
 	return l
 })
 
-func TestOneSpelling(t *testing.T) {
+func TestTokenHasOneSpelling(t *testing.T) {
 	l := fixed()
 	ctx := context.Background()
 	for i, good := range l.issued {

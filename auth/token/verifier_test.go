@@ -71,7 +71,7 @@ func TestRFC6750Section2_1AuthorizationHeader(t *testing.T) {
 	}
 }
 
-func TestMaxSize(t *testing.T) {
+func TestMaxSizeIsInclusive(t *testing.T) {
 	for _, alg := range everyday {
 		k := kits()[alg]
 		s := k.token("x", quoted(strings.Repeat("x", 500)))
@@ -99,7 +99,7 @@ func TestRFC6750Section3Challenge(t *testing.T) {
 	}
 }
 
-func TestTime(t *testing.T) {
+func TestTimesAreChecked(t *testing.T) {
 	for _, alg := range everyday {
 		synctest.Test(t, func(t *testing.T) {
 			k := kits()[alg]
@@ -119,7 +119,7 @@ func TestTime(t *testing.T) {
 	}
 }
 
-func TestRevoker(t *testing.T) {
+func TestRevokerDecides(t *testing.T) {
 	down := errors.New("the store is down")
 	for _, alg := range everyday {
 		k := kits()[alg]
@@ -224,7 +224,7 @@ func TestEachRequestHasItsOwnPrincipal(t *testing.T) {
 	}
 }
 
-func TestConcurrentUse(t *testing.T) {
+func TestVerifierIsSafeForConcurrentUse(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, alg := range everyday {
 		k := kits()[alg]
@@ -362,7 +362,7 @@ func (c *closing) Read(p []byte) (int, error) { c.reads++; return c.Reader.Read(
 func (c *closing) Close() error               { c.closed = true; return nil }
 
 // Under the race detector sync.Pool forgets at random, hence some room.
-func TestAllocations(t *testing.T) {
+func TestVerifyAllocatesLittle(t *testing.T) {
 	k := kits()[token.HS256]
 	v := newVerifier(t, k.ring, forgetful)
 	s := issue(t, newIssuer(t, k.ring), identity.Principal{Scopes: identity.NewSet("read:items", "write:items")}, nil)

@@ -22,8 +22,8 @@ import (
 // by the keys of the issuer that it names. A token is never tried with two
 // Verifiers.
 //
-// Several Verifiers of one issuer are told apart by the type of the token, or by
-// one claim for which each of them has a condition in Profile.Require.
+// Among several Verifiers of one issuer, the type of the token chooses, or one
+// claim for which each Verifier has a Condition in Profile.Require.
 type Verifiers struct {
 	all      []*Verifier
 	byIssuer map[string]*verifierGroup

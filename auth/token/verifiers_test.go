@@ -303,7 +303,7 @@ func TestRevokerIsThatOfTheChosenVerifier(t *testing.T) {
 	}
 }
 
-func TestVerifiersConcurrently(t *testing.T) {
+func TestVerifiersAreSafeForConcurrentUse(t *testing.T) {
 	a, b := newKit(mustKey(t, token.HS256)), newKit(mustKey(t, token.EdDSA))
 	v := mustAny(t, newVerifier(t, a.ring), newVerifier(t, b.ring, issuedBy(partner)))
 	var wg sync.WaitGroup

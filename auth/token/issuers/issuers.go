@@ -10,14 +10,14 @@
 //	verifier, keys, err := preset.NewVerifier()
 //
 // A [Preset] is plain data: print it, compare it with the provider's
-// documentation, and change it. A preset grants nothing: tokens state who the
-// caller is, and the scopes, roles and factors that the host adds to the Profile.
-// Each preset needs a Revoker, or InsecureNoRevoker for issuers whose tokens
+// documentation, and change it. A preset grants nothing: tokens state the
+// identity of the caller, and the scopes, roles and factors that the host adds to the Profile.
+// Each preset needs a Revoker, or InsecureNoRevoker for issuers of tokens that
 // cannot be revoked.
 //
 // The settings were taken from the providers' documentation and source code on
 // 2026-12-01; each function names the source. Providers change their tokens:
-// test with a token of your own tenant.
+// test with a token of your tenant.
 package issuers
 
 import (
@@ -33,8 +33,8 @@ type Preset struct {
 	Verifier token.VerifierConfig
 }
 
-// NewVerifier returns the Verifier of the preset, and its keys, whose Fetch
-// should be called before the first request.
+// NewVerifier returns the Verifier of the preset, and its keys. Call the Fetch
+// method of the keys before the first request.
 func (p Preset) NewVerifier() (*token.Verifier, *token.Remote, error) {
 	keys, err := token.NewRemote(p.Keys)
 	if err != nil {
@@ -88,7 +88,7 @@ func Keycloak(realmURL, audience string) Preset {
 // Entra accepts version 2.0 access tokens of one tenant of Microsoft Entra ID
 // for the application with the ID app. The host must list Scopes of the claim
 // "scp" or Roles of the claim "roles": each application of the tenant can obtain
-// a token without either, and RequireGrant rejects those.
+// a token without either, and RequireGrant rejects these tokens.
 //
 // Source: Microsoft identity platform, access token claims reference and signing
 // key rollover.
@@ -120,9 +120,9 @@ func entra(app, keysOf string) Preset {
 }
 
 // Auth0 accepts access tokens of the default profile for the API audience. domain
-// is that of the tenant, such as "example.eu.auth0.com", or a custom domain.
-// Scopes are in the claim "scope", and with RBAC in "permissions", which are
-// those of the user. Tokens of the RFC 9068 profile need no Profile but ScopeClaims.
+// is the tenant domain, for example "example.eu.auth0.com", or a custom domain.
+// Scopes are in the claim "scope"; with RBAC, "permissions" has the rights of the
+// user. For the RFC 9068 profile, use a Profile with Scopes and TenantClaim only.
 //
 // Source: Auth0, access token profiles.
 func Auth0(domain, audience string) Preset {
@@ -149,7 +149,7 @@ func Okta(issuer, audience string) Preset {
 }
 
 // CognitoAccess accepts access tokens of a user pool that were issued to the app
-// client. Such tokens have no audience: all services of the client accept the
+// client. These tokens have no audience: all services of the client accept the
 // same tokens. Groups are in the claim "cognito:groups".
 //
 // Source: Amazon Cognito developer guide, and aws-jwt-verify.
@@ -193,8 +193,8 @@ func Google(client, hostedDomain string) Preset {
 }
 
 // GoogleServiceAccount accepts ID tokens of the service accounts with the given
-// subjects, their numeric IDs. Anybody on Google Cloud can obtain a token with
-// any audience, so the audience alone proves nothing.
+// subjects, their numeric IDs. Each customer of Google Cloud can obtain a token
+// with any audience, so the audience alone proves nothing.
 //
 // Source: Google, service-to-service authentication.
 func GoogleServiceAccount(audience string, subjects ...string) Preset {
@@ -248,8 +248,8 @@ func GitHubActions(audience, ownerID string, repositoryIDs ...string) Preset {
 }
 
 // Kubernetes accepts projected service account tokens of a cluster, of the given
-// namespaces, which become the tenant. The keys are found by discovery; a cluster
-// whose endpoint needs credentials needs Keys.Client. Tokens of deleted pods
+// namespaces, which become the tenant. The keys are found by discovery; for a cluster
+// with an endpoint that needs credentials, set Keys.Client. Tokens of deleted pods
 // remain valid until they expire; only the TokenReview API rejects them.
 //
 // Source: Kubernetes, pkg/serviceaccount/claims.go and KEP-4193.
@@ -270,8 +270,8 @@ func Kubernetes(issuer, audience string, namespaces ...string) Preset {
 
 // CloudflareAccess accepts the tokens that Cloudflare Access adds to requests for
 // the application with the audience tag. teamDomain is, for example,
-// "example.cloudflareaccess.com". Users and service tokens are accepted; the
-// latter have the client ID as subject and as client.
+// "example.cloudflareaccess.com". Users and service tokens are accepted. Service
+// tokens have the client ID as subject and as client.
 //
 // Source: Cloudflare One documentation, application token and validating JSON
 // web tokens.
@@ -291,8 +291,8 @@ func CloudflareAccess(teamDomain, audienceTag string) Preset {
 
 // GoogleIAP accepts the tokens that Google Identity-Aware Proxy adds to requests.
 // audience names the backend, such as
-// "/projects/123/global/backendServices/456"; the keys are those of all customers
-// of Google Cloud, so the audience alone tells yours.
+// "/projects/123/global/backendServices/456". All customers of Google Cloud share
+// the keys, so only the audience excludes tokens of other customers.
 //
 // Source: Google Cloud, securing your app with signed headers.
 func GoogleIAP(audience string) Preset {

@@ -212,7 +212,7 @@ func TestTwiceSees(t *testing.T) {
 	}
 }
 
-func TestDate(t *testing.T) {
+func TestDatesAreNumbers(t *testing.T) {
 	for s, want := range map[value]time.Time{
 		"1": time.Unix(1, 0), "1.0": time.Unix(1, 0), "1700000000": time.Unix(1700000000, 0),
 		"1700000000.5": time.Unix(1700000000, 5e8), "1700000000.123456": time.Unix(1700000000, 123456000),
@@ -258,7 +258,7 @@ func FuzzDate(f *testing.F) {
 	})
 }
 
-func TestPlainText(t *testing.T) {
+func TestPlainTextHasNoControlCharacters(t *testing.T) {
 	for s, want := range map[string]bool{
 		"": true, "a b~": true, "é😀": true, "\x00": false, "a\n": false, "\x7f": false, "\u0080": false, "é\u009f": false, "é\x1f": false, "\xff": false, "é\xc3": false, "\u2028": true,
 	} {
