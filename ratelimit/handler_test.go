@@ -225,6 +225,12 @@ func TestInFlightAdmitsAsManyAtATime(t *testing.T) {
 		server.EnableHTTP2 = true
 		server.StartTLS()
 		defer server.Close()
+		// One connection, which all streams share.
+		if res, err := server.Client().Get(server.URL); err != nil || res.ProtoMajor != 2 {
+			t.Fatalf("the first request: %v %v", res, err)
+		} else {
+			res.Body.Close()
+		}
 		var ok, refused, other atomic.Int64
 		var done sync.WaitGroup
 		for range 500 {

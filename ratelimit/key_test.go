@@ -453,6 +453,15 @@ func FuzzKeyBuilder(f *testing.F) {
 	f.Add([]byte("\x00\x0812345678"), []byte("\x0212345678\x00\x00\x00\x00\x00\x00\x00\x00"))
 	f.Add([]byte("\x00\x06123456"), []byte("\x02123456\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
 	f.Add([]byte("\x00\x00"), []byte("\x03"))
+	// A length that is the first byte of an address, and fields behind a /48 that
+	// look like the rest of a /64.
+	f.Add([]byte("\x00\x03abc"), []byte("\x01\x03abc"))
+	f.Add([]byte("\x00\x07abcdefg"), []byte("\x02\x07abcdefg\x00\x00\x00\x00\x00\x00\x00\x00"))
+	f.Add([]byte("\x00\x05abcde"), []byte("\x02\x05abcde\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
+	for tag := range byte(16) {
+		f.Add([]byte("\x02\x20\x01\x0d\xb8\x00\x01\x00\x02\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00"),
+			append([]byte("\x02\x20\x01\x0d\xb8\x00\x01"), tag, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+	}
 	f.Add([]byte(v4+v6), []byte(v6+v4))
 	f.Add([]byte(v6+v6), []byte(v6))
 	f.Add([]byte("\x00\x02ab\x00\x01c"), []byte("\x00\x01a\x00\x02bc"))

@@ -569,3 +569,36 @@ func TestSuccessesOfOneAddressAreLimited(t *testing.T) {
 		})
 	}
 }
+
+// An attempt that Slow refuses costs its pair and its address nothing.
+func TestAttemptsThatSlowRefusesAreNotCharged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := ratelimit.NewSignIn(ratelimit.SignInConfig{Global: ratelimit.Limit{Quota: 1, Window: time.Hour}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		try := func(addr string) bool {
+			settle, _, err := s.Reserve(t.Context(), "alice", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if settle == nil {
+				return false
+			}
+			settle(guard.Failed)
+			return true
+		}
+		if !try("192.0.2.1") || !try("192.0.2.2") {
+			t.Fatal("the first of all, and the first that Slow allows, are refused")
+		}
+		for range 100 {
+			if try("192.0.2.2") {
+				t.Fatal("Slow allows a second attempt at once")
+			}
+		}
+		time.Sleep(5*time.Minute + time.Second)
+		if !try("192.0.2.2") {
+			t.Error("attempts that Slow has refused have used up the quota of their pair")
+		}
+	})
+}
