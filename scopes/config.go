@@ -30,6 +30,12 @@ type Config struct {
 	// scope implies another.
 	Implies map[string][]string
 
+	// FullIssuers are issuers whose callers have every scope, because their
+	// credentials carry none: sessions of the host's own (guard.NewSessions, with
+	// the Issuer "session"). The scopes of their principals are not looked at, so
+	// list no issuer of tokens. Default: empty.
+	FullIssuers []string
+
 	// ACR says which factors make an authentication context that
 	// [Middleware.Fresh] may name, for example "mfa": pwd and otp. A caller
 	// has it who has proven all of them; the names are those of
@@ -81,6 +87,11 @@ func New(config Config) (*Middleware, error) {
 			mistake("Config.ACR[%q] is empty, want at least one factor", name)
 		}
 	}
+	for i, issuer := range config.FullIssuers {
+		if issuer == "" || strings.HasPrefix(issuer, "apikey:") {
+			mistake("Config.FullIssuers[%d] is %q, want the issuer of sessions; API keys have scopes of their own", i, issuer)
+		}
+	}
 	if config.Leeway < 0 || config.Leeway > 5*time.Minute {
 		mistake("Config.Leeway is %v, want 0 to 5m", config.Leeway)
 	}
@@ -94,5 +105,6 @@ func New(config Config) (*Middleware, error) {
 	}
 	acr := maps.Clone(config.ACR)
 	config.Implies, config.ACR = nil, nil
+	config.FullIssuers = slices.Clone(config.FullIssuers)
 	return &Middleware{implied, acr, config}, nil
 }

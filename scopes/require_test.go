@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -415,4 +416,29 @@ func lets(g func(http.Handler) http.Handler, p *identity.Principal) (passed bool
 	r := (&http.Request{Header: http.Header{}}).WithContext(identity.NewContext(context.Background(), p))
 	g(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { passed = true })).ServeHTTP(&discard{http.Header{}}, r)
 	return passed
+}
+
+func TestSessionsOfTheHostsOwnHaveEveryScopeByName(t *testing.T) {
+	m := must(scopes.New(scopes.Config{FullIssuers: []string{"session"}}))
+	for issuer, want := range map[string]bool{"session": true, "": false, "sessions": false, "apikey:x": false, "https://i.example": false} {
+		ctx := as(&identity.Principal{Issuer: issuer, Subject: "ada"})
+		for name, err := range map[string]error{
+			"Check": m.Check(ctx, "read", "write"), "CheckAny": m.CheckAny(ctx, "read", "write"),
+			"Require": guard.Decide(m.Require("read")(nothing), httptest.NewRequest("GET", "/", nil).WithContext(ctx)),
+			"Any":     guard.Decide(m.RequireAny("read")(nothing), httptest.NewRequest("GET", "/", nil).WithContext(ctx)),
+		} {
+			if (err == nil) != want {
+				t.Errorf("%s of %q: %v", name, issuer, err)
+			}
+		}
+	}
+	full := as(&identity.Principal{Issuer: "session", Subject: "ada"})
+	if m.Check(full) == nil || m.Check(full, "a b") == nil || m.Check(context.Background(), "read") == nil {
+		t.Error("a mistake of the host, or an anonymous request, passes")
+	}
+	for _, bad := range []string{"", "apikey:live"} {
+		if _, err := scopes.New(scopes.Config{FullIssuers: []string{bad}}); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
 }

@@ -28,6 +28,12 @@ type Hooks struct {
 	// [Log]. If nil, events are discarded.
 	Observe func(ctx context.Context, e Event)
 
+	// SignIn returns the URL of the sign-in page for a request that is refused with
+	// 401 and with which a browser wants to show a page; programs always receive
+	// the 401. Browsers are redirected with 303. See [SignInPage]. If nil, or if
+	// the URL is empty, browsers receive the 401 too.
+	SignIn func(r *http.Request, d *Denial) string
+
 	// Active checks that the account of an identified caller is active, once per
 	// request and after any authenticator, sessions of the host's own included. A
 	// disabled account then loses access at the next request, not when its
@@ -56,7 +62,7 @@ func (h Hooks) guarded(next http.Handler, check func(*http.Request) error, deman
 			h.Refuse(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r)
+		passes(w, r, next)
 	}), next, demands...)
 }
 
@@ -124,9 +130,21 @@ func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		h.Emit(r, Event{Name: d.event(), Login: d.Login, Denial: d})
 	}
 
+	if t, ok := w.(*trial); ok {
+		t.denial = d
+		return
+	}
 	header := w.Header()
 	for _, name := range ofTheBody {
 		delete(header, name)
+	}
+	if d.Status == http.StatusUnauthorized && h.SignIn != nil && navigates(r) {
+		if page := h.SignIn(r, d.clone()); page != "" {
+			header["Cache-Control"] = []string{"no-store"}
+			header["Location"] = []string{page}
+			w.WriteHeader(http.StatusSeeOther)
+			return
+		}
 	}
 	v := verdict{
 		status:     d.Status,
@@ -147,9 +165,7 @@ func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	body := &bodyWriter{ResponseWriter: w, verdict: v}
 	// A copy: a hook that translates Detail must not do so for everybody who
 	// is refused with the same Denial.
-	shown := *d
-	shown.Challenges = slices.Clone(d.Challenges)
-	h.Deny(body, r, &shown)
+	h.Deny(body, r, d.clone())
 	if !body.wrote {
 		body.WriteHeader(d.Status)
 	}

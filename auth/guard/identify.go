@@ -324,6 +324,9 @@ func unclaimed(r *http.Request, d *Denial) *Denial {
 	return &explained
 }
 
+// contains reports whether a is one of all. Those that Accept has can be compared.
+func contains(all []Authenticator, a Authenticator) bool { return slices.Contains(all, a) }
+
 // schemes returns the schemes of the challenges, each once.
 func (id *identifier) schemes() []string {
 	var schemes []string

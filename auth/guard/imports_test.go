@@ -46,6 +46,8 @@ var importLaw = map[string]room{
 	"auth/identity": {says: "auth/identity is a leaf: it imports the standard library only"},
 	"auth/guard": {leaves: []string{"auth/identity"},
 		says: "auth/guard is a leaf: it imports the standard library and auth/identity only"},
+	"auth/guard/guardtest": {leaves: both,
+		says: "auth/guard/guardtest imports the standard library and the two leaves only"},
 	"auth/password": {own: []string{"auth"}, leaves: both, modules: []string{xCrypto},
 		says: "auth/password imports rooms of auth and golang.org/x/crypto only"},
 	"auth/token": {own: []string{"auth"}, leaves: both, modules: []string{jwt},

@@ -97,19 +97,42 @@ func cloneAll(demands []Requirement) []Requirement {
 // A middleware in this list hides nothing.
 func Requirements(h http.Handler, middlewares ...func(http.Handler) http.Handler) []Requirement {
 	var all []Requirement
-	for _, middleware := range middlewares {
-		inner := describe(nothing, nothing)
-		for d := range layers(middleware(inner)) {
-			if d == inner {
-				break
-			}
-			all = append(all, cloneAll(d.demands)...)
-		}
-	}
-	for d := range layers(h) {
+	for d := range stack(h, middlewares) {
 		all = append(all, cloneAll(d.demands)...)
 	}
 	return all
+}
+
+// stack yields what is described of the middlewares and of h, outermost first.
+func stack(h http.Handler, middlewares []func(http.Handler) http.Handler) iter.Seq[*described] {
+	return func(yield func(*described) bool) {
+		for _, middleware := range middlewares {
+			inner := describe(nothing, nothing)
+			for d := range layers(middleware(inner)) {
+				if d == inner {
+					break
+				}
+				if !yield(d) {
+					return
+				}
+			}
+		}
+		layers(h)(yield)
+	}
+}
+
+// classify reports whether the demands guard a route, and whether they leave it open.
+func classify(demands []Requirement) (guarded, public bool) {
+	for _, q := range demands {
+		switch q.Kind {
+		case KindPublic:
+			public = true
+		case KindLimit: // it slows callers down and demands nothing of them
+		default:
+			guarded = true
+		}
+	}
+	return guarded, public
 }
 
 var nothing = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
@@ -139,6 +162,10 @@ func open(kind Kind, why string) func(http.Handler) http.Handler {
 		panic("guard: a route that is open to everybody needs a reason")
 	}
 	return func(next http.Handler) http.Handler {
-		return Describe(next, next, Requirement{Kind: kind, Values: []string{why}})
+		if isNil(next) {
+			panic("guard: no handler to guard")
+		}
+		return Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { passes(w, r, next) }), next,
+			Requirement{Kind: kind, Values: []string{why}})
 	}
 }

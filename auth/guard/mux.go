@@ -64,16 +64,7 @@ func (m *Mux) Handle(pattern string, h http.Handler) {
 		panic(fmt.Sprintf("guard: route %q has no handler", pattern))
 	}
 	demands := Requirements(h)
-	guarded, public := false, false
-	for _, q := range demands {
-		switch q.Kind {
-		case KindPublic:
-			public = true
-		case KindLimit: // it slows callers down and asks nothing of them
-		default:
-			guarded = true
-		}
-	}
+	guarded, public := classify(demands)
 	route := Route{Pattern: pattern, Requirements: demands}
 	switch {
 	case !guarded && !public:
@@ -163,8 +154,10 @@ var errNoRoute = errors.New("guard: no route matches")
 
 // Routes returns the ledger ordered by pattern, for a golden file or the security
 // part of an OpenAPI document.
-func (m *Mux) Routes() []Route {
-	routes := slices.Clone(m.routes)
+func (m *Mux) Routes() []Route { return sortedRoutes(m.routes) }
+
+func sortedRoutes(routes []Route) []Route {
+	routes = slices.Clone(routes)
 	for i := range routes {
 		routes[i].Schemes = slices.Clone(routes[i].Schemes)
 		routes[i].Requirements = cloneAll(routes[i].Requirements)

@@ -76,6 +76,13 @@ func (d *Denial) Unwrap() error {
 	return d.Err
 }
 
+// clone returns a copy for a hook, which may change it.
+func (d *Denial) clone() *Denial {
+	shown := *d
+	shown.Challenges = slices.Clone(d.Challenges)
+	return &shown
+}
+
 // Codes of the refusals that several packages use. The first three are defined
 // by RFC 6750 section 3.1, CodeStepUp by RFC 9470 section 3.
 const (
