@@ -1,29 +1,30 @@
-// Package sqlstore keeps the records of API keys in an SQL database that the
-// host opens, with whatever driver it likes: SQLite or PostgreSQL.
+// Package sqlstore keeps the records of package apikey in SQLite or PostgreSQL,
+// with any database/sql driver.
 //
 //	db, err := sql.Open("sqlite", "file:app.db?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
 //	…
-//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or as a migration of yours
+//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration of yours
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 //	…
 //	keys, err := apikey.New(store, apikey.Config{…})
 //
-// A host that writes its migrations down puts what [Schema] prints into one; a
-// table of older keys is read row by row and added with [Store.WriteKeys], as
-// the documentation of package apikey shows.
+// Import older keys row by row with [Store.WriteKeys]; package apikey shows how. A
+// method that returned nil has committed. For SQLite in WAL mode, set
+// synchronous(full) if a revocation must survive a power cut.
 //
-// # Durability
+// # PostgreSQL
 //
-// A method that returned nil has committed. What that means when the machine
-// loses power is the database's affair: for SQLite in WAL mode, set
-// synchronous(full) if a revocation must survive that too.
+// The store needs the primary: see the section PostgreSQL of package
+// [github.com/gatewright/gatewright/auth/sqlstore] for pools that drop standbys
+// and read-only connections, for pgbouncer, and for the rights of the role.
 //
 // # Security considerations
 //
-// The table holds keyed hashes. Who reads it cannot make a key from them, or
-// tell a good one without the pepper; who writes to it can revive a key, and
-// give it any owner and any rights. Grant it to the application alone.
+// The table holds keyed hashes. An attacker who can read it cannot make a key from
+// them, nor check a guess without the pepper. An attacker who can write it can
+// revive a key, and give it any owner and any rights: grant the table to the
+// application alone.
 package sqlstore
 
 import (

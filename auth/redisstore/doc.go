@@ -1,12 +1,11 @@
-// Package redisstore keeps the sessions of package auth in a Redis, or a server
-// that speaks like one, which several processes share. It brings no client
-// along: it takes one function of the client that the host has.
+// Package redisstore keeps the sessions and challenges of package auth in Redis 5
+// or later, or a compatible server, through a function of the host's client.
 //
-// With go-redis, version 9:
+// With go-redis:
 //
 //	client := redis.NewClient(&redis.Options{
 //		Addr:                  "localhost:6379",
-//		MaxRetries:            -1,   // what was sent may have been done
+//		MaxRetries:            -1,   // a command that was sent may have been executed
 //		ContextTimeoutEnabled: true, // or a call outlives its request
 //	})
 //	eval := func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
@@ -17,8 +16,9 @@
 //
 //	client, err := rueidis.NewClient(rueidis.ClientOption{
 //		InitAddress:  []string{"localhost:6379"},
-//		DisableRetry: true, // what was sent may have been done
-//		DisableCache: true, // nothing here is read outside a script
+//		DisableRetry: true,            // a command that was sent may have been executed
+//		DisableCache: true,            // everything is read by scripts
+//		ConnLifetime: 5 * time.Second, // leaves a server that has become a replica
 //	})
 //	…
 //	eval := func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
@@ -29,56 +29,68 @@
 //		return rueidis.NewLuaScript(script).Exec(ctx, client, keys, words).ToAny()
 //	}
 //
-// And then, with either:
+// With redigo:
+//
+//	pool := &redis.Pool{
+//		MaxIdle:         16,
+//		MaxConnLifetime: 5 * time.Second, // leaves a server that has become a replica
+//		DialContext: func(ctx context.Context) (redis.Conn, error) {
+//			return redis.DialContext(ctx, "tcp", "localhost:6379")
+//		},
+//	}
+//	eval := func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
+//		conn, err := pool.GetContext(ctx)
+//		if err != nil {
+//			return nil, err
+//		}
+//		defer conn.Close()
+//		words := []any{}
+//		for _, key := range keys {
+//			words = append(words, key)
+//		}
+//		return redis.NewScript(len(keys), script).DoContext(ctx, conn, append(words, args...)...)
+//	}
+//
+// Then, with any of them:
 //
 //	sessions, err := redisstore.New(eval, redisstore.Config{})
 //	…
-//	err = sessions.Ready(ctx) // refuses a server that forgets
+//	err = sessions.Ready(ctx)
 //	…
 //	signIn, err := auth.New(users, tokens, auth.Config{Sessions: sessions, Challenges: sessions, …})
 //
-// Users stay where the host has them. It needs Redis 5 or later. The clients
-// above send EVALSHA, and EVAL after NOSCRIPT, when nothing has run; nothing
-// else is sent twice.
+// # Servers
 //
-// # What is kept how long
+// The store needs the primary, without eviction and with an append-only file.
+// After a failover an open connection may lead to a server that has become a
+// replica and answers READONLY: go-redis closes such a connection by itself, the
+// settings above close it in the other clients. An ACL user needs these rights:
 //
-// A session is one key, which the server drops when the session has expired. A
-// session that was ended is gone at once, and what is gone is refused: nothing
-// has to be remembered of it. The sorted sets that find the sessions of a
-// subject, of a tenant and all of them lose an entry when its session ends, or
-// when others begin after its [auth.Session.Expires]; a session that was left
-// idle keeps its entry, of about 60 bytes in each set, until then.
+//	ACL SETUSER app on >password ~{gatewright:auth}:* ~gatewright:auth:*
+//		+eval +evalsha +info +time +exists +set +hset +hsetnx +hmget +hincrby
+//		+del +pexpireat +zadd +zcard +zrem +zrangebylex +zrangebyscore
+//		+zrevrangebylex
 //
-// A rotation is decided by the time that [auth.Rotation] has, as in every store.
-// By the server's clock sessions are dropped and listed.
+// In a cluster all sessions of a Store are in one slot, so that one script ends a
+// session and removes it from its indexes. More nodes make one Store no faster; a
+// host that needs more has several Stores with different [Config.Prefix] and
+// chooses by tenant, for example. Challenges are spread over all slots.
 //
-// # In a cluster
-//
-// All sessions of a Store are in one slot, so that one step ends a session and
-// takes it out of what finds it, and nothing that ends all sessions of a subject
-// can miss one that began before. It costs that one node serves all sessions:
-// adding nodes makes no Store faster. A host that needs more has several Stores,
-// each of another [Config.Prefix], and chooses by tenant, say. Challenges are
-// spread over all slots.
-//
-// Scripts reach sessions and sorted sets that are not among their keys, all in
-// the slot of the one that is. Redis and Valkey allow that; a server that does
-// not answers with an error.
+// The server deletes a session when it expires. An ended session is deleted at
+// once. A session that was left idle keeps an index entry of about 60 bytes until
+// its Expires.
 //
 // # Security considerations
 //
-// What is kept is as durable as the server. One that comes back with older data
-// has sessions again that were ended, and ends those that were refreshed
-// meanwhile. So the Store refuses a server that evicts, or that has no
-// append-only file. With appendfsync everysec, instead of always, a power cut
-// takes back the last second. Replication is asynchronous, and a failover takes
-// back the last writes in the same way.
+// The data is as durable as the server. With appendfsync everysec instead of
+// always, a power cut loses the last second. Replication is asynchronous: a
+// failover can lose the last writes. A server with older data has ended sessions
+// again.
 //
-// Who reads the server sees subjects, tenants, session IDs and SHA-256 hashes of
-// the identifiers of refresh tokens, and cannot make a token from them. Who
-// writes it can revive a session.
+// An attacker who can read the server sees subjects, tenants, session IDs and
+// hashes of the identifiers of refresh tokens, and cannot make a token. An attacker
+// who can write it can revive a session.
 //
-// Several processes need clocks that agree to within the grace of a rotation. If
-// the server's clock is ahead of theirs, sessions end earlier by as much.
+// The clocks of several processes must agree to within the grace of a rotation. If
+// the server's clock is ahead, sessions end earlier by as much.
 package redisstore

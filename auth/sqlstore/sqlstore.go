@@ -1,30 +1,51 @@
-// Package sqlstore keeps the sessions of package auth in an SQL database that
-// the host opens, with whatever driver it likes: SQLite or PostgreSQL.
+// Package sqlstore keeps the sessions and challenges of package auth in SQLite or
+// PostgreSQL, with any database/sql driver.
 //
 //	db, err := sql.Open("sqlite", "file:app.db?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
 //	…
-//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or as a migration of yours
+//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration of yours
 //	…
 //	sessions, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 //	…
 //	signIn, err := auth.New(users, tokens, auth.Config{Sessions: sessions, Challenges: sessions, …})
 //
-// Users stay in tables of the host's own.
+// Users stay in tables of the host. A method that returned nil has committed. For
+// SQLite in WAL mode, set synchronous(full) if a logout must survive a power cut.
+// Call [Store.DeleteExpired] every hour or so.
 //
-// # Durability
+// # PostgreSQL
 //
-// A method that returned nil has committed. What that means when the machine
-// loses power is the database's affair: for SQLite in WAL mode, set
-// synchronous(full) if a logout must survive that too.
+// The store needs the primary. On a standby, and on a connection with
+// default_transaction_read_only, [Store.Ready] and every write return an error.
+// After a failover a pool keeps connections to the former primary, so configure
+// it to drop them at connect and at reuse. With pgx:
+//
+//	config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+//	db := stdlib.OpenDB(*config, stdlib.OptionResetSession(func(ctx context.Context, c *pgx.Conn) error {
+//		for _, setting := range []string{"in_hot_standby", "default_transaction_read_only"} {
+//			if c.PgConn().ParameterStatus(setting) == "on" { // reported by PostgreSQL 14 or later
+//				return driver.ErrBadConn
+//			}
+//		}
+//		return nil
+//	}))
+//
+// With other drivers, set [sql.DB.SetConnMaxLifetime] to some seconds.
+//
+// Behind pgbouncer in transaction pooling, prepared statements get lost: add
+// default_query_exec_mode=exec to the URL of pgx, or set max_prepared_statements
+// in pgbouncer 1.21 or later. The role needs SELECT, INSERT, UPDATE and DELETE on
+// the tables. Several processes may execute [Schema] at the same time. The
+// isolation of transactions is read committed, whatever the server's default is.
 //
 // # Security considerations
 //
-// The tables hold SHA-256 hashes of the identifiers of refresh tokens, which
-// are random or derived with a key. Who reads the tables cannot make a token
-// from them; who writes them can revive a session.
+// The tables hold SHA-256 hashes of the identifiers of refresh tokens. An attacker
+// who can read the tables cannot make a token from them. An attacker who can write
+// them can revive a session.
 //
-// Times come from the processes, not from the database, so several of them
-// need clocks that agree to within the grace of a rotation.
+// Times come from the processes: the clocks of several processes must agree to
+// within the grace of a rotation.
 package sqlstore
 
 import (

@@ -1,94 +1,55 @@
-// Package redislog keeps the log of package blacklist in a Redis, or a server
-// that speaks like one, which several machines share. It brings no client along:
-// it takes one function of the client that the host has.
+// Package redislog keeps the log of package blacklist in Redis 5 or later, or a
+// compatible server, shared by several machines, through a function of the host's
+// client.
 //
-// With go-redis, version 9:
-//
-//	client := redis.NewClient(&redis.Options{
-//		Addr:                  "localhost:6379",
-//		MaxRetries:            -1,   // a retry may record twice, which is harmless, and takes time
-//		ContextTimeoutEnabled: true, // or a call outlives ReadTimeout and WriteTimeout of the Replica
-//	})
-//	eval := func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
+//	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", MaxRetries: -1, ContextTimeoutEnabled: true})
+//	log, err := redislog.New(func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
 //		return redis.NewScript(script).Run(ctx, client, keys, args...).Result()
-//	}
-//
-// With rueidis:
-//
-//	client, err := rueidis.NewClient(rueidis.ClientOption{
-//		InitAddress:  []string{"localhost:6379"},
-//		DisableRetry: true,
-//		DisableCache: true, // nothing here is read outside a script
-//	})
+//	}, redislog.Config{})
 //	…
-//	eval := func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
-//		words := make([]string, len(args))
-//		for i, a := range args {
-//			words[i] = a.(string)
-//		}
-//		return rueidis.NewLuaScript(script).Exec(ctx, client, keys, words).ToAny()
-//	}
-//
-// And then, with either:
-//
-//	log, err := redislog.New(eval, redislog.Config{})
+//	err = log.Ready(ctx)
 //	…
-//	if err := log.Ready(ctx); err != nil { // does the server keep what it is told?
-//		return err
-//	}
 //	revoked, err := blacklist.NewReplica(log, blacklist.ReplicaConfig{})
 //	…
-//	if err := revoked.Refresh(ctx); err != nil { // read it all before serving
+//	if err := revoked.Refresh(ctx); err != nil { // read everything before serving
 //		return err
 //	}
 //	go revoked.Run(ctx)
 //
-// # Order
+// The host closes the client after Run of the Replica has returned. Entries, of
+// about 200 bytes, are in a stream, and the moments at which they expire in a
+// sorted set. Both keys have one hash tag, so that a cluster keeps them on one node.
 //
-// [blacklist.Replica.Refresh] comes before the first request. The host closes
-// the client after the Run of the Replica has ended.
+// The Eval of each client, how it leaves a server that has become a replica, and
+// the rights of an ACL user are in the documentation of package
+// [github.com/gatewright/gatewright/auth/redisstore]. The rights for this store:
 //
-// # How it numbers
-//
-// The log is a stream, to which one script appends. It numbers an entry with the
-// server's time in microseconds, or with the last number and one where that is
-// greater, so that a server that has lost entries goes on with numbers that were
-// not given yet. The stream keeps its last number when all entries have expired.
-// A sorted set beside it says when they do, for [Log.Compact]. Both keys have one
-// hash tag: in a cluster they are on one node. An entry takes about 200 bytes.
-//
-// It needs Redis 5 or later, and a user that may run INFO, EVAL, EVALSHA, TIME,
-// EXISTS, XINFO, XADD, XRANGE, XDEL, ZADD, ZRANGEBYSCORE and ZREM.
+//	ACL SETUSER app on >password ~{gatewright:blacklist}:*
+//		+eval +evalsha +info +time +exists +set +del +xadd +xrange +xdel
+//		+xinfo +zadd +zrangebyscore +zrem
 //
 // # Durability
 //
-// An acknowledged revocation survives a crash of the server only with
-//
-//	appendonly yes
-//	appendfsync always
-//	maxmemory-policy noeviction
-//
-// Append reads the first and the last of these each time, and records nothing on
-// a server that has them otherwise. The second it cannot read from a script: with
-// appendfsync everysec a loss of power takes the logouts of the last second or
-// two along.
-//
-// Replication is asynchronous. If a replica takes over, the entries that it had
-// not received are lost to processes that start later; those that knew them go
-// on refusing. The settings min-replicas-to-write and min-replicas-max-lag of the
-// server make that less likely, and nothing excludes it. A host for which that is
-// not enough keeps the log in PostgreSQL, by package sqllog.
+// An Append that returned nil is as durable as the server: with appendfsync always
+// it survives a power cut, with everysec the last second is lost. Append rejects a
+// server that evicts or has no append-only file, in the script that records.
+// Replication is asynchronous: a failover can lose the last revocations to
+// processes that start later; processes that had read them go on refusing. A log
+// that must lose nothing is a [blacklist.File], or a database with synchronous
+// replication and package sqllog.
 //
 // # Security considerations
 //
-// Who can write to the server can revoke everybody, and un-revoke for processes
-// that start later. Who can read it sees hashes of identifiers, without a key:
-// guesses of a user's name can be tried, and no token can be made of them.
+// Since returns an error on a replica, and on a server that rejects writes, with
+// too few replicas for example: the log is then an outage for the Replica, which
+// refuses callers once its last reading is older than MaxStale. A former primary
+// that was cut off, and accepts writes, cannot be distinguished from the primary.
 //
-// Scripts must reach the primary: a replica answers with what it had some time
-// ago. Since refuses a server that says that it is one. A former primary that was
-// cut off and does not know it cannot be told from the real one.
+// An attacker who can write to the server can revoke every caller, and undo
+// revocations for processes that start later. An attacker who can read it sees
+// unkeyed hashes of identifiers: guesses of a user's name can be checked, and no
+// token can be made.
 //
-// Servers that take over from one another need clocks that agree to within the
-// time that the failover takes, or a number may be given twice.
+// The clocks of servers that take over from one another must agree to within the
+// time that a failover takes, or a number may be given twice.
 package redislog

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -214,6 +215,13 @@ func TestRightsOfARedisUser(t *testing.T) {
 			rights, _, _ := strings.Cut(list, " and the keys of")
 			if !found || !strings.HasPrefix(rights, "+eval ") {
 				t.Fatalf("the error %q does not list rights", err)
+			}
+			page, err := os.ReadFile("../../" + name + "/doc.go")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if words := strings.Join(strings.Fields(strings.ReplaceAll(string(page), "//", "")), " "); !strings.Contains(words, rights) {
+				t.Errorf("the documentation does not list %s", rights)
 			}
 			keys := " ~{" + prefix + "}:* ~" + prefix + ":*"
 			if err := use(as(t, rights+keys), prefix); err != nil {

@@ -1,61 +1,49 @@
-// Package sqlstore counts the limits of package ratelimit in an SQL database
-// that the host opens, with whatever driver it likes, and that several processes
-// share: PostgreSQL, or SQLite for the processes of one machine.
+// Package sqlstore counts the limits of package ratelimit in PostgreSQL, shared by
+// several processes, or in SQLite for the processes of one machine, with any
+// database/sql driver.
 //
 //	db, err := sql.Open("pgx", url)
 //	…
 //	db.SetMaxOpenConns(20)
-//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.PostgreSQL)) // or as a migration of yours
+//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.PostgreSQL)) // or a migration of yours
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL})
 //	…
 //	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
-//		Store: store, Name: "api", Secret: guard.NewSecret(secret),
+//		Store: store, Name: "api", Secret: secret,
 //	}, ratelimit.MustParse("5/second;1000/hour")...)
 //
-// # How it counts
+// All charges of a request are one transaction of two statements. Requests for one
+// key wait for each other, requests for different keys do not. A refused request
+// is rolled back. The time is PostgreSQL's, or that of the machine for SQLite.
 //
-// All charges of a request are one short transaction: a statement that locks
-// their rows, in an order that is the same for all, and reads them and the time;
-// and, if all fit, a statement that writes them. Requests for one key wait for
-// each other for as long as that takes, requests for different keys do not. A
-// refused request is rolled back.
-//
-// The time is PostgreSQL's. SQLite has none of its own: there it is that of the
-// machine, which all its processes share, read under the lock.
-//
-// A Strict limit keeps, for what was spent, when it leaves the window: to the
-// microsecond up to a quota of ten, by tenths of the window above. A Smooth
-// limit keeps one time, to the nanosecond.
-//
-// Rows stay when nothing of them counts any more, until [Store.DeleteExpired]:
-// run it every minute or so.
+// Rows stay until [Store.DeleteExpired] deletes them: call it every minute.
 //
 // # PostgreSQL
 //
-// The table is UNLOGGED: it is not replicated, and empty after a crash of the
-// server. That forgets what was spent, as a restart of a process with a
-// [ratelimit.Memory] does, and is several times faster. Who wants it kept
-// creates the table without that word.
+// The table is UNLOGGED: it is not replicated, and is empty after a crash of the
+// server, which resets all limits. To keep it, create the table without that word.
+// See the section PostgreSQL of package
+// [github.com/gatewright/gatewright/auth/sqlstore] for pools that drop standbys
+// and read-only connections, for pgbouncer, and for the rights of the role.
 //
 // # SQLite
 //
-// Its writers wait for each other, whatever they write. A file of its own, with
-// journal_mode(wal), busy_timeout(1000) and synchronous(off), and
-// [database/sql.DB.SetMaxOpenConns] of 1, is fastest; a power cut may then
-// damage the file, in which nothing is that cannot be created anew.
+// Writers wait for each other. Use a file of its own with journal_mode(wal),
+// busy_timeout(1000), synchronous(off) and [sql.DB.SetMaxOpenConns] of 1. A power
+// cut may damage the file, which holds nothing that cannot be created anew.
 //
 // # Security considerations
 //
-// Whoever can bring the database down, or make it forget, is limited by the
-// table of each process alone: see [ratelimit.Limit.Down]. If the clock is set
-// back, what was spent is kept for one window (1.1 of a Strict limit) from then
-// on and no longer; if it is set forward, it is forgotten earlier by as much.
+// While the database is down, the table of each process limits requests: see
+// [ratelimit.Limit.Down]. If the clock is set back, charges are kept for one window
+// (1.1 windows of a Strict limit) from then on; if it is set forward, charges are
+// forgotten earlier by as much.
 //
-// Who can write the table can reset every limit. Its keys are hashes and tell
-// nobody's address. Each limited request takes a connection of the pool for two
-// to four round trips: a pool that is shared with the handlers can be exhausted
-// by requests that will be refused.
+// An attacker who can write the table can reset every limit. Its keys are hashes
+// and do not show addresses. Each limited request holds a connection for two to
+// four round trips: give the store a pool of its own, or requests that will be
+// refused can use up the pool of the handlers.
 package sqlstore
 
 import (

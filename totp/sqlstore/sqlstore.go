@@ -1,23 +1,29 @@
-// Package sqlstore keeps the second factors of package totp in an SQL database
-// that the host opens, with whatever driver it likes: SQLite or PostgreSQL.
+// Package sqlstore keeps the second factors of package totp in SQLite or
+// PostgreSQL, with any database/sql driver.
 //
 //	db, err := sql.Open("sqlite", "file:app.db?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
 //	…
-//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or as a migration of yours
+//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration of yours
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 //	…
 //	factors, err := totp.New(store, keys, totp.Config{Issuer: "Example"})
 //
-// A row is one user. A host that deletes a user may delete the row too, if the
-// name is never given to somebody else.
+// A row is one user. When the host deletes a user it may delete the row too,
+// unless the name can be given to another person later.
+//
+// # PostgreSQL
+//
+// The store needs the primary: see the section PostgreSQL of package
+// [github.com/gatewright/gatewright/auth/sqlstore] for pools that drop standbys
+// and read-only connections, for pgbouncer, and for the rights of the role.
 //
 // # Security considerations
 //
-// Secrets are sealed and recovery codes hashed, so who reads the table can make
-// no code. Who writes it can switch a factor off, bring back codes that were
-// used, and clear the count of wrong ones; a secret that is copied to another
-// user's row does not open.
+// Secrets are sealed and recovery codes are hashed: an attacker who can read the
+// table cannot make a code. An attacker who can write it can remove a factor, make
+// used codes valid again and reset the count of failures. A secret that is copied
+// to the row of another user cannot be opened.
 package sqlstore
 
 import (
