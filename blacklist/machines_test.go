@@ -517,6 +517,28 @@ func TestRevocationDatedByAClockThatIsBehindEndsASignInUnderWay(t *testing.T) {
 	})
 }
 
+func TestRevocationDatedByAClockThatIsBehindEndsAChallenge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := openMachines(t, [2]time.Duration{})
+		m.a.factor.required = true
+		challenge := m.a.signIn(oldPassword)
+		time.Sleep(time.Second)
+		err := m.b.replica.Revoke(t.Context(), identity.Revocation{
+			Issuer: machineIssuer, Subject: "1", Before: time.Now().Add(-30 * time.Second), Expires: time.Now().Add(time.Hour),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for name, on := range map[string]*machine{"A": m.a, "B": m.b} {
+			if got := on.exchange(challenge); got.status == http.StatusOK {
+				t.Errorf("the challenge is exchanged on %s", name)
+			}
+		}
+		m.good("a sign-in afterwards", m.b.exchange(m.a.signIn(oldPassword)))
+	})
+}
+
 // clockedLog is a log with a clock of its own.
 type clockedLog struct {
 	*blacklist.MemoryLog

@@ -143,12 +143,8 @@ func (m *Memory) IssueTime(_ context.Context, p *identity.Principal) (time.Time,
 		if e.before.IsZero() || past(e.expires, now) {
 			continue
 		}
-		before := e.before
-		if e.spare != "" && e.spare == p.Session {
-			before = e.all
-		}
-		if before.After(at) && nearNow(before, now) {
-			at = ceilMicro(before)
+		if e.before.After(at) && nearNow(e.before, now) {
+			at = ceilMicro(e.before)
 		}
 	}
 	return at, nil

@@ -198,7 +198,6 @@ func (s *set) latest(p *identity.Principal, now int64) int64 {
 	}
 	i, has := s.issuers.of(p.Issuer), fieldsOf(p)
 	fields := i.fields(p, has)
-	spared := i.spared(p)
 	for ; present != 0; present &= present - 1 {
 		kind := Kind(bits.TrailingZeros32(present))
 		if kind&^has != 0 {
@@ -215,11 +214,7 @@ func (s *set) latest(p *identity.Principal, now int64) int64 {
 		if expired(until, floorMillis(now)) {
 			continue
 		}
-		before := max(m.all, m.others)
-		if m.spare != 0 && m.spare == firstWord(&spared) {
-			before = m.all
-		}
-		if before > at && nearNow(time.UnixMicro(before), time.UnixMicro(now)) {
+		if before := max(m.all, m.others); before > at && nearNow(time.UnixMicro(before), time.UnixMicro(now)) {
 			at = before
 		}
 	}
