@@ -301,7 +301,7 @@ func TestIllFormedIdentifiersReachNoStore(t *testing.T) {
 			note(login)
 			return nil, auth.ErrNotFound
 		}}
-		s.Clients = clientsFunc(func(id string) (*auth.Client, error) {
+		s.Clients = askedClients(func(id string) (*auth.Client, error) {
 			note(id)
 			return nil, auth.ErrNotFound
 		})
@@ -338,10 +338,10 @@ func TestIllFormedIdentifiersReachNoStore(t *testing.T) {
 	}
 }
 
-// clientsFunc is a ClientStore.
-type clientsFunc func(id string) (*auth.Client, error)
+// askedClients is a ClientStore.
+type askedClients func(id string) (*auth.Client, error)
 
-func (f clientsFunc) ClientByID(_ context.Context, id string) (*auth.Client, error) { return f(id) }
+func (f askedClients) ClientByID(_ context.Context, id string) (*auth.Client, error) { return f(id) }
 
 func TestFormWithoutAPasswordCountsAsNoAttempt(t *testing.T) {
 	th := &throttle{limit: 1}
