@@ -68,7 +68,9 @@ func (s *switched) Required(_ context.Context, subject string) (bool, error) {
 	return on, nil
 }
 
-func (*switched) VerifyFactor(context.Context, string, string) (string, error) { return "otp", nil }
+func (*switched) VerifyFactor(context.Context, *identity.Principal, string) (string, error) {
+	return "otp", nil
+}
 
 // endingStores opens what a node keeps things in.
 type endingStores struct {
