@@ -28,14 +28,15 @@ func WithCaller(ctx context.Context, p *identity.Principal, by Authenticator) co
 }
 
 // Decide runs the guards of h for r and returns the [*Denial] of the one that refuses,
-// nil if all let r pass. The handler behind the last guard of this package is not
-// called. It is for tests of what routes demand; see package guardtest.
+// nil if all let r pass. It is for tests of what routes demand; see package guardtest.
 //
-// A middleware that wraps the ResponseWriter hides Decide from the guards within it,
-// and a handler directly behind a middleware that is no guard is called. If either
-// writes a response, the error says so.
+// If h is a [Mux] or a guarded handler, also within middleware of this module, the
+// handler behind the last guard is not called. Otherwise h may be another router, whose
+// guards cannot be told from its handlers: handlers are called, with a ResponseWriter
+// that discards, and a refusal that they write with [Hooks.Refuse] is returned too.
+// Without a guard around the handler that answers, Decide returns another error.
 func Decide(h http.Handler, r *http.Request) error {
-	w := &trial{header: make(http.Header)}
+	w := &trial{header: make(http.Header), serves: !endsInGuards(h)}
 	h.ServeHTTP(w, r)
 	switch {
 	case w.denial != nil:
@@ -43,12 +44,23 @@ func Decide(h http.Handler, r *http.Request) error {
 	case w.admitted:
 		return nil
 	}
-	return fmt.Errorf("guard: Decide: the handler itself answered %d", w.status)
+	return fmt.Errorf("guard: Decide: no guard was asked, and the handler answered %d", w.status)
+}
+
+// endsInGuards reports whether all guards of h are seen from the outside.
+func endsInGuards(h http.Handler) bool {
+	guarded, public := classify(Requirements(h))
+	for d := range layers(h) {
+		h = d.next
+	}
+	_, mux := h.(*Mux)
+	return mux || guarded || public
 }
 
 // A trial is the ResponseWriter of Decide.
 type trial struct {
 	header   http.Header
+	serves   bool // handlers are called
 	denial   *Denial
 	admitted bool
 	status   int
@@ -67,12 +79,17 @@ func (t *trial) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// passes calls next, unless Decide asks and next is no guard.
+// passes calls next for a request that a guard lets pass. For Decide it stops at the
+// last guard.
 func passes(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if t, ok := w.(*trial); ok {
-		if _, more := next.(*described); !more {
-			t.admitted = true
-			return
+		t.admitted = true
+		switch next.(type) {
+		case *described, *Mux:
+		default:
+			if !t.serves {
+				return
+			}
 		}
 	}
 	next.ServeHTTP(w, r)

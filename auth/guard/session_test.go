@@ -275,6 +275,36 @@ func TestDecideRunsTheGuardsAndNotTheHandler(t *testing.T) {
 			t.Errorf("%s with %s: %v, want %d", test.path, test.header, err, test.want)
 		}
 	}
+	// Around a Mux, and a Mux within a guard.
+	sub := guard.NewMux(hooks)
+	sub.Handle("/sub/admin", hooks.Require(func(*http.Request) error { return guard.Forbidden(nil) })(boom))
+	outer := guard.NewMux(hooks, tokens)
+	outer.Handle("/sub/", hooks.Authenticated(sub))
+	for _, h := range []http.Handler{outer, guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { outer.ServeHTTP(w, r) }), outer)} {
+		if d, _ := errors.AsType[*guard.Denial](guard.Decide(h, get("/sub/admin", "Authorization: Bearer ada"))); d == nil || d.Status != 403 {
+			t.Errorf("a Mux within a guard: %v", d)
+		}
+	}
+	// Another router: its inner guards are asked, so its handlers run.
+	ran := 0
+	router := http.NewServeMux()
+	router.Handle("/a/", http.StripPrefix("/a", hooks.Require(func(*http.Request) error { return guard.Forbidden(nil) })(boom)))
+	router.HandleFunc("/b", func(http.ResponseWriter, *http.Request) { ran++ })
+	for path, want := range map[string]int{"/a/x": 403, "/b": 0} {
+		for _, h := range []http.Handler{
+			http.HandlerFunc(hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { router.ServeHTTP(w, r) })).ServeHTTP),
+			hooks.Identify(tokens)(http.HandlerFunc(hooks.Authenticated(router).ServeHTTP)),
+		} {
+			r := get(path).WithContext(guard.WithCaller(t.Context(), &identity.Principal{Subject: "ada"}, tokens))
+			d, _ := errors.AsType[*guard.Denial](guard.Decide(h, r))
+			if (want == 0) != (d == nil) || d != nil && d.Status != want {
+				t.Errorf("%s of another router: %v, want %d", path, d, want)
+			}
+		}
+	}
+	if ran != 2 {
+		t.Errorf("the handler of another router ran %d times", ran)
+	}
 	if err := guard.Decide(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(201) }), get("/")); err == nil || !strings.Contains(err.Error(), "201") {
 		t.Errorf("a handler without guards: %v", err)
 	}

@@ -11,7 +11,8 @@
 //	}
 //
 // The guards run as in production: roles are loaded, revocations are read, limits are
-// charged. Handlers behind the guards do not run; see guard.Decide.
+// charged. The handlers of a guard.Mux do not run; those of another router do, with a
+// ResponseWriter that discards. See guard.Decide.
 //
 // # Security considerations
 //

@@ -24,7 +24,7 @@ func TestTheLedgerHasEveryRoute(t *testing.T) {
 	}
 	var got []string
 	for _, r := range routes {
-		got = append(got, fmt.Sprint(r, r.Schemes))
+		got = append(got, fmt.Sprint(r.String(), r.Schemes))
 	}
 	want := []string{
 		"DELETE /users/{id}\tcaller, role admin[Bearer]",
