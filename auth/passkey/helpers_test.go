@@ -153,7 +153,9 @@ func (s *site) register(p *identity.Principal, a *passkeytest.Authenticator) {
 func (s *site) registered(subject string) *passkeytest.Authenticator {
 	s.Helper()
 	a := passkeytest.New(origin)
-	s.register(caller(subject, "pwd", "otp"), a)
+	p := caller(subject, "pwd", "otp")
+	p.Session = "session of the enrolment of " + subject
+	s.register(p, a)
 	return a
 }
 

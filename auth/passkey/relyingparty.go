@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -30,6 +31,12 @@ const (
 	attestationDepth   = cborDepth + 1
 	attestationMembers = 3
 )
+
+// codeSameSession is the code of the refusal of a passkey that would raise the
+// session in which it was registered, the same as for a one-time code.
+const codeSameSession = "factor_enrolled_in_session"
+
+var errSameSession = errors.New("passkey: the passkey was registered in the session that it would raise")
 
 // refused wraps the reason why a proof is wrong.
 func refused(reason error) error { return fmt.Errorf("passkey: %w: %w", identity.ErrNotProven, reason) }
@@ -111,6 +118,7 @@ func (rp *RelyingParty) register(ctx context.Context, p *identity.Principal, tex
 		Subject:   p.Subject,
 		ID:        d.id,
 		Handle:    handle,
+		Session:   p.Session,
 		Name:      name,
 		SignCount: d.signCount,
 		BackedUp:  d.has(flagBackedUp),
@@ -208,6 +216,9 @@ func (rp *RelyingParty) assert(ctx context.Context, text string, purpose byte, b
 		return Passkey{}, guard.CannotDecide("passkey: looking a passkey up", err)
 	case subject != "" && found.Subject != subject:
 		return Passkey{}, refused(errors.New("the passkey is another subject's"))
+	case b.session != "" && found.Session == b.session:
+		return Passkey{}, guard.NewDenial(http.StatusForbidden, codeSameSession,
+			"This passkey was registered in this session. Sign in again with it.", errSameSession)
 	case len(c.userHandle) == 0 || !bytes.Equal(c.userHandle, found.Handle):
 		return Passkey{}, refused(errors.New("the user handle is missing or another one"))
 	}

@@ -366,6 +366,23 @@ func TestASecondFactorBelongsToItsSubjectAndSession(t *testing.T) {
 	}
 }
 
+// A thief with a token and the password registers a passkey: it must not raise the
+// stolen session, nor authorize another passkey there.
+func TestAPasskeyDoesNotRaiseTheSessionThatRegisteredIt(t *testing.T) {
+	s := newSite(t)
+	a := passkeytest.New(origin)
+	p := caller("ada")
+	s.register(p, a)
+	_, err := s.rp.VerifyFactor(t.Context(), p, s.answer(a, s.call(s.rp.StepUpOptions(), "POST", p, "")))
+	refused(t, err, 403)
+	proof, err := json.Marshal(map[string]string{"proof": s.answer(a, s.call(s.rp.StepUpOptions(), "POST", p, ""))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ok(s.call(s.rp.RegisterOptions(), "POST", p, string(proof)), 403)
+	s.accepted(s.assertion(a), "ada") // a session of its own
+}
+
 func TestCountersAndBackupFlagsNeverLockOut(t *testing.T) {
 	s := newSite(t)
 	a := passkeytest.New(origin)

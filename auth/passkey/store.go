@@ -26,6 +26,10 @@ type Passkey struct {
 	// Handle is the user handle, 64 random bytes that authenticators keep.
 	Handle []byte
 
+	// Session is the session in which the passkey was registered: the passkey
+	// does not raise this session.
+	Session string
+
 	// Name is what the user calls the passkey, at most 64 bytes.
 	Name string
 

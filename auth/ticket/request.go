@@ -51,7 +51,7 @@ func (s *Service) Request(p Purpose) http.Handler {
 }
 
 func (s *Service) request(w http.ResponseWriter, r *http.Request, p Purpose) error {
-	fields, err := body.Fields(w, r, maxBody, "email")
+	fields, err := body.Members(w, r, maxBody, "email")
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (s *Service) requestVerification(w http.ResponseWriter, r *http.Request, p 
 }
 
 func (s *Service) requestChange(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
-	fields, err := body.Fields(w, r, maxBody, "email", "proof")
+	fields, err := body.Members(w, r, maxBody, "email", "proof")
 	if err != nil {
 		return err
 	}

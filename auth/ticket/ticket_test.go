@@ -449,7 +449,8 @@ func TestInvitationJourney(t *testing.T) {
 	use := s.service.Use(ticket.Invitation)
 	token := invite("new@example.com")
 	s.ok(s.post(use, nil, "", "token", token, "name", "New", "password", "weak"), 400)
-	s.ok(s.post(use, nil, "", "token", token, "name", "New", "password", strong, "email", "other@example.com"), 204)
+	s.ok(s.post(use, nil, "", "token", token, "name", "New", "password", strong, "email", "other@example.com"), 400)
+	s.ok(s.post(use, nil, "", "token", token, "name", "New", "password", strong), 204)
 	if got.Email != "new@example.com" || got.Tenant != "acme" || string(got.Data) != "by 1" || fmt.Sprint(fields) != "map[name:New password:"+strong+"]" {
 		t.Errorf("%+v %v", got, fields)
 	}

@@ -50,7 +50,7 @@ func (s *Service) Use(p Purpose) http.Handler {
 }
 
 func (s *Service) useReset(w http.ResponseWriter, r *http.Request) error {
-	fields, err := body.Fields(w, r, maxBody, "token", "password")
+	fields, err := body.Members(w, r, maxBody, "token", "password")
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (s *Service) claim(ctx context.Context, u *User, keepPassword bool) error {
 }
 
 func (s *Service) useAddress(w http.ResponseWriter, r *http.Request, caller *identity.Principal, p Purpose) error {
-	fields, err := body.Fields(w, r, maxBody, "token")
+	fields, err := body.Members(w, r, maxBody, "token")
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (s *Service) sendUndo(changed Ticket, old string) {
 }
 
 func (s *Service) useUndo(w http.ResponseWriter, r *http.Request) error {
-	fields, err := body.Fields(w, r, maxBody, "token")
+	fields, err := body.Members(w, r, maxBody, "token")
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (s *Service) useUndo(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Service) useInvitation(w http.ResponseWriter, r *http.Request) error {
-	fields, err := body.Fields(w, r, maxBody, append([]string{"token"}, s.config.AcceptFields...)...)
+	fields, err := body.Members(w, r, maxBody, append([]string{"token"}, s.config.AcceptFields...)...)
 	if err != nil {
 		return err
 	}
@@ -271,7 +271,7 @@ func (s *Service) done(w http.ResponseWriter, r *http.Request, p Purpose) error 
 
 // Prove verifies the sign-in link or code of a request, and uses it up. It takes a
 // form or a JSON object with the field token, the part of a link behind "#", or
-// the field code. The browser must send the cookie that [Service.Request] set,
+// the field code; scope, client_id and client_secret are for package auth. The browser must send the cookie that [Service.Request] set,
 // unless Config.InsecureAnyBrowser is set and the ticket is a link. The factor of
 // the proof is "email", which is not an RFC 8176 name and never makes a second
 // factor. It has the type of the Prove field of a way to sign in of package auth.
@@ -280,7 +280,7 @@ func (s *Service) done(w http.ResponseWriter, r *http.Request, p Purpose) error 
 // reason, a *guard.Denial for a malformed request, and another error if a store
 // fails.
 func (s *Service) Prove(r *http.Request) (*identity.Proof, error) {
-	fields, err := body.Fields(noResponse{}, r, maxBody, "token", "code")
+	fields, err := body.Members(noResponse{}, r, maxBody, "token", "code", "scope", "client_id", "client_secret")
 	if err != nil {
 		return nil, err
 	}

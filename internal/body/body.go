@@ -8,11 +8,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/gatewright/gatewright/auth/guard"
-	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
 // JSON returns the body of r, which must have the Content-Type application/json.
@@ -58,50 +55,4 @@ func Read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 
 func tooLarge(limit int64) error {
 	return guard.TooLarge(fmt.Errorf("the body has more than %d bytes", limit))
-}
-
-// Fields returns the members of a JSON object, or the fields of a form, with the
-// given names. Missing ones are absent. Its errors are refusals: those of [JSON],
-// and 400 if a JSON member is not a string or any field occurs twice. A form whose
-// fields stand in the URL instead is empty.
-func Fields(w http.ResponseWriter, r *http.Request, limit int64, names ...string) (map[string]string, error) {
-	types := r.Header["Content-Type"]
-	media := mediaType(types)
-	form := media == "application/x-www-form-urlencoded"
-	if !form && media != "application/json" {
-		return nil, guard.UnsupportedMediaType(fmt.Errorf("the Content-Type is %.100q", types), "application/json", "application/x-www-form-urlencoded")
-	}
-	b, err := Read(w, r, limit)
-	if err != nil {
-		return nil, err
-	}
-	fields := map[string]string{}
-	if !form {
-		err := strictjson.Object(string(b), names, func(name string, v strictjson.Value) (err error) {
-			text, ok := v.Text()
-			if !ok {
-				return fmt.Errorf("the member %s is not a string", name)
-			}
-			fields[name] = text
-			return nil
-		})
-		if err != nil {
-			return nil, guard.InvalidRequest("The body must be a JSON object with strings: "+strings.Join(names, ", ")+".", err)
-		}
-		return fields, nil
-	}
-	values, err := url.ParseQuery(string(b))
-	if err != nil {
-		return nil, guard.InvalidRequest("The form is malformed.", err)
-	}
-	for _, name := range names {
-		switch v := values[name]; len(v) {
-		case 0:
-		case 1:
-			fields[name] = v[0]
-		default:
-			return nil, guard.InvalidRequest("The field "+name+" occurs twice.", fmt.Errorf("the field %s occurs %d times", name, len(v)))
-		}
-	}
-	return fields, nil
 }

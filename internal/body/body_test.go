@@ -60,37 +60,3 @@ func TestDeclaredLengthIsRefusedBeforeReading(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestFieldsReadsJSONAndForms(t *testing.T) {
-	tests := []struct {
-		name, media, body, want string
-		status                  int
-	}{
-		{"JSON", "application/json", `{"a":"1","c":[]}`, "1|", 0},
-		{"a form", "application/x-www-form-urlencoded", "b=2%26&a=1&c=3&c=4", "1|2&", 0},
-		{"an empty form", "application/x-www-form-urlencoded", "", "|", 0},
-		{"a number", "application/json", `{"a":1}`, "", 400},
-		{"null", "application/json", `{"a":null}`, "", 400},
-		{"a duplicate member", "application/json", `{"a":"1","a":"1"}`, "", 400},
-		{"a folded member", "application/json", `{"A":"1"}`, "", 400},
-		{"a tail", "application/json", `{"a":"1"}x`, "", 400},
-		{"a duplicate field", "application/x-www-form-urlencoded", "a=1&a=2", "", 400},
-		{"a malformed form", "application/x-www-form-urlencoded", "a=%zz", "", 400},
-		{"a text", "text/plain", "a=1", "", 415},
-		{"too long", "application/json", `{"a":"` + strings.Repeat("x", 100) + `"}`, "", 413},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			r := httptest.NewRequest("POST", "/?a=url", strings.NewReader(test.body))
-			r.Header.Set("Content-Type", test.media)
-			fields, err := body.Fields(httptest.NewRecorder(), r, 64, "a", "b")
-			d, _ := errors.AsType[*guard.Denial](err)
-			switch {
-			case test.status == 0 && (err != nil || fields["a"]+"|"+fields["b"] != test.want):
-				t.Errorf("%v, %v, want %q", fields, err, test.want)
-			case test.status != 0 && (d == nil || d.Status != test.status):
-				t.Errorf("%v, want %d", err, test.status)
-			}
-		})
-	}
-}

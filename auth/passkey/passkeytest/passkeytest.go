@@ -219,7 +219,7 @@ func newPasskey(subject string) passkey.Passkey {
 	rand.Read(id)
 	rand.Read(handle)
 	return passkey.Passkey{
-		Record: "$webauthn$v=1$AAAA", Subject: subject, ID: id, Handle: handle, Name: "My phone",
+		Record: "$webauthn$v=1$AAAA", Subject: subject, ID: id, Handle: handle, Session: "session", Name: "My phone",
 		Created: time.Date(2026, 3, 4, 5, 6, 7, 89_012_000, time.UTC),
 	}
 }
@@ -258,7 +258,7 @@ func detail(p passkey.Passkey) string {
 }
 
 func equal(a, b passkey.Passkey) bool {
-	return a.Record == b.Record && a.Subject == b.Subject && a.Name == b.Name && bytes.Equal(a.ID, b.ID) && bytes.Equal(a.Handle, b.Handle) &&
+	return a.Record == b.Record && a.Subject == b.Subject && a.Session == b.Session && a.Name == b.Name && bytes.Equal(a.ID, b.ID) && bytes.Equal(a.Handle, b.Handle) &&
 		a.SignCount == b.SignCount && a.BackedUp == b.BackedUp && a.Created.Equal(b.Created) && a.Used.Equal(b.Used)
 }
 

@@ -96,23 +96,23 @@ func (s *Store) set(subject string) string {
 }
 
 // fields are the fields of the hash of a passkey, in the order of parse.
-const fields = `'id', 'subject', 'record', 'handle', 'name', 'count', 'backed', 'created', 'used'`
+const fields = `'id', 'subject', 'record', 'handle', 'session', 'name', 'count', 'backed', 'created', 'used'`
 
 // addScript adds the passkey KEYS[1] to the set KEYS[2]. ARGV has the limit, then
 // the values of fields.
 const addScript = `
 if redis.call('EXISTS', KEYS[1]) == 1 then return 'exists' end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 'many' end
-redis.call('HSET', KEYS[1], 'id', ARGV[2], 'subject', ARGV[3], 'record', ARGV[4], 'handle', ARGV[5], 'name', ARGV[6],
-  'count', ARGV[7], 'backed', ARGV[8], 'created', ARGV[9], 'used', ARGV[10])
-redis.call('ZADD', KEYS[2], ARGV[9], ARGV[2])
+redis.call('HSET', KEYS[1], 'id', ARGV[2], 'subject', ARGV[3], 'record', ARGV[4], 'handle', ARGV[5], 'session', ARGV[6],
+  'name', ARGV[7], 'count', ARGV[8], 'backed', ARGV[9], 'created', ARGV[10], 'used', ARGV[11])
+redis.call('ZADD', KEYS[2], ARGV[10], ARGV[2])
 return 'ok'
 `
 
 // AddPasskey implements [passkey.Store].
 func (s *Store) AddPasskey(ctx context.Context, p passkey.Passkey, max int) (err error) {
 	const doing = "adding a passkey"
-	if err := identity.CheckNames(p.Subject, p.Name); err != nil {
+	if err := identity.CheckNames(p.Subject, p.Session, p.Name); err != nil {
 		return s.db.Wrap(err, doing)
 	}
 	times, err := redisdb.Micros(p.Created, zero(p.Used))
@@ -120,7 +120,7 @@ func (s *Store) AddPasskey(ctx context.Context, p passkey.Passkey, max int) (err
 		return s.db.Wrap(err, doing)
 	}
 	word, err := redisdb.Word(s.db.Run(ctx, addScript, []string{s.key(p.ID), s.set(p.Subject)}, strconv.Itoa(max),
-		hex.EncodeToString(p.ID), p.Subject, p.Record, hex.EncodeToString(p.Handle), p.Name,
+		hex.EncodeToString(p.ID), p.Subject, p.Record, hex.EncodeToString(p.Handle), p.Session, p.Name,
 		strconv.FormatUint(uint64(p.SignCount), 10), flag(p.BackedUp), times[0], times[1]))
 	return s.outcome(word, err, doing)
 }
@@ -196,7 +196,7 @@ func (s *Store) Passkeys(ctx context.Context, subject string) ([]passkey.Passkey
 	return all, nil
 }
 
-const values = 9 // of a passkey
+const values = 10 // of a passkey
 
 var errDamaged = errors.New("a stored passkey is damaged")
 
@@ -204,17 +204,17 @@ var errDamaged = errors.New("a stored passkey is damaged")
 func parse(v []string) (p passkey.Passkey, err error) {
 	id, err1 := hex.DecodeString(v[0])
 	handle, err2 := hex.DecodeString(v[3])
-	count, err3 := strconv.ParseUint(v[5], 10, 32)
-	created, err4 := redisdb.Instant(v[7])
-	used, err5 := redisdb.Instant(v[8])
-	if errors.Join(err1, err2, err3, err4, err5) != nil || len(id) == 0 || v[6] != "0" && v[6] != "1" {
+	count, err3 := strconv.ParseUint(v[6], 10, 32)
+	created, err4 := redisdb.Instant(v[8])
+	used, err5 := redisdb.Instant(v[9])
+	if errors.Join(err1, err2, err3, err4, err5) != nil || len(id) == 0 || v[7] != "0" && v[7] != "1" {
 		return passkey.Passkey{}, errDamaged
 	}
 	if used.UnixMicro() == 0 {
 		used = time.Time{}
 	}
-	return passkey.Passkey{Record: v[2], Subject: v[1], ID: id, Handle: handle, Name: v[4], SignCount: uint32(count),
-		BackedUp: v[6] == "1", Created: created, Used: used}, nil
+	return passkey.Passkey{Record: v[2], Subject: v[1], ID: id, Handle: handle, Session: v[4], Name: v[5], SignCount: uint32(count),
+		BackedUp: v[7] == "1", Created: created, Used: used}, nil
 }
 
 // getScript returns the passkey KEYS[1], or nothing.
@@ -256,8 +256,8 @@ func (s *Store) one(ctx context.Context, doing, script string, id []byte, args .
 const useScript = `
 if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
 local was = redis.call('HMGET', KEYS[1], ` + fields + `)
-if tonumber(ARGV[1]) > tonumber(was[6]) then redis.call('HSET', KEYS[1], 'count', ARGV[1]) end
-if tonumber(ARGV[2]) >= tonumber(was[9]) then redis.call('HSET', KEYS[1], 'used', ARGV[2], 'backed', ARGV[3]) end
+if tonumber(ARGV[1]) > tonumber(was[7]) then redis.call('HSET', KEYS[1], 'count', ARGV[1]) end
+if tonumber(ARGV[2]) >= tonumber(was[10]) then redis.call('HSET', KEYS[1], 'used', ARGV[2], 'backed', ARGV[3]) end
 return was
 `
 

@@ -32,8 +32,8 @@ func TestFailuresAndBadRepliesAreErrors(t *testing.T) {
 		"a number":      {Answer: int64(1)},
 		"a word":        {Answer: "perhaps"},
 		"a short array": {Answer: []any{"1"}},
-		"a damaged one": {Answer: []any{"zz", "ada", "", "", "", "0", "0", "0", "0"}},
-		"another's":     {Answer: []any{"00", "eve", "", "", "", "0", "0", "0", "0"}},
+		"a damaged one": {Answer: []any{"zz", "ada", "", "", "", "", "0", "0", "0", "0"}},
+		"another's":     {Answer: []any{"00", "eve", "", "", "", "", "0", "0", "0", "0"}},
 	} {
 		s, err := redisstore.New(server.Eval, redisstore.Config{})
 		if err != nil {

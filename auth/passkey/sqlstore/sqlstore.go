@@ -48,6 +48,7 @@ func Schema(d Dialect) string {
 	subject    TEXT     NOT NULL,
 	record     TEXT     NOT NULL,
 	handle     BYTES    NOT NULL,
+	session    TEXT     NOT NULL,
 	name       TEXT     NOT NULL,
 	sign_count BIGINT   NOT NULL,
 	backed_up  SMALLINT NOT NULL,
@@ -95,7 +96,7 @@ func (s *Store) Ready(ctx context.Context) error {
 // AddPasskey implements [passkey.Store].
 func (s *Store) AddPasskey(ctx context.Context, p passkey.Passkey, max int) error {
 	const doing = "adding a passkey"
-	if err := identity.CheckNames(p.Subject, p.Name); err != nil {
+	if err := identity.CheckNames(p.Subject, p.Session, p.Name); err != nil {
 		return s.db.Wrap(err, doing)
 	}
 	var refused error
@@ -107,9 +108,9 @@ func (s *Store) AddPasskey(ctx context.Context, p passkey.Passkey, max int) erro
 		if err != nil {
 			return err
 		}
-		added, err := tx.Exec(ctx, `INSERT INTO gatewright_passkeys (id, subject, record, handle, name, sign_count, backed_up, created, used)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING`,
-			p.ID, p.Subject, p.Record, p.Handle, p.Name, int64(p.SignCount), number(p.BackedUp), sqldb.Micros(p.Created), sqldb.Micros(p.Used))
+		added, err := tx.Exec(ctx, `INSERT INTO gatewright_passkeys (id, subject, record, handle, session, name, sign_count, backed_up, created, used)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING`,
+			p.ID, p.Subject, p.Record, p.Handle, p.Session, p.Name, int64(p.SignCount), number(p.BackedUp), sqldb.Micros(p.Created), sqldb.Micros(p.Used))
 		switch {
 		case err != nil:
 			return err
@@ -133,7 +134,7 @@ func number(b bool) int {
 	return 0
 }
 
-const columns = `id, subject, record, handle, name, sign_count, backed_up, created, used`
+const columns = `id, subject, record, handle, session, name, sign_count, backed_up, created, used`
 
 // A row is a passkey as it stands in the table.
 type row struct {
@@ -142,7 +143,7 @@ type row struct {
 }
 
 func (r *row) dest() []any {
-	return []any{&r.ID, &r.Subject, &r.Record, &r.Handle, &r.Name, &r.SignCount, &r.backedUp, &r.created, &r.used}
+	return []any{&r.ID, &r.Subject, &r.Record, &r.Handle, &r.Session, &r.Name, &r.SignCount, &r.backedUp, &r.created, &r.used}
 }
 
 func (r *row) passkey() passkey.Passkey {
