@@ -17,10 +17,9 @@ import (
 	"github.com/gatewright/gatewright/auth/token"
 )
 
-// Config says how people sign in. Sessions, RefreshKeys and Revoker are
-// required.
+// Config configures a [Server]. Sessions, RefreshKeys and Revoker are required.
 type Config struct {
-	// Sessions keeps refresh tokens. Required.
+	// Sessions stores sessions and hashes of refresh tokens. Required.
 	Sessions RefreshStore
 
 	// RefreshKeys are secrets of at least 32 random bytes, apart from the
@@ -46,43 +45,39 @@ type Config struct {
 	// Config.
 	Passwords *password.Hasher
 
-	// CanonicalLogin brings what somebody typed into the form under which
-	// the UserStore knows it. An error is treated like an unknown name.
-	// Default: [CanonicalLogin].
+	// CanonicalLogin returns the form of a user name that the UserStore has. A
+	// name with an error is treated as unknown. Default: [CanonicalLogin].
 	CanonicalLogin func(login string) (string, error)
 
-	// Throttle limits attempts to sign in. Default: none, and passwords can
-	// be guessed as fast as they are hashed.
+	// Throttle limits attempts to sign in. If nil, passwords can be guessed as
+	// fast as they are hashed.
 	Throttle Throttle
 
-	// SecondFactor asks who must prove more than a password. [Server.MFA] and
-	// [Server.StepUp] need it. Default: nobody.
+	// SecondFactor verifies second factors. [Server.MFA] and [Server.StepUp]
+	// require it. If nil, no second factor is required of any user.
 	SecondFactor SecondFactor
 
 	// Challenges counts the attempts at a second factor. Required with a
 	// SecondFactor.
 	Challenges ChallengeStore
 
-	// Clients knows the applications of the host that are to be told from one
-	// another: they authenticate as RFC 6749 section 2.3.1 says, tokens are
-	// bound to them, and what names no client is [identity.FirstParty].
-	// Default: that is all there is, and an Authorization header that comes
-	// with a form is not looked at.
+	// Clients holds the registered applications of the host. Clients
+	// authenticate as in RFC 6749 section 2.3.1, and tokens are bound to the
+	// client that they were issued to. A request without a client_id is from
+	// [identity.FirstParty]. If nil, all requests are, and an Authorization
+	// header with a form is ignored.
 	Clients ClientStore
 
-	// Claims returns what is added to the access tokens of a user, as
-	// token.Issuer.Issue takes it. An error is answered 503. Default:
-	// nothing.
+	// Claims returns additional claims for the access tokens of a user; see
+	// token.Issuer.Issue. An error is answered 503. If nil, none are added.
 	Claims func(ctx context.Context, u *User) (any, error)
 
-	// RefreshIdle is how long a refresh token is good for, and
-	// RefreshAbsolute how long a session lasts however often it is
-	// refreshed. Defaults: 14 days, 90 days.
+	// RefreshIdle is how long a refresh token is valid, and RefreshAbsolute
+	// how long a session lasts at most. Defaults: 14 days, 90 days.
 	RefreshIdle, RefreshAbsolute time.Duration
 
-	// RefreshGrace is how long a refresh token that was replaced may come
-	// back, to be answered with the same successor: see the package
-	// documentation. It is for the immediate predecessor only, and ends
+	// RefreshGrace is how long a replaced refresh token is answered with the
+	// same successor. It applies to the immediate predecessor only and ends
 	// when the successor is used. Default: 10 seconds. At most one minute.
 	RefreshGrace time.Duration
 
@@ -98,33 +93,32 @@ type Config struct {
 	// Default: 100. At most [MaxListed].
 	MaxSessions int
 
-	// GuideStatusCodes answers a bad sign-in and a failed refresh with 401
+	// FastAPIStatusCodes answers a bad sign-in and a failed refresh with 401
 	// and "WWW-Authenticate: Bearer", as FastAPI's guide does, instead of
 	// the 400 of RFC 6749 section 5.2. The body stays the same. Default:
 	// 400.
-	GuideStatusCodes bool
+	FastAPIStatusCodes bool
 
-	// Hooks says who hears of events. Its Deny is not called by the endpoints
-	// that read a form, which answer as RFC 6749 section 5.2 says; refusals of
-	// callers by Logout, StepUp and Introspect do call it. Default: see
-	// [guard.Hooks].
+	// Hooks receives events. Deny is called for refusals of callers by Logout,
+	// StepUp and Introspect; endpoints that read a form answer as in RFC 6749
+	// section 5.2 instead. Default: see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
-// A Server signs people in: the token endpoints of a first-party application.
-// It is safe for concurrent use if what it was given is.
+// A Server implements the token endpoints of a first-party application. It is safe
+// for concurrent use if the arguments of New are.
 type Server struct {
-	config  Config
-	users   UserStore
-	tokens  *token.Issuer
-	hooks   guard.Hooks // answers in the form of RFC 6749
-	refresh *token.Issuer
-	opener  *token.Verifier // of refresh tokens
-	mfa     *token.Issuer
-	asked   *token.Verifier // of second-factor challenges
-	derive  []guard.Secret  // keys of successors, in the order of RefreshKeys
-	grants  *token.Issuer
-	granted *token.Verifier
+	config            Config
+	users             UserStore
+	tokens            *token.Issuer
+	hooks             guard.Hooks // answers in the form of RFC 6749
+	refresh           *token.Issuer
+	refreshVerifier   *token.Verifier
+	mfa               *token.Issuer
+	challengeVerifier *token.Verifier // of second-factor challenges
+	derive            []guard.Secret  // keys of successors, in the order of RefreshKeys
+	grants            *token.Issuer
+	grantVerifier     *token.Verifier
 
 	// room is how long an access token may be, in bytes, to fit into what
 	// will carry it. Zero: any length.
@@ -146,7 +140,7 @@ const (
 )
 
 // New returns a server that signs in the users of the store and issues access
-// tokens with tokens. Its error lists every mistake in config.
+// tokens with tokens. The error lists every mistake in config.
 func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("auth: "+format, args...)) }
@@ -264,7 +258,7 @@ func (s *Server) prepare() error {
 		s.derive = append(s.derive, purpose("refresh successor"))
 	}
 	var err error
-	s.refresh, s.opener, err = pair(signing, token.VerifierConfig{
+	s.refresh, s.refreshVerifier, err = pair(signing, token.VerifierConfig{
 		Issuer:      s.tokens.Name(),
 		Audience:    s.tokens.Name(),
 		Type:        token.TypeRefresh,
@@ -274,7 +268,7 @@ func (s *Server) prepare() error {
 	if err != nil {
 		return err
 	}
-	s.mfa, s.asked, err = pair(challenge, token.VerifierConfig{
+	s.mfa, s.challengeVerifier, err = pair(challenge, token.VerifierConfig{
 		Issuer:      s.tokens.Name(),
 		Audience:    s.tokens.Name(),
 		Type:        typeMFA,

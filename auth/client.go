@@ -17,26 +17,25 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Client is an application that the host has registered: one of its own that
-// is to be told from the others, such as the back end of a web site or an app
-// for phones.
+// A Client is a registered application of the host, such as the back end of a web
+// site or a mobile app.
 type Client struct {
 	// ID is the client_id. It is not a secret, never empty, and never
 	// [identity.FirstParty].
 	ID string
 
-	// Secrets are the hashes of its secrets, which [NewClientSecret] makes.
-	// Each of them will do, so that a new one can be in use before the old
-	// one is taken out. Required, unless it is Public.
+	// Secrets are hashes of the client's secrets, from [NewClientSecret]. Each
+	// of them is accepted, so that secrets can be rotated. Required, unless
+	// Public is set.
 	Secrets []SecretHash
 
-	// Public says that it has no place to keep a secret (RFC 6749 section
-	// 2.1), as an app on a phone: it is named and not authenticated. It is
-	// not the same as having no Secrets, or the last one that is taken out
-	// would open the door. Default: it must authenticate.
+	// Public marks a client that cannot keep a secret (RFC 6749 section 2.1),
+	// such as a mobile app; it does not authenticate. An empty Secrets does not
+	// imply Public, so removing the last secret does not disable
+	// authentication. Default: the client must authenticate.
 	Public bool
 
-	// Grants are the grant types that it may use, "password" and
+	// Grants are the grant types that the client may use, "password" and
 	// "refresh_token". Default: none.
 	Grants identity.Set
 }
@@ -50,12 +49,12 @@ func (c Client) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", c.ID), slog.Bool("public", c.Public))
 }
 
-// A SecretHash is the SHA-256 of a client's secret. That is enough for secrets
-// of 256 random bits, and not for what people make up.
+// A SecretHash is the SHA-256 of a client's secret. It protects secrets of 256 random
+// bits, and not secrets that people choose.
 type SecretHash [sha256.Size]byte
 
-// NewClientSecret returns a new random secret, which is for the client alone,
-// and its hash, which is for the [ClientStore].
+// NewClientSecret returns a new random secret for the client, and its hash for the
+// [ClientStore].
 func NewClientSecret() (secret string, hash SecretHash) {
 	random := make([]byte, 32)
 	rand.Read(random)
@@ -63,12 +62,11 @@ func NewClientSecret() (secret string, hash SecretHash) {
 	return secret, sha256.Sum256([]byte(secret))
 }
 
-// A ClientStore knows the applications that the host has registered. It is safe
-// for concurrent use.
+// A ClientStore loads registered clients. It is safe for concurrent use.
 type ClientStore interface {
-	// ClientByID returns the client of that ID, or [ErrNotFound], which it
-	// may wrap. Any other error means that it could not be found out, and is
-	// answered 503. The caller does not change what is returned.
+	// ClientByID returns the client with this ID, or an error that wraps
+	// [ErrNotFound]. Other errors are answered 503. The caller does not modify
+	// the returned Client.
 	ClientByID(ctx context.Context, id string) (*Client, error)
 }
 
@@ -199,5 +197,5 @@ func (c *Client) issuedTo(p *identity.Principal, detail string) error {
 	if p.Client == c.ID {
 		return nil
 	}
-	return about{invalidGrant(detail, errors.New("the token was issued to another client")), p}
+	return aboutPrincipal{invalidGrant(detail, errors.New("the token was issued to another client")), p}
 }

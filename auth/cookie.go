@@ -13,27 +13,24 @@ import (
 	"github.com/gatewright/gatewright/auth/token"
 )
 
-// CookieConfig says how [Cookies] are set. The zero CookieConfig is ready for
-// use.
+// CookieConfig configures [Cookies]. The zero CookieConfig is ready for use.
 type CookieConfig struct {
-	// Name tells the cookies of several applications on one host apart,
-	// for browsers share them between its ports: with "shop" the cookies
-	// are __Host-shop-access_token and so on. It has up to 32 letters,
-	// digits, '-' and '_'. Default: none.
+	// Name distinguishes the cookies of several applications on one host,
+	// because browsers share cookies between ports: with "shop" the cookies are
+	// __Host-shop-access_token and so on. Up to 32 letters, digits, '-' and
+	// '_'. Default: none.
 	Name string
 
 	// TrustedOrigins are other origins, such as "https://app.example.com",
-	// whose pages may act for whoever is signed in, as if they were this
-	// server's own. They are https, or http on this machine. Default: none,
-	// only pages of this server.
+	// whose pages may act for the signed-in user. They are https, or http on
+	// this machine. Default: none, only pages of this server.
 	TrustedOrigins []string
 }
 
-// Cookies is the sign-in of browser pages that do not keep tokens themselves:
-// the tokens of a [Server] travel in cookies that no script can read, and no
-// answer has one in its body. It is the [guard.Authenticator] of these cookies,
-// and has variants of the Server's handlers that set and clear them. It is safe
-// for concurrent use.
+// Cookies keeps the tokens of a [Server] in cookies that scripts cannot read; no
+// response body contains a token. It is the [guard.Authenticator] of these cookies and
+// has variants of the Server's handlers that set and clear them. It is safe for
+// concurrent use.
 //
 //	cookies, err := auth.NewCookies(signIn, auth.CookieConfig{})
 //	…
@@ -42,32 +39,21 @@ type CookieConfig struct {
 //	mux.Handle("/session/refresh", cookies.Refresh())
 //	mux.Handle("/session/logout", cookies.Logout())
 //
-// Browsers send cookies along whichever page makes the request. So a request
-// that would change something (any method but GET, HEAD and OPTIONS, and every
-// WebSocket) is answered 403 if it comes from a page of another origin, as
-// [http.CrossOriginProtection] finds out. This is a part of the authenticator
-// and of the handlers, and cannot be left out. Handlers of GET requests must not
-// change anything.
+// The authenticator and the handlers reject cross-origin requests with 403, by
+// [http.CrossOriginProtection], for all methods except GET, HEAD and OPTIONS, and for
+// every WebSocket. Handlers of GET requests must not change anything.
 //
-// All cookies are Secure and HttpOnly, have the path "/" and no Domain, and
-// names that begin with __Host-, for which browsers insist on that: no other
-// host, not even a subdomain that was taken over, can plant one.
+// All cookies are Secure and HttpOnly, with the path "/", no Domain and the name
+// prefix __Host-, so that no other host, also no subdomain, can set them.
 //
-//   - __Host-access_token has the access token, until that expires. It is
-//     SameSite=Lax, so that who follows a link from elsewhere is signed in when
-//     the page opens.
-//   - __Host-refresh_token has the refresh token and is SameSite=Strict, as only
-//     the application's own pages refresh. It could be kept from other paths
-//     only under a name with __Secure-, since __Host- asks for the path "/". A
-//     path is no border for scripts of the same origin, whereas without __Host-
-//     any subdomain could sign a visitor in to an account of its own. And
-//     logging out needs the cookie too.
-//   - __Host-mfa_token has the challenge of a second factor. It is
+//   - __Host-access_token holds the access token. It is SameSite=Lax, so that
+//     links from other sites open signed in.
+//   - __Host-refresh_token holds the refresh token. It is SameSite=Strict.
+//   - __Host-mfa_token holds the challenge of a second factor. It is
 //     SameSite=Strict.
 //
-// Over plain HTTP browsers ignore cookies that are Secure; most make an
-// exception for localhost. Both tokens are sent with every request to the host:
-// a proxy in front must take headers of that size, up to 8 KiB.
+// Over plain HTTP, browsers ignore Secure cookies, except on localhost. Both tokens
+// are sent with every request to the host: proxies must accept headers of 8 KiB.
 type Cookies struct {
 	server               *Server // a copy with room for cookies
 	protection           *http.CrossOriginProtection
@@ -79,8 +65,8 @@ type Cookies struct {
 // without a word.
 const maxCookie = 4096
 
-// NewCookies returns the cookie mode of s, which needs Config.Verifier. Its
-// error lists every mistake.
+// NewCookies returns the cookie mode of s, which requires Config.Verifier. The error
+// lists every mistake.
 func NewCookies(s *Server, config CookieConfig) (*Cookies, error) {
 	var errs []error
 	if s == nil {
@@ -254,13 +240,13 @@ func (c *Cookies) StepUp() http.Handler {
 	return s.config.Hooks.Authenticated(s.anyForm(c.handler(s.stepUpForm)))
 }
 
-// Logout returns the variant of [Server.Logout] for cookies: it ends the session
-// they belong to and clears them. It takes the refresh token too, so that
-// somebody whose access token has expired can log out, and is therefore public
-// in the route ledger. Cookies that are no good are cleared all the same.
+// Logout returns the variant of [Server.Logout] for cookies: it ends the session of
+// the cookies and clears them. It accepts the refresh token too, so that logout works
+// after the access token has expired, and is therefore public in the route ledger.
+// Invalid cookies are also cleared.
 //
-// It answers 200 when the end of the session is certain to hold, and 503, with
-// the cookies left as they are, when it is not.
+// It answers 200 when the end of the session is durable, and 503 with unchanged
+// cookies otherwise.
 func (c *Cookies) Logout() http.Handler {
 	s := c.server
 	return guard.Public("logout")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -289,7 +275,7 @@ func (c *Cookies) logout(w http.ResponseWriter, r *http.Request) (ended *identit
 	for _, cookie := range [...]struct {
 		name   string
 		verify *token.Verifier
-	}{{c.refresh, c.server.opener}, {c.access, c.server.config.Verifier}} {
+	}{{c.refresh, c.server.refreshVerifier}, {c.access, c.server.config.Verifier}} {
 		given, present, err := c.read(r, cookie.name)
 		if err != nil {
 			return nil, err
@@ -328,7 +314,7 @@ func (c *Cookies) replacing(r *http.Request, signIn func() (any, error)) (any, e
 	if _, in := body.(*response); !in {
 		return body, nil // to a challenge, and not yet signed in
 	}
-	p, err := c.server.opener.Verify(r.Context(), before)
+	p, err := c.server.refreshVerifier.Verify(r.Context(), before)
 	switch {
 	case errors.Is(err, token.ErrInvalid):
 		return body, nil
@@ -388,7 +374,7 @@ func (c *Cookies) handler(answer func(*http.Request, form) (any, error)) http.Ha
 
 // answer sets the cookies of an answer and writes the rest of it.
 func (c *Cookies) answer(w http.ResponseWriter, r *http.Request, body any) {
-	cookies, status, shown := c.instead(body)
+	cookies, status, shown := c.cookiesFor(body)
 	if err := c.set(w, cookies); err != nil {
 		c.server.refuse(w, r, err)
 		return
@@ -409,9 +395,9 @@ func (c *Cookies) set(w http.ResponseWriter, cookies []*http.Cookie) error {
 	return nil
 }
 
-// instead returns the cookies with the tokens of an answer, and the answer
+// cookiesFor returns the cookies with the tokens of an answer, and the answer
 // without them.
-func (c *Cookies) instead(body any) (cookies []*http.Cookie, status int, shown any) {
+func (c *Cookies) cookiesFor(body any) (cookies []*http.Cookie, status int, shown any) {
 	good := func(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
 	switch body := body.(type) {
 	case *response:

@@ -321,7 +321,7 @@ func TestCookieMFA(t *testing.T) {
 func TestCookieRefresh(t *testing.T) {
 	t.Run("one that is no good clears the cookies", func(t *testing.T) {
 		for _, guide := range []bool{false, true} {
-			h := newHost(t, withCookies, func(s *setup) { s.GuideStatusCodes = guide })
+			h := newHost(t, withCookies, func(s *setup) { s.FastAPIStatusCodes = guide })
 			b := h.browser()
 			b.signIn()
 			h.revokes(b.jar[refreshCookie])

@@ -1,11 +1,12 @@
-// Package auth signs people in: the token endpoints of an application whose
-// users have passwords, refresh tokens that rotate without races, a logout that
-// ends the session, and the current user in a handler.
+// Package auth implements sign-in for the host's own users: an OAuth 2.0 token
+// endpoint, refresh tokens with rotation, logout, second factors, and other ways
+// to sign in.
 //
 //	signIn, err := auth.New(users, tokens, auth.Config{
-//		Sessions:    sessions,              // sqlstore.New(db, …)
+//		Sessions:    sessions,                                    // sqlstore.New(db, …)
 //		RefreshKeys: []guard.Secret{guard.NewSecret(refreshKey)}, // 32 random bytes
-//		Revoker:     revoked,               // the same as the verifier's
+//		Revoker:     revoked,                                     // *blacklist.Replica, as the verifier's
+//		Verifier:    verifier,
 //		Hooks:       hooks,
 //	})
 //	…
@@ -15,90 +16,56 @@
 //	mux.Handle("/logout/", signIn.Logout())
 //	mux.Handle("GET /users/me", me.Handler(showMe)) // me is a CurrentUser
 //
-// The host brings a [UserStore]; [Memory] is one for tests. Sub-packages stand
-// on their own: password hashes, token signs and verifies, guard refuses,
-// identity says who is calling, sqlstore keeps sessions in a database, authtest
-// checks stores.
+// The host implements [UserStore]; [Memory] is one for tests.
 //
 // # Signing in
 //
-// POST /token with the form of RFC 6749 section 4.3.2 (grant_type, username,
-// password, scope) answers with an access token and a refresh token. It is the
-// sign-in endpoint of a first-party application, one whose users type their
-// password into the application's own page. It is not an authorization server
-// for applications of others: RFC 9700 section 2.4 forbids the password grant
-// there.
-//
-// Whatever is wrong with a login (unknown, disabled, without a password, wrong,
-// empty or over-long password, a hash that cannot be read) is answered 400
-// invalid_grant with the same body, after the same work. Which one it was is in
-// the event.
+// [Server.Token] accepts the password grant of RFC 6749 section 4.3 and the
+// refresh_token grant. The password grant is for first-party applications only
+// (RFC 9700 section 2.4). Every failed sign-in has the same response, after the
+// same work; the reason is in the event. If a second factor is due, the response
+// is a challenge, which [Server.MFA] exchanges for tokens. [Server.SignIn] takes
+// other ways to sign in, such as passkeys, and [Cookies] keeps the tokens of
+// browser pages in cookies.
 //
 // # Refreshing
 //
-// A refresh token is used once and replaced. Its successor is computed from it
-// with a secret key, so any number of requests that present it at the same time,
-// or again because the answer was lost, are led to one successor: two tabs do
-// not sign each other out. This holds for RefreshGrace (ten seconds) and for the
-// immediate predecessor. A token that comes back later was copied: the session
-// is ended, its access tokens too, and the event authn_token_reuse tells.
+// Each refresh replaces the refresh token. The successor is derived from the old
+// token with a secret key, so concurrent and repeated requests with one token
+// receive the same successor. That holds for Config.RefreshGrace and for the
+// immediate predecessor. A replaced token that is presented later is a replay: the
+// session and its access tokens end, and the event is authn_token_reuse. Each
+// refresh loads the user again. A session ends after Config.RefreshIdle without a
+// refresh, and after Config.RefreshAbsolute in any case.
 //
-// The user is looked up at each refresh, the factors and the time of the
-// sign-in are kept, and the session ends after RefreshIdle without use, or
-// RefreshAbsolute in any case. No access token outlives its session.
+// # Ending sessions
 //
-// # Other services
-//
-// Revoke ends a token (RFC 7009), Introspect tells another service whether an
-// access token is good (RFC 7662), Metadata and ResourceMetadata say where
-// everything is (RFC 8414, RFC 9728), and StepUp proves a second factor for
-// somebody who is signed in (RFC 9470).
-//
-// # Clients
-//
-// Several applications of the host, say a web site and an app for phones, may
-// share one sign-in. With Config.Clients they are told apart: a [Client] names
-// itself with client_id or authenticates with client_secret_basic or
-// client_secret_post (RFC 6749 section 2.3.1), its tokens bear its name, and no
-// other can refresh or revoke them. Without Config.Clients nobody is asked, and
-// all tokens are of [identity.FirstParty]. Either way the clients are the host's
-// own: there is no grant for applications of others.
-//
-// # Browser pages
-//
-// Pages that should not keep tokens where a script can read them are signed in
-// with [Cookies]. That is opt-in, and brings its protection against requests of
-// other origins along.
+// When [Server.EndSessions] returns nil, nothing that began before the call is
+// accepted on any machine, including sign-ins, exchanges, step-ups and refreshes
+// under way. Each of these stores its session, then reads the log of revocations,
+// and deletes the session if it was revoked. Clocks of the machines may differ by
+// [identity.MaxClockSkew].
 //
 // # Differences from FastAPI's guide
 //
-// These have a field each that brings the guide's behaviour back:
-//
-//   - A failed sign-in is 400 invalid_grant, as RFC 6749 section 5.2 says; so is
-//     a failed refresh. The guide: 401, with Config.GuideStatusCodes.
-//   - A disabled user with a token that is still good is 401 invalid_token. The
-//     guide: 400 "Inactive user", with CurrentUserConfig.GuideStatusCodes.
-//
-// These have none. The refresh token is taken from the form and not from the
-// URL. Logout ends the session by its ID and not by the bytes of the token,
-// since one token can be spelled in several ways.
+// A failed sign-in or refresh is 400 invalid_grant, as in RFC 6749 section 5.2; the
+// guide's 401 is Config.FastAPIStatusCodes. A disabled user with a valid token is
+// 401 invalid_token; the guide's 400 is CurrentUserConfig.FastAPIStatusCodes. The
+// refresh token is read from the form, not from the URL, and logout ends the
+// session by its ID, not by the bytes of the token.
 //
 // # Security considerations
 //
-// Without Config.Throttle passwords can be guessed as fast as they are hashed.
-// Without TLS they can be read. Both are for the host to set up.
+// Without Config.Throttle, passwords can be guessed as fast as they are hashed.
+// Without TLS, passwords and tokens can be read.
 //
-// A thief who has a refresh token, and uses it within the grace after its owner
-// did, is given the same successor as the owner. Whichever of the two refreshes
-// next goes on; when the other does, more than the grace later, the session
-// ends.
+// A thief with a copy of a refresh token who uses it within the grace receives the
+// same successor as the owner. The session ends when the second of them refreshes
+// after the grace.
 //
-// A public client has no secret, so its name proves nothing: anybody can use it,
-// as anybody can name none.
+// A public client has no secret; its name proves nothing.
 //
-// A second factor is asked for after the password. How often its codes may be
-// guessed over many challenges is for the SecondFactor to limit.
+// The SecondFactor must limit how often codes can be guessed across challenges.
 //
-// A host that lets people register tells which names are taken, whatever this
-// package does.
+// A host with open registration reveals which user names are taken.
 package auth

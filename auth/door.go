@@ -172,7 +172,7 @@ func (s *Server) refusedAtTheDoor(err error, detail, login string, p *identity.P
 	}
 	d := invalidGrant(detail, err)
 	d.Login = login
-	return about{d, p}
+	return aboutPrincipal{d, p}
 }
 
 // discard deletes a session whose tokens are not given out, and returns why.

@@ -117,11 +117,9 @@ func (s *Server) endSession(ctx context.Context, which identity.Revocation) erro
 // endEarlier ends the sessions of a subject that began before a moment in the
 // past, and none that began since.
 func (s *Server) endEarlier(ctx context.Context, which identity.Revocation) error {
-	lists, ok := s.config.Sessions.(interface {
-		Sessions(ctx context.Context, subject string) ([]Session, error)
-	})
+	lists, ok := s.config.Sessions.(SessionLister)
 	if !ok || which.Subject == "" {
-		return fmt.Errorf("auth: EndSessions with the Before %v, in the past, needs a Subject and Config.Sessions that lists sessions; leave Before zero to end everything up to now", which.Before)
+		return fmt.Errorf("auth: EndSessions with the Before %v, in the past, needs a Subject and Config.Sessions that is a SessionLister; leave Before zero to end everything up to now", which.Before)
 	}
 	// What was issued before that moment. A sign-in that dates from then and is
 	// under way finds the mark, so the list is complete.

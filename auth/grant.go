@@ -40,7 +40,7 @@ func (s *Server) prepareGrants() error {
 		keys = append(keys, token.Key{Algorithm: token.HS256, Secret: guard.NewSecret(key)})
 	}
 	var err error
-	s.grants, s.granted, err = pair(keys, token.VerifierConfig{
+	s.grants, s.grantVerifier, err = pair(keys, token.VerifierConfig{
 		Issuer:      s.tokens.Name(),
 		Audience:    s.tokens.Name(),
 		Type:        typeGrant,
@@ -111,7 +111,7 @@ func (s *Server) UseGrant(ctx context.Context, p *identity.Principal, purpose, g
 	if err != nil {
 		return err
 	}
-	g, err := s.granted.Verify(ctx, grant)
+	g, err := s.grantVerifier.Verify(ctx, grant)
 	if err != nil {
 		if errors.Is(err, token.ErrInvalid) {
 			return fmt.Errorf("auth: %w: %v", identity.ErrNotProven, err)

@@ -16,8 +16,8 @@ func hear(all *[]guard.Event) func(context.Context, guard.Event) {
 	return func(_ context.Context, e guard.Event) { *all = append(*all, e) }
 }
 
-func TestGuideStatusCodes(t *testing.T) {
-	guide := func(s *setup) { s.GuideStatusCodes = true }
+func TestFastAPIStatusCodes(t *testing.T) {
+	guide := func(s *setup) { s.FastAPIStatusCodes = true }
 	t.Run("a bad sign-in and a failed refresh are 401 with a challenge, and the same body", func(t *testing.T) {
 		standard, h := newHost(t), newHost(t, guide)
 		for name, run := range map[string]func(*host) answer{
@@ -57,7 +57,7 @@ func TestGuideStatusCodes(t *testing.T) {
 	})
 }
 
-func TestGuideStatusCodesOfCurrentUser(t *testing.T) {
+func TestFastAPIStatusCodesOfCurrentUser(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		err    error
@@ -76,7 +76,7 @@ func TestGuideStatusCodesOfCurrentUser(t *testing.T) {
 				var seen []guard.Event
 				hooks := guard.Hooks{Observe: hear(&seen)}
 				me := auth.NewCurrentUser(func(context.Context, *identity.Principal) (int, error) { return 0, tt.err },
-					auth.CurrentUserConfig{GuideStatusCodes: true, Hooks: hooks})
+					auth.CurrentUserConfig{FastAPIStatusCodes: true, Hooks: hooks})
 				ran := false
 				handler := hooks.Authenticated(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran = true }))
 				if way == "on one route" {

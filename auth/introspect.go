@@ -31,16 +31,14 @@ type introspection struct {
 	Tenant    string       `json:"tenant,omitempty"`
 }
 
-// Introspect returns the handler of POST /introspect (RFC 7662), which tells
-// another service whether an access token is good now: signed by us, in time,
-// not revoked, of somebody whom Hooks.Active lets act. The caller shows a token
-// of its own with the scope "introspect" (section 2.1), and so it runs behind
-// Hooks.Identify or in a guard.Mux; without that the endpoint would be an oracle
-// for guessed and stolen tokens (section 4).
+// Introspect returns the handler of POST /introspect (RFC 7662), which reports to
+// another service whether an access token is valid, not revoked, and of an active
+// user. The caller needs the scope "introspect" (section 2.1), so the handler runs
+// behind Hooks.Identify or in a guard.Mux; otherwise it would be an oracle for
+// guessed and stolen tokens (section 4).
 //
-// Everything that is not an active access token, refresh tokens among it, is
-// answered {"active":false}. A store that does not answer is 503. It panics
-// without Config.Verifier.
+// Any other token, refresh tokens included, is answered {"active":false}. If a store
+// fails, the answer is 503. It panics without Config.Verifier.
 func (s *Server) Introspect() http.Handler {
 	if s.config.Verifier == nil {
 		panic("auth: Introspect needs Config.Verifier")

@@ -194,7 +194,7 @@ func TestRFC7662Section2_2DisabledUserIsInactive(t *testing.T) {
 							return "", tt.err
 						}
 						return p.Subject, nil
-					}, auth.CurrentUserConfig{Hooks: s.Hooks, GuideStatusCodes: guide})
+					}, auth.CurrentUserConfig{Hooks: s.Hooks, FastAPIStatusCodes: guide})
 					s.Hooks.Active = me.Active
 				})
 				caller, a := h.service(), h.signedIn()

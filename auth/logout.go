@@ -13,8 +13,7 @@ import (
 // token issued in it, at once. It demands a caller, and so runs behind
 // Hooks.Identify or in a guard.Mux.
 //
-// It answers 200 when that is certain to hold, and 503 when it is not, so that
-// a client which was told "logged out" is.
+// It answers 200 when the end is durable, and 503 otherwise.
 func (s *Server) Logout() http.Handler {
 	hooks := s.config.Hooks
 	return hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,8 +12,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Metadata says where the endpoints of a [Server] are, for programs that find
-// them by themselves (RFC 8414). URLs that are empty are left out.
+// Metadata is the authorization server metadata of a [Server] (RFC 8414). Empty URLs
+// are left out.
 type Metadata struct {
 	TokenEndpoint, RevocationEndpoint, IntrospectionEndpoint, JWKSURI string
 
@@ -27,10 +27,9 @@ type Metadata struct {
 }
 
 // Metadata returns the handler of the document that RFC 8414 section 3 puts at
-// the path [MetadataPath]. It does not mention the password grant: that is the
-// sign-in form of the host's own application, which knows it, and nothing for
-// others to discover (RFC 9700 section 2.4). Its error lists every mistake. It
-// is public in the route ledger.
+// the path [MetadataPath]. The document omits the password grant, which is for
+// first-party applications only (RFC 9700 section 2.4). The error lists every
+// mistake. It is public in the route ledger.
 func (s *Server) Metadata(m Metadata) (http.Handler, error) {
 	var errs []error
 	check := func(name, value string) {
@@ -102,8 +101,7 @@ func MetadataPath(issuer string) (string, error) {
 	return "/.well-known/oauth-authorization-server" + strings.TrimSuffix(path, "/"), nil
 }
 
-// ResourceMetadata says which authorization server a protected resource trusts
-// (RFC 9728). token.VerifierConfig.ResourceMetadata puts its URL into challenges.
+// ResourceMetadata is the metadata of a protected resource (RFC 9728). token.VerifierConfig.ResourceMetadata puts its URL into challenges.
 type ResourceMetadata struct {
 	// Resource is the URL of the resource, to the letter as clients use it:
 	// the audience of its tokens. Required.
@@ -115,11 +113,11 @@ type ResourceMetadata struct {
 	// Scopes are those worth mentioning. Default: none.
 	Scopes []string
 
-	// InsecureHTTP is that of [Metadata]. Default: as there.
+	// InsecureHTTP allows http URLs; see Metadata.InsecureHTTP. Default: they
+	// are errors.
 	InsecureHTTP bool
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks renders refusals and receives events. Default: see [guard.Hooks].
 	Hooks guard.Hooks
 }
 

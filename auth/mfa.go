@@ -76,7 +76,7 @@ func (s *Server) exchange(r *http.Request, f form, c *Client) (any, error) {
 			return nil, badRequest(http.StatusBadRequest, "The parameter "+name+" is missing.")
 		}
 	}
-	p, err := s.asked.Verify(r.Context(), f.get("mfa_token"))
+	p, err := s.challengeVerifier.Verify(r.Context(), f.get("mfa_token"))
 	if err != nil {
 		return nil, refusedToken(wrongCode, err)
 	}
@@ -94,7 +94,7 @@ func (s *Server) exchange(r *http.Request, f form, c *Client) (any, error) {
 	e.checkpoint = min(e.checkpoint, claims.Checkpoint)
 	user, method, err := s.prove(r.Context(), p, f.get("code"))
 	if err != nil {
-		return nil, about{err, p}
+		return nil, aboutPrincipal{err, p}
 	}
 	var until time.Time
 	if claims.Until != 0 {

@@ -204,11 +204,11 @@ func (f *failure) As(target any) bool {
 	return errors.As(f.err, target)
 }
 
-// about is a refusal of something that is p's: the audit trail tells whose
+// aboutPrincipal is a refusal of something that is p's: the audit trail tells whose
 // session was attacked, though nobody is identified.
-type about struct {
+type aboutPrincipal struct {
 	error
 	p *identity.Principal
 }
 
-func (a about) Unwrap() error { return a.error }
+func (a aboutPrincipal) Unwrap() error { return a.error }

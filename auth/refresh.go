@@ -16,10 +16,9 @@ import (
 // refresh_token of the form for a new pair. The optional scope narrows the
 // access token, not the session (RFC 6749 section 6).
 //
-// The user is looked up anew: whoever was disabled, or has lost a scope of the
-// session, is answered 400 invalid_grant, as is every other refresh token that
-// is not good. The session of somebody who was disabled ends for good. It is
-// public in the route ledger.
+// The user is loaded again. Every rejected refresh token is 400 invalid_grant, also
+// if the user was disabled or lost a scope of the session; the session of a disabled
+// user ends. It is public in the route ledger.
 func (s *Server) Refresh() http.Handler {
 	return s.endpoint("refresh", s.guided(s.byClient(s.rotate)))
 }
@@ -34,7 +33,7 @@ func (s *Server) rotate(r *http.Request, f form, c *Client) (any, error) {
 		return nil, badRequest(http.StatusBadRequest, "The parameter refresh_token is missing.")
 	}
 	ctx := r.Context()
-	p, err := s.opener.Verify(ctx, given)
+	p, err := s.refreshVerifier.Verify(ctx, given)
 	if err != nil {
 		return nil, refusedToken(wrongRefresh, err)
 	}
@@ -46,7 +45,7 @@ func (s *Server) rotate(r *http.Request, f form, c *Client) (any, error) {
 	}
 	out, err := s.exchangeRefresh(r, f, p)
 	if err != nil {
-		return nil, about{err, p}
+		return nil, aboutPrincipal{err, p}
 	}
 	return out, nil
 }

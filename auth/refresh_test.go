@@ -174,7 +174,7 @@ func TestRefreshAfterTheUserChanged(t *testing.T) {
 // Rows 26 and 29: any number of refreshes at once lead to one successor.
 func TestRefreshRace(t *testing.T) {
 	var mu sync.Mutex
-	outcomes := map[auth.Outcome]int{}
+	outcomes := map[auth.RotationOutcome]int{}
 	h := newHost(t, func(s *setup) {
 		s.Sessions = &sessions{Memory: s.store, rotate: func(r auth.Rotation) (auth.Rotated, error) {
 			got, err := s.store.RotateRefresh(context.Background(), r)

@@ -12,14 +12,13 @@ import (
 
 // Revoke returns the handler of POST /revoke (RFC 7009), which ends the token
 // of the form: a refresh token ends its session, access tokens and all (section
-// 2.1), an access token ends alone. Whoever has a token may end it; with
-// Config.Clients, only the client that it was issued to, which authenticates as
-// for Token.
+// 2.1), an access token ends alone. Possession of the token is enough; with
+// Config.Clients, the client that the token was issued to must authenticate as for
+// Token.
 //
-// It answers 200 when that is certain to hold, and for a token that is unknown,
-// expired or not one at all too (section 2.2), since it is no good either way;
-// and 503 if the store did not answer. The parameter token_type_hint is not
-// needed. It is public in the route ledger. It panics without Config.Verifier.
+// It answers 200 when the end is durable, and also for unknown, expired and malformed
+// tokens (section 2.2), and 503 if a store fails. The parameter token_type_hint is
+// ignored. It is public in the route ledger. It panics without Config.Verifier.
 func (s *Server) Revoke() http.Handler {
 	if s.config.Verifier == nil {
 		panic("auth: Revoke needs Config.Verifier")
@@ -42,7 +41,7 @@ func (s *Server) Revoke() http.Handler {
 
 // revoke returns whose token it was, nil if there was nothing to end.
 func (s *Server) revoke(ctx context.Context, given string, c *Client) (*identity.Principal, error) {
-	p, err := s.opener.Verify(ctx, given)
+	p, err := s.refreshVerifier.Verify(ctx, given)
 	switch {
 	case err == nil:
 		if err := s.mayRevoke(c, p); err != nil {

@@ -9,75 +9,73 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// MaxListed is how many sessions a store lists at most.
+// MaxListed is the greatest number of sessions that a store lists.
 const MaxListed = 1000
 
-// A Session is one sign-in: the family of refresh tokens that descend from it.
-// The store keeps it, and hashes of its tokens, never a token.
+// A Session is one sign-in and the refresh tokens that descend from it. Stores keep
+// the Session and hashes of its tokens, never a token.
 type Session struct {
 	ID              string // the session of [identity.Principal]
-	Subject, Tenant string // whose it is
+	Subject, Tenant string // of the user
 	Client          string
 	Created         time.Time
-	Expires         time.Time // for good, however often it is refreshed
+	Expires         time.Time // of the whole session, whatever its refreshes
 }
 
 // A TokenHash is the SHA-256 of a refresh token's ID.
 type TokenHash [32]byte
 
-// A Rotation is the wish to replace a session's current refresh token.
+// A Rotation is a request to replace the current refresh token of a session.
 type Rotation struct {
 	Session  string
 	Old, New TokenHash
 	Now      time.Time     // kept to the microsecond
-	Grace    time.Duration // how long Old may come back after it was replaced
-	Idle     time.Duration // how long New is good for
+	Grace    time.Duration // how long Old is accepted after its replacement
+	Idle     time.Duration // how long New is valid
 }
 
-// An Outcome is what became of a [Rotation]. The zero Outcome refuses.
-type Outcome int
+// A RotationOutcome is the result of a [Rotation]. The zero RotationOutcome
+// refuses.
+type RotationOutcome int
 
 const (
 	// RefreshUnknown means that there is no such session, or that it has
 	// expired or was revoked. Nothing is written.
-	RefreshUnknown Outcome = iota
+	RefreshUnknown RotationOutcome = iota
 
 	// RefreshRotated means that Old was current, and New is now. Old is the
 	// predecessor.
 	RefreshRotated
 
-	// RefreshReplayed means that Old is the predecessor of the current token,
-	// and was replaced no longer than Grace ago: two tabs refreshed at once,
-	// or an answer was lost. Nothing is written, so that no replay can make the
-	// grace longer.
+	// RefreshReplayed means that Old is the predecessor of the current token
+	// and was replaced at most Grace ago: two requests were concurrent, or a
+	// response was lost. Nothing is written, so a replay does not extend the
+	// grace.
 	RefreshReplayed
 
 	// RefreshReused means that Old is neither the current token nor its
-	// predecessor within the grace. Whoever sent it, somebody has a copy: the
-	// session is revoked in the same step. Older tokens need not be
-	// remembered for it.
+	// predecessor within the grace, so Old was copied. The session is revoked
+	// in the same step. Older tokens need not be stored.
 	RefreshReused
 )
 
 // A Rotated is the answer to a [Rotation].
 type Rotated struct {
-	Outcome Outcome
+	Outcome RotationOutcome
 
-	// For RefreshRotated and RefreshReplayed: the hash of the token that is
-	// current now, when it became that, and when it expires: Idle after
-	// that, and not after the session. Equal for all who are answered
-	// RefreshReplayed, so that they can be given the same token.
+	// For RefreshRotated and RefreshReplayed: the hash of the current token,
+	// the time when it became current, and its expiry, which is Idle later but
+	// not after the session's. All concurrent callers receive equal values.
 	Current     TokenHash
 	At, Expires time.Time
 }
 
-// ErrFull is what a store of bounded size returns instead of forgetting a
-// session.
+// ErrFull is returned by a store of bounded size instead of dropping a session.
 var ErrFull = errors.New("auth: the session store is full")
 
-// A RefreshStore keeps sessions. It is safe for concurrent use, by several
-// processes if the host has several. An error means that the store did not
-// answer, and is answered 503; what the store decides is an [Outcome].
+// A RefreshStore stores sessions. It is safe for concurrent use, by all processes of
+// the host. An error means that the store could not decide, and is answered 503;
+// decisions are a [RotationOutcome].
 //
 // authtest.RunRefresh is its conformance suite.
 type RefreshStore interface {
@@ -103,8 +101,19 @@ type RefreshStore interface {
 	RevokeRefresh(ctx context.Context, which identity.Revocation) error
 }
 
-// A ChallengeStore counts the attempts to answer a second-factor challenge. It
-// is safe for concurrent use.
+// A SessionLister is a [RefreshStore] that can list the sessions of a subject, for
+// the page on which users see where they are signed in. [Server.EndSessions]
+// requires one for a Before in the past. [Memory] and the stores of this module
+// are SessionListers; authtest.RunSessions is the conformance suite.
+type SessionLister interface {
+	// Sessions returns the sessions of a subject that can be refreshed now, in
+	// descending order of Created, and at most [MaxListed] of them. A subject
+	// without sessions is no error.
+	Sessions(ctx context.Context, subject string) ([]Session, error)
+}
+
+// A ChallengeStore counts attempts to answer second-factor challenges. It is safe
+// for concurrent use.
 //
 // authtest.RunChallenges is its conformance suite.
 type ChallengeStore interface {
@@ -115,7 +124,7 @@ type ChallengeStore interface {
 	AttemptChallenge(ctx context.Context, id TokenHash, limit int, expires time.Time) (allowed bool, err error)
 
 	// FinishChallenge ends a challenge that was attempted, and reports
-	// whether this call did: of several, one is told true.
+	// whether this call did: of concurrent calls, one returns true.
 	FinishChallenge(ctx context.Context, id TokenHash) (first bool, err error)
 }
 
@@ -147,8 +156,8 @@ type Revoker interface {
 	RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error)
 }
 
-// A Throttle limits how often somebody may try to sign in. A *ratelimit.SignIn is
-// one. It is safe for concurrent use.
+// A Throttle limits attempts to sign in. *ratelimit.SignIn implements it. It is safe
+// for concurrent use.
 type Throttle interface {
 	// Reserve charges one attempt on login from the address, before any
 	// work is done for it, so that parallel guesses cannot slip through. A
@@ -160,13 +169,12 @@ type Throttle interface {
 	Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error)
 }
 
-// A SecondFactor says who must prove more than a password, and checks it. A
-// *totp.Service is one. An error of either method is answered 503, but for the
-// one named below; it never lets the factor be skipped. It is safe for
-// concurrent use.
+// A SecondFactor verifies second factors. *totp.Service implements it. Errors are
+// answered 503, except for the Denial named below; an error never skips the factor.
+// It is safe for concurrent use.
 //
-// It limits how often wrong codes may be given for one subject: a challenge is
-// good for five, but whoever knows the password can have any number of them.
+// Each challenge allows five attempts, but a client that knows the password can
+// request new challenges; implementations must limit attempts per subject.
 type SecondFactor interface {
 	// Required reports whether the user has set a second factor up.
 	Required(ctx context.Context, subject string) (bool, error)

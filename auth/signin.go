@@ -65,9 +65,9 @@ func (s *Server) Token() http.Handler {
 	}))
 }
 
-// guided is answer with the status that Config.GuideStatusCodes asks for.
+// guided is answer with the status that Config.FastAPIStatusCodes asks for.
 func (s *Server) guided(answer func(*http.Request, form) (any, error)) func(*http.Request, form) (any, error) {
-	if !s.config.GuideStatusCodes {
+	if !s.config.FastAPIStatusCodes {
 		return answer
 	}
 	return func(r *http.Request, f form) (any, error) {
@@ -110,7 +110,7 @@ func (s *Server) formHandler(answer func(*http.Request, form) (any, error)) http
 
 // refuse is hooks.Refuse, where the audit trail is told what err is about.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if whose, ok := errors.AsType[about](err); ok {
+	if whose, ok := errors.AsType[aboutPrincipal](err); ok {
 		// Not identity.NewContext: nobody has been identified.
 		r = r.WithContext(context.WithValue(r.Context(), identity.ContextKey{}, whose.p))
 	}

@@ -10,17 +10,15 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// StepUp returns the handler with which somebody who is signed in proves a
-// second factor: it takes the code of the form, or of a JSON object, and answers with a new pair of
-// tokens for the scopes that the caller's token has. Their factors include the
-// new one, and the time of authentication is now, which is what a challenge of
-// RFC 9470 asks for. The session that the caller had ends, as a new level of
-// trust should not revive what an earlier one has leaked; if anything fails
-// before that, it goes on as it was. A session has five attempts in each ten
-// minutes of the clock; more are answered 429.
+// StepUp returns the handler that verifies a second factor of a signed-in caller
+// (RFC 9470). It reads code from a form or a JSON object and answers with a new pair
+// of tokens for the scopes of the caller's token; their factors include the new one,
+// and the time of authentication is now. The caller's session ends, and continues
+// unchanged if anything fails before that. A session has five attempts in each ten
+// minutes of the clock; further ones are answered 429.
 //
-// It demands a caller with a session, and so runs behind Hooks.Identify or in a
-// guard.Mux. A wrong code is 400 invalid_grant. It panics without
+// The handler requires a caller with a session and so runs behind Hooks.Identify or
+// in a guard.Mux. A wrong code is 400 invalid_grant. StepUp panics without
 // Config.SecondFactor.
 func (s *Server) StepUp() http.Handler {
 	if s.config.SecondFactor == nil {

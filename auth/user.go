@@ -10,10 +10,10 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A User is what signing in needs to know of a host's user.
+// A User is the part of a host's user that package auth uses.
 type User struct {
-	// ID becomes the subject of tokens. It never changes and is never given
-	// to somebody else; a login name is a poor choice.
+	// ID becomes the subject of tokens. It must never change and never be
+	// assigned to another user, so a login name is a poor choice.
 	ID string
 
 	// PasswordHash is an encoded hash of package password. Empty: the user
@@ -29,8 +29,8 @@ type User struct {
 	// Roles become the roles of access tokens.
 	Roles identity.Set
 
-	// Scopes is the most that a token of this user may be good for. A
-	// sign-in that names no scope gets all of it.
+	// Scopes are all scopes that a token of this user may have. A sign-in
+	// without a scope parameter receives all of them.
 	Scopes identity.Set
 }
 
@@ -44,42 +44,40 @@ func (u User) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", u.ID), slog.String("tenant", u.Tenant), slog.Bool("disabled", u.Disabled))
 }
 
-// ErrNotFound is what stores return for a user who does not exist.
+// ErrNotFound is returned by stores for a user or client that does not exist.
 var ErrNotFound = errors.New("auth: not found")
 
-// A UserStore knows the host's users. It is safe for concurrent use.
+// A UserStore loads the host's users. It is safe for concurrent use.
 //
-// Both methods return [ErrNotFound], which they may wrap, for a user who does
-// not exist; any other error means that it could not be found out, and is
-// answered 503. Logins and IDs are compared byte for byte: to a store whose IDs
-// are numbers, "01" is nobody. Disabled users are returned like others. The
-// caller does not change what is returned.
+// Both methods return an error that wraps [ErrNotFound] for a user that does not
+// exist; other errors are answered 503. Logins and IDs are compared byte for byte: a
+// store whose IDs are numbers returns ErrNotFound for "01". Disabled users are
+// returned like others. The caller does not modify the returned User.
 //
 // authtest.RunUsers is its conformance suite.
 type UserStore interface {
-	// UserByLogin returns the user who signs in with this name, which is in
-	// the form that Config.CanonicalLogin gives it.
+	// UserByLogin returns the user with this login, in the form of
+	// Config.CanonicalLogin.
 	UserByLogin(ctx context.Context, login string) (*User, error)
 
 	// UserByID returns the user with this ID.
 	UserByID(ctx context.Context, id string) (*User, error)
 }
 
-// A PasswordUpdater is a [UserStore] that can also replace password hashes, so
-// that those of older schemes or weaker parameters are upgraded when their
-// users sign in.
+// A PasswordUpdater is a [UserStore] that can replace password hashes. Hashes of
+// older schemes or weaker parameters are then upgraded at sign-in.
 type PasswordUpdater interface {
-	// UpdatePasswordHash replaces the user's hash if it still is old, and
-	// does nothing otherwise: a password that was changed in the meantime
-	// must win. It is one atomic step.
+	// UpdatePasswordHash replaces the user's hash in one atomic step if the hash
+	// is still old, and does nothing otherwise, so that a concurrent change of
+	// the password wins.
 	UpdatePasswordHash(ctx context.Context, id, old, new string) error
 }
 
-// CanonicalLogin is the default of Config.CanonicalLogin: a login without
-// surrounding spaces, in ASCII lower case. Names with letters beyond ASCII,
-// with control characters, or of more than 254 bytes are refused, for they
-// could look like other names; a host whose users have such names normalises
-// them by a function of its own, and applies it when they register too.
+// CanonicalLogin is the default of Config.CanonicalLogin. It returns login without
+// surrounding spaces and in ASCII lower case. It returns an error for names that are
+// not printable ASCII or have more than 254 bytes, because such names can look like
+// others. A host with such names sets a function of its own, and also calls it at
+// registration.
 func CanonicalLogin(login string) (string, error) {
 	login = strings.Trim(login, " ")
 	if login == "" || len(login) > 254 {

@@ -167,7 +167,7 @@ func (c *Cookies) SignInRedirect(w WayIn, to string) http.Handler {
 			s.hooks.Emit(r, guard.Event{Name: guard.EventLoginFail, Denial: d})
 			target += "?error=" + url.QueryEscape(d.Code)
 		default:
-			cookies, _, _ := c.instead(out)
+			cookies, _, _ := c.cookiesFor(out)
 			if err := c.set(rw, cookies); err != nil {
 				s.refuse(rw, r, err)
 				return

@@ -145,7 +145,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 			Session: session, Old: id(old), New: id(new), Now: now.Add(after), Grace: grace, Idle: idle,
 		})
 	}
-	expect := func(s auth.RefreshStore, session, old, new string, after time.Duration, want auth.Outcome) error {
+	expect := func(s auth.RefreshStore, session, old, new string, after time.Duration, want auth.RotationOutcome) error {
 		got, err := rotate(s, session, old, new, after)
 		if err != nil {
 			return fmt.Errorf("RotateRefresh: %w", err)
@@ -263,7 +263,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 	})
 	run("of 64 rotations at once one rotates", "get-then-set would leave several successors alive, and a replay would revoke none of them", func(s auth.RefreshStore) error {
 		var mu sync.Mutex
-		count := map[auth.Outcome]int{}
+		count := map[auth.RotationOutcome]int{}
 		var failed error
 		var all sync.WaitGroup
 		for range 64 {
@@ -344,7 +344,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		}
 		for _, one := range []struct {
 			session string
-			want    auth.Outcome
+			want    auth.RotationOutcome
 		}{{"s4", auth.RefreshUnknown}, {"s1", auth.RefreshRotated}, {"s2", auth.RefreshRotated}, {"s3", auth.RefreshRotated}, {"s5", auth.RefreshRotated}, {"s6", auth.RefreshRotated}} {
 			if err := expect(s, one.session, "a", "b", 0, one.want); err != nil {
 				return fmt.Errorf("session %s: %w", one.session, err)
@@ -415,16 +415,10 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 	})
 }
 
-// A SessionStore is an [auth.RefreshStore] that can also tell where somebody is
-// signed in. Package auth does not ask for that; a host that shows people their
-// sessions does.
+// A SessionStore is what [RunSessions] checks.
 type SessionStore interface {
 	auth.RefreshStore
-
-	// Sessions returns the sessions of a subject that can be refreshed now,
-	// those that began last first, and no more than [auth.MaxListed] of them.
-	// To have none is no error.
-	Sessions(ctx context.Context, subject string) ([]auth.Session, error)
+	auth.SessionLister
 }
 
 // RunSessions checks what a [SessionStore] has beyond [RunRefresh]. open
