@@ -13,20 +13,17 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An ID stands for the identifiers that a revocation names. It is the first
-// half of a SHA-256, the same on every machine and after every restart, so that
-// logs hold records of one size and no identifiers.
-//
-// A hash with a key would hide the identifiers better, and would be of no use
-// to the machine that does not have the key.
+// An ID is the first half of a SHA-256 of the identifiers that a revocation names.
+// It is the same on every machine, so that a [Log] has records of one size and no
+// identifiers. It has no key: an attacker who can read a Log can check guesses.
 type ID [16]byte
 
-// A Kind says which fields of a revocation are not empty. Kinds are added up:
-// KindSubject|KindTenant is one person in one tenant. Zero is everything of the
+// A Kind is the set of fields of a revocation that are not empty, as a sum:
+// KindSubject|KindTenant is one user in one tenant. Zero is everything of the
 // issuer.
 type Kind uint8
 
-// The fields. Their values are part of what logs store.
+// The fields. Logs store their values.
 const (
 	KindCredential Kind = 1 << iota
 	KindSession
@@ -54,30 +51,30 @@ func (k Kind) String() string {
 	return strings.Join(names, "+")
 }
 
-// An Entry is a revocation as a [Log] keeps it: of a fixed size, without the
+// An Entry is a revocation as a [Log] stores it: of a fixed size, without the
 // identifiers. Moments are microseconds since 1970, rounded up.
 type Entry struct {
 	Kind Kind
 	ID   ID // of the issuer and the fields of Kind
 
-	// Spare is the ID of the session that is left alone, zero for none.
+	// Spare is the ID of the session that the entry does not match. Zero: none.
 	Spare ID
 
-	// Before is the moment up to which what was issued is revoked. Zero:
-	// whenever issued.
+	// Before is the moment up to which issued credentials are revoked. Zero:
+	// all are, whenever issued.
 	Before int64
 
-	// Expires is when the entry may be forgotten. Zero: never.
+	// Expires is the moment from which the entry may be deleted. Zero: never.
 	Expires int64
 }
 
-// NewEntry returns r as an entry, or what [Validate] finds wrong with it.
+// NewEntry returns the entry of r, or the error of [Validate].
 func NewEntry(r identity.Revocation) (Entry, error) {
 	return new(issuers).entry(r)
 }
 
-// Matches reports whether e revokes p, but for whether e has expired. Hosts ask
-// it in ReplicaConfig.OnEntry, of what they keep in caches of their own.
+// Matches reports whether e revokes p. It does not check whether e has expired.
+// Hosts call it in ReplicaConfig.OnEntry to evict callers from their caches.
 func (e Entry) Matches(p *identity.Principal) bool {
 	if p == nil || p.Issuer == "" || len(p.Issuer) > MaxLength || e.Validate() != nil || e.Kind&^fieldsOf(p) != 0 {
 		return false
@@ -95,10 +92,9 @@ func (e Entry) Matches(p *identity.Principal) bool {
 // expired reports whether e has expired at a moment in microseconds since 1970.
 func (e Entry) expired(now int64) bool { return e.Expires != 0 && e.Expires <= now }
 
-// Validate returns what is wrong with e, all of it, or nil: no revocation can
-// have become such an entry. Implementations of [Log] call it in Append, and
-// with what they read in Since; an entry of a later version of this package may
-// well be such.
+// Validate returns all mistakes in e, joined, or nil if a revocation can have such
+// an entry. Implementations of [Log] call it in Append, and in Since for what they
+// read. Entries that a newer version of this package wrote may fail.
 func (e Entry) Validate() error {
 	var wrong []error
 	if e.Kind >= kinds {

@@ -11,33 +11,31 @@ import (
 	"time"
 )
 
-// FileConfig says how a [File] is opened. The zero FileConfig is ready for use.
+// FileConfig configures a [File]. The zero FileConfig is ready for use.
 type FileConfig struct {
-	// InsecureSkipDamaged opens a file of which a part was changed after it
-	// was written, without that part. Each entry in there was somebody's
-	// logout: whoever stole their token can use it again until it expires.
-	// Restoring the file from a backup is better. Default: an error that
-	// is [ErrDamaged].
+	// InsecureSkipDamaged opens a file of which a part was changed after it was
+	// written, without that part. Each entry in it was a logout: an attacker
+	// with a stolen token can use it again until it expires. Restoring a backup
+	// is better. Default: such a file is [ErrDamaged].
 	InsecureSkipDamaged bool
 }
 
-// A File is a [Log] in a file of this machine. What Append has acknowledged
-// survives a crash of the program and, as far as the disk keeps its promises, a
-// loss of power: it is written and synced before Append returns. Calls that
-// come at the same time share a sync.
+// A File is a [Log] in a file of this machine, for one process. Append writes and
+// syncs before it returns, so that acknowledged entries survive a crash and, if the
+// disk keeps its promises, a power cut. Concurrent calls share a sync.
 //
-// The file is only ever appended to, 32 or 64 bytes an entry with a checksum
-// each, until half of it has expired: then DeleteExpired writes a new one beside it,
-// under the same name with ".new", which takes its place. A file with ".lock"
-// makes sure that one program has it open, and remembers that there was a log,
-// so that one that was lost is not begun anew without a word.
+// An entry takes 32 or 64 bytes with a checksum. The file grows until half of it
+// has expired; then DeleteExpired writes a new one with the suffix ".new", which
+// replaces it. A file with the suffix ".lock" lets one process open the log, and
+// records that there was a log, so that a lost file is an error and not an empty
+// log.
 //
-// After a write that failed, for the disk is full or read-only, Append returns
-// errors until the end of the file could be put in order again, which each call
-// tries first.
+// After a failed write (the disk is full or read-only), each Append first tries to
+// repair the end of the file, and returns an error if that fails. A disk that
+// stalls delays Append; when it goes on, no restart is needed.
 //
-// It needs flock, which Unix systems have; elsewhere OpenFile returns an error
-// that is [errors.ErrUnsupported]. It is safe for concurrent use.
+// File needs flock, which Unix systems have. Elsewhere OpenFile returns
+// [errors.ErrUnsupported]. File is safe for concurrent use.
 type File struct {
 	path string
 	disk disk
@@ -90,14 +88,14 @@ type handle struct {
 	users int // for who has File.mu, this File among them
 }
 
-// OpenFile opens the log at the path, and makes an empty one if there never was
-// one, in a folder that exists. It reads the whole file; what a crash has left
-// of a write that was not acknowledged is cut off. The host closes the File when
-// the Run of its [Replica] has ended.
+// OpenFile opens the log at path, or creates an empty one in an existing folder if
+// there never was one. It reads the whole file, and cuts off what a crash left of a
+// write that was not acknowledged. Close the File after Run of its [Replica] has
+// returned.
 //
-// An error that is [ErrDamaged] says that a part of the file was changed after
-// it was written. The way out is a backup, or, knowing that some logouts come
-// undone, FileConfig.InsecureSkipDamaged.
+// OpenFile returns [ErrDamaged] if a part of the file was changed after it was
+// written. Restore a backup, or accept that some logouts are undone and set
+// FileConfig.InsecureSkipDamaged.
 func OpenFile(path string, config FileConfig) (*File, error) {
 	return openFile(osDisk{}, path, config)
 }
@@ -230,9 +228,9 @@ func (f *File) create(lock lockFile) (diskFile, error) {
 	return file, nil
 }
 
-// Append implements [Log]. Entries of one call are recorded all or not at all,
-// unless the machine stops in the middle. A context that is cancelled while the
-// entries wait to be written leaves open whether they will be.
+// Append implements [Log]. The entries of one call are recorded all or not at all,
+// unless the machine stops in the middle. If the context ends while the entries
+// wait to be written, they may still be recorded.
 func (f *File) Append(ctx context.Context, entries ...Entry) (uint64, error) {
 	if err := checkAll(ctx, entries); err != nil {
 		return 0, err
@@ -373,7 +371,7 @@ func (f *File) mend() error {
 	return nil
 }
 
-// Since implements [Log]. It returns what is on the disk for certain.
+// Since implements [Log]. It returns entries that are on the disk.
 func (f *File) Since(ctx context.Context, after uint64, max int) ([]Entry, uint64, error) {
 	if err := checkSince(ctx, max); err != nil {
 		return nil, 0, err
@@ -436,7 +434,7 @@ func (f *File) release(h *handle) {
 	}
 }
 
-// Close waits for what is being written, and closes the file. What was not
+// Close waits for the write in progress and closes the file. Entries that were not
 // acknowledged may be lost.
 func (f *File) Close() error {
 	f.compacting <- struct{}{}

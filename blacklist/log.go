@@ -8,46 +8,41 @@ import (
 	"time"
 )
 
-// A Log keeps entries in the order in which they were recorded, and hands them
-// to every [Replica]. It is safe for concurrent use, and may be shared by any
-// number of machines.
+// A Log keeps entries in the order in which they were recorded, for any number of
+// [Replica] values on any number of machines. It is safe for concurrent use.
 //
-// Each entry has a sequence number, of at least one and greater than those of
-// all entries before it. Numbers may be left out. None is given twice: not
-// after a restart, and not after the log has lost entries in a failover. A log
-// whose store counts from what it still has takes the time in microseconds
-// where that is greater.
+// Each entry has a sequence number of at least one, greater than the numbers of all
+// earlier entries. Numbers may be left out. No number is given twice, not after a
+// restart, and not after the log has lost entries in a failover: a store that
+// counts from its last entry takes the time in microseconds if that is greater.
 //
-// [Memory] is none: it knows the identifiers and not their order.
-// blacklisttest.RunLog is the conformance suite.
+// [Memory] is not a Log, because it does not record the order. blacklisttest.RunLog
+// is the conformance suite.
 type Log interface {
-	// Append records entries in the order given, and returns the sequence
-	// number of the last. When it returns without an error the entries are
-	// as durable as the log ever makes them, and each Since that begins
-	// later returns them. With an error, a context that was cancelled among
-	// them, none, some or all may be recorded; recording them again is
-	// harmless. Without entries it does nothing.
+	// Append records entries in their order, and returns the sequence number of
+	// the last. When it returns nil, the entries are durable, and each Since
+	// that begins later returns them. After an error, including a cancelled
+	// context, none, some or all entries may be recorded; recording them again
+	// is harmless. Without entries it does nothing.
 	Append(ctx context.Context, entries ...Entry) (last uint64, err error)
 
-	// Since returns the entries whose sequence numbers are greater than
-	// after, in their order, at most max, which is positive, and the number
-	// of the last of them. Fewer than max are all there were when it was
-	// asked; of none, last is after. To read the whole log is to begin with
-	// after zero, and to go on with last.
+	// Since returns at most max entries, which is positive, with sequence
+	// numbers greater than after, in their order, and the number of the last
+	// one. Fewer than max are all that there were. If there are none, last is
+	// after. To read the whole log, begin with after zero and go on with last.
 	//
-	// What Since has passed over stays passed over: when it has returned
-	// last, no entry with a number up to last may appear later. Databases
-	// that number rows before they commit them need a lock around Append.
+	// When Since has returned last, no entry with a number up to last may
+	// appear later. Databases that number rows before they commit them need a
+	// lock around Append.
+	//
+	// Expired entries may be left out. An after that the log has not reached is
+	// [ErrRewound]. An entry that cannot be read is an error.
 	//
 	// A Log may have a method DeleteExpired(ctx, before) (deleted int64, err
 	// error), which [Replica.Run] calls every ten minutes. It deletes entries
-	// that expired before the moment, if that is worth the work. The numbers
-	// of the others do not become smaller, and a Since that goes on from an
+	// that expired before the moment, if that is worth the work. The numbers of
+	// the other entries do not become smaller, and a Since that goes on from an
 	// earlier number misses none of them.
-	//
-	// Entries that have expired may be left out. A number after that the log
-	// has not reached is [ErrRewound]. An entry that cannot be read is an
-	// error, and is not left out.
 	Since(ctx context.Context, after uint64, max int) (entries []Entry, last uint64, err error)
 }
 
@@ -63,19 +58,18 @@ type Clock interface {
 }
 
 // ErrRewound is returned by [Log.Since] for a sequence number that the log has
-// never given: it was replaced by an older one. A [Replica] then reads all of
-// it, and forgets nothing that it knew.
+// never given: an older log has replaced it. A [Replica] then reads the whole log,
+// and keeps what it has.
 var ErrRewound = errors.New("blacklist: the log has not come as far as the sequence number; it was replaced by an older one")
 
-// MemoryLog is a [Log] in the memory of this process, and ends with it: for
-// tests, and for a [Replica] in a program whose revocations need not survive
-// it. The zero value is empty and ready for use. It is safe for concurrent use,
-// and must not be copied after first use.
+// MemoryLog is a [Log] in the memory of this process, for tests, and for programs
+// whose revocations need not survive a restart. The zero value is empty and ready
+// for use. It is safe for concurrent use, and must not be copied after first use.
 type MemoryLog struct {
-	// MaxEntries is how many entries are kept at most, at about 64 bytes
-	// each. When there are so many, those that have expired are dropped,
-	// and if there are none [ErrFull] is returned. Not to be changed after
-	// first use. Default, and for less than one: 1,000,000.
+	// MaxEntries bounds the entries, of about 64 bytes each. At the bound,
+	// expired entries are deleted; if none has expired, Append returns
+	// [ErrFull]. Do not change MaxEntries after first use. Default, and for
+	// less than one: 1,000,000.
 	MaxEntries int
 
 	mu      sync.RWMutex

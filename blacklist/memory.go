@@ -13,25 +13,21 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// ErrFull is returned by [Memory], [MemoryLog] and [Replica] when there is room
-// for no more entries and none has expired. Nothing is ever evicted to make
-// room: each entry is somebody's logout.
+// ErrFull is returned by [Memory], [MemoryLog] and [Replica] at MaxEntries, if no
+// entry has expired. Nothing is evicted: each entry is a logout.
 var ErrFull = errors.New("blacklist: there is no room for more revocations, and none has expired; MaxEntries says how many there may be")
 
-// Memory is a [Revoker] that keeps everything in the memory of this process
-// and forgets it when the process ends; see the package's security
-// considerations before using it in production. The zero value is empty and
-// ready for use. A Memory is safe for concurrent use, and must not be copied
-// after first use.
+// Memory is a [Revoker] in the memory of this process, which loses everything at a
+// restart: see the security considerations of the package. The zero value is empty
+// and ready for use. It is safe for concurrent use, and must not be copied after
+// first use.
 //
-// It starts no goroutine: entries that have expired are dropped a few at a
-// time by later calls of Revoke. The time is the wall clock: when it is set
-// back, revocations last longer and nothing is un-revoked.
+// It starts no goroutine: later calls of Revoke delete expired entries a few at a
+// time. It uses the wall clock: if that is set back, revocations last longer.
 type Memory struct {
-	// MaxEntries is how many revocations are kept at most. One takes about
-	// 350 bytes with the usual identifiers, and less than 4 kB when each of
-	// its strings is as long as [MaxLength] allows. Not to be changed after
-	// first use. Default, and for less than one: 1,000,000.
+	// MaxEntries bounds the revocations, of about 350 bytes each with usual
+	// identifiers, and less than 4 kB with strings of [MaxLength]. Do not
+	// change it after first use. Default, and for less than one: 1,000,000.
 	MaxEntries int
 
 	mu      sync.RWMutex
@@ -44,8 +40,7 @@ type Memory struct {
 
 var _ Revoker = (*Memory)(nil)
 
-// Revoke implements [Revoker]. The context is not looked at, for there is
-// nothing to wait for.
+// Revoke implements [Revoker]. It ignores the context, because it does not wait.
 func (m *Memory) Revoke(_ context.Context, r identity.Revocation) error {
 	if err := Validate(r); err != nil {
 		return err
@@ -204,9 +199,8 @@ func (m *Memory) of(p *identity.Principal) iter.Seq[*entry] {
 	}
 }
 
-// Revoked implements [Revoker]. It allocates nothing, and calls do not wait
-// for each other. The context is not looked at, for there is nothing to wait
-// for.
+// Revoked implements [Revoker]. It allocates nothing, and concurrent calls do not
+// wait for each other.
 func (m *Memory) Revoked(_ context.Context, p *identity.Principal) (bool, error) {
 	if err := checkPrincipal(p); err != nil {
 		return false, err
@@ -231,10 +225,9 @@ func (m *Memory) Revoked(_ context.Context, p *identity.Principal) (bool, error)
 	return false, nil
 }
 
-// Len returns how many entries take up room: those that hosts compare with
-// MaxEntries to raise an alarm in time. Revocations that name the same fields
-// with the same values share one. An entry that has expired counts until it is
-// dropped.
+// Len returns the number of entries, expired ones that were not deleted yet
+// included, to be compared with MaxEntries. Revocations that name the same fields
+// with the same values share an entry.
 func (m *Memory) Len() int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -13,80 +13,75 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// ReplicaConfig says how a [Replica] follows its log. The zero ReplicaConfig is
-// ready for use.
+// ReplicaConfig configures a [Replica]. The zero ReplicaConfig is ready for use.
 type ReplicaConfig struct {
-	// Poll is how long [Replica.Run] waits between two readings of the log.
+	// Poll is the time between two readings of the log in [Replica.Run].
 	// Default: 250 ms.
 	Poll time.Duration
 
-	// Wake ends a wait early: a host sends to it when it hears, by
-	// LISTEN/NOTIFY or a subscription, that there is something new. What it
-	// misses costs one Poll. Default: none.
+	// Wake begins a reading at once: send to it on a message of LISTEN/NOTIFY
+	// or of a subscription. A lost message costs one Poll. If nil, the log is
+	// only polled.
 	Wake <-chan struct{}
 
-	// MaxStale is how old the last complete reading may be. When it is
-	// older, whoever is not known to be revoked is refused with 503. It
-	// must be longer than Poll and ReadTimeout together. Default: 5 s.
+	// MaxStale bounds the age of the last complete reading. When it is older,
+	// callers that are not known to be revoked are refused with 503. It must be
+	// longer than Poll and ReadTimeout together. Default: 5 s.
 	MaxStale time.Duration
 
-	// ReadTimeout is how long one call of [Log.Since] may take, and
-	// WriteTimeout how long one of [Log.Append]. Default: 500 ms and 5 s.
+	// ReadTimeout bounds one call of [Log.Since], and WriteTimeout one of
+	// [Log.Append]. Defaults: 500 ms and 5 s.
 	ReadTimeout, WriteTimeout time.Duration
 
-	// MaxEntries is how many entries are kept at most, at about 25 bytes
-	// each; those with Before take 60. When there are so many, Revoke
-	// returns [ErrFull], and if other machines record more, this one soon
-	// counts as stale: nothing is evicted. Default: 20,000,000.
+	// MaxEntries bounds the entries, of about 25 bytes each, or 60 with Before.
+	// At the bound, Revoke returns [ErrFull], and if other machines record
+	// more, this one becomes stale: nothing is evicted. Default: 20,000,000.
 	MaxEntries int
 
-	// InsecureFailOpen lets callers in while the log has not been read for
-	// longer than MaxStale, and tells Hooks.Observe so once a second.
-	// Whoever can cut this machine off from the log can then go on with a
-	// token that was revoked elsewhere. What is known to be revoked stays
-	// refused, [Replica.Direct] refuses as ever, and so does everything
-	// until the log was read once. Default: 503.
+	// InsecureFailOpen accepts callers while the log has not been read for
+	// longer than MaxStale, and reports it to Hooks.Observe once a second. An
+	// attacker who can cut this machine off from the log can use a token that
+	// was revoked elsewhere. Known revocations, [Replica.Direct], and the time
+	// before the first reading are not affected. Default: 503.
 	InsecureFailOpen bool
 
-	// OnEntry hears of each entry that is recorded after the log was read
-	// once, when Revoked already knows it: to drop from a cache what
-	// [Entry.Matches]. It runs in the goroutine that reads or revokes and
-	// must not block. It may hear of one entry more than once.
-	// Default: nobody hears of them.
+	// OnEntry is called with each entry that is recorded after the first
+	// reading, when Revoked already knows it, to evict from a cache what
+	// [Entry.Matches]. It is called in the goroutine that reads or revokes,
+	// perhaps more than once for an entry, and must not block. If nil, entries
+	// are not reported.
 	OnEntry func(Entry)
 
-	// Hooks.Observe hears, as guard.EventUnavailable, when the log cannot be
-	// read any more. The other hooks are not used. Default: nobody hears.
+	// Hooks.Observe receives guard.EventUnavailable when the log cannot be read
+	// any more. Other hooks are not called.
 	Hooks guard.Hooks
 }
 
-// ErrStale is the error of [Replica.Revoked] when the log has not been read for
-// longer than MaxStale, or not at all yet.
+// ErrStale is returned by [Replica.Revoked] if the log has not been read for longer
+// than MaxStale, or not at all.
 var ErrStale = errors.New("blacklist: the log was not read lately enough to tell who is revoked")
 
-// A Replica is a [Revoker] that has all entries of a [Log] in the memory of
-// this process, so that asking costs no I/O. It is safe for concurrent use.
-//
-// It follows the log while [Replica.Run] runs, which the host starts and ends:
+// A Replica is a [Revoker] that holds all entries of a [Log] in memory, so that
+// Revoked does no I/O. It is safe for concurrent use. It follows the log while
+// [Replica.Run] runs:
 //
 //	log, err := blacklist.OpenFile("revocations.log", blacklist.FileConfig{})
 //	…
 //	revoked, err := blacklist.NewReplica(log, blacklist.ReplicaConfig{})
 //	…
-//	if err := revoked.Refresh(ctx); err != nil { // read it all before serving
+//	if err := revoked.Refresh(ctx); err != nil { // read everything before serving
 //		return err
 //	}
 //	go revoked.Run(ctx)
 //
-// What Revoke has recorded is in the log first and known here when it returns;
-// other machines know it after their next reading, a Poll later. If the log
-// cannot be read, what is known to be revoked stays refused for as long as that
-// lasts, others are let in until MaxStale is over, and then get an error that
-// is answered 503. A reading that succeeds ends this at once.
+// When Revoke returns, the revocation is in the log and known here; other machines
+// know it after their next reading, a Poll later. While the log cannot be read,
+// known revocations stay refused, and other callers are accepted until MaxStale is
+// over and then refused with 503. The next successful reading ends this.
 //
-// Entries count until they expire by this machine's clock, and are kept for an
-// hour longer, so that setting the clock back by up to an hour un-revokes
-// nothing. Staleness is measured without that clock.
+// Entries count until they expire by the clock of this machine, and are kept for an
+// hour longer, so that setting the clock back by up to an hour undoes no
+// revocation. Staleness is measured with the monotonic clock.
 type Replica struct {
 	log    Log
 	config ReplicaConfig
@@ -120,8 +115,8 @@ const compactEvery = 10 * time.Minute
 // pageSize is how many entries are read in one call.
 const pageSize = 4096
 
-// NewReplica returns a Replica of the log. It has read nothing yet. Its error
-// lists every mistake.
+// NewReplica returns a Replica of the log, which it has not read yet. It returns
+// all mistakes in its arguments, joined.
 func NewReplica(log Log, config ReplicaConfig) (*Replica, error) {
 	var errs []error
 	if log == nil {
@@ -171,9 +166,9 @@ func (r *Replica) Revoke(ctx context.Context, what identity.Revocation) error {
 	return r.RevokeAll(ctx, what)
 }
 
-// RevokeAll is Revoke of several revocations in one step of the log, for one
-// event that ends credentials of several issuers: somebody's tokens and their
-// API keys. One that is wrong is an error, and then none is recorded.
+// RevokeAll records several revocations in one step of the log, for example to end
+// the tokens and the API keys of a user, which have different issuers. If one of
+// them is invalid, RevokeAll returns an error and records none.
 func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) error {
 	now := r.now()
 	entries := make([]Entry, 0, len(all))
@@ -279,9 +274,9 @@ func (r *Replica) know(e Entry, tell bool) error {
 	return nil
 }
 
-// Revoked implements [Revoker]. It allocates nothing, does no I/O, and takes no
-// lock. The error is [ErrStale] if the log was not read lately enough. The
-// context is not looked at, for there is nothing to wait for.
+// Revoked implements [Revoker]. It allocates nothing, does no I/O, takes no lock
+// and ignores the context. It returns [ErrStale] if the last reading of the log is
+// too old.
 func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, error) {
 	if err := checkPrincipal(p); err != nil {
 		return false, err
@@ -306,8 +301,8 @@ func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, err
 	return false, nil
 }
 
-// Staleness returns how old the last complete reading of the log is, and before
-// the first one the longest duration there is. It is a number to watch.
+// Staleness returns the age of the last complete reading of the log, for
+// dashboards, or the longest duration before the first reading.
 func (r *Replica) Staleness() time.Duration {
 	fresh := r.fresh.Load()
 	if fresh == unread {
@@ -316,11 +311,10 @@ func (r *Replica) Staleness() time.Duration {
 	return max(0, time.Since(r.start)-time.Duration(fresh))
 }
 
-// Ready returns nil if the log was read to its end, and lately enough for
-// Revoked to answer, and otherwise why not. It is what a readiness check asks;
-// it does not wait. With InsecureFailOpen it returns the error all the same. If
-// the log is a [Clock], Ready also returns an error while the clock of this
-// machine differs from the log's by more than [identity.MaxClockSkew].
+// Ready returns nil if Revoked can answer: the log was read to its end, and not
+// longer than MaxStale ago, also with InsecureFailOpen. It does not wait. If the
+// log is a [Clock], Ready also returns an error while the clock of this machine
+// differs from the log's by more than [identity.MaxClockSkew].
 func (r *Replica) Ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -365,8 +359,8 @@ func (r *Replica) compareClocks(ctx context.Context) {
 	}
 }
 
-// Len returns how many entries take up room, to be compared with MaxEntries.
-// Those that have expired count until they are dropped.
+// Len returns the number of entries, expired ones that were not deleted yet
+// included, to be compared with MaxEntries.
 func (r *Replica) Len() int { return int(r.set.len()) }
 
 func (r *Replica) stale() error {
@@ -386,9 +380,9 @@ func (r *Replica) observe(ctx context.Context, err error) {
 	}
 }
 
-// Run follows the log until the context is done, and returns its error. It also
-// drops what has expired: here a part at a time, and in the log now and then.
-// One call is enough; the host waits for it before it closes the log.
+// Run follows the log until ctx ends, and returns the error of ctx. It also deletes
+// expired entries, here and, every ten minutes, in the log. Call it once, and close
+// the log after it has returned.
 func (r *Replica) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -458,9 +452,9 @@ type reading struct {
 	abandoned bool
 }
 
-// Refresh reads what is new in the log, all of it when called for the first
-// time, and returns when Revoked knows it. Calls that come while the log is
-// being read share the next reading. The context ends the wait.
+// Refresh reads what is new in the log, the first call all of it, and returns when
+// Revoked knows it. Concurrent calls share the next reading. If ctx ends, Refresh
+// returns its error.
 func (r *Replica) Refresh(ctx context.Context) error {
 	for {
 		err, abandoned := r.refresh(ctx)
@@ -556,11 +550,11 @@ func (r *Replica) page(ctx context.Context) (int, error) {
 	return len(entries), nil
 }
 
-// Direct returns the Revoker for routes on which nobody may get through who was
-// revoked a moment ago on another machine: it reads the log before it says no.
-// Questions that come while it reads share the next reading. If the log cannot
-// be read its error is answered 503, whatever MaxStale and InsecureFailOpen
-// say. What is known to be revoked it says at once.
+// Direct returns a Revoker that reads the log before it reports that a caller is
+// not revoked, for routes on which a revocation on another machine must count at
+// once. Concurrent calls share the next reading. If the log cannot be read, Direct
+// returns an error (503), whatever MaxStale and InsecureFailOpen are. Known
+// revocations are reported without reading.
 func (r *Replica) Direct() Revoker { return direct{r} }
 
 type direct struct{ *Replica }

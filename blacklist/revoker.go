@@ -9,51 +9,46 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Revoker remembers revocations and says whether one of them matches. It is
-// safe for concurrent use.
+// A Revoker records revocations and reports whether one of them matches a caller.
+// It is safe for concurrent use.
 //
 // A revocation matches a principal when
 //
-//   - its Issuer is the principal's,
-//   - each of its Credential, Session, Subject and Tenant that is not empty is
-//     the principal's, compared byte for byte,
-//   - its Before is zero, or the principal's IssuedAt is before it; at that
-//     very moment is not before, and a zero IssuedAt always is. The instants
-//     count, to the millisecond or finer, and not the time zones,
-//   - its Spare is empty, or not the principal's Session,
-//   - its Expires is zero or still to come.
+//   - its Issuer equals the principal's,
+//   - each of its Credential, Session, Subject and Tenant that is not empty equals
+//     the principal's, byte for byte,
+//   - its Before is zero, or the principal's IssuedAt is earlier. An IssuedAt equal
+//     to Before is not earlier, and a zero IssuedAt always is. Instants are compared,
+//     to the millisecond or finer, and not time zones,
+//   - its Spare is empty, or differs from the principal's Session,
+//   - its Expires is zero or in the future.
 //
-// One matching revocation is enough. What was revoked stays so, whatever is
-// revoked later: there is no way back but Expires. An implementation may keep
-// a single entry for all revocations that name the same fields with the same
-// values, with the latest of their Before, where zero is latest, and the
-// latest of their Expires, where zero is latest again. It then refuses some
-// credentials for longer than they were revoked, but none too few. An entry
-// that has expired takes no part in this. Two revocations that spare different
-// sessions spare neither what the other one refuses.
+// One matching revocation is enough. A revocation ends only when it expires. An
+// implementation may merge revocations that name the same fields with the same
+// values into one entry, with the latest Before and the latest Expires, where zero
+// is latest. Such an entry refuses some credentials for longer, and never fewer.
+// Expired entries are not merged, and neither are revocations with different Spare.
 type Revoker interface {
-	// Revoke records r. When it returns nil the revocation is durable, as
-	// far as the store is, and Revoked of the same value knows about it.
-	// Values on other machines know it after a time that the
-	// implementation states.
+	// Revoke records r. When Revoke returns nil, the revocation is as durable
+	// as the store, and Revoked of the same value matches it. Values on other
+	// machines match it after a time that the implementation documents.
 	//
-	// Recording a revocation again changes nothing and is no error, and so
-	// is recording one that has expired. A revocation that [Validate]
-	// finds wrong is an error and has no effect.
+	// Recording a revocation twice, or one that has expired, does nothing and
+	// is no error. A revocation that [Validate] rejects is an error and has no
+	// effect.
 	//
-	// On any other error, a context that was cancelled among them, it is
-	// not known whether r was recorded; calling again is safe. Callers
-	// answer 503 and do not tell anybody that they are signed out.
+	// After any other error, including a cancelled context, r may or may not be
+	// recorded; calling again is safe. Callers answer 503, and do not report a
+	// logout.
 	Revoke(ctx context.Context, r identity.Revocation) error
 
-	// Revoked reports whether a revocation matches p. It neither changes p
-	// nor keeps it.
+	// Revoked reports whether a revocation matches p. It neither changes nor
+	// keeps p.
 	//
-	// Not to know is an error and never false: the store is down, the
-	// context was cancelled, what is known is too old. So is a p that is
-	// nil or has no Issuer, since no revocation could ever match it. With
-	// an error the other result means nothing, and callers refuse with
-	// 503.
+	// If the answer is not known, Revoked returns an error: the store is down,
+	// the context is cancelled, or the data is too old. A nil p and a p without
+	// Issuer are errors too. Callers answer 503 on an error, whatever the other
+	// result is.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 
 	// RevokeNow revokes all credentials that match r and were issued up to
@@ -95,13 +90,12 @@ func checkNow(r identity.Revocation) error {
 // order of the log to count and not the clocks.
 const orderWindow = time.Minute
 
-// MaxLength is how many bytes each string of a revocation may have. Every
-// [Revoker] takes that many; a longer one is an error, since a store that cut
-// it would revoke somebody else's.
+// MaxLength is the greatest length in bytes of each string of a revocation. Longer
+// strings are errors: a store that cut them would revoke other credentials.
 const MaxLength = 512
 
-// Validate returns what is wrong with r, all of it, or nil. Implementations of
-// [Revoker] call it first.
+// Validate returns all mistakes in r, joined, or nil. Implementations of [Revoker]
+// call it first.
 func Validate(r identity.Revocation) error {
 	var wrong []error
 	if r.Issuer == "" {

@@ -66,9 +66,9 @@ const ends = `(CASE WHEN revoked <> 0 THEN 0
 	WHEN expires <> 0 THEN expires
 	ELSE 9223372036854775807 END)`
 
-// Schema returns the statements that create the table, for the host to run or
-// to copy into a migration of its own. They change nothing where the table
-// exists already. It panics on an unknown dialect.
+// Schema returns the statements that create the table, to execute or to copy into
+// a migration. Statements change nothing if the table exists, and several processes
+// may execute them at once. Schema panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// Times are microseconds since 1970, which both databases compare alike;
 	// 0 is none. Sets and networks are JSON.
@@ -99,21 +99,21 @@ CREATE UNIQUE INDEX IF NOT EXISTS gatewright_api_keys_hash ON gatewright_api_key
 `)
 }
 
-// Config says how to speak to the database.
+// Config configures a [Store].
 type Config struct {
-	// Dialect is what the database speaks. Required.
+	// Dialect is the SQL that the database understands. Required.
 	Dialect Dialect
 
-	// MaxPerOwner is how many keys that have not ended an owner may have:
-	// see [apikey.KeyBounder]. It holds however many processes write at once,
-	// as long as all are told the same. At most 1000, which is as many as
-	// KeysByOwner lists. Negative: any number, for an import of older keys,
-	// say. Default: 100.
+	// MaxPerOwner bounds the keys of an owner that have not ended: see
+	// [apikey.KeyBounder]. The bound holds however many processes write at once,
+	// if all have the same value. At most 1000, as many as KeysByOwner lists. A
+	// negative value means no bound, to import older keys for example.
+	// Default: 100.
 	MaxPerOwner int
 }
 
-// A Store is an [apikey.KeyStore] with all that one may be besides. It is safe
-// for concurrent use, by several processes too.
+// A Store is an [apikey.KeyStore] with every optional method of one. It is safe for
+// concurrent use, also by several processes.
 type Store struct {
 	db          *sqldb.DB
 	maxPerOwner int // 0 for any number
@@ -127,8 +127,8 @@ var (
 	_ apikey.UsageRecorder = (*Store)(nil)
 )
 
-// New returns a store on db, whose table exists: see [Schema]. It does not ask the
-// database. The host closes db.
+// New returns a Store that uses the table of [Schema] in db, which the host closes.
+// It returns all mistakes in its arguments, joined, and does not use the database.
 func New(db *sql.DB, config Config) (*Store, error) {
 	shared, err := sqldb.New(pkg, db, config.Dialect)
 	if config.MaxPerOwner > apikey.MaxListed {

@@ -25,29 +25,29 @@ const pkg = "auth/redisstore"
 // documentation has an Eval for each of three clients.
 type Eval func(ctx context.Context, script string, keys []string, args ...any) (any, error)
 
-// Config says how a [Store] uses the server. The zero Config is ready for use.
+// Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
 	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
 	// Stores with the same Prefix on one server are one Store.
 	// Default: "gatewright:auth".
 	Prefix string
 
-	// InsecureEviction uses a server whatever its maxmemory-policy is, or
-	// where it does not tell. If it evicts, whoever can fill its memory signs
-	// others out, and gives himself the attempts at a challenge back.
-	// Default: false, anything but noeviction is an error.
+	// InsecureEviction accepts any maxmemory-policy, and a server that does not
+	// show it. If the server evicts, an attacker who can fill its memory signs
+	// users out and resets the attempts at a challenge.
+	// Default: any policy but noeviction is an error.
 	InsecureEviction bool
 
-	// InsecureVolatile uses a server without an append-only file, or one that
-	// does not tell. When it ends, it may come back with an old snapshot:
-	// sessions that were ended are good again, and refresh tokens that were
-	// replaced meanwhile end theirs.
-	// Default: false, a server with appendonly no is an error.
+	// InsecureVolatile accepts a server without an append-only file, and one that
+	// does not show it. After a restart such a server may have an old snapshot:
+	// ended sessions are valid again, and refresh tokens that were replaced
+	// meanwhile end their sessions.
+	// Default: a server with appendonly no is an error.
 	InsecureVolatile bool
 }
 
 // A Store is an [auth.RefreshStore] and [auth.ChallengeStore], and lists
-// sessions. It is safe for concurrent use, by several processes too.
+// sessions. It is safe for concurrent use, also by several processes.
 type Store struct{ db *redisdb.DB }
 
 var (
@@ -57,8 +57,8 @@ var (
 
 const batch = 500 // sessions that one script reads
 
-// New returns a Store on the server that eval reaches. It does not ask the
-// server: see [Store.Ready].
+// New returns a Store that uses the server through eval. It returns all mistakes in
+// its arguments, joined, and does not use the server: see [Store.Ready].
 func New(eval Eval, config Config) (*Store, error) {
 	db, err := redisdb.New(pkg, redisdb.Eval(eval), redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:auth",
@@ -212,9 +212,8 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) (e
 	}
 }
 
-// Sessions returns the sessions of a subject that can be refreshed now, by the
-// server's clock, those that began last first, and no more than [auth.MaxListed]
-// of them.
+// Sessions returns the sessions of a subject that can be refreshed now by the
+// server's clock, the newest first, at most [auth.MaxListed].
 func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session, err error) {
 	defer func() { err = s.db.Wrap(err, "listing sessions") }()
 	if identity.CheckNames(subject) != nil {

@@ -75,9 +75,9 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the tables, for the host to run or
-// to copy into a migration of its own. They change nothing where the tables
-// exist already. It panics on an unknown dialect.
+// Schema returns the statements that create the tables, to execute or to copy into
+// a migration. Statements change nothing if the tables exist, and several processes
+// may execute them at once. Schema panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// Times are microseconds since 1970, which both databases compare alike.
 	return sqldb.Schema(pkg, d, `CREATE TABLE IF NOT EXISTS gatewright_sessions (
@@ -104,14 +104,14 @@ CREATE INDEX IF NOT EXISTS gatewright_challenges_expires ON gatewright_challenge
 `)
 }
 
-// Config says how to speak to the database.
+// Config configures a [Store].
 type Config struct {
-	// Dialect is what the database speaks. Required.
+	// Dialect is the SQL that the database understands. Required.
 	Dialect Dialect
 }
 
 // A Store is an [auth.RefreshStore] and [auth.ChallengeStore]. It is safe for
-// concurrent use, by several processes too.
+// concurrent use, also by several processes.
 type Store struct{ db *sqldb.DB }
 
 var (
@@ -119,8 +119,8 @@ var (
 	_ auth.ChallengeStore = (*Store)(nil)
 )
 
-// New returns a store on db, whose tables exist: see [Schema]. It does not ask the
-// database. The host closes db.
+// New returns a Store that uses the tables of [Schema] in db, which the host closes.
+// It returns all mistakes in its arguments, joined, and does not use the database.
 func New(db *sql.DB, config Config) (*Store, error) {
 	shared, err := sqldb.New(pkg, db, config.Dialect)
 	if err != nil {
@@ -261,9 +261,8 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) er
 	return err
 }
 
-// Sessions returns the sessions of a subject that can be refreshed now, those
-// that began last first, and no more than [auth.MaxListed] of them: for the page
-// on which people see where they are signed in.
+// Sessions returns the sessions of a subject that can be refreshed now, the newest
+// first, at most [auth.MaxListed].
 func (s *Store) Sessions(ctx context.Context, subject string) (all []auth.Session, err error) {
 	if identity.CheckNames(subject) != nil {
 		return nil, nil

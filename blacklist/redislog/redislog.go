@@ -21,25 +21,23 @@ const pkg = "blacklist/redislog"
 // documentation has an Eval for each of three clients.
 type Eval func(ctx context.Context, script string, keys []string, args ...any) (any, error)
 
-// Config says how a [Log] uses the server. The zero Config is ready for use.
+// Config configures a [Log]. The zero Config is ready for use.
 type Config struct {
 	// Prefix begins both keys, in braces: 1 to 64 letters, digits and any of
 	// ":._-/". Logs with the same Prefix on one server are one Log.
 	// Default: "gatewright:blacklist".
 	Prefix string
 
-	// InsecureEviction uses a server whatever its maxmemory-policy is, or
-	// where it does not tell. If it evicts, whoever can fill its memory can
-	// make it forget all logouts: tokens that were stolen can be used again
-	// wherever a process is started.
-	// Default: false, anything but noeviction is an error.
+	// InsecureEviction accepts any maxmemory-policy, and a server that does not
+	// show it. If the server evicts, an attacker who can fill its memory deletes
+	// logouts: processes that start later accept stolen tokens again.
+	// Default: any policy but noeviction is an error.
 	InsecureEviction bool
 
-	// InsecureVolatile uses a server without an append-only file, or one that
-	// does not tell. When it ends it forgets logouts that it had
-	// acknowledged: tokens that were stolen can be used again wherever a
-	// process is started.
-	// Default: false, a server with appendonly no is an error.
+	// InsecureVolatile accepts a server without an append-only file, and one that
+	// does not show it. After a restart such a server has forgotten acknowledged
+	// logouts: processes that start later accept stolen tokens again.
+	// Default: a server with appendonly no is an error.
 	InsecureVolatile bool
 }
 
@@ -60,8 +58,8 @@ const (
 	entriesPerDelete = 1000
 )
 
-// New returns the Log on the server that eval reaches. It does not ask the
-// server: see [Log.Ready].
+// New returns a Log that uses the server through eval. It returns all mistakes in
+// its arguments, joined, and does not use the server: see [Log.Ready].
 func New(eval Eval, config Config) (*Log, error) {
 	db, err := redisdb.New(pkg, redisdb.Eval(eval), redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:blacklist",

@@ -12,9 +12,9 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the tables, for the host to run or
-// to copy into a migration of its own. They change nothing where the tables
-// exist already. It panics on an unknown dialect.
+// Schema returns the statements that create the tables, to execute or to copy into
+// a migration. Statements change nothing if the tables exist, and several processes
+// may execute them at once. Schema panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// Moments are microseconds since 1970, and 0 for none: an index on expires
 	// then needs no NULL. The second table has one row, which outlives the

@@ -16,14 +16,14 @@ import (
 // pkg begins each error.
 const pkg = "blacklist/sqllog"
 
-// Config says how to speak to the database.
+// Config configures a [Log].
 type Config struct {
-	// Dialect is what the database speaks. Required.
+	// Dialect is the SQL that the database understands. Required.
 	Dialect Dialect
 }
 
 // A Log is a [blacklist.Log] in a database. It is
-// safe for concurrent use, by several processes too.
+// safe for concurrent use, also by several processes.
 type Log struct {
 	db                     *sqldb.DB
 	number, since, expired string // statements
@@ -31,8 +31,8 @@ type Log struct {
 
 var _ blacklist.Log = (*Log)(nil)
 
-// New returns the log in db, whose tables exist: see [Schema]. It does not ask
-// the database. The host closes db.
+// New returns a Log that uses the tables of [Schema] in db, which the host closes.
+// It returns all mistakes in its arguments, joined, and does not use the database.
 func New(db *sql.DB, config Config) (*Log, error) {
 	shared, err := sqldb.New(pkg, db, config.Dialect)
 	if err != nil {

@@ -25,7 +25,7 @@ const pkg = "ratelimit/redisstore"
 // documentation has an Eval for each of three clients.
 type Eval func(ctx context.Context, script string, keys []string, args ...any) (any, error)
 
-// Config says how a [Store] uses the server. The zero Config is ready for use.
+// Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
 	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
 	// Stores with the same Prefix on one server are one Store, and in a
@@ -40,15 +40,15 @@ type Config struct {
 	// Default: false, all keys are in one slot.
 	SpreadKeys bool
 
-	// InsecureEviction uses a server whatever its maxmemory-policy is, or
-	// where it does not tell. If it evicts, whoever can fill its memory, by
-	// coming from many addresses say, is forgotten and has a new quota.
-	// Default: false, anything but noeviction is an error.
+	// InsecureEviction accepts any maxmemory-policy, and a server that does not
+	// show it. If the server evicts, an attacker who can fill its memory, by
+	// requests from many addresses for example, gets a new quota.
+	// Default: any policy but noeviction is an error.
 	InsecureEviction bool
 }
 
-// A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
-// processes too.
+// A Store is a [ratelimit.Store]. It is safe for concurrent use, also by
+// several processes.
 type Store struct {
 	db      *redisdb.DB
 	spread  bool
@@ -60,8 +60,8 @@ func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
-// New returns a Store on the server that eval reaches. It does not ask the
-// server: see [Store.Ready].
+// New returns a Store that uses the server through eval. It returns all mistakes in
+// its arguments, joined, and does not use the server: see [Store.Ready].
 func New(eval Eval, config Config) (*Store, error) {
 	db, err := redisdb.New(pkg, redisdb.Eval(eval), redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:ratelimit",

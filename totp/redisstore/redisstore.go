@@ -27,34 +27,34 @@ const pkg = "totp/redisstore"
 // documentation has an Eval for each of three clients.
 type Eval func(ctx context.Context, script string, keys []string, args ...any) (any, error)
 
-// Config says how a [Store] uses the server. The zero Config is ready for use.
+// Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
 	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
 	// Stores with the same Prefix on one server are one Store.
 	// Default: "gatewright:totp".
 	Prefix string
 
-	// InsecureEviction uses a server whatever its maxmemory-policy is, or
-	// where it does not tell. If it evicts, whoever can fill its memory can
-	// make it forget a second factor: then the password is enough.
-	// Default: false, anything but noeviction is an error.
+	// InsecureEviction accepts any maxmemory-policy, and a server that does not
+	// show it. If the server evicts, an attacker who can fill its memory removes
+	// second factors: then the password is enough.
+	// Default: any policy but noeviction is an error.
 	InsecureEviction bool
 
-	// InsecureVolatile uses a server without an append-only file, or one that
-	// does not tell. When it ends, it forgets second factors, for which nobody
-	// is asked then, or codes that were used.
-	// Default: false, a server with appendonly no is an error.
+	// InsecureVolatile accepts a server without an append-only file, and one that
+	// does not show it. After a restart such a server has forgotten second factors,
+	// so that the password is enough, and which codes were used.
+	// Default: a server with appendonly no is an error.
 	InsecureVolatile bool
 }
 
-// A Store is a [totp.Store]. It is safe for concurrent use, by several
-// processes too.
+// A Store is a [totp.Store]. It is safe for concurrent use, also by
+// several processes.
 type Store struct{ db *redisdb.DB }
 
 var _ totp.Store = (*Store)(nil)
 
-// New returns a Store on the server that eval reaches. It does not ask the
-// server: see [Store.Ready].
+// New returns a Store that uses the server through eval. It returns all mistakes in
+// its arguments, joined, and does not use the server: see [Store.Ready].
 func New(eval Eval, config Config) (*Store, error) {
 	db, err := redisdb.New(pkg, redisdb.Eval(eval), redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:totp",

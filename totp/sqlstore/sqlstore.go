@@ -50,9 +50,9 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statement that creates the table, for the host to run or
-// to copy into a migration of its own. It changes nothing where the table
-// exists already. It panics on an unknown dialect.
+// Schema returns the statements that create the table, to execute or to copy into
+// a migration. Statements change nothing if the table exists, and several processes
+// may execute them at once. Schema panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// Times are microseconds since 1970, which both databases compare alike;
 	// 0 is none.
@@ -71,20 +71,20 @@ func Schema(d Dialect) string {
 `)
 }
 
-// Config says how to speak to the database.
+// Config configures a [Store].
 type Config struct {
-	// Dialect is what the database speaks. Required.
+	// Dialect is the SQL that the database understands. Required.
 	Dialect Dialect
 }
 
-// A Store is a [totp.Store]. It is safe for concurrent use, by several
-// processes too.
+// A Store is a [totp.Store]. It is safe for concurrent use, also by
+// several processes.
 type Store struct{ db *sqldb.DB }
 
 var _ totp.Store = (*Store)(nil)
 
-// New returns a store on db, whose table exists: see [Schema]. It does not ask the
-// database. The host closes db.
+// New returns a Store that uses the table of [Schema] in db, which the host closes.
+// It returns all mistakes in its arguments, joined, and does not use the database.
 func New(db *sql.DB, config Config) (*Store, error) {
 	shared, err := sqldb.New(pkg, db, config.Dialect)
 	if err != nil {
