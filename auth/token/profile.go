@@ -344,7 +344,7 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 				mistake("VerifierConfig.Profile.%s: the Grant of %v has Member and Keys, want one of them", field, g.Claim)
 			}
 			for _, name := range g.Names {
-				if name == "" || !plainText(name) || field == "Scopes" && !validScope(name) {
+				if name == "" || !plainText(name) || field == "Scopes" && (!validScope(name) || strings.Contains(name, " ")) {
 					mistake("VerifierConfig.Profile.%s: the Grant of %v has the name %q, want one that a Principal can have", field, g.Claim, name)
 				}
 			}
