@@ -29,16 +29,16 @@ var errJSON = errors.New("not JSON as this package reads it")
 // members are the names of the members that a caller reads from an object.
 type members struct {
 	names []string
-	first [64]uint8 // by hash: one more than the index of a name, 0 for none
-	next  []uint8   // by index: the same, of another name with that hash
-	plain bool      // each name is lower-case ASCII
+	first [64]uint16 // by hash: one more than the index of a name, 0 for none
+	next  []uint16   // by index: the same, of another name with that hash
+	plain bool       // each name is lower-case ASCII
 }
 
 func newMembers(names ...string) *members {
-	m := &members{names: names, next: make([]uint8, len(names)), plain: true}
+	m := &members{names: names, next: make([]uint16, len(names)), plain: true}
 	for i, name := range names {
 		h := hashOf(name)
-		m.next[i], m.first[h] = m.first[h], uint8(i+1)
+		m.next[i], m.first[h] = m.first[h], uint16(i+1)
 		m.plain = m.plain && isPlain(name)
 	}
 	return m
