@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/apikey"
+	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/blacklist"
@@ -29,17 +30,26 @@ func Example() {
 	}
 	store := new(apikey.Memory)                   // sqlstore.New(db, …) in production
 	pepper := bytes.Repeat([]byte("example "), 4) // 32 random bytes, from where secrets are kept
-	var hooks guard.Hooks
+	table := map[string]auth.User{                // the host's users
+		"ada":     {ID: "ada", Roles: identity.NewSet("user"), Scopes: identity.NewSet("read:items")},
+		"mallory": {ID: "mallory"},
+	}
+	accounts, err := auth.NewAccounts(func(_ context.Context, p *identity.Principal) (auth.User, error) {
+		u, ok := table[p.Subject]
+		if !ok {
+			return u, auth.ErrNotFound
+		}
+		return u, nil
+	}, func(u auth.User) auth.User { return u }, auth.AccountsConfig{Issuers: []string{"example"}, KeyIssuers: []string{"apikey:acme"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	hooks := guard.Hooks{Active: accounts.Active}
 	keys, err := apikey.New(store, apikey.Config{
-		Format:  format,
-		Peppers: []apikey.Pepper{{ID: "2026", Secret: guard.NewSecret(pepper)}},
-		OwnerRights: func(_ context.Context, p *identity.Principal) (roles, scopes identity.Set, err error) {
-			if p.Subject != "ada" { // the host's table of users
-				return roles, scopes, guard.ErrInactive
-			}
-			return identity.NewSet("user"), identity.NewSet("read:items"), nil
-		},
-		Hooks: hooks,
+		Format:      format,
+		Peppers:     []apikey.Pepper{{ID: "2026", Secret: guard.NewSecret(pepper)}},
+		OwnerRights: accounts.Rights,
+		Hooks:       hooks,
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -124,14 +124,7 @@ func TestASVS7_4_1AfterALogoutNothingWorks(t *testing.T) {
 
 func TestASVS7_4_2ADisabledUserIsOut(t *testing.T) {
 	h := newHost(t, func(s *setup) {
-		me := auth.NewCurrentUser(func(ctx context.Context, p *identity.Principal) (*auth.User, error) {
-			u, err := s.store.UserByID(ctx, p.Subject)
-			if err == nil && u.Disabled {
-				err = guard.ErrInactive
-			}
-			return u, err
-		}, auth.CurrentUserConfig{Hooks: s.Hooks})
-		s.Hooks.Active = me.Active
+		s.Hooks.Active = accountsIn(t, s.store, s.Hooks).Active
 	})
 	a, b := h.signedIn(), h.signedIn()
 	disabled := h.alice()

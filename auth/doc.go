@@ -14,7 +14,7 @@
 //	mux.Handle("/token", signIn.Token())
 //	mux.Handle("/token/refresh", signIn.Refresh())
 //	mux.Handle("/logout/", signIn.Logout())
-//	mux.Handle("GET /users/me", me.Handler(showMe)) // me is a CurrentUser
+//	mux.Handle("GET /users/me", accounts.Handler(showMe)) // accounts is an Accounts
 //
 // The host implements [UserStore]; [Memory] is one for tests.
 //
@@ -50,7 +50,7 @@
 //
 // A failed sign-in or refresh is 400 invalid_grant, as in RFC 6749 section 5.2; the
 // guide's 401 is Config.FastAPIStatusCodes. A disabled user with a valid token is
-// 401 invalid_token; the guide's 400 is CurrentUserConfig.FastAPIStatusCodes. The
+// 401 invalid_token; the guide's 400 is AccountsConfig.FastAPIStatusCodes. The
 // refresh token is read from the form, not from the URL, and logout ends the
 // session by its ID, not by the bytes of the token.
 //

@@ -70,16 +70,19 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	me := auth.NewCurrentUser(func(ctx context.Context, p *identity.Principal) (*auth.User, error) {
+	accounts, err := auth.NewAccounts(func(ctx context.Context, p *identity.Principal) (*auth.User, error) {
 		return store.UserByID(ctx, p.Subject)
-	}, auth.CurrentUserConfig{Hooks: hooks})
+	}, func(u *auth.User) auth.User { return *u }, auth.AccountsConfig{Issuers: []string{tokens.Name()}, Hooks: hooks})
+	if err != nil {
+		log.Fatal(err)
+	}
 
 	mux := guard.NewMux(hooks, verifier)
 	mux.Handle("/token", signIn.Token())
 	mux.Handle("/token/refresh", signIn.Refresh())
 	mux.Handle("/logout/", signIn.Logout())
-	mux.Handle("GET /users/me", me.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		u, err := me.Of(r.Context())
+	mux.Handle("GET /users/me", accounts.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u, err := accounts.Current(r.Context())
 		if err != nil {
 			hooks.Refuse(w, r, err)
 			return
@@ -132,31 +135,33 @@ func Example() {
 
 // The host's own user, loaded once per request: Active refuses who was
 // disabled, on every route, and the handler finds the user ready.
-func ExampleCurrentUser() {
+func ExampleAccounts() {
 	type customer struct {
-		Name     string
-		Disabled bool
+		ID, Name, Company string
+		Disabled          bool
 	}
-	customers := map[string]*customer{"1": {Name: "Alice"}, "2": {Name: "Bob", Disabled: true}}
+	customers := map[string]*customer{"1": {ID: "1", Name: "Alice"}, "2": {ID: "2", Name: "Bob", Disabled: true}}
 	queries := 0
 
 	var hooks guard.Hooks
-	me := auth.NewCurrentUser(func(_ context.Context, p *identity.Principal) (*customer, error) {
+	accounts, err := auth.NewAccounts(func(_ context.Context, p *identity.Principal) (*customer, error) {
 		queries++
 		c, ok := customers[p.Subject]
-		switch {
-		case !ok:
+		if !ok {
 			return nil, auth.ErrNotFound
-		case c.Disabled:
-			return nil, guard.ErrInactive
 		}
 		return c, nil
-	}, auth.CurrentUserConfig{Hooks: hooks})
-	hooks.Active = me.Active
+	}, func(c *customer) auth.User {
+		return auth.User{ID: c.ID, Tenant: c.Company, Disabled: c.Disabled}
+	}, auth.AccountsConfig{Issuers: []string{issuer}, Hooks: hooks})
+	if err != nil {
+		log.Fatal(err)
+	}
+	hooks.Active = accounts.Active
 
 	mux := guard.NewMux(hooks, presented{}) // in earnest: a *token.Verifier
 	mux.Handle("GET /users/me", hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := me.Of(r.Context())
+		c, err := accounts.Current(r.Context())
 		if err != nil {
 			hooks.Refuse(w, r, err)
 			return

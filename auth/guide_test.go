@@ -57,7 +57,7 @@ func TestFastAPIStatusCodes(t *testing.T) {
 	})
 }
 
-func TestFastAPIStatusCodesOfCurrentUser(t *testing.T) {
+func TestFastAPIStatusCodesOfAccounts(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		err    error
@@ -75,8 +75,8 @@ func TestFastAPIStatusCodesOfCurrentUser(t *testing.T) {
 				h := newHost(t)
 				var seen []guard.Event
 				hooks := guard.Hooks{Observe: hear(&seen)}
-				me := auth.NewCurrentUser(func(context.Context, *identity.Principal) (int, error) { return 0, tt.err },
-					auth.CurrentUserConfig{FastAPIStatusCodes: true, Hooks: hooks})
+				me := accountsOf(t, func(context.Context, *identity.Principal) (int, error) { return 0, tt.err },
+					func(int) auth.User { return auth.User{} }, auth.AccountsConfig{FastAPIStatusCodes: true, Hooks: hooks})
 				ran := false
 				handler := hooks.Authenticated(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran = true }))
 				if way == "on one route" {

@@ -188,13 +188,13 @@ func TestRFC7662Section2_2DisabledUserIsInactive(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, guide's status codes %v", name, guide), func(t *testing.T) {
 				var loaded []string
 				h := newHost(t, func(s *setup) {
-					me := auth.NewCurrentUser(func(_ context.Context, p *identity.Principal) (string, error) {
+					me := accountsOf(t, func(_ context.Context, p *identity.Principal) (string, error) {
 						loaded = append(loaded, p.Subject)
 						if p.Subject == alice {
-							return "", tt.err
+							return p.Subject, tt.err
 						}
 						return p.Subject, nil
-					}, auth.CurrentUserConfig{Hooks: s.Hooks, FastAPIStatusCodes: guide})
+					}, func(id string) auth.User { return auth.User{ID: id} }, auth.AccountsConfig{Hooks: s.Hooks, FastAPIStatusCodes: guide})
 					s.Hooks.Active = me.Active
 				})
 				caller, a := h.service(), h.signedIn()

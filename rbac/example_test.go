@@ -10,20 +10,22 @@ import (
 	"net/http/httptest"
 	"strings"
 
+	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/rbac"
 )
 
-// users is the host's table: what somebody is today.
-var users = map[string][]string{
-	"ada": {"admin"},
-	"bob": {"user"},
-	"eve": {"user", "suspended"},
+// users is the host's table: what each user is today.
+var users = map[string]auth.User{
+	"ada":  {ID: "ada", Tenant: "acme", Roles: identity.NewSet("admin")},
+	"bob":  {ID: "bob", Tenant: "acme", Roles: identity.NewSet("user")},
+	"eve":  {ID: "eve", Tenant: "acme", Roles: identity.NewSet("user", "suspended")},
+	"carl": {ID: "carl", Tenant: "globex", Roles: identity.NewSet("user")}, // moved there today
 }
 
-// sessions is an authenticator that takes a name for a token. A server takes
-// token.Verifier instead.
+// sessions is an authenticator that takes a name for a token that was issued in
+// the tenant acme. A server takes token.Verifier instead.
 type sessions struct{}
 
 func (sessions) Challenge() guard.Challenge { return guard.Challenge{Scheme: "Bearer", Realm: "demo"} }
@@ -33,17 +35,30 @@ func (sessions) Authenticate(r *http.Request) (*identity.Principal, error) {
 	if !ok {
 		return nil, guard.ErrNoCredentials
 	}
-	return &identity.Principal{Issuer: "demo", Subject: name}, nil
+	return &identity.Principal{Issuer: "demo", Subject: name, Tenant: "acme"}, nil
 }
 
-// A whole server: users read, admins delete, and whoever wrote a comment may
-// change it, as may a moderator.
+// A whole server: users read, admins delete, and the author of a comment and
+// moderators may change it. Roles and tenant are those of today: a user who was moved
+// to another tenant does not reach the rows of the old one with the old token.
 func Example() {
 	// In a program, these are package variables.
 	var perms rbac.Registry
 	readUsers := perms.Permission("users:read")
 	deleteUsers := perms.Permission("users:delete")
 	editComments := perms.Permission("comments:edit")
+
+	accounts, err := auth.NewAccounts(func(_ context.Context, p *identity.Principal) (auth.User, error) {
+		u, ok := users[p.Subject]
+		if !ok {
+			return u, auth.ErrNotFound
+		}
+		return u, nil
+	}, func(u auth.User) auth.User { return u }, auth.AccountsConfig{Issuers: []string{"demo"}})
+	if err != nil {
+		panic(err)
+	}
+	hooks := guard.Hooks{Active: accounts.Active}
 
 	roles, err := rbac.New(rbac.Policy{Roles: map[string]rbac.Role{
 		"user":      {Allow: rbac.Names(readUsers)},
@@ -52,9 +67,9 @@ func Example() {
 		"suspended": {Deny: []string{"*"}},
 	}}, rbac.Config{
 		Permissions: &perms,
-		Roles: func(_ context.Context, p *identity.Principal) ([]string, error) {
-			return users[p.Subject], nil
-		},
+		Roles:       accounts.Roles,
+		Tenants:     true,
+		Hooks:       hooks,
 	})
 	if err != nil {
 		panic(err)
@@ -67,11 +82,11 @@ func Example() {
 			return rbac.Object{}, rbac.ErrNotFound
 		}
 		// Everybody may read comments, so that there is one is no secret.
-		return rbac.Object{Issuer: "demo", Owner: author, Visible: true}, nil
+		return rbac.Object{Tenant: "acme", Issuer: "demo", Owner: author, Visible: true}, nil
 	}
 
 	done := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "done") })
-	mux := guard.NewMux(guard.Hooks{}, sessions{})
+	mux := guard.NewMux(hooks, sessions{})
 	mux.Handle("GET /users/{id}", roles.Require(readUsers)(done))
 	mux.Handle("DELETE /users/{id}", roles.Require(deleteUsers)(done))
 	mux.Handle("POST /moderate/", roles.RequireRole("moderator")(done))
@@ -86,6 +101,7 @@ func Example() {
 		{"", "GET", "/users/7"},
 		{"bob", "GET", "/users/7"},
 		{"eve", "GET", "/users/7"},
+		{"carl", "GET", "/users/7"},
 		{"bob", "DELETE", "/users/7"},
 		{"ada", "DELETE", "/users/7"},
 		{"ada", "POST", "/moderate/"},
@@ -118,6 +134,7 @@ func Example() {
 	// GET /users/7 as "": 401 {"title":"Unauthorized","status":401,"code":"unauthenticated","detail":"This needs you to be signed in."}
 	// GET /users/7 as "bob": 200 done
 	// GET /users/7 as "eve": 403 {"title":"Forbidden","status":403,"code":"forbidden","detail":"Access denied"}
+	// GET /users/7 as "carl": 401 {"title":"Unauthorized","status":401,"code":"invalid_token","detail":"The credentials are not valid."}
 	// DELETE /users/7 as "bob": 403 {"title":"Forbidden","status":403,"code":"forbidden","detail":"Access denied"}
 	// DELETE /users/7 as "ada": 200 done
 	// POST /moderate/ as "ada": 200 done
@@ -262,7 +279,11 @@ type actors map[string]*identity.Principal
 func (a actors) Challenge() guard.Challenge { return guard.Challenge{Scheme: "Bearer"} }
 
 func (a actors) Authenticate(r *http.Request) (*identity.Principal, error) {
-	p, ok := a[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
+	name, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return nil, guard.ErrNoCredentials
+	}
+	p, ok := a[name]
 	if !ok {
 		return nil, guard.InvalidToken("Bearer", errors.New("nobody"))
 	}

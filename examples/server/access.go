@@ -57,26 +57,12 @@ func grantable() []string {
 
 // newAccess joins what decides about rights with where they are kept: the
 // roles are those that the user has now, whatever the token says.
-func newAccess(today func(context.Context, *identity.Principal) (*user, error), keyIssuer string, hooks guard.Hooks) (*rbac.Engine, error) {
+func newAccess(today func(context.Context, *identity.Principal) ([]string, error), hooks guard.Hooks) (*rbac.Engine, error) {
 	policy, err := newPolicy()
 	if err != nil {
 		return nil, err
 	}
-	return rbac.New(policy, rbac.Config{
-		Permissions: &permissions,
-		Roles: func(ctx context.Context, p *identity.Principal) ([]string, error) {
-			if p.Issuer == keyIssuer {
-				// Cut down to what the owner has now, in this request.
-				return slices.Collect(p.Roles.All()), nil
-			}
-			u, err := today(ctx, p)
-			if err != nil {
-				return nil, err
-			}
-			return slices.Collect(u.rights().All()), nil
-		},
-		Hooks: hooks,
-	})
+	return rbac.New(policy, rbac.Config{Permissions: &permissions, Roles: today, Hooks: hooks})
 }
 
 // impliedScopes are the scopes that others include.

@@ -59,7 +59,7 @@ type app struct {
 	following  sync.WaitGroup // what start started
 	passwords  *password.Hasher
 	policy     *password.Policy
-	me         *auth.CurrentUser[*user]
+	me         *auth.Accounts[*user]
 	signIn     *auth.Server
 	keyStore   *keystore.Store
 	apiKeys    *apikey.Authenticator
@@ -93,7 +93,13 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	a.demo = s.demo
 	a.longestRequest = cmp.Or(s.longestRequest, longestRequest)
 	a.hooks = guard.Hooks{Observe: guard.Log(log)}
-	a.me = auth.NewCurrentUser(a.loadUser, auth.CurrentUserConfig{Hooks: a.hooks})
+	var err error
+	a.me, err = auth.NewAccounts(a.loadUser, (*user).account, auth.AccountsConfig{
+		Issuers: []string{issuer}, KeyIssuers: []string{"apikey:" + keyPrefix}, Hooks: a.hooks,
+	})
+	if err != nil {
+		return nil, err
+	}
 	// From here on a disabled user is out at the next request, everywhere.
 	a.hooks.Active = a.me.Active
 
@@ -154,7 +160,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	if err := a.joinKeys(db, keys); err != nil {
 		return nil, err
 	}
-	if a.access, err = newAccess(a.loadUser, a.apiKeys.Issuer(), a.hooks); err != nil {
+	if a.access, err = newAccess(a.me.Roles, a.hooks); err != nil {
 		return nil, err
 	}
 	if a.scopes, err = newScopes(a.hooks); err != nil {
@@ -172,7 +178,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 
 // joinKeys makes what is about API keys.
 func (a *app) joinKeys(db *sql.DB, keys *secrets) error {
-	format, errFormat := apikey.NewFormat("gatewright", "live")
+	format, errFormat := apikey.NewFormat(keyPrefix, "live")
 	pepper, errPepper := keys.derive("API keys")
 	store, errStore := keystore.New(db, keystore.Config{Dialect: dialect(db, keystore.SQLite, keystore.PostgreSQL), MaxPerOwner: maxKeys})
 	if err := errors.Join(errFormat, errPepper, errStore); err != nil {
@@ -184,7 +190,7 @@ func (a *app) joinKeys(db *sql.DB, keys *secrets) error {
 		Format:      format,
 		Peppers:     []apikey.Pepper{{ID: "1", Secret: guard.NewSecret(pepper)}},
 		Revoker:     a.revoked,
-		OwnerRights: a.rightsToday,
+		OwnerRights: a.me.Rights,
 		Hooks:       a.hooks,
 	}
 	if a.limits.keys != nil {
@@ -382,22 +388,18 @@ func origin(issuer string) string {
 // handler is the whole server.
 func (a *app) handler() http.Handler { return a.chain(a.mux) }
 
-// A userKey is what guard.Once remembers a user under.
-type userKey struct{ id string }
+// keyPrefix is what the API keys begin with.
+const keyPrefix = "gatewright"
 
-// loadUser returns whose credential it is. All who ask in a request share one
-// look-up: Hooks.Active, the roles, the rights behind an API key, the handler.
-// The subjects of tokens and of API keys are both the user's ID.
+// loadUser returns the user whose credential it is, once per request for
+// Hooks.Active, the roles, the rights of an API key and the handler. The subjects
+// of tokens and of API keys are both the user's ID.
 func (a *app) loadUser(ctx context.Context, p *identity.Principal) (*user, error) {
-	u, err := guard.Once(ctx, userKey{p.Subject}, func() (*user, error) { return a.users.byID(ctx, p.Subject) })
-	if err == nil && u.Disabled {
-		return nil, guard.ErrInactive
-	}
-	return u, err
+	return a.users.byID(ctx, p.Subject)
 }
 
 // current returns the user who is calling, as the guards have loaded it.
-func (a *app) current(r *http.Request) (*user, error) { return a.me.Of(r.Context()) }
+func (a *app) current(r *http.Request) (*user, error) { return a.me.Current(r.Context()) }
 
 // An expirer is a store in which expired rows stay until they are deleted. Redis
 // deletes them by itself.

@@ -36,8 +36,8 @@ func (a *app) joinFactors(db *sql.DB, keys *secrets) error {
 		// the owner out.
 		User: func(ctx context.Context, p *identity.Principal) (string, error) { return p.Subject, a.stillThere(ctx) },
 		// What people see in their app beside the name of this service.
-		Account: func(ctx context.Context, p *identity.Principal) (string, error) {
-			u, err := a.loadUser(ctx, p)
+		Account: func(ctx context.Context, _ *identity.Principal) (string, error) {
+			u, err := a.me.Current(ctx)
 			if err != nil {
 				return "", err
 			}

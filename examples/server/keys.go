@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/apikey"
-	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 )
@@ -29,19 +28,6 @@ const (
 	usualLife   = 90 * 24 * time.Hour
 	longestLife = 10 * 365 * 24 * time.Hour
 )
-
-// rightsToday is what the owner of a key may do now. It shares one look-up of
-// the user with whatever else asks in the same request.
-func (a *app) rightsToday(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error) {
-	u, err := a.loadUser(ctx, p)
-	if errors.Is(err, auth.ErrNotFound) {
-		err = fmt.Errorf("%w: %w", guard.ErrInactive, err)
-	}
-	if err != nil {
-		return identity.Set{}, identity.Set{}, err
-	}
-	return u.rights(), u.grantable(), nil
-}
 
 // protected is GET /protected/.
 func (a *app) protected(w http.ResponseWriter, r *http.Request) {

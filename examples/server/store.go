@@ -242,6 +242,11 @@ func (s users) forAuth(u *user, err error) (*auth.User, error) {
 	}, nil
 }
 
+// account is what decides about the user's requests today: see auth.Accounts.
+func (u *user) account() auth.User {
+	return auth.User{ID: strconv.FormatInt(u.ID, 10), Disabled: u.Disabled, Roles: u.rights(), Scopes: u.grantable()}
+}
+
 // UpdatePasswordHash is of auth.PasswordUpdater.
 func (s users) UpdatePasswordHash(ctx context.Context, id, old, new string) error {
 	_, err := s.db.ExecContext(ctx, "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3", new, id, old)
