@@ -34,8 +34,7 @@ type Store interface {
 	// keeps no reference to charges.
 	Take(ctx context.Context, charges []Charge) ([]State, Receipt, error)
 
-	// Refund gives back what the receipt says, at most once, whoever calls it:
-	// see [Receipt.Use]. What was spent at a moment is given back to the window,
+	// Refund gives back the charges of receipt, at most once; see [Receipt.Use]. What was spent at a moment is given back to the window,
 	// or the part of a window, that was charged, never more than is still spent.
 	// A zero Receipt does nothing. After an error the charges may have been given
 	// back; the caller does not repeat the call.

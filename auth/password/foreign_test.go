@@ -182,3 +182,57 @@ func TestSchemesThatAreNotVerifiedAreNamed(t *testing.T) {
 		})
 	}
 }
+
+// Up to 32 bytes of a tag of PBKDF2 are compared, each of them, and no more.
+func TestAllOfTheFirstBlockOfATagIsCompared(t *testing.T) {
+	const right, salt = "correct horse 7 battery", "$pbkdf2-sha256$2750$AAECAwQFBgcICQoLDA0ODw$"
+	h := newHasher(t, password.Config{Imported: []password.Scheme{password.PBKDF2SHA256(2750)}})
+	for _, tt := range []struct {
+		name, tag string
+		want      bool
+	}{
+		{"the tag of 64 bytes", "mXelBEAVPmoJUEgt2Bm73Nd0Mymoo8Ffe3ZpqeSJlrlm/RkQfA8LEyy8CiOgG9jIuMuQfQoRbC0iPlmBcsEXrA", true},
+		{"byte 16 is another", "mXelBEAVPmoJUEgt2Bm73dd0Mymoo8Ffe3ZpqeSJlrlm/RkQfA8LEyy8CiOgG9jIuMuQfQoRbC0iPlmBcsEXrA", false},
+		{"byte 17 is another", "mXelBEAVPmoJUEgt2Bm73NZ0Mymoo8Ffe3ZpqeSJlrlm/RkQfA8LEyy8CiOgG9jIuMuQfQoRbC0iPlmBcsEXrA", false},
+		{"byte 32 is another", "mXelBEAVPmoJUEgt2Bm73Nd0Mymoo8Ffe3ZpqeSJlrhm/RkQfA8LEyy8CiOgG9jIuMuQfQoRbC0iPlmBcsEXrA", false},
+	} {
+		if ok, _, err := h.Verify(t.Context(), right, salt+tt.tag); ok != tt.want || err != nil {
+			t.Errorf("%s: %v, %v, want %v", tt.name, ok, err, tt.want)
+		}
+	}
+}
+
+// A hash of a known spelling that is damaged, or out of bounds, is malformed.
+func TestDamagedHashesOfOtherFrameworksAreMalformed(t *testing.T) {
+	h := newHasher(t, password.Config{Imported: imports})
+	hex15, hex16 := strings.Repeat("ab", 15), strings.Repeat("ab", 16)
+	for _, encoded := range []string{
+		"pbkdf2:sha256:2000$salt$" + hex15,
+		"pbkdf2:sha256:2000$salt$",
+		"pbkdf2:sha256:2000$salt$" + hex16 + "0",
+		"pbkdf2:sha256:2000$$" + hex16,
+		"pbkdf2:sha256:2000$sa lt$" + hex16,
+		"pbkdf2:sha256:0$salt$" + hex16,
+		"pbkdf2:sha256:10000001$salt$" + hex16,
+		"pbkdf2:sha256:2000$salt",
+		"scrypt:1024:8:1$salt$" + hex15,
+		"scrypt:1024:8:1$salt$" + strings.Repeat("ab", 65),
+		"scrypt:1023:8:1$salt$" + hex16,
+		"scrypt:1024:8$salt$" + hex16,
+		"scrypt:4294967295:8:1$salt$" + hex16,
+		"scrypt:1024:8:1$$" + hex16,
+		"$s0$a0801$c2FsdA==$AAAA",
+		"$s0$0a$c2FsdA==$AAAAAAAAAAAAAAAAAAAAAA==",
+		"$s0$ffffff$c2FsdA==$AAAAAAAAAAAAAAAAAAAAAA==",
+		"$s0$00801$c2FsdA==$AAAAAAAAAAAAAAAAAAAAAA==",
+		"{scrypt}$a0801$c2FsdA==",
+		"{bcrypt}$2a$05$short",
+		"{bcrypt}$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
+		"$wp$2y$05$short",
+		"$wp$2y$31$" + strings.Repeat("a", 53),
+	} {
+		if ok, _, err := h.Verify(t.Context(), "hunter2", encoded); ok || !errors.Is(err, password.ErrMalformed) {
+			t.Errorf("%s: %v, %v, want ErrMalformed", encoded, ok, err)
+		}
+	}
+}

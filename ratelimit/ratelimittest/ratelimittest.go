@@ -1,5 +1,5 @@
-// Package ratelimittest proves that a [ratelimit.Store] keeps the rules that its
-// comment states. A host that counts in its own database runs it from a test:
+// Package ratelimittest checks that a [ratelimit.Store] keeps the rules of its interface.
+// Call Run from a test:
 //
 //	func TestLimits(t *testing.T) {
 //		ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
@@ -7,10 +7,8 @@
 //		})
 //	}
 //
-// # Security considerations
-//
-// What a test cannot see stays unproven: that a store that cannot be reached
-// gives an error in time, and that its clock does not jump.
+// Run cannot check that a Store that is unreachable returns an error in time, nor that its
+// clock does not jump.
 package ratelimittest
 
 import (
@@ -19,13 +17,12 @@ import (
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
-// Run checks each rule of [ratelimit.Store] in a subtest of its own, on a Store
-// that open makes for it. When one is broken the subtest tells what happened,
-// and why the rule is there.
+// Run checks each rule of [ratelimit.Store] in a subtest, on a Store from open. A failing
+// subtest says what happened and why the rule exists.
 //
-// Keys are chosen at random, so that open may return the same store every time.
-// It cleans up with [testing.T.Cleanup]. Run waits about two seconds in all for
-// windows to pass, and needs a store that answers within some 10 ms.
+// Keys are random, so open may return the same Store every time, and cleans up with
+// [testing.T.Cleanup]. Run waits about two seconds in all for windows to pass, and needs a
+// Store that answers within some 10 ms.
 func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
