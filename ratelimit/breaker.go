@@ -26,7 +26,7 @@ const (
 	probeEvery = 250 * time.Millisecond // while the store is not called
 )
 
-// permission is what a Breaker says about a call.
+// A permission is the answer of a Breaker about a call.
 type permission uint8
 
 const (

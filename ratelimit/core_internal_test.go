@@ -356,7 +356,7 @@ func (m *Memory) copy(bytes int) *Memory {
 func (m *Memory) remaining(now int64, c Charge) int64 {
 	t := m.list()[0]
 	c.Cost = 0
-	state, _ := t.look(t.setOf(&c.Key), &c, now)
+	state, _ := t.decide(t.setOf(&c.Key), &c, now)
 	return state.Remaining
 }
 

@@ -10,13 +10,13 @@
 //	}
 //	mux.Handle("GET /limited/", limiter.Handler(limited))
 //
-// All limits of a request are charged in one step or none is, so a request that the
+// All limits of a request are charged in one step, or no limit is: a request that the
 // second limit refuses has used up nothing of the first. Limits are [Strict] by
 // default: never more than N in any window, wherever it begins. [Smooth] admits an
 // even rate with a burst, [InFlight] a number of requests at a time.
 //
 // A [Valve] protects the process as a whole. A [SignIn] is the Throttle of package
-// auth, a [KeyThrottle] that of package apikey:
+// auth, a [KeyThrottle] the Throttle of package apikey:
 //
 //	throttle, err := ratelimit.NewSignIn(ratelimit.SignInConfig{})
 //	…

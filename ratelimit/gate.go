@@ -76,7 +76,7 @@ type bill struct {
 }
 
 // A work is what charging one request needs: charges, one state for each, and room
-// for those of them that are not Concurrent.
+// for the charges that are not Concurrent.
 type work struct {
 	charges     []Charge
 	states      []State
@@ -84,7 +84,7 @@ type work struct {
 	spentStates []State
 }
 
-// take charges all or none, and reports whether it did. Costs were checked. The
+// take makes all charges or no charge, and reports whether it did. Costs were checked. The
 // receipts are made if keep is set.
 func (g *gate) take(ctx context.Context, w *work, keep bool) (bool, bill, error) {
 	if err := ctx.Err(); err != nil {
@@ -155,12 +155,12 @@ func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State,
 	if err != nil {
 		return false, bill{}, err
 	}
-	// Who had no room here may have it in the store. Who is refused for what
-	// was spent here has spent it there as well.
+	// A key that has no place here may have one in the store. What was spent here
+	// was spent there as well.
 	if refused && !slices.ContainsFunc(states, func(s State) bool { return s.Full }) {
 		return false, bill{}, nil
 	}
-	answered, remote, err := g.ask(ctx, charges)
+	answered, remote, err := g.chargeStore(ctx, charges)
 	switch {
 	case err == nil:
 		copy(states, answered)
@@ -186,8 +186,8 @@ func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State,
 	return !refused && err == nil, bill{local: local}, err
 }
 
-// takeLocal charges those that fall back to this process, each with a part of
-// its quota, and leaves the states of the others unknown.
+// takeLocal makes the charges that fall back to this process, each with a part of
+// its quota, and leaves the states of other charges unknown.
 func (g *gate) takeLocal(charges []Charge, states []State, nodes int64) (receipt Receipt, refused bool, err error) {
 	mine := make([]Charge, 0, len(charges))
 	for _, c := range charges {
@@ -225,7 +225,7 @@ func (g *gate) takeLocal(charges []Charge, states []State, nodes int64) (receipt
 	return NewReceipt(time.Duration(now), mine), false, nil
 }
 
-// unknownRemaining is in the state of a limit that nobody was asked about.
+// unknownRemaining is in the state of a limit that was not consulted.
 const unknownRemaining = -1
 
 func (g *gate) giveBack(local Receipt) {
@@ -236,7 +236,7 @@ func (g *gate) giveBack(local Receipt) {
 func everything(*Charge) bool { return true }
 
 // settle gives back the places in flight and, of the rest, the charges that which
-// reports; none if it is nil. It waits for the store no longer than a decision does.
+// reports; no charge if it is nil. It waits for the store no longer than a decision does.
 func (g *gate) settle(ctx context.Context, b bill, which func(*Charge) bool) {
 	g.memory.flights.giveBack(b.places)
 	if which == nil {
@@ -253,14 +253,14 @@ func (g *gate) settle(ctx context.Context, b bill, which func(*Charge) bool) {
 	})
 }
 
-// Reasons why the store was not asked.
+// Reasons why the store was not called.
 var (
 	errResting = errors.New("ratelimit: the store failed and is given a rest")
 	errBusy    = fmt.Errorf("ratelimit: %d calls of the store wait already", maxCalls)
 )
 
-// ask is Store.Take within the timeout.
-func (g *gate) ask(ctx context.Context, charges []Charge) (states []State, receipt Receipt, err error) {
+// chargeStore is Store.Take within the timeout.
+func (g *gate) chargeStore(ctx context.Context, charges []Charge) (states []State, receipt Receipt, err error) {
 	charges = slices.Clone(charges) // the call may outlive the request
 	var answered []State
 	var charged Receipt

@@ -16,8 +16,8 @@ import (
 // [guard.Denial] as it is, any other error with 503.
 //
 // Fields are compared byte for byte, so a KeyFunc normalises them first. It never
-// adds what a client may choose freely, such as a header or the path, because each
-// new value would have a new quota.
+// adds what a client may choose freely, for example a header or the path, because
+// each new value would have a new quota.
 type KeyFunc func(r *http.Request, k *KeyBuilder) error
 
 // A KeyBuilder collects the fields of a key. Each field is kept with its type and
@@ -29,8 +29,8 @@ type KeyBuilder struct {
 	unknown unknown
 }
 
-// A tag begins each part of a key and says what follows. Every part ends where its
-// tag and its length say, so a key is read in one way only.
+// A tag begins each part of a key and determines what follows. Tag and length determine
+// where a part ends, so a key can be read in one way only.
 const (
 	tagLimiter byte = 1 + iota // the Config.Name of a Limiter
 	tagSignIn                  // the SignInConfig.Name of a SignIn
@@ -42,7 +42,7 @@ const (
 	tagFrame                   // the length of the parts before it that belong together
 )
 
-// unknown says what could not be found out about a request.
+// unknown is a set of facts that could not be found out about a request.
 type unknown uint8
 
 const (
@@ -217,8 +217,8 @@ func ByTenant(r *http.Request, k *KeyBuilder) error {
 // the key, because it has as many spellings as the client likes. Use ByRoute with
 // [Join].
 //
-// The method is that of the pattern. For a pattern without one it is that of the
-// request, where HEAD counts as GET and all methods that RFC 9110 and RFC 5789 do
+// The method is the method of the pattern. For a pattern without a method it is the
+// method of the request, where HEAD counts as GET and all methods that RFC 9110 and RFC 5789 do
 // not define count as one.
 //
 // If nothing has been matched yet, as in front of the mux, all requests share one

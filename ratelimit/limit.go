@@ -94,8 +94,8 @@ type Limit struct {
 	Name string
 
 	// Quota is how much may be spent per Window, 1 to [MaxQuota], for Smooth at
-	// most one per microsecond. A request costs 1 unless [Config.Cost] says
-	// otherwise. Required.
+	// most one per microsecond. A request costs 1 unless [Config.Cost] is
+	// set. Required.
 	Quota int64
 
 	// Window is a whole number of microseconds, [minWindow] to [maxWindow].

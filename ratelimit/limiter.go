@@ -142,7 +142,7 @@ func (l *Limiter) observeShadow(r *http.Request, err error) {
 }
 
 // Check charges the limits for r. It returns nil, or the refusal that Handler would
-// write. It returns an error if a limit is Concurrent, because it cannot know when
+// write. It returns an error if a limit is Concurrent, because it is not told when
 // the request ends; see [Limiter.Reserve].
 func (l *Limiter) Check(r *http.Request) error {
 	if l.plan.inUse {

@@ -202,7 +202,7 @@ func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error)
 		set := t.setOf(&c.Key)
 		lock := &m.stripes[set%stripes]
 		lock.Lock()
-		state, at := t.look(set, c, now)
+		state, at := t.decide(set, c, now)
 		if !state.Refused {
 			t.spend(set, at, c, now)
 		}
@@ -227,7 +227,7 @@ func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error)
 	locked := m.lock(places, &locks)
 	ok := true
 	for i, p := range places {
-		states[i], _ = p.table.look(p.set, &charges[i], now)
+		states[i], _ = p.table.decide(p.set, &charges[i], now)
 		ok = ok && !states[i].Refused
 	}
 	for i := 0; ok && i < len(places); i++ {

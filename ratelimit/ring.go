@@ -70,8 +70,8 @@ func (r *ring) advance(s *shape, now int64) {
 }
 
 // advanceTo makes cur the newest sub-window of a ring that counts. Time does
-// not go backwards: a caller who read the clock before somebody else did, and
-// got the lock after, decides at the later moment.
+// not go backwards: a caller that read the clock before another caller did, and
+// got the lock after it, decides at the later moment.
 func (r *ring) advanceTo(cur int64) {
 	if cur <= r.epoch {
 		return

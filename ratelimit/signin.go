@@ -66,7 +66,7 @@ type SignInConfig struct {
 
 	// InFlight is how many attempts from one address may be under way at once in
 	// this process, and NetworkFactor times as many from an IPv6 /48. Up to 64 more
-	// wait for up to 5 seconds, first come, first served; others are refused.
+	// wait for up to 5 seconds, first come, first served; further attempts are refused.
 	// Default: 16.
 	InFlight int
 
@@ -321,9 +321,9 @@ func (s *SignIn) charge(ctx context.Context, charges []Charge) (bill, time.Durat
 	return bill{}, jitter(max(wait, time.Millisecond)), nil
 }
 
-// known remembers pairs that have signed in. To forget one costs its owner some
-// protection from being locked out and nobody else anything, so a new pair takes
-// the place of the oldest of its set. It is made at the first success.
+// known remembers pairs that have signed in. Forgetting a pair costs its owner some
+// protection from being locked out and costs other users nothing, so a new pair takes
+// the place of the oldest of its set. The table is made at the first success.
 type known struct {
 	mu   sync.Mutex
 	sets []knownSet
@@ -331,7 +331,7 @@ type known struct {
 
 type knownSet [8]struct {
 	tag   uint64
-	since time.Duration // of the process's clock; 0 with a tag of 0 is nobody
+	since time.Duration // of the process's clock; 0 with a tag of 0: free
 }
 
 const (

@@ -15,7 +15,7 @@ func newSipKey(b []byte) sipKey {
 }
 
 // sum returns SipHash-2-4 of b with 128 bits (Aumasson and Bernstein, "SipHash:
-// a fast short-input PRF"). Whoever does not know the key can neither find two
+// a fast short-input PRF"). An attacker without the key can neither find two
 // inputs that collide nor learn from an output what went in.
 //
 // hash/maphash is faster, but its seed cannot leave the process, and several

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// A slab is where the values of response fields are made, so that one
-// allocation is enough for many responses. No part of it is given out twice:
-// what a handler does to its own values, and how long it keeps them, is nothing
-// to anybody else. Whoever keeps one keeps up to 2 KiB.
+// A slab is where the values of response fields are made, so that one allocation
+// serves many responses; with arrays of its own each response costs two. No part is
+// given out twice, so a handler may change and keep its values. A value that is kept
+// keeps up to 2 KiB alive.
 type slab struct {
 	text  strings.Builder
 	lists []string

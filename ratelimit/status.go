@@ -41,7 +41,7 @@ func (w *statusWriter) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(w.ResponseWriter, r)
 }
 
-// Flush and Hijack are for handlers that ask for the interfaces instead of a
+// Flush and Hijack are for handlers that assert the interfaces instead of using a
 // http.ResponseController.
 func (w *statusWriter) Flush() {
 	w.wrote()

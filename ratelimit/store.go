@@ -16,7 +16,7 @@ import (
 // are whole microseconds or finer, rounded against the caller. The bounds of
 // [Limit] keep every product of two of its numbers within 63 bits.
 type Store interface {
-	// Take charges all of charges or none. It returns one State for each charge,
+	// Take makes all charges or no charge. It returns one State for each charge,
 	// in the same order. If a State is Refused, nothing was charged and the
 	// Receipt is zero.
 	//
@@ -123,7 +123,7 @@ func (l *Limit) same(m *Limit) bool {
 	return l.Kind == m.Kind && l.Window == m.Window && l.Name == m.Name
 }
 
-// A Receipt says what was charged and when, so that it can be given back once.
+// A Receipt records what was charged and when, so that it can be given back once.
 // Copies of a Receipt are one receipt. The zero Receipt is of nothing.
 type Receipt struct{ *receipt }
 

@@ -18,7 +18,7 @@ import (
 //	moment is at least what it did spend.
 //
 // A ring of sub-windows is covered by the element-wise maximum of what the
-// ghost and the one who leaves have in each; inheriting from the latter alone
+// ghost and the one key that leaves have in each; inheriting from the latter alone
 // would be too little. For quotas up to ten it is the later of the two i-th
 // newest times; for Smooth limits, the later arrival time.
 //
@@ -128,7 +128,7 @@ func tagOf(k *Key) uint64 {
 }
 
 // preferred returns the place that a key is given if it is free, and looked for
-// at first. The others follow in turn, so that whoever is looked for comes
+// at first. The others follow in turn, so that the key that is looked for comes
 // before the first place that was never used.
 func preferred(tag uint64) int {
 	hi, _ := bits.Mul64(tag, ways)
@@ -151,17 +151,17 @@ func (t *table) find(set uint64, k *Key) int {
 	return t.arrivals[set].find(tagOf(k))
 }
 
-// look decides about a charge and changes nothing that counts. It also returns
+// decide decides about a charge and changes nothing that counts. It also returns
 // what find does.
-func (t *table) look(set uint64, c *Charge, now int64) (State, int) {
+func (t *table) decide(set uint64, c *Charge, now int64) (State, int) {
 	i := t.find(set, &c.Key)
 	if t.limit.Kind == Strict {
-		return t.rings[set].look(t, i, c, now), i
+		return t.rings[set].decide(t, i, c, now), i
 	}
-	return t.arrivals[set].look(i, c, now), i
+	return t.arrivals[set].decide(i, c, now), i
 }
 
-// spend makes a charge that look, at this very moment, found to fit, of a key
+// spend makes a charge that decide, at this very moment, found to fit, of a key
 // that is at i now.
 func (t *table) spend(set uint64, i int, c *Charge, now int64) {
 	if t.limit.Kind == Strict {
@@ -194,7 +194,7 @@ func (s *ringSet) find(tag uint64) int {
 	return -1
 }
 
-func (s *ringSet) look(t *table, i int, c *Charge, now int64) State {
+func (s *ringSet) decide(t *table, i int, c *Charge, now int64) State {
 	// A newcomer may be one who was here before.
 	r := &s.ghost
 	if i >= 0 {
@@ -224,7 +224,7 @@ func (s *ringSet) look(t *table, i int, c *Charge, now int64) State {
 
 func (s *ringSet) spend(t *table, i int, c *Charge, now int64) {
 	if i >= 0 {
-		s.places[i].add(&t.shape, now, c.Cost, c.Limit.Quota) // look has advanced it
+		s.places[i].add(&t.shape, now, c.Cost, c.Limit.Quota) // decide has advanced it
 		return
 	}
 	tag := tagOf(&c.Key)
@@ -240,10 +240,10 @@ func (s *ringSet) spend(t *table, i int, c *Charge, now int64) {
 }
 
 // victim returns the place that a newcomer gets, looking from one on: one with
-// nothing spent if there is one, then the one with the least spent of those that were never
+// nothing spent if there is one, then the one with the least spent of the keys that were never
 // seen again, so that a flood of keys that come once takes its places from
 // itself, then the one with the least spent of all. Which place it is decides
-// who is served; that nobody gets more than the limit is up to the ghost.
+// which key is served; the ghost ensures that no key gets more than the limit.
 func (s *ringSet) victim(t *table, i int, now int64) int {
 	best, least := i, int64(1)<<62
 	for range ways {
@@ -295,7 +295,7 @@ func (s *arrivalSet) find(tag uint64) int {
 // comes. It is rounded up, by a thousandth at most: see [Limit.Validate].
 func interval(l *Limit) int64 { return ceilDiv(int64(l.Window), l.Quota) }
 
-func (s *arrivalSet) look(i int, c *Charge, now int64) State {
+func (s *arrivalSet) decide(i int, c *Charge, now int64) State {
 	tat := s.ghost
 	if i >= 0 {
 		tat = s.places[i].value
@@ -336,8 +336,8 @@ func (s *arrivalSet) spend(t *table, i int, c *Charge, now int64) {
 }
 
 // victim is victim for arrival times. Nothing spent is not enough to lose
-// the place, for that is the usual state of those who keep to the rate: who came
-// back keeps it for a window.
+// the place, because it is the usual state of clients that keep to the rate: a key
+// that came back keeps it for a window.
 func (s *arrivalSet) victim(t *table, i int, now int64) int {
 	best, least := i, int64(1)<<62
 	for range ways {

@@ -188,7 +188,7 @@ func (v *Valve) admit(now time.Time) {
 }
 
 // arm sets the timer for the first of the queue. It may be set already, or have
-// run: turns is harmless when nobody is due.
+// run: turns is harmless when no request is due.
 func (v *Valve) arm(now time.Time) {
 	wait := v.until(now, 1) + 1 // rounded up, or it would be a little too early
 	if v.timer == nil {

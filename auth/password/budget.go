@@ -102,7 +102,7 @@ func (b *Budget) acquire(ctx context.Context, n int64) error {
 		b.mu.Unlock()
 		return ErrBusy
 	}
-	// A client without an address is one whose prefixes are invalid.
+	// Without an address the prefixes are invalid, which is a client as well.
 	who, _ := ctx.Value(clientKey{}).(client)
 	w := &waiter{client: who, size: n, done: make(chan struct{})}
 	b.queue.push(w)

@@ -59,8 +59,8 @@
 // [Config.Imported] at the listed cost, whether the user is unknown, the password is
 // wrong, empty or too long, or the stored hash cannot be read. So the time of a failure
 // does not reveal which users exist or which have an old hash. The exceptions: argon2id
-// and scrypt hashes whose parameters are not listed are padded by blocks computed, whose
-// time depends on caches and lanes by some percent; hashes stronger than configured or
+// and scrypt hashes with parameters that are not listed are padded by blocks computed, a
+// time that depends on caches and lanes by some percent; hashes stronger than configured or
 // listed take longer; and the host must call [Hasher.Verify] with an empty hash for
 // unknown users too.
 //
@@ -74,8 +74,8 @@
 // Passwords are compared byte for byte, without Unicode normalisation. Passwords of more
 // than 72 bytes or with a NUL match no bcrypt hash, see [Config.InsecureTruncate72].
 // PBKDF2 and scrypt accept, for a password of more than 64 bytes, also its 32-byte
-// SHA-256 digest (RFC 2104 section 2); passwords that end in a NUL match none of their
-// hashes.
+// SHA-256 digest (RFC 2104 section 2); passwords that end in a NUL match no hash
+// of these.
 //
 // This package does not limit guesses, adds no pepper, and knows no breached passwords
 // unless the host provides a list. Passwords are Go strings, so copies stay in memory.
