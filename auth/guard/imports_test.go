@@ -48,6 +48,8 @@ var importLaw = map[string]room{
 		says: "auth/guard is a leaf: it imports the standard library and auth/identity only"},
 	"auth/guard/guardtest": {leaves: both,
 		says: "auth/guard/guardtest imports the standard library and the two leaves only"},
+	"auth/guard/openapi": {leaves: both,
+		says: "auth/guard/openapi imports the two leaves only, and no other module"},
 	"auth/password": {own: []string{"auth"}, leaves: both, modules: []string{xCrypto},
 		says: "auth/password imports rooms of auth and golang.org/x/crypto only"},
 	"auth/token": {own: []string{"auth"}, leaves: both, modules: []string{jwt},
