@@ -73,6 +73,7 @@ type app struct {
 	front      *front
 	limits     *limits
 	mux        *guard.Mux
+	document   []byte // of /openapi.json
 
 	databaseProof, redisProof proof // that they take writes
 
@@ -173,7 +174,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	a.redisProof.check = a.backends.redis
 	a.mux = guard.NewMux(a.hooks, verifier, a.apiKeys)
 	register(a.mux, a.limits.caller, a.routes(ring))
-	return a, a.metadata()
+	return a, errors.Join(a.metadata(), a.describe())
 }
 
 // joinKeys makes what is about API keys.
@@ -320,6 +321,9 @@ func (a *app) routes(ring *token.Keyring) []route {
 
 		{"GET /limited/{$}", append(public("a limit to try out"), a.limits.five), http.HandlerFunc(a.limited)},
 		{"GET /.well-known/jwks.json", nil, ring.JWKSHandler()},
+		{"GET /openapi.json", public("documentation"), http.HandlerFunc(a.showOpenAPI)},
+		{"GET /docs/{$}", public("documentation"), http.HandlerFunc(a.showDocs)},
+		{"GET /docs/{file}", public("documentation"), http.HandlerFunc(a.showDocsFile)},
 		{"GET /healthz", public("health check"), http.HandlerFunc(a.healthz)},
 		{"GET /readyz", public("readiness check"), http.HandlerFunc(a.readyz)},
 	}

@@ -31,6 +31,7 @@ import (
 type front struct {
 	proxies  *headers.TrustedProxies
 	security *headers.Headers
+	docs     *headers.Headers // of /docs/
 	hosts    *headers.TrustedHosts
 	https    *headers.RedirectHTTPS // nil: the server speaks http
 	cors     *headers.CORS          // nil: pages of other origins get nothing
@@ -41,11 +42,12 @@ type front struct {
 // newFront makes it of what the command line says.
 func newFront(s settings, hooks guard.Hooks) (*front, error) {
 	var f front
-	var errs [7]error
+	var errs [8]error
 	f.proxies, errs[0] = headers.NewTrustedProxies(s.trustedProxies, headers.ProxiesConfig{Hops: s.hops, Hooks: hooks})
 	// Enforced, so that net/http's own error pages, which drop Cache-Control,
 	// are no-store for callers too.
 	f.security, errs[1] = headers.New(headers.Config{Enforce: true})
+	f.docs, errs[7] = docsHeaders()
 	f.hosts, errs[2] = headers.NewTrustedHosts(s.hosts, headers.HostsConfig{Hooks: hooks})
 	if s.https {
 		// A health check comes from next door and has nothing to hide.
@@ -83,7 +85,15 @@ func (a *app) chain(next http.Handler) http.Handler {
 	if f.https != nil {
 		next = f.https.Handler(next)
 	}
-	next = f.security.Handler(f.hosts.Handler(next))
+	next = f.hosts.Handler(next)
+	api, docs := f.security.Handler(next), f.docs.Handler(next)
+	next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isDocs(r.URL.Path) {
+			docs.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
 	return a.accessLog(a.recoverPanics(f.proxies.Handler(next)))
 }
 

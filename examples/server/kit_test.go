@@ -206,6 +206,7 @@ func do(method, target, body string, headers ...string) (answer, error) {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
+	observed.Store(observation{method, req.URL.Path, resp.StatusCode}, true)
 	data, err := io.ReadAll(resp.Body)
 	return answer{resp.StatusCode, resp.Header, string(data)}, err
 }

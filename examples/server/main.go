@@ -67,6 +67,7 @@
 //	POST   /2fa/recovery/               form: code or password; new recovery codes
 //	DELETE /2fa/                        form: code or password
 //	GET    /limited/                    five a minute
+//	GET    /docs/, /openapi.json        the routes, to try them in a browser
 //	GET    /healthz, /readyz, /.well-known/…
 package main
 

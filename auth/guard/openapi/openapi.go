@@ -71,8 +71,9 @@ const requirements = "x-requirements"
 
 // Merge returns document, an OpenAPI 3.1 document in JSON, completed by routes.
 // It replaces the security of each operation that has a route, and keeps the
-// responses and components that the document has. A route without an operation
-// gets one with a summary only. Members are in alphabetical order.
+// responses and components that the document has. A path of the document may name
+// its parameters otherwise than the pattern. A route without an operation gets one
+// with a summary only. Members are in alphabetical order.
 //
 // The error names every mistake: a document that is not OpenAPI 3.1, a scheme of
 // the ledger that Config.Schemes lacks, a pattern without a method for which the
@@ -111,6 +112,7 @@ func Merge(document []byte, routes []guard.Route, config Config) ([]byte, error)
 	used := make(map[string]bool)
 	for _, route := range routes {
 		method, path := split(route.Pattern)
+		path = written(paths, path)
 		item, err := object(paths, path)
 		if err != nil {
 			errs = append(errs, err)
@@ -350,6 +352,7 @@ func Diff(document []byte, routes []guard.Route, config Config) ([]string, error
 	seen := make(map[string]bool)
 	for _, route := range routes {
 		method, path := split(route.Pattern)
+		path = written(paths, path)
 		item, _ := paths[path].(map[string]any)
 		found := operations(item)
 		if method != "" {
@@ -494,6 +497,32 @@ func operations(item map[string]any) (found []string) {
 		}
 	}
 	return found
+}
+
+// written returns the path of the document that differs from path in the names of
+// its parameters only, and path if there is none. OpenAPI permits one such path,
+// net/http any number.
+func written(paths map[string]any, path string) string {
+	if _, has := paths[path]; has {
+		return path
+	}
+	for other := range paths {
+		if shape(other) == shape(path) {
+			return other
+		}
+	}
+	return path
+}
+
+// shape returns a path without the names of its parameters.
+func shape(path string) string {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if strings.HasPrefix(part, "{") && strings.HasSuffix(part, "}") {
+			parts[i] = "{}"
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // split returns the method of a pattern of net/http, in lower case and empty if

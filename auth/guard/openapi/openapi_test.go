@@ -129,6 +129,26 @@ func TestWhatTheHostWroteStays(t *testing.T) {
 	}
 }
 
+// "GET /users/{name}" and "DELETE /users/{id}" are two patterns, and one path.
+func TestPatternsThatDifferInNamesAreOnePath(t *testing.T) {
+	routes := []guard.Route{
+		{Pattern: "DELETE /users/{id}", Schemes: both, Requirements: []guard.Requirement{need(guard.KindRole, "admin")}},
+		{Pattern: "GET /users/{name}", Schemes: both, Requirements: []guard.Requirement{need(guard.KindCaller)}},
+		{Pattern: "GET /users/me", Schemes: both, Requirements: []guard.Requirement{need(guard.KindCaller)}},
+	}
+	merged, err := openapi.Merge([]byte(empty), routes, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct{ Paths map[string]map[string]any }
+	if err := json.Unmarshal(merged, &doc); err != nil || len(doc.Paths) != 2 || len(doc.Paths["/users/{id}"]) != 2 {
+		t.Errorf("the paths are %v (%v)", doc.Paths, err)
+	}
+	if lines, err := openapi.Diff(merged, routes, config); err != nil || lines != nil {
+		t.Errorf("it differs: %q, %v", lines, err)
+	}
+}
+
 func TestMistakesAreNamedAllAtOnce(t *testing.T) {
 	_, err := openapi.Merge([]byte(empty), []guard.Route{
 		{Pattern: "GET /a", Schemes: []string{"DPoP"}, Requirements: []guard.Requirement{need(guard.KindCaller)}},
