@@ -118,6 +118,7 @@ func (config VerifierConfig) withDefaults(keys KeySource) (VerifierConfig, *plan
 			mistake("VerifierConfig.%s is %q, want UTF-8 without control characters", f.name, f.value)
 		}
 	}
+	config.Profile = config.Profile.clone()
 	plan := newPlan(&config, mistake)
 	if config.Type == "" {
 		config.Type = TypeAccess

@@ -263,6 +263,42 @@ type condition struct {
 	Condition
 }
 
+// clone returns a copy that shares no memory with f, so that a host may change
+// its own one later.
+func (f Profile) clone() Profile {
+	paths := func(all []Path) []Path {
+		all = slices.Clone(all)
+		for i := range all {
+			all[i] = slices.Clone(all[i])
+		}
+		return all
+	}
+	grants := func(all []Grant) []Grant {
+		all = slices.Clone(all)
+		for i := range all {
+			all[i].Claim, all[i].Names = slices.Clone(all[i].Claim), maps.Clone(all[i].Names)
+		}
+		return all
+	}
+	conditions := func(all []Condition) []Condition {
+		all = slices.Clone(all)
+		for i := range all {
+			all[i].Claim, all[i].Is = slices.Clone(all[i].Claim), slices.Clone(all[i].Is)
+		}
+		return all
+	}
+	for _, list := range []*[]string{&f.Types, &f.IgnoreHeaders, &f.IssuerAliases, &f.Tenants} {
+		*list = slices.Clone(*list)
+	}
+	for _, path := range []*Path{&f.AudienceClaim, &f.ClientClaim, &f.CredentialClaim, &f.SessionClaim, &f.TenantClaim, &f.AuthTimeClaim} {
+		*path = slices.Clone(*path)
+	}
+	f.SubjectClaims = paths(f.SubjectClaims)
+	f.Scopes, f.Roles, f.Factors = grants(f.Scopes), grants(f.Roles), grants(f.Factors)
+	f.Require, f.Refuse = conditions(f.Require), conditions(f.Refuse)
+	return f
+}
+
 // newPlan prepares config, whose Profile may be zero. mistake reports what is
 // wrong with it.
 func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *plan {
@@ -348,7 +384,6 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 					mistake("VerifierConfig.Profile.%s: the Grant of %v has the name %q, want one that a Principal can have", field, g.Claim, name)
 				}
 			}
-			g.Names = maps.Clone(g.Names)
 			prepared := grant{ref: read(field, g.Claim), Grant: g, spaced: spaced, strict: !p.foreign}
 			if g.Member != "" {
 				prepared.member = newMembers(g.Member)
@@ -374,7 +409,6 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 					mistake("VerifierConfig.Profile.%s: %v is compared with a %T, want a string, bool or int", field, c.Claim, v)
 				}
 			}
-			c.Is = slices.Clone(c.Is)
 			out = append(out, condition{read(field, c.Claim), c})
 		}
 		return out

@@ -313,3 +313,25 @@ func TestGenericTypesRejectIDTokens(t *testing.T) {
 		t.Errorf("an ID token: %v", err)
 	}
 }
+
+// TestProfileIsACopy: a host that changes its Profile changes no Verifier.
+func TestProfileIsACopy(t *testing.T) {
+	k := kits()[token.HS256]
+	p := token.Profile{
+		Types: []string{"JWT"}, IgnoreHeaders: []string{"jku"}, SubjectClaims: []token.Path{{"uid"}}, TenantClaim: token.Path{"org", "id"},
+		Roles:   []token.Grant{{Claim: token.Path{"r", "s"}, Names: token.Same("a")}},
+		Require: []token.Condition{{Claim: token.Path{"use"}, Is: []any{"x"}}},
+	}
+	v := newVerifier(t, k.ring, func(c *token.VerifierConfig) { c.Profile = p })
+	p.Types[0], p.IgnoreHeaders[0], p.SubjectClaims[0][0], p.TenantClaim[1] = "at+jwt", "jwk", "sub", "x"
+	p.Roles[0].Claim[0], p.Roles[0].Names["b"], p.Require[0].Is[0], p.Require[0].Claim[0] = "x", "admin", "y", "z"
+	s := k.raw(k.header("typ", `"JWT"`, "jku", `"x"`), payload("uid", `"u"`, "org", `{"id":"o"}`, "r", `{"s":["a","b"]}`, "use", `"x"`))
+	got, err := v.Verify(t.Context(), s)
+	if err != nil || got.Subject != "u" || got.Tenant != "o" || got.Roles.String() != "a" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	_, err = v.Verify(t.Context(), k.raw(k.header("typ", `"JWT"`), payload("uid", `"u"`, "use", `"y"`)))
+	if err == nil || !strings.Contains(err.Error(), `use is "y", want one of ["x"]`) {
+		t.Errorf("%v", err)
+	}
+}

@@ -152,6 +152,7 @@ func TestCacheHeadersAreObeyedWithinBounds(t *testing.T) {
 			if got := time.Since(start); got != want {
 				t.Errorf("Cache-Control %q: fetched again after %v, want %v", header, got, want)
 			}
+			wantNoKey(t, v, newKit(mustKey(t, token.ES256)).token())
 		})
 	}
 }
