@@ -22,8 +22,8 @@ type CookieConfig struct {
 	Name string
 
 	// TrustedOrigins are other origins, such as "https://app.example.com",
-	// whose pages may act for the signed-in user. They are https, or http on
-	// this machine. Default: none, only pages of this server.
+	// from which requests may change something. An origin has the scheme https,
+	// or http on this machine. Default: none, only pages of this server.
 	TrustedOrigins []string
 }
 

@@ -17,13 +17,11 @@ const (
 )
 
 // EndSessions ends the sessions that match which, with all that belongs to
-// them: refresh tokens, access tokens, and second-factor challenges. A logout
-// does this for one session; a host does it for a user whose password was
-// changed or whose account was closed. Session, Subject, Tenant and Before
-// narrow it down, and at least one of them must be set. Spare leaves one session
-// alone: the one in which the password was changed. Issuer and Expires are
-// filled in. A host that changes a password or disables an account does that
-// first.
+// them: refresh tokens, access tokens, grants and second-factor challenges. Hosts
+// call it after they have changed a password or disabled an account. At least one
+// of Session, Subject, Tenant and Before must be set; a session must match all that
+// are. Spare excludes one session, such as the one in which the password was
+// changed. Issuer and Expires are filled in.
 //
 // When EndSessions returns nil, nothing that began before the call is accepted
 // again, on any machine: also not a sign-in, an exchange, a step-up or a refresh

@@ -368,3 +368,43 @@ func TestFormWithoutAPasswordCountsAsNoAttempt(t *testing.T) {
 	}
 	h.signedIn()
 }
+
+// A grant ends with everything else, and one of a session that began afterwards
+// is good, though it is dated ahead.
+func TestGrantEndsWithTheSessionsAndIsGoodAfterwards(t *testing.T) {
+	for name, which := range map[string]identity.Revocation{
+		"Subject": {Subject: alice}, "Before": {Before: time.Unix(1, 0)}, "Session": {Session: "own"}, "Spare": {Subject: alice, Spare: "another session"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			proof := identity.Proof{Subject: alice, Factors: identity.NewSet("pwd")}
+			caller := func(a answer) *identity.Principal {
+				return &identity.Principal{Issuer: issuer, Subject: alice, Session: h.me(a.access()).text("sid"), Client: identity.FirstParty}
+			}
+			p := caller(h.signedIn())
+			grant, _, err := h.server.Grant(t.Context(), p, "2fa", proof)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if which.Session != "" {
+				which.Session = p.Session
+			}
+			if !which.Before.IsZero() {
+				which.Before = time.Now()
+			}
+			if err := h.server.EndSessions(t.Context(), which); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.server.UseGrant(t.Context(), p, "2fa", grant); !errors.Is(err, identity.ErrNotProven) {
+				t.Errorf("UseGrant = %v after EndSessions", err)
+			}
+			p = caller(h.signedIn())
+			if grant, _, err = h.server.Grant(t.Context(), p, "2fa", proof); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.server.UseGrant(t.Context(), p, "2fa", grant); err != nil {
+				t.Errorf("UseGrant = %v in a session that began afterwards", err)
+			}
+		})
+	}
+}

@@ -89,13 +89,16 @@ func (s *Server) Grant(ctx context.Context, p *identity.Principal, purpose strin
 		Scopes:   use,
 		Factors:  proof.Factors,
 		AuthTime: made,
-		IssuedAt: now,
+	}
+	g.Issuer = s.tokens.Name()
+	if g.IssuedAt, err = s.config.Revoker.IssueTime(ctx, g); err != nil {
+		return "", time.Time{}, unavailable("dating a grant", err)
 	}
 	grant, err = s.grants.Issue(ctx, g, nil)
 	if err != nil {
 		return "", time.Time{}, unavailable("issuing a grant", err)
 	}
-	return grant, now.Add(grantLifetime), nil
+	return grant, g.Expires, nil
 }
 
 // UseGrant uses up a grant of the caller p that [Server.Grant] made for the
@@ -140,11 +143,11 @@ func (s *Server) VerifyPassword(ctx context.Context, p *identity.Principal, give
 	if err := s.ownSession(p); err != nil {
 		return err
 	}
-	user, err := s.users.UserByID(ctx, p.Subject)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return unavailable("looking a user up", err)
+	user, err := s.userByID(ctx, p.Subject)
+	if err != nil {
+		return err
 	}
-	if err != nil || user == nil || user.Disabled || user.Tenant != p.Tenant {
+	if user == nil || user.Disabled || user.Tenant != p.Tenant {
 		return fmt.Errorf("auth: the user is gone, disabled or in another tenant: %w", identity.ErrNotProven)
 	}
 	// Counted before the work, so that parallel guesses cannot outrun the count.

@@ -14,15 +14,13 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// Memory is a [UserStore], [PasswordUpdater], [RefreshStore], [ChallengeStore]
-// and [ClientStore] for tests and trials: it forgets everything when the process
-// ends. The zero Memory is ready for use. It is safe for concurrent use, and must
-// not be copied after first use.
+// Memory is a [UserStore], [PasswordUpdater], [RefreshStore], [SessionLister],
+// [ChallengeStore] and [ClientStore] for tests. Its content is lost when the process
+// ends. The zero Memory is empty and ready for use. It is safe for concurrent use and
+// must not be copied after first use.
 type Memory struct {
-	// MaxSessions is how many sessions, and how many challenges, are kept.
-	// When so many are alive, new ones fail with [ErrFull]: to forget a
-	// session would sign its user out, to forget a challenge would give its
-	// attempts back. Default: 100,000.
+	// MaxSessions is the greatest number of sessions, and of challenges. Beyond
+	// it, new ones fail with [ErrFull]; none is evicted. Default: 100,000.
 	MaxSessions int
 
 	mu         sync.Mutex
@@ -49,8 +47,8 @@ type memoryChallenge struct {
 	expires  time.Time
 }
 
-// SetUser adds a user who signs in with the given login, or changes the one of
-// that ID. The login is brought into the form of [CanonicalLogin].
+// SetUser adds a user with the given login, or replaces the user with the same ID. The
+// login is stored in the form of [CanonicalLogin].
 func (m *Memory) SetUser(login string, u User) error {
 	canonical, err := CanonicalLogin(login)
 	if err != nil {
@@ -253,8 +251,7 @@ func (s *memorySession) matches(which identity.Revocation) bool {
 		(which.Spare == "" || which.Spare != s.ID)
 }
 
-// Sessions returns the sessions of a subject that can be refreshed now, those
-// that began last first, and no more than [MaxListed] of them.
+// Sessions implements [SessionLister].
 func (m *Memory) Sessions(_ context.Context, subject string) ([]Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -262,7 +259,7 @@ func (m *Memory) Sessions(_ context.Context, subject string) ([]Session, error) 
 	return all[:min(len(all), MaxListed)], nil
 }
 
-// SetClient adds a client, or changes the one of that ID.
+// SetClient adds a client, or replaces the client with the same ID.
 func (m *Memory) SetClient(c Client) error {
 	if c.ID == "" || c.ID == identity.FirstParty {
 		return fmt.Errorf("auth: a Client has the ID %q, want another one", c.ID)

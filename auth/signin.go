@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -19,17 +18,6 @@ const (
 	wrongRefresh  = "The refresh token is not valid."
 	wrongCode     = "The code is not right, or the challenge has ended."
 )
-
-// A response is the answer of RFC 6749 section 5.1.
-type response struct {
-	AccessToken  string `json:"access_token"`
-	TokenType    string `json:"token_type"`
-	ExpiresIn    int64  `json:"expires_in"`
-	RefreshToken string `json:"refresh_token"`
-	Scope        string `json:"scope,omitempty"`
-
-	refreshUntil time.Time
-}
 
 // Token returns the handler of POST /token: grant_type password signs in with
 // username and password, grant_type refresh_token refreshes as [Server.Refresh]
@@ -63,58 +51,6 @@ func (s *Server) Token() http.Handler {
 			Err:    errors.New("unknown grant_type"),
 		}
 	}))
-}
-
-// guided is answer with the status that Config.FastAPIStatusCodes asks for.
-func (s *Server) guided(answer func(*http.Request, form) (any, error)) func(*http.Request, form) (any, error) {
-	if !s.config.FastAPIStatusCodes {
-		return answer
-	}
-	return func(r *http.Request, f form) (any, error) {
-		body, err := answer(r, f)
-		if d, ok := errors.AsType[*guard.Denial](err); ok && d.Code == codeInvalidGrant {
-			// It was made for this request: nobody shares it.
-			d.Status = http.StatusUnauthorized
-			d.Challenges = []guard.Challenge{{Scheme: "Bearer"}}
-		}
-		return body, err
-	}
-}
-
-// endpoint returns the handler that reads a form and writes what answer makes
-// of it.
-func (s *Server) endpoint(why string, answer func(*http.Request, form) (any, error)) http.Handler {
-	return guard.Public(why)(s.formHandler(answer))
-}
-
-// formHandler is an endpoint that is not public.
-func (s *Server) formHandler(answer func(*http.Request, form) (any, error)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f, err := readForm(w, r)
-		if err != nil {
-			s.hooks.Refuse(w, r, err)
-			return
-		}
-		body, err := answer(r, f)
-		if err != nil {
-			s.refuse(w, r, err)
-			return
-		}
-		status := http.StatusOK
-		if _, asked := body.(challenge); asked {
-			status = http.StatusBadRequest
-		}
-		writeJSON(w, status, body)
-	})
-}
-
-// refuse is hooks.Refuse, where the audit trail is told what err is about.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if whose, ok := errors.AsType[aboutPrincipal](err); ok {
-		// Not identity.NewContext: nobody has been identified.
-		r = r.WithContext(context.WithValue(r.Context(), identity.ContextKey{}, whose.p))
-	}
-	s.hooks.Refuse(w, r, err)
 }
 
 // signIn is the password grant.
@@ -294,68 +230,4 @@ func requested(f form, granted identity.Set) (identity.Set, *guard.Denial) {
 		return identity.Set{}, invalidScope()
 	}
 	return asked, nil
-}
-
-// refreshClaims is what refresh tokens say beside the usual claims: the mark
-// by which FastAPI's guide tells them from access tokens.
-type refreshClaims struct {
-	Type string `json:"type"`
-}
-
-const typeRefresh = "refresh"
-
-// maxRefresh is the longest refresh token, which leaves some of the form to the
-// other parameters.
-const maxRefresh = maxForm - 512
-
-// refreshToken is what a refresh token says of itself.
-type refreshToken struct {
-	id        string
-	at, until time.Time
-}
-
-// issue signs the pair of tokens of the session that p describes: an access
-// token for scopes, issued at now, and the refresh token, which keeps all of
-// p's. now is before the store was asked, so that what is revoked after the
-// store was told to end the session includes the token.
-func (s *Server) issue(ctx context.Context, user *User, p *identity.Principal, scopes identity.Set, now time.Time, next refreshToken) (*response, *identity.Principal, error) {
-	access := *p
-	access.Scopes = scopes
-	access.Roles = user.Roles
-	access.IssuedAt = now
-	access.Expires = now.Add(s.tokens.Lifetime())
-	if access.Expires.After(next.until) {
-		access.Expires = next.until // nor does it outlive its session
-	}
-	var extra any
-	if s.config.Claims != nil {
-		var err error
-		if extra, err = s.config.Claims(ctx, user); err != nil {
-			return nil, nil, unavailable("the claims of a user", err)
-		}
-	}
-	accessToken, err := s.tokens.Issue(ctx, &access, extra)
-	if err != nil {
-		return nil, nil, unavailable("issuing an access token", err)
-	}
-	if s.room > 0 && len(accessToken) > s.room {
-		return nil, nil, fmt.Errorf("auth: the access token has %d bytes and a cookie has room for %d: the user has too many scopes, roles or claims", len(accessToken), s.room)
-	}
-	refresh := *p
-	refresh.Credential, refresh.IssuedAt, refresh.Expires = next.id, next.at, next.until
-	signed, err := s.refresh.Issue(ctx, &refresh, refreshClaims{typeRefresh})
-	if err != nil {
-		return nil, nil, unavailable("issuing a refresh token", err)
-	}
-	if len(signed) > maxRefresh {
-		return nil, nil, fmt.Errorf("auth: the refresh token has %d bytes and could not be sent back, for a form may have %d: the user has too many scopes", len(signed), maxForm)
-	}
-	return &response{
-		AccessToken:  accessToken,
-		TokenType:    "bearer",
-		ExpiresIn:    int64(time.Until(access.Expires) / time.Second),
-		RefreshToken: signed,
-		Scope:        scopes.String(),
-		refreshUntil: next.until,
-	}, &access, nil
 }

@@ -1,5 +1,5 @@
-// Package authtest has the conformance suites of the stores that package auth
-// asks a host for. A host runs them in the tests of its own stores:
+// Package authtest has conformance suites for the stores that package auth requires.
+// A host runs them in the tests of its own stores:
 //
 //	func TestSessions(t *testing.T) {
 //		authtest.RunRefresh(t, func(t *testing.T) auth.RefreshStore { return newStore(t) })

@@ -53,6 +53,7 @@ type Store struct{ db *redisdb.DB }
 var (
 	_ auth.RefreshStore   = (*Store)(nil)
 	_ auth.ChallengeStore = (*Store)(nil)
+	_ auth.SessionLister  = (*Store)(nil)
 )
 
 const batch = 500 // sessions that one script reads

@@ -117,6 +117,7 @@ type Store struct{ db *sqldb.DB }
 var (
 	_ auth.RefreshStore   = (*Store)(nil)
 	_ auth.ChallengeStore = (*Store)(nil)
+	_ auth.SessionLister  = (*Store)(nil)
 )
 
 // New returns a Store that uses the tables of [Schema] in db, which the host closes.
