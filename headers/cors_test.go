@@ -327,7 +327,7 @@ func TestCORSEnforce(t *testing.T) {
 	exact(t, do(m.Handler(star), get("https://x/")).Result().Header, map[string]string{"Vary": "Accept, ORIGIN"})
 }
 
-// H8: who may load what.
+// Who may load what.
 func TestIsolateLoading(t *testing.T) {
 	const trusted = "https://app.example.com"
 	m := must(headers.NewIsolate(headers.IsolateConfig{TrustedOrigins: []string{trusted}, InsecureExempt: []string{"/public/"}}))
@@ -379,7 +379,7 @@ func TestIsolateLoading(t *testing.T) {
 	}
 }
 
-// H9, and what else an Origin can be.
+// User names, and what else an Origin can be.
 func TestIsolateOrigins(t *testing.T) {
 	m := must(headers.NewIsolate(headers.IsolateConfig{TrustedOrigins: []string{"https://app.example.com"}}))
 	for _, tt := range []struct {
@@ -389,9 +389,9 @@ func TestIsolateOrigins(t *testing.T) {
 		headers []string
 		ok      bool
 	}{
-		{"H9: a user name in the origin", "POST", "https://example.com/", []string{"Origin", "https://evil@example.com"}, false},
-		{"H9: even with GET", "GET", "https://example.com/", []string{"Origin", "https://evil@example.com"}, false},
-		{"H9: even same-origin", "POST", "https://example.com/", []string{"Origin", "https://evil@example.com", "Sec-Fetch-Site", "same-origin"}, false},
+		{"a user name in the origin", "POST", "https://example.com/", []string{"Origin", "https://evil@example.com"}, false},
+		{"even with GET", "GET", "https://example.com/", []string{"Origin", "https://evil@example.com"}, false},
+		{"even same-origin", "POST", "https://example.com/", []string{"Origin", "https://evil@example.com", "Sec-Fetch-Site", "same-origin"}, false},
 		{"a path in the origin", "POST", "https://example.com/", []string{"Origin", "https://example.com/x"}, false},
 		{"no scheme", "POST", "https://example.com/", []string{"Origin", "//example.com"}, false},
 		{"two origins", "POST", "https://example.com/", []string{"Origin", "https://example.com", "Origin", "https://evil.com"}, false},

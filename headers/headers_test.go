@@ -196,7 +196,7 @@ func TestPresetsNeverPreload(t *testing.T) {
 	}
 }
 
-// H6: every way in which a response comes about, over a real connection.
+// Every way in which a response comes about, over a real connection.
 func TestHeadersAreOnEveryResponse(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file.txt")
 	if err := os.WriteFile(file, []byte("content"), 0o600); err != nil {
@@ -299,7 +299,7 @@ func TestHeadersAreOnEveryResponse(t *testing.T) {
 }
 
 // What the standard library does to headers, and where Enforce is the answer.
-func TestEnforce(t *testing.T) {
+func TestEnforcePutsTheHeadersRight(t *testing.T) {
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Frame-Options", "SAMEORIGIN")
 		w.Header().Add("Content-Security-Policy", "default-src *")
@@ -642,8 +642,7 @@ func TestVaryIsAppendedWithoutWritingToTheArrayOfOthers(t *testing.T) {
 	}
 }
 
-// H7.
-func TestNonce(t *testing.T) {
+func TestTheNonceIsOfOneResponse(t *testing.T) {
 	page := func(w http.ResponseWriter, r *http.Request) {
 		n := headers.Nonce(w, r)
 		if again := headers.Nonce(w, r); again != n {

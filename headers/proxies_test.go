@@ -24,7 +24,7 @@ func denied(t *testing.T, err error, status int) {
 	}
 }
 
-// L5 and L6: what each header makes of address, scheme and host.
+// What each header makes of address, scheme and host.
 func TestTrustedProxiesResolve(t *testing.T) {
 	private := []string{"10.0.0.0/8", "fd00::/8"}
 	xf := headers.ProxiesConfig{}
@@ -81,9 +81,9 @@ func TestTrustedProxiesResolve(t *testing.T) {
 		{"IPv6 in brackets", private, xf, peer, []string{X, "[2001:DB8::1]"}, "[2001:db8::1]:0", "http", "example.com"},
 		{"IPv4 in brackets", private, xf, peer, []string{X, "[1.2.3.4]"}, "", "", ""},
 		{"an open bracket", private, xf, peer, []string{X, "[2001:db8::1"}, "", "", ""},
-		{"L6: IPv4 in IPv6 notation is IPv4", private, xf, peer, []string{X, "::ffff:1.2.3.4"}, "1.2.3.4:0", "http", "example.com"},
-		{"L6: also in hexadecimal", private, xf, peer, []string{X, "::ffff:102:304"}, "1.2.3.4:0", "http", "example.com"},
-		{"L6: other IPv6 that ends in IPv4 is IPv6", private, xf, peer, []string{X, "2001:db8::1.2.3.4"}, "[2001:db8::102:304]:0", "http", "example.com"},
+		{"IPv4 in IPv6 notation is IPv4", private, xf, peer, []string{X, "::ffff:1.2.3.4"}, "1.2.3.4:0", "http", "example.com"},
+		{"also in hexadecimal", private, xf, peer, []string{X, "::ffff:102:304"}, "1.2.3.4:0", "http", "example.com"},
+		{"other IPv6 that ends in IPv4 is IPv6", private, xf, peer, []string{X, "2001:db8::1.2.3.4"}, "[2001:db8::102:304]:0", "http", "example.com"},
 		{"two hops", private, two, peer, []string{X, "6.6.6.6, 1.2.3.4, 10.0.0.2"}, "1.2.3.4:0", "http", "example.com"},
 		{"two hops over two lines", private, two, peer, []string{X, "6.6.6.6, 1.2.3.4", X, "10.0.0.2"}, "1.2.3.4:0", "http", "example.com"},
 		{"the second hop is not a proxy", private, two, peer, []string{X, "6.6.6.6, 1.2.3.4"}, "1.2.3.4:0", "http", "example.com"},
@@ -299,7 +299,7 @@ func TestTrustedProxiesStripClaimsFromTrailers(t *testing.T) {
 	})
 }
 
-// A Host with well-known verdicts: H4, and what else was found to confuse.
+// A Host with well-known verdicts, and what else was found to confuse.
 func TestTrustedHosts(t *testing.T) {
 	list := []string{"a.com", "*.x.com", "ports.com:8443", "ports.com:9443", "*.wild.org:8080", "192.0.2.1", "[2001:db8::1]", "xn--bcher-kva.example", "under_score.example", "localhost"}
 	m := must(headers.NewTrustedHosts(list, headers.HostsConfig{}))
@@ -377,19 +377,19 @@ func TestOverTheWire(t *testing.T) {
 		location string
 		hsts     bool
 	}{
-		{"H1: https in the target does not make it https", nil, "GET https://good.example/a HTTP/1.1\r\nHost: good.example\r\n\r\n", 308, "https://good.example/a", false},
-		{"H1: nor for an API", nil, "POST https://good.example/ HTTP/1.1\r\nHost: good.example\r\nContent-Length: 0\r\n\r\n", 403, "", false},
-		{"H1: the host of the target counts, not the header", nil, "GET https://evil.example/ HTTP/1.1\r\nHost: good.example\r\n\r\n", 400, "", false},
-		{"H2: X-Forwarded-Proto of an untrusted peer", nil, "GET / HTTP/1.1\r\nHost: good.example\r\nX-Forwarded-Proto: https\r\n\r\n", 308, "https://good.example/", false},
-		{"H2: X-Forwarded-Proto of a trusted peer", []string{"127.0.0.1"}, "GET / HTTP/1.1\r\nHost: good.example\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n", 200, "", true},
-		{"H3: X-Forwarded-Host of an untrusted peer", nil, "GET / HTTP/1.1\r\nHost: evil\r\nX-Forwarded-Host: good.example\r\n\r\n", 400, "", false},
-		{"H3: X-Forwarded-Host of a trusted peer", []string{"127.0.0.1"}, "GET / HTTP/1.1\r\nHost: evil\r\nX-Forwarded-Host: good.example\r\nX-Forwarded-Proto: https\r\n\r\n", 200, "", true},
-		{"H4: two Host lines", nil, "GET / HTTP/1.1\r\nHost: good.example\r\nHost: evil\r\n\r\n", 400, "", false},
-		{"H4: no Host line", nil, "GET / HTTP/1.0\r\n\r\n", 400, "", false},
-		{"H4: an empty Host", nil, "GET / HTTP/1.1\r\nHost:\r\n\r\n", 400, "", false},
-		{"H5: a path of two slashes stays here", nil, "GET //evil.example HTTP/1.1\r\nHost: good.example\r\n\r\n", 308, "https://good.example//evil.example", false},
-		{"H5: a backslash stays here", nil, "GET /\\evil.example HTTP/1.1\r\nHost: good.example\r\n\r\n", 308, "https://good.example/%5Cevil.example", false},
-		{"H5: encoded line breaks stay encoded", nil, "GET /a%0d%0aSet-Cookie:x HTTP/1.1\r\nHost: good.example\r\n\r\n", 308, "https://good.example/a%0d%0aSet-Cookie:x", false},
+		{"https in the target does not make it https", nil, "GET https://good.example/a HTTP/1.1\r\nHost: good.example\r\n\r\n", 308, "https://good.example/a", false},
+		{"nor for an API", nil, "POST https://good.example/ HTTP/1.1\r\nHost: good.example\r\nContent-Length: 0\r\n\r\n", 403, "", false},
+		{"the host of the target counts, not the header", nil, "GET https://evil.example/ HTTP/1.1\r\nHost: good.example\r\n\r\n", 400, "", false},
+		{"X-Forwarded-Proto of an untrusted peer", nil, "GET / HTTP/1.1\r\nHost: good.example\r\nX-Forwarded-Proto: https\r\n\r\n", 308, "https://good.example/", false},
+		{"X-Forwarded-Proto of a trusted peer", []string{"127.0.0.1"}, "GET / HTTP/1.1\r\nHost: good.example\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n", 200, "", true},
+		{"X-Forwarded-Host of an untrusted peer", nil, "GET / HTTP/1.1\r\nHost: evil\r\nX-Forwarded-Host: good.example\r\n\r\n", 400, "", false},
+		{"X-Forwarded-Host of a trusted peer", []string{"127.0.0.1"}, "GET / HTTP/1.1\r\nHost: evil\r\nX-Forwarded-Host: good.example\r\nX-Forwarded-Proto: https\r\n\r\n", 200, "", true},
+		{"two Host lines", nil, "GET / HTTP/1.1\r\nHost: good.example\r\nHost: evil\r\n\r\n", 400, "", false},
+		{"no Host line", nil, "GET / HTTP/1.0\r\n\r\n", 400, "", false},
+		{"an empty Host", nil, "GET / HTTP/1.1\r\nHost:\r\n\r\n", 400, "", false},
+		{"a path of two slashes stays here", nil, "GET //evil.example HTTP/1.1\r\nHost: good.example\r\n\r\n", 308, "https://good.example//evil.example", false},
+		{"a backslash stays here", nil, "GET /\\evil.example HTTP/1.1\r\nHost: good.example\r\n\r\n", 308, "https://good.example/%5Cevil.example", false},
+		{"encoded line breaks stay encoded", nil, "GET /a%0d%0aSet-Cookie:x HTTP/1.1\r\nHost: good.example\r\n\r\n", 308, "https://good.example/a%0d%0aSet-Cookie:x", false},
 		{"net/http answers OPTIONS * before any handler", nil, "OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200, "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -415,7 +415,6 @@ func TestOverTheWire(t *testing.T) {
 	}
 }
 
-// H5.
 func TestRedirectHTTPS(t *testing.T) {
 	plain := headers.HTTPSConfig{InsecureExempt: []string{"/.well-known/acme-challenge/", "/healthz"}}
 	type row struct {

@@ -84,7 +84,7 @@ func TestEventIsObservedBeforeTheResponse(t *testing.T) {
 	hooks.Refuse(w, get("/"), guard.Forbidden(nil))
 }
 
-func TestEmit(t *testing.T) {
+func TestEmitFillsInTheRequestAndItsCaller(t *testing.T) {
 	ada, bob := &identity.Principal{Subject: "ada"}, &identity.Principal{Subject: "bob"}
 	r := get("/a")
 	r = r.WithContext(identity.NewContext(r.Context(), ada))
@@ -204,7 +204,7 @@ func logged(t *testing.T, e guard.Event) map[string]any {
 	return line
 }
 
-func TestLogLine(t *testing.T) {
+func TestAnEventIsOneLineOfTheLog(t *testing.T) {
 	e := guard.Event{
 		Name: guard.EventLoginFail,
 		Principal: &identity.Principal{Issuer: "https://id.example", Subject: "ada", Tenant: "t", Session: "s", Credential: "c",
@@ -298,7 +298,7 @@ func TestLogIsClean(t *testing.T) {
 	}
 }
 
-func TestLogLevels(t *testing.T) {
+func TestEventsHaveTheLevelOfTheirGravity(t *testing.T) {
 	tests := []struct {
 		name  string
 		event guard.Event

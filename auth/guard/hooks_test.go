@@ -19,7 +19,7 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-func TestRefuse(t *testing.T) {
+func TestARefusalHasItsStatusChallengesAndBody(t *testing.T) {
 	both := []guard.Authenticator{bearer(), apiKeys()}
 	var noDenial *guard.Denial
 	tests := []struct {
@@ -241,7 +241,7 @@ func TestRefuse(t *testing.T) {
 
 // An authenticator's standing challenge completes the challenges of its scheme,
 // and accuses nobody who showed no credentials.
-func TestStandingChallenge(t *testing.T) {
+func TestStandingChallengesCompleteRefusals(t *testing.T) {
 	standing := &authenticator{
 		challenge: guard.Challenge{Scheme: "DPoP", Realm: "api", Scope: identity.NewSet("base"), ErrorURI: "https://docs.example/errors",
 			Params: []guard.Param{{Name: "algs", Value: "ES256"}}},
@@ -618,7 +618,7 @@ func TestRefuseSharesNoHeaderSlices(t *testing.T) {
 	}
 }
 
-func TestRequire(t *testing.T) {
+func TestRequireRefusesWithTheErrorOfItsCheck(t *testing.T) {
 	tests := []struct {
 		name string
 		err  error
@@ -645,7 +645,7 @@ func TestRequire(t *testing.T) {
 	})
 }
 
-func TestAuthenticated(t *testing.T) {
+func TestAuthenticatedRefusesAnonymousRequests(t *testing.T) {
 	hooks := guard.Hooks{}
 	t.Run("refuses where nobody identifies", func(t *testing.T) {
 		next := new(spy)
@@ -687,7 +687,7 @@ func TestAuthenticated(t *testing.T) {
 	})
 }
 
-func TestCaller(t *testing.T) {
+func TestCallerIsTheIdentifiedOneOrAnError(t *testing.T) {
 	for name, caller := range map[string]func(context.Context) (*identity.Principal, error){
 		"Caller":     func(ctx context.Context) (*identity.Principal, error) { return guard.Caller(get("/").WithContext(ctx)) },
 		"CallerFrom": guard.CallerFrom,

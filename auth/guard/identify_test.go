@@ -13,7 +13,7 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-func TestIdentify(t *testing.T) {
+func TestIdentifyFindsOneCallerOrRefuses(t *testing.T) {
 	refusedAs := func(err error) *authenticator {
 		a := bearer()
 		a.authenticate = func(*http.Request) (*identity.Principal, error) { return nil, err }
@@ -154,7 +154,7 @@ func TestIdentifyMistakes(t *testing.T) {
 	}
 }
 
-func TestActive(t *testing.T) {
+func TestInactiveCallersAreRefused(t *testing.T) {
 	tests := []struct {
 		name   string
 		err    error
@@ -408,7 +408,7 @@ type funcAuthenticator func(*http.Request) (*identity.Principal, error)
 func (f funcAuthenticator) Authenticate(r *http.Request) (*identity.Principal, error) { return f(r) }
 func (f funcAuthenticator) Challenge() guard.Challenge                                { return guard.Challenge{Scheme: "Func"} }
 
-func TestAccept(t *testing.T) {
+func TestAcceptTakesCallersOfItsAuthenticatorsOnly(t *testing.T) {
 	tokens, keys := bearer(), apiKeys()
 	tests := []struct {
 		name   string
@@ -476,7 +476,7 @@ func TestAccept(t *testing.T) {
 	})
 }
 
-func TestOnce(t *testing.T) {
+func TestOnceLoadsOncePerRequestAndKey(t *testing.T) {
 	type keyA struct{}
 	type keyB struct{}
 	// within runs f inside of an Identify.

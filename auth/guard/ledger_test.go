@@ -27,7 +27,7 @@ func plain(next http.Handler) http.Handler {
 }
 func described(next http.Handler) http.Handler { return guard.Describe(plain(next), next) }
 
-func TestRequirements(t *testing.T) {
+func TestRequirementsAreThoseOfAllGuards(t *testing.T) {
 	hooks := guard.Hooks{}
 	limit, scope := hooks.Require(pass, limitRequirement), hooks.Require(pass, scopeRequirement)
 	leaf := new(spy)
@@ -150,7 +150,7 @@ func TestRegistrationMistakes(t *testing.T) {
 	}
 }
 
-func TestMux(t *testing.T) {
+func TestAMuxServesGuardedAndPublicRoutesOnly(t *testing.T) {
 	hooks := guard.Hooks{}
 	tests := []struct {
 		name   string
@@ -353,7 +353,7 @@ func TestMuxLooksForWhatAcceptWants(t *testing.T) {
 	}
 }
 
-func TestMuxRoutes(t *testing.T) {
+func TestRoutesAreTheLedgerOfAMux(t *testing.T) {
 	hooks := guard.Hooks{}
 	leaf := new(spy)
 	mux := guard.NewMux(hooks, bearer(), apiKeys())

@@ -7,7 +7,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-func TestScheme(t *testing.T) {
+func TestTheSchemeIsTheConnectionsUnlessSettled(t *testing.T) {
 	tests := []struct {
 		name    string
 		tls     bool

@@ -138,7 +138,7 @@ func (s *Sessions) sameOrigin(r *http.Request) error {
 	}
 	if from := r.Header.Get("Origin"); from != "" {
 		// net/http compares the host of whatever url.Parse makes of it.
-		if u, err := url.Parse(from); err != nil || from != "null" && (u.User != nil || u.Host == "" || u.Scheme+"://"+u.Host != from) {
+		if u, err := url.Parse(from); err != nil || from != "null" && (u.Host == "" || u.Scheme+"://"+u.Host != from) {
 			return fmt.Errorf("auth/guard: the origin %.100q is malformed", from)
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions &&
