@@ -149,7 +149,7 @@ func (a *Authenticator) denial(err error) *guard.Denial {
 		// The secret was right: a 401 would make the owner throw a good key
 		// away, and who has stolen it learns what they see anyway.
 		return guard.Forbidden(err)
-	case a.config.GuideStatusCodes:
+	case a.config.FastAPIStatusCodes:
 		d = &guard.Denial{Status: http.StatusForbidden, Code: guard.CodeInvalidToken, Detail: "Invalid API key", Event: guard.EventLoginFail, Err: err}
 	}
 	if errors.Is(err, ErrRevoked) || errors.Is(err, ErrRotated) {
@@ -514,7 +514,7 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 // guard.Mux that was given the Authenticator use guard.Hooks.Accept instead,
 // which does not look at the key a second time.
 func (a *Authenticator) Handler(next http.Handler) http.Handler {
-	return a.config.Hooks.Identify(a)(demand(a.config.Hooks, a, a.issuer, a.config.GuideStatusCodes)(next))
+	return a.config.Hooks.Identify(a)(demand(a.config.Hooks, a, a.issuer, a.config.FastAPIStatusCodes)(next))
 }
 
 // demand is the inner part of Handler.

@@ -622,8 +622,8 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-func TestGuideStatusCodes(t *testing.T) {
-	r := open(t, apikey.Config{GuideStatusCodes: true})
+func TestFastAPIStatusCodes(t *testing.T) {
+	r := open(t, apikey.Config{FastAPIStatusCodes: true})
 	key, _ := r.issue(nil)
 	body := func(code, detail string) want {
 		return want{403, "", "", `{"title":"Forbidden","status":403,"code":"` + code + `","detail":"` + detail + `"}` + "\n"}
@@ -658,7 +658,7 @@ func TestHandlerTakesKeysOnly(t *testing.T) {
 
 func TestTheLedgerSeesTheGuard(t *testing.T) {
 	r := open(t, apikey.Config{})
-	guide := open(t, apikey.Config{GuideStatusCodes: true})
+	guide := open(t, apikey.Config{FastAPIStatusCodes: true})
 	static := must(apikey.NewStatic(apikey.StaticConfig{}, apikey.StaticKey{Name: "cron", Key: apikey.NewSecret("0123456789abcdef")}))
 	for _, h := range []http.Handler{r.handler, guide.handler, static.Handler(r.next)} {
 		if got := fmt.Sprint(guard.Requirements(h)); got != "[scheme ApiKey]" {

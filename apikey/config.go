@@ -127,10 +127,10 @@ type Config struct {
 	// authenticator have seen it. Default: keys in URLs are not looked at.
 	InsecureQueryParameter string
 
-	// GuideStatusCodes answers a bad key with 403 as FastAPI's guide does
+	// FastAPIStatusCodes answers a bad key with 403 as FastAPI's guide does
 	// ("Invalid API key"), and [Authenticator.Handler] so a missing one
 	// ("API key required"), instead of 401 with a challenge. Default: 401.
-	GuideStatusCodes bool
+	FastAPIStatusCodes bool
 
 	// Realm goes into the challenge (RFC 9110 section 11.5). Default: left
 	// out.

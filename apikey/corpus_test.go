@@ -22,7 +22,7 @@ import (
 
 // The attacks and faults that the package must stand, by their numbers.
 
-func TestK1EmptyAndAbsurdKeysAreRefusedWithoutTheStore(t *testing.T) {
+func TestEmptyAndAbsurdKeysAreRefusedWithoutTheStore(t *testing.T) {
 	r := open(t, apikey.Config{LegacyHash: legacyHash})
 	good, _ := r.issue(nil)
 	tests := []struct{ name, key string }{
@@ -62,7 +62,7 @@ func TestK1EmptyAndAbsurdKeysAreRefusedWithoutTheStore(t *testing.T) {
 	}
 }
 
-func TestK2AMillionRandomKeysDoNotReachTheStore(t *testing.T) {
+func TestAMillionRandomKeysDoNotReachTheStore(t *testing.T) {
 	r := open(t, apikey.Config{})
 	random := rand.New(rand.NewPCG(1, 2))
 	key := []byte("acme_live_000000000000_" + strings.Repeat("0", 49))
@@ -85,7 +85,7 @@ func TestK2AMillionRandomKeysDoNotReachTheStore(t *testing.T) {
 	}
 }
 
-func TestK2AWrongChecksumPrefixOrEnvironmentDoesNotReachTheStore(t *testing.T) {
+func TestAWrongChecksumPrefixOrEnvironmentDoesNotReachTheStore(t *testing.T) {
 	r := open(t, apikey.Config{})
 	good, _ := r.issue(nil)
 	for i := range good {
@@ -106,7 +106,7 @@ func TestK2AWrongChecksumPrefixOrEnvironmentDoesNotReachTheStore(t *testing.T) {
 // Each of these is refused with the same answer, after one question to the
 // store, one comparison and one settlement with the throttle; and, repeated at
 // once, after none.
-func TestK3RefusalsDoNotDiffer(t *testing.T) {
+func TestRefusalsDoNotDiffer(t *testing.T) {
 	hour := time.Hour
 	tests := []struct {
 		name string
@@ -160,7 +160,7 @@ func TestK3RefusalsDoNotDiffer(t *testing.T) {
 	}
 }
 
-func TestK4KeysInTwoPlacesAreRefused(t *testing.T) {
+func TestKeysInTwoPlacesAreRefused(t *testing.T) {
 	r := open(t, apikey.Config{InsecureQueryParameter: "api_key"})
 	key, _ := r.issue(nil)
 	tests := []struct {
@@ -234,7 +234,7 @@ func (bearer) Authenticate(r *http.Request) (*identity.Principal, error) {
 	return &identity.Principal{Issuer: "tokens", Subject: "bob"}, nil
 }
 
-func TestK5ATestKeyIsNothingOnALiveRoute(t *testing.T) {
+func TestATestKeyIsNothingOnALiveRoute(t *testing.T) {
 	store := new(counted)
 	all := openOn(t, store, apikey.Config{Format: both})
 	live := openOn(t, store, apikey.Config{Format: acme})
@@ -255,7 +255,7 @@ func TestK5ATestKeyIsNothingOnALiveRoute(t *testing.T) {
 	}
 }
 
-func TestK6AKeyEndsAtItsMomentWhileItIsRemembered(t *testing.T) {
+func TestAKeyEndsAtItsMomentWhileItIsRemembered(t *testing.T) {
 	tests := []struct {
 		name string
 		edit func(r *apikey.Record, end time.Time)
@@ -295,7 +295,7 @@ func TestK6AKeyEndsAtItsMomentWhileItIsRemembered(t *testing.T) {
 	}
 }
 
-func TestK6AChangeElsewhereIsSeenWithinTheStatedTime(t *testing.T) {
+func TestAChangeElsewhereIsSeenWithinTheStatedTime(t *testing.T) {
 	changes := []struct {
 		name string
 		edit func(*apikey.Record)
@@ -346,7 +346,7 @@ func TestK6AChangeElsewhereIsSeenWithinTheStatedTime(t *testing.T) {
 	})
 }
 
-func TestK7AHundredRotationsMakeOneSuccessor(t *testing.T) {
+func TestAHundredRotationsMakeOneSuccessor(t *testing.T) {
 	r := open(t, apikey.Config{})
 	key, record := r.issue(nil)
 	const calls = 100
@@ -384,7 +384,7 @@ func TestK7AHundredRotationsMakeOneSuccessor(t *testing.T) {
 	welcome.check(t, r.get(with(key)))
 }
 
-func TestK8UsesAreWrittenOnceAMinuteAndNoneIsLost(t *testing.T) {
+func TestUsesAreWrittenOnceAMinuteAndNoneIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, apikey.Config{})
 		first, one := r.issue(nil)
@@ -428,7 +428,7 @@ func TestK8UsesAreWrittenOnceAMinuteAndNoneIsLost(t *testing.T) {
 	})
 }
 
-func TestK9WhoHasTheDatabaseAndNoPepperHasNoKey(t *testing.T) {
+func TestWhoHasTheDatabaseAndNoPepperHasNoKey(t *testing.T) {
 	victim := open(t, apikey.Config{})
 	key, record := victim.issue(nil)
 	// The thief runs the same program on the dump, with a pepper of their own
@@ -449,7 +449,7 @@ func TestK9WhoHasTheDatabaseAndNoPepperHasNoKey(t *testing.T) {
 	welcome.check(t, victim.get(with(key)))
 }
 
-func TestK10TheKeyIsInNoLogErrorOrURL(t *testing.T) {
+func TestTheKeyIsInNoLogErrorOrURL(t *testing.T) {
 	var log strings.Builder
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	observed := guard.Log(logger)
@@ -504,7 +504,7 @@ func TestK10TheKeyIsInNoLogErrorOrURL(t *testing.T) {
 	}
 }
 
-func TestK11NetworksAreThoseOfTheRemoteAddr(t *testing.T) {
+func TestNetworksAreThoseOfTheRemoteAddr(t *testing.T) {
 	tests := []struct {
 		name, network, remote string
 		allowed               bool
@@ -552,7 +552,7 @@ func TestK11NetworksAreThoseOfTheRemoteAddr(t *testing.T) {
 	}
 }
 
-func TestK12AStoreThatDoesNotAnswerIs503(t *testing.T) {
+func TestAStoreThatDoesNotAnswerIs503(t *testing.T) {
 	down := errors.New("connection refused")
 	tests := []struct {
 		name string
@@ -612,7 +612,7 @@ func TestK12AStoreThatDoesNotAnswerIs503(t *testing.T) {
 	})
 }
 
-func TestK13GuessesAreLimitedByAddressBeforeTheStore(t *testing.T) {
+func TestGuessesAreLimitedByAddressBeforeTheStore(t *testing.T) {
 	throttle := &throttle{limit: 5}
 	r := open(t, apikey.Config{Throttle: throttle})
 	key, _ := r.issue(nil)
@@ -658,7 +658,7 @@ func TestK13GuessesAreLimitedByAddressBeforeTheStore(t *testing.T) {
 
 // Junk from an address that many share must not lock out the keys that were
 // good there before, nor let through more guesses than elsewhere.
-func TestK13JunkDoesNotLockOutKeysThatWereGoodAtTheAddress(t *testing.T) {
+func TestJunkDoesNotLockOutKeysThatWereGoodAtTheAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttle := &throttle{limit: 5}
 		r := open(t, apikey.Config{Throttle: throttle})

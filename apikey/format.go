@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"regexp"
 	"slices"
 	"strings"
@@ -238,6 +239,16 @@ var digits = func() (values [256]byte) {
 	}
 	return values
 }()
+
+// updateCRC returns the state of the CRC-32 (IEEE) after s. The first state is ^0,
+// and the checksum is the complement of the last one. [crc32.Update] takes a slice
+// that escapes, so each junk key would cost an allocation.
+func updateCRC(crc uint32, s string) uint32 {
+	for i := range len(s) {
+		crc = crc32.IEEETable[byte(crc)^s[i]] ^ crc>>8
+	}
+	return crc
+}
 
 // maxSecret is 2^256-1: greater numbers of its width are no secrets.
 var maxSecret = func() string {

@@ -37,7 +37,7 @@ type StaticKey struct {
 
 // StaticConfig says which keys are accepted and where they stand.
 type StaticConfig struct {
-	// Header, InsecureQueryParameter, GuideStatusCodes, Realm and Hooks are
+	// Header, InsecureQueryParameter, FastAPIStatusCodes, Realm and Hooks are
 	// those of [Config], with the same defaults; the guide's words for a bad
 	// key are "Could not validate API key" here.
 	Header                 string
@@ -49,9 +49,9 @@ type StaticConfig struct {
 	// with that scheme. Default: false.
 	Bearer bool
 
-	GuideStatusCodes bool
-	Realm            string
-	Hooks            guard.Hooks
+	FastAPIStatusCodes bool
+	Realm              string
+	Hooks              guard.Hooks
 }
 
 // A StaticAuthenticator is the simplest check of API keys: a few keys that the
@@ -151,7 +151,7 @@ func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal
 			return p, nil
 		}
 	}
-	if s.config.GuideStatusCodes {
+	if s.config.FastAPIStatusCodes {
 		return nil, &guard.Denial{Status: http.StatusForbidden, Code: guard.CodeInvalidToken, Detail: "Could not validate API key",
 			Event: guard.EventLoginFail, Err: errNoStatic}
 	}
@@ -161,5 +161,5 @@ func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal
 // Handler is the guard for a route that takes these keys and nothing else: see
 // [Authenticator.Handler].
 func (s *StaticAuthenticator) Handler(next http.Handler) http.Handler {
-	return s.config.Hooks.Identify(s)(demand(s.config.Hooks, s, "apikey:"+staticPrefix, s.config.GuideStatusCodes)(next))
+	return s.config.Hooks.Identify(s)(demand(s.config.Hooks, s, "apikey:"+staticPrefix, s.config.FastAPIStatusCodes)(next))
 }

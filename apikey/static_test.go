@@ -59,7 +59,7 @@ func TestStatic(t *testing.T) {
 
 func TestStaticWithTheGuidesAnswers(t *testing.T) {
 	next, seen := new(spy), new(events)
-	a := must(apikey.NewStatic(apikey.StaticConfig{GuideStatusCodes: true, Hooks: guard.Hooks{Observe: seen.observe}},
+	a := must(apikey.NewStatic(apikey.StaticConfig{FastAPIStatusCodes: true, Hooks: guard.Hooks{Observe: seen.observe}},
 		apikey.StaticKey{Name: "app", Key: apikey.NewSecret("0123456789abcdef")}))
 	h := a.Handler(next)
 	want{403, "", "", `{"title":"Forbidden","status":403,"code":"invalid_token","detail":"Could not validate API key"}` + "\n"}.

@@ -53,11 +53,11 @@ type Config struct {
 	// Default: "Bearer".
 	Scheme string
 
-	// GuideStatusCodes answers too few scopes with 401 and "Not enough
+	// FastAPIStatusCodes answers too few scopes with 401 and "Not enough
 	// permissions", as FastAPI's guide does, instead of 403. Clients that
 	// refresh their token at a 401 then do so in vain. Default: 403, as RFC
 	// 6750 section 3.1 has it.
-	GuideStatusCodes bool
+	FastAPIStatusCodes bool
 
 	// Hooks says how refusals look and who hears of events. Default: see
 	// [guard.Hooks].

@@ -126,7 +126,7 @@ func (m *Middleware) refuse(p *identity.Principal, wanted, told []string) error 
 		scheme = "ApiKey"
 	}
 	d := guard.InsufficientScope(scheme, identity.NewSet(told...), fmt.Errorf("scopes: missing %s", strings.Join(missing, " ")))
-	if m.config.GuideStatusCodes {
+	if m.config.FastAPIStatusCodes {
 		d.Status, d.Detail = http.StatusUnauthorized, "Not enough permissions"
 	}
 	return d

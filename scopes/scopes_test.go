@@ -98,7 +98,7 @@ func TestNobodyIsAskedWhoTheyAre(t *testing.T) {
 			ask(t, config, g).check(t, 401, anonymousBody, "Bearer")
 			ask(t, config, g, nobody).check(t, 401, anonymousBody, `Bearer realm="example"`)
 			ask(t, config, g, keys{nobody}, nobody).check(t, 401, anonymousBody, `ApiKey realm="keys"`, `Bearer realm="example"`)
-			config.GuideStatusCodes = true
+			config.FastAPIStatusCodes = true
 			a := ask(t, config, g, nobody)
 			a.check(t, 401, anonymousBody, `Bearer realm="example"`)
 			if a.event.Name != guard.EventLoginFail || !errors.Is(a.event.Denial, guard.ErrNoCredentials) {
@@ -148,9 +148,9 @@ func TestTheSchemeOfTheChallengeIsTheCallers(t *testing.T) {
 	}
 }
 
-func TestGuideStatusCodesAnswer401(t *testing.T) {
+func TestFastAPIStatusCodesAnswer401(t *testing.T) {
 	const body = `{"title":"Unauthorized","status":401,"code":"insufficient_scope","detail":"Not enough permissions"}` + "\n"
-	config := scopes.Config{GuideStatusCodes: true}
+	config := scopes.Config{FastAPIStatusCodes: true}
 	a := ask(t, config, require("write"), with("read"), keys{})
 	a.check(t, 401, body, `Bearer realm="example", scope="write", error="insufficient_scope"`, `ApiKey realm="keys"`)
 	if a.event.Name != guard.EventAuthzFail {
