@@ -51,6 +51,11 @@
 //		return redis.NewScript(len(keys), script).DoContext(ctx, conn, append(words, args...)...)
 //	}
 //
+// An eval for another client returns an integer of the reply as int64, an array as
+// []any, and a bulk string as string or []byte. Each of args is a string. The eval
+// is safe for concurrent use, returns when ctx ends, and sends no command twice,
+// except EVAL after the server has answered NOSCRIPT to EVALSHA.
+//
 // Then, with any of them:
 //
 //	sessions, err := redisstore.New(eval, redisstore.Config{})

@@ -11,7 +11,7 @@ import (
 
 func Example() {
 	// A client's; see the package documentation for two.
-	var eval redislog.Eval = new(server).eval
+	var eval func(context.Context, string, []string, ...any) (any, error) = new(server).eval
 
 	log, err := redislog.New(eval, redislog.Config{})
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 
 var ctx = context.Background()
 
-func open(t testing.TB, eval redislog.Eval, config redislog.Config) *redislog.Log {
+func open(t testing.TB, eval func(context.Context, string, []string, ...any) (any, error), config redislog.Config) *redislog.Log {
 	t.Helper()
 	log, err := redislog.New(eval, config)
 	if err != nil {
@@ -39,12 +39,12 @@ func entry(id byte) blacklist.Entry {
 }
 
 func TestNew(t *testing.T) {
-	answering := func(any) redislog.Eval {
+	answering := func(any) func(context.Context, string, []string, ...any) (any, error) {
 		return func(context.Context, string, []string, ...any) (any, error) { return nil, nil }
 	}(nil)
 	tests := []struct {
 		name   string
-		eval   redislog.Eval
+		eval   func(context.Context, string, []string, ...any) (any, error)
 		config redislog.Config
 		want   []string
 	}{

@@ -208,7 +208,7 @@ func storeDecider(store ratelimit.Store, keys int, l ratelimit.Limit) decider {
 	}
 }
 
-func evalByGoRedis(client *redis.Client) redisstore.Eval {
+func evalByGoRedis(client *redis.Client) func(context.Context, string, []string, ...any) (any, error) {
 	var scripts sync.Map
 	return func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
 		s, ok := scripts.Load(script)
@@ -219,7 +219,7 @@ func evalByGoRedis(client *redis.Client) redisstore.Eval {
 	}
 }
 
-func evalByRueidis(tb testing.TB, addr string) redisstore.Eval {
+func evalByRueidis(tb testing.TB, addr string) func(context.Context, string, []string, ...any) (any, error) {
 	client := must(rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, DisableRetry: true, DisableCache: true}))
 	tb.Cleanup(client.Close)
 	var scripts sync.Map

@@ -154,7 +154,7 @@ func rueidisCall(t *testing.T, addr string) func(context.Context, string, []stri
 	}
 }
 
-func openRedisSessions(t *testing.T, eval redisstore.Eval, prefix string) *redisstore.Store {
+func openRedisSessions(t *testing.T, eval evalFunc, prefix string) *redisstore.Store {
 	t.Helper()
 	store, err := redisstore.New(eval, redisstore.Config{Prefix: prefix})
 	if err != nil {
@@ -165,7 +165,7 @@ func openRedisSessions(t *testing.T, eval redisstore.Eval, prefix string) *redis
 
 func TestSessionsInRedis(t *testing.T) {
 	server := servers.Redis(t)
-	for client, eval := range map[string]redisstore.Eval{"go-redis": goRedisCall(t, server.Addr), "rueidis": rueidisCall(t, server.Addr)} {
+	for client, eval := range map[string]evalFunc{"go-redis": goRedisCall(t, server.Addr), "rueidis": rueidisCall(t, server.Addr)} {
 		t.Run(client, func(t *testing.T) {
 			empty := func(t *testing.T) *redisstore.Store { return openRedisSessions(t, eval, "test:"+rand.Text()) }
 			t.Run("refresh", func(t *testing.T) {
@@ -297,7 +297,7 @@ func TestSessionsInRedisThatForgets(t *testing.T) {
 	for _, tt := range []struct {
 		name, addr, says string
 		insecure         bool
-		check            func(eval redisstore.Eval, insecure bool) (check, use error)
+		check            func(eval evalFunc, insecure bool) (check, use error)
 	}{
 		{"sessions where it evicts", evicts.Addr, "maxmemory-policy", false, checkSessions},
 		{"sessions where it is volatile", volatile.Addr, "aof_enabled", false, checkSessions},
@@ -317,7 +317,7 @@ func TestSessionsInRedisThatForgets(t *testing.T) {
 	}
 }
 
-func checkSessions(eval redisstore.Eval, insecure bool) (check, use error) {
+func checkSessions(eval evalFunc, insecure bool) (check, use error) {
 	store, err := redisstore.New(eval, redisstore.Config{InsecureEviction: insecure, InsecureVolatile: insecure})
 	if err != nil {
 		return err, err

@@ -22,7 +22,7 @@ type clocked struct {
 	now int64
 }
 
-func openClocked(t *testing.T, eval redisstore.Eval) *clocked {
+func openClocked(t *testing.T, eval evalFunc) *clocked {
 	t.Helper()
 	c := &clocked{t: t, now: time.Now().UnixMicro()}
 	c.Store = openRedisLimits(t, func(ctx context.Context, script string, keys []string, args ...any) (any, error) {

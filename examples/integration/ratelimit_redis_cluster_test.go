@@ -92,7 +92,7 @@ func TestLimitsInRedisCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(other.Close)
-	evals := map[string]redisstore.Eval{"go-redis": limitsByGoRedis(cluster), "rueidis": limitsByRueidisClient(other)}
+	evals := map[string]evalFunc{"go-redis": limitsByGoRedis(cluster), "rueidis": limitsByRueidisClient(other)}
 	for name, eval := range evals {
 		t.Run(name+", one slot", func(t *testing.T) {
 			ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return openRedisLimits(t, eval, redisstore.Config{Prefix: name}) })
@@ -155,7 +155,7 @@ func TestStoresInRedisCluster(t *testing.T) {
 	})
 	t.Run("revocations", func(t *testing.T) {
 		blacklisttest.RunLog(t, func(t *testing.T) blacklist.Log {
-			log, err := redislog.New(redislog.Eval(eval), redislog.Config{})
+			log, err := redislog.New(eval, redislog.Config{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -190,9 +190,9 @@ func TestLimitsAreChargedAtMostOnce(t *testing.T) {
 	direct := openRedisLimits(t, limitsByGoRedis(redisForLimits(t, server.Addr)), redisstore.Config{})
 	for _, client := range []struct {
 		name string
-		open func(testing.TB, string) redisstore.Eval
+		open func(testing.TB, string) evalFunc
 	}{
-		{"go-redis", func(t testing.TB, addr string) redisstore.Eval { return limitsByGoRedis(redisForLimits(t, addr)) }},
+		{"go-redis", func(t testing.TB, addr string) evalFunc { return limitsByGoRedis(redisForLimits(t, addr)) }},
 		{"rueidis", limitsByRueidis},
 	} {
 		for _, fault := range []struct {

@@ -29,7 +29,7 @@ func redisForLimits(t testing.TB, addr string) *redis.Client {
 	return client
 }
 
-func limitsByGoRedis(client redis.Scripter) redisstore.Eval {
+func limitsByGoRedis(client redis.Scripter) evalFunc {
 	var scripts sync.Map
 	return func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
 		s, ok := scripts.Load(script)
@@ -40,7 +40,7 @@ func limitsByGoRedis(client redis.Scripter) redisstore.Eval {
 	}
 }
 
-func limitsByRueidis(t testing.TB, addr string) redisstore.Eval {
+func limitsByRueidis(t testing.TB, addr string) evalFunc {
 	t.Helper()
 	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, DisableRetry: true, DisableCache: true})
 	if err != nil {
@@ -50,7 +50,7 @@ func limitsByRueidis(t testing.TB, addr string) redisstore.Eval {
 	return limitsByRueidisClient(client)
 }
 
-func limitsByRueidisClient(client rueidis.Client) redisstore.Eval {
+func limitsByRueidisClient(client rueidis.Client) evalFunc {
 	var scripts sync.Map
 	return func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
 		s, ok := scripts.Load(script)
@@ -65,7 +65,7 @@ func limitsByRueidisClient(client rueidis.Client) redisstore.Eval {
 	}
 }
 
-func openRedisLimits(t testing.TB, eval redisstore.Eval, config redisstore.Config) *redisstore.Store {
+func openRedisLimits(t testing.TB, eval evalFunc, config redisstore.Config) *redisstore.Store {
 	t.Helper()
 	store, err := redisstore.New(eval, config)
 	if err != nil {
@@ -78,7 +78,7 @@ func TestLimitsInRedis(t *testing.T) {
 	server := servers.Redis(t, "--appendfsync", "no")
 	for _, client := range []struct {
 		name string
-		eval redisstore.Eval
+		eval evalFunc
 	}{
 		{"go-redis", limitsByGoRedis(redisForLimits(t, server.Addr))},
 		{"rueidis", limitsByRueidis(t, server.Addr)},

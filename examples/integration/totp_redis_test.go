@@ -11,7 +11,6 @@ import (
 
 	peer "github.com/pquerna/otp/totp"
 
-	sessionstore "github.com/gatewright/gatewright/auth/redisstore"
 	"github.com/gatewright/gatewright/totp"
 	"github.com/gatewright/gatewright/totp/redisstore"
 	"github.com/gatewright/gatewright/totp/totptest"
@@ -64,7 +63,7 @@ func raceCode(t *testing.T, stores []totp.Store) {
 	}
 }
 
-func openRedisFactors(t *testing.T, eval redisstore.Eval, prefix string) *redisstore.Store {
+func openRedisFactors(t *testing.T, eval evalFunc, prefix string) *redisstore.Store {
 	t.Helper()
 	store, err := redisstore.New(eval, redisstore.Config{Prefix: prefix})
 	if err != nil {
@@ -74,7 +73,7 @@ func openRedisFactors(t *testing.T, eval redisstore.Eval, prefix string) *rediss
 }
 
 func factorsInRedis(t *testing.T, addr string) {
-	for client, eval := range map[string]redisstore.Eval{"go-redis": goRedisCall(t, addr), "rueidis": rueidisCall(t, addr)} {
+	for client, eval := range map[string]evalFunc{"go-redis": goRedisCall(t, addr), "rueidis": rueidisCall(t, addr)} {
 		t.Run(client, func(t *testing.T) {
 			totptest.Run(t, func(t *testing.T) totp.Store { return openRedisFactors(t, eval, "") })
 		})
@@ -89,8 +88,8 @@ func factorsInRedis(t *testing.T, addr string) {
 	})
 }
 
-func checkFactors(eval sessionstore.Eval, insecure bool) (check, use error) {
-	store, err := redisstore.New(redisstore.Eval(eval), redisstore.Config{InsecureEviction: insecure, InsecureVolatile: insecure})
+func checkFactors(eval evalFunc, insecure bool) (check, use error) {
+	store, err := redisstore.New(eval, redisstore.Config{InsecureEviction: insecure, InsecureVolatile: insecure})
 	if err != nil {
 		return err, err
 	}

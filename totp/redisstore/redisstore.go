@@ -20,13 +20,6 @@ import (
 // pkg begins each error.
 const pkg = "totp/redisstore"
 
-// An Eval runs a Lua script on the server and returns its reply: an integer as
-// int64, an array as []any, a bulk string as string. Each of args is a string. It
-// is safe for concurrent use, returns when ctx ends, and sends no command twice,
-// except EVAL after the server answered NOSCRIPT to EVALSHA. The package
-// documentation has an Eval for each of three clients.
-type Eval func(ctx context.Context, script string, keys []string, args ...any) (any, error)
-
 // Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
 	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
@@ -53,10 +46,11 @@ type Store struct{ db *redisdb.DB }
 
 var _ totp.Store = (*Store)(nil)
 
-// New returns a Store that uses the server through eval. It returns all mistakes in
-// its arguments, joined, and does not use the server: see [Store.Ready].
-func New(eval Eval, config Config) (*Store, error) {
-	db, err := redisdb.New(pkg, redisdb.Eval(eval), redisdb.Settings{
+// New returns a Store on the server where eval runs Lua scripts: see the documentation
+// of package auth/redisstore. It returns all mistakes in its arguments, joined, and
+// does not use the server.
+func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
+	db, err := redisdb.New(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:totp",
 		AllowEviction: config.InsecureEviction, AllowVolatile: config.InsecureVolatile,
 		Keeps: "second factors", Rights: rights,
@@ -70,11 +64,9 @@ func New(eval Eval, config Config) (*Store, error) {
 // rights are the commands of the scripts.
 const rights = "+eval +evalsha +info +exists +set +del +hset +hget +hmget +hdel"
 
-// Ready proves that the server takes writes and keeps them: it sets and deletes a
-// key. The error says that the server cannot be reached, is a
-// replica, rejects writes, evicts, or has no append-only file. Call it when the
-// process starts and from the process's readiness endpoint. Until it has succeeded
-// once, every other method checks first and fails as Ready would.
+// Ready sets and deletes a key, and returns an error if the server is a replica,
+// rejects writes, evicts, or has no append-only file (as Config requires). Call it at
+// start and for readiness. Until it succeeded once, other methods call it first.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, redisdb.ReadyKey(s.db.Prefix()))
 }

@@ -34,12 +34,6 @@ import (
 // pkg begins each error.
 const pkg = "auth/passkey/redisstore"
 
-// An Eval runs a Lua script on the server and returns its reply: an integer as
-// int64, an array as []any, a bulk string as string. Each of args is a string. It
-// is safe for concurrent use, returns when ctx ends, and sends no command twice,
-// except EVAL after the server answered NOSCRIPT to EVALSHA.
-type Eval func(ctx context.Context, script string, keys []string, args ...any) (any, error)
-
 // Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
 	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
@@ -63,10 +57,11 @@ type Store struct{ db *redisdb.DB }
 
 var _ passkey.Store = (*Store)(nil)
 
-// New returns a Store on the server that eval reaches. It does not use the server:
-// see [Store.Ready].
-func New(eval Eval, config Config) (*Store, error) {
-	db, err := redisdb.New(pkg, redisdb.Eval(eval), redisdb.Settings{
+// New returns a Store on the server where eval runs Lua scripts: see the documentation
+// of package auth/redisstore. It returns all mistakes in its arguments, joined, and
+// does not use the server.
+func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
+	db, err := redisdb.New(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:passkeys",
 		AllowEviction: config.InsecureEviction, AllowVolatile: config.InsecureVolatile,
 		Keeps: "passkeys", Rights: "+eval +evalsha +info +exists +set +del +hset +hget +hmget +hdel +zadd +zcard +zrange +zrem",
