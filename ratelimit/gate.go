@@ -84,20 +84,11 @@ type work struct {
 	spentStates []State
 }
 
-// take makes all charges or no charge, and reports whether it did. Costs were checked. The
-// receipts are made if keep is set.
-func (g *gate) take(ctx context.Context, w *work, keep bool) (bool, bill, error) {
+// take makes all charges or no charge, and reports whether it did. Costs were checked.
+// At least one limit is Concurrent.
+func (g *gate) take(ctx context.Context, w *work) (bool, bill, error) {
 	if err := ctx.Err(); err != nil {
 		return false, bill{}, err
-	}
-	inFlight := 0
-	for i := range w.charges {
-		if w.charges[i].Limit.Kind == Concurrent {
-			inFlight++
-		}
-	}
-	if inFlight == 0 {
-		return g.spend(ctx, w.charges, w.states, keep)
 	}
 	for i := range w.states {
 		w.states[i] = State{Remaining: unknownRemaining}
@@ -105,7 +96,7 @@ func (g *gate) take(ctx context.Context, w *work, keep bool) (bool, bill, error)
 	if !g.memory.flights.take(w.charges, w.states) {
 		return false, bill{}, nil
 	}
-	held := make([]Charge, 0, inFlight)
+	held := make([]Charge, 0, 2) // a limit, and its /48
 	w.spent = w.spent[:0]
 	for _, c := range w.charges {
 		if c.Limit.Kind == Concurrent {
@@ -118,7 +109,7 @@ func (g *gate) take(ctx context.Context, w *work, keep bool) (bool, bill, error)
 		return true, bill{places: held}, nil
 	}
 	w.spentStates = slices.Grow(w.spentStates[:0], len(w.spent))[:len(w.spent)]
-	ok, b, err := g.spend(ctx, w.spent, w.spentStates, keep)
+	ok, b, err := g.spend(ctx, w.spent, w.spentStates, true)
 	if !ok {
 		g.memory.flights.giveBack(held)
 	}
@@ -137,8 +128,11 @@ func (g *gate) take(ctx context.Context, w *work, keep bool) (bool, bill, error)
 	return ok, b, err
 }
 
-// spend is take without Concurrent limits.
+// spend is take without Concurrent limits. The receipts are made if keep is set.
 func (g *gate) spend(ctx context.Context, charges []Charge, states []State, keep bool) (bool, bill, error) {
+	if err := ctx.Err(); err != nil {
+		return false, bill{}, err
+	}
 	if g.store == nil {
 		now := g.memory.now()
 		ok, err := g.memory.take(now, charges, states)

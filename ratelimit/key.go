@@ -69,7 +69,10 @@ func (k *KeyBuilder) AddAddr(addr netip.Addr) {
 		k.append(tagNoAddr)
 	case addr.Is4():
 		a := addr.As4()
-		k.append(tagIPv4, a[:]...)
+		k.b = append(k.b, tagIPv4, a[0], a[1], a[2], a[3])
+		if len(k.network) > 0 {
+			k.network = append(k.network, tagIPv4, a[0], a[1], a[2], a[3])
+		}
 	default:
 		a := addr.As16()
 		if len(k.network) == 0 {

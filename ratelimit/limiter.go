@@ -288,7 +288,14 @@ func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool)
 		s.states = make([]State, len(s.charges))
 	}
 	s.states = s.states[:len(s.charges)]
-	ok, owed, err := l.gate.take(ctx, &s.work, keep || l.settles(s.plan))
+	var owed bill
+	var ok bool
+	var err error
+	if s.plan.inUse {
+		ok, owed, err = l.gate.take(ctx, &s.work)
+	} else {
+		ok, owed, err = l.gate.spend(ctx, s.charges, s.states, keep || l.config.Refund != nil)
+	}
 	if err != nil {
 		s.states = s.states[:0]
 		return bill{}, clientGone(ctx, err)
