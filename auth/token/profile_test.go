@@ -335,3 +335,13 @@ func TestProfileIsACopy(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestSubjectPrefixIsFollowedByAName(t *testing.T) {
+	k := kits()[token.HS256]
+	v := newVerifier(t, k.ring, func(c *token.VerifierConfig) { c.Profile.SubjectPrefix = "spiffe://example.org/" })
+	for sub, ok := range map[string]bool{"spiffe://example.org/a": true, "spiffe://example.org/": false, "spiffe://example.org": false, "spiffe://example.org.evil/a": false, "SPIFFE://example.org/a": false, "a": false} {
+		if _, err := v.Verify(t.Context(), k.token("sub", quoted(sub))); (err == nil) != ok || err != nil && !errors.Is(err, token.ErrClaim) {
+			t.Errorf("%s: %v", sub, err)
+		}
+	}
+}

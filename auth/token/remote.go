@@ -75,9 +75,11 @@ type RemoteConfig struct {
 	// Default: 256 KiB.
 	MaxSize int
 
-	// OnError is called after each failed fetch, and for keys that were
-	// rejected while other keys of the set are used. It is called in the
-	// background and must return soon. If nil, errors are discarded.
+	// OnError is called at most once after each fetch: if the fetch failed, if
+	// keys were rejected while other keys of the set are used, and with the
+	// number of tokens with unknown key IDs that were answered 503. It is
+	// called in the background and must return soon. If nil, errors are
+	// discarded.
 	OnError func(error)
 
 	// InsecureHTTP allows http URLs that do not lead to this machine. An
@@ -115,6 +117,7 @@ type Remote struct {
 	mu     sync.Mutex            // to begin a fetch
 
 	keysURL atomic.Pointer[foundURL] // from the metadata
+	unseen  atomic.Int64             // tokens answered 503 for errUnseen since the last fetch
 	begun   atomic.Uint64            // fetches that have begun
 	missed  missedKeys
 }
@@ -320,7 +323,11 @@ func (r *Remote) run(f *fetch) {
 	f.err = err
 	close(f.done)
 	if r.config.OnError != nil {
-		if err := errors.Join(err, refused); err != nil {
+		var unseen error
+		if n := r.unseen.Swap(0); n > 0 {
+			unseen = fmt.Errorf("auth/token: before this fetch, %d tokens with key IDs that %s had not published were answered 503", n, r.name())
+		}
+		if err := errors.Join(err, refused, unseen); err != nil {
 			defer func() { _ = recover() }() // it would end the process
 			r.config.OnError(err)
 		}
@@ -511,6 +518,7 @@ func (r *Remote) unknown(kid string, now time.Time) error {
 		if known.number > missed {
 			return ErrKey
 		}
+		r.unseen.Add(1)
 		return r.unavailable(now, errUnseen)
 	}
 	return r.unavailable(now, known.orLate())

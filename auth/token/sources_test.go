@@ -464,3 +464,30 @@ func TestUnavailableKeysSayWhenToComeBack(t *testing.T) {
 		}
 	})
 }
+
+// TestUnknownKeyIDsAreReportedOnceAFetch, however many tokens have them.
+func TestUnknownKeyIDsAreReportedOnceAFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		known, next := kits()[token.ES256], newKit(mustKey(t, token.ES256))
+		e, heard := new(endpoint), new(hears)
+		e.says(serves(known.ring.JWKSHandler()))
+		remote := newRemote(t, e, func(c *token.RemoteConfig) { c.OnError = heard.hear })
+		if err := remote.Fetch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		v := newVerifier(t, remote)
+		for n := range 500 {
+			wantUnavailable(t, bearer(v, next.headed("kid", fmt.Sprintf(`"%d"`, n))))
+		}
+		time.Sleep(31 * time.Second)
+		wantUnavailable(t, bearer(v, next.token("exp", later(600))))
+		synctest.Wait()
+		if all := heard.take(); len(all) != 1 || !strings.Contains(all[0].Error(), " 501 tokens with key IDs") && !strings.Contains(all[0].Error(), " 500 tokens with key IDs") {
+			t.Errorf("OnError heard %v, want one report", all)
+		}
+		time.Sleep(31 * time.Second)
+		if err := remote.Fetch(t.Context()); err != nil || len(heard.take()) != 0 {
+			t.Errorf("%v, and a report without an unknown key ID", err)
+		}
+	})
+}
