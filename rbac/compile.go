@@ -3,20 +3,18 @@ package rbac
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
 )
 
-// A compiled policy answers by looking at bits. It is never changed; its cache
-// is filled in.
+// A compiled policy answers by looking at bits. It is never changed.
 type compiled struct {
 	permissions []string       // by bit: those of the registry, then the policy's own
 	bits        map[string]int // by name
 	roles       map[string]*role
 	names       []string // of the roles, sorted
-	reaches     reaches
+	index       index    // of roles
 }
 
 // A role is a Role with all that it inherits.
@@ -52,7 +50,6 @@ func compile(p Policy, declared []string) (*compiled, error) {
 			permissions: slices.Clone(declared),
 			bits:        make(map[string]int),
 			roles:       make(map[string]*role),
-			reaches:     reaches{seed: maphash.MakeSeed()},
 			names:       slices.Sorted(maps.Keys(p.Roles)),
 		},
 		expanded: make(map[string]bitset),
@@ -72,6 +69,7 @@ func compile(p Policy, declared []string) (*compiled, error) {
 	if err := errors.Join(c.mistakes...); err != nil {
 		return nil, err
 	}
+	c.index = newIndex(c.roles)
 	return c.compiled, nil
 }
 

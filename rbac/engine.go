@@ -264,7 +264,7 @@ func (e *Engine) view(ctx context.Context, p *identity.Principal) (view, error) 
 	if roles.Len() > MaxRoles {
 		return view{}, guard.Forbidden(errTooManyRoles)
 	}
-	return e.policy.Load().view(roles), nil
+	return view{e.policy.Load(), roles}, nil
 }
 
 // rolesKey is where guard.Once remembers the roles of a request's caller.

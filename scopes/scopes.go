@@ -16,13 +16,12 @@ import (
 // without any, and if one is not a scope of RFC 6749 section 3.3.
 func (m *Middleware) Require(scopes ...string) func(http.Handler) http.Handler {
 	scopes = mustBeScopes("Require", scopes)
-	needs := m.needs(scopes)
 	return m.config.Hooks.Require(func(r *http.Request) error {
 		p, err := guard.Caller(r)
 		if err != nil {
 			return err
 		}
-		if !needs.met(p.Scopes, false) {
+		if !m.hasAll(p.Scopes, scopes) {
 			return m.refuse(p, scopes, scopes)
 		}
 		return nil
@@ -35,13 +34,12 @@ func (m *Middleware) Require(scopes ...string) func(http.Handler) http.Handler {
 // like [Middleware.Require].
 func (m *Middleware) RequireAny(scopes ...string) func(http.Handler) http.Handler {
 	scopes = mustBeScopes("RequireAny", scopes)
-	needs := m.needs(scopes)
 	return m.config.Hooks.Require(func(r *http.Request) error {
 		p, err := guard.Caller(r)
 		if err != nil {
 			return err
 		}
-		if !needs.met(p.Scopes, true) {
+		if !m.hasAny(p.Scopes, scopes) {
 			return m.refuse(p, scopes, scopes[:1])
 		}
 		return nil
@@ -61,15 +59,25 @@ func (m *Middleware) Check(ctx context.Context, scopes ...string) error {
 	if len(scopes) == 0 {
 		return errNone
 	}
-	if p.Scopes.HasAll(scopes...) {
-		return nil
-	}
-	for _, name := range scopes {
-		if !m.implied.passes(p.Scopes, name) {
-			return m.refuse(p, scopes, scopes)
-		}
+	if !m.hasAll(p.Scopes, scopes) {
+		return m.refuse(p, scopes, scopes)
 	}
 	return nil
+}
+
+// hasAll reports whether granted has, or implies, each of the scopes.
+func (m *Middleware) hasAll(granted identity.Set, scopes []string) bool {
+	for _, name := range scopes {
+		if !m.implied.passes(granted, name) {
+			return false
+		}
+	}
+	return true
+}
+
+// hasAny reports whether granted has, or implies, one of the scopes.
+func (m *Middleware) hasAny(granted identity.Set, scopes []string) bool {
+	return slices.ContainsFunc(scopes, func(name string) bool { return m.implied.passes(granted, name) })
 }
 
 // CheckAny is to [Middleware.RequireAny] what Check is to Require.
@@ -81,12 +89,10 @@ func (m *Middleware) CheckAny(ctx context.Context, scopes ...string) error {
 	if len(scopes) == 0 {
 		return errNone
 	}
-	for _, name := range scopes {
-		if m.implied.passes(p.Scopes, name) {
-			return nil
-		}
+	if !m.hasAny(p.Scopes, scopes) {
+		return m.refuse(p, scopes, scopes[:1])
 	}
-	return m.refuse(p, scopes, scopes[:1])
+	return nil
 }
 
 var errNone = errors.New("scopes: no scope is asked for, want at least one")
