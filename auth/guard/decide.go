@@ -31,9 +31,9 @@ func WithCaller(ctx context.Context, p *identity.Principal, by Authenticator) co
 // nil if all let r pass. It is for tests of what routes demand; see package guardtest.
 //
 // If h is a [Mux] or a guarded handler, also within middleware of this module, the
-// handler behind the last guard is not called. Otherwise h may be another router, whose
-// guards cannot be told from its handlers: handlers are called, with a ResponseWriter
-// that discards, and a refusal that they write with [Hooks.Refuse] is returned too.
+// handler behind the last guard is not called. Otherwise h may be another router, which
+// hides its guards: handlers are called, with a ResponseWriter that discards, and a
+// refusal that they write with [Hooks.Refuse] is returned too.
 // Without a guard around the handler that answers, Decide returns another error.
 func Decide(h http.Handler, r *http.Request) error {
 	w := &trial{header: make(http.Header), serves: !endsInGuards(h)}

@@ -296,7 +296,7 @@ func (u *indecision) As(target any) bool {
 
 var verdicts = reflect.TypeFor[interface{ IsVerdict() }]()
 
-// retryAfter returns how long to wait, if the failed step said so.
+// retryAfter returns how long to wait, if the failed step stated it.
 func (u *indecision) retryAfter() time.Duration {
 	if d, ok := errors.AsType[*Denial](u.err); ok {
 		if d != nil && d.Status == http.StatusServiceUnavailable {
