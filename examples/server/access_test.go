@@ -419,6 +419,23 @@ func TestNothingIsNotNull(t *testing.T) {
 	}
 }
 
+func TestIllFormedIdentifiersAreUnknown(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	for _, id := range []string{"%ff", "%00", "a%00b", "%ed%a0%80", strings.Repeat("a", 2000)} {
+		s.do(t, "DELETE", "/keys/"+id, "", bearer(alice.Access)).has(t, "DELETE /keys/"+id[:min(3, len(id))], 404, "not_found")
+		if got := s.do(t, "GET", "/users/"+id, "", bearer(alice.Access)); got.status >= 500 {
+			t.Errorf("GET /users/%s: %d %s", id[:min(3, len(id))], got.status, got.body)
+		}
+		if got := s.do(t, "POST", "/token", "username=alice&password=x&client_id="+id, formType); got.status >= 500 {
+			t.Errorf("POST /token with client_id=%s: %d %s", id[:min(3, len(id))], got.status, got.body)
+		}
+		if got := s.do(t, "POST", "/token", "username="+id+"&password=x", formType); got.status >= 500 {
+			t.Errorf("POST /token with username=%s: %d %s", id[:min(3, len(id))], got.status, got.body)
+		}
+	}
+}
+
 func TestNumberOfKeysIsBoundedForManyAtOnce(t *testing.T) {
 	s := openSite(t)
 	alice := s.signInAlice(t)

@@ -123,6 +123,7 @@ func TestOnPostgreSQL(t *testing.T) {
 		TestAPIKeyFromItsMakingToItsEnd,
 		TestAPIKeyLosesWhatItsOwnerLoses,
 		TestNumberOfKeysIsBoundedForManyAtOnce,
+		TestIllFormedIdentifiersAreUnknown,
 		TestItemsBelongToTheirOwner,
 		TestNumberOfItemsIsBoundedForManyAtOnce,
 		TestSecondFactorFromItsSetupToItsEnd,
