@@ -17,16 +17,15 @@
 //	token.VerifierConfig{Revoker: revoked} // checks each token
 //	auth.Config{Revoker: revoked}          // checks, and revokes on logout
 //
-// Code of the host revokes in the same way, for example every session of a user
-// but the one in which the password was changed:
+// Hosts that use package auth call EndSessions of its Server. Other hosts revoke
+// everything that a user was issued up to now with [Replica.RevokeNow], here except
+// the session in which the password was changed:
 //
-//	now := time.Now()
-//	err := revoked.Revoke(ctx, identity.Revocation{
+//	_, err := revoked.RevokeNow(ctx, identity.Revocation{
 //		Issuer:  "https://accounts.example.com",
 //		Subject: user.ID,
-//		Before:  now,                       // a later sign-in is not affected
-//		Spare:   caller.Session,            // empty: no session is spared
-//		Expires: now.Add(longestTokenLife), // when the last token has expired
+//		Spare:   caller.Session,                   // empty: no session is spared
+//		Expires: time.Now().Add(longestTokenLife), // when the last token has expired
 //	})
 //	if err != nil {
 //		return err // 503: the password was changed, but old tokens still work
@@ -72,6 +71,12 @@
 // sign-in that follows in the same second is refused; a stolen token never
 // survives. Entries of a [Log] count microseconds.
 //
+// RevokeNow chooses a Before that is later than every IssuedAt so far, also by
+// clocks that are ahead by [identity.MaxClockSkew]. Issue what follows with the date
+// that [Replica.IssueTime] returns, and after a sign-in is stored call
+// [Replica.RevokedSince] with the [Replica.Checkpoint] of its beginning, so that a
+// revocation at the same time ends it.
+//
 // # Security considerations
 //
 // [Memory] and [MemoryLog] lose everything when the process ends: a stolen token
@@ -86,8 +91,8 @@
 //
 // A revocation must not expire before the last credential that it matches,
 // including the clock leeway of the verifier; otherwise the credential is accepted
-// again. Clocks of the machines must agree as far as issue times and Before are
-// compared.
+// again. Clocks of the machines may differ by [identity.MaxClockSkew];
+// [Replica.Ready] returns an error beyond that if the log is a [Clock].
 //
 // An empty field of a revocation matches everything. Check that an identifier is
 // not empty before you pass it with Before: with an empty Subject, a revocation of
