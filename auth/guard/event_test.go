@@ -96,6 +96,22 @@ func TestEmitFillsInTheRequestAndItsCaller(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	})
+	t.Run("a refusal names its event", func(t *testing.T) {
+		for _, test := range []struct{ given, want guard.Event }{
+			{guard.Event{Denial: guard.Forbidden(nil)}, guard.Event{Name: guard.EventAuthzFail}},
+			{guard.Event{Denial: guard.TooManyAttempts(0, nil)}, guard.Event{Name: guard.EventLoginFailMax}},
+			{guard.Event{Name: guard.EventTokenReuse, Denial: guard.Forbidden(nil)}, guard.Event{Name: guard.EventTokenReuse}},
+		} {
+			heard := new(events)
+			guard.Hooks{Observe: heard.observe}.Emit(r, test.given)
+			guard.Hooks{Observe: heard.observe}.EmitContext(t.Context(), test.given)
+			for _, e := range heard.all {
+				if e.Name != test.want.Name {
+					t.Errorf("%v: %q, want %q", test.given, e.Name, test.want.Name)
+				}
+			}
+		}
+	})
 	t.Run("whom it concerns stands", func(t *testing.T) {
 		heard := new(events)
 		guard.Hooks{Observe: heard.observe}.Emit(r, guard.Event{Name: guard.EventUserUpdated, Principal: bob})

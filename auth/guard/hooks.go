@@ -93,7 +93,8 @@ func CallerFrom(ctx context.Context) (*identity.Principal, error) {
 }
 
 // Emit passes e to Observe, if there is one. It sets e.Request from r, sets
-// e.Principal to the caller of r if e has none, and cleans e.Login and e.Target.
+// e.Principal to the caller of r if e has none, and cleans e.Login and e.Target. An
+// event with a Denial and without a Name has the Name that Refuse gives it.
 func (h Hooks) Emit(r *http.Request, e Event) {
 	if h.Observe == nil {
 		return
@@ -110,6 +111,9 @@ func (h Hooks) EmitContext(ctx context.Context, e Event) {
 	}
 	if e.Principal == nil {
 		e.Principal, _ = identity.FromContext(ctx)
+	}
+	if e.Name == "" && e.Denial != nil {
+		e.Name = e.Denial.event()
 	}
 	e.Login, e.Target = clean(e.Login), clean(e.Target)
 	h.Observe(ctx, e)
