@@ -23,6 +23,11 @@
 //     PostgreSQL and Redis, as far as there is a store for it, by their
 //     conformance suites, under faults: killed, paused, silent, slow, full,
 //     with answers that are lost and with data that is lost,
+//   - standbys, fenced primaries, Redis replicas and servers that reject writes are
+//     outages, which servers and clients leave within seconds,
+//   - the stores with other drivers, behind pgbouncer, at every isolation, with
+//     schemas that many processes create at once, and with the documented rights of
+//     a Redis user,
 //   - a second factor from its setup to its end,
 //   - QR codes, read by zbarimg and by jsQR, and one-time codes, made by
 //     oathtool.
@@ -35,7 +40,7 @@
 //
 // Some tests need programs that may be missing, and say so when they are
 // skipped: curl, zbarimg, oathtool, redis-server, PostgreSQL (see package
-// servers), and node with the packages that are installed by
+// servers), pgbouncer, and node with the packages that are installed by
 //
 //	npm --prefix examples/integration/jose ci
 //	npm --prefix examples/integration/qr ci
