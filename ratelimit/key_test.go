@@ -131,7 +131,8 @@ func TestIPv6CountsByNetwork(t *testing.T) {
 	if ok != 5*16 {
 		t.Errorf("%d requests of one /48 were admitted, want 80", ok)
 	}
-	if last != `"hour";r=0;t=3960` && last != `"hour";r=0;t=3600` {
+	// How long it takes until something remains depends on how long this took.
+	if !strings.HasPrefix(last, `"hour";r=0;t=3`) {
 		t.Errorf("RateLimit is %s, want that nothing remains", last)
 	}
 	if w := send(h, request("[2001:db8:2::1]:1")); w.Code != 200 {
