@@ -345,3 +345,20 @@ func TestSubjectPrefixIsFollowedByAName(t *testing.T) {
 		}
 	}
 }
+
+func TestTokensWithoutIssuerHaveNone(t *testing.T) {
+	k := kits()[token.HS256]
+	without := newVerifier(t, k.ring, func(c *token.VerifierConfig) {
+		c.Profile.NoIssuer, c.Profile.SubjectPrefix = true, "spiffe://example.org/"
+	})
+	both := mustAny(t, without, newVerifier(t, k.ring, issuedBy(partner)))
+	for iss, ok := range map[string]bool{"": true, quoted(issuerName): false, quoted(partner): false, `""`: false, "null": false, "7": false} {
+		s := k.token("iss", iss, "sub", `"spiffe://example.org/a"`)
+		if p, err := without.Verify(t.Context(), s); (err == nil) != ok || err != nil && !errors.Is(err, token.ErrInvalid) || ok && p.Issuer != issuerName {
+			t.Errorf("iss %s: %v, %v", iss, p, err)
+		}
+		if p, err := both.Verify(t.Context(), s); (err == nil) != (ok || iss == quoted(partner)) || err == nil && (p.Issuer == issuerName) != ok {
+			t.Errorf("iss %s, with another Verifier: %v, %v", iss, p, err)
+		}
+	}
+}
