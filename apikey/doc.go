@@ -1,5 +1,5 @@
-// Package apikey identifies callers by API keys, which it issues, replaces and
-// revokes, and of which the host's database keeps no more than a keyed hash.
+// Package apikey issues, rotates and revokes API keys and identifies callers by them.
+// The host's database keeps a keyed hash of each key and never the key.
 //
 //	format, err := apikey.NewFormat("acme", "live")
 //	…
@@ -7,7 +7,7 @@
 //		Format:      format,
 //		Peppers:     []apikey.Pepper{{ID: "2026", Secret: guard.NewSecret(pepper)}}, // 32 random bytes, not in the database
 //		Revoker:     revoked,                                       // a blacklist, shared by all processes
-//		OwnerRights: rightsToday,                                   // what the key's owner may do
+//		OwnerRights: accounts.Rights,                               // of auth.Accounts: what the owner may do today
 //		Hooks:       hooks,
 //	})
 //	…
@@ -23,43 +23,40 @@
 //
 // # Keys
 //
-// A key is acme_live_<id>_<secret><checksum>: see [Format]. The host tells a
-// secret scanner to look for [Format.Regexp], and finds keys that were
-// committed or logged. Nothing but [Secret.Plain] has the text of a key.
+// A key is acme_live_<id>_<secret><checksum>; see [Format]. [Format.Regexp] is for
+// secret scanners. Only [Secret.Plain] returns the text of a key.
 //
-// A key is in the header X-API-Key or in "Authorization: ApiKey …". More than
-// one in a request is answered 400, none 401 with a challenge, a bad one 401
-// invalid_token, always the same body: which of its reasons it was is in the
-// event. A key that is used from a network that it is not allowed from is
-// answered 403, a store that does not answer 503: a 401 would make clients
-// throw good keys away.
+// Keys are read from the header X-API-Key and from "Authorization: ApiKey …", and with
+// Config.Bearer from "Authorization: Bearer …". A request with more than one key is
+// 400, a missing key is 401 with a challenge, and a bad key is 401 invalid_token with
+// one body for every reason; the event has the reason and the values that did not fit.
+// A good key from a network outside its AllowedPrefixes is 403. A store that fails is
+// 503.
 //
-// [NewStatic] checks a few keys that are written into a configuration.
+// [NewStatic] checks a few keys that are part of a configuration.
 //
 // # Order
 //
-// On a request: the spelling and the checksum, so that junk costs nobody
-// anything; whether the very same key was good a moment ago; otherwise the
-// Throttle, whether it was bad a moment ago, the store, and a comparison in
-// constant time, against a dummy if there is no such key. Then, each time, what
-// can change: the key's dates and networks, the Revoker, the owner's rights.
+// For each request: the spelling and the checksum; the cache of good keys; otherwise
+// the Throttle, the cache of refused keys, the store, and a comparison in constant
+// time, against a dummy if there is no such key. Then, for cached keys too, what can
+// change: dates, networks, the Revoker, and the owner's rights.
 //
-// Whatever settles r.RemoteAddr behind a proxy (headers.TrustedProxies) must
-// stand outside, or AllowedPrefixes and the Throttle see the proxy.
+// headers.TrustedProxies, or whatever else sets r.RemoteAddr behind a proxy, must come
+// first: otherwise AllowedPrefixes and the Throttle see the proxy.
 //
-// # What is remembered
+// # Caching
 //
-// A process may miss for CacheTTL, five seconds, that a record was changed by
-// another one. It need not: [Manager] spreads revocations by the Revoker, which
-// is asked on each use, and whoever hears of changes calls
-// [Authenticator.Evict]. The end of a rotation's overlap, expiry and the other
-// dates are part of the record, and kept to the moment.
+// A change of a record by another process is seen after CacheTTL, 5 seconds by default.
+// [Manager] spreads revocations through the Revoker, which is called on each use. A
+// host that receives other changes calls [Authenticator.Evict]. Expiry, the end of a
+// rotation's overlap and other dates hold to the moment.
 //
 // # Keys of an older scheme
 //
-// Keys that the application has issued before stay good by Config.LegacyHash.
-// The guide this package goes back to has a table api_keys with the columns
-// key, name, is_active, created_at and user_id; each row becomes a record, once:
+// Config.LegacyHash accepts keys that the application issued before. FastAPI's guide
+// has a table api_keys with the columns key, name, is_active, created_at and user_id.
+// Each row becomes a record, once:
 //
 //	legacy := func(key string) apikey.Hash { sum := sha256.Sum256([]byte(key)); return apikey.Hash(sum[:]) }
 //	…
@@ -73,34 +70,31 @@
 //		Hash:        legacy(row.Key),
 //	})
 //
-// Then the column with the keys is dropped. Rotating such a key gives its owner
-// one of the new format.
+// Then drop the column with the keys. [Manager.Rotate] replaces such a key by one of
+// the new format.
 //
 // # Security considerations
 //
-// An API key is a bearer secret: whoever has it is its owner, within its rights
-// and networks, until it ends. Send keys over TLS only, give each program one
-// of its own, with few scopes and an end.
+// An API key is a bearer secret: any program that has it acts as its owner, within its
+// rights and networks, until it ends. Send keys over TLS only. Give each program its
+// own key, with few scopes and an expiry.
 //
-// The keyed hash protects keys if the database is read, not if it is written:
-// who can add a row but has no pepper cannot make a key, but who can change a
-// row can give a key other rights, another owner, or life after its revocation.
+// The keyed hash protects keys if an attacker reads the database. An attacker who
+// writes to it cannot make a key without the pepper, but can give an existing key other
+// rights, another owner, or undo its revocation.
 //
-// A plain hash of an older key (Config.LegacyHash) protects it as far as the key
-// was random. One that a person has chosen can be guessed from the hash.
+// The plain hash of an older key protects the key as far as the key was random.
 //
-// Only the address tells guessers apart, and only with a Throttle. Without one,
-// well-formed junk reaches the store at the rate it arrives. With one, who
-// guesses behind the address of others (a NAT) can hold up a key there that was
-// not good from that address before, or has not been for a month.
+// Without a Throttle, well-formed guesses reach the store at the rate at which they
+// arrive. With a Throttle, an attacker behind a shared address (NAT) can block keys
+// there that were not good from that address in the last 30 days.
 //
-// A Manager replaces a key for whoever calls it. Unless the host compares what
-// the caller may do with what the key is good for, a narrow credential gets a
-// broad key by rotating it.
+// [Manager.Rotate] does not compare rights: unless the host does, a narrow credential
+// gets a broad key by rotating it.
 //
-// What is remembered as refused is remembered for a second: a key that becomes
-// good again may be refused for as long.
+// A refused key is remembered for a second: a key that becomes good again may be
+// refused for that long.
 //
-// The key stays in the header of the request: a handler that logs all headers,
-// or sends them on to another server, gives it away.
+// The key stays in the request's headers: handlers that log or forward all headers
+// reveal it.
 package apikey

@@ -183,9 +183,6 @@ func (h Hash) Equal(other Hash) bool {
 // String returns the length of the hash.
 func (h Hash) String() string { return "[hash of " + strconv.Itoa(len(h)) + " bytes]" }
 
-// GoString is String.
-func (h Hash) GoString() string { return h.String() }
-
 // Format prints String, whatever the verb.
 func (h Hash) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
 

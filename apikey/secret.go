@@ -46,9 +46,6 @@ func (s Secret) String() string {
 	return shown
 }
 
-// GoString is String.
-func (s Secret) GoString() string { return s.String() }
-
 // Format prints String, whatever the verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 

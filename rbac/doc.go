@@ -1,8 +1,5 @@
-// Package rbac decides who may do what: roles that inherit, permissions that
-// are allowed and denied, and objects that belong to somebody.
-//
-// The code declares permissions, the policy says which roles have them, and a
-// route asks for permissions:
+// Package rbac decides what a caller may do: roles that inherit, permissions that
+// are allowed and denied, and objects with an owner and a tenant.
 //
 //	var perms rbac.Registry
 //
@@ -14,78 +11,62 @@
 //	roles, err := rbac.New(rbac.Policy{Roles: map[string]rbac.Role{
 //		"user":  {Allow: []string{"users:read"}},
 //		"admin": {Inherits: []string{"user"}, Allow: []string{"users:*"}},
-//	}}, rbac.Config{Permissions: &perms, Roles: rolesOfToday, Hooks: hooks})
+//	}}, rbac.Config{Permissions: &perms, Roles: accounts.Roles, Hooks: hooks})
 //	if err != nil {
-//		return err // all the mistakes of the policy, each by name
+//		return err // every mistake of the policy
 //	}
 //	mux.Handle("DELETE /users/{id}", roles.Require(DeleteUsers)(deleteUser))
 //
-// A misspelt permission does not compile; a misspelt one in the policy, which
-// may as well be a JSON file, keeps the server from starting.
+// A misspelt permission in the code does not compile. A misspelt permission in the
+// policy, which may be a JSON file, is an error of [New].
 //
-// # How a decision is made
+// # Decisions
 //
-// A caller may do something if one of their roles allows it, itself or by what
-// it inherits, and none denies it. A denial wins over everything: over what
-// the same role allows, over wildcards, over other roles, over ownership.
-// What no rule is about is refused, and so is a caller without a subject, with
-// more than [MaxRoles] roles, or, with Config.Tenants, without a tenant.
-// Nobody identified is 401; a store that fails is 503; every other refusal is
-// the same 403, whose reason only the audit trail has (Denial.Err).
+// A caller may do something if one of the caller's roles allows it, itself or by
+// inheritance, and no role denies it. A denial wins over every rule that allows,
+// over wildcards and over ownership. What no rule mentions is refused, and so is a
+// caller without a subject, with more than [MaxRoles] roles, or, with
+// Config.Tenants, without a tenant. A request without a caller is 401, a store that
+// fails is 503, and every other refusal is the same 403; Denial.Err has the reason,
+// for the log. [Engine.Reload] replaces the policy for all later decisions.
 //
-// A policy is compiled when it is loaded: hierarchy and wildcards are worked
-// out then, and a decision looks at a few bits. [Engine.Reload] replaces it at
-// once for all later decisions.
+// [Engine.Owned] guards a route about one object: its owner may pass, and callers
+// with the permission, within the object's tenant. [Engine.Rows] returns the same
+// decision for a list, as values for a WHERE clause.
 //
-// # Objects and lists
-//
-// A permission alone does not say whose note somebody may edit. [Engine.Owned]
-// guards a route about one object, for its owner or who has the permission,
-// within the tenant of the object; [Engine.Rows] says the same for a list, as
-// values for a WHERE clause.
-//
-// # Tenants
-//
-// There is one policy for all tenants, and a caller has roles in the tenant
-// they act in: Config.Roles is given a Principal with its Tenant. Roles of a
-// tenant's own are roles whose names begin with it, "acme:approver", which
-// Config.Roles returns in that tenant only.
+// All tenants share one policy, and Config.Roles returns the roles that the caller
+// has in Principal.Tenant.
 //
 // # Order
 //
-// Something must have identified the caller: [guard.Hooks.Identify], or a
-// [guard.Mux]. Config.Roles is asked once per request there, and at each guard
-// without.
+// [guard.Hooks.Identify] or a [guard.Mux] identifies the caller first. Config.Roles
+// is called once per request.
 //
 // # Security considerations
 //
-// Roles are what the caller is, not what the credential may be used for. A
-// token with the scope "read:items" alone has all the roles of whoever signed
-// in: put a guard for scopes beside this one. API keys need care with
-// Config.Roles, whose comment says how.
+// Set Config.Roles, for example to the method Roles of auth.Accounts. Without it, a
+// role counts until the credential expires, and every issuer whose tokens are
+// accepted can make its users administrators.
 //
-// Without Config.Roles, a role that was taken away still counts until the
-// credential that says so expires, and a role counts whoever issued the
-// credential: a host that takes tokens of others lets them make administrators.
-// Give Config.Roles there, which goes by Issuer and Subject.
+// Roles describe the caller, not the credential: a token with one scope has all
+// roles of its user, so routes for such tokens need a guard of package scopes too.
+// The comment of Config.Roles states what API keys need.
 //
-// A role that the policy does not have grants nothing, and denies nothing
-// either. Where a role such as "suspended" is to take rights away, a typo in
-// the user's record gives them back; end accounts by [guard.Hooks.Active]
-// instead. Reasons of refusals name unknown roles.
+// A role that the policy does not have neither grants nor denies anything. A typo in
+// the name of a role that takes rights away, such as "suspended", gives them back:
+// disable accounts by [guard.Hooks.Active] instead.
 //
-// A guard sees the request, not what the handler does with it. A permission to
-// change users is one to change any field of them, unless the handler asks
-// [Engine.Can] about that field. A list, a search or an export shows what its
-// query selects: filter it by [Engine.Rows]. An object that was loaded for the
-// guard may have changed hands when the handler loads it again; see
-// [Engine.Owned] for how to load it once. Connections that outlive a request,
-// WebSockets for example, were checked when they began: ask [Engine.Check]
-// again for each message, with a context that has the caller but is not the
-// request's, which remembers what Config.Roles said in the beginning:
+// A guard does not see what the handler does. A permission to change users covers
+// all fields, unless the handler calls [Engine.Can] for a field. Lists, searches and
+// exports show what their queries select; filter them by [Engine.Rows].
+// [Engine.Owned] states how an object is loaded once for guard and handler.
+//
+// A connection that outlives its request is checked when it begins. For each later
+// message, call [Engine.Check] with a context that does not descend from the
+// request's, which remembers roles:
 //
 //	err := roles.Check(identity.NewContext(context.Background(), p), SendMessages)
 //
-// That a caller is answered 404 for objects they may not have hides them from
-// the status and the body, not from the time it takes to load them.
+// A 404 for an object that the caller may not see hides it from status and body, not
+// from the time that loading takes.
 package rbac

@@ -1,6 +1,6 @@
-// Package scopes asks whether the credential of a request is good for what the
-// request wants, by OAuth 2.0 scopes (RFC 6749 section 3.3), and whether its
-// owner has signed in recently and strongly enough (RFC 9470).
+// Package scopes guards routes by the OAuth 2.0 scopes of the credential (RFC 6749
+// section 3.3), and by how recently and how strongly the user has signed in (RFC
+// 9470).
 //
 //	scope, err := scopes.New(scopes.Config{
 //		Implies: map[string][]string{"write:items": {"read:items"}},
@@ -15,57 +15,44 @@
 //	mux.Handle("POST /items/{$}", scope.Require("write:items")(create))
 //	mux.Handle("DELETE /account", scope.Fresh(5*time.Minute, "mfa")(remove))
 //
-// # What is answered
+// # Responses
 //
-// Nobody is identified: 401 with the challenges of the authenticators and no
-// error code, for the request was not wrong, only anonymous (RFC 6750 section
-// 3.1). Too few scopes: 403 insufficient_scope, and a challenge that names the
-// scopes of the route. A sign-in that is too old or too weak: 401
-// insufficient_user_authentication with max_age and acr_values. The bodies of
-// one class are byte-equal; what was missing is in [guard.Denial].Err, for the
-// log.
+// A request without a caller is 401 with the authenticators' challenges and no error
+// code (RFC 6750 section 3.1). Missing scopes are 403 insufficient_scope with a
+// challenge that lists the scopes of the route. A sign-in that is too old or too weak
+// is 401 insufficient_user_authentication with max_age and acr_values. The bodies of
+// one code are identical; [guard.Denial].Err has what was missing, for the log.
 //
 // # Names
 //
-// Scopes are compared byte for byte. "read:items" is neither "Read:items" nor
-// "read:items:all", and "*" or "items:*" is a name like any other: nothing in a
-// token widens what it is good for. The only hierarchy is [Config.Implies],
-// which stands in the program and not in the token.
+// Scopes are compared byte for byte. "*" and "items:*" are names like any other. The
+// only hierarchy is [Config.Implies], which is part of the program and not of the
+// token.
 //
 // # Order
 //
-// These guards come after guard.Hooks.Identify, or in a guard.Mux, which
-// identifies by itself. A scope says what a credential may be used for and not
-// what its owner may do: a guard for roles or permissions comes next to it and
-// does not replace it. Put Require outside of Fresh, so that nobody is sent to
-// sign in anew for a route that their token is not good for anyway.
+// The guards come after guard.Hooks.Identify, or in a guard.Mux. A scope limits the
+// credential and does not replace a guard of roles or permissions. Put Require
+// outside of Fresh, so that a caller without the scope is not sent to sign in again.
 //
-// # Other issuers' tokens
-//
-// The token package reads the claim "scope" when it is a string. Issuers also
-// write "scp" or "scopes", as a string or an array; [FromClaims] reads those. (A
-// "scope" that is an array is malformed by RFC 9068 section 2.2.3, and refused
-// by the token package before FromClaims sees it.)
+// The token package reads the claim "scope" as a string. [FromClaims] reads "scp" and
+// "scopes" of other issuers, as strings or arrays.
 //
 // # Security considerations
 //
-// Scopes are what was granted when the credential was made. They are as old as
-// it is, and taking a scope away reaches a token only when it is revoked or
-// expires.
+// Scopes are as old as the credential: a scope that was taken away counts until the
+// credential is revoked or expires.
 //
-// A scope counts whoever issued the token. A service that accepts tokens of
-// several issuers trusts each of them with all of its scopes, and with all
-// factors; where that is too much, guard.Hooks.Accept narrows a route down.
+// A scope counts whatever issuer granted it. With tokens of several issuers, each
+// issuer is trusted with all scopes and factors, unless guard.Hooks.Accept narrows
+// the route to one of them.
 //
-// The challenge of a refusal names the scopes and authentication contexts of
-// the route. They are not secret to a caller who is identified; who is not is
-// told nothing.
+// Challenges show the scopes and authentication contexts of a route to identified
+// callers only.
 //
-// [Middleware.Fresh] believes the AuthTime and the Factors of the principal,
-// and so their issuer: that both belong to the same sign-in, that AuthTime
-// moves only when somebody has proven something, and that refreshing a token
-// does not. It does not ask again in the middle of a long request or
-// WebSocket.
+// [Middleware.Fresh] trusts AuthTime and Factors of the principal, and so the issuer:
+// both must belong to the same sign-in, and a refresh must not renew AuthTime. Fresh
+// does not check again during a long request or WebSocket.
 //
-// Config.Implies widens what credentials that exist already are good for.
+// Config.Implies widens what existing credentials are good for.
 package scopes
