@@ -52,7 +52,7 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 	config.complete(store, mistake)
 	from := newSource("Config", config.Header, config.InsecureQueryParameter, mistake)
 	if config.Bearer {
-		from.bearer = config.Format.Owns
+		from.bearer = config.Format.owns
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 		a.legacy = store.(HashFinder) // complete has seen that it is
 	}
 	for _, reason := range [...]error{errHead, errLength, errChecksum, errSpelling} {
-		named := fmt.Errorf("%w; the Format has %s", reason, config.Format)
+		named := fmt.Errorf("%w; the Format has %s", reason, config.Format.beginnings())
 		a.malformed = append(a.malformed, malformed{reason, a.denial(named)})
 	}
 	a.nobody = hidden.New(&Record{PepperID: hashers[0].id, Hash: Hash(make([]byte, sha256.Size))})
@@ -101,7 +101,7 @@ func (a *Authenticator) Challenge() guard.Challenge { return a.challenge }
 // ClaimsBearer reports whether a credential of "Authorization: Bearer" is one for
 // this Authenticator: see Config.Bearer. [guard.Hooks.Identify] calls it.
 func (a *Authenticator) ClaimsBearer(credential string) bool {
-	return a.config.Bearer && a.config.Format.Owns(credential)
+	return a.config.Bearer && a.config.Format.owns(credential)
 }
 
 // Issuer returns the Issuer of the principals: "apikey:" and the prefix. It is

@@ -97,8 +97,8 @@ func isName(s string) bool {
 // Prefix returns what the keys begin with, "acme".
 func (f Format) Prefix() string { return f.prefix }
 
-// String returns what the keys begin with: "acme_live_, acme_test_".
-func (f Format) String() string {
+// beginnings returns what the keys begin with: "acme_live_, acme_test_".
+func (f Format) beginnings() string {
 	var all []string
 	for i := range f.heads {
 		all = append(all, f.heads[i].text)
@@ -140,9 +140,9 @@ func (f Format) Parse(key string) (Parts, error) {
 	return Parts{}, errHead
 }
 
-// Owns reports whether text begins as the keys of the format do, whatever the
+// owns reports whether text begins as the keys of the format do, whatever the
 // environment: "acme_".
-func (f Format) Owns(text string) bool {
+func (f Format) owns(text string) bool {
 	rest, ok := strings.CutPrefix(text, f.prefix)
 	return ok && f.prefix != "" && strings.HasPrefix(rest, "_")
 }

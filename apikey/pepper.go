@@ -3,7 +3,6 @@ package apikey
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -25,15 +24,6 @@ type Pepper struct {
 	// Secret is at least 32 random bytes.
 	Secret guard.Secret
 }
-
-// String returns the ID, without the secret.
-func (p Pepper) String() string { return "pepper " + strconv.Quote(p.ID) }
-
-// Format prints String, whatever the verb.
-func (p Pepper) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }
-
-// MarshalText is String, for encoding/json and others.
-func (p Pepper) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 const (
 	minPepper   = 32 // bytes

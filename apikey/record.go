@@ -77,13 +77,11 @@ type Record struct {
 	Version int64
 }
 
-// String names the key, its owner and its name, and nothing else.
-func (r Record) String() string {
-	return "API key " + strconv.Quote(r.ID) + " of " + strconv.Quote(r.Owner) + " (" + strconv.Quote(r.Name) + ")"
+// Format prints the ID, the owner and the name, whatever the verb. fmt does not
+// call it for a Record in an unexported field of another struct.
+func (r Record) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "API key "+strconv.Quote(r.ID)+" of "+strconv.Quote(r.Owner)+" ("+strconv.Quote(r.Name)+")")
 }
-
-// Format prints String, whatever the verb.
-func (r Record) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
 
 // LogValue shows what an audit trail needs.
 func (r Record) LogValue() slog.Value {
@@ -185,9 +183,6 @@ func (h Hash) String() string { return "[hash of " + strconv.Itoa(len(h)) + " by
 
 // Format prints String, whatever the verb.
 func (h Hash) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
-
-// LogValue is String, for slog.
-func (h Hash) LogValue() slog.Value { return slog.StringValue(h.String()) }
 
 // MarshalText is String, for encoding/json and others.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
