@@ -292,3 +292,13 @@ func TestRefusalsThatAreRare(t *testing.T) {
 	made := s.do(t, "POST", "/comments/", `{"content":"x"}`, proven, jsonType)
 	s.do(t, "PUT", made.header.Get("Location"), `{"content":""}`, proven, jsonType).has(t, "a comment without content", 422, "invalid_input")
 }
+
+// What Swagger UI sends when Authorize is pressed: the password flow, with a client
+// of which neither the name nor the secret was filled in.
+func TestAuthorizeOfTheDocsSignsIn(t *testing.T) {
+	s := openSite(t)
+	got := s.do(t, "POST", "/token", form("grant_type", "password", "username", "alice", "password", s.keys.DemoPassword, "scope", "read:items write:items"),
+		formType, "Authorization: Basic Og==", "X-Requested-With: XMLHttpRequest", "Origin: "+s.url, "Sec-Fetch-Site: same-origin").tokens(t)
+	s.do(t, "GET", "/items/", "", bearer(got.Access)).is(t, http.StatusOK)
+	s.do(t, "POST", "/items/", `{"name":"x"}`, bearer(got.Access), jsonType).is(t, http.StatusCreated)
+}
