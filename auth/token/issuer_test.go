@@ -308,3 +308,39 @@ func TestClaimsThatDoNotFitAreAnError(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// TestClaimsAreMatchedExactly: a claim that differs in case from the one that is
+// wanted is another claim, and one that occurs twice is an error.
+func TestClaimsAreMatchedExactly(t *testing.T) {
+	type want struct {
+		Email string `json:"email"`
+		Org   struct {
+			ID string `json:"id"`
+		} `json:"org"`
+		ByName map[string]string `json:"by_name"`
+		Any    any               `json:"any"`
+	}
+	k := kits()[token.HS256]
+	v := newVerifier(t, k.ring)
+	for claims, ok := range map[string]bool{
+		`"email":"a","Email":"b"`:                      true,
+		`"EMAIL":"b","email":"a"`:                      true,
+		`"email":"a","x":1,"x":2,"X":{"email":"b"}`:    true,
+		`"email":"a","org":{"id":"a","ID":"b","iD":1}`: true,
+		`"Email":"b"`:                             false,
+		`"email":"b","email":"a"`:                 false,
+		`"email":"b","\u0065mail":"a"`:            false,
+		`"email":"a","org":{"id":"b","id":"a"}`:   false,
+		`"email":"a","by_name":{"x":"1","x":"2"}`: false,
+		`"email":"a","any":{"x":[{"y":1,"y":2}]}`: false,
+	} {
+		p, err := v.Verify(t.Context(), k.raw(k.header(), "{"+claims+","+payload()[1:]))
+		if err != nil {
+			t.Fatalf("%s: %v", claims, err)
+		}
+		got, err := token.ClaimsOf[want](p)
+		if (err == nil) != ok || err == nil && (got.Email != "a" || got.Org.ID != "" && got.Org.ID != "a") {
+			t.Errorf("%s: %+v, %v", claims, got, err)
+		}
+	}
+}
