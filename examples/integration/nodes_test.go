@@ -184,12 +184,12 @@ func (p *process) readiness(t *testing.T) (r readiness) {
 
 // enrol sets a second factor up and returns its secret and the time of the code
 // that was used for it.
-func (p *process) enrol(t *testing.T, access string) (secret string, used time.Time) {
+func (p *process) enrol(t *testing.T, access, password string) (secret string, used time.Time) {
 	t.Helper()
 	ctx := t.Context()
 	setup := into[struct{ Secret string }](t, 200)(p.ask(ctx, "POST", "/2fa/setup/", "", bearer(access), "Accept: application/json"))
 	used = time.Now().Add(-30 * time.Second)
-	code := url.Values{"code": {authenticatorCode(t, setup.Secret, used)}, "password": {p.password()}}
+	code := url.Values{"code": {authenticatorCode(t, setup.Secret, used)}, "password": {password}}
 	want(t, 200)(p.ask(ctx, "POST", "/2fa/confirm/", code.Encode(), bearer(access), isForm))
 	return setup.Secret, used
 }
@@ -343,7 +343,8 @@ func share(t *testing.T, a, b *process) {
 	t.Run("a one-time code is good once", func(t *testing.T) {
 		want(t, 201)(a.register(ctx, "carol", password))
 		first, second := wantPair(t)(a.signIn(ctx, "carol", password)), wantPair(t)(b.signIn(ctx, "carol", password))
-		secret, used := a.enrol(t, first.Access)
+		enrolling := wantPair(t)(a.signIn(ctx, "carol", password)) // which the factor does not raise
+		secret, used := a.enrol(t, enrolling.Access, password)
 		if got := raceCodeOf(t, []*process{a, b}, []tokens{first, second}, authenticatorCode(t, secret, used.Add(30*time.Second)), 8); got != 1 {
 			t.Errorf("a code was taken %d times", got)
 		}
@@ -466,7 +467,7 @@ func (s *backends) withMany(t *testing.T) {
 				sessions = append(sessions, wantPair(t)(p.signIn(ctx, "mod", p.password())))
 			}
 			enrolling := wantPair(t)(all[0].signIn(ctx, "mod", all[0].password())) // which the factor does not raise
-			secret, used := all[0].enrol(t, enrolling.Access)
+			secret, used := all[0].enrol(t, enrolling.Access, all[0].password())
 			if got := raceCodeOf(t, all, sessions, authenticatorCode(t, secret, used.Add(30*time.Second)), 64); got != 1 {
 				t.Errorf("a code was taken %d times", got)
 			}
