@@ -10,12 +10,16 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	authenticator "github.com/pquerna/otp/totp"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
 )
 
 // A phone is somebody's authenticator app.
@@ -162,6 +166,57 @@ func TestNoSessionSetsAFactorUpWhileItIsReset(t *testing.T) {
 	if log.by.Load() != nil {
 		t.Error("there was no event")
 	}
+}
+
+// Somebody signs in as mod, with the password alone, when the factor is gone and
+// before the administrator is told so.
+func TestNoSignInSurvivesTheResetOfAFactor(t *testing.T) {
+	s := openSite(t)
+	log := &interrupted{event: "factor_reset"}
+	s.app = must(newApp(s.db, s.keys, quick(), testSettings, slog.New(log)))
+	check(s.start(t.Context(), s.keys))
+	t.Cleanup(s.following.Wait)
+	server := httptest.NewServer(s.handler())
+	defer server.Close()
+	s.url = server.URL
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	p, _ := s.enrol(t, s.signIn(t, "admin", s.keys.DemoPassword).Access)
+	s.enrol(t, s.signIn(t, "mod", s.keys.DemoPassword).Access)
+	admin = s.do(t, "POST", "/2fa/verify/", form("code", p.code(t)), bearer(admin.Access), formType).tokens(t)
+	var thief tokens
+	interruption := func() { thief = s.signIn(t, "mod", s.keys.DemoPassword) }
+	log.by.Store(&interruption)
+	s.do(t, "DELETE", "/users/mod/2fa", "", bearer(admin.Access)).has(t, "resetting", 204, "")
+	s.me(t, thief.Access).has(t, "the session of the sign-in", 401, "invalid_token")
+	s.do(t, "POST", "/token/refresh", form("refresh_token", thief.Refresh), formType).refused(t, 400, "invalid_grant")
+}
+
+// An administrator loses the role after the guards have let the request in.
+func TestAFactorIsResetByWhoStillMayDoSo(t *testing.T) {
+	s := openSite(t)
+	s.enrol(t, s.signIn(t, "mod", s.keys.DemoPassword).Access)
+	admin := must(s.users.byUsername(t.Context(), "admin"))
+	caller := known{&identity.Principal{Issuer: testIssuer, Subject: strconv.FormatInt(admin.ID, 10), Session: "s"}}
+	handler := s.hooks.Identify(caller)(s.app.me.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.exec(t, "UPDATE users SET roles = 'user' WHERE username = 'admin'")
+		s.resetFactor(w, r)
+	})))
+	r := httptest.NewRequest("DELETE", "/users/mod/2fa", nil)
+	r.SetPathValue("username", "mod")
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	if w.Code != 403 {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+	s.challenged(t, "mod") // the factor is still there
+}
+
+// known is an authenticator that always finds the same caller.
+type known struct{ p *identity.Principal }
+
+func (known) Challenge() guard.Challenge { return guard.Challenge{Scheme: "Test"} }
+func (k known) Authenticate(*http.Request) (*identity.Principal, error) {
+	return k.p, nil
 }
 
 // interrupted is a log that calls a function, once, when it hears of an event.
