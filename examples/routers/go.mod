@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/gatewright/gatewright => ../../
 
 require (
+	connectrpc.com/connect v1.21.1
 	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/gatewright/gatewright v0.0.0
 	github.com/gin-gonic/gin v1.12.0
