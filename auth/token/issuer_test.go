@@ -329,6 +329,7 @@ func TestClaimsAreMatchedExactly(t *testing.T) {
 		`"email":"a","org":{"id":"a","ID":"b","iD":1}`: true,
 		`"Email":"b"`:                             false,
 		`"email":"b","email":"a"`:                 false,
+		`"email":"b","any":1,"email":"a"`:         false,
 		`"email":"b","\u0065mail":"a"`:            false,
 		`"email":"a","org":{"id":"b","id":"a"}`:   false,
 		`"email":"a","by_name":{"x":"1","x":"2"}`: false,
