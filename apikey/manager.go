@@ -349,10 +349,10 @@ func (m *Manager) checkRights(ctx context.Context, spec *Spec) error {
 	for _, f := range [...]struct {
 		name        string
 		want, owned identity.Set
-	}{{"Roles", spec.Roles, roles}, {"Scopes", spec.Scopes, scopes}} {
+	}{{"Spec.Roles", spec.Roles, roles}, {"Spec.Scopes", spec.Scopes, scopes}} {
 		for name := range f.want.All() {
 			if !f.owned.Has(name) {
-				errs = append(errs, fmt.Errorf("Spec.%s has %q, which the owner %.64q does not have", f.name, name, spec.Owner))
+				errs = append(errs, fmt.Errorf("%s has %q, which the owner %.64q does not have", f.name, name, spec.Owner))
 			}
 		}
 	}

@@ -42,7 +42,6 @@ type site struct {
 	events  []guard.Event
 	limited bool
 	down    bool
-	proofs  []string
 }
 
 func newSite(t *testing.T, change ...func(*site)) *site {

@@ -71,7 +71,7 @@ func (v value) appendExact(out []byte, t reflect.Type) ([]byte, error) {
 		out = append(out, '{')
 		err := v.each(func(quoted string, member value) (err error) {
 			name := unescape(quoted)
-			inner := t
+			var inner reflect.Type
 			if fields != nil {
 				if inner = fields[name]; inner == nil {
 					others = append(others, name)

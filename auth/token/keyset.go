@@ -20,8 +20,8 @@ type KeySet struct {
 // uses are left out. ParseKeySet returns an error if no key remains, or if a key
 // is malformed or private.
 func ParseKeySet(jwks []byte, algorithms ...Algorithm) (*KeySet, error) {
-	if err := checkPublicAlgorithms(algorithms); err != nil {
-		return nil, fmt.Errorf("auth/token: ParseKeySet: %w", err)
+	if err := checkPublicAlgorithms("auth/token: ParseKeySet: Algorithms", algorithms); err != nil {
+		return nil, err
 	}
 	state, refused, err := parseJWKS(string(jwks), algorithms, []string{"sig"})
 	if err == nil {
@@ -36,18 +36,19 @@ func ParseKeySet(jwks []byte, algorithms ...Algorithm) (*KeySet, error) {
 	return &KeySet{state, slices.Clone(algorithms)}, nil
 }
 
-// checkPublicAlgorithms checks algorithms whose keys are published.
-func checkPublicAlgorithms(algorithms []Algorithm) error {
+// checkPublicAlgorithms checks algorithms whose keys are published. Each mistake
+// begins with where.
+func checkPublicAlgorithms(where string, algorithms []Algorithm) error {
 	var errs []error
 	if len(algorithms) == 0 {
-		errs = append(errs, errors.New("Algorithms is empty, want those that the issuer signs with, such as ES256"))
+		errs = append(errs, fmt.Errorf("%s is empty; list what the issuer signs with, such as ES256", where))
 	}
 	for _, alg := range algorithms {
 		switch s, ok := suites[alg]; {
 		case !ok:
-			errs = append(errs, fmt.Errorf("Algorithms has %q, want of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519", string(alg)))
+			errs = append(errs, fmt.Errorf("%s has %q; use RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA or Ed25519", where, string(alg)))
 		case s.family == familyHMAC:
-			errs = append(errs, fmt.Errorf("Algorithms has %s, whose key would be published to everybody, want those with a public key", alg))
+			errs = append(errs, fmt.Errorf("%s has %s, whose key would be published; use an algorithm with a public key", where, alg))
 		}
 	}
 	return errors.Join(errs...)

@@ -181,10 +181,8 @@ func NewRemote(config RemoteConfig) (*Remote, error) {
 		config.Uses = []string{"sig"}
 	}
 	config.Algorithms = slices.Clone(config.Algorithms)
-	if err := checkPublicAlgorithms(config.Algorithms); err != nil {
-		for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
-			mistake("%w", one)
-		}
+	if err := checkPublicAlgorithms("auth/token: RemoteConfig.Algorithms", config.Algorithms); err != nil {
+		errs = append(errs, err)
 	}
 	setDefault(&config.Refresh, 5*time.Minute)
 	setDefault(&config.Cooldown, 30*time.Second)

@@ -25,7 +25,7 @@ type naive struct {
 type faults struct {
 	unlocked, fixedWindow, chargesRefused, chargesInPart, refundsTwice, refundsLate, forgetsCost, noCancel bool
 	noErrCost, noValidate, byName, ignoresRefund, waitsTooShort, quotaKept, smoothIsStrict, aliases        bool
-	neverRecovers, wrongRemaining, inFlightExpires, lastDecides                                            bool
+	neverRecovers, wrongRemaining, lastDecides                                                             bool
 }
 
 type entry struct {
