@@ -21,6 +21,7 @@ type Authority struct {
 	Tokens  *token.Verifier
 	Revoked *blacklist.Memory
 	issuer  *token.Issuer
+	brief   *token.Issuer
 }
 
 // New returns an Authority.
@@ -32,12 +33,18 @@ func New() *Authority {
 		Tokens:  must(token.NewVerifier(ring, token.VerifierConfig{Issuer: self, Audience: api, Realm: "demo", Revoker: revoked})),
 		Revoked: revoked,
 		issuer:  must(token.NewIssuer(ring, token.IssuerConfig{Issuer: self, Audience: api})),
+		brief:   must(token.NewIssuer(ring, token.IssuerConfig{Issuer: self, Audience: api, Lifetime: 2 * time.Second})),
 	}
 }
 
 // Token returns an access token.
 func (a *Authority) Token(subject string, scopes ...string) string {
 	return must(a.issuer.Issue(context.Background(), &identity.Principal{Subject: subject, Scopes: identity.NewSet(scopes...)}, nil))
+}
+
+// Brief returns an access token for two seconds.
+func (a *Authority) Brief(subject string, scopes ...string) string {
+	return must(a.brief.Issue(context.Background(), &identity.Principal{Subject: subject, Scopes: identity.NewSet(scopes...)}, nil))
 }
 
 // Revoke ends all tokens of a subject that were issued so far.

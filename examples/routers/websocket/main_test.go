@@ -134,3 +134,14 @@ func TestAMessageOfARevokedCallerIsNotAnswered(t *testing.T) {
 		t.Errorf("%q, %d", answer, code)
 	}
 }
+
+func TestAnIdleConnectionEndsWithItsToken(t *testing.T) {
+	url, authority, _ := start(t, 50*time.Millisecond)
+	ada, response := dial(t, url, authority.Brief("ada", "read:items"), nil)
+	if ada == nil {
+		t.Fatal(response.Status)
+	}
+	if answer, code := say(t, ada, ""); code != 3000 {
+		t.Errorf("%q, %d", answer, code)
+	}
+}
