@@ -3,8 +3,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"log"
 	"net/http"
 
 	"github.com/alexedwards/scs/v2"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/examples/routers/demo"
+	"github.com/gatewright/gatewright/ratelimit"
 	"github.com/gatewright/gatewright/scopes"
 )
 
@@ -49,8 +51,9 @@ func byProxy(header string) (*guard.Sessions, error) {
 // newServer returns the routes for one of them.
 func newServer(callers *guard.Sessions, issuer string) (*guard.Mux, error) {
 	hooks := guard.Hooks{SignIn: guard.SignInPage("/login")}
-	scope, err := scopes.New(scopes.Config{FullIssuers: []string{issuer}, Hooks: hooks})
-	if err != nil {
+	scope, err1 := scopes.New(scopes.Config{FullIssuers: []string{issuer}, Hooks: hooks})
+	limit, err2 := ratelimit.New(ratelimit.ByPrincipal, ratelimit.Config{Hooks: hooks}, ratelimit.MustParse("2/minute")...)
+	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,19 +62,15 @@ func newServer(callers *guard.Sessions, issuer string) (*guard.Mux, error) {
 	})
 	mux := guard.NewMux(hooks, callers)
 	mux.Handle("GET /account", hooks.Authenticated(hello))
-	mux.Handle("POST /orders", scope.Require("write:orders")(hello))
+	mux.Handle("POST /orders", scope.Require("write:orders")(limit.Handler(hello)))
 	return mux, nil
 }
 
 func main() {
 	manager := scs.New()
 	callers, err := byScs(manager)
-	if err != nil {
-		log.Fatal(err)
-	}
+	demo.Check(err)
 	mux, err := newServer(callers, "session")
-	if err != nil {
-		log.Fatal(err)
-	}
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", manager.LoadAndSave(mux)))
+	demo.Check(err)
+	demo.Check(http.ListenAndServe("127.0.0.1:8080", manager.LoadAndSave(mux)))
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // run signs in at /login with a client that keeps cookies, and tries the routes.
-func run(t *testing.T, mux *guard.Mux, around func(http.Handler) http.Handler, login http.HandlerFunc, proxy string) {
+func run(t *testing.T, mux *guard.Mux, around func(http.Handler) http.Handler, login http.HandlerFunc, proxy string, full bool) {
 	outer := http.NewServeMux()
 	outer.HandleFunc("POST /login", login)
 	outer.Handle("/", mux)
@@ -49,9 +49,15 @@ func run(t *testing.T, mux *guard.Mux, around func(http.Handler) http.Handler, l
 		ask("POST", "/login", 200, "")
 	}
 	ask("GET", "/account", 200, "hello ada", signedIn...)
+	if !full {
+		ask("POST", "/orders", 403, "insufficient_scope", signedIn...)
+		return
+	}
 	ask("POST", "/orders", 200, "hello ada", signedIn...)
 	ask("POST", "/orders", 403, "cross_origin", append(signedIn, "Origin", "https://evil.example")...)
 	ask("POST", "/orders", 403, "cross_origin", append(signedIn, "Sec-Fetch-Site", "cross-site")...)
+	ask("POST", "/orders", 200, "hello ada", signedIn...)
+	ask("POST", "/orders", 429, "quota_exceeded", signedIn...)
 }
 
 func TestSessionsOfScs(t *testing.T) {
@@ -68,7 +74,7 @@ func TestSessionsOfScs(t *testing.T) {
 	run(t, mux, manager.LoadAndSave, func(w http.ResponseWriter, r *http.Request) {
 		manager.RenewToken(r.Context())
 		manager.Put(r.Context(), "user", "ada")
-	}, "")
+	}, "", true)
 }
 
 func TestSessionsOfGorilla(t *testing.T) {
@@ -88,7 +94,7 @@ func TestSessionsOfGorilla(t *testing.T) {
 		if err := s.Save(r, w); err != nil {
 			t.Error(err)
 		}
-	}, "")
+	}, "", true)
 }
 
 func TestSessionsOfAProxy(t *testing.T) {
@@ -100,5 +106,17 @@ func TestSessionsOfAProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, mux, func(h http.Handler) http.Handler { return h }, func(http.ResponseWriter, *http.Request) {}, "X-Auth-User")
+	run(t, mux, func(h http.Handler) http.Handler { return h }, func(http.ResponseWriter, *http.Request) {}, "X-Auth-User", true)
+}
+
+func TestASessionWithoutTheScopeIsRefused(t *testing.T) {
+	callers, err := byProxy("X-Auth-User")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux, err := newServer(callers, "session") // and the issuer of these is "proxy"
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, mux, func(h http.Handler) http.Handler { return h }, func(http.ResponseWriter, *http.Request) {}, "X-Auth-User", false)
 }
