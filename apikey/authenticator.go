@@ -17,8 +17,9 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// An Authenticator is the [guard.Authenticator] of API keys. It is safe for
-// concurrent use if what it was given is.
+// An Authenticator identifies callers by API keys and implements
+// [guard.Authenticator]. It is safe for concurrent use if its store and the
+// values of its Config are.
 type Authenticator struct {
 	config    Config   // without Peppers
 	hashers   []hasher // the first makes new hashes
@@ -44,7 +45,7 @@ type Authenticator struct {
 
 var _ guard.Authenticator = (*Authenticator)(nil)
 
-// New returns an authenticator of the keys in store. Its error lists every
+// New returns an Authenticator of the keys in store. The error lists every
 // mistake in config.
 func New(store KeyStore, config Config) (*Authenticator, error) {
 	var errs []error
@@ -95,21 +96,21 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 	return a, nil
 }
 
-// Challenge asks for an API key.
+// Challenge returns the challenge of the scheme ApiKey.
 func (a *Authenticator) Challenge() guard.Challenge { return a.challenge }
 
-// ClaimsBearer reports whether a credential of "Authorization: Bearer" is one for
-// this Authenticator: see Config.Bearer. [guard.Hooks.Identify] calls it.
+// ClaimsBearer reports whether a credential of "Authorization: Bearer" is a key
+// for this Authenticator: see Config.Bearer.
 func (a *Authenticator) ClaimsBearer(credential string) bool {
 	return a.config.Bearer && a.config.Format.owns(credential)
 }
 
-// Issuer returns the Issuer of the principals: "apikey:" and the prefix. It is
-// the one to revoke keys under.
+// Issuer returns the Issuer of Principals and of revocations: "apikey:" and the
+// prefix.
 func (a *Authenticator) Issuer() string { return a.issuer }
 
-// Authenticate says whose key r carries. See the package documentation for
-// where it is looked for, and for the refusals.
+// Authenticate returns the Principal of the key that r carries. The package
+// page lists the refusals.
 func (a *Authenticator) Authenticate(r *http.Request) (*identity.Principal, error) {
 	key, err := a.source.read(r)
 	if err != nil {
@@ -158,11 +159,10 @@ func (a *Authenticator) denial(err error) *guard.Denial {
 	return d
 }
 
-// Verify returns whose key it is that came from a remote address, that of
-// http.Request.RemoteAddr: the decision without a request, for gRPC and
-// others. The error is one of the reasons of this package for a key that is no
-// good, a *guard.Denial of status 429 from the Throttle, and any other if it
-// could not be decided.
+// Verify returns the Principal of a key, for gRPC and other callers without an
+// http.Request. remoteAddr has the form of http.Request.RemoteAddr. The error
+// wraps [ErrInvalid] for a bad key, is a *guard.Denial with status 429 from the
+// Throttle, and another error if Verify could not decide.
 func (a *Authenticator) Verify(ctx context.Context, key, remoteAddr string) (*identity.Principal, error) {
 	p := new(identity.Principal)
 	if err := a.verify(ctx, key, remoteAddr, p); err != nil {
@@ -468,21 +468,20 @@ func (a *Authenticator) find(ctx context.Context, key string, parts Parts) (*Rec
 	return &r, nil
 }
 
-// Evict forgets what is remembered of the key with this ID, so that the next
-// request with it asks the store. [Manager] calls it for its own changes; the
-// host calls it for those it hears of from other processes.
+// Evict drops a key from the cache, so that the next use queries the store.
+// [Manager] calls Evict for its own changes; call it for changes by other
+// processes.
 func (a *Authenticator) Evict(id string) { a.cache.evict(id) }
 
 // recordKey is what [guard.Once] remembers the record of a request under.
 type recordKey struct{ a *Authenticator }
 
-// ErrNoKey is what [Authenticator.Record] returns for a request that was not
-// identified by a key of this Authenticator.
+// ErrNoKey means that no key of this Authenticator identified the request.
 var ErrNoKey = errors.New("apikey: the request was not identified by a key")
 
-// Record returns the record of the key that a request was identified with, from
-// the request's context: its name, its limits. It is what is remembered of it,
-// or else what the store says now, once per request.
+// Record returns the record of the key that identified the request of ctx, from
+// the cache or, once per request, from the store. The error is [ErrNoKey] if no
+// key of this Authenticator identified the request.
 func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok || p.Issuer != a.issuer || p.Credential == "" || identity.CheckNames(p.Credential) != nil {
@@ -509,10 +508,10 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	return r.Clone(), nil
 }
 
-// Handler is the guard for a route that takes API keys and nothing else, under
-// any router: it identifies the caller, and refuses who has no key. On a
-// guard.Mux that was given the Authenticator use guard.Hooks.Accept instead,
-// which does not look at the key a second time.
+// Handler is the guard for routes that accept only API keys, under any router:
+// it identifies the caller and refuses requests without a key. On a guard.Mux
+// with the Authenticator, use guard.Hooks.Accept, which does not verify the key
+// again.
 func (a *Authenticator) Handler(next http.Handler) http.Handler {
 	return a.config.Hooks.Identify(a)(demand(a.config.Hooks, a, a.issuer, a.config.FastAPIStatusCodes)(next))
 }

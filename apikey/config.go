@@ -8,136 +8,126 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Revoker knows which credentials were ended before their time. A
-// *blacklist.Replica is one. It is asked about principals with the Issuer
-// "apikey:" and the prefix of the keys. It is safe for concurrent use.
+// A Revoker reports which credentials were revoked. Its Principals have the
+// Issuer "apikey:" and the prefix of the keys. A *blacklist.Replica implements
+// Revoker. It is safe for concurrent use.
 type Revoker interface {
-	// Revoked reports whether p's credential is revoked. An error means
-	// that it could not be found out, which refuses the request with 503.
+	// Revoked reports whether p's credential is revoked. An error refuses the
+	// request with 503.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
-// A Throttle limits how often keys may be guessed from an address. It is safe
-// for concurrent use. A *ratelimit.KeyThrottle is one.
+// A Throttle limits guesses at keys by address. A *ratelimit.KeyThrottle
+// implements Throttle. It is safe for concurrent use.
 type Throttle interface {
-	// ReserveAddr charges one attempt from the address (without the port),
-	// before the store is asked, so that parallel guesses cannot slip
-	// through. A positive retryAfter refuses it (429), and settle is nil
-	// then. Otherwise settle is called once when the attempt is over: what
-	// was charged is given back unless it failed.
+	// ReserveAddr charges one attempt to an address without a port, before the
+	// store is queried, so concurrent guesses cannot exceed the limit. A
+	// positive retryAfter refuses the attempt (429); settle is nil then.
+	// Otherwise the caller calls settle once, which refunds the charge unless
+	// the outcome is guard.Failed.
 	ReserveAddr(ctx context.Context, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error)
 }
 
-// Config says which keys are accepted. Format and Peppers are required.
+// Config configures an [Authenticator].
 type Config struct {
-	// Format is how the keys are spelled, from [NewFormat], with the
-	// environments of this service. Required.
+	// Format is the spelling of the keys, from [NewFormat]. Required.
 	Format Format
 
-	// Peppers are the secrets that hashes of keys are made with. The first
-	// makes new ones; the others still verify. Keep each until the last key
-	// that was issued with it has been rotated: without its pepper a key is
-	// refused. If there are several processes, put a new one last in all of
-	// them before it becomes the first in any. Required.
+	// Peppers are the secrets of the keyed hashes. The first makes new hashes;
+	// the others still verify. A key whose pepper is missing is refused. To
+	// add a pepper, append it in all processes, then move it to the front.
+	// Required.
 	Peppers []Pepper
 
-	// Revoker is asked about each key that is good otherwise. Default: what
-	// the record says, which other processes hear of when they have
-	// forgotten what they remember: see CacheTTL.
+	// Revoker is called on each use of an otherwise good key. If nil, other
+	// processes may accept a revoked key for up to CacheTTL.
 	Revoker Revoker
 
-	// OwnerRights returns what the owner of a key may do today. The key's
-	// roles and scopes are cut down to these: those that it has and its
-	// owner has too. guard.ErrInactive refuses the key (401), any other
-	// error is answered 503. p is what the key would be good for, and not
-	// to be changed. Use guard.Once to share the load with other guards.
-	// Default: the rights in the record, so a key keeps what its owner has
-	// lost.
+	// OwnerRights returns the current rights of a key's owner. The caller gets
+	// the roles and scopes that both key and owner have. guard.ErrInactive
+	// refuses the key (401); other errors are answered 503. p is what the key
+	// would be good for; do not change it. Use guard.Once to share the load
+	// with other guards. If nil, a key keeps rights that its owner has lost.
 	OwnerRights func(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error)
 
-	// Throttle limits guessing. It is asked before the store, for each key
-	// that is not remembered as a good one. A key that was good from the
-	// same address (of IPv6, from the same /64) in the last 30 days does not
-	// ask it, so a guesser behind the address of others holds up none but
-	// those who come there for the first time; 65,536 such pairs are
-	// remembered in this process, and one is forgotten once its key is
-	// refused. A ratelimit.KeyThrottle is one; a ratelimit.SignIn is none,
-	// for its limits are those of passwords. Default: none. The secrets cannot be guessed, but each well-formed
-	// guess is a question to the store.
+	// Throttle limits guesses. Use a ratelimit.KeyThrottle; the limits of a
+	// ratelimit.SignIn are for passwords. It is called before the store, for
+	// keys that are not cached as good.
+	//
+	// A key that the store accepted from the same address (for IPv6, the same
+	// /64) in the last 30 days is not charged, so an attacker behind a shared
+	// address blocks only keys that are new there. Each process remembers
+	// 65,536 of these pairs, and drops a pair when the store's record refuses
+	// the key.
+	//
+	// If nil, each well-formed guess costs a query; secrets cannot be guessed.
 	Throttle Throttle
 
-	// CacheTTL is how long the record of a good key is remembered, from
-	// before the store was asked: until then this process may miss that it
-	// was changed elsewhere. Dates, networks, Revoker and OwnerRights are
-	// looked at on each use all the same, and [Authenticator.Evict] forgets
-	// at once. At most 5 minutes. Negative: nothing is remembered. Default:
-	// 5 seconds.
+	// CacheTTL is how long the record of a good key is cached, from before the
+	// query. A cached record may miss changes by other processes; dates,
+	// networks, Revoker and OwnerRights are checked on each use. See
+	// [Authenticator.Evict]. At most 5 minutes. Negative: no cache. Default: 5
+	// seconds.
 	CacheTTL time.Duration
 
-	// MissTTL is how long a well-formed key that was refused is remembered,
-	// so that its repetition does not reach the store. At most 1 second.
-	// Negative: not at all. Default: 1 second.
+	// MissTTL is how long a key that the store refused is cached, so that its
+	// repetition does not reach the store. At most 1 second. Negative: no
+	// cache. Default: 1 second.
 	MissTTL time.Duration
 
-	// CacheSize is how many good keys are remembered. One takes about half
-	// a kilobyte. There is room for a quarter as many refused ones, which
-	// push no good ones out. At most 1,048,576. Default: 4096.
+	// CacheSize is the number of good keys to cache, about half a kilobyte
+	// each. Refused keys have a separate cache, a quarter as large. At most
+	// 1,048,576. Default: 4096.
 	CacheSize int
 
-	// StoreTimeout is how long the Throttle and the store may take together
-	// for a request, and how long a request waits for another that asks for
-	// the same key. At most 1 minute. Default: 2 seconds.
+	// StoreTimeout bounds the time that a request spends in the Throttle and
+	// the store, or waiting for another request with the same key. At most 1
+	// minute. Default: 2 seconds.
 	StoreTimeout time.Duration
 
-	// UsageInterval is how often LastUsedAt is written for a key, if the
-	// store is a [UsageRecorder]: see [Authenticator.Flush]. At least 1
-	// second, at most 24 hours. Negative: never. Default: 1 minute.
+	// UsageInterval is how often LastUsedAt is written if the store is a
+	// [UsageRecorder]: see [Authenticator.Flush]. From 1 second to 24 hours.
+	// Negative: never. Default: 1 minute.
 	UsageInterval time.Duration
 
-	// MaxPendingUses is how many keys may be waiting for their use to be
-	// written; the uses of others are lost, which an event tells. At most
-	// 1,048,576. Default: 65,536.
+	// MaxPendingUses bounds how many keys have a use that is not yet written.
+	// Uses of more keys are lost, and an event or Flush reports how many. At
+	// most 1,048,576. Default: 65,536.
 	MaxPendingUses int
 
-	// LegacyHash makes a hash of keys of an older scheme: all that do not
-	// begin with the prefix of Format and an underscore. The store must be
-	// a [HashFinder]. They are 1 to 256 characters of visible ASCII, and
-	// have no checksum, so junk reaches the store. Default: none are
-	// accepted.
+	// LegacyHash hashes keys of an older scheme: 1 to 256 visible ASCII
+	// characters that do not begin with the prefix of Format and an
+	// underscore. The store must be a [HashFinder]. Older keys have no
+	// checksum, so junk reaches the store. If nil, older keys are refused.
 	LegacyHash func(key string) Hash
 
-	// Header is where keys are looked for, beside "Authorization: ApiKey".
-	// Default: X-API-Key.
+	// Header names the header that carries keys. "Authorization: ApiKey" is
+	// read too. Default: X-API-Key.
 	Header string
 
-	// Bearer accepts keys in "Authorization: Bearer" too, as many client
-	// libraries send them. The prefix of Format decides: what begins with it and
-	// an underscore is an API key, and guard.Hooks.Identify does not pass it to
-	// authenticators with the scheme Bearer; everything else is left to them. No
-	// signed token begins so. Keys of an older scheme (LegacyHash) are not
-	// accepted there. Default: false.
+	// Bearer also accepts keys in "Authorization: Bearer". A credential that
+	// begins with the prefix of Format and an underscore, as no signed token
+	// does, is an API key: guard.Hooks.Identify does not pass it to
+	// authenticators with the scheme Bearer. Keys of an older scheme
+	// (LegacyHash) are not accepted there. Default: false.
 	Bearer bool
 
-	// InsecureQueryParameter is the name of a parameter of the query that
-	// may carry the key, for clients that cannot set headers. URLs are
-	// written to the logs of proxies and of this server, to browser
-	// histories and to Referer headers, and responses are cached under
-	// them: whoever reads one of these has the key. The parameter is taken
-	// out of the URL before the next handler sees it; those outside of the
-	// authenticator have seen it. Default: keys in URLs are not looked at.
+	// InsecureQueryParameter names a query parameter that may carry the key,
+	// for clients that cannot set headers. An attacker gets the key from a URL
+	// in a log, a browser history, a Referer header or a cache. The parameter
+	// is removed before the next handler runs; outer handlers see it. If
+	// empty, keys in URLs are ignored.
 	InsecureQueryParameter string
 
-	// FastAPIStatusCodes answers a bad key with 403 as FastAPI's guide does
-	// ("Invalid API key"), and [Authenticator.Handler] so a missing one
-	// ("API key required"), instead of 401 with a challenge. Default: 401.
+	// FastAPIStatusCodes answers bad keys with 403 "Invalid API key", as
+	// FastAPI's guide does, and in [Authenticator.Handler] missing keys with
+	// 403 "API key required". Default: 401 with a challenge.
 	FastAPIStatusCodes bool
 
-	// Realm goes into the challenge (RFC 9110 section 11.5). Default: left
-	// out.
+	// Realm is the optional realm of the challenge (RFC 9110 section 11.5).
 	Realm string
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks writes refusals and receives events.
 	Hooks guard.Hooks
 }
 

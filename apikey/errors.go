@@ -8,9 +8,9 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Reasons for which a key is refused, found with [errors.Is]. They are for the
-// audit trail: a client receives the code invalid_token for all of them but
-// ErrAddress, which is answered 403. All are ErrInvalid too.
+// Reasons for which a key is refused, for [errors.Is] and the audit trail. The
+// client receives 401 invalid_token for every reason except ErrAddress, which
+// is answered 403. errors.Is finds ErrInvalid in each.
 var (
 	ErrInvalid     = guard.NewReason("apikey: invalid")
 	ErrMalformed   = guard.NewReason("apikey: malformed", ErrInvalid)

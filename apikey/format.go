@@ -10,20 +10,19 @@ import (
 	"strings"
 )
 
-// A Format is how the keys of one application are spelled:
+// A Format is the spelling of an application's keys:
 //
 //	acme_live_4kT9xQ2mWb7Z_<43 characters: 256 random bits><6 characters: CRC-32>
 //
-// The prefix tells a secret scanner, and whoever finds the key in a log, whose
-// it is; the environment keeps test keys off the live service; the identifier
-// finds the record and may be logged. All else is written in base 62, with the
-// digits 0-9, A-Z and a-z in this order. A key has one spelling: fixed widths,
-// no number beyond its range, and a checksum over all that stands before it.
+// The prefix identifies the application to secret scanners. The environment
+// keeps test keys off the live service. The identifier finds the record and may
+// be logged. All other parts are in base 62, with the digits 0-9, A-Z and a-z
+// in this order. A key has one spelling only.
 //
-// The checksum refuses typing errors and junk without asking a store. It is no
-// protection: anybody can compute it.
+// The checksum refuses typing errors and junk without a query. It protects
+// nothing: an attacker can compute it.
 //
-// A Format is made by [NewFormat]; the zero Format accepts nothing.
+// Use [NewFormat]; the zero Format accepts nothing.
 type Format struct {
 	prefix string
 	heads  []head
@@ -46,18 +45,16 @@ const (
 	maxName   = 16 // of a prefix or an environment
 )
 
-// DefaultEnvironment is the environment of a [Format] that is given none.
+// DefaultEnvironment is the environment if [NewFormat] receives no environment.
 const DefaultEnvironment = "live"
 
-// NewFormat returns the format of keys that begin with the prefix and one of
-// the environments: "acme" and "live", "test" for acme_live_… and acme_test_….
-// Without environments there is one, [DefaultEnvironment]. Each name is a
-// lower-case letter followed by up to 15 lower-case letters and digits: an
-// underscore in one would make two names out of it. The prefix "static" is that
-// of [NewStatic].
+// NewFormat returns the Format of keys that begin with the prefix and one of
+// the environments: "acme" with "live" and "test" for acme_live_… and
+// acme_test_…. Default: [DefaultEnvironment]. A name is a lower-case letter and
+// up to 15 lower-case letters and digits. The prefix "static" is reserved for
+// [NewStatic]. The error lists every mistake.
 //
-// A live service is given the format of its own environment alone, and then
-// refuses test keys as it refuses junk.
+// Give a live service only its own environment, so that it refuses test keys.
 func NewFormat(prefix string, environments ...string) (Format, error) {
 	var errs []error
 	switch {
@@ -94,7 +91,7 @@ func isName(s string) bool {
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
-// Prefix returns what the keys begin with, "acme".
+// Prefix returns the prefix, "acme".
 func (f Format) Prefix() string { return f.prefix }
 
 // beginnings returns what the keys begin with: "acme_live_, acme_test_".
@@ -106,7 +103,7 @@ func (f Format) beginnings() string {
 	return strings.Join(all, ", ")
 }
 
-// Environments returns the environments whose keys the format accepts.
+// Environments returns the environments whose keys the Format accepts.
 func (f Format) Environments() []string {
 	var all []string
 	for i := range f.heads {
@@ -115,13 +112,12 @@ func (f Format) Environments() []string {
 	return all
 }
 
-// Parts is what a well-formed key says without its secret.
+// Parts are the public parts of a well-formed key.
 type Parts struct{ ID, Environment string }
 
-// Parse returns the parts of a key. Its error is [ErrMalformed] by [errors.Is],
-// and its text names what is wrong. That a key is well-formed does not mean that
-// it is good for anything, nor that it was ever issued. Parse allocates nothing,
-// and ID is a part of the key's own memory.
+// Parse returns the parts of a key. The error wraps [ErrMalformed] and names
+// what is wrong. A well-formed key need not exist. Parse does not allocate; ID
+// shares the memory of key.
 func (f Format) Parse(key string) (Parts, error) {
 	for i := range f.heads {
 		h := &f.heads[i]
@@ -178,11 +174,10 @@ func checkBody(body string, crc uint32) error {
 	return nil
 }
 
-// Regexp returns an expression for secret scanners. It finds every text with the
-// shape of a key of this format, whatever stands before and behind it: leaked keys
-// follow escapes such as \n, \t, %3D and \u0022. Its String is what scanners are
-// configured with, in the syntax that RE2, PCRE and Go share. [Format.Parse] of
-// what it found tells keys from lookalikes by the checksum.
+// Regexp returns an expression for secret scanners, in the syntax that RE2,
+// PCRE and Go share. It matches every text with the shape of a key, in any
+// surroundings, since leaked keys follow escapes like \n, \t, %3D and \u0022.
+// [Format.Parse] rejects lookalikes by their checksum.
 func (f Format) Regexp() *regexp.Regexp {
 	if len(f.heads) == 0 {
 		return regexp.MustCompile(`[^\s\S]`) // matches nothing, as the format does

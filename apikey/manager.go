@@ -16,61 +16,58 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Spec is what a new key shall be.
+// A Spec describes a new key.
 type Spec struct {
-	// Owner is who asks for the key: the Subject of its principals. In a
-	// handler, that of the caller, and never what the request says.
-	// Required.
+	// Owner is the Subject of the key's Principals. In a handler, use the
+	// caller's Subject, never a value of the request. Required.
 	Owner string
 
-	// Name is what the owner calls it, up to 128 bytes without control
-	// and format characters (Unicode's Cc and Cf: what turns the direction
-	// of writing, or cannot be seen). Default: none.
+	// Name is the owner's name for the key, up to 128 bytes without control
+	// and format characters (Unicode's Cc and Cf). Optional.
 	Name string
 
-	// Tenant is the organisation it acts in. Default: none.
+	// Tenant is the organisation of the key. Optional.
 	Tenant string
 
-	// Environment is one of the Format's. Default: the first.
+	// Environment is an environment of the Format. Default: the first.
 	Environment string
 
-	// Roles and Scopes are the most that it is good for: up to 256 of each,
-	// of 1 to 128 bytes of visible ASCII each, in scopes without quotation
-	// mark and backslash (RFC 6749 section 3.3). Default: none.
+	// Roles and Scopes limit what the key may do: up to 256 of each, of 1 to
+	// 128 bytes of visible ASCII, in scopes without quotation mark and
+	// backslash (RFC 6749 section 3.3). Default: none.
 	Roles, Scopes identity.Set
 
-	// NotBefore is when it begins, ExpiresAt when it ends. Default: at
+	// NotBefore is when the key begins, ExpiresAt when it ends. Default: at
 	// once, never.
 	NotBefore, ExpiresAt time.Time
 
-	// AllowedPrefixes are the networks it may be used from, up to 64.
-	// Default: everywhere.
+	// AllowedPrefixes are up to 64 networks from which the key may be used. If
+	// empty, all addresses are allowed.
 	AllowedPrefixes []netip.Prefix
 
-	// Limits is for the host's rate limits. Default: none.
+	// Limits is for the rate limits of the host. Optional.
 	Limits string
 }
 
-// ManagerConfig says what a [Manager] does beside writing to its store.
+// ManagerConfig configures a [Manager].
 type ManagerConfig struct {
-	// Revoker spreads revocations to processes that remember the key, and
-	// says whether the maker of a key was revoked meanwhile. Use the value that
-	// auth.Config and the Config of the Authenticators have, a
-	// *blacklist.Replica for example. Required.
+	// Revoker spreads revocations to processes that have cached the key, and
+	// reports whether the maker of a key was revoked meanwhile. Use the value
+	// of auth.Config and Config.Revoker, for example a *blacklist.Replica.
+	// Required.
 	Revoker ManagerRevoker
 
-	// Hooks says who hears of keys that were made and revoked. Default: see
-	// [guard.Hooks].
+	// Hooks receives the events of created and revoked keys.
 	Hooks guard.Hooks
 }
 
-// A ManagerRevoker is what a [Manager] requires of a blacklist.Revoker. Its methods
-// keep the rules that are stated there.
+// ManagerRevoker has the methods of blacklist.Revoker that a [Manager] calls,
+// with the same rules.
 type ManagerRevoker interface {
 	// Revoke records r, and returns after the revocation is certain to hold.
 	Revoke(ctx context.Context, r identity.Revocation) error
 
-	// Checkpoint reads the log of revocations, and returns how far it has come.
+	// Checkpoint reads the log of revocations and returns its position.
 	Checkpoint(ctx context.Context) (uint64, error)
 
 	// RevokedSince reads the log, and reports whether p is revoked or a
@@ -78,9 +75,9 @@ type ManagerRevoker interface {
 	RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error)
 }
 
-// A Manager makes, replaces and ends keys. It is safe for concurrent use, by
-// several processes too, if the store is. It decides nothing about who may:
-// its callers do, with [Manager.Owned] for keys that requests name.
+// A Manager issues, rotates and revokes keys. Its callers authorize, with
+// [Manager.Owned] for keys that requests name. It is safe for concurrent use,
+// also by several processes if the store is.
 type Manager struct {
 	keys   *Authenticator
 	store  KeyWriter
@@ -91,22 +88,20 @@ type Manager struct {
 // Reasons for which a [Manager] refuses, beside [ErrNotFound], [ErrConflict]
 // and [ErrTooMany].
 var (
-	// ErrSpec is what is wrong with a Spec: the answer is 400 or 422.
+	// ErrSpec means that a Spec has mistakes: answer 400 or 422.
 	ErrSpec = errors.New("apikey: the key cannot be made")
 
-	// ErrAlreadyRotated is what Rotate returns for a key that has a
-	// successor. Of several calls at once for one key, one returns the
-	// successor and the others return this: its text exists once.
+	// ErrAlreadyRotated means that the key has a successor. Of concurrent
+	// rotations, only one returns a successor.
 	ErrAlreadyRotated = errors.New("apikey: the key was replaced already")
 
-	// ErrMakerRevoked is what Issue and Rotate return if the maker of the key
-	// was revoked before the key was finished: a logout, say, or a change of
-	// the password. The key is revoked. It is also [guard.ErrInactive], which
-	// is answered 401.
+	// ErrMakerRevoked means that the maker of the key was revoked before Issue
+	// or Rotate returned, for example by a logout. The new key is revoked.
+	// ErrMakerRevoked wraps [guard.ErrInactive], which is answered 401.
 	ErrMakerRevoked = fmt.Errorf("apikey: the maker of the key was revoked: %w", guard.ErrInactive)
 
-	// ErrNotRotatable is what Rotate returns for a key that is not good any
-	// more: who has lost it must be given a new one, not its successor.
+	// ErrNotRotatable means that the key has ended, is switched off, or has an
+	// environment that is not in the Format. Issue a new key instead.
 	ErrNotRotatable = errors.New("apikey: the key has ended and cannot be replaced")
 )
 
@@ -132,8 +127,9 @@ const (
 	maxUntold = 4096
 )
 
-// NewManager returns a manager of the keys that the Authenticator accepts. The
-// store is the Authenticator's, or one on the same data.
+// NewManager returns a Manager of the keys that the Authenticator accepts.
+// store has the data of the Authenticator's store. The error lists every
+// mistake.
 func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Manager, error) {
 	var errs []error
 	if keys == nil {
@@ -151,23 +147,20 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 	return &Manager{keys: keys, store: store, config: config, untold: &untold{keys: make(map[string]struct{})}}, nil
 }
 
-// Issue makes a key for by, the caller who asks for it: in a handler that of
-// [identity.FromContext], in a program of the operator a Principal that names
-// it. The text of the key is in the Secret and nowhere else: it is shown to the
-// owner once.
+// Issue makes a key. by is the Principal that makes it: in a handler the caller
+// (see [identity.FromContext]), in an operator's program a Principal that names
+// the program. Only the Secret holds the text of the key; show it to the owner
+// once.
 //
-// After the key is stored, Issue asks the Revoker whether by was revoked. If so,
-// or if that cannot be found out, the key is revoked and not returned. A host
-// that ends what a user has revokes the user first, by auth.Server.EndSessions
-// for example, and then the keys that [Manager.List] returns; no key that is
-// made at the same time is left.
+// If the Revoker fails or reports by as revoked after the key is stored, Issue
+// revokes the key and does not return it. To end all credentials of a user,
+// first revoke the user, for example with auth.Server.EndSessions, then the
+// keys that [Manager.List] returns: no key made at the same time is left.
 //
-// Roles and scopes that the owner does not have today, by Config.OwnerRights, are
-// mistakes of the Spec.
-//
-// The error is [ErrSpec], with every mistake, [ErrTooMany] if the owner has as
-// many keys as the store allows, [ErrMakerRevoked], or another one of the store
-// or the Revoker.
+// The error is [ErrSpec] with every mistake, including rights that
+// Config.OwnerRights does not grant the owner; [ErrTooMany] if the owner has as
+// many keys as the store allows; [ErrMakerRevoked]; or another error of the
+// store, the Revoker or OwnerRights.
 func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) (Secret, Record, error) {
 	now := moment()
 	if spec.Environment == "" {
@@ -372,26 +365,22 @@ func printable(s string) bool {
 	return true
 }
 
-// Rotate replaces a key by a new one with the same name, owner, rights, networks
-// and limits. The caller must be good for all that the record is good for, or a
-// narrow credential turns into a broad one: compare the rights with those of
-// [Manager.Owned] before.
+// Rotate replaces a key by a new one with the same name, owner, rights,
+// networks and limits. It does not compare rights: check that by has all rights
+// of the record (see [Manager.Owned]), or a narrow credential gets a broad key.
 //
-// Both are good for the overlap, which may be zero and is a year at most; then
-// the old one is refused, at that very moment, by every process that knows of
-// it. With an overlap of zero this process refuses it from now on, and others
-// within CacheTTL, when they have forgotten what they remember: the Revoker is
-// not told, since keys may be rotated often and its room is for what is urgent.
-// A key that somebody else has got is for [Manager.Revoke], which may follow.
+// Both keys are good for the overlap, from zero to 366 days; then the old key
+// is refused. Rotate does not call the Revoker for the old key, so other
+// processes may accept it for up to CacheTTL even if the overlap is shorter. If
+// the old key may be stolen, call [Manager.Revoke] as well.
 //
-// If the old one was made to last for some time, the new one lasts as long
-// again; if it is not known when the old one was made, it ends when that does.
+// If the old key has an ExpiresAt, the new key lasts as long as the old one
+// from CreatedAt to ExpiresAt; if CreatedAt is zero, both expire together.
 //
 // The errors are [ErrNotFound], [ErrAlreadyRotated], [ErrNotRotatable],
-// [ErrMakerRevoked] as for Issue, [ErrTooMany] if the owner has as many keys as
-// the store allows (during an
-// overlap both count, without one the successor takes the old one's place), and
-// others of the store.
+// [ErrMakerRevoked], [ErrTooMany] (during an overlap both keys count), and
+// other errors of the store or the Revoker. The old key stays replaced if the
+// new one is revoked, as for ErrMakerRevoked.
 func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string, overlap time.Duration) (Secret, Record, error) {
 	if overlap < 0 || overlap > maxOverlap {
 		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v, want 0 to %v", overlap, maxOverlap)
@@ -439,14 +428,15 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 	return key, successor, nil
 }
 
-// Revoke ends a key for good. To revoke one that is revoked changes nothing.
-// When it returns nil, the store has it, and so has the Revoker; this process
-// refuses the key from now on. If the store has it and the Revoker has not
-// taken it, that is the error, and to call it again tells the Revoker again,
-// which it is not otherwise. Processes that do not hear of it refuse the key
-// within CacheTTL.
+// Revoke ends a key for good, in the store and then through the Revoker. This
+// process refuses the key at once, other processes when their Revoker has the
+// revocation, and after CacheTTL in any case. The successor of a rotated key
+// stays good.
 //
-// A successor that the key was rotated to is another key, and stays.
+// If the store is updated but the Revoker fails, Revoke returns the Revoker's
+// error; calling Revoke again on the same Manager retries the Revoker.
+// Otherwise, revoking a revoked key does nothing and returns nil. For a missing
+// key the error is [ErrNotFound].
 func (m *Manager) Revoke(ctx context.Context, id string) error {
 	again := false
 	r, err := m.change(ctx, id, "revoking a key", func(r *Record) (*Record, error) {
@@ -465,8 +455,8 @@ func (m *Manager) Revoke(ctx context.Context, id string) error {
 	return m.spread(ctx, &r)
 }
 
-// SetActive switches a key off, or on again. Other processes take notice within
-// CacheTTL.
+// SetActive switches a key off or on. Other processes see the change within
+// CacheTTL. For a missing key the error is [ErrNotFound].
 func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
 	_, err := m.change(ctx, id, "switching a key", func(r *Record) (*Record, error) {
 		if r.Active == active {
@@ -479,10 +469,9 @@ func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
 }
 
 // List returns the keys of an owner that have not ended (see [Record.Ended]),
-// those made last first, and at most [MaxListed] of them: all, if the store
-// bounds how many an owner may have, as those of this module do by default.
-// Otherwise whoever revokes all keys of somebody goes on until the list is
-// empty. The store must be a [KeyLister]; otherwise the error is
+// newest first, at most [MaxListed]. If the store allows an owner more keys
+// (see [KeyBounder]), revoke all keys of the owner by repeating until the list
+// is empty. If the store is not a [KeyLister], the error is
 // errors.ErrUnsupported.
 func (m *Manager) List(ctx context.Context, owner string) ([]Record, error) {
 	lister, ok := m.store.(KeyLister)
@@ -499,9 +488,8 @@ func (m *Manager) List(ctx context.Context, owner string) ([]Record, error) {
 	return all, nil
 }
 
-// Owned returns the record of a key if it is the owner's, and [ErrNotFound] if
-// it is not or there is none: what a handler asks before it revokes the key
-// that a request names.
+// Owned returns the record of a key if owner owns it, and [ErrNotFound]
+// otherwise. Call it before changing a key that a request names.
 func (m *Manager) Owned(ctx context.Context, owner, id string) (Record, error) {
 	r, err := m.load(ctx, id)
 	if err != nil {

@@ -12,23 +12,21 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// ErrFull is what [Memory.WriteKeys] returns when there is room for no more
-// keys. None is evicted to make room.
+// ErrFull means that a [Memory] has no room for another key. Memory evicts no
+// keys.
 var ErrFull = errors.New("apikey: Memory is full of keys")
 
-// Memory is a store that keeps records in the memory of this process, for tests
-// and examples: when the process ends, no key is good any more. The zero value
-// is empty and ready for use. A Memory is safe for concurrent use, and must not
-// be copied after first use.
+// A Memory is a store in the memory of this process, for tests and examples.
+// The zero Memory is empty and ready for use. It is safe for concurrent use,
+// and must not be copied after first use.
 type Memory struct {
-	// MaxKeys is how many records are kept at most. Not to be changed after
-	// first use. Default, and for less than one: 100,000.
+	// MaxKeys is the maximum number of records. Do not change it after first
+	// use. Default, also for values below one: 100,000.
 	MaxKeys int
 
-	// MaxPerOwner is how many records that have not ended an owner may have:
-	// see [KeyBounder]. Not to be changed after first use. Negative: any
-	// number. At most [MaxListed], which more than that counts as. Default:
-	// 100.
+	// MaxPerOwner bounds the records of an owner that have not ended: see
+	// [KeyBounder]. Larger values than [MaxListed] count as MaxListed.
+	// Negative: unlimited. Do not change it after first use. Default: 100.
 	MaxPerOwner int
 
 	mu   sync.RWMutex

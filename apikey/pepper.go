@@ -10,15 +10,13 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A Pepper is a secret key that is kept apart from the database. Records have
-// HMAC-SHA-256 of the key, made with it, so whoever has read or copied the
-// database, but not the pepper, cannot tell whether a key is good.
-//
-// The keys have 256 random bits, which nobody guesses; hashing them slowly, as
-// passwords must be, would only cost time.
+// A Pepper is a secret kept apart from the database. Records hold an
+// HMAC-SHA-256 of the key under the pepper: without the pepper, an attacker
+// with a copy of the database cannot check whether a key is good. Keys have 256
+// random bits, so slow password hashing is not needed.
 type Pepper struct {
-	// ID names the pepper in records. It is up to 64 bytes long, and never
-	// given to another one.
+	// ID names the pepper in records, in up to 64 bytes. Never reuse an ID for
+	// another secret.
 	ID string
 
 	// Secret is at least 32 random bytes.

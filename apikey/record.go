@@ -13,91 +13,87 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Record is what is known of a key: all but the key. Times are kept to the
-// microsecond; the zero Time of an end means that there is none.
+// A Record is what a store keeps of a key, with times to the microsecond. A
+// zero time is not set.
 type Record struct {
-	// ID is the public part of the key, by which it is found, named in logs
-	// and revoked. Of a key that [HashFinder] finds, the host chooses it.
+	// ID is the public part of the key, for look-ups, logs and revocation. For
+	// a key that [HashFinder] finds, the host chooses the ID.
 	ID string
 
-	// Name is what the owner calls the key. It proves nothing.
+	// Name is the owner's name for the key, and proves nothing.
 	Name string
 
-	// Owner is who made the key and answers for it, the Subject of the
-	// principals it makes. Required.
+	// Owner is the Subject of the key's Principals. Required.
 	Owner string
 
-	// Tenant is the organisation the key acts in, empty for none.
+	// Tenant is the organisation of the key. Optional.
 	Tenant string
 
-	// Environment is the one in the key, "live".
+	// Environment is the environment in the key, "live".
 	Environment string
 
-	// Roles and Scopes are the most that the key is good for: see
-	// Config.OwnerRights.
+	// Roles and Scopes limit what the key may do: see Config.OwnerRights.
 	Roles, Scopes identity.Set
 
-	// Active is false while the key is switched off. The zero Record is.
+	// Active is false while the key is switched off, as in the zero Record.
 	Active bool
 
 	// CreatedAt is when the key was issued.
 	CreatedAt time.Time
 
-	// NotBefore is when the key begins to be good, ExpiresAt when it ends.
+	// NotBefore is when the key begins, ExpiresAt when it ends.
 	NotBefore, ExpiresAt time.Time
 
-	// RevokedAt is when the key was revoked. A key with one is refused
-	// whatever the clock says, and for good.
+	// RevokedAt is when the key was revoked. If set, the key is refused, even
+	// if the time is in the future.
 	RevokedAt time.Time
 
 	// Successor is the ID of the key that replaced this one, which is good
-	// until GraceUntil all the same.
+	// until GraceUntil.
 	Successor  string
 	GraceUntil time.Time
 
-	// AllowedPrefixes are the networks the key may be used from. None means
-	// from everywhere.
+	// AllowedPrefixes are the networks from which the key may be used. If
+	// empty, all addresses are allowed.
 	AllowedPrefixes []netip.Prefix
 
-	// Limits is for the host's rate limits, which is where it is read: a
-	// plan's name, or limits such as "5/minute;1000/hour".
+	// Limits is for the rate limits of the host: the name of a plan, or limits
+	// like "5/minute;1000/hour".
 	Limits string
 
-	// LastUsedAt is when the key was last used, to the second, and late by
-	// up to Config.UsageInterval.
+	// LastUsedAt is the last use that was written, to the second: see
+	// [Authenticator.Flush].
 	LastUsedAt time.Time
 
-	// Hash is what the key is compared with, and PepperID the ID of the
-	// [Pepper] that it was made with. Without one it is a hash that
-	// Config.LegacyHash made.
+	// Hash is the hash of the key under the [Pepper] with PepperID. If
+	// PepperID is empty, Hash was made by Config.LegacyHash.
 	Hash     Hash   `json:"-"`
 	PepperID string `json:"-"`
 
-	// Version counts the changes that [KeyWriter] made, from 1.
+	// Version counts the writes of [KeyWriter], from 1.
 	Version int64
 }
 
-// Format prints the ID, the owner and the name, whatever the verb. fmt does not
-// call it for a Record in an unexported field of another struct.
+// Format prints the ID, owner and name under every verb. fmt does not call
+// Format for an unexported field of another struct.
 func (r Record) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "API key "+strconv.Quote(r.ID)+" of "+strconv.Quote(r.Owner)+" ("+strconv.Quote(r.Name)+")")
 }
 
-// LogValue shows what an audit trail needs.
+// LogValue returns the ID, owner and name, for slog.
 func (r Record) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", r.ID), slog.String("owner", r.Owner), slog.String("name", r.Name))
 }
 
-// Clone returns a copy that shares nothing that can be changed. Stores return
-// and keep clones.
+// Clone returns a deep copy. Stores return and keep clones.
 func (r *Record) Clone() Record {
 	c := *r
 	c.AllowedPrefixes = slices.Clone(r.AllowedPrefixes)
 	return c
 }
 
-// End returns when the key ends by itself, the zero Time if it does not: the
-// earlier of ExpiresAt and, once it was rotated, GraceUntil.
+// End returns when the key ends by itself: the earlier of ExpiresAt and, if it
+// was rotated, GraceUntil. It is zero if the key does not end.
 func (r *Record) End() time.Time {
 	end := r.ExpiresAt
 	if r.rotated() && (end.IsZero() || r.GraceUntil.Before(end)) {
@@ -106,9 +102,9 @@ func (r *Record) End() time.Time {
 	return end
 }
 
-// Ended reports whether the key is over for good at a moment: revoked, expired,
-// or replaced and past its grace. One that is switched off, or has not begun,
-// may be good later and has not ended.
+// Ended reports whether the key is over for good: revoked, expired, or replaced
+// with its overlap over. A key that is switched off or has not begun has not
+// ended.
 func (r *Record) Ended(now time.Time) bool {
 	return !r.RevokedAt.IsZero() ||
 		!r.ExpiresAt.IsZero() && !now.Before(r.ExpiresAt) ||
@@ -167,13 +163,12 @@ func unmapped(p netip.Prefix) netip.Prefix {
 	return p
 }
 
-// A Hash is the raw bytes of what is kept instead of a key. It prints as
-// nothing but its length: with the pepper it is no use to who sees it, but it
-// has no business in a log.
+// A Hash is the raw hash of a key. It prints as its length, because it does not
+// belong in logs.
 type Hash string
 
-// Equal compares in a time that depends on the lengths only. An empty hash
-// equals none.
+// Equal compares in a time that depends only on the lengths. An empty Hash is
+// equal to no Hash.
 func (h Hash) Equal(other Hash) bool {
 	return len(h) > 0 && subtle.ConstantTimeCompare([]byte(h), []byte(other)) == 1
 }
@@ -184,5 +179,5 @@ func (h Hash) String() string { return "[hash of " + strconv.Itoa(len(h)) + " by
 // Format prints String, whatever the verb.
 func (h Hash) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
 
-// MarshalText is String, for encoding/json and others.
+// MarshalText returns String, for encoding/json and other encoders.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }

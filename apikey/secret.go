@@ -6,11 +6,9 @@ import (
 	"log/slog"
 )
 
-// A Secret is an API key in plain text. It prints as its public part,
-// acme_live_4kT9xQ2mWb7Z_[redacted], under every verb of fmt, in slog and in
-// encoding/json, also as a field of other structs, so that a log of something
-// that has a Secret somewhere inside does not give it away. [Secret.Plain] is
-// the only way to the text.
+// A Secret holds an API key in plain text. It prints as its public part,
+// acme_live_4kT9xQ2mWb7Z_[redacted], with every verb of fmt, in slog and in
+// encoding/json, also within other structs.
 type Secret struct {
 	// A function, since fmt calls no methods of unexported fields of other
 	// structs, and follows a pointer there under the wrong verb.
@@ -23,12 +21,12 @@ func newSecret(plain, shown string) Secret {
 
 const redacted = "[redacted]"
 
-// NewSecret returns the Secret of a key that the host has from elsewhere, for
-// [NewStatic]. Nothing of it is shown.
+// NewSecret returns a Secret with the given text, for [NewStatic]. It prints as
+// [redacted].
 func NewSecret(plain string) Secret { return newSecret(plain, redacted) }
 
-// Plain returns the key itself, which is shown to its owner once and kept
-// nowhere. It is empty for the zero Secret.
+// Plain returns the key, to be shown to its owner once and stored nowhere. For
+// the zero Secret it is empty.
 func (s Secret) Plain() string {
 	if s.reveal == nil {
 		return ""
@@ -37,7 +35,7 @@ func (s Secret) Plain() string {
 	return plain
 }
 
-// String returns what may be shown of the key.
+// String returns the key with its secret part redacted.
 func (s Secret) String() string {
 	if s.reveal == nil {
 		return redacted
@@ -49,9 +47,9 @@ func (s Secret) String() string {
 // Format prints String, whatever the verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// LogValue is String, for slog.
+// LogValue returns String, for slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText is String, for encoding/json and others: a response that shall
-// carry the key takes [Secret.Plain].
+// MarshalText returns String, for encoding/json. Use [Secret.Plain] in the
+// response that carries the key.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

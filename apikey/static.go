@@ -22,31 +22,31 @@ const minStatic = 16
 // errNoStatic says no more, because a key that is none may be a misplaced secret.
 var errNoStatic = guard.NewReason("apikey: none of the static keys", ErrUnknown)
 
-// A StaticKey is a key that is written into the configuration of the host.
+// A StaticKey is a key in the configuration of the host.
 type StaticKey struct {
-	// Name is the Subject and the Credential of its principals. Required.
+	// Name is the Subject and the Credential of its Principal. Required.
 	Name string
 
-	// Key is any text of 16 to 256 visible ASCII characters, which should
-	// be random: `openssl rand -hex 32` makes one. Required.
+	// Key has 16 to 256 visible ASCII characters, and should be random:
+	// `openssl rand -hex 32`. Required.
 	Key Secret
 
-	// Roles and Scopes are what it is good for. Default: none.
+	// Roles and Scopes are the rights of its Principal. Optional.
 	Roles, Scopes identity.Set
 }
 
-// StaticConfig says which keys are accepted and where they stand.
+// StaticConfig configures a [StaticAuthenticator].
 type StaticConfig struct {
 	// Header, InsecureQueryParameter, FastAPIStatusCodes, Realm and Hooks are
-	// those of [Config], with the same defaults; the guide's words for a bad
-	// key are "Could not validate API key" here.
+	// explained at [Config]. With FastAPIStatusCodes a bad key is answered
+	// "Could not validate API key".
 	Header                 string
 	InsecureQueryParameter string
 
 	// Bearer reads keys from "Authorization: Bearer" instead of
-	// "Authorization: ApiKey". Static keys have no prefix that tells them from
-	// tokens, so guard.Hooks.Identify panics if there is another authenticator
-	// with that scheme. Default: false.
+	// "Authorization: ApiKey". Static keys have no prefix, so
+	// guard.Hooks.Identify panics if another authenticator has that scheme.
+	// Default: false.
 	Bearer bool
 
 	FastAPIStatusCodes bool
@@ -54,10 +54,9 @@ type StaticConfig struct {
 	Hooks              guard.Hooks
 }
 
-// A StaticAuthenticator is the simplest check of API keys: a few keys that the
-// host knows by heart. There is no expiry, no revocation and no rotation but to
-// start with others. The Issuer of its principals is "apikey:static". It is
-// safe for concurrent use.
+// A StaticAuthenticator accepts a few keys from the configuration. To expire,
+// revoke or rotate a key, restart with other keys. The Issuer of its Principals
+// is "apikey:static". It is safe for concurrent use.
 type StaticAuthenticator struct {
 	config StaticConfig
 	source source
@@ -73,9 +72,8 @@ type staticKey struct {
 
 var _ guard.Authenticator = (*StaticAuthenticator)(nil)
 
-// NewStatic returns an authenticator of the given keys. Its error lists every
-// mistake: an empty or short key above all, which would let everybody in whose
-// client sends none.
+// NewStatic returns an authenticator of the given keys. The error lists every
+// mistake. An empty key is a mistake, because an empty header would match it.
 func NewStatic(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("apikey: "+format, args...)) }
@@ -126,12 +124,13 @@ func NewStatic(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, er
 	return s, nil
 }
 
-// Challenge asks for an API key.
+// Challenge returns the challenge of the scheme ApiKey or, with
+// StaticConfig.Bearer, Bearer.
 func (s *StaticAuthenticator) Challenge() guard.Challenge {
 	return guard.Challenge{Scheme: s.source.scheme, Realm: s.config.Realm}
 }
 
-// Authenticate says whose key r carries.
+// Authenticate returns the Principal of the key that r carries.
 func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal, error) {
 	key, err := s.source.read(r)
 	if err != nil {
@@ -158,7 +157,7 @@ func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal
 	return nil, guard.InvalidToken(s.source.scheme, errNoStatic)
 }
 
-// Handler is the guard for a route that takes these keys and nothing else: see
+// Handler returns middleware for routes that accept only these keys: see
 // [Authenticator.Handler].
 func (s *StaticAuthenticator) Handler(next http.Handler) http.Handler {
 	return s.config.Hooks.Identify(s)(demand(s.config.Hooks, s, "apikey:"+staticPrefix, s.config.FastAPIStatusCodes)(next))

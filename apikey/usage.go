@@ -122,11 +122,11 @@ func (u *usage) write(ctx context.Context, now time.Time) error {
 	return err
 }
 
-// Flush writes now when keys were last used, whatever Config.UsageInterval
-// says, and waits for a request that is writing. Call it when the server has
-// shut down, and nothing is lost. A host whose keys are used rarely may call it
-// now and then: otherwise a use is written by the first request with a key that
-// finds the interval over.
+// Flush writes when keys were last used, and waits for a request that is
+// writing. Without Flush, a request writes pending uses when
+// Config.UsageInterval is over. Call Flush after the server has shut down, and
+// now and then if keys are used rarely. The error reports a failed write, whose
+// uses stay pending, or uses that were lost because of Config.MaxPendingUses.
 func (a *Authenticator) Flush(ctx context.Context) error {
 	if a.usage.recorder == nil {
 		return nil
@@ -140,8 +140,8 @@ func (a *Authenticator) Flush(ctx context.Context) error {
 	return a.usage.write(ctx, time.Now())
 }
 
-// Close is [Authenticator.Flush] within five seconds. The Authenticator may be
-// used after it; there is nothing else to close.
+// Close calls [Authenticator.Flush] with a timeout of five seconds. The
+// Authenticator remains usable; Close releases nothing.
 func (a *Authenticator) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

@@ -1,6 +1,5 @@
-// Package apikeytest proves that a store of API keys keeps the rules that
-// package apikey states. A host that keeps keys in its own database runs it
-// from a test:
+// Package apikeytest is a conformance suite for stores of API keys. Run it from
+// a test of the store:
 //
 //	func TestKeys(t *testing.T) {
 //		apikeytest.Run(t, func(t *testing.T, records ...apikey.Record) apikey.KeyStore {
@@ -10,8 +9,8 @@
 //
 // # Security considerations
 //
-// What a test cannot see stays unproven: that a change survives a crash, and
-// that a database that cannot be reached gives an error.
+// The suite cannot check that a change survives a crash, nor that an
+// unreachable database gives an error.
 package apikeytest
 
 import (
@@ -21,17 +20,17 @@ import (
 	"github.com/gatewright/gatewright/apikey"
 )
 
-// Run checks each rule of [apikey.KeyStore] in a subtest of its own, and those
-// of the other interfaces that the store has: [apikey.HashFinder],
+// Run checks each rule of [apikey.KeyStore] in a subtest, and the rules of each
+// optional interface that the store implements: [apikey.HashFinder],
 // [apikey.KeyLister], [apikey.KeyWriter], [apikey.KeyBounder] and
-// [apikey.UsageRecorder]. The rules of one that it has not are skipped, which go
-// test -v tells, and so are those of a KeyBounder without a bound. When one is
-// broken the subtest tells what happened, and why the rule is there.
+// [apikey.UsageRecorder]. Rules of other interfaces are skipped, as are the
+// rules of a KeyBounder without a bound. A failed subtest prints what happened
+// and why the rule exists.
 //
 // open returns a store that has the given records, with Version 1 and without
-// LastUsedAt if it is a KeyWriter. IDs and owners are chosen at random, so
-// other records may be in it. A KeyBounder has a bound of four at least; to fill
-// one of hundreds takes as many writes. It cleans up with [testing.T.Cleanup].
+// LastUsedAt if it is a KeyWriter. IDs and owners are random, so the store may
+// have other records. A KeyBounder needs a bound of at least four; the suite
+// fills it, so keep it small. open cleans up with [testing.T.Cleanup].
 func Run(t *testing.T, open func(t *testing.T, records ...apikey.Record) apikey.KeyStore) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
@@ -47,8 +46,8 @@ func Run(t *testing.T, open func(t *testing.T, records ...apikey.Record) apikey.
 	}
 }
 
-// Open is the usual open for a store that is an [apikey.KeyWriter]: it adds the
-// records to an empty one.
+// Open adds the records to an empty [apikey.KeyWriter] and returns it. Call it
+// in the open function of [Run].
 func Open(t *testing.T, store apikey.KeyWriter, records ...apikey.Record) apikey.KeyStore {
 	t.Helper()
 	for i := range records {

@@ -21,8 +21,8 @@
 //
 // # Security considerations
 //
-// The table holds keyed hashes. An attacker who can read it cannot make a key from
-// them, nor check a guess without the pepper. An attacker who can write it can
+// The table holds keyed hashes. An attacker with read access cannot make a key from
+// a hash, nor check a guess without the pepper. An attacker with write access can
 // revive a key, and give it any owner and any rights: grant the table to the
 // application alone.
 package sqlstore
@@ -48,8 +48,8 @@ import (
 // pkg begins each error.
 const pkg = "apikey/sqlstore"
 
-// A Dialect is the SQL that a database understands. One value serves the SQL stores
-// of all packages.
+// A Dialect is the SQL of a database. All SQL stores of this module share the
+// type.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -101,19 +101,18 @@ CREATE UNIQUE INDEX IF NOT EXISTS gatewright_api_keys_hash ON gatewright_api_key
 
 // Config configures a [Store].
 type Config struct {
-	// Dialect is the SQL that the database understands. Required.
+	// Dialect is the SQL of the database. Required.
 	Dialect Dialect
 
 	// MaxPerOwner bounds the keys of an owner that have not ended: see
-	// [apikey.KeyBounder]. The bound holds however many processes write at once,
-	// if all have the same value. At most 1000, as many as KeysByOwner lists. A
-	// negative value means no bound, to import older keys for example.
-	// Default: 100.
+	// [apikey.KeyBounder]. The bound holds for any number of concurrent
+	// processes if all have the same value. At most [apikey.MaxListed].
+	// Negative: unlimited, to import older keys for example. Default: 100.
 	MaxPerOwner int
 }
 
-// A Store is an [apikey.KeyStore] with every optional method of one. It is safe for
-// concurrent use, also by several processes.
+// A Store implements [apikey.KeyStore] and all its optional interfaces. It is
+// safe for concurrent use, also by several processes.
 type Store struct {
 	db          *sqldb.DB
 	maxPerOwner int // 0 for any number
@@ -144,9 +143,9 @@ func New(db *sql.DB, config Config) (*Store, error) {
 	return &Store{shared, max(config.MaxPerOwner, 0)}, nil
 }
 
-// Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction that no other transaction sees. Call it when the process starts
-// and from the process's readiness endpoint.
+// Ready checks that the database accepts writes: it inserts and deletes a row
+// in one transaction, invisible to others. Call it at start-up and from the
+// readiness endpoint.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_api_keys (
 		id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires,
@@ -161,8 +160,8 @@ func (s *Store) KeysPerOwner() int { return s.maxPerOwner }
 const columns = `id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires, revoked,
 	successor, grace_until, networks, limits, hash, pepper, last_used, version`
 
-// KeyByID implements [apikey.KeyStore]. A standby or a read-only connection is an
-// error: there the key may not be revoked yet.
+// KeyByID implements [apikey.KeyStore]. It returns an error on a standby or a
+// read-only connection, where a revocation may be missing.
 func (s *Store) KeyByID(ctx context.Context, id string) (*apikey.Record, error) {
 	if identity.CheckNames(id) != nil {
 		return nil, apikey.ErrNotFound
@@ -259,12 +258,12 @@ func (r *row) record() (*apikey.Record, error) {
 	return &r.Record, nil
 }
 
-// WriteKeys implements [apikey.KeyWriter]. With both records it is one transaction,
-// which begins with the update: of several at once the first takes the row's
-// lock, and the others find another version.
+// WriteKeys implements [apikey.KeyWriter] in one transaction, which begins with
+// the update: of several concurrent updates the first locks the row, and
+// later updates find another Version.
 //
-// MaxPerOwner is kept by SQLite's one writer, and in PostgreSQL by an advisory
-// lock on the owner that lasts until the transaction ends.
+// MaxPerOwner is enforced by SQLite's single writer, and in PostgreSQL by an
+// advisory lock on the owner that lasts until the transaction ends.
 func (s *Store) WriteKeys(ctx context.Context, update, created *apikey.Record) error {
 	return s.db.Tx(ctx, "writing keys", func(tx sqldb.Tx) error {
 		if update != nil {
@@ -410,7 +409,7 @@ func values(r *apikey.Record) ([]any, error) {
 		texts[2], r.Limits, []byte(r.Hash), r.PepperID}, nil
 }
 
-// RecordUse implements [apikey.UsageRecorder]. It is one transaction.
+// RecordUse implements [apikey.UsageRecorder] in one transaction.
 func (s *Store) RecordUse(ctx context.Context, uses []apikey.Use) error {
 	if len(uses) == 0 {
 		return nil
@@ -428,10 +427,10 @@ func (s *Store) RecordUse(ctx context.Context, uses []apikey.Use) error {
 	})
 }
 
-// DeleteExpired deletes the keys that were revoked, replaced or had expired before
-// a moment, and returns how many. They are refused without it; it frees space, and
-// the host calls it now and then. A moment some months ago keeps the record of
-// which owner had which key.
+// DeleteExpired deletes the keys that were revoked, expired, or replaced with
+// their overlap over, before a moment, and returns how many. Ended keys are
+// refused anyway; deletion frees space. Call it now and then. A moment some
+// months ago keeps the record of which owner had which key.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
 	return s.db.Exec(ctx, "deleting ended keys", `DELETE FROM gatewright_api_keys WHERE revoked <> 0 AND revoked < $1
 		OR expires <> 0 AND expires < $1 OR grace_until <> 0 AND grace_until < $1`, before.UnixMicro())
