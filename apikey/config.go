@@ -80,9 +80,9 @@ type Config struct {
 	// 1,048,576. Default: 4096.
 	CacheSize int
 
-	// StoreTimeout bounds the time that a request spends in the Throttle and
-	// the store, or waiting for another request with the same key. At most 1
-	// minute. Default: 2 seconds.
+	// StoreTimeout bounds a request's time in the Throttle and the store, and
+	// its wait for another request with the same key. At most 1 minute.
+	// Default: 2 seconds.
 	StoreTimeout time.Duration
 
 	// UsageInterval is how often LastUsedAt is written if the store is a
@@ -91,8 +91,8 @@ type Config struct {
 	UsageInterval time.Duration
 
 	// MaxPendingUses bounds how many keys have a use that is not yet written.
-	// Uses of more keys are lost, and an event or Flush reports how many. At
-	// most 1,048,576. Default: 65,536.
+	// Uses of more keys are lost, which an event or Flush reports. At most
+	// 1,048,576. Default: 65,536.
 	MaxPendingUses int
 
 	// LegacyHash hashes keys of an older scheme: 1 to 256 visible ASCII
@@ -106,10 +106,10 @@ type Config struct {
 	Header string
 
 	// Bearer also accepts keys in "Authorization: Bearer". A credential that
-	// begins with the prefix of Format and an underscore, as no signed token
-	// does, is an API key: guard.Hooks.Identify does not pass it to
-	// authenticators with the scheme Bearer. Keys of an older scheme
-	// (LegacyHash) are not accepted there. Default: false.
+	// begins with the prefix of Format and an underscore is an API key, which
+	// guard.Hooks.Identify does not pass to authenticators with the scheme
+	// Bearer; no signed token begins so. Keys of an older scheme (LegacyHash)
+	// are not accepted there. Default: false.
 	Bearer bool
 
 	// InsecureQueryParameter names a query parameter that may carry the key,

@@ -39,7 +39,7 @@
 //
 // For each request: the spelling and the checksum; the cache of good keys; otherwise
 // the Throttle, the cache of refused keys, the store, and a comparison in constant
-// time, against a dummy if there is no such key. Then, for cached keys too, what can
+// time, against a dummy if the key does not exist. Then, for cached keys too, what can
 // change: dates, networks, the Revoker, and the owner's rights.
 //
 // headers.TrustedProxies, or whatever else sets r.RemoteAddr behind a proxy, must come
@@ -70,8 +70,8 @@
 //		Hash:        legacy(row.Key),
 //	})
 //
-// Then drop the column with the keys. [Manager.Rotate] replaces such a key by one of
-// the new format.
+// Then drop the column with the keys. [Manager.Rotate] replaces an older key by a
+// key of the new format.
 //
 // # Security considerations
 //

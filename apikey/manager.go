@@ -51,10 +51,9 @@ type Spec struct {
 
 // ManagerConfig configures a [Manager].
 type ManagerConfig struct {
-	// Revoker spreads revocations to processes that have cached the key, and
-	// reports whether the maker of a key was revoked meanwhile. Use the value
-	// of auth.Config and Config.Revoker, for example a *blacklist.Replica.
-	// Required.
+	// Revoker spreads revocations of keys, and reports whether the maker of a
+	// key was revoked meanwhile. Use the value of auth.Config and
+	// Config.Revoker, for example a *blacklist.Replica. Required.
 	Revoker ManagerRevoker
 
 	// Hooks receives the events of created and revoked keys.
@@ -372,15 +371,15 @@ func printable(s string) bool {
 // Both keys are good for the overlap, from zero to 366 days; then the old key
 // is refused. Rotate does not call the Revoker for the old key, so other
 // processes may accept it for up to CacheTTL even if the overlap is shorter. If
-// the old key may be stolen, call [Manager.Revoke] as well.
+// an attacker may have the old key, call [Manager.Revoke] as well.
 //
 // If the old key has an ExpiresAt, the new key lasts as long as the old one
 // from CreatedAt to ExpiresAt; if CreatedAt is zero, both expire together.
 //
 // The errors are [ErrNotFound], [ErrAlreadyRotated], [ErrNotRotatable],
 // [ErrMakerRevoked], [ErrTooMany] (during an overlap both keys count), and
-// other errors of the store or the Revoker. The old key stays replaced if the
-// new one is revoked, as for ErrMakerRevoked.
+// other errors of the store or the Revoker. If the new key is revoked as
+// described at [Manager.Issue], the old key stays replaced.
 func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string, overlap time.Duration) (Secret, Record, error) {
 	if overlap < 0 || overlap > maxOverlap {
 		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v, want 0 to %v", overlap, maxOverlap)

@@ -144,8 +144,8 @@ func New(db *sql.DB, config Config) (*Store, error) {
 }
 
 // Ready checks that the database accepts writes: it inserts and deletes a row
-// in one transaction, invisible to others. Call it at start-up and from the
-// readiness endpoint.
+// in one transaction, which no other transaction sees. Call it at start-up and
+// from the readiness endpoint.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_api_keys (
 		id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires,
