@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// A compiled policy answers by looking at bits. It is never changed.
+// compiled is a policy as bits. It is immutable.
 type compiled struct {
-	permissions []string       // by bit: those of the registry, then the policy's own
+	permissions []string       // by bit: the registry's, then the policy's own
 	bits        map[string]int // by name
 	roles       map[string]*role
 	names       []string // of the roles, sorted
 	index       index    // of roles
 }
 
-// A role is a Role with all that it inherits.
+// A role is a Role together with all inherited rules.
 type role struct {
 	Role
 	name   string
 	number int
-	may    bitset // permissions that it allows, whatever it denies
+	may    bitset // allowed permissions; denied ones are not removed
 	denied bitset // permissions
 	is     bitset // numbers of roles, its own included
 }
 
-// A bitset is a set of small numbers. All of a policy have the same length.
+// A bitset is a set of small numbers. All bitsets of a policy have the same length.
 type bitset []uint64
 
 func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
@@ -41,8 +41,8 @@ func (b bitset) add(c bitset) {
 	}
 }
 
-// compile checks p and returns what it means for the permissions that the
-// registry declares and its own, or every mistake in it.
+// compile checks p and compiles it for the declared permissions of the registry
+// and its own. The error lists every mistake.
 func compile(p Policy, declared []string) (*compiled, error) {
 	c := &compiler{
 		policy: p.clone(),
@@ -57,7 +57,7 @@ func compile(p Policy, declared []string) (*compiled, error) {
 	c.declare()
 	c.name()
 	if err := errors.Join(c.mistakes...); err != nil {
-		// What follows would blame rules for what is wrong with names.
+		// With wrong names, the checks below would report correct rules.
 		return nil, err
 	}
 	for _, name := range c.names {
@@ -83,8 +83,8 @@ type compiler struct {
 	done     map[string]bool
 }
 
-// maxMistakes is how many are told. A policy in which everything inherits
-// everything has more cycles than anybody can read.
+// maxMistakes bounds the reported mistakes. A policy in which all roles inherit
+// each other has too many cycles to print.
 const maxMistakes = 100
 
 func (c *compiler) mistake(format string, args ...any) {
@@ -164,7 +164,7 @@ func (c *compiler) rules(r *role) {
 	}
 }
 
-// expand sets the bits that the rules stand for.
+// expand sets the bits of the permissions that the rules match.
 func (c *compiler) expand(bits bitset, role, field string, rules []string) {
 	seen := make(map[string]bool)
 	for i, rule := range rules {
@@ -194,13 +194,13 @@ func (c *compiler) expand(bits bitset, role, field string, rules []string) {
 	}
 }
 
-// wildcard returns what rule stands for, nil for nothing.
+// wildcard returns the permissions that rule matches, or nil without a match.
 func (c *compiler) wildcard(rule string) bitset {
 	if len(c.expanded) == maxWildcards {
 		c.mistake("Roles has more than %d different wildcards, want names or fewer roles", maxWildcards)
 	}
 	if len(c.expanded) > maxWildcards {
-		return newBitset(len(c.permissions)) // the mistake is noted, once
+		return newBitset(len(c.permissions)) // the mistake is recorded, once
 	}
 	var all bitset
 	for bit, name := range c.permissions {
@@ -215,7 +215,7 @@ func (c *compiler) wildcard(rule string) bitset {
 	return all
 }
 
-// inherit gives a role what it inherits, its parents first.
+// inherit adds the rules of the parents to a role, after compiling the parents.
 func (c *compiler) inherit(name string) {
 	if c.done[name] || len(c.mistakes) > maxMistakes {
 		return
@@ -229,7 +229,7 @@ func (c *compiler) inherit(name string) {
 	for _, parent := range r.Inherits {
 		p := c.roles[parent]
 		if p == nil {
-			continue // noted already
+			continue // recorded by rules
 		}
 		c.inherit(parent)
 		r.may.add(p.may)
@@ -243,7 +243,7 @@ func (c *compiler) inherit(name string) {
 	c.done[name] = true
 }
 
-// bit returns where p stands, and whether the policy knows of it.
+// bit returns the bit of p, and whether the policy declares p.
 func (c *compiled) bit(p Permission) (int, bool) {
 	if p.bit != byName {
 		return p.bit, true

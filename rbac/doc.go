@@ -13,7 +13,7 @@
 //		"admin": {Inherits: []string{"user"}, Allow: []string{"users:*"}},
 //	}}, rbac.Config{Permissions: &perms, Roles: accounts.Roles, Hooks: hooks})
 //	if err != nil {
-//		return err // every mistake of the policy
+//		return err // lists the mistakes of the policy
 //	}
 //	mux.Handle("DELETE /users/{id}", roles.Require(DeleteUsers)(deleteUser))
 //
@@ -22,10 +22,10 @@
 //
 // # Decisions
 //
-// A caller may do something if one of the caller's roles allows it, itself or by
+// A permission is granted if one of the caller's roles allows it, itself or by
 // inheritance, and no role denies it. A denial wins over every rule that allows,
-// over wildcards and over ownership. What no rule mentions is refused, and so is a
-// caller without a subject, with more than [MaxRoles] roles, or, with
+// over wildcards and over ownership. A permission that no rule matches is refused.
+// A caller is refused without a subject, with more than [MaxRoles] roles, or, with
 // Config.Tenants, without a tenant. A request without a caller is 401, a store that
 // fails is 503, and every other refusal is the same 403; Denial.Err has the reason,
 // for the log. [Engine.Reload] replaces the policy for all later decisions.
@@ -45,16 +45,16 @@
 // # Security considerations
 //
 // Set Config.Roles, for example to the method Roles of auth.Accounts. Without it, a
-// role counts until the credential expires, and every issuer whose tokens are
-// accepted can make its users administrators.
+// role counts until the credential expires, and every issuer of accepted tokens can
+// make its users administrators.
 //
 // Roles describe the caller, not the credential: a token with one scope has all
-// roles of its user, so routes for such tokens need a guard of package scopes too.
-// The comment of Config.Roles states what API keys need.
+// roles of its user. Guard routes for limited tokens by package scopes too.
+// See Config.Roles for API keys.
 //
 // A role that the policy does not have neither grants nor denies anything. A typo in
-// the name of a role that takes rights away, such as "suspended", gives them back:
-// disable accounts by [guard.Hooks.Active] instead.
+// the name of a role that only denies, for example "suspended", restores the denied
+// permissions: disable accounts by [guard.Hooks.Active] instead.
 //
 // A guard does not see what the handler does. A permission to change users covers
 // all fields, unless the handler calls [Engine.Can] for a field. Lists, searches and

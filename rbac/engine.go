@@ -13,59 +13,58 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Config says how an [Engine] decides. The zero Config is ready for use.
+// Config configures an [Engine]. The zero Config is ready for use.
 type Config struct {
-	// Permissions are those that the code declares. [New] ends the
-	// declaring. Default: the policy declares all there are, and the code
-	// gets them from [Engine.Permission].
+	// Permissions holds the permissions that the code declares. After [New],
+	// no more can be declared. If nil, the policy declares all permissions,
+	// and the code gets them from [Engine.Permission].
 	Permissions *Registry
 
-	// Roles returns the roles that p has now, in p.Tenant, so that a role
-	// that was taken away is gone at the next request and not when the
-	// credential expires. It is called once per request, whatever number of
-	// guards ask; its error is answered 503, unless it is [guard.ErrInactive]
-	// or a [*guard.Denial]. Roles that the policy does not have grant nothing.
-	// It must be safe for concurrent use.
+	// Roles returns the current roles of p in p.Tenant, so that a revoked
+	// role is lost at the next request and not when the credential expires.
+	// It is called once per request, however many guards the request passes,
+	// and again for other Principals. An error is answered 503, unless it is
+	// [guard.ErrInactive] or a [*guard.Denial]. Roles that the policy does
+	// not have grant nothing. It must be safe for concurrent use.
 	//
-	// It decides for API keys too. A key that may do less than its owner
-	// must not get the owner's roles: return those of p.Roles that the owner
+	// For an API key that may do less than its owner, Roles must not return
+	// all roles of the owner, but only the roles in p.Roles that the owner
 	// still has.
 	//
-	// Default: p.Roles, which are as old as the credential.
+	// If nil, p.Roles count, which are as old as the credential.
 	Roles func(ctx context.Context, p *identity.Principal) ([]string, error)
 
-	// Tenants says that every caller acts in a tenant: one whose
-	// Principal.Tenant is empty is refused, whatever their roles. The tenants
-	// of an [Object] and of a caller are compared either way.
+	// Tenants refuses every caller whose Principal.Tenant is empty. The
+	// tenants of an [Object] and of a caller are compared in any case.
 	// Default: callers need no tenant.
 	Tenants bool
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks renders refusals and receives events. Default: see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
-// An Engine decides who may do what, by the policy it was last given. It is safe
-// for concurrent use.
+// An Engine decides by the policy in force what a caller may do. It is safe for
+// concurrent use.
 type Engine struct {
 	config Config
-	own    *Registry // that permissions of the policy alone are of
+	own    *Registry // of the permissions that only the policy declares
 	policy atomic.Pointer[compiled]
 
-	mu     sync.Mutex // is held to replace the policy and to note what routes ask for
+	mu     sync.Mutex // is held to replace the policy and to record what routes require
 	wanted wanted
 }
 
-// wanted is what the guards of this engine ask for. A policy without it would
-// close routes for good.
+// wanted has the roles and permissions that the guards of this engine require. A
+// policy that lacks one would refuse all requests of the route.
 type wanted struct {
 	roles       map[string]bool
-	permissions map[string]bool // those of the policy alone
+	permissions map[string]bool // that only the policy declares
 }
 
-// New returns an Engine that decides by the policy. Its error lists every
-// mistake in it: names that are malformed, unknown or there twice, cycles of
-// inheritance, wildcards that stand for nothing, no role.
+// New returns an Engine that decides by the policy. The error lists up to 100
+// mistakes: malformed, unknown and repeated names, cycles of inheritance, wildcards
+// without a match, and a policy without roles. Mistakes in rules are reported once
+// the names of all permissions and roles are correct.
 func New(policy Policy, config Config) (*Engine, error) {
 	config.Permissions.seal()
 	c, err := compile(policy, config.Permissions.declared())
@@ -81,14 +80,13 @@ func New(policy Policy, config Config) (*Engine, error) {
 	return e, nil
 }
 
-// Reload replaces the policy. Decisions that are under way end with the one
-// they began with; those that begin later see the new one, also within the
-// same request.
+// Reload replaces the policy. A decision under way ends with the old policy; every
+// later decision uses the new one, also within the same request.
 //
-// If there are mistakes in the policy, or if it lacks a role or a permission
-// of its own that a guard of this engine asks for, Reload returns all of them
-// and the old policy stays in force. [Listing.Diff] says beforehand what will
-// change, for review and for the audit trail.
+// Reload returns an error, and the old policy stays in force, if the new policy has
+// mistakes or lacks a role or a permission that a guard of this engine requires. The
+// error lists them as [New] does. [Listing.Diff] returns the changes beforehand, for
+// review and for the audit trail.
 func (e *Engine) Reload(policy Policy) error {
 	c, err := compile(policy, e.config.Permissions.declared())
 	if err != nil {
@@ -118,10 +116,10 @@ func (w wanted) missing(c *compiled) error {
 	return errors.Join(mistakes...)
 }
 
-// Permission returns the permission of that name, which the code or the
-// policy in force declares: the way to one that is known at run time only,
-// from a configuration say. Once a later policy does not declare it any more,
-// nobody has it.
+// Permission returns the permission of that name, for names that are known at run
+// time only, for example from a configuration. It returns an error if neither the
+// code nor the policy in force declares the name. A permission that a later policy
+// no longer declares is refused to all callers.
 func (e *Engine) Permission(name string) (Permission, error) {
 	bit, ok := e.policy.Load().bits[name]
 	switch {
@@ -133,15 +131,14 @@ func (e *Engine) Permission(name string) (Permission, error) {
 	return Permission{e.own, name, byName}, nil
 }
 
-// knows reports whether p can be asked of this engine.
+// knows reports whether p is a permission of this engine.
 func (e *Engine) knows(p Permission) bool {
 	return p.of != nil && (p.of == e.config.Permissions || p.of == e.own)
 }
 
-// Can reports whether p may do what the permission is about: whether one of
-// their roles allows it and none denies it. It is false whenever that could
-// not be decided, because Config.Roles fails or ctx has ended; [Engine.Check]
-// tells why.
+// Can reports whether one of p's roles allows the permission and no role denies it.
+// It returns false if that cannot be decided, because Config.Roles fails or ctx has
+// ended; [Engine.Check] returns the reason.
 func (e *Engine) Can(ctx context.Context, p *identity.Principal, permission Permission) bool {
 	v, err := e.view(ctx, p)
 	if err != nil || !e.knows(permission) {
@@ -155,10 +152,11 @@ func (e *Engine) Can(ctx context.Context, p *identity.Principal, permission Perm
 	return allowed && !denied
 }
 
-// Check is the decision of [Engine.Require] about the caller that ctx
-// carries: nil, a [*guard.Denial], or the error of what could not answer.
-// Where Require panics for want of permissions it returns an error that is no
-// Denial and is answered 503: a mistake of the host is no verdict on the caller.
+// Check returns nil if [Engine.Require] would let the caller in ctx pass, and a
+// [*guard.Denial] if it would refuse the caller. If Config.Roles fails or ctx has
+// ended, Check returns an error that wraps the cause; without permissions, it returns
+// an error too. [guard.Hooks.Refuse] answers both with 503, unless the cause is a
+// Denial or [guard.ErrInactive], or the client has closed the request.
 func (e *Engine) Check(ctx context.Context, permissions ...Permission) error {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)
@@ -176,7 +174,7 @@ func (e *Engine) Check(ctx context.Context, permissions ...Permission) error {
 	return nil
 }
 
-// CheckAny is the decision of [Engine.RequireAny]; see [Engine.Check].
+// CheckAny decides as [Engine.RequireAny] does; see [Engine.Check] for the errors.
 func (e *Engine) CheckAny(ctx context.Context, permissions ...Permission) error {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)
@@ -191,10 +189,11 @@ func (e *Engine) CheckAny(ctx context.Context, permissions ...Permission) error 
 			return nil
 		}
 	}
-	return err // of the last, for one must do
+	return err // of the last permission
 }
 
-// CheckRole is the decision of [Engine.RequireRole]; see [Engine.Check].
+// CheckRole decides as [Engine.RequireRole] does; see [Engine.Check] for the errors.
+// A role that the policy does not have is refused.
 func (e *Engine) CheckRole(ctx context.Context, roles ...string) error {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)
@@ -225,9 +224,9 @@ func (e *Engine) check(v view, p *identity.Principal, permission Permission) err
 	return nil
 }
 
-// asks is that of the view, for a permission that may be anything. What the
-// policy does not declare any more it cannot deny either, so that is an error
-// and not merely nothing that is allowed.
+// asks calls the method asks of the view, after checking the permission. A policy
+// cannot deny a permission that it no longer declares, so such a permission is an
+// error and not only one that is not allowed.
 func (e *Engine) asks(v view, p *identity.Principal, permission Permission) (allowed, denied bool, err error) {
 	if !e.knows(permission) {
 		return false, false, v.refuse(p, "was asked for what is no permission of this Engine:", permission.name)
@@ -240,8 +239,8 @@ func (e *Engine) asks(v view, p *identity.Principal, permission Permission) (all
 	return allowed, denied, nil
 }
 
-// view returns the policy as p sees it, or why p, who may be nil, is refused
-// whatever it says.
+// view returns the policy for the roles of p, or the error that refuses p under any
+// policy. p may be nil.
 func (e *Engine) view(ctx context.Context, p *identity.Principal) (view, error) {
 	switch {
 	case p == nil:
@@ -267,24 +266,24 @@ func (e *Engine) view(ctx context.Context, p *identity.Principal) (view, error) 
 	return view{e.policy.Load(), roles}, nil
 }
 
-// rolesKey is where guard.Once remembers the roles of a request's caller.
+// rolesKey is the key under which guard.Once keeps the roles of a request's caller.
 type rolesKey struct{ *Engine }
 
-// loaded is what Config.Roles said about somebody.
+// loaded is a result of Config.Roles, and the caller it is for.
 type loaded struct {
 	issuer, subject, tenant, credential string
 	roles                               identity.Set
 	err                                 error
 }
 
-// today returns the roles that p has now.
+// today returns the current roles of p.
 func (e *Engine) today(ctx context.Context, p *identity.Principal) (*identity.Set, error) {
 	load := func() (*loaded, error) {
 		l := &loaded{issuer: p.Issuer, subject: p.Subject, tenant: p.Tenant, credential: p.Credential}
 		names, err := e.config.Roles(ctx, p)
 		if err == nil {
-			// A list that was cut off by the end of ctx may lack a role that
-			// denies, whether or not the host has noticed.
+			// A list that the end of ctx has cut off may lack a role that
+			// denies, even if Roles returned no error.
 			err = ctx.Err()
 		}
 		if err != nil {
@@ -296,8 +295,8 @@ func (e *Engine) today(ctx context.Context, p *identity.Principal) (*identity.Se
 	}
 	l, _ := guard.Once(ctx, rolesKey{e}, load)
 	if l.issuer != p.Issuer || l.subject != p.Subject || l.tenant != p.Tenant || l.credential != p.Credential {
-		// Somebody else than the first, or the same in another tenant: a
-		// handler may ask about anybody.
+		// p is another caller than the remembered one, or the same caller in
+		// another tenant: a handler may pass any Principal.
 		l, _ = load()
 	}
 	return &l.roles, l.err

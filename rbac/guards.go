@@ -8,8 +8,9 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Require returns the guard of a route that asks for all of the permissions.
-// It panics if there are none, and if one is not of this engine.
+// Require returns a guard that lets callers with all of the permissions pass. It
+// panics without permissions, if a permission is not of this engine, and if the
+// policy in force no longer declares it.
 func (e *Engine) Require(permissions ...Permission) func(http.Handler) http.Handler {
 	permissions = slices.Clone(permissions)
 	names := e.want("Require", permissions)
@@ -18,8 +19,8 @@ func (e *Engine) Require(permissions ...Permission) func(http.Handler) http.Hand
 	}, guard.Requirement{Kind: guard.KindPermission, Values: names})
 }
 
-// RequireAny returns the guard of a route for which one of the permissions is
-// enough. It panics as [Engine.Require] does.
+// RequireAny returns a guard that lets callers with at least one of the permissions
+// pass. It panics as [Engine.Require] does.
 func (e *Engine) RequireAny(permissions ...Permission) func(http.Handler) http.Handler {
 	permissions = slices.Clone(permissions)
 	names := e.want("RequireAny", permissions)
@@ -28,13 +29,13 @@ func (e *Engine) RequireAny(permissions ...Permission) func(http.Handler) http.H
 	}, guard.Requirement{Kind: guard.KindPermission, Values: names, Any: true})
 }
 
-// RequireRole returns the guard of a route for those who have any one of the
-// roles, or a role that inherits it. Two guards, one in the other, ask for
-// two. It panics if there are none, and if the policy in force has no such
-// role; later policies must have it too.
+// RequireRole returns a guard that lets callers pass if they have at least one of
+// the roles, or a role that inherits one. To require two roles, nest two guards.
+// RequireRole panics without roles, and if the policy in force lacks a role; later
+// policies must have the roles too.
 //
-// A permission says what a route does, and who may do it stays the policy's
-// affair. Ask for a role where it is the role itself that counts.
+// Prefer [Engine.Require]: the route then names what it does, and the policy decides
+// which roles may do it. Use RequireRole where the role itself matters.
 func (e *Engine) RequireRole(roles ...string) func(http.Handler) http.Handler {
 	if len(roles) == 0 {
 		panic("rbac: RequireRole needs a role")
@@ -55,8 +56,8 @@ func (e *Engine) RequireRole(roles ...string) func(http.Handler) http.Handler {
 	}, guard.Requirement{Kind: guard.KindRole, Values: roles, Any: true})
 }
 
-// want notes that a route asks for the permissions and returns their names. It
-// panics if that cannot be granted.
+// want records that a route requires the permissions and returns their names. It
+// panics if the policy in force cannot grant them.
 func (e *Engine) want(guard string, permissions []Permission) []string {
 	if len(permissions) == 0 {
 		panic(fmt.Sprintf("rbac: %s needs a permission", guard))

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// A Listing says what a policy means, by name and in a fixed order: for
-// reviews, for tests, and for pages that show people what they may do. It is
-// of one policy and does not change when an engine is given another. It is safe
-// for concurrent use.
+// A Listing lists what each role of a policy may do, in a fixed order, for reviews,
+// tests and pages that show users their permissions. [Engine.Reload] does not change
+// it. It is safe for concurrent use.
 type Listing struct{ policy *compiled }
 
-// Listing returns what p means together with the permissions that the code
-// declares; declared may be nil. The errors are those of [New].
+// Listing returns the Listing of p with the permissions that the code declares;
+// declared may be nil. It returns the same errors as [New]. It does not end the
+// declaring of permissions.
 func (p Policy) Listing(declared *Registry) (*Listing, error) {
 	c, err := compile(p, declared.declared())
 	if err != nil {
@@ -22,7 +22,7 @@ func (p Policy) Listing(declared *Registry) (*Listing, error) {
 	return &Listing{c}, nil
 }
 
-// Listing returns what the policy in force means.
+// Listing returns the Listing of the policy in force.
 func (e *Engine) Listing() *Listing { return &Listing{e.policy.Load()} }
 
 // Roles returns the names of all roles, sorted.
@@ -31,21 +31,21 @@ func (l *Listing) Roles() []string { return slices.Clone(l.policy.names) }
 // Permissions returns the names of all permissions, sorted.
 func (l *Listing) Permissions() []string { return slices.Sorted(slices.Values(l.policy.permissions)) }
 
-// May returns the permissions of somebody who has this role alone, sorted. It
-// is empty for a role that is unknown.
+// May returns the permissions of a caller with this role only, sorted. It is empty
+// for an unknown role.
 func (l *Listing) May(role string) []string {
 	return slices.DeleteFunc(l.Permissions(), func(permission string) bool { return !l.may(role, permission) })
 }
 
-// Who returns the roles of which each alone permits this, sorted. It is empty
-// for a permission that is unknown.
+// Who returns the roles that each permit this by themselves, sorted. It is empty for
+// an unknown permission.
 func (l *Listing) Who(permission string) []string {
 	return slices.DeleteFunc(l.Roles(), func(role string) bool { return !l.may(role, permission) })
 }
 
 func (l *Listing) may(role, permission string) bool { return l.verdict(role, permission) == Allowed }
 
-// verdict is that of Why, but for what is unknown, which nobody is allowed.
+// verdict is the Verdict of Why, with Unallowed in the place of Unknown.
 func (l *Listing) verdict(role, permission string) Verdict {
 	r := l.policy.roles[role]
 	bit, ok := l.policy.bits[permission]
@@ -60,8 +60,8 @@ func (l *Listing) verdict(role, permission string) Verdict {
 	return Unallowed
 }
 
-// String returns who has what as a table, a line for each permission and a
-// column for each role: x for what the role permits, ! for what it denies.
+// String returns a table with a line for each permission and a column for each role:
+// x if the role permits it, ! if the role denies it.
 func (l *Listing) String() string {
 	roles, permissions := l.Roles(), l.Permissions()
 	width := 0
@@ -92,31 +92,30 @@ func (l *Listing) String() string {
 	return b.String()
 }
 
-// A Verdict is what a role says about a permission.
+// A Verdict is the result of a role for a permission.
 type Verdict string
 
 // The verdicts.
 const (
-	Allowed   Verdict = "allowed"   // by a rule, and denied by none
-	Denied    Verdict = "denied"    // by a rule, whatever allows it
-	Unallowed Verdict = "unallowed" // no rule is about it
-	Unknown   Verdict = "unknown"   // there is no such role, or no such permission
+	Allowed   Verdict = "allowed"   // a rule allows it, and no rule denies it
+	Denied    Verdict = "denied"    // a rule denies it, even if another allows it
+	Unallowed Verdict = "unallowed" // no rule matches it
+	Unknown   Verdict = "unknown"   // the policy does not have the role or the permission
 )
 
-// A Witness is the reason of a verdict: the rule that makes it and how the
-// role comes to it.
+// A Witness is the reason of a verdict: the rule, and how the role inherits it.
 type Witness struct {
 	Verdict Verdict
 
-	// Path leads from the role to the one whose rule it is, each inheriting
-	// the next. It is as short as can be, and empty if there is no rule.
+	// Path leads from the role to the role with the rule, each inheriting the
+	// next. It is a shortest path, and empty without a rule.
 	Path []string
 
-	// Rule is the rule as it stands in Allow or Deny.
+	// Rule is the entry of Allow or Deny.
 	Rule string
 }
 
-// String returns the witness on one line, such as
+// String returns the witness on one line, for example
 // `admin → editor allows "posts:*"`.
 func (w Witness) String() string {
 	switch w.Verdict {
@@ -130,7 +129,7 @@ func (w Witness) String() string {
 	return "unknown"
 }
 
-// Why returns what the role says about the permission, and by which rule.
+// Why returns the verdict of the role for the permission, and the rule behind it.
 func (l *Listing) Why(role, permission string) Witness {
 	r := l.policy.roles[role]
 	_, ok := l.policy.bits[permission]
@@ -150,8 +149,7 @@ func (l *Listing) Why(role, permission string) Witness {
 func allows(r *role) []string { return r.Allow }
 func denies(r *role) []string { return r.Deny }
 
-// witness looks for a rule about the permission in from and what it inherits,
-// nearest first.
+// witness returns the nearest rule for the permission in from and its ancestors.
 func (l *Listing) witness(v Verdict, from *role, permission string, rules func(*role) []string) Witness {
 	heirs := map[*role]*role{from: nil}
 	for queue := []*role{from}; len(queue) > 0; queue = queue[1:] {
@@ -179,22 +177,23 @@ func (l *Listing) witness(v Verdict, from *role, permission string, rules func(*
 	panic(fmt.Sprintf("rbac: no rule of %q is about %q", from.name, permission))
 }
 
-// A Change is what a role says about a permission in one policy and says
-// otherwise in the next, and why.
+// A Change is a different verdict of a role for a permission in two policies, with
+// the reasons.
 type Change struct {
 	Role, Permission string
 	Before, After    Witness
 }
 
-// Gained reports whether the role permits now what it did not before.
+// Gained reports whether the role permits it after the change and not before.
 func (c Change) Gained() bool { return c.After.Verdict == Allowed }
 
-// Lost reports whether the role permitted before what it does not now. A
-// change that is neither is a denial that came or went where the role had
-// nothing: it matters to those who have the permission by another role.
+// Lost reports whether the role permitted it before the change and not after. A
+// change that is neither gained nor lost adds or removes a denial of a permission
+// that the role does not have. It matters to callers with the permission by another
+// role.
 func (c Change) Lost() bool { return c.Before.Verdict == Allowed }
 
-// String returns the change on one line, such as
+// String returns the change on one line, for example
 // `+ editor posts:edit: editor allows "posts:*"; before, nothing allows it`.
 // It begins with + for a gain, - for a loss, and ! for a denial alone.
 func (c Change) String() string {
@@ -208,7 +207,7 @@ func (c Change) String() string {
 	return fmt.Sprintf("%s %s %s: %s; before, %s", sign, c.Role, c.Permission, c.After, c.Before)
 }
 
-// Changes are all that is different between two policies.
+// Changes are the differences between two policies.
 type Changes []Change
 
 // String returns a line for each change.
@@ -220,11 +219,10 @@ func (c Changes) String() string {
 	return b.String()
 }
 
-// Diff returns what is different once after takes the place of l, ordered by
-// role and permission. Policies that are written differently and mean the same
-// have no difference: every permission is then decided alike, whatever roles a
-// caller has. (Whether a role is there at all, [Engine.RequireRole] sees, and
-// Diff does not.)
+// Diff returns the changes from l to after, ordered by role and permission. Without
+// changes, both policies decide every permission alike for every caller, even if
+// their rules are written differently. Diff does not report roles without rules that
+// were added or removed, which only [Engine.RequireRole] distinguishes.
 func (l *Listing) Diff(after *Listing) Changes {
 	var changes Changes
 	permissions := union(l.Permissions(), after.Permissions())

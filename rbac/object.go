@@ -10,41 +10,42 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An Object is what a decision needs to know of a thing that somebody owns.
+// An Object describes an owned object to a decision.
 type Object struct {
-	// Tenant is the tenant that the object belongs to. It must be the
-	// caller's: empty is a tenant like any other here, that of callers who
-	// have none, and never all of them.
+	// Tenant is the tenant of the object. It must equal the tenant of the
+	// caller. Empty matches callers without a tenant only, never all callers.
 	Tenant string
 
-	// Issuer and Owner are the Principal.Issuer and Principal.Subject of who
-	// owns the object. Both are compared, for a Subject means nothing without
-	// its Issuer. Where the subjects of several issuers are the host's own
-	// user IDs, tokens and API keys say, a loader sets Issuer to that of the
-	// caller once it has made sure that it is one of these. An empty Owner
-	// is nobody.
+	// Issuer and Owner are the Principal.Issuer and Principal.Subject of the
+	// owner. Both are compared, because a Subject is unique within its Issuer
+	// only. If several issuers, for example of tokens and of API keys, use
+	// the host's user IDs as subjects, the loader checks that the caller's
+	// Issuer is one of them and sets Issuer to it. No caller owns
+	// an object with an empty Owner.
 	Issuer, Owner string
 
-	// Visible says that callers of the tenant may know that the object is
-	// there: who may not have it is told 403. Default: they are told 404,
-	// as if it were not.
+	// Visible answers refused callers of the same tenant with 403, which
+	// reveals that the object exists. Default: 404, as for an object that
+	// does not exist.
 	Visible bool
 }
 
-// ErrNotFound is what the loader of [Engine.Owned] returns for an object that
-// does not exist. It is answered like one that the caller must not know of.
+// ErrNotFound is returned by the loader of [Engine.Owned] for an object that does
+// not exist. The response is the same 404 as for an object that is hidden from the
+// caller.
 var ErrNotFound = errors.New("rbac: no such object")
 
-// Rows says which objects a caller may have, for lists of them. A list that
-// is filtered by it shows what [Engine.Owned] would let through one by one:
+// Rows filters a list to the objects that [Engine.Owned] would let the caller have.
+// Tenant, All, Issuer and Owner are the arguments of
 //
 //	WHERE tenant = ? AND (? OR (issuer = ? AND owner = ?))
 //
-// with Tenant, All, Issuer and Owner in the places. The zero Rows is none.
+// [Rows.Match] of the zero Rows returns false for every object. Do not put the zero
+// Rows into a query: it selects objects with neither tenant nor owner.
 type Rows struct {
-	Tenant        string // those of this tenant,
-	All           bool   // whoever owns them,
-	Issuer, Owner string // or else those of this owner
+	Tenant        string // objects of this tenant only,
+	All           bool   // of all owners,
+	Issuer, Owner string // or else of this owner
 }
 
 // Match reports whether o is one of the rows.
@@ -52,9 +53,10 @@ func (w Rows) Match(o Object) bool {
 	return o.Tenant == w.Tenant && (w.All || w.Owner != "" && o.Owner == w.Owner && o.Issuer == w.Issuer)
 }
 
-// Rows returns which objects the caller that ctx carries may have: with the
-// permission all of their tenant, without it their own, and if a role denies
-// it none, which is an error. See [Engine.Check] for the errors.
+// Rows returns the filter for the objects that the caller in ctx may have: with the
+// permission, all objects of the caller's tenant, and without it the caller's own.
+// If a role denies the permission, Rows returns a 403 [*guard.Denial]. See
+// [Engine.Check] for further errors.
 func (e *Engine) Rows(ctx context.Context, permission Permission) (Rows, error) {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)
@@ -71,8 +73,8 @@ func (e *Engine) Rows(ctx context.Context, permission Permission) (Rows, error) 
 	return Rows{Tenant: p.Tenant, All: allowed, Issuer: p.Issuer, Owner: p.Subject}, nil
 }
 
-// CheckObject is the decision of [Engine.Owned] about an object that was
-// loaded already; see [Engine.Check].
+// CheckObject decides as [Engine.Owned] does about a loaded object; see
+// [Engine.Check] for the errors.
 func (e *Engine) CheckObject(ctx context.Context, permission Permission, o Object) error {
 	rows, err := e.Rows(ctx, permission)
 	if err != nil {
@@ -81,19 +83,21 @@ func (e *Engine) CheckObject(ctx context.Context, permission Permission, o Objec
 	return rows.check(permission, o)
 }
 
-// Owned returns the guard of a route about one object: who owns it passes, and
-// who has the permission, both within the tenant of the object only. A role
-// that denies the permission denies it to the owner too.
+// Owned returns a guard for a route about one object. It lets the owner and callers
+// with the permission pass, within the tenant of the object only. A role that denies
+// the permission denies it to the owner too.
 //
-// An object of another tenant is answered 404, and so is what the caller may
-// not have, unless it is Visible. load tells which object r is about. It is
-// called for callers whom the policy does not refuse outright. It returns
-// [ErrNotFound] if there is none; another error is answered 503, unless it is
-// a [*guard.Denial]. Let it load through [guard.Once], and the handler read
-// the same: what was checked is then what is used.
+// An object of another tenant is answered 404. An object that the caller may not
+// have is answered 404, or 403 if it is Visible.
 //
-// In the route ledger the owner stands beside the permission as "(owner)".
-// Owned panics if load is nil, and as [Engine.Require] does.
+// load returns the object that the request is about, or [ErrNotFound]. Any other
+// error is answered 503, unless it is a [*guard.Denial]. load is not called for
+// callers that the policy refuses for every object. Let load and the handler load
+// the object through [guard.Once], so that the handler uses the object that was
+// checked.
+//
+// The route ledger lists the owner beside the permission as "(owner)". Owned panics
+// if load is nil, and as [Engine.Require] does.
 func (e *Engine) Owned(permission Permission, load func(*http.Request) (Object, error)) func(http.Handler) http.Handler {
 	if load == nil {
 		panic("rbac: Owned needs a loader")
@@ -111,18 +115,17 @@ func (e *Engine) Owned(permission Permission, load func(*http.Request) (Object, 
 		case err != nil:
 			return fmt.Errorf("rbac: loading the object: %w", err)
 		case r.Context().Err() != nil:
-			// What a loader returns to nobody may be half of it.
+			// After the end of the context, the object may be incomplete.
 			return fmt.Errorf("rbac: nobody waits for the decision: %w", r.Context().Err())
 		}
 		return rows.check(permission, o)
 	}, guard.Requirement{Kind: guard.KindPermission, Values: append(names, owner), Any: true})
 }
 
-// owner stands for the owner in the route ledger. No permission can have this
-// name.
+// owner denotes the owner in the route ledger. No permission can have this name.
 const owner = "(owner)"
 
-// check returns the refusal of an object that is not one of the rows.
+// check returns nil for an object that matches, and otherwise the refusal.
 func (w Rows) check(permission Permission, o Object) error {
 	switch {
 	case w.Match(o):
@@ -139,8 +142,8 @@ func (w Rows) check(permission Permission, o Object) error {
 	return notFound(why)
 }
 
-// notFound returns the 404, which is that of a [guard.Mux] for a path that
-// leads nowhere. For the log it is what it is, a refusal.
+// notFound returns the same 404 as a [guard.Mux] for an unknown path. The event of a
+// hidden object is an authorization failure.
 func notFound(why error) *guard.Denial {
 	d := guard.NotFound(why)
 	if !errors.Is(why, ErrNotFound) {

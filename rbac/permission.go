@@ -6,13 +6,12 @@ import (
 	"sync"
 )
 
-// A Permission is something that can be permitted, such as "users:delete". It
-// comes from a [Registry], where the code declares it, or from
-// [Engine.Permission], for names that only the policy knows; it cannot be made
-// of a string, so a misspelt one does not compile. The zero Permission is
-// granted to nobody.
+// A Permission names an action, for example "users:delete". The code declares it in
+// a [Registry], or gets it from [Engine.Permission] if only the policy declares it.
+// A string does not convert to a Permission, so a misspelt one does not compile. The
+// zero Permission is never granted.
 //
-// Permissions can be compared: those of one registry with the same name are
+// Permissions are comparable: permissions of one registry with the same name are
 // equal.
 type Permission struct {
 	of   *Registry
@@ -20,15 +19,14 @@ type Permission struct {
 	bit  int // in every compiled policy, or byName
 }
 
-// byName is the bit of a permission that only the policy declares: where it
-// stands may differ from one policy to the next.
+// byName is the bit of a permission that only the policy declares: its real bit may
+// differ from one policy to the next.
 const byName = -1
 
 // String returns the name.
 func (p Permission) String() string { return p.name }
 
-// Names returns the names of the permissions, for the Allow and Deny of a
-// [Role] that is written in Go:
+// Names returns the names of the permissions, for Allow and Deny of a [Role]:
 //
 //	rbac.Role{Allow: rbac.Names(ReadUsers, DeleteUsers)}
 func Names(permissions ...Permission) []string {
@@ -58,14 +56,13 @@ type Registry struct {
 	sealed bool
 }
 
-// Permission declares a permission and returns it. A name has segments of
-// letters, digits and the characters _ . - / @ + with colons between them, and
+// Permission declares a permission and returns it. A name has one or more segments,
+// separated by colons, of ASCII letters, digits and the characters _ . - / @ +, and
 // at most 128 bytes.
 //
-// It panics, like [http.ServeMux.Handle] on a bad pattern, if the name is
-// malformed, if it was declared before, be it in other upper and lower case,
-// and if [New] has used the registry already: a policy in force cannot learn
-// of it any more.
+// Permission panics if the name is malformed, if it was declared before, also if only
+// upper and lower case differ, if the registry holds 16,384 permissions, and after
+// [New] has used the registry.
 func (r *Registry) Permission(name string) Permission {
 	if why := malformed(name); why != "" {
 		panic(fmt.Sprintf("rbac: Permission(%q): the name %s", name, why))
@@ -89,8 +86,7 @@ func (r *Registry) Permission(name string) Permission {
 	return Permission{of: r, name: name, bit: len(r.names) - 1}
 }
 
-// seal ends the declaring: bits that policies are compiled with must not come
-// to mean more.
+// seal makes later declarations panic: compiled policies have no bits for them.
 func (r *Registry) seal() {
 	if r == nil {
 		return
@@ -100,8 +96,8 @@ func (r *Registry) seal() {
 	r.sealed = true
 }
 
-// declared returns the names by bit. They are appended to only, so the slice
-// needs no copy.
+// declared returns the names by bit. Names are only appended, so the slice needs no
+// copy.
 func (r *Registry) declared() []string {
 	if r == nil {
 		return nil
@@ -119,12 +115,11 @@ const (
 	maxWildcards   = 4096  // different ones, in a policy
 )
 
-// malformed says what is wrong with the name of a role or a permission, "" if
-// nothing is.
+// malformed returns what is wrong with the name of a role or a permission, or "" if
+// the name is correct.
 func malformed(name string) string { return check(name, false) }
 
-// malformedRule is malformed for the name of a permission that may have
-// wildcards.
+// malformedRule is malformed for a name that may have wildcards.
 func malformedRule(rule string) string { return check(rule, true) }
 
 func check(name string, wildcards bool) string {
@@ -156,12 +151,11 @@ func check(name string, wildcards bool) string {
 	return ""
 }
 
-// isWildcard reports whether rule stands for more than one name.
+// isWildcard reports whether rule has a wildcard.
 func isWildcard(rule string) bool { return strings.Contains(rule, "*") }
 
-// matches reports whether a rule is about the permission of that name. A *
-// stands for one segment; as the last segment, for all that is left, which is
-// one at least.
+// matches reports whether a rule matches the name of a permission. A * matches one
+// segment; as the last segment, one or more.
 func matches(rule, name string) bool {
 	for {
 		want, rest, more := strings.Cut(rule, ":")

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// A Policy says which roles there are and what each may do. It is plain data:
-// a Go literal, or JSON that [ParsePolicy] has read:
+// A Policy defines roles and their permissions. It is a Go literal, or JSON for
+// [ParsePolicy]:
 //
 //	{
 //		"permissions": ["users:read", "users:write", "users:delete"],
@@ -22,36 +22,34 @@ import (
 //		}
 //	}
 //
-// A Policy means something once [New], [Engine.Reload] or [Policy.Listing]
-// has found it free of mistakes. They copy what they need of it.
+// [New], [Engine.Reload] and [Policy.Listing] check a Policy and copy it.
 type Policy struct {
-	// Permissions are names that can be permitted in addition to those of
-	// Config.Permissions; one that is in both is the same. What Allow and
-	// Deny name must be among them.
-	// Default: the code declares all there are.
+	// Permissions declares names in addition to Config.Permissions; a name in
+	// both is one permission. Allow and Deny can use declared names only.
+	// Default: the code declares all permissions.
 	Permissions []string
 
-	// Roles are the roles by name. There must be one at least.
+	// Roles are the roles by name. At least one is required.
 	Roles map[string]Role
 }
 
-// A Role is what those who have it may do.
+// A Role allows and denies permissions.
 //
-// In Allow and Deny, the segment * stands for any one segment of a name, and
-// at the end for one or more: "users:*" and "*:users" and, for everything,
-// "*". Wildcards stand for the permissions that are declared when the policy
-// is loaded, and one that stands for none is a mistake.
+// In Allow and Deny, the segment * matches any one segment of a name, and at the end
+// one or more: "users:*", "*:users", and "*" for everything. Wildcards match the
+// permissions that are declared when the policy is loaded; a wildcard without a match
+// is a mistake.
 type Role struct {
-	// Inherits names the roles whose rules, denials included, are this
-	// one's too, with all that those inherit.
+	// Inherits names roles. All their rules apply to this role too, denials
+	// and inherited rules included.
 	Inherits []string `json:"inherits,omitempty"`
 
-	// Allow is what the role permits.
+	// Allow lists the permissions that the role grants.
 	Allow []string `json:"allow,omitempty"`
 
-	// Deny is what nobody who has the role may do, whatever allows it: a
-	// rule of this role, of one it inherits or that inherits it, or of any
-	// other role of the same caller.
+	// Deny lists the permissions that are refused to every caller with the
+	// role, even if a rule of this role, of a parent, of an heir or of any
+	// other role of the caller allows them.
 	Deny []string `json:"deny,omitempty"`
 }
 
@@ -64,8 +62,8 @@ func (p Policy) clone() Policy {
 	return own
 }
 
-// MarshalJSON writes the form that [ParsePolicy] reads, roles in the order of
-// their names.
+// MarshalJSON returns the JSON that [ParsePolicy] reads, with the roles sorted by
+// name.
 func (p Policy) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Permissions []string        `json:"permissions,omitempty"`
@@ -73,8 +71,8 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 	}{p.Permissions, p.Roles})
 }
 
-// UnmarshalJSON reads what [ParsePolicy] reads, as strictly, so that a policy
-// may be part of a larger configuration.
+// UnmarshalJSON calls [ParsePolicy], so that a policy can be part of a larger
+// configuration.
 func (p *Policy) UnmarshalJSON(data []byte) error {
 	read, err := ParsePolicy(data)
 	if err != nil {
@@ -87,12 +85,10 @@ func (p *Policy) UnmarshalJSON(data []byte) error {
 // maxPolicyBytes bounds the JSON of a policy.
 const maxPolicyBytes = 1 << 20
 
-// ParsePolicy reads a policy from JSON, of at most 1 MiB. It is strict, so
-// that two readers cannot read one file differently: a member that is unknown,
-// misspelt in upper or lower case, or there twice, two roles whose names
-// differ in case only, null, a name that no policy may have, and anything
-// after the end are errors, which say where. Whether the policy makes sense is
-// for [New] to say.
+// ParsePolicy reads a policy from JSON of at most 1 MiB. It returns an error, with
+// the position, for unknown and repeated members, members in other upper or lower
+// case, two roles whose names differ in case only, null, malformed names, and
+// anything after the end. It does not check the rules; [New] does.
 func ParsePolicy(data []byte) (Policy, error) {
 	if len(data) > maxPolicyBytes {
 		return Policy{}, fmt.Errorf("rbac: the JSON of the policy has %d bytes, want at most %d", len(data), maxPolicyBytes)
@@ -105,10 +101,9 @@ func ParsePolicy(data []byte) (Policy, error) {
 	return p, nil
 }
 
-// A policyReader reads a policy token by token: encoding/json would let the
-// last of two members win, and take "ALLOW" for "allow", even when told to
-// refuse unknown fields. There is no recursion, so nothing can nest deeper
-// than a policy does.
+// A policyReader reads a policy token by token, because encoding/json accepts
+// repeated members and "ALLOW" for "allow", even with DisallowUnknownFields. It does
+// not recurse, so the nesting is bounded.
 type policyReader struct{ dec *json.Decoder }
 
 func (r policyReader) policy() (p Policy, err error) {
@@ -168,8 +163,7 @@ func (r policyReader) role() (role Role, err error) {
 	return role, err
 }
 
-// object reads an object and calls member for each name, which reads the
-// value.
+// object reads an object and calls member for each name; member reads the value.
 func (r policyReader) object(member func(name string) error) error {
 	if err := r.delim('{'); err != nil {
 		return err
@@ -184,7 +178,7 @@ func (r policyReader) object(member func(name string) error) error {
 		if !ok {
 			return fmt.Errorf("found %v, want the name of a member", token)
 		}
-		// Names that are good are ASCII, and others are refused below.
+		// Valid names are ASCII; member refuses all other names.
 		if folded := strings.ToLower(name); seen[folded] {
 			return fmt.Errorf("the member %q is there twice, if only in other upper and lower case", name)
 		} else {
@@ -197,7 +191,7 @@ func (r policyReader) object(member func(name string) error) error {
 	return r.delim('}')
 }
 
-// names reads an array of strings that wrong has nothing against.
+// names reads an array of strings for which wrong returns "".
 func (r policyReader) names(wrong func(string) string) ([]string, error) {
 	if err := r.delim('['); err != nil {
 		return nil, err

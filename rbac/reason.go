@@ -9,21 +9,21 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Reasons, for the log, that have nothing to do with the policy.
+// Reasons, for the log, that do not depend on the policy.
 var (
 	errNoSubject    = errors.New("rbac: the caller's Principal.Subject is empty")
 	errNoTenant     = errors.New("rbac: the caller acts in no tenant")
 	errTooManyRoles = fmt.Errorf("rbac: the caller has more than %d roles", MaxRoles)
 )
 
-// What Check, CheckAny and CheckRole return to a host that asks for nothing.
+// Errors of Check, CheckAny and CheckRole without arguments.
 var (
 	errNoPermission = errors.New("rbac: no permission is asked for, want at least one")
 	errNoRole       = errors.New("rbac: no role is asked for, want at least one")
 )
 
-// A reason is why the policy refuses somebody. Most of the work is left to
-// Error, for without an Observe nobody asks.
+// A reason is why the policy refuses a caller. Error formats it, because without
+// Hooks.Observe the text is not needed.
 type reason struct {
 	subject string
 	roles   identity.Set
@@ -32,13 +32,13 @@ type reason struct {
 	names   []string // that why is about
 }
 
-// refuse returns the 403 of p.
+// refuse returns a 403 for p.
 func (v view) refuse(p *identity.Principal, why string, names ...string) error {
 	return guard.Forbidden(&reason{p.Subject, *v.roles, v.compiled, why, names})
 }
 
-// Error tells who was refused what, and which of their roles the policy does
-// not have: that is how a misspelt role shows.
+// Error names the caller, what was refused, and the roles of the caller that the
+// policy does not have, for example misspelt ones.
 func (r *reason) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rbac: %s %s", quote(r.subject), r.why)
@@ -68,7 +68,7 @@ func (r *reason) Error() string {
 	return b.String()
 }
 
-// quote returns a name that may come from anywhere as one that a log can hold.
+// quote returns a name of any origin quoted and shortened for a log.
 func quote(name string) string {
 	const most = 64
 	if len(name) > most {

@@ -6,12 +6,11 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// MaxRoles is how many roles a caller may have. A caller with more is refused:
-// looking at some of the roles only could miss one that denies.
+// MaxRoles is the most roles that a caller may have. A caller with more is refused,
+// because a part of the roles may lack one that denies.
 const MaxRoles = 256
 
-// A view is a policy for a caller with certain roles, of which there are at most
-// MaxRoles.
+// A view is a policy together with the roles of a caller, at most MaxRoles.
 type view struct {
 	*compiled
 	roles *identity.Set
