@@ -12,21 +12,20 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// usual are the claims under which issuers write scopes: that of RFC 9068
-// section 2.2.3, and two that are older.
+// usual are the names of the claims with scopes: the name in RFC 9068 section 2.2.3,
+// and two older ones.
 var usual = []string{"scope", "scp", "scopes"}
 
-// ParseClaims returns the scopes of a claims set: claims is the JSON object of
-// a token, such as identity.Principal.Claims, or of an introspection response.
-// names are the claims to read; without any those are "scope", "scp" and
-// "scopes".
+// ParseClaims returns the scopes in claims, the JSON object of a token (for example
+// identity.Principal.Claims) or of an introspection response. names are the claims to
+// read. Default: "scope", "scp" and "scopes".
 //
-// The value is a string as [Parse] reads it, or an array of strings of which
-// each is one scope. Anything else is an error, a number or null among strings
-// too, and so are two of the claims that do not say the same, a claim that is
-// there twice, and a name that differs from a wanted one in case only: nobody
-// knows which was meant. No claim is no scope. With an error there are no
-// scopes at all, and it repeats none of the values.
+// A value is a string as for [Parse], or an array of strings with one scope each.
+// Without any of the claims, the set is empty. ParseClaims returns an error for any
+// other value or array element, for two of the claims with different scopes, for a
+// repeated claim, for a name that differs from one of names in case only, for claims
+// that are not a JSON object, and beyond [MaxBytes] or [MaxScopes]. With an error the
+// set is empty, and the error contains no values.
 func ParseClaims(claims string, names ...string) (identity.Set, error) {
 	if len(names) == 0 {
 		names = usual
@@ -113,7 +112,7 @@ func parseValue(value string) (identity.Set, error) {
 	return identity.Set{}, errors.New("scopes: neither a string nor an array")
 }
 
-// text returns what a JSON string says.
+// text returns the value of a JSON string.
 func text(quoted string) (string, error) {
 	if strings.IndexByte(quoted, '\\') < 0 {
 		return quoted[1 : len(quoted)-1], nil
@@ -123,18 +122,18 @@ func text(quoted string) (string, error) {
 	return s, err
 }
 
-// FromClaims returns the authenticator a, with the scopes of its callers read
-// from their claims as [ParseClaims] does: for tokens of other issuers, which
-// write them where the token package does not look.
+// FromClaims returns an authenticator that calls a and sets Principal.Scopes from
+// the claims with [ParseClaims], for issuers that do not write scopes as package token
+// reads them.
 //
 //	tokens := scopes.FromClaims(verifier, "scp")
 //	mux := guard.NewMux(hooks, tokens)
 //
-// What a itself found as scopes is replaced. Claims that make no sense are
-// refused as a bad credential, 401 invalid_token, and a caller without claims,
-// whom a should not return, with 503. It panics if a is nil or a name is empty.
+// Scopes that a has set are replaced. Claims for which ParseClaims returns an error
+// are answered 401 invalid_token, and a caller without Principal.Claims 503.
+// FromClaims panics if a is nil or a name is empty.
 //
-// guard.Hooks.Accept needs the authenticator that this returns, not a.
+// Pass the returned authenticator to guard.Hooks.Accept, not a.
 func FromClaims(a guard.Authenticator, names ...string) guard.Authenticator {
 	if a == nil {
 		panic("scopes: FromClaims needs an Authenticator")

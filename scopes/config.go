@@ -13,65 +13,63 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Config says what scopes and authentication contexts mean. The zero Config is
-// ready for use: scopes without a hierarchy, and no authentication contexts.
+// Config configures a [Middleware]. The zero Config is ready for use: scopes without
+// a hierarchy, and no authentication contexts.
 type Config struct {
-	// Implies says which scopes a scope includes: with "write": {"read"}, a
-	// credential that is good for "write" passes where "read" is required.
-	// It goes on from there: what "read" implies, "write" does too. Names are
-	// literal, a "*" has no meaning.
+	// Implies maps a scope to the scopes that it includes: with
+	// "write": {"read"}, a credential with "write" passes where "read" is
+	// required. Implication is transitive. Names are literal; a "*" has no
+	// meaning. At most 100,000 pairs of scopes, indirect ones included.
 	//
-	// A circle is an error, although one could read it as equal names: by a
-	// slip, {"admin": {"write"}, "write": {"admin"}} makes everybody who may
-	// write an administrator. A scope that is renamed needs no circle, only
-	// {"old": {"new"}}, when the routes ask for the new one.
+	// A cycle is an error, because a mistake like {"admin": {"write"},
+	// "write": {"admin"}} would be a privilege escalation from write to admin.
+	// To rename a scope, set {"old": {"new"}} and require the new one.
 	//
-	// It must not come to more than 100 000 pairs of scopes. Default: no
-	// scope implies another.
+	// Default: no scope implies another.
 	Implies map[string][]string
 
-	// FullIssuers are issuers whose callers have every scope, because their
-	// credentials carry none: sessions of the host's own (guard.NewSessions, with
-	// the Issuer "session"). The scopes of their principals are not looked at, so
-	// list no issuer of tokens. Default: empty.
+	// FullIssuers are issuers whose callers have every scope, for the host's
+	// own sessions, which carry no scopes (guard.NewSessions, with the Issuer
+	// "session"). Principal.Scopes of these callers is ignored, so list no
+	// issuer of tokens. Default: empty.
 	FullIssuers []string
 
-	// ACR says which factors make an authentication context that
-	// [Middleware.Fresh] may name, for example "mfa": pwd and otp. A caller
-	// has it who has proven all of them; the names are those of
-	// identity.Principal.Factors. Default: there are no such contexts.
+	// ACR defines the authentication contexts for [Middleware.Fresh] by their
+	// factors, for example "mfa" by pwd and otp. A caller has a context if
+	// identity.Principal.Factors contains all its factors. Default: no
+	// contexts.
 	ACR map[string]identity.Set
 
-	// Leeway is how far the clock that wrote AuthTime may be ahead of ours;
-	// what is further ahead counts as unknown. A sign-in that is too old gets
-	// none. Up to 5 minutes. Default: 30 seconds.
+	// Leeway is how far AuthTime may be ahead of the local clock; any maxAge
+	// refuses an AuthTime further ahead. Leeway does not extend maxAge. Up to
+	// 5 minutes. Default: 30 seconds.
 	Leeway time.Duration
 
-	// Scheme is the authentication scheme of the challenges, "DPoP" say. An
-	// API key that is good for too little is challenged in "ApiKey" instead.
-	// Realm and the like are taken from the authenticator of that scheme.
+	// Scheme is the authentication scheme of challenges, for example "DPoP".
+	// An API key without the scopes is challenged with "ApiKey" instead. The
+	// authenticator of the scheme supplies the realm and further parameters.
 	// Default: "Bearer".
 	Scheme string
 
-	// FastAPIStatusCodes answers too few scopes with 401 and "Not enough
+	// FastAPIStatusCodes answers missing scopes with 401 and "Not enough
 	// permissions", as FastAPI's guide does, instead of 403. Clients that
-	// refresh their token at a 401 then do so in vain. Default: 403, as RFC
-	// 6750 section 3.1 has it.
+	// refresh their token after a 401 then do so in vain. Default: 403 (RFC
+	// 6750 section 3.1).
 	FastAPIStatusCodes bool
 
-	// Hooks says how refusals look and who hears of events. Default: see
-	// [guard.Hooks].
+	// Hooks renders refusals and receives events. Default: see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
-// A Middleware makes the guards of routes. It is safe for concurrent use.
+// A Middleware returns guards for routes. It is safe for concurrent use.
 type Middleware struct {
 	implied hierarchy
 	acr     map[string]identity.Set
 	config  Config // without the maps
 }
 
-// New returns a Middleware. Its error lists every mistake.
+// New returns a Middleware. The error lists every mistake in config, except that
+// cycles in Implies are reported once its names are correct.
 func New(config Config) (*Middleware, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("scopes: "+format, args...)) }
@@ -82,7 +80,7 @@ func New(config Config) (*Middleware, error) {
 		if !isToken(name) {
 			mistake("Config.ACR has the name %q, want printable ASCII without space, \" and \\, for acr_values is a list with spaces", name)
 		}
-		// An empty set would be a strong name for nothing at all.
+		// An empty set would be a context that every caller has.
 		if config.ACR[name].Len() == 0 {
 			mistake("Config.ACR[%q] is empty, want at least one factor", name)
 		}

@@ -31,7 +31,7 @@
 //
 // # Order
 //
-// The guards come after guard.Hooks.Identify, or in a guard.Mux. A scope limits the
+// Use the guards behind guard.Hooks.Identify or in a guard.Mux. A scope limits the
 // credential and does not replace a guard of roles or permissions. Put Require
 // outside of Fresh, so that a caller without the scope is not sent to sign in again.
 //
@@ -43,9 +43,9 @@
 // Scopes are as old as the credential: a scope that was taken away counts until the
 // credential is revoked or expires.
 //
-// A scope counts whatever issuer granted it. With tokens of several issuers, each
-// issuer is trusted with all scopes and factors, unless guard.Hooks.Accept narrows
-// the route to one of them.
+// Guards do not check which issuer granted a scope. With tokens of several issuers,
+// each issuer is trusted with all scopes and factors, unless guard.Hooks.Accept
+// narrows the route to one issuer.
 //
 // Challenges show the scopes and authentication contexts of a route to identified
 // callers only.
@@ -54,5 +54,5 @@
 // both must belong to the same sign-in, and a refresh must not renew AuthTime. Fresh
 // does not check again during a long request or WebSocket.
 //
-// Config.Implies widens what existing credentials are good for.
+// Each entry of Config.Implies extends what existing credentials may do.
 package scopes

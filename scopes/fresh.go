@@ -13,19 +13,18 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Fresh returns the guard of a route that needs a recent or a strong sign-in:
-// one that is not older than maxAge, if that is not zero, and in one of the
-// authentication contexts acr, if there are any. They are names in [Config.ACR],
-// in order of preference, which is for the client only: each of them is enough.
+// Fresh returns a guard that requires a recent or strong sign-in: not older than
+// maxAge, unless maxAge is zero, and with one of the authentication contexts acr, if
+// there are any. acr has names of [Config.ACR]; each is sufficient, and their order is
+// a preference for the client only.
 //
-// Other callers are answered 401 insufficient_user_authentication, with all
-// that the route needs in max_age and acr_values (RFC 9470 section 3); a client
-// that understands it lets its user sign in anew and tries again. A caller
-// whose time of sign-in is unknown is too old: API keys are refused by any
-// maxAge, and by any acr unless they have factors.
+// Other callers are answered 401 insufficient_user_authentication with max_age and
+// acr_values (RFC 9470 section 3), so that the client can let its user sign in again
+// and retry. A sign-in at an unknown time is too old: any maxAge refuses API keys, and
+// any acr refuses API keys without factors.
 //
-// It panics if both are empty, if maxAge is negative or no whole number of
-// seconds, which is what max_age has, and if an acr is not in Config.ACR.
+// Fresh panics if maxAge is zero and acr is empty, if maxAge is negative or not a
+// whole number of seconds, and if an acr is not in Config.ACR.
 func (m *Middleware) Fresh(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
 	if err := m.usable(maxAge, acr); err != nil {
 		panic("scopes: Fresh: " + err.Error())
@@ -48,10 +47,10 @@ func (m *Middleware) Fresh(maxAge time.Duration, acr ...string) func(http.Handle
 	}, demands...)
 }
 
-// CheckFresh decides what [Middleware.Fresh] does, about the caller whom ctx
-// carries: in a handler that asks for more above a certain sum, say. It returns
-// nil, or a [*guard.Denial] for guard.Hooks.Refuse. Where Fresh panics it returns
-// another error, which is answered 503.
+// CheckFresh decides as [Middleware.Fresh] does about the caller in ctx, for example
+// in a handler that requires a recent sign-in above a certain sum. It returns nil, or
+// a [*guard.Denial] for guard.Hooks.Refuse. For arguments with which Fresh panics, it
+// returns another error, which is answered 503.
 func (m *Middleware) CheckFresh(ctx context.Context, maxAge time.Duration, acr ...string) error {
 	p, err := guard.CallerFrom(ctx)
 	if err != nil {
@@ -63,7 +62,7 @@ func (m *Middleware) CheckFresh(ctx context.Context, maxAge time.Duration, acr .
 	return m.fresh(p, maxAge, acr)
 }
 
-// usable says what is wrong with the demand.
+// usable returns what is wrong with the arguments of Fresh.
 func (m *Middleware) usable(maxAge time.Duration, acr []string) error {
 	switch {
 	case maxAge == 0 && len(acr) == 0:
@@ -82,8 +81,7 @@ func (m *Middleware) usable(maxAge time.Duration, acr []string) error {
 func (m *Middleware) fresh(p *identity.Principal, maxAge time.Duration, acr []string) error {
 	reason := ""
 	if maxAge > 0 {
-		// Whatever leads to a wrong age must lead to a refusal: no time at
-		// all, and one that is still to come.
+		// A missing time and a time in the future must be refused too.
 		switch age := time.Since(p.AuthTime); {
 		case p.AuthTime.IsZero():
 			reason = "the time of the sign-in is unknown"
@@ -105,13 +103,13 @@ func (m *Middleware) fresh(p *identity.Principal, maxAge time.Duration, acr []st
 	return m.stepUp(maxAge, acr, reason)
 }
 
-// stepUp returns the refusal of RFC 9470. It depends on the route alone, but for
-// the reason, which the client is not told.
+// stepUp returns the refusal of RFC 9470. The response depends on the route alone;
+// the reason is for the log.
 //
-// An API key is challenged in the scheme of tokens too: a key never gets a
-// sign-in, whereas a token may.
+// An API key is challenged in the scheme of tokens too: a key never gains a sign-in,
+// whereas a token may.
 func (m *Middleware) stepUp(maxAge time.Duration, acr []string, reason string) *guard.Denial {
-	// The first two are the words of the examples in RFC 9470 section 3.
+	// The first two texts are from the examples in RFC 9470 section 3.
 	description := "A different authentication level is required"
 	switch {
 	case len(acr) == 0:

@@ -13,11 +13,11 @@ import (
 // maxPairs bounds the memory of a hierarchy: a chain of n scopes has n²/2.
 const maxPairs = 100_000
 
-// A hierarchy is Config.Implies turned around and thought to its end: for each
-// scope, all those that imply it, directly or not.
+// A hierarchy is the inverse transitive closure of Config.Implies: for each scope,
+// all scopes that imply it, directly or not.
 type hierarchy map[string]identity.Set
 
-// newHierarchy lists every mistake: names first, and circles if those are right.
+// newHierarchy returns every mistake in the names, or, with correct names, the circles.
 func newHierarchy(implies map[string][]string) (hierarchy, error) {
 	var errs []error
 	parents := make(map[string][]string)
@@ -36,8 +36,8 @@ func newHierarchy(implies map[string][]string) (hierarchy, error) {
 		return nil, errors.Join(errs...)
 	}
 	b := builder{implies, parents, make(hierarchy), 0}
-	// What has no parents after those that are gone are taken away, and so on;
-	// what is left is on a circle, or behind one.
+	// Remove scopes without parents, again and again. The remaining scopes are
+	// on a circle, or behind one.
 	open := make(map[string]int, len(parents))
 	var ready []string
 	for lesser := range parents {
@@ -70,8 +70,8 @@ type builder struct {
 	pairs            int
 }
 
-// settle finds all that imply name, whose parents are settled, and reports
-// whether there is room for them.
+// settle records all scopes that imply name, after the same for its parents. It
+// reports whether they are within maxPairs.
 func (b *builder) settle(name string) bool {
 	if len(b.parents[name]) == 0 {
 		return true
@@ -91,14 +91,14 @@ func (b *builder) settle(name string) bool {
 	return true
 }
 
-// circles names a circle for each group of scopes that imply each other. open
-// has those that are on one or behind one.
+// circles names a circle for each group of scopes that imply each other. open has
+// the scopes that are on a circle or behind one.
 func (b *builder) circles(open map[string]int) error {
 	var errs []error
 	told := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(open)) {
-		// Upwards, some parent is always open too: the walk ends where it has
-		// been before.
+		// Some parent of an open scope is open too, so walking upwards ends at
+		// a visited scope.
 		var path []string
 		for !slices.Contains(path, name) && !told[name] {
 			path = append(path, name)
@@ -118,7 +118,7 @@ func (b *builder) circles(open map[string]int) error {
 	return errors.Join(errs...)
 }
 
-// passes reports whether granted has name, or something that implies it.
+// passes reports whether granted has name, or a scope that implies it.
 func (h hierarchy) passes(granted identity.Set, name string) bool {
 	return granted.Has(name) || overlap(granted, h[name])
 }

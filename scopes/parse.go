@@ -8,9 +8,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// MaxBytes and MaxScopes are the most that [Parse] and [ParseClaims] take: the
-// bytes of the whole text, claims and all, and the scopes in it, each time it
-// is named. Usual tokens have a few hundred bytes and a handful of scopes.
+// MaxBytes and MaxScopes limit the input of [Parse] and [ParseClaims]: the bytes of
+// the whole string or claims set, and the scopes in one value, repeated ones included.
+// Usual tokens have a few hundred bytes and a handful of scopes.
 const (
 	MaxBytes  = 64 << 10
 	MaxScopes = 1000
@@ -25,11 +25,10 @@ var (
 	errToken   = errors.New("scopes: not one scope of " + tokenGrammar)
 )
 
-// Parse returns the scopes in s, as the OAuth parameter "scope" has them:
-// separated by single spaces, each of the grammar of RFC 6749 section 3.3. A
-// scope that is named twice is there once, and an empty string has none. What
-// is not of the grammar, or has more than [MaxBytes] or [MaxScopes], is an
-// error that does not repeat s, with no scopes at all.
+// Parse returns the scopes in s, the value of an OAuth parameter "scope": scopes of
+// RFC 6749 section 3.3, separated by single spaces. An empty s has no scopes. Parse
+// returns an error and an empty set if s does not match the grammar or exceeds
+// [MaxBytes] or [MaxScopes]. The error does not contain s.
 func Parse(s string) (identity.Set, error) {
 	if len(s) > MaxBytes {
 		return identity.Set{}, errTooLong
@@ -58,6 +57,6 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// schemeBytes is narrower than the token of RFC 9110 section 5.6.2. All schemes
-// of IANA's registry fit.
+// schemeBytes are fewer characters than RFC 9110 section 5.6.2 allows in a token. All
+// schemes in IANA's registry fit.
 const schemeBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"

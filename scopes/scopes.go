@@ -12,8 +12,8 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Require returns the guard of a route that needs all of the scopes. It panics
-// without any, and if one is not a scope of RFC 6749 section 3.3.
+// Require returns a guard that requires all of the scopes. It panics without scopes,
+// and if one is not a scope of RFC 6749 section 3.3.
 func (m *Middleware) Require(scopes ...string) func(http.Handler) http.Handler {
 	scopes = mustBeScopes("Require", scopes)
 	return m.config.Hooks.Require(func(r *http.Request) error {
@@ -28,10 +28,9 @@ func (m *Middleware) Require(scopes ...string) func(http.Handler) http.Handler {
 	}, guard.Requirement{Kind: guard.KindScope, Values: scopes})
 }
 
-// RequireAny returns the guard of a route for which one of the scopes is
-// enough. Its challenge names the first of them, for a list would ask the
-// client to get them all: put the one with the least power first. It panics
-// like [Middleware.Require].
+// RequireAny returns a guard that requires at least one of the scopes. Its challenge
+// names the first scope only, because clients request all scopes of a list: put the
+// scope with the least power first. RequireAny panics as [Middleware.Require] does.
 func (m *Middleware) RequireAny(scopes ...string) func(http.Handler) http.Handler {
 	scopes = mustBeScopes("RequireAny", scopes)
 	return m.config.Hooks.Require(func(r *http.Request) error {
@@ -46,11 +45,11 @@ func (m *Middleware) RequireAny(scopes ...string) func(http.Handler) http.Handle
 	}, guard.Requirement{Kind: guard.KindScope, Values: scopes, Any: true})
 }
 
-// Check decides what [Middleware.Require] does, about the caller whom ctx
-// carries: in a handler that knows only then what it needs, a WebSocket, or
-// another protocol. It returns nil, or a [*guard.Denial] for guard.Hooks.Refuse.
-// Without scopes, or with one that is none of RFC 6749, it returns another
-// error, which is answered 503; [Parse] first what comes from a client.
+// Check decides as [Middleware.Require] does about the caller in ctx, for scopes that
+// are known in the handler only, for WebSockets, and for other protocols. It returns
+// nil, or a [*guard.Denial] for guard.Hooks.Refuse. For arguments with which Require
+// panics, it returns another error, which is answered 503; call [Parse] first for
+// scopes that a client sends.
 func (m *Middleware) Check(ctx context.Context, scopes ...string) error {
 	p, err := guard.CallerFrom(ctx)
 	if err != nil {
@@ -80,7 +79,9 @@ func (m *Middleware) hasAny(granted identity.Set, scopes []string) bool {
 	return slices.ContainsFunc(scopes, func(name string) bool { return m.implied.passes(granted, name) })
 }
 
-// CheckAny is to [Middleware.RequireAny] what Check is to Require.
+// CheckAny decides as [Middleware.RequireAny] does about the caller in ctx. It returns
+// errors as [Middleware.Check] does; an invalid scope is no error if the caller has
+// another of the scopes.
 func (m *Middleware) CheckAny(ctx context.Context, scopes ...string) error {
 	p, err := guard.CallerFrom(ctx)
 	if err != nil {
@@ -97,8 +98,8 @@ func (m *Middleware) CheckAny(ctx context.Context, scopes ...string) error {
 
 var errNone = errors.New("scopes: no scope is asked for, want at least one")
 
-// mustBeScopes returns a copy of scopes. It panics if a route asks for nothing,
-// or for what nobody can have.
+// mustBeScopes returns a copy of scopes. It panics without scopes, and if one is
+// invalid, so that no caller could have it.
 func mustBeScopes(method string, scopes []string) []string {
 	if len(scopes) == 0 {
 		panic("scopes: " + method + " needs at least one scope")
@@ -111,9 +112,9 @@ func mustBeScopes(method string, scopes []string) []string {
 	return slices.Clone(scopes)
 }
 
-// refuse returns the refusal of p, who has too little of what is wanted. The
-// client is told, with the same words whatever it has. To want what is no scope
-// is a mistake of the host, and no verdict on p. Callers of a full issuer pass.
+// refuse returns the refusal of p, which lacks some of the wanted scopes. The response
+// lists the scopes in told and does not depend on p's scopes. An invalid scope is a
+// mistake of the host, not a refusal of p. Callers of a full issuer pass.
 func (m *Middleware) refuse(p *identity.Principal, wanted, told []string) error {
 	var missing []string
 	for _, name := range wanted {
@@ -138,6 +139,6 @@ func (m *Middleware) refuse(p *identity.Principal, wanted, told []string) error 
 	return d
 }
 
-// isKey reports whether p came with an API key, by the form of its issuer that
+// isKey reports whether p is the caller of an API key, by the form of issuers that
 // identity.Principal documents.
 func isKey(p *identity.Principal) bool { return strings.HasPrefix(p.Issuer, "apikey:") }

@@ -2,12 +2,12 @@ package scopes
 
 import "errors"
 
-// The two walks below split JSON that encoding/json found valid, and look no
-// closer than that needs. encoding/json itself cannot tell of a name that comes
-// twice without a decoder that costs several times as much.
+// members and elements split JSON that encoding/json has found valid, and check
+// nothing else. encoding/json detects repeated names only with a decoder that costs
+// several times as much.
 
-// members calls member with each member of the object that s is: its name as it
-// is written, without the quotes, and its value.
+// members calls member with each member of the object s: its name, without the
+// quotes and with its escapes, and its value.
 func members(s string, member func(name, value string) error) error {
 	i := space(s, 0)
 	if s[i] != '{' {
@@ -28,7 +28,7 @@ func members(s string, member func(name, value string) error) error {
 	return nil
 }
 
-// elements calls element with each element of the array that s is.
+// elements calls element with each element of the array s.
 func elements(s string, element func(value string) error) error {
 	i := space(s, 1)
 	for s[i] != ']' {
@@ -43,8 +43,8 @@ func elements(s string, element func(value string) error) error {
 	return nil
 }
 
-// skip returns where the value that begins at i ends. Space behind a number or a
-// literal is taken for a part of it.
+// skip returns the end of the value that begins at i. Space behind a number or a
+// literal is counted as part of the value.
 func skip(s string, i int) int {
 	depth := 0
 	for ; i < len(s); i++ {
@@ -62,7 +62,7 @@ func skip(s string, i int) int {
 			depth++
 		case '}', ']':
 			if depth == 0 {
-				return i // of what is around a number or a literal
+				return i // the bracket encloses a number or a literal
 			}
 			if depth--; depth == 0 {
 				return i + 1
