@@ -11,14 +11,14 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Accounts answers from the host's own user, of type U, what other packages take
-// as functions: whether the caller is active, which roles the caller has today,
-// what API keys of the user are good for, and who the caller is. The user is
-// loaded once per request, however many guards and handlers need it.
+// Accounts implements, from the host's own user of type U, functions that other
+// packages take: whether the caller is active, the caller's current roles, the rights
+// of the user's API keys, and the current user. The user is loaded once per request,
+// however many guards and handlers need it.
 //
 // A credential is refused (401) if its user is disabled, does not exist, or is in
-// another tenant than the credential names. So a user who was moved to another
-// tenant loses the old one at the next request, with tokens and with API keys:
+// another tenant than the credential names. A user that moves to another tenant
+// therefore loses the old tenant at the next request, with tokens and with API keys:
 //
 //	accounts, err := auth.NewAccounts(load, describe, auth.AccountsConfig{Issuers: …, KeyIssuers: …})
 //	…
@@ -36,14 +36,15 @@ type Accounts[U any] struct {
 
 // AccountsConfig configures [Accounts]. Issuers is required.
 type AccountsConfig struct {
-	// Issuers are the issuers of tokens whose subjects are IDs of users here,
-	// such as token.Issuer.Name. Principals of all issuers that are not listed
-	// are refused: subject 1 of another issuer is not user 1. Required.
+	// Issuers are the issuers of tokens with IDs of the host's users as
+	// subjects, for example token.Issuer.Name. Principals of all issuers that
+	// are not listed are refused: subject 1 of another issuer is not user 1.
+	// Required.
 	Issuers []string
 
 	// KeyIssuers are the issuers of API keys: "apikey:" and the prefix of the
-	// keys. A key has the roles of its record that its owner has today, and
-	// never more. Default: none.
+	// keys. A key has the roles in its record that its owner still has.
+	// Default: empty, API keys are refused.
 	KeyIssuers []string
 
 	// FastAPIStatusCodes answers a disabled user with 400 "Inactive user", as
@@ -59,11 +60,10 @@ type AccountsConfig struct {
 // NewAccounts returns Accounts that load the user p.Subject with load and read its
 // state with describe: ID, Tenant, Disabled, Roles and Scopes of the User count.
 //
-// load returns [ErrNotFound] for a user who does not exist (401), a [*guard.Denial]
-// to refuse in its own words, and any other error if the user cannot be loaded
-// (503). A host whose users are members of several tenants loads the membership in
-// p.Tenant, and describes it with that Tenant. The error of NewAccounts lists every
-// mistake.
+// load returns [ErrNotFound] for a user that does not exist (401), a [*guard.Denial]
+// to choose the response, and any other error if the user cannot be loaded (503). If
+// users are members of several tenants, load returns the membership in p.Tenant, and
+// describe returns that Tenant. The error of NewAccounts lists every mistake.
 func NewAccounts[U any](load func(ctx context.Context, p *identity.Principal) (U, error), describe func(U) User, config AccountsConfig) (*Accounts[U], error) {
 	var errs []error
 	if load == nil {
@@ -87,15 +87,16 @@ func NewAccounts[U any](load func(ctx context.Context, p *identity.Principal) (U
 	return &Accounts[U]{load, describe, config}, nil
 }
 
-// Active returns nil if the user of p is active and in p.Tenant. It is made for
-// guard.Hooks.Active.
+// Active returns nil if the user of p is active and in p.Tenant, an error that wraps
+// [guard.ErrInactive] if not (with FastAPIStatusCodes, the 400 Denial for a disabled
+// user), and other errors of load unchanged. It is made for guard.Hooks.Active.
 func (a *Accounts[U]) Active(ctx context.Context, p *identity.Principal) error {
 	_, _, err := a.of(ctx, p)
 	return err
 }
 
-// Roles returns the roles that p has today: the user's, and for an API key those of
-// them that p has. It is made for rbac.Config.Roles.
+// Roles returns the current roles of p: the roles of the user, and for an API key the
+// roles that both the user and p.Roles have. It is made for rbac.Config.Roles.
 func (a *Accounts[U]) Roles(ctx context.Context, p *identity.Principal) ([]string, error) {
 	_, account, err := a.of(ctx, p)
 	if err != nil {
@@ -108,15 +109,15 @@ func (a *Accounts[U]) Roles(ctx context.Context, p *identity.Principal) ([]strin
 	return roles, nil
 }
 
-// Rights returns the roles and scopes of p's user today. It is made for
+// Rights returns the current roles and scopes of p's user. It is made for
 // apikey.Config.OwnerRights.
 func (a *Accounts[U]) Rights(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error) {
 	_, account, err := a.of(ctx, p)
 	return account.Roles, account.Scopes, err
 }
 
-// Current returns the user who is calling. Its error is a 401 Denial without a
-// caller, [guard.ErrInactive] as for Active, or the error of load.
+// Current returns the user of the caller in ctx. Without a caller, it returns a 401
+// Denial. The other errors are the same as for Active.
 func (a *Accounts[U]) Current(ctx context.Context) (U, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok {

@@ -22,12 +22,11 @@ type Config struct {
 	// Sessions stores sessions and hashes of refresh tokens. Required.
 	Sessions RefreshStore
 
-	// RefreshKeys are secrets of at least 32 random bytes, apart from the
-	// keys that sign access tokens. The first makes refresh tokens and
-	// their successors; the others still verify. Put a new one first, and
-	// take the old one out when RefreshIdle has passed. If there are several
-	// processes, put the new one last in all of them before it becomes the
-	// first in any. Required.
+	// RefreshKeys are secrets of at least 32 random bytes, separate from the
+	// keys that sign access tokens. The first key makes refresh tokens and
+	// their successors; all keys verify. To rotate, put a new key first, and
+	// remove the old key after RefreshIdle. With several processes, first put
+	// the new key last in every process. Required.
 	RefreshKeys []guard.Secret
 
 	// Revoker ends sessions and tokens. Give the same value to the
@@ -35,18 +34,19 @@ type Config struct {
 	// *blacklist.Replica is one. Required.
 	Revoker Revoker
 
-	// Verifier verifies the access tokens that the Server issues: the one
-	// that guards the host's routes. [Server.Revoke], [Server.Introspect]
-	// and [NewCookies] need it. New returns an error if the Verifier would
-	// not accept these tokens, or has another Revoker. Default: none.
+	// Verifier verifies the access tokens that the Server issues; use the
+	// Verifier of the host's routes. [Server.Revoke], [Server.Introspect]
+	// and [NewCookies] require it. New returns an error if the Verifier would
+	// not accept these tokens, or has another Revoker. Optional.
 	Verifier *token.Verifier
 
-	// Passwords hashes and verifies. Default: password.New of its zero
-	// Config.
+	// Passwords hashes and verifies passwords. If nil, New calls password.New
+	// with the zero Config.
 	Passwords *password.Hasher
 
-	// CanonicalLogin returns the form of a user name that the UserStore has. A
-	// name with an error is treated as unknown. Default: [CanonicalLogin].
+	// CanonicalLogin returns the form of a user name in the UserStore. If it
+	// returns an error, the name is treated as unknown. Default:
+	// [CanonicalLogin].
 	CanonicalLogin func(login string) (string, error)
 
 	// Throttle limits attempts to sign in. If nil, passwords can be guessed as
@@ -82,10 +82,10 @@ type Config struct {
 	RefreshGrace time.Duration
 
 	// LostAnswerGrace extends RefreshGrace while the successor has never been
-	// presented: the client has not received the answer, on a train say, and
-	// retries minutes later. A thief with a copy of a replaced token can use
-	// it for as long, until the client refreshes again. Default: none, only
-	// RefreshGrace holds. At most one hour.
+	// presented, for clients that lose a response and retry minutes later. An
+	// attacker with a copy of a replaced token can use it for the same time,
+	// until the client refreshes again. Default: 0, only RefreshGrace applies.
+	// At most one hour.
 	LostAnswerGrace time.Duration
 
 	// MaxSessions is how many sessions a user can have. When one more begins,
@@ -240,9 +240,9 @@ func nilable(v reflect.Value) bool {
 	return false
 }
 
-// prepare derives the keys of refresh tokens, their successors and challenges
-// from Config.RefreshKeys, so that one secret serves three purposes and none
-// of the three can be passed off as another (RFC 8725 section 3.12).
+// prepare derives separate keys for refresh tokens, their successors and challenges
+// from Config.RefreshKeys, so that a token of one kind is not accepted as another (RFC
+// 8725 section 3.12).
 func (s *Server) prepare() error {
 	var signing, challenge []token.Key
 	for _, secret := range s.config.RefreshKeys {
@@ -300,9 +300,9 @@ func pair(keys []token.Key, config token.VerifierConfig) (*token.Issuer, *token.
 	return issuer, verifier, err
 }
 
-// successor returns the ID of the refresh token that follows the one with the
-// ID old. It depends on nothing else, so everybody who presents the same token
-// is led to the same successor, and only who has the key can tell which.
+// successor returns the ID of the refresh token that follows the token with the ID
+// old. All requests with the same token receive the same successor, which cannot be
+// computed without the key.
 func successor(key guard.Secret, session, old string) string {
 	h := hmac.New(sha256.New, key.Bytes())
 	fmt.Fprintf(h, "%d:%s%s", len(session), session, old)

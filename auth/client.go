@@ -17,7 +17,7 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Client is a registered application of the host, such as the back end of a web
+// A Client is a registered application of the host, for example the back end of a web
 // site or a mobile app.
 type Client struct {
 	// ID is the client_id. It is not a secret, never empty, and never
@@ -25,23 +25,24 @@ type Client struct {
 	ID string
 
 	// Secrets are hashes of the client's secrets, from [NewClientSecret]. Each
-	// of them is accepted, so that secrets can be rotated. Required, unless
+	// secret is accepted, so that secrets can be rotated. Required, unless
 	// Public is set.
 	Secrets []SecretHash
 
 	// Public marks a client that cannot keep a secret (RFC 6749 section 2.1),
-	// such as a mobile app; it does not authenticate. An empty Secrets does not
-	// imply Public, so removing the last secret does not disable
+	// for example a mobile app; it does not authenticate. An empty Secrets
+	// does not imply Public, so removing the last secret does not disable
 	// authentication. Default: the client must authenticate.
 	Public bool
 
-	// Grants are the grant types that the client may use, "password" and
-	// "refresh_token". Default: none.
+	// Grants are the grant types that the client may use: "password",
+	// "refresh_token", and names of [WayIn]. Default: empty, every grant is
+	// refused.
 	Grants identity.Set
 }
 
-// Format prints the ID, whatever the verb, and never Secrets. fmt does not call it
-// for a Client in an unexported field of another struct: do not print those.
+// Format prints the ID under every verb, and never Secrets. fmt does not call Format
+// for a Client in an unexported field: do not print structs with such a field.
 func (c Client) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "client %q", c.ID) }
 
 // LogValue returns the ID and whether the client is public.
@@ -50,7 +51,7 @@ func (c Client) LogValue() slog.Value {
 }
 
 // A SecretHash is the SHA-256 of a client's secret. It protects secrets of 256 random
-// bits, and not secrets that people choose.
+// bits, not secrets that a person has chosen.
 type SecretHash [sha256.Size]byte
 
 // NewClientSecret returns a new random secret for the client, and its hash for the
@@ -70,12 +71,12 @@ type ClientStore interface {
 	ClientByID(ctx context.Context, id string) (*Client, error)
 }
 
-// ownApplication is the client of requests that name none.
+// ownApplication is the client of requests without a client_id.
 var ownApplication = &Client{ID: identity.FirstParty, Grants: identity.NewSet("password", "refresh_token")}
 
-// client returns the application that sent a request, by RFC 6749 section
-// 2.3.1: with HTTP Basic, or with client_id and client_secret in the form. One
-// that names none is the host's own. Without Config.Clients all are.
+// client returns the application that sent a request (RFC 6749 section 2.3.1), from
+// HTTP Basic or from client_id and client_secret in the form. A request without either
+// is from the host's own application, and so is every request without Config.Clients.
 func (s *Server) client(r *http.Request, f form) (*Client, error) {
 	if s.config.Clients == nil {
 		return ownApplication, nil
@@ -102,7 +103,7 @@ func (s *Server) client(r *http.Request, f form) (*Client, error) {
 	case found.Public && secret == "":
 		return found, nil
 	}
-	// All of them are compared, so that the time does not tell which it was.
+	// All secrets are compared, so that the time does not reveal which matched.
 	match := 0
 	for _, one := range found.Secrets {
 		match |= subtle.ConstantTimeCompare(one[:], hash[:])
@@ -124,8 +125,8 @@ func (s *Server) byClient(answer func(*http.Request, form, *Client) (any, error)
 	}
 }
 
-// clientCredentials returns what a request says of its client. The empty Basic
-// that some libraries send says nothing.
+// clientCredentials returns the client credentials of a request. The empty Basic that
+// some libraries send is ignored.
 func clientCredentials(r *http.Request, f form) (id, secret string, _ error) {
 	id, secret = f.get("client_id"), f.get("client_secret")
 	lines := r.Header["Authorization"]
@@ -191,8 +192,8 @@ func (c *Client) may(grant string) error {
 	}
 }
 
-// issuedTo returns the refusal of a token that another client was given (RFC
-// 6749 sections 5.2 and 10.4), to be told detail.
+// issuedTo returns the refusal of a token that was issued to another client (RFC 6749
+// sections 5.2 and 10.4), with detail.
 func (c *Client) issuedTo(p *identity.Principal, detail string) error {
 	if p.Client == c.ID {
 		return nil

@@ -21,9 +21,10 @@ type CookieConfig struct {
 	// '_'. Default: none.
 	Name string
 
-	// TrustedOrigins are other origins, such as "https://app.example.com",
-	// from which requests may change something. An origin has the scheme https,
-	// or http on this machine. Default: none, only pages of this server.
+	// TrustedOrigins are further origins with pages that may send requests
+	// which change something, for example "https://app.example.com". The
+	// scheme is https, or http on this machine. Default: only pages of this
+	// server.
 	TrustedOrigins []string
 }
 
@@ -34,7 +35,7 @@ type CookieConfig struct {
 //
 //	cookies, err := auth.NewCookies(signIn, auth.CookieConfig{})
 //	…
-//	mux := guard.NewMux(hooks, verifier, cookies) // both, or one of them
+//	mux := guard.NewMux(hooks, verifier, cookies) // or cookies alone
 //	mux.Handle("/session", cookies.Token())
 //	mux.Handle("/session/refresh", cookies.Refresh())
 //	mux.Handle("/session/logout", cookies.Logout())
@@ -60,9 +61,8 @@ type Cookies struct {
 	access, refresh, mfa string // names
 }
 
-// maxCookie is the longest cookie that browsers have to keep, with its name and
-// its attributes, in bytes (RFC 6265 section 6.1). What is longer they drop
-// without a word.
+// maxCookie is the longest cookie that browsers must keep, with its name and its
+// attributes, in bytes (RFC 6265 section 6.1). Browsers drop longer cookies silently.
 const maxCookie = 4096
 
 // NewCookies returns the cookie mode of s, which requires Config.Verifier. The error
@@ -112,19 +112,17 @@ func (c *Cookies) trust(origin string) error {
 	return c.protection.AddTrustedOrigin(origin)
 }
 
-// cookieScheme names the cookies in challenges. HTTP has no scheme for them; a
-// 401 needs one (RFC 9110 section 15.5.2), and browsers do not mind one that
-// they do not know.
+// cookieScheme names the cookies in challenges. HTTP has no scheme for cookies, but a
+// 401 needs one (RFC 9110 section 15.5.2), and browsers ignore unknown schemes.
 const cookieScheme = "Cookie"
 
 // Challenge implements [guard.Authenticator]. Its scheme, "Cookie", is not a
 // registered one.
 func (c *Cookies) Challenge() guard.Challenge { return guard.Challenge{Scheme: cookieScheme} }
 
-// Authenticate takes the access token from its cookie and verifies it. Without
-// the cookie there are no credentials; two of that name are answered 400, and
-// one that a page of another origin makes the browser send with a request that
-// would change something, 403.
+// Authenticate takes the access token from its cookie and verifies it. Without the
+// cookie, it returns no credentials. Two cookies of that name are answered 400, and
+// cross-origin requests that could change something 403.
 func (c *Cookies) Authenticate(r *http.Request) (*identity.Principal, error) {
 	given, present, err := c.read(r, c.access)
 	switch {
@@ -143,11 +141,11 @@ func (c *Cookies) Authenticate(r *http.Request) (*identity.Principal, error) {
 	return nil, guard.InvalidToken(cookieScheme, err)
 }
 
-// check refuses what the page of another origin may not do.
+// check refuses cross-origin requests that could change something.
 func (c *Cookies) check(r *http.Request) error {
 	checked := r
 	if len(r.Header["Upgrade"]) > 0 {
-		// A WebSocket begins with a GET, and changes what it likes.
+		// A WebSocket begins with a GET, and its messages can change anything.
 		checked = &http.Request{Method: http.MethodPost, URL: r.URL, Host: r.Host, Header: r.Header}
 	}
 	if err := c.protection.Check(checked); err != nil {
@@ -157,8 +155,8 @@ func (c *Cookies) check(r *http.Request) error {
 }
 
 // read returns the value of the cookie of that name, and whether there is one.
-// It does not leave that to net/http, which skips a cookie that it cannot read
-// and takes quotes off: a bad credential must not be none.
+// It does not use net/http, which skips malformed cookies and removes quotes: a bad
+// credential must not count as a missing one.
 func (c *Cookies) read(r *http.Request, name string) (value string, present bool, _ error) {
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
@@ -177,11 +175,10 @@ func (c *Cookies) read(r *http.Request, name string) (value string, present bool
 }
 
 // Token returns the variant of [Server.Token] that signs in with username and
-// password and sets the cookies. It answers 200 with expires_in, after which
-// the page refreshes, and scope; if a second factor is due, 400 mfa_required
-// and expires_in, and the challenge is in a cookie. The session that the
-// browser had ends, as OWASP ASVS 5.0 asks in 7.2.4. It is public in the route
-// ledger.
+// password and sets the cookies. It answers 200 with expires_in and scope, or, if a
+// second factor is due, 400 mfa_required with expires_in and a cookie with the
+// challenge. The previous session of the browser ends (OWASP ASVS 5.0, 7.2.4). The
+// handler is public in the route ledger.
 func (c *Cookies) Token() http.Handler {
 	s := c.server
 	return guard.Public("sign-in")(c.handler(s.guided(func(r *http.Request, f form) (any, error) {
@@ -197,9 +194,9 @@ func (c *Cookies) Token() http.Handler {
 	})))
 }
 
-// MFA returns the variant of [Server.MFA] that takes the challenge from its
-// cookie, the code from the form, and sets the cookies of a session. It is
-// public in the route ledger. It panics without Config.SecondFactor.
+// MFA returns the variant of [Server.MFA] that takes the challenge from its cookie and
+// the code from the form, and sets the cookies of a session. The handler is public in
+// the route ledger. MFA panics without Config.SecondFactor.
 func (c *Cookies) MFA() http.Handler {
 	if c.server.config.SecondFactor == nil {
 		panic("auth: MFA needs Config.SecondFactor")
@@ -212,10 +209,10 @@ func (c *Cookies) MFA() http.Handler {
 	}))
 }
 
-// Refresh returns the variant of [Server.Refresh] that takes the refresh token
-// from its cookie and sets new ones. The body is a form all the same, which may
-// be empty or have a scope. If the token is no good the cookies are cleared. It
-// is public in the route ledger.
+// Refresh returns the variant of [Server.Refresh] that takes the refresh token from its
+// cookie and sets new cookies. The body is a form, which may be empty or have a scope.
+// If the token is rejected, the cookies are cleared. The handler is public in the
+// route ledger.
 func (c *Cookies) Refresh() http.Handler {
 	s := c.server
 	return guard.Public("refresh")(c.handler(s.guided(func(r *http.Request, f form) (any, error) {
@@ -263,7 +260,7 @@ func (c *Cookies) Logout() http.Handler {
 	}))
 }
 
-// logout returns whose session it was, nil if there was none to end.
+// logout returns the principal of the ended session, or nil without a session.
 func (c *Cookies) logout(w http.ResponseWriter, r *http.Request) (ended *identity.Principal, _ error) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -300,8 +297,7 @@ func (c *Cookies) logout(w http.ResponseWriter, r *http.Request) (ended *identit
 	return ended, nil
 }
 
-// replacing signs in with signIn, and ends the session that the browser had
-// before.
+// replacing signs in with signIn and ends the previous session of the browser.
 func (c *Cookies) replacing(r *http.Request, signIn func() (any, error)) (any, error) {
 	before, present, err := c.read(r, c.refresh)
 	if err != nil {
@@ -324,8 +320,7 @@ func (c *Cookies) replacing(r *http.Request, signIn func() (any, error)) (any, e
 	return body, c.server.EndSessions(r.Context(), identity.Revocation{Session: p.Session})
 }
 
-// fill puts the value of a cookie into the form, as the parameter that it stands
-// for.
+// fill sets a parameter of the form to the value of its cookie.
 func (c *Cookies) fill(r *http.Request, f form, cookie, parameter string) error {
 	value, _, err := c.read(r, cookie)
 	switch {
@@ -340,7 +335,7 @@ func (c *Cookies) fill(r *http.Request, f form, cookie, parameter string) error 
 	return nil
 }
 
-// signedOut is a refusal after which the cookies are of no more use.
+// signedOut is a refusal that clears the cookies.
 type signedOut struct{ error }
 
 func (s signedOut) Unwrap() error { return s.error }
@@ -372,7 +367,7 @@ func (c *Cookies) handler(answer func(*http.Request, form) (any, error)) http.Ha
 	})
 }
 
-// answer sets the cookies of an answer and writes the rest of it.
+// answer sets the cookies of a response and writes its body.
 func (c *Cookies) answer(w http.ResponseWriter, r *http.Request, body any) {
 	cookies, status, shown := c.cookiesFor(body)
 	if err := c.set(w, cookies); err != nil {
@@ -382,7 +377,7 @@ func (c *Cookies) answer(w http.ResponseWriter, r *http.Request, body any) {
 	writeJSON(w, status, shown)
 }
 
-// set sets cookies, or none of them if one is too long.
+// set sets all cookies, or returns an error if one is too long.
 func (c *Cookies) set(w http.ResponseWriter, cookies []*http.Cookie) error {
 	for _, cookie := range cookies {
 		if n := len(cookie.String()); n > maxCookie {
@@ -414,7 +409,7 @@ func (c *Cookies) cookiesFor(body any) (cookies []*http.Cookie, status int, show
 	panic(fmt.Sprintf("auth: no cookies for a %T", body)) // a mistake in this file
 }
 
-// signedInBody is what a page is told of the tokens that it has in cookies.
+// signedInBody describes the tokens in the cookies to the page.
 type signedInBody struct {
 	ExpiresIn int64  `json:"expires_in"`
 	Scope     string `json:"scope,omitempty"`

@@ -25,7 +25,7 @@
 // (RFC 9700 section 2.4). Every failed sign-in has the same response, after the
 // same work; the reason is in the event. If a second factor is due, the response
 // is a challenge, which [Server.MFA] exchanges for tokens. [Server.SignIn] takes
-// other ways to sign in, such as passkeys, and [Cookies] keeps the tokens of
+// other ways to sign in, for example passkeys, and [Cookies] keeps the tokens of
 // browser pages in cookies.
 //
 // # Refreshing
@@ -59,9 +59,9 @@
 // Without Config.Throttle, passwords can be guessed as fast as they are hashed.
 // Without TLS, passwords and tokens can be read.
 //
-// A thief with a copy of a refresh token who uses it within the grace receives the
-// same successor as the owner. The session ends when the second of them refreshes
-// after the grace.
+// An attacker that uses a copy of a refresh token within the grace receives the
+// same successor as the owner. The session ends when one of the two presents, after
+// the grace, a token that its counterpart has replaced.
 //
 // A public client has no secret; its name proves nothing.
 //

@@ -12,19 +12,19 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// The door: every way of turning a proof into something that lasts goes through
-// enter, before anything is looked up, and settle, after everything is written
-// and before the answer. EndSessions does the opposite: it records its mark and
-// then deletes. So of the two one always finds what the other has written:
+// Every request that turns a proof into a session, a challenge or a token calls enter
+// before it loads anything, and settle after it has written everything and before the
+// response. EndSessions records its mark first and deletes second. Either settle finds
+// the mark or EndSessions finds the written session:
 //
-//   - the mark was recorded before settle read the log: settle finds it, and
-//     what was written is deleted;
-//   - it was recorded later: what was written was there when EndSessions deleted.
+//   - if the mark was recorded before settle read the log, settle finds the mark,
+//     and the session is deleted;
+//   - if the mark was recorded later, the session existed when EndSessions deleted.
 //
-// settle asks the Revoker for marks since the checkpoint of enter, so that no
-// clock decides about requests under way. What began after the mark is dated by
-// the Revoker's IssueTime, so that it is not taken for something older on a
-// machine with another clock.
+// settle reads the Revoker's marks since the checkpoint of enter, so that no clock
+// decides about requests under way. Tokens of sessions that begin after the mark are
+// dated by the Revoker's IssueTime, so that a machine with another clock does not
+// consider them older than the mark.
 
 // An entry is a request that was let in by enter.
 type entry struct {
@@ -46,8 +46,7 @@ func (s *Server) enter(ctx context.Context) (entry, error) {
 var errEnded = errors.New("the user's sessions were ended at the same time")
 
 // settle returns errEnded if one of the credentials was revoked since the entry.
-// The caller has written what it wants to answer with, and deletes it on any
-// error.
+// The caller calls settle after writing, and deletes the session on any error.
 func (s *Server) settle(ctx context.Context, e entry, credentials ...*identity.Principal) error {
 	for _, p := range credentials {
 		revoked, err := s.config.Revoker.RevokedSince(ctx, p, e.checkpoint)
@@ -61,7 +60,7 @@ func (s *Server) settle(ctx context.Context, e entry, credentials ...*identity.P
 	return nil
 }
 
-// A signIn is somebody who has proven who they are, by whatever way.
+// A signIn is a user whose identity was proven by a password or a WayIn.
 type signIn struct {
 	user     *User
 	login    string // for the log; empty if it is not known
@@ -72,14 +71,14 @@ type signIn struct {
 	until    time.Time // when the session ends at the latest; zero: by Config
 	way      string    // the WayIn; empty for a password
 
-	// skipSecond says that the proof has several factors already.
+	// skipSecond is true if the proof has several factors already.
 	skipSecond bool
 
 	// from is the credential that the session is made from, a challenge or
 	// the access token of another session. It is nil for a password.
 	from *identity.Principal
 
-	// refused is what clients are told if the sign-in was ended meanwhile.
+	// refused is the response if the sign-in was ended meanwhile.
 	refused string
 }
 
@@ -115,7 +114,7 @@ func (s *Server) principal(ctx context.Context, in signIn, session string) (*ide
 		Factors:  in.factors,
 		AuthTime: in.authTime,
 	}
-	// What cannot be revoked gets no session.
+	// A principal that cannot be revoked gets no session.
 	if !wellFormed(p.Subject) || p.Tenant != "" && !wellFormed(p.Tenant) {
 		return nil, fmt.Errorf("auth: the user's ID %.40q or tenant %.40q is not an identifier; use UTF-8 without NUL of at most %d bytes", p.Subject, p.Tenant, maxIdentifier)
 	}
@@ -137,8 +136,8 @@ func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *iden
 	if !in.until.IsZero() {
 		absolute, idle = earliest(absolute, in.until), earliest(idle, in.until)
 	}
-	// Signing first: a key management system that is down leaves no session
-	// behind that nobody has.
+	// Sign first, so that a failing key management system leaves no unused
+	// session behind.
 	first := rand.Text()
 	out, issued, err := s.issue(ctx, in.user, p, p.Scopes, p.IssuedAt, refreshToken{first, p.IssuedAt, idle})
 	if err != nil {
@@ -175,7 +174,7 @@ func (s *Server) refusedAtTheDoor(err error, detail, login string, p *identity.P
 	return aboutPrincipal{d, p}
 }
 
-// discard deletes a session whose tokens are not given out, and returns why.
+// discard deletes a session without a response to the client, and returns why.
 func (s *Server) discard(ctx context.Context, session string, why error) error {
 	if err := s.deleteSessions(ctx, identity.Revocation{Session: session}); err != nil {
 		return err

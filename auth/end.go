@@ -16,12 +16,12 @@ const (
 	deleteTimeout = 15 * time.Second
 )
 
-// EndSessions ends the sessions that match which, with all that belongs to
-// them: refresh tokens, access tokens, grants and second-factor challenges. Hosts
-// call it after they have changed a password or disabled an account. At least one
-// of Session, Subject, Tenant and Before must be set; a session must match all that
-// are. Spare excludes one session, such as the one in which the password was
-// changed. Issuer and Expires are filled in.
+// EndSessions ends the sessions that match which, including their refresh tokens,
+// access tokens, grants and second-factor challenges. Hosts call it after changing a
+// password or disabling an account. At least one of Session, Subject, Tenant and Before
+// must be set; a session must match all fields that are set. Spare excludes one
+// session, for example the session that has changed the password. EndSessions fills in
+// Issuer and Expires.
 //
 // When EndSessions returns nil, nothing that began before the call is accepted
 // again, on any machine: also not a sign-in, an exchange, a step-up or a refresh
@@ -29,12 +29,11 @@ const (
 // the machines' clocks differ by no more than [identity.MaxClockSkew]. After an
 // error, call EndSessions again.
 //
-// A zero Before, or one of the last minute, means up to now. With an earlier
-// Before, sessions that began since then continue. That requires a Subject and
-// a [RefreshStore] with the method Sessions, as sqlstore.Store and [Memory]
-// have; without them EndSessions does nothing and returns an error. It also
-// returns an error, after it has ended what it can, if the subject has
-// [MaxListed] sessions or more.
+// A zero Before, or one within the last minute, means up to now. With an earlier
+// Before, sessions that began since then continue. An earlier Before requires a Subject
+// and a [SessionLister] as Config.Sessions; without them EndSessions does nothing and
+// returns an error. It also returns an error, after ending the sessions that it can, if
+// the subject has [MaxListed] sessions or more.
 //
 // A revocation of a Subject, a Tenant or a Before is remembered for as long as a
 // session can last, Config.RefreshAbsolute. That takes about 60 bytes in each
@@ -74,7 +73,7 @@ func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) err
 	return s.deleteSessions(ctx, which)
 }
 
-// checkEnd returns why which is nothing that EndSessions can end.
+// checkEnd returns why EndSessions cannot end which.
 func checkEnd(which identity.Revocation) error {
 	switch {
 	case which.Session == "" && which.Subject == "" && which.Tenant == "" && which.Before.IsZero():
@@ -105,15 +104,15 @@ func (s *Server) endSession(ctx context.Context, which identity.Revocation) erro
 		return err
 	}
 	if err := s.deleteSessions(ctx, which); err != nil {
-		// Or the session would be back when the mark is forgotten.
+		// Otherwise the session would return when the mark is forgotten.
 		which.Expires = time.Now().Add(s.longestLife())
 		return errors.Join(err, s.mark(ctx, which))
 	}
 	return nil
 }
 
-// endEarlier ends the sessions of a subject that began before a moment in the
-// past, and none that began since.
+// endEarlier ends the sessions of a subject that began before a moment in the past.
+// Sessions that began since continue.
 func (s *Server) endEarlier(ctx context.Context, which identity.Revocation) error {
 	lists, ok := s.config.Sessions.(SessionLister)
 	if !ok || which.Subject == "" {
@@ -132,8 +131,8 @@ func (s *Server) endEarlier(ctx context.Context, which identity.Revocation) erro
 	if len(all) >= MaxListed {
 		return fmt.Errorf("auth: EndSessions with the Before %v, in the past, cannot see all sessions of a subject with %d or more; leave Before zero to end everything up to now", which.Before, MaxListed)
 	}
-	// An old session was given tokens since then, which only its ID tells from
-	// those of a new one.
+	// An old session has received tokens since then. Only the session's ID
+	// distinguishes these from tokens of a new session.
 	for _, one := range all {
 		if !one.Created.Before(which.Before) || which.Tenant != "" && one.Tenant != which.Tenant || one.ID == which.Spare {
 			continue
@@ -180,9 +179,9 @@ func (s *Server) deleteSessions(ctx context.Context, which identity.Revocation) 
 	return nil
 }
 
-// outlasting returns a context that ends after the timeout or at the deadline
-// of ctx, and goes on when the client hangs up: somebody who is found out with a
-// stolen token must not be able to stop it.
+// outlasting returns a context that ends after the timeout or at the deadline of ctx,
+// but not when the client disconnects: an attacker with a stolen token must not be able
+// to stop the revocation.
 func outlasting(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	until := time.Now().Add(timeout)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {

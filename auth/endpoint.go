@@ -9,7 +9,7 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// guided is answer with the status that Config.FastAPIStatusCodes asks for.
+// guided is answer with the status codes of Config.FastAPIStatusCodes.
 func (s *Server) guided(answer func(*http.Request, form) (any, error)) func(*http.Request, form) (any, error) {
 	if !s.config.FastAPIStatusCodes {
 		return answer
@@ -17,7 +17,7 @@ func (s *Server) guided(answer func(*http.Request, form) (any, error)) func(*htt
 	return func(r *http.Request, f form) (any, error) {
 		body, err := answer(r, f)
 		if d, ok := errors.AsType[*guard.Denial](err); ok && d.Code == codeInvalidGrant {
-			// It was made for this request: nobody shares it.
+			// The Denial was made for this request and is not shared.
 			d.Status = http.StatusUnauthorized
 			d.Challenges = []guard.Challenge{{Scheme: "Bearer"}}
 		}
@@ -25,8 +25,7 @@ func (s *Server) guided(answer func(*http.Request, form) (any, error)) func(*htt
 	}
 }
 
-// endpoint returns the handler that reads a form and writes what answer makes
-// of it.
+// endpoint returns a handler that reads a form, calls answer and writes the result.
 func (s *Server) endpoint(why string, answer func(*http.Request, form) (any, error)) http.Handler {
 	return guard.Public(why)(s.formHandler(answer))
 }
@@ -52,10 +51,10 @@ func (s *Server) formHandler(answer func(*http.Request, form) (any, error)) http
 	})
 }
 
-// refuse is hooks.Refuse, where the audit trail is told what err is about.
+// refuse calls hooks.Refuse with the principal that err is about, for the audit trail.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if whose, ok := errors.AsType[aboutPrincipal](err); ok {
-		// Not identity.NewContext: nobody has been identified.
+		// Not identity.NewContext: the request has no identified caller.
 		r = r.WithContext(context.WithValue(r.Context(), identity.ContextKey{}, whose.p))
 	}
 	s.hooks.Refuse(w, r, err)

@@ -7,10 +7,10 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// EitherFactor returns a SecondFactor of users who may have a passkey, one-time
-// codes, or both: a *passkey.RelyingParty and a *totp.Service. A code that begins
-// with "{" is verified by passkeys, any other by codes. A second factor is required
-// of a user for whom either requires one.
+// EitherFactor returns a SecondFactor that accepts passkeys and one-time codes, for
+// example of a *passkey.RelyingParty and a *totp.Service. A code that begins with "{"
+// is verified by passkeys, any other by codes. A second factor is required if passkeys
+// or codes requires one for the user.
 func EitherFactor(passkeys, codes SecondFactor) SecondFactor { return eitherFactor{passkeys, codes} }
 
 type eitherFactor struct{ passkeys, codes SecondFactor }

@@ -50,10 +50,10 @@ func (s *Server) prepareGrants() error {
 	return err
 }
 
-// Grant returns a one-time grant for the caller p, good for five minutes and for
-// one purpose, such as "2fa": the host exchanges a proof made a moment
-// ago, of a passkey or of a sign-in at an identity provider, for what UseGrant
-// accepts in a later request. It requires Config.Challenges.
+// Grant returns a one-time grant for the caller p and one purpose, for example "2fa",
+// valid for five minutes. A host calls it with a recent proof, of a passkey or of a
+// sign-in at an identity provider, and passes the grant to [Server.UseGrant] in a later
+// request. It requires Config.Challenges.
 //
 // The proof must be of the caller's own subject and tenant, with at least one
 // factor, and not older than five minutes; a proof without a Time counts as made

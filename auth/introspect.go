@@ -13,8 +13,8 @@ import (
 // ScopeIntrospect is the scope that the caller of [Server.Introspect] needs.
 const ScopeIntrospect = "introspect"
 
-// introspection is the answer of RFC 7662 section 2.2. All but Active are left
-// out of a token that is not active, so that it tells nothing.
+// introspection is the response of RFC 7662 section 2.2. For a token that is not
+// active, all members except Active are omitted.
 type introspection struct {
 	Active    bool         `json:"active"`
 	Scope     string       `json:"scope,omitempty"`
@@ -113,9 +113,8 @@ func refusedBy(err error) bool {
 	return errors.Is(err, guard.ErrInactive)
 }
 
-// otherRequest is the context of a request without what belongs to its caller:
-// the token that is asked about is somebody else's, whose user must not be
-// taken for the caller's by guard.Once.
+// otherRequest is the context of a request without its values, so that guard.Once does
+// not mistake the user of the introspected token for the user of the caller.
 type otherRequest struct{ context.Context }
 
 func (otherRequest) Value(any) any { return nil }

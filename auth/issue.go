@@ -19,8 +19,8 @@ type response struct {
 	refreshUntil time.Time
 }
 
-// refreshClaims is what refresh tokens say beside the usual claims: the mark
-// by which FastAPI's guide tells them from access tokens.
+// refreshClaims are the additional claims of refresh tokens: the claim "type", by which
+// FastAPI's guide distinguishes refresh tokens from access tokens.
 type refreshClaims struct {
 	Type string `json:"type"`
 }
@@ -31,16 +31,16 @@ const typeRefresh = "refresh"
 // other parameters.
 const maxRefresh = maxForm - 512
 
-// refreshToken is what a refresh token says of itself.
+// refreshToken describes a refresh token.
 type refreshToken struct {
 	id        string
 	at, until time.Time
 }
 
-// issue signs the pair of tokens of the session that p describes: an access
-// token for scopes, issued at now, and the refresh token, which keeps all of
-// p's. now is before the store was asked, so that what is revoked after the
-// store was told to end the session includes the token.
+// issue signs the tokens of the session that p describes: an access token for scopes,
+// issued at now, and a refresh token with all scopes of p. now is earlier than the call
+// of the store, so that a revocation after the store has ended the session includes the
+// token.
 func (s *Server) issue(ctx context.Context, user *User, p *identity.Principal, scopes identity.Set, now time.Time, next refreshToken) (*response, *identity.Principal, error) {
 	access := *p
 	access.Scopes = scopes

@@ -8,10 +8,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Logout returns the handler of POST /logout/, which ends the session that the
-// access token of the request belongs to: its refresh tokens, and every access
-// token issued in it, at once. It demands a caller, and so runs behind
-// Hooks.Identify or in a guard.Mux.
+// Logout returns the handler of POST /logout/, which ends the session of the request's
+// access token: the refresh tokens and all access tokens of the session at once. It
+// requires a caller, so it runs behind Hooks.Identify or in a guard.Mux.
 //
 // It answers 200 when the end is durable, and 503 otherwise.
 func (s *Server) Logout() http.Handler {
@@ -36,7 +35,7 @@ func (s *Server) Logout() http.Handler {
 	}))
 }
 
-// loggedOut is the guide's answer to who logs out.
+// loggedOut is the response of FastAPI's guide to a logout.
 var loggedOut any = struct {
 	Message string `json:"message"`
 }{"Successfully logged out"}
@@ -48,7 +47,7 @@ func (s *Server) logout(r *http.Request, p *identity.Principal) error {
 	case p.Session != "":
 		return s.EndSessions(r.Context(), identity.Revocation{Session: p.Session})
 	case p.Credential != "":
-		// A token that was issued outside of a session: it alone.
+		// A token without a session is ended alone.
 		return s.endCredential(r.Context(), p)
 	}
 	return errors.New("auth: the caller has neither a session nor a credential to end")

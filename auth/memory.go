@@ -19,8 +19,9 @@ import (
 // ends. The zero Memory is empty and ready for use. It is safe for concurrent use and
 // must not be copied after first use.
 type Memory struct {
-	// MaxSessions is the greatest number of sessions, and of challenges. Beyond
-	// it, new ones fail with [ErrFull]; none is evicted. Default: 100,000.
+	// MaxSessions limits the number of sessions, and the number of challenges.
+	// At the limit, new entries fail with [ErrFull]; no entry is evicted.
+	// Default: 100,000.
 	MaxSessions int
 
 	mu         sync.Mutex
@@ -151,8 +152,7 @@ func (m *Memory) drop(s *Session) {
 	}
 }
 
-// alive returns the sessions of a subject that can be refreshed now, those that
-// began last first.
+// alive returns the sessions of a subject that can be refreshed now, newest first.
 func (m *Memory) alive(subject string) []Session {
 	now := time.Now()
 	var all []Session

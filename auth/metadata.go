@@ -17,12 +17,12 @@ import (
 type Metadata struct {
 	TokenEndpoint, RevocationEndpoint, IntrospectionEndpoint, JWKSURI string
 
-	// Scopes are those worth mentioning. Default: none.
+	// Scopes are the scopes to publish. Default: the member is omitted.
 	Scopes []string
 
 	// InsecureHTTP allows URLs without TLS to hosts other than this machine.
-	// An attacker in between can then send clients to endpoints of theirs.
-	// Default: they are errors.
+	// An attacker on the network can then direct clients to other endpoints.
+	// Default: http URLs to other hosts are errors.
 	InsecureHTTP bool
 }
 
@@ -101,16 +101,18 @@ func MetadataPath(issuer string) (string, error) {
 	return "/.well-known/oauth-authorization-server" + strings.TrimSuffix(path, "/"), nil
 }
 
-// ResourceMetadata is the metadata of a protected resource (RFC 9728). token.VerifierConfig.ResourceMetadata puts its URL into challenges.
+// ResourceMetadata is the metadata of a protected resource (RFC 9728).
+// token.VerifierConfig.ResourceMetadata puts its URL into challenges.
 type ResourceMetadata struct {
 	// Resource is the URL of the resource, to the letter as clients use it:
 	// the audience of its tokens. Required.
 	Resource string
 
-	// AuthorizationServers are the issuers whose tokens it takes. Required.
+	// AuthorizationServers are the issuers of the tokens that the resource
+	// accepts. Required.
 	AuthorizationServers []string
 
-	// Scopes are those worth mentioning. Default: none.
+	// Scopes are the scopes to publish. Default: the member is omitted.
 	Scopes []string
 
 	// InsecureHTTP allows http URLs; see Metadata.InsecureHTTP. Default: they
@@ -171,8 +173,8 @@ func pathOf(s string) (string, error) {
 	return u.EscapedPath(), nil
 }
 
-// checkURL checks what RFC 8414 section 2 asks of an issuer and RFC 9728 section
-// 1.2 of a resource, and what no other URL here should be without.
+// checkURL checks the requirements of RFC 8414 section 2 on an issuer and of RFC 9728
+// section 1.2 on a resource. All other URLs here must meet them too.
 func checkURL(s string, insecureHTTP bool) error {
 	u, err := url.Parse(s)
 	switch {

@@ -12,7 +12,7 @@ import (
 	"github.com/gatewright/gatewright/auth/token"
 )
 
-// A challenge is the answer to a right password when a second factor is due.
+// A challenge is the response to a correct password when a second factor is due.
 type challenge struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
@@ -20,10 +20,10 @@ type challenge struct {
 	ExpiresIn   int64  `json:"expires_in"`
 }
 
-// challengeClaims is what challenges hold beside the usual claims: the checkpoint
-// of the request that has proven the first factor, because what is ended since
-// then ends the challenge, whatever the clocks show; the end of the session, in
-// microseconds since 1970, and the way in.
+// challengeClaims are the additional claims of challenges: the checkpoint of the
+// request that has proven the first factor, because a revocation since then ends the
+// challenge, whatever the clocks show; the end of the session, in microseconds since
+// 1970; and the name of the WayIn.
 type challengeClaims struct {
 	Checkpoint uint64 `json:"checkpoint,string"`
 	Until      int64  `json:"until,string,omitempty"`
@@ -45,7 +45,7 @@ func (s *Server) challenge(r *http.Request, e entry, in signIn) (any, error) {
 	if err != nil {
 		return nil, unavailable("issuing a challenge", err)
 	}
-	// A challenge lasts: whoever ends the sessions of a user ends it too.
+	// EndSessions ends challenges too.
 	if err := s.settle(r.Context(), e, p); err != nil {
 		return nil, s.refusedAtTheDoor(err, in.refused, in.login, p)
 	}
@@ -58,11 +58,10 @@ func (s *Server) challenge(r *http.Request, e entry, in signIn) (any, error) {
 	}, nil
 }
 
-// MFA returns the handler of POST /token/mfa, which takes from its form the
-// mfa_token that [Server.Token] answered with, and the code of a second factor,
-// and answers with a pair of tokens. A challenge is good for ten minutes, five
-// attempts and one sign-in. It is public in the route ledger. It panics without
-// Config.SecondFactor.
+// MFA returns the handler of POST /token/mfa, which exchanges a challenge for tokens. Its
+// form has the mfa_token of [Server.Token] and the code of a second factor. A challenge
+// is valid for ten minutes, five attempts and one sign-in. The handler is public in the
+// route ledger. MFA panics without Config.SecondFactor.
 func (s *Server) MFA() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: MFA needs Config.SecondFactor")
@@ -113,11 +112,9 @@ func (s *Server) exchange(r *http.Request, f form, c *Client) (any, error) {
 	})
 }
 
-// prove returns the user whose challenge p is, and the method that code
-// proves.
+// prove returns the user of the challenge p, and the method that code proves.
 func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) (user *User, method string, _ error) {
-	// First, so that a store that does not answer costs neither an attempt
-	// nor the code, which is good once.
+	// First, so that a failing store costs neither an attempt nor the code.
 	user, err := s.userByID(ctx, p.Subject)
 	switch {
 	case err != nil:
@@ -152,10 +149,10 @@ func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) 
 	return user, method, nil
 }
 
-// notVerified is the answer to a code that the SecondFactor did not look at.
+// notVerified is the response to a code that the SecondFactor did not compare.
 func notVerified(err error) error {
-	// Itself, and not wrapped: a store that asks over a network may fail with
-	// a 429 of its own, which is nothing that our client can wait for.
+	// Only a Denial itself, not a wrapped one: a store may fail with a 429 of
+	// its own, which is no refusal of this attempt.
 	d, ok := err.(*guard.Denial)
 	switch {
 	case ok && d != nil && d.Status == http.StatusTooManyRequests:

@@ -33,19 +33,19 @@ const (
 	codeMFARequired          = "mfa_required"
 )
 
-// secrets are the parameters that must not stand in a URL, which ends up in
-// logs: RFC 6749 section 2.3.1 forbids it for the client's, and sections 4.3.2
-// and 6 put all of them into the body.
+// secrets are the parameters that must not be in a URL, because logs contain URLs: RFC
+// 6749 section 2.3.1 forbids client credentials there, and sections 4.3.2 and 6 put the
+// other parameters into the body.
 var secrets = []string{"username", "password", "refresh_token", "client_secret", "mfa_token", "code", "token"}
 
-// A form is the parameters of a request, each at most once. One without a
-// value is as if it had been left out (RFC 6749 section 3.2).
+// A form has the parameters of a request, each at most once. A parameter without a
+// value counts as omitted (RFC 6749 section 3.2).
 type form url.Values
 
 func (f form) get(name string) string { return url.Values(f).Get(name) }
 
-// readForm reads the body of a POST. What it refuses that HTTP has a status
-// for (405, 413, 415) gets that one, the rest the 400 of RFC 6749 section 5.2.
+// readForm reads the body of a POST. It refuses with 405, 413 or 415 where HTTP defines
+// one, and otherwise with 400 as in RFC 6749 section 5.2.
 func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	if r.Method != http.MethodPost { // RFC 6749 section 3.2
 		w.Header().Set("Allow", http.MethodPost)
@@ -100,8 +100,8 @@ func badRequest(status int, detail string) *guard.Denial {
 	return &guard.Denial{Status: status, Code: guard.CodeInvalidRequest, Detail: detail, Err: errors.New(detail)}
 }
 
-// invalidGrant refuses credentials: passwords, refresh tokens, codes. The
-// client reads the same whatever the reason, which is for the log.
+// invalidGrant refuses credentials: passwords, refresh tokens, codes. The response does
+// not depend on the reason, which is for the log.
 func invalidGrant(detail string, reason error) *guard.Denial {
 	return &guard.Denial{
 		Status: http.StatusBadRequest,
@@ -112,7 +112,7 @@ func invalidGrant(detail string, reason error) *guard.Denial {
 	}
 }
 
-// tooMany refuses an attempt that was not looked at.
+// tooMany refuses an attempt without checking it.
 func tooMany(wait time.Duration, login string, reason error) *guard.Denial {
 	return &guard.Denial{
 		Status:     http.StatusTooManyRequests,
@@ -150,8 +150,8 @@ func denyOAuth(w http.ResponseWriter, _ *http.Request, d *guard.Denial) {
 	}{code, d.Detail})
 }
 
-// writeJSON answers with something that must not be stored: RFC 6749 section
-// 5.1 wants both headers.
+// writeJSON writes a response that must not be stored. RFC 6749 section 5.1 requires
+// both headers.
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -175,9 +175,9 @@ func encodeJSON(w io.Writer, body any) {
 // out. It is answered 503.
 func unavailable(step string, err error) error { return &failure{step, err} }
 
-// A failure is what others said, for errors.Is and errors.As, but never a
-// verdict: a store that asks over a network may well fail with a 401, a 413 or
-// an ErrInactive of its own, which says nothing about the request in hand.
+// A failure wraps the error of a store for errors.Is and errors.As, except for
+// refusals: a store that is reached over a network may fail with a 401, a 413 or an
+// ErrInactive of its own, which is no refusal of this request.
 type failure struct {
 	step string
 	err  error
@@ -194,7 +194,7 @@ func (f *failure) As(target any) bool {
 	case **http.MaxBytesError: // would be answered 413
 		return false
 	case **guard.Denial:
-		// One of a 503 says when to come back.
+		// A 503 may have a RetryAfter.
 		d, ok := errors.AsType[*guard.Denial](f.err)
 		if ok = ok && d != nil && d.Status == http.StatusServiceUnavailable; ok {
 			*target = d
@@ -204,8 +204,8 @@ func (f *failure) As(target any) bool {
 	return errors.As(f.err, target)
 }
 
-// aboutPrincipal is a refusal of something that is p's: the audit trail tells whose
-// session was attacked, though nobody is identified.
+// aboutPrincipal is a refusal of a token of p. The event names p, the owner of the
+// attacked session, although the request has no identified caller.
 type aboutPrincipal struct {
 	error
 	p *identity.Principal

@@ -50,8 +50,8 @@ func (s *Server) rotate(r *http.Request, f form, c *Client) (any, error) {
 	return out, nil
 }
 
-// exchangeRefresh exchanges the refresh token p, which is one of ours, if the
-// user and the store say so.
+// exchangeRefresh exchanges the verified refresh token p if the user and the store
+// permit it.
 func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal) (any, error) {
 	ctx := r.Context()
 	e, err := s.enter(ctx)
@@ -77,20 +77,20 @@ func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal)
 	switch rotated.Outcome {
 	case RefreshRotated, RefreshReplayed:
 	case RefreshReused:
-		// The thief or the victim: whoever comes second is found out, and
-		// both lose the session (RFC 9700 section 4.14.2).
+		// The client or an attacker presents a replaced token. Both lose the
+		// session (RFC 9700 section 4.14.2).
 		d := invalidGrant(wrongRefresh, errors.New("a refresh token that was replaced came back; the session is ended"))
 		d.Event = guard.EventTokenReuse
 		if err := s.endSession(ctx, identity.Revocation{Issuer: s.tokens.Name(), Session: p.Session}); err != nil {
-			// The next try will find no session: this is the only chance to
-			// raise the alarm.
+			// The next attempt finds no session, so this is the only chance
+			// to emit the event.
 			s.hooks.Emit(r, guard.Event{Name: guard.EventTokenReuse, Principal: p, Err: fmt.Errorf("%w; %w", d.Err, err)})
 			return nil, err
 		}
 		return nil, d
 	default:
-		// Over already. If ending its access tokens failed at the time,
-		// this mends it.
+		// The session has ended. If ending its access tokens failed then,
+		// this call ends them.
 		if err := s.endSession(ctx, identity.Revocation{Issuer: s.tokens.Name(), Session: p.Session}); err != nil {
 			return nil, err
 		}
@@ -106,8 +106,8 @@ func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal)
 		Factors:  p.Factors,
 		AuthTime: p.AuthTime,
 	}
-	// Not dated before the token that is exchanged, which may be ahead of this
-	// clock: it was issued after the last revocation that it survives.
+	// Not dated before the exchanged token, which may be ahead of this clock:
+	// that token was issued after the last revocation that does not match it.
 	out, issued, err := s.issue(ctx, user, session, scopes, latest(e.began, p.IssuedAt),
 		refreshToken{next, latest(rotated.At, p.IssuedAt), rotated.Expires})
 	if err != nil {
@@ -117,7 +117,7 @@ func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal)
 	case err == errEnded:
 		return nil, s.discard(ctx, p.Session, invalidGrant(wrongRefresh, err))
 	case err != nil:
-		return nil, err // the client may come again within the grace
+		return nil, err // the client can retry within the grace
 	}
 	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: issued})
 	return out, nil
@@ -132,8 +132,8 @@ func refusedToken(detail string, err error) error {
 	return invalidGrant(detail, err)
 }
 
-// current looks up whose token p is, and ends the session if the user is gone
-// or disabled, to be told detail.
+// current loads the user of the token p. If the user is missing, disabled or in another
+// tenant, current ends the session and returns a refusal with detail.
 func (s *Server) current(ctx context.Context, p *identity.Principal, detail string) (*User, error) {
 	user, err := s.userByID(ctx, p.Subject)
 	switch {
@@ -168,7 +168,7 @@ func (s *Server) advance(ctx context.Context, p *identity.Principal, now time.Ti
 	if rotated.Outcome != RefreshReplayed {
 		return next, rotated, nil
 	}
-	// The first to come may have used a key that is no longer the first.
+	// An earlier request may have used a key that is no longer the first.
 	for _, key := range s.derive {
 		next = successor(key, p.Session, p.Credential)
 		if hashOf(next) == rotated.Current {

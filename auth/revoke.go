@@ -10,11 +10,10 @@ import (
 	"github.com/gatewright/gatewright/auth/token"
 )
 
-// Revoke returns the handler of POST /revoke (RFC 7009), which ends the token
-// of the form: a refresh token ends its session, access tokens and all (section
-// 2.1), an access token ends alone. Possession of the token is enough; with
-// Config.Clients, the client that the token was issued to must authenticate as for
-// Token.
+// Revoke returns the handler of POST /revoke (RFC 7009), which revokes the token in the
+// form. A refresh token ends its session including access tokens (section 2.1); an
+// access token ends alone. Possession of the token is sufficient; with Config.Clients,
+// the client that the token was issued to must authenticate as for Token.
 //
 // It answers 200 when the end is durable, and also for unknown, expired and malformed
 // tokens (section 2.2), and 503 if a store fails. The parameter token_type_hint is
@@ -39,7 +38,7 @@ func (s *Server) Revoke() http.Handler {
 	}))
 }
 
-// revoke returns whose token it was, nil if there was nothing to end.
+// revoke returns the principal of the revoked token, or nil for an unknown token.
 func (s *Server) revoke(ctx context.Context, given string, c *Client) (*identity.Principal, error) {
 	p, err := s.refreshVerifier.Verify(ctx, given)
 	switch {
@@ -64,8 +63,8 @@ func (s *Server) revoke(ctx context.Context, given string, c *Client) (*identity
 	return nil, nil
 }
 
-// mayRevoke refuses a client that asks for the end of another one's token (RFC
-// 7009 section 2.1).
+// mayRevoke refuses a client that revokes a token of another client (RFC 7009 section
+// 2.1).
 func (s *Server) mayRevoke(c *Client, p *identity.Principal) error {
 	if s.config.Clients == nil {
 		return nil

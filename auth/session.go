@@ -19,7 +19,7 @@ type Session struct {
 	Subject, Tenant string // of the user
 	Client          string
 	Created         time.Time
-	Expires         time.Time // of the whole session, whatever its refreshes
+	Expires         time.Time // of the whole session, also after refreshes
 }
 
 // A TokenHash is the SHA-256 of a refresh token's ID.
@@ -39,8 +39,8 @@ type Rotation struct {
 type RotationOutcome int
 
 const (
-	// RefreshUnknown means that there is no such session, or that it has
-	// expired or was revoked. Nothing is written.
+	// RefreshUnknown means that the session does not exist, has expired or was
+	// revoked. Nothing is written.
 	RefreshUnknown RotationOutcome = iota
 
 	// RefreshRotated means that Old was current, and New is now. Old is the
@@ -59,7 +59,7 @@ const (
 	RefreshReused
 )
 
-// A Rotated is the answer to a [Rotation].
+// A Rotated is the result of a [Rotation].
 type Rotated struct {
 	Outcome RotationOutcome
 
@@ -79,36 +79,34 @@ var ErrFull = errors.New("auth: the session store is full")
 //
 // authtest.RunRefresh is its conformance suite.
 type RefreshStore interface {
-	// CreateRefresh begins a session whose current token is first, replaced
-	// never, good until idle. An ID that exists already is an error. In the
-	// same step it ends the oldest sessions of the subject, so that no more
-	// than most are left, with s; s is never among them. Sessions that begin at
-	// the same time may exceed most until the next one begins.
+	// CreateRefresh begins the session s with the current token first, which
+	// is valid until idle and has no predecessor. It returns an error if the ID
+	// exists. In the same step it ends the oldest other sessions of the subject,
+	// so that at most most are left, s included. Concurrent calls may exceed
+	// most until the next session begins.
 	CreateRefresh(ctx context.Context, s Session, first TokenHash, idle time.Time, most int) error
 
-	// RotateRefresh decides on a rotation and carries it out, in one atomic
-	// step: of any number that run at once with the same Old, one is
-	// RefreshRotated.
+	// RotateRefresh decides on a rotation and carries it out in one atomic
+	// step: of concurrent calls with the same Old, one returns RefreshRotated.
 	RotateRefresh(ctx context.Context, r Rotation) (Rotated, error)
 
-	// RevokeRefresh ends the sessions that match: Session, Subject and
-	// Tenant where they are not empty, and Created before Before where that
-	// is not zero, and not the session Spare. If none of the four is set, or
-	// Credential is, it is an error and ends nothing. Issuer and Expires do not
-	// matter. To end what has ended or never was is no error. It is one step,
-	// or as many as a store of many sessions needs; when it returns nil, no
-	// rotation of these sessions succeeds any more.
+	// RevokeRefresh ends the sessions that match every set field among
+	// Session, Subject, Tenant and Before (Created before Before), except the
+	// session Spare. Without any of the four, or with a Credential, it returns
+	// an error and ends nothing. Issuer and Expires are ignored. No matching
+	// session is no error. RevokeRefresh may take several steps; when it
+	// returns nil, no rotation of these sessions succeeds any more.
 	RevokeRefresh(ctx context.Context, which identity.Revocation) error
 }
 
 // A SessionLister is a [RefreshStore] that can list the sessions of a subject, for
-// the page on which users see where they are signed in. [Server.EndSessions]
+// example for a page that shows users their sessions. [Server.EndSessions]
 // requires one for a Before in the past. [Memory] and the stores of this module
 // are SessionListers; authtest.RunSessions is the conformance suite.
 type SessionLister interface {
-	// Sessions returns the sessions of a subject that can be refreshed now, in
-	// descending order of Created, and at most [MaxListed] of them. A subject
-	// without sessions is no error.
+	// Sessions returns at most [MaxListed] sessions of a subject that can be
+	// refreshed now, in descending order of Created. A subject without sessions
+	// is no error.
 	Sessions(ctx context.Context, subject string) ([]Session, error)
 }
 
@@ -117,19 +115,19 @@ type SessionLister interface {
 //
 // authtest.RunChallenges is its conformance suite.
 type ChallengeStore interface {
-	// AttemptChallenge counts one attempt and reports whether it is among
-	// the first limit ones and the challenge is not finished. It is one
-	// atomic step, taken before the answer is looked at. The challenge may
-	// be forgotten after expires.
+	// AttemptChallenge counts one attempt and reports whether it is among the
+	// first limit attempts and the challenge is not finished, in one atomic
+	// step. It is called before the answer is compared. The store may delete
+	// the challenge after expires.
 	AttemptChallenge(ctx context.Context, id TokenHash, limit int, expires time.Time) (allowed bool, err error)
 
-	// FinishChallenge ends a challenge that was attempted, and reports
-	// whether this call did: of concurrent calls, one returns true.
+	// FinishChallenge finishes an attempted challenge and reports whether this
+	// call has finished it: of concurrent calls, one returns true.
 	FinishChallenge(ctx context.Context, id TokenHash) (first bool, err error)
 }
 
-// A Revoker keeps a log of what was ended. A *blacklist.Replica is one, and so is
-// a *blacklist.Memory. It is safe for concurrent use. It keeps the rules of
+// A Revoker keeps a log of revocations. *blacklist.Replica and *blacklist.Memory
+// implement it. It is safe for concurrent use. It follows the rules of
 // blacklist.Revoker; blacklisttest.Run is the conformance suite.
 type Revoker interface {
 	// Revoke records r, and returns after the revocation is certain to hold.
@@ -139,15 +137,15 @@ type Revoker interface {
 	// everything issued so far on any machine, and returns that Before.
 	RevokeNow(ctx context.Context, r identity.Revocation) (before time.Time, err error)
 
-	// Revoked reports whether p's credential is revoked, as far as this
-	// process knows.
+	// Revoked reports whether p's credential is revoked, by the entries that
+	// this process has read.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 
-	// IssueTime returns the IssuedAt of what is issued to p now: the present,
-	// or the Before of a RevokeNow that matches p and precedes this call.
+	// IssueTime returns the IssuedAt for a credential that is issued to p now:
+	// the present, or the Before of an earlier RevokeNow that matches p.
 	IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error)
 
-	// Checkpoint reads the log itself, and returns how far it has come.
+	// Checkpoint reads the log itself and returns its current position.
 	Checkpoint(ctx context.Context) (uint64, error)
 
 	// RevokedSince reads the log itself, and reports whether p is revoked or a
@@ -159,33 +157,33 @@ type Revoker interface {
 // A Throttle limits attempts to sign in. *ratelimit.SignIn implements it. It is safe
 // for concurrent use.
 type Throttle interface {
-	// Reserve charges one attempt on login from the address, before any
-	// work is done for it, so that parallel guesses cannot slip through. A
-	// positive retryAfter refuses it (429), and settle is nil then.
-	// Otherwise settle is called once when the attempt is over: what was
-	// charged is given back unless it failed. An attempt that was not
-	// decided, since the client hung up or a store is down, earns nothing.
-	// login is the same string for names that exist and names that do not.
+	// Reserve charges one attempt on login from addr before the attempt is
+	// checked, so that concurrent guesses count. A positive retryAfter refuses
+	// the attempt (429); settle is nil then. Otherwise settle is called once
+	// with the outcome, and returns the charge unless the attempt failed. An
+	// undecided attempt, because the client disconnected or a store is down,
+	// must not count as a success. login has the same form for existing and
+	// unknown names.
 	Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error)
 }
 
 // A SecondFactor verifies second factors. *totp.Service implements it. Errors are
-// answered 503, except for the Denial named below; an error never skips the factor.
+// answered 503, except for the Denials of VerifyFactor; an error never skips the factor.
 // It is safe for concurrent use.
 //
 // Each challenge allows five attempts, but a client that knows the password can
 // request new challenges; implementations must limit attempts per subject.
 type SecondFactor interface {
-	// Required reports whether the user has set a second factor up.
+	// Required reports whether the user has enrolled a second factor.
 	Required(ctx context.Context, subject string) (bool, error)
 
-	// VerifyFactor uses up a code of p.Subject, in order to raise the session
-	// p.Session, or to open one if that is empty. It returns the method that
-	// the code proves, as RFC 8176 names it ("otp"), and "" for a wrong code.
+	// VerifyFactor uses up a code of p.Subject to raise the session p.Session,
+	// or to open a session if p.Session is empty. It returns the method of RFC
+	// 8176 that the code proves, for example "otp", and "" for a wrong code.
 	//
 	// It returns a [*guard.Denial] with status 429 if the subject has to wait
-	// before another code is compared, and one with status 403 if the factor
-	// was enrolled in p.Session: a factor must not raise the session that
-	// enrolled it, or a stolen access token could raise itself.
+	// before another code is compared, and with status 403 if the factor was
+	// enrolled in p.Session. Otherwise an attacker with a stolen access token
+	// could enrol a factor and raise the session with it.
 	VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/gatewright/gatewright/auth/password"
 )
 
-// What clients read, one sentence for each class of refusal.
+// The details in responses, one for each class of refusal.
 const (
 	wrongPassword = "The login or the password is not right."
 	wrongRefresh  = "The refresh token is not valid."
@@ -21,15 +21,14 @@ const (
 
 // Token returns the handler of POST /token: grant_type password signs in with
 // username and password, grant_type refresh_token refreshes as [Server.Refresh]
-// does. Without a grant_type, a form with a username is the sign-in form that
-// FastAPI has. The optional scope asks for less than the user may have.
+// does. A form with a username and without a grant_type is a sign-in, as in FastAPI.
+// The optional scope requests fewer scopes than the user may have.
 //
-// It answers 200 with access_token, refresh_token, token_type, expires_in and,
-// unless the user has none, scope; 400 invalid_grant with one body for every
-// sign-in that fails, whatever the reason; 400 mfa_required with an mfa_token if a
-// second factor is due; 400 for other mistakes in the form; 401 invalid_client,
-// see Config.Clients; 429 or 503 with Retry-After. It is public in the route
-// ledger.
+// It answers 200 with access_token, refresh_token, token_type, expires_in and, unless
+// empty, scope; 400 invalid_grant with the same body for every failed sign-in; 400
+// mfa_required with an mfa_token if a second factor is due; 400 for other mistakes in
+// the form; 401 invalid_client, see Config.Clients; 429 or 503 with Retry-After. The
+// handler is public in the route ledger.
 func (s *Server) Token() http.Handler {
 	return s.endpoint("sign-in", s.guided(func(r *http.Request, f form) (any, error) {
 		c, err := s.client(r, f)
@@ -66,7 +65,7 @@ func (s *Server) signIn(r *http.Request, f form, c *Client) (any, error) {
 	username := f.get("username")
 	login, err := s.config.CanonicalLogin(username)
 	if err != nil {
-		// The name of nobody: go on as with any other unknown name.
+		// No user can have this name: continue as for any unknown name.
 		login = ""
 	}
 	user, e, err := s.attempt(r, login, username, f.get("password"))
@@ -75,7 +74,7 @@ func (s *Server) signIn(r *http.Request, f form, c *Client) (any, error) {
 	}
 	scopes, denial := requested(f, user.Scopes)
 	if denial != nil {
-		// Whoever asked has shown that the password is right.
+		// The client has proven the password.
 		denial.Login = username
 		return nil, denial
 	}
@@ -90,10 +89,10 @@ func (s *Server) signIn(r *http.Request, f form, c *Client) (any, error) {
 	})
 }
 
-// moment is the present as tokens and stores keep it.
+// moment returns the present with the precision of tokens and stores.
 func moment() time.Time { return time.Now().Truncate(time.Microsecond) }
 
-// attempt is authenticate within what the Throttle allows.
+// attempt calls authenticate if the Throttle allows it.
 func (s *Server) attempt(r *http.Request, login, username, given string) (*User, entry, error) {
 	settle, err := s.reserve(r, login, username)
 	if err != nil {
@@ -107,8 +106,8 @@ func (s *Server) attempt(r *http.Request, login, username, given string) (*User,
 	case err == nil:
 		outcome = guard.Succeeded
 	case !refused || d.Code != codeInvalidGrant:
-		// A store or a hasher that did not answer, or a client that hung up,
-		// is nobody's failure, and nobody's success either.
+		// A failing store or hasher, or a client that disconnected, counts
+		// neither as a failure nor as a success.
 		outcome = guard.Undecided
 	}
 	return user, e, err
@@ -140,9 +139,8 @@ func (s *Server) reserve(r *http.Request, login, username string) (settle func(g
 	return settle, nil
 }
 
-// authenticate returns the user whose password it is. A refusal is a Denial,
-// the same for every reason and after the same work: the hash is computed
-// whether there is a user or not.
+// authenticate returns the user with the login and the password. Every refusal is the
+// same Denial after the same work: the hash is also computed without a user.
 func (s *Server) authenticate(r *http.Request, login, username, given string) (*User, entry, error) {
 	e, err := s.enter(r.Context())
 	if err != nil {
@@ -160,8 +158,8 @@ func (s *Server) userOfPassword(r *http.Request, login, username, given string) 
 	}
 	encoded := ""
 	if user != nil && !user.Disabled {
-		// For a disabled user there is nothing to find out, and a password
-		// that is right would take another time than one that is not.
+		// For a disabled user, the time must not depend on whether the
+		// password is correct.
 		encoded = user.PasswordHash
 	}
 	ok, upgraded, err := s.config.Passwords.Verify(password.WithClient(ctx, r.RemoteAddr), given, encoded)
@@ -172,8 +170,8 @@ func (s *Server) userOfPassword(r *http.Request, login, username, given string) 
 	}
 	switch {
 	case errors.Is(err, password.ErrMalformed), errors.Is(err, password.ErrUnsupported):
-		// To the client it is a wrong password, or it would tell who exists.
-		// The host must hear whose stored hash is damaged.
+		// The response is the same as for a wrong password; otherwise it would
+		// reveal that the user exists. The event names the user for the host.
 		s.hooks.Emit(r, s.ofUser(guard.EventLoginFail, user, username, fmt.Errorf("auth: a stored password hash: %w", err)))
 		return nil, refused("the stored password hash cannot be used")
 	case errors.Is(err, password.ErrBusy):
@@ -195,7 +193,7 @@ func (s *Server) userOfPassword(r *http.Request, login, username, given string) 
 	return user, nil
 }
 
-// upgrade stores a better hash. Who signs in does not suffer if that fails.
+// upgrade stores a better hash. The sign-in succeeds even if that fails.
 func (s *Server) upgrade(r *http.Request, user *User, username, upgraded string) {
 	updater, ok := s.users.(PasswordUpdater)
 	if !ok {
@@ -208,8 +206,7 @@ func (s *Server) upgrade(r *http.Request, user *User, username, upgraded string)
 	s.hooks.Emit(r, s.ofUser(guard.EventUserUpdated, user, username, nil))
 }
 
-// ofUser is an event about the record of a user, whom nobody has been
-// identified as.
+// ofUser returns an event about the record of a user, without an identified caller.
 func (s *Server) ofUser(name guard.EventName, user *User, login string, err error) guard.Event {
 	return guard.Event{
 		Name:      name,
@@ -219,8 +216,7 @@ func (s *Server) ofUser(name guard.EventName, user *User, login string, err erro
 	}
 }
 
-// requested returns the scopes that a form asks for, all that may be granted
-// if it has no such parameter.
+// requested returns the scopes in a form, or all granted scopes without the parameter.
 func requested(f form, granted identity.Set) (identity.Set, *guard.Denial) {
 	if f.get("scope") == "" {
 		return granted, nil

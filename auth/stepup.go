@@ -11,11 +11,11 @@ import (
 )
 
 // StepUp returns the handler that verifies a second factor of a signed-in caller
-// (RFC 9470). It reads code from a form or a JSON object and answers with a new pair
-// of tokens for the scopes of the caller's token; their factors include the new one,
-// and the time of authentication is now. The caller's session ends, and continues
-// unchanged if anything fails before that. A session has five attempts in each ten
-// minutes of the clock; further ones are answered 429.
+// (RFC 9470). It reads code from a form or a JSON object and answers with new tokens
+// for the scopes of the caller's token. Their factors include the new one, and the time
+// of authentication is now. The caller's session ends; if anything fails before that,
+// it continues unchanged. A session has five attempts in each ten minutes of the clock;
+// further attempts are answered 429.
 //
 // The handler requires a caller with a session and so runs behind Hooks.Identify or
 // in a guard.Mux. A wrong code is 400 invalid_grant. StepUp panics without
@@ -69,7 +69,7 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (an
 	if method == "" {
 		return nil, invalidGrant(wrongCode, errors.New("wrong second factor"))
 	}
-	// The new session first: if that fails the caller still has the old one.
+	// The new session first: if that fails, the caller still has the old session.
 	out, issued, err := s.open(ctx, e, signIn{
 		user:     user,
 		client:   p.Client,
@@ -89,8 +89,8 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (an
 	return out, nil
 }
 
-// stepUpWindow returns under which name the attempts of a session are counted
-// at now, and when the count begins anew.
+// stepUpWindow returns the name of the counter for the attempts of a session at now,
+// and when the next counter begins.
 func stepUpWindow(session string, now time.Time) (TokenHash, time.Time) {
 	window := now.Truncate(mfaLifetime)
 	return hashOf(fmt.Sprintf("step-up %d %s", window.Unix(), session)), window.Add(mfaLifetime)

@@ -7,25 +7,24 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// What is asked of the host's stores, each question in one place: an identifier
-// that no store could have is answered here, so that no client can make a
-// database fail with it.
+// All calls of the host's stores by identifier are here. They do not pass on
+// identifiers that no store can have, so that no client can make a database fail.
 
-// maxIdentifier is the longest login, user ID, client ID or session ID, in bytes:
-// what a Revoker can revoke.
+// maxIdentifier is the longest login, user ID, client ID or session ID, in bytes: the
+// longest that a Revoker can revoke.
 const maxIdentifier = 512
 
-// wellFormed reports whether a store may be asked for an identifier.
+// wellFormed reports whether an identifier may be passed to a store.
 func wellFormed(id string) bool {
 	return id != "" && len(id) <= maxIdentifier && identity.CheckNames(id) == nil
 }
 
-// userByLogin returns nil if there is no such user.
+// userByLogin returns nil if the user does not exist.
 func (s *Server) userByLogin(ctx context.Context, login string) (*User, error) {
 	return userOf(ctx, s.users.UserByLogin, login)
 }
 
-// userByID returns nil if there is no such user.
+// userByID returns nil if the user does not exist.
 func (s *Server) userByID(ctx context.Context, id string) (*User, error) {
 	return userOf(ctx, s.users.UserByID, id)
 }
@@ -44,7 +43,7 @@ func userOf(ctx context.Context, look func(context.Context, string) (*User, erro
 	return user, nil
 }
 
-// clientByID returns nil if there is no such client.
+// clientByID returns nil if the client does not exist.
 func (s *Server) clientByID(ctx context.Context, id string) (*Client, error) {
 	if !wellFormed(id) {
 		return nil, nil

@@ -23,7 +23,7 @@ type User struct {
 	// Disabled users cannot sign in or refresh.
 	Disabled bool
 
-	// Tenant is the organisation the user belongs to, empty for none.
+	// Tenant is the organisation of the user. Default: empty, no tenant.
 	Tenant string
 
 	// Roles become the roles of access tokens.
@@ -34,8 +34,8 @@ type User struct {
 	Scopes identity.Set
 }
 
-// Format prints the ID, whatever the verb, and never PasswordHash. fmt does not
-// call it for a User in an unexported field of another struct: do not print those.
+// Format prints the ID under every verb, and never PasswordHash. fmt does not call
+// Format for a User in an unexported field: do not print structs with such a field.
 // encoding/json and encoding/gob write all fields.
 func (u User) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "user %q", u.ID) }
 
@@ -51,8 +51,8 @@ var ErrNotFound = errors.New("auth: not found")
 //
 // Both methods return an error that wraps [ErrNotFound] for a user that does not
 // exist; other errors are answered 503. Logins and IDs are compared byte for byte: a
-// store whose IDs are numbers returns ErrNotFound for "01". Disabled users are
-// returned like others. The caller does not modify the returned User.
+// store with numbers as IDs returns ErrNotFound for "01". Disabled users are returned
+// too. The caller does not modify the returned User.
 //
 // authtest.RunUsers is its conformance suite.
 type UserStore interface {
@@ -74,10 +74,10 @@ type PasswordUpdater interface {
 }
 
 // CanonicalLogin is the default of Config.CanonicalLogin. It returns login without
-// surrounding spaces and in ASCII lower case. It returns an error for names that are
-// not printable ASCII or have more than 254 bytes, because such names can look like
-// others. A host with such names sets a function of its own, and also calls it at
-// registration.
+// surrounding spaces and in ASCII lower case. It returns an error for empty names, for
+// names of more than 254 bytes, and for names that are not printable ASCII, because
+// they can look like other names. A host with further names sets its own function, and
+// also calls the function at registration.
 func CanonicalLogin(login string) (string, error) {
 	login = strings.Trim(login, " ")
 	if login == "" || len(login) > 254 {

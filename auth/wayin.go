@@ -23,12 +23,12 @@ import (
 // proves. Throttle, Active, second factor, EndSessions and refresh work as for a
 // password.
 type WayIn struct {
-	// Name names the way, such as "passkey", in events, for the Throttle, and
-	// in Client.Grants. 1 to 32 lower-case letters, digits, '-' and '_'.
+	// Name names the way in events, for the Throttle, and in Client.Grants, for
+	// example "passkey". It has 1 to 32 lower-case letters, digits, '-' and '_'.
 	// Required.
 	Name string
 
-	// Prove returns which user was proven to be present. The body of the
+	// Prove verifies the request and returns the proven user. The body of the
 	// request is a form or JSON of at most 16 KiB. An error that wraps
 	// [identity.ErrNotProven] is answered 400 invalid_grant, a *guard.Denial
 	// of status 400 to 499 as it is, and every other error 503.
@@ -38,38 +38,39 @@ type WayIn struct {
 	// Required.
 	Prove func(r *http.Request) (*identity.Proof, error)
 
-	// Login returns the user name that the request claims, if the way can be
-	// guessed, as an LDAP password can. The Throttle then limits attempts by
-	// that name. If nil, it limits attempts by client address alone.
+	// Login returns the user name that the request claims, for a way with
+	// secrets that can be guessed, for example LDAP passwords. The Throttle then limits attempts by
+	// that name. An error is answered 400. If nil, the Throttle limits attempts
+	// by client address alone.
 	Login func(r *http.Request) (string, error)
 
-	// Second is when a second factor is asked for. Default: whenever
+	// Second is when a second factor is required. Default: AskAlways, whenever
 	// Config.SecondFactor requires one for the user.
 	Second SecondRule
 }
 
-// A SecondRule is when a way to sign in leads to a second factor.
+// A SecondRule determines when a way to sign in requires a second factor.
 type SecondRule int
 
 const (
-	// AskAlways asks for the second factor of every user who has one.
+	// AskAlways requires a second factor whenever Config.SecondFactor does.
 	AskAlways SecondRule = iota
 
-	// SkipIfMFA does not ask if the factors of the proof include "mfa". Set
-	// it only for a Prove that verifies several factors itself, such as
-	// passkey.RelyingParty.Prove; never for factors that an identity
-	// provider claims.
+	// SkipIfMFA requires no second factor if the factors of the proof include
+	// "mfa". Set it only for a Prove that verifies several factors itself, like
+	// passkey.RelyingParty.Prove, never for factors that an identity provider
+	// claims.
 	SkipIfMFA
 )
 
 // maxProof is the largest body of a request to sign in, in bytes.
 const maxProof = 16 << 10
 
-// wrongProof is what clients read when a proof is rejected.
+// wrongProof is the detail in the response to a rejected proof.
 const wrongProof = "The sign-in was not accepted."
 
-// methods are the factors that a proof may have: the names of RFC 8176, and two
-// private ones, for an identity provider and for a mailbox.
+// methods are the factors that a proof may have: the names of RFC 8176, and two private
+// names, for an identity provider and for a mailbox.
 var methods = identity.NewSet("face", "fpt", "geo", "hwk", "iris", "kba", "mca", "mfa", "otp", "pin", "pop", "pwd", "rba", "retina", "sc",
 	"sms", "swk", "tel", "user", "vbm", "wia", "fed", "email")
 
@@ -111,7 +112,7 @@ func (s *Server) SignIn(w WayIn) http.Handler {
 }
 
 // SignIn returns the variant of [Server.SignIn] that sets the cookies. The session
-// that the browser had ends. It is public in the route ledger.
+// that the browser had ends. The handler is public in the route ledger.
 func (c *Cookies) SignIn(w WayIn) http.Handler {
 	w.check()
 	s := c.server
@@ -217,8 +218,8 @@ func readProof(w http.ResponseWriter, r *http.Request) (*http.Request, form, err
 	return again, f, nil
 }
 
-// signInBy signs in by w, for a client that is named in the request unless it is
-// given.
+// signInBy signs in by w for the client c, or, if c is nil, for the client that the
+// request names.
 func (s *Server) signInBy(r *http.Request, w WayIn, f form, c *Client) (any, error) {
 	if c == nil {
 		var err error
@@ -270,7 +271,7 @@ func (s *Server) signInBy(r *http.Request, w WayIn, f form, c *Client) (any, err
 	})
 }
 
-// proveWithin is prove within what the Throttle allows.
+// proveWithin calls proven if the Throttle allows it.
 func (s *Server) proveWithin(r *http.Request, w WayIn, e entry, login, claimed string) (*identity.Proof, *User, error) {
 	settle, err := s.reserve(r, login, claimed)
 	if err != nil {
@@ -329,7 +330,7 @@ func (s *Server) notProven(ctx context.Context, err error) error {
 	if errors.Is(err, identity.ErrNotProven) {
 		return invalidGrant(wrongProof, err)
 	}
-	// The error itself: one that only wraps a refusal comes from elsewhere.
+	// Only the error itself: a wrapped refusal comes from another system.
 	if d, ok := err.(*guard.Denial); ok && d.Status >= 400 && d.Status < 500 {
 		return d
 	}
