@@ -39,9 +39,9 @@ type WayIn struct {
 	Prove func(r *http.Request) (*identity.Proof, error)
 
 	// Login returns the user name that the request claims, for a way with
-	// secrets that can be guessed, for example LDAP passwords. The Throttle then limits attempts by
-	// that name. An error is answered 400. If nil, the Throttle limits attempts
-	// by client address alone.
+	// secrets that can be guessed, for example LDAP passwords. The Throttle
+	// then limits attempts by that name. An error is answered 400. If nil, the
+	// Throttle limits attempts by client address alone.
 	Login func(r *http.Request) (string, error)
 
 	// Second is when a second factor is required. Default: AskAlways, whenever

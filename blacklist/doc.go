@@ -1,9 +1,9 @@
 // Package blacklist records revocations, so that a logout takes effect at once
 // although the signature of the token stays valid until the token expires.
 //
-// A [File] keeps revocations on the disk, and a [Replica] holds all of them in
-// memory, so that a check does no I/O. A host passes the Replica to everything that
-// identifies callers and everything that signs them out:
+// A [File] keeps revocations on the disk, and a [Replica] holds them in memory, so
+// that a check does no I/O. A host passes the Replica to everything that identifies
+// callers and everything that signs them out:
 //
 //	log, err := blacklist.OpenFile("/var/lib/app/revocations.log", blacklist.FileConfig{})
 //	…
@@ -34,8 +34,8 @@
 // Several machines share a [Log]: package sqllog keeps one in PostgreSQL, or in
 // SQLite for the processes of one machine, and package redislog in Redis. A host
 // can write its own [Revoker] or Log; blacklisttest has the conformance suites.
-// [Memory] is for tests and development. A [Guard] checks callers of hosts whose
-// sign-in is their own.
+// [Memory] is for tests and development. A [Guard] checks callers of hosts with their
+// own sign-in.
 //
 // # What is revoked
 //
@@ -56,9 +56,9 @@
 //
 // # Outages
 //
-// A Replica that cannot read its log refuses what it knows, serves other callers
-// until the last reading is ReplicaConfig.MaxStale old (5 seconds), and then
-// returns errors. A standby, a fenced primary and a Redis replica are outages of
+// A Replica that cannot read its log refuses callers with known revocations, accepts
+// all further callers until the last reading is ReplicaConfig.MaxStale old (5 seconds),
+// and then returns errors. A standby, a fenced primary and a Redis replica are outages of
 // the log too. A logout that cannot be recorded is an error at once. On other
 // machines a revocation counts after a Poll (250 ms), and never later than
 // MaxStale.
@@ -83,11 +83,11 @@
 // that was logged out is accepted again until it expires. Several processes do not
 // share them, nor a [File].
 //
-// An attacker who can write to the file of a File can revoke any caller, and undo
+// An attacker with write access to the file of a File can revoke any caller, and undo
 // logouts by deleting records at its end. Its checksums detect accidents, not
-// forgeries. An attacker who can read it sees when a revocation happened, and of
-// which user if identifiers can be guessed. Keep it in a folder of the program's
-// own. A restored backup lacks the logouts since.
+// forgeries. An attacker with read access sees when revocations happened, and for
+// guessable identifiers, of which user. Keep the file in a folder of the program's own.
+// A restored backup lacks the logouts since.
 //
 // A revocation must not expire before the last credential that it matches,
 // including the clock leeway of the verifier; otherwise the credential is accepted

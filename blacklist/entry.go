@@ -15,7 +15,7 @@ import (
 
 // An ID is the first half of a SHA-256 of the identifiers that a revocation names.
 // It is the same on every machine, so that a [Log] has records of one size and no
-// identifiers. It has no key: an attacker who can read a Log can check guesses.
+// identifiers. It has no key: an attacker with read access to a Log can check guesses.
 type ID [16]byte
 
 // A Kind is the set of fields of a revocation that are not empty, as a sum:
@@ -57,11 +57,12 @@ type Entry struct {
 	Kind Kind
 	ID   ID // of the issuer and the fields of Kind
 
-	// Spare is the ID of the session that the entry does not match. Zero: none.
+	// Spare is the ID of the session that the entry does not match. Zero: the
+	// entry spares no session.
 	Spare ID
 
 	// Before is the moment up to which issued credentials are revoked. Zero:
-	// all are, whenever issued.
+	// all credentials are revoked, whenever issued.
 	Before int64
 
 	// Expires is the moment from which the entry may be deleted. Zero: never.
@@ -92,9 +93,10 @@ func (e Entry) Matches(p *identity.Principal) bool {
 // expired reports whether e has expired at a moment in microseconds since 1970.
 func (e Entry) expired(now int64) bool { return e.Expires != 0 && e.Expires <= now }
 
-// Validate returns all mistakes in e, joined, or nil if a revocation can have such
-// an entry. Implementations of [Log] call it in Append, and in Since for what they
-// read. Entries that a newer version of this package wrote may fail.
+// Validate returns all mistakes in e, joined, or nil if e can be the entry of a
+// revocation. Implementations of [Log] call it in Append, and in Since for the entries
+// that they read. Validate may return an error for entries of a newer version of this
+// package.
 func (e Entry) Validate() error {
 	var wrong []error
 	if e.Kind >= kinds {
@@ -133,8 +135,8 @@ type issuerID struct {
 	all    ID // of Kind 0
 }
 
-// newIssuerID begins each hash with a text that nothing else begins with, so
-// that an ID is never the hash of something else.
+// newIssuerID begins each hash with a unique prefix, so that an ID is never the hash of
+// something else.
 func newIssuerID(name string) issuerID {
 	buf := make([]byte, 0, 256)
 	sum := sha256.Sum256(append(append(buf, "gatewright/blacklist 1\x00"...), name...))
@@ -172,9 +174,9 @@ func (i *issuerID) fields(p *identity.Principal, k Kind) (ids [fieldCount]ID) {
 	return ids
 }
 
-// id returns the ID of a revocation that names the fields of k. That of several
-// is the hash of theirs, each of a fixed size, so that no choice of identifiers
-// makes two alike.
+// id returns the ID of a revocation that names the fields of k. For several fields it is
+// the hash of their IDs, each of a fixed size, so that no choice of identifiers makes two
+// IDs equal.
 func (i *issuerID) id(k Kind, fields [fieldCount]ID) ID {
 	if k&(k-1) == 0 && k != 0 {
 		return fields[bits.TrailingZeros8(uint8(k))]
@@ -190,8 +192,8 @@ func (i *issuerID) id(k Kind, fields [fieldCount]ID) ID {
 	return ID(sum[:16])
 }
 
-// spared returns the ID by which p's session would be spared. Of no session it
-// is zero, which spares nothing.
+// spared returns the ID by which an entry spares p's session. Without a session it is
+// zero, which spares nothing.
 func (i *issuerID) spared(p *identity.Principal) ID {
 	if p.Session == "" || len(p.Session) > MaxLength {
 		return ID{}
@@ -199,8 +201,7 @@ func (i *issuerID) spared(p *identity.Principal) ID {
 	return i.field(KindSession, p.Session)
 }
 
-// issuers remembers the first few issuers that are asked about. Hosts have one
-// to three.
+// issuers caches the first issuers that are looked up. Hosts have one to three.
 type issuers struct{ known atomic.Pointer[[]issuerID] }
 
 const maxIssuers = 16

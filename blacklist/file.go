@@ -13,10 +13,10 @@ import (
 
 // FileConfig configures a [File]. The zero FileConfig is ready for use.
 type FileConfig struct {
-	// InsecureSkipDamaged opens a file of which a part was changed after it was
-	// written, without that part. Each entry in it was a logout: an attacker
-	// with a stolen token can use it again until it expires. Restoring a backup
-	// is better. Default: such a file is [ErrDamaged].
+	// InsecureSkipDamaged opens a damaged file without the damaged part. Each
+	// entry in that part was a logout: an attacker with a stolen token can use
+	// the token again until it expires. Prefer to restore a backup. Default:
+	// OpenFile returns [ErrDamaged].
 	InsecureSkipDamaged bool
 }
 
@@ -31,8 +31,8 @@ type FileConfig struct {
 // log.
 //
 // After a failed write (the disk is full or read-only), each Append first tries to
-// repair the end of the file, and returns an error if that fails. A disk that
-// stalls delays Append; when it goes on, no restart is needed.
+// repair the end of the file, and returns an error if that fails. A disk that stalls
+// delays Append. No restart is needed.
 //
 // File needs flock, which Unix systems have. Elsewhere OpenFile returns
 // [errors.ErrUnsupported]. File is safe for concurrent use.
@@ -43,9 +43,9 @@ type File struct {
 
 	turn       chan struct{} // held by who writes to the file
 	compacting chan struct{} // held by who compacts; taken before turn
-	// fault is why the end of the file must be put in order first, nil if it
-	// need not. rewrite says that only a new file can do that. For who has
-	// the turn, as is clean: whether the last unit is a closedUnit.
+	// fault is why the end of the file must be repaired first, or nil. rewrite
+	// is true if only a new file can do that. clean is whether the last unit is
+	// a closedUnit. The goroutine with the turn uses these fields.
 	fault   error
 	rewrite bool
 	clean   bool
@@ -81,17 +81,17 @@ type batch struct {
 	err    error
 }
 
-// A handle is the open file, which is closed when it was replaced and nobody
-// reads from it any more.
+// A handle is the open file. It is closed when it is replaced and no goroutine reads
+// from it.
 type handle struct {
 	diskFile
 	users int // for who has File.mu, this File among them
 }
 
-// OpenFile opens the log at path, or creates an empty one in an existing folder if
-// there never was one. It reads the whole file, and cuts off what a crash left of a
-// write that was not acknowledged. Close the File after Run of its [Replica] has
-// returned.
+// OpenFile opens the log at path, or creates an empty log in an existing folder if
+// there never was one. It reads the whole file, and removes the rest of a write that a
+// crash has interrupted before its acknowledgement. Close the File after Run of its
+// [Replica] has returned.
 //
 // OpenFile returns [ErrDamaged] if a part of the file was changed after it was
 // written. Restore a backup, or accept that some logouts are undone and set
@@ -176,8 +176,8 @@ func (f *File) open(lock lockFile, config FileConfig) error {
 	}
 	// The last batch was perhaps never synced, and from here on it is taken for
 	// granted. A sync of a program before this one may also have failed: then
-	// the system believes that the disk has what it has not, unless it is
-	// written once more.
+	// the system may consider data as written that the disk lacks, unless it
+	// is written once more.
 	again := make([]byte, f.end-batch)
 	if _, err := io.ReadFull(io.NewSectionReader(file, batch, int64(len(again))), again); err != nil {
 		return fmt.Errorf("blacklist: %w", err)
@@ -306,7 +306,7 @@ func (f *File) settle(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// write writes the batch, which nobody has written yet. The caller has the turn.
+// write writes the batch, which is not written yet. The caller has the turn.
 func (f *File) write(b *batch) {
 	f.mu.Lock()
 	f.waiting = nil
@@ -325,8 +325,8 @@ func (f *File) write(b *batch) {
 	}
 }
 
-// append writes units behind all others. The caller has the turn, so nobody
-// else changes f.end or f.handle.
+// append writes units at the end. The caller has the turn, so no other goroutine changes
+// f.end or f.handle.
 func (f *File) append(b *batch) error {
 	end := f.end
 	index := (end - headerSize) / unitSize
@@ -337,7 +337,7 @@ func (f *File) append(b *batch) error {
 		return err
 	}
 	if err := f.handle.Sync(); err != nil {
-		// The system may now believe that the disk has what it has not, and
+		// The system may now consider data as written that the disk lacks, and
 		// another sync would succeed.
 		f.fault, f.rewrite = fmt.Errorf("a sync failed: %w", err), true
 		return err
@@ -396,8 +396,8 @@ func (f *File) Since(ctx context.Context, after uint64, max int) ([]Entry, uint6
 	}
 	buffer := min(max, 4096) * 2 * unitSize
 	r := newReader(h, end, index, buffer)
-	// After a compaction the number may be within an entry, which then is one
-	// of those that are asked for.
+	// After a compaction the number may be within an entry. The entry is then
+	// returned.
 	if u, err := r.peek(); err == nil && len(u) == unitSize && u[4] == formSecond && index > 0 {
 		r = newReader(h, end, index-1, buffer)
 	}
@@ -423,7 +423,7 @@ func (f *File) Since(ctx context.Context, after uint64, max int) ([]Entry, uint6
 	return entries, last, nil
 }
 
-// release closes a handle that nobody uses any more.
+// release closes a handle that is no longer used.
 func (f *File) release(h *handle) {
 	f.mu.Lock()
 	h.users--

@@ -30,13 +30,12 @@ type GuardConfig struct {
 // ErrRevoked is wrapped by the refusal of a revoked credential, for logs.
 var ErrRevoked = errors.New("blacklist: the credential was revoked")
 
-// A Guard refuses callers whose credentials were revoked. The authenticators of
-// this module call a Revoker themselves, so a Guard is for two other cases: a
-// host whose sign-in is its own, and routes that need the answer of
-// [Replica.Direct]. A host whose sign-in is its own can instead check every
-// identified caller in one place, without guards on routes: guard.Hooks.Active
-// calls Revoked and returns guard.ErrInactive for a revoked caller. A Guard is
-// safe for concurrent use.
+// A Guard refuses callers with revoked credentials. The authenticators of this module
+// call a Revoker themselves, so a Guard is for hosts with their own sign-in, and for
+// routes that require [Replica.Direct]. A host with its own sign-in can instead set
+// guard.Hooks.Active to a function that calls Revoked and returns guard.ErrInactive for
+// a revoked caller, which checks every identified caller without guards on routes. A
+// Guard is safe for concurrent use.
 type Guard struct {
 	revoker  revocationChecker
 	optional bool
@@ -85,9 +84,9 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 	return g.hooks.Require(func(r *http.Request) error { return g.Check(r.Context()) }, g.demands...)(next)
 }
 
-// Check makes the decision of [Guard.Handler] about the caller in ctx: for open
-// WebSockets and other protocols. It returns nil, a [*guard.Denial] for
-// guard.Hooks.Refuse, or the error of ctx.
+// Check decides as [Guard.Handler] does about the caller in ctx, for open WebSockets and
+// other protocols. It returns nil, a [*guard.Denial] for guard.Hooks.Refuse, or the error
+// of ctx.
 func (g *Guard) Check(ctx context.Context) error {
 	if _, ok := identity.FromContext(ctx); !ok && g.optional && !identity.Ambiguous(ctx) {
 		return nil

@@ -22,14 +22,15 @@ type Log interface {
 	// Append records entries in their order, and returns the sequence number of
 	// the last. When it returns nil, the entries are durable, and each Since
 	// that begins later returns them. After an error, including a cancelled
-	// context, none, some or all entries may be recorded; recording them again
+	// context, any of the entries may be recorded or not; recording them again
 	// is harmless. Without entries it does nothing.
 	Append(ctx context.Context, entries ...Entry) (last uint64, err error)
 
-	// Since returns at most max entries, which is positive, with sequence
-	// numbers greater than after, in their order, and the number of the last
-	// one. Fewer than max are all that there were. If there are none, last is
-	// after. To read the whole log, begin with after zero and go on with last.
+	// Since returns at most max entries with sequence numbers greater than
+	// after, in their order, and the number of the last entry. max is positive.
+	// If it returns fewer than max, the log has no more entries; without
+	// entries, last is after. To read the whole log, begin with after zero and
+	// continue with last.
 	//
 	// When Since has returned last, no entry with a number up to last may
 	// appear later. Databases that number rows before they commit them need a
@@ -41,8 +42,8 @@ type Log interface {
 	// A Log may have a method DeleteExpired(ctx, before) (deleted int64, err
 	// error), which [Replica.Run] calls every ten minutes. It deletes entries
 	// that expired before the moment, if that is worth the work. The numbers of
-	// the other entries do not become smaller, and a Since that goes on from an
-	// earlier number misses none of them.
+	// the remaining entries do not become smaller, and a Since that continues
+	// from an earlier number returns all remaining entries behind that number.
 	Since(ctx context.Context, after uint64, max int) (entries []Entry, last uint64, err error)
 }
 
@@ -51,8 +52,8 @@ type expirer interface {
 	DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error)
 }
 
-// A Clock is a [Log] that can read the clock of the machine that keeps it.
-// [Replica.Ready] compares that clock with the one of its own machine.
+// A Clock is a [Log] that can read the clock of the machine that keeps the log.
+// [Replica.Ready] compares it with the local clock.
 type Clock interface {
 	Now(ctx context.Context) (time.Time, error)
 }
@@ -62,12 +63,12 @@ type Clock interface {
 // and keeps what it has.
 var ErrRewound = errors.New("blacklist: the log has not come as far as the sequence number; it was replaced by an older one")
 
-// MemoryLog is a [Log] in the memory of this process, for tests, and for programs
-// whose revocations need not survive a restart. The zero value is empty and ready
-// for use. It is safe for concurrent use, and must not be copied after first use.
+// MemoryLog is a [Log] in the memory of this process, for tests, and for programs that
+// can lose revocations at a restart. The zero value is empty and ready for use. It is
+// safe for concurrent use, and must not be copied after first use.
 type MemoryLog struct {
 	// MaxEntries bounds the entries, of about 64 bytes each. At the bound,
-	// expired entries are deleted; if none has expired, Append returns
+	// expired entries are deleted; if that frees too few, Append returns
 	// [ErrFull]. Do not change MaxEntries after first use. Default, and for
 	// less than one: 1,000,000.
 	MaxEntries int
@@ -83,7 +84,8 @@ var (
 	_ expirer = (*MemoryLog)(nil)
 )
 
-// Append implements [Log]. All entries are recorded or none.
+// Append implements [Log]. It records all entries, or returns an error and records
+// no entry.
 func (m *MemoryLog) Append(ctx context.Context, entries ...Entry) (uint64, error) {
 	if err := checkAll(ctx, entries); err != nil {
 		return 0, err

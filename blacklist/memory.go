@@ -13,8 +13,8 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// ErrFull is returned by [Memory], [MemoryLog] and [Replica] at MaxEntries, if no
-// entry has expired. Nothing is evicted: each entry is a logout.
+// ErrFull is returned by [Memory], [MemoryLog] and [Replica] at MaxEntries, if no entry
+// has expired. Entries are never evicted, because each entry is a logout.
 var ErrFull = errors.New("blacklist: there is no room for more revocations, and none has expired; MaxEntries says how many there may be")
 
 // Memory is a [Revoker] in the memory of this process, which loses everything at a

@@ -39,21 +39,21 @@ type ReplicaConfig struct {
 	MaxEntries int
 
 	// InsecureFailOpen accepts callers while the log has not been read for
-	// longer than MaxStale, and reports it to Hooks.Observe once a second. An
-	// attacker who can cut this machine off from the log can use a token that
-	// was revoked elsewhere. Known revocations, [Replica.Direct], and the time
+	// longer than MaxStale, and calls Hooks.Observe at most once a second. An
+	// attacker that can cut this machine off from the log can use a token that was
+	// revoked elsewhere. Known revocations, [Replica.Direct], and the time
 	// before the first reading are not affected. Default: 503.
 	InsecureFailOpen bool
 
 	// OnEntry is called with each entry that is recorded after the first
-	// reading, when Revoked already knows it, to evict from a cache what
-	// [Entry.Matches]. It is called in the goroutine that reads or revokes,
-	// perhaps more than once for an entry, and must not block. If nil, entries
-	// are not reported.
+	// reading, to evict callers from caches by [Entry.Matches]. Revoked already
+	// uses the entry then. OnEntry is called in the goroutine that reads or
+	// revokes, possibly more than once for an entry, and must not block. If
+	// nil, entries are not reported.
 	OnEntry func(Entry)
 
-	// Hooks.Observe receives guard.EventUnavailable when the log cannot be read
-	// any more. Other hooks are not called.
+	// Hooks.Observe receives guard.EventUnavailable when the log can no longer be
+	// read. No other hook is called.
 	Hooks guard.Hooks
 }
 
@@ -74,10 +74,10 @@ var ErrStale = errors.New("blacklist: the log was not read lately enough to tell
 //	}
 //	go revoked.Run(ctx)
 //
-// When Revoke returns, the revocation is in the log and known here; other machines
-// know it after their next reading, a Poll later. While the log cannot be read,
-// known revocations stay refused, and other callers are accepted until MaxStale is
-// over and then refused with 503. The next successful reading ends this.
+// When Revoke returns nil, the revocation is in the log and in effect on this machine;
+// it takes effect on other machines with their next reading, a Poll later. While the log
+// cannot be read, known revocations stay refused, and other callers are accepted until
+// MaxStale is over and then refused with 503, until a reading succeeds.
 //
 // Entries count until they expire by the clock of this machine, and are kept for an
 // hour longer, so that setting the clock back by up to an hour undoes no
@@ -109,7 +109,7 @@ var _ Revoker = (*Replica)(nil)
 // unread is the value of Replica.fresh before the first reading.
 const unread = math.MinInt64
 
-// compactEvery is how often Run asks the log to drop what has expired.
+// compactEvery is how often Run calls DeleteExpired of the log.
 const compactEvery = 10 * time.Minute
 
 // pageSize is how many entries are read in one call.
@@ -167,8 +167,8 @@ func (r *Replica) Revoke(ctx context.Context, what identity.Revocation) error {
 }
 
 // RevokeAll records several revocations in one step of the log, for example to end
-// the tokens and the API keys of a user, which have different issuers. If one of
-// them is invalid, RevokeAll returns an error and records none.
+// the tokens and the API keys of a user, which have different issuers. If a revocation
+// is invalid, RevokeAll returns an error and records nothing.
 func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) error {
 	now := r.now()
 	entries := make([]Entry, 0, len(all))
@@ -234,9 +234,9 @@ func (r *Replica) Checkpoint(ctx context.Context) (uint64, error) {
 	return r.reached.Load(), nil
 }
 
-// RevokedSince implements [Revoker]: it reads the log to its end first. The
-// order of the last 4096 entries with a Before is remembered; entries before
-// those are compared by their Before alone.
+// RevokedSince implements [Revoker]. It reads the log to its end, unless p is known to
+// be revoked. The Replica keeps the order of the last 4096 entries with a Before and
+// compares older entries by their Before alone.
 func (r *Replica) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
 	if err := checkPrincipal(p); err != nil {
 		return false, err
@@ -257,7 +257,7 @@ func (r *Replica) readNow(ctx context.Context) error {
 	return r.Refresh(ctx)
 }
 
-// know makes Revoked know e.
+// know adds e to the set that Revoked uses.
 func (r *Replica) know(e Entry, tell bool) error {
 	now := r.now()
 	if err := r.set.add(e, now); err != nil {
@@ -284,8 +284,8 @@ func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, err
 	if r.set.revoked(p, r.now) {
 		return true, nil
 	}
-	// Asked after the set: were it the other way round, an answer could be
-	// older than it says.
+	// Read after the set: in the reverse order, an answer could be older than
+	// the reading that it is based on.
 	since := time.Since(r.start)
 	fresh := r.fresh.Load()
 	if fresh != unread && since-time.Duration(fresh) <= r.config.MaxStale {
@@ -443,17 +443,17 @@ func (r *Replica) compact(ctx context.Context, e expirer) {
 	}
 }
 
-// A reading is one pass over what is new in the log, for all who wait for it.
+// A reading is one pass over the new entries of the log, for all waiting callers.
 type reading struct {
 	done chan struct{}
 	err  error
-	// abandoned says that whoever read was called off, which tells the others
-	// nothing.
+	// abandoned is true if the context of the reading caller ended, so that err
+	// does not apply to the waiting callers.
 	abandoned bool
 }
 
-// Refresh reads what is new in the log, the first call all of it, and returns when
-// Revoked knows it. Concurrent calls share the next reading. If ctx ends, Refresh
+// Refresh reads the new entries of the log, the first call all entries, and returns when
+// Revoked uses them. Concurrent calls share the next reading. If ctx ends, Refresh
 // returns its error.
 func (r *Replica) Refresh(ctx context.Context) error {
 	for {
@@ -465,8 +465,8 @@ func (r *Replica) Refresh(ctx context.Context) error {
 }
 
 func (r *Replica) refresh(ctx context.Context) (err error, abandoned bool) {
-	// One that is under way may have passed by what the caller wants to see,
-	// so it has to be one that begins from now on.
+	// A reading under way may have passed the entries that the caller needs,
+	// so it must be a reading that begins from now on.
 	r.mu.Lock()
 	mine := r.next
 	if mine == nil {

@@ -26,7 +26,7 @@ import (
 // One matching revocation is enough. A revocation ends only when it expires. An
 // implementation may merge revocations that name the same fields with the same
 // values into one entry, with the latest Before and the latest Expires, where zero
-// is latest. Such an entry refuses some credentials for longer, and never fewer.
+// is latest. A merged entry refuses some credentials for longer, and never fewer.
 // Expired entries are not merged, and neither are revocations with different Spare.
 type Revoker interface {
 	// Revoke records r. When Revoke returns nil, the revocation is as durable
@@ -45,40 +45,39 @@ type Revoker interface {
 	// Revoked reports whether a revocation matches p. It neither changes nor
 	// keeps p.
 	//
-	// If the answer is not known, Revoked returns an error: the store is down,
-	// the context is cancelled, or the data is too old. A nil p and a p without
-	// Issuer are errors too. Callers answer 503 on an error, whatever the other
-	// result is.
+	// If Revoked cannot decide, it returns an error: the store is down, the
+	// context is cancelled, or the data is too old. It also returns an error for
+	// a nil p and for a p without Issuer. Callers answer 503 on an error and
+	// ignore the first result.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 
-	// RevokeNow revokes all credentials that match r and were issued up to
-	// now, on any machine whose clock is within [identity.MaxClockSkew] of the
-	// others. It records r with a Before that it chooses and returns: later
+	// RevokeNow revokes all credentials that match r and were issued up to now
+	// on any machine, if the clocks of the machines differ by no more than
+	// [identity.MaxClockSkew]. It records r with a Before that it returns: later
 	// than the present by MaxClockSkew, and later than every Before that
 	// IssueTime has returned. r has no Before, Credential or Session.
 	RevokeNow(ctx context.Context, r identity.Revocation) (before time.Time, err error)
 
 	// IssueTime returns the IssuedAt of a credential that is issued to p now:
 	// the present, or the latest Before of the revocations that match p, if
-	// that is later by no more than twice MaxClockSkew. A sign-in that follows
-	// a RevokeNow therefore survives it, whichever clock is ahead. It uses what
-	// is known, without reading the store.
+	// that is later by no more than twice MaxClockSkew. A sign-in after a
+	// RevokeNow is therefore accepted, even if the clocks differ. IssueTime uses
+	// known revocations and does not read the store.
 	IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error)
 
-	// Checkpoint reads the store and returns how many revocations it has seen,
-	// as a number that only grows: RevokedSince compares it with those that
-	// follow.
+	// Checkpoint reads the store and returns its position, a number that never
+	// decreases. Pass it to RevokedSince.
 	Checkpoint(ctx context.Context) (uint64, error)
 
 	// RevokedSince reads the store, and reports whether p is revoked, or a
 	// revocation was recorded after the checkpoint that would match p if p had
-	// been issued before it, whatever the clocks show. Revocations whose Before
-	// is more than a minute earlier than p's IssuedAt are left out: their
-	// purpose is the past.
+	// been issued before it, whatever the clocks show. Revocations with a Before
+	// of more than a minute earlier than p's IssuedAt do not count, because they
+	// are meant for older credentials.
 	RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error)
 }
 
-// checkNow returns why r is nothing for RevokeNow.
+// checkNow returns why RevokeNow cannot record r.
 func checkNow(r identity.Revocation) error {
 	if r.Credential != "" || r.Session != "" || !r.Before.IsZero() {
 		return errors.New("blacklist: RevokeNow takes no Credential, Session or Before; use Revoke")

@@ -1,6 +1,6 @@
-// Package blacklisttest proves that a [blacklist.Revoker] or a [blacklist.Log]
-// keeps the rules that its comment states. A host that stores revocations in its
-// own database runs [Run] or [RunLog] from a test:
+// Package blacklisttest has the conformance suites of [blacklist.Revoker] and
+// [blacklist.Log]. A host that stores revocations in its own database calls [Run] or
+// [RunLog] from a test:
 //
 //	func TestRevocations(t *testing.T) {
 //		blacklisttest.Run(t, func(t *testing.T) blacklist.Revoker {
@@ -10,9 +10,8 @@
 //
 // # Security considerations
 //
-// What a test cannot see stays unproven: that a revocation survives a crash,
-// that other machines learn of it in time, and that a store that cannot be
-// reached gives an error.
+// The suites cannot test that a revocation survives a crash, that it takes effect on
+// other machines in time, nor that an unreachable store returns an error.
 package blacklisttest
 
 import (
@@ -21,14 +20,14 @@ import (
 	"github.com/gatewright/gatewright/blacklist"
 )
 
-// Run checks each rule of [blacklist.Revoker] in a subtest of its own, on a
-// Revoker that open makes for it. When one is broken the subtest tells what
-// happened, and why the rule is there.
+// Run checks each rule of [blacklist.Revoker] in a subtest, on a Revoker that open
+// returns for the subtest. A broken rule fails with what happened and the reason for the
+// rule.
 //
-// Issuers are chosen at random, so that open may return the same store every
-// time, with the entries of other tests in it. It cleans up with
-// [testing.T.Cleanup]. The clocks of the store and of the test must agree to
-// a few milliseconds. Run waits about half a second for revocations to expire.
+// Issuers are random, so open may return the same store every time, including entries of
+// other tests. open cleans up with [testing.T.Cleanup]. The clocks of the store and of
+// the test must agree to a few milliseconds. Run waits about half a second for
+// revocations to expire.
 func Run(t *testing.T, open func(t *testing.T) blacklist.Revoker) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {

@@ -13,14 +13,12 @@ import (
 	"github.com/gatewright/gatewright/blacklist"
 )
 
-// RunLog checks each rule of [blacklist.Log] in a subtest of its own, and
-// DeleteExpired too if the log has it. open makes a log for a
-// subtest, or another view of one that other subtests have written to, and
-// cleans up with [testing.T.Cleanup].
+// RunLog checks each rule of [blacklist.Log] in a subtest, and DeleteExpired if the log
+// has this method. open returns a log for a subtest, or another view of a log that other
+// subtests have written to, and cleans up with [testing.T.Cleanup].
 //
-// Entries are chosen at random, so that what is there already does no harm.
-// That an entry survives a crash, and that a store which cannot be reached gives
-// an error, a test like this cannot see.
+// Entries are random, so the log need not be empty. RunLog cannot test that an entry
+// survives a crash, nor that an unreachable store returns an error.
 func RunLog(t *testing.T, open func(t *testing.T) blacklist.Log) {
 	for _, rule := range logRules {
 		t.Run(rule.name, func(t *testing.T) {

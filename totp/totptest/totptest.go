@@ -5,13 +5,12 @@
 //		totptest.Run(t, func(t *testing.T) totp.Store { return newStore(t) })
 //	}
 //
-// Each rule is a subtest with a store of its own, and a failure says why the
-// rule is there.
+// Each rule is a subtest with its own store. A failure prints the reason for the rule.
 //
 // # Security considerations
 //
-// What a test cannot see stays unproven: that a record survives a crash, and
-// that a store that cannot be reached gives an error.
+// The suite cannot test that a record survives a crash, nor that an unreachable store
+// returns an error.
 package totptest
 
 import (
@@ -20,13 +19,11 @@ import (
 	"github.com/gatewright/gatewright/totp"
 )
 
-// Run checks each rule of [totp.Store] in a subtest of its own, on a store that
-// open makes for it. When one is broken the subtest tells what happened, and why
-// the rule is there.
+// Run checks each rule of [totp.Store] in a subtest, on a store that open returns for the
+// subtest. A broken rule fails with what happened and the reason for the rule.
 //
-// Names of users are chosen at random, so that open may return the same store
-// every time, with the records of other tests in it. It cleans up with
-// [testing.T.Cleanup].
+// Names of users are random, so open may return the same store every time, including
+// records of other tests. open cleans up with [testing.T.Cleanup].
 func Run(t *testing.T, open func(t *testing.T) totp.Store) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
