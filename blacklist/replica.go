@@ -40,8 +40,8 @@ type ReplicaConfig struct {
 
 	// InsecureFailOpen accepts callers while the log has not been read for
 	// longer than MaxStale, and calls Hooks.Observe at most once a second. An
-	// attacker that can cut this machine off from the log can use a token that was
-	// revoked elsewhere. Known revocations, [Replica.Direct], and the time
+	// attacker that can cut this machine off from the log can use a token that
+	// was revoked elsewhere. Known revocations, [Replica.Direct], and the time
 	// before the first reading are not affected. Default: 503.
 	InsecureFailOpen bool
 

@@ -65,8 +65,8 @@ type Revoker interface {
 	// known revocations and does not read the store.
 	IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error)
 
-	// Checkpoint reads the store and returns its position, a number that never
-	// decreases. Pass it to RevokedSince.
+	// Checkpoint reads the store and returns its position, a number that grows
+	// with the revocations that are recorded. Pass it to RevokedSince.
 	Checkpoint(ctx context.Context) (uint64, error)
 
 	// RevokedSince reads the store, and reports whether p is revoked, or a
