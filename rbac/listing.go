@@ -177,8 +177,8 @@ func (l *Listing) witness(v Verdict, from *role, permission string, rules func(*
 	panic(fmt.Sprintf("rbac: no rule of %q is about %q", from.name, permission))
 }
 
-// A Change is a different verdict of a role for a permission in two policies, with
-// the reasons.
+// A Change is a role and a permission with different verdicts in two policies, and the
+// reasons.
 type Change struct {
 	Role, Permission string
 	Before, After    Witness
@@ -221,8 +221,8 @@ func (c Changes) String() string {
 
 // Diff returns the changes from l to after, ordered by role and permission. Without
 // changes, both policies decide every permission alike for every caller, even if
-// their rules are written differently. Diff does not report roles without rules that
-// were added or removed, which only [Engine.RequireRole] distinguishes.
+// their rules are written differently. Diff does not compare which roles exist and
+// which roles they inherit, which matters to [Engine.RequireRole].
 func (l *Listing) Diff(after *Listing) Changes {
 	var changes Changes
 	permissions := union(l.Permissions(), after.Permissions())

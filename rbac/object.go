@@ -20,8 +20,8 @@ type Object struct {
 	// owner. Both are compared, because a Subject is unique within its Issuer
 	// only. If several issuers, for example of tokens and of API keys, use
 	// the host's user IDs as subjects, the loader checks that the caller's
-	// Issuer is one of them and sets Issuer to it. No caller owns
-	// an object with an empty Owner.
+	// Issuer is among these issuers and sets Issuer to it. No caller owns an
+	// object with an empty Owner.
 	Issuer, Owner string
 
 	// Visible answers refused callers of the same tenant with 403, which

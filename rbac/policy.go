@@ -48,8 +48,8 @@ type Role struct {
 	Allow []string `json:"allow,omitempty"`
 
 	// Deny lists the permissions that are refused to every caller with the
-	// role, even if a rule of this role, of a parent, of an heir or of any
-	// other role of the caller allows them.
+	// role, even if a rule of this role, of a role that it inherits or that
+	// inherits it, or of any other role of the caller allows them.
 	Deny []string `json:"deny,omitempty"`
 }
 
