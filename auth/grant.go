@@ -55,11 +55,12 @@ func (s *Server) prepareGrants() error {
 // sign-in at an identity provider, and passes the grant to [Server.UseGrant] in a later
 // request. It requires Config.Challenges.
 //
-// The proof must be of the caller's own subject and tenant, with at least one
-// factor, and not older than five minutes; a proof without a Time counts as made
-// now. Otherwise Grant returns [identity.ErrNotProven]. p must be a caller with a
-// session of this Server, and the grant is good in that session only. A purpose is
-// printable ASCII without spaces, quotation marks and backslashes.
+// The proof must have the caller's subject and, if set, tenant, at least one factor, and
+// a Time within the last five minutes; a zero Time counts as now. Otherwise Grant
+// returns an error that wraps [identity.ErrNotProven]. p must have a session of this
+// Server; without one, Grant returns a [*guard.Denial]. The grant is valid in that
+// session only. A purpose is printable ASCII without spaces, quotation marks and
+// backslashes.
 func (s *Server) Grant(ctx context.Context, p *identity.Principal, purpose string, proof identity.Proof) (grant string, expires time.Time, err error) {
 	if err := s.ownSession(p); err != nil {
 		return "", time.Time{}, err
@@ -101,11 +102,12 @@ func (s *Server) Grant(ctx context.Context, p *identity.Principal, purpose strin
 	return grant, g.Expires, nil
 }
 
-// UseGrant uses up a grant of the caller p that [Server.Grant] made for the
-// purpose. Of any number of calls with one grant, on any number of machines, one
-// returns nil. It returns [identity.ErrNotProven] for a grant that is malformed,
-// expired, used or revoked, or that was made for another subject, session or
-// purpose; other errors mean that a store did not answer.
+// UseGrant uses up a grant that [Server.Grant] made for the caller p and the purpose. Of
+// any number of calls with one grant, on any number of machines, one returns nil. The
+// error wraps [identity.ErrNotProven] for a grant that is malformed, expired, used or
+// revoked, or that was made for another subject, session or purpose. Without a session
+// of this Server, UseGrant returns a [*guard.Denial]. Further errors are failures of a
+// store (503) or invalid arguments.
 func (s *Server) UseGrant(ctx context.Context, p *identity.Principal, purpose, grant string) error {
 	if err := s.ownSession(p); err != nil {
 		return err
@@ -135,10 +137,11 @@ func (s *Server) UseGrant(ctx context.Context, p *identity.Principal, purpose, g
 }
 
 // VerifyPassword verifies the current password of the caller p, for a change that a
-// stolen access token must not be able to make. It returns [identity.ErrNotProven]
-// for a wrong password, and a [*guard.Denial] with status 429 after ten calls for
-// one subject within ten minutes; other errors mean that a store did not answer. It
-// requires Config.Challenges.
+// stolen access token must not be able to make. The error wraps [identity.ErrNotProven]
+// for a wrong password, and for a user that is missing, disabled or in another tenant.
+// It is a [*guard.Denial] without a session of this Server, and, with status 429, after
+// ten calls for one subject in each ten minutes of the clock. Further errors are failures
+// of a store (503). VerifyPassword requires Config.Challenges.
 func (s *Server) VerifyPassword(ctx context.Context, p *identity.Principal, given string) error {
 	if err := s.ownSession(p); err != nil {
 		return err

@@ -9,13 +9,13 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A memo remembers the IDs of callers who were asked about lately, for a caller
-// comes again and again, and a SHA-256 for each field costs more than all the
-// rest. It has a fixed size, 4.5 MiB of pages that the system gives as they are
-// touched, holds no pointers and takes no lock.
+// A memo caches the IDs of recent callers, because most callers return, and a SHA-256
+// for each field costs more than the rest of a look-up. It has a fixed size, 4.5 MiB of
+// pages that the system allocates when they are used, holds no pointers and takes no
+// lock.
 //
-// What it goes by is 64 bits of a hash with a seed of this process, which
-// nobody can aim at: one look-up in 2^64 is led to the IDs of somebody else.
+// Its key is 64 bits of a hash with a seed of this process, so that attackers cannot
+// choose collisions: one look-up in 2^64 finds the IDs of another caller.
 type memo struct {
 	seed  maphash.Seed
 	slots []memoSlot // as many as a power of two
@@ -23,17 +23,17 @@ type memo struct {
 
 const memoSize = 1 << 16
 
-// A memoSlot is the IDs of the fields of one caller, two words each, and before
-// them their tag and all of them under exclusive or. Words that two writers have
-// mixed therefore have no tag that anybody asks for.
+// A memoSlot has the IDs of the fields of one caller, two words each, behind a word with
+// the exclusive or of the tag and all IDs. If two writers mix their words, the tag does
+// not match any look-up.
 type memoSlot [1 + 2*fieldCount]atomic.Uint64
 
 func newMemo(size int) memo { return memo{maphash.MakeSeed(), make([]memoSlot, size)} }
 
 // fields returns what i.fields does.
 func (m *memo) fields(i *issuerID, p *identity.Principal, k Kind) (ids [fieldCount]ID) {
-	// The same values of another issuer, in other fields or asked for others of
-	// them have another tag.
+	// The tag depends on the issuer, on the values and on the fields that are
+	// looked up.
 	tag := binary.LittleEndian.Uint64(i.digest[:]) + uint64(k)
 	for rest := k; rest != 0; rest &= rest - 1 {
 		n := bits.TrailingZeros8(uint8(rest))

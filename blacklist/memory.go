@@ -118,9 +118,9 @@ func nextBefore(now, latest time.Time) time.Time {
 	return before.UTC()
 }
 
-// nearNow reports whether before may be that of a revocation of everything up
-// to now: its machine may be ahead by MaxClockSkew, and adds as much. A few
-// revocations at once add a microsecond each.
+// nearNow reports whether before may be from a RevokeNow at now: the clock of its machine
+// may be ahead by MaxClockSkew, and RevokeNow adds as much. Concurrent revocations add a
+// microsecond each.
 func nearNow(before, now time.Time) bool {
 	return before.Sub(now) <= 2*identity.MaxClockSkew+time.Millisecond
 }
@@ -305,21 +305,19 @@ func (i *issuer) entry(t target) *entry {
 	return i.entries[t]
 }
 
-// A target is what a revocation is compared with. As a key it is a struct and
-// not one string of all four, so that no choice of identifiers makes two
-// targets equal.
+// A target has the fields that a revocation is compared by. It is a struct and not one
+// string, so that no choice of identifiers makes two targets equal.
 //
-// sparing says that a session is spared, and not which: of two revocations
-// that differ in it alone the later must not forget the earlier.
+// sparing is whether a session is spared, not which one: of two revocations that differ
+// in Spare alone, the later must not replace the earlier.
 type target struct {
 	credential, session, subject, tenant string
 	sparing                              bool
 }
 
-// A fieldSet says which fields of a target are not empty. A principal can be
-// matched by as many targets as it has subsets of fields, with and without a
-// session that is spared, 32; but hosts revoke in few ways, so that asking for
-// the ways in use takes one or two look-ups.
+// A fieldSet is the set of fields of a target that are not empty. A principal can match
+// 32 targets: each subset of its fields, with and without a spared session. Hosts revoke
+// in few ways, so looking up the sets in use takes one or two look-ups.
 type fieldSet uint8
 
 const (
@@ -403,9 +401,9 @@ func (e *entry) matches(p *identity.Principal) bool {
 	return e.expires.IsZero() || !past(e.expires, time.Now())
 }
 
-// join adds a revocation of the same target. Of two that spare different
-// sessions each refuses what the other spares: the session of the later one is
-// refused up to the moment of the earlier one, and all others up to the later.
+// join adds a revocation of the same target. Of two revocations that spare different
+// sessions, each refuses the session that the other spares: the session spared by the
+// later is refused up to the earlier Before, all further sessions up to the later Before.
 func (e *entry) join(before time.Time, spare string) {
 	if spare == e.spare {
 		e.before = later(e.before, before)
@@ -422,13 +420,13 @@ func (e *entry) join(before time.Time, spare string) {
 	}
 }
 
-// past reports whether expires has come. The zero one never does.
+// past reports whether expires is not after now. A zero expires is never past.
 func past(expires, now time.Time) bool {
 	return !expires.IsZero() && !now.Before(expires)
 }
 
-// later returns the later of two moments, where zero is the end of time: no
-// Before matches more than any, and no Expires lasts longer than any.
+// later returns the later of two moments, where zero is the end of time: a zero Before
+// matches the most, and a zero Expires lasts the longest.
 func later(a, b time.Time) time.Time {
 	switch {
 	case a.IsZero() || b.IsZero():
@@ -439,8 +437,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// endings is a heap of the entries that expire, so that whether one has
-// expired is known without looking at all of them.
+// endings is a heap of the entries that expire, so that an expired entry is found without
+// a search.
 type endings []*entry
 
 // absent is the position of an entry that is not in the heap.

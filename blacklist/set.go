@@ -10,23 +10,23 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A set is all entries of a log, where they can be asked for in nanoseconds.
-// It does not look at the clock: now is in microseconds since 1970.
+// A set holds all entries of a log for look-ups within nanoseconds. It does not read the
+// clock: now is in microseconds since 1970.
 type set struct {
 	issuers
 	memo
-	// present has a bit for each Kind that there is an entry of: those of
-	// flat in the lower half, those of marks in the upper. Hosts revoke in
-	// two or three ways, and asking for others would cost a hash each.
+	// present has a bit for each Kind with an entry: the kinds in flat in the
+	// lower half, the kinds in marks in the upper. Hosts revoke in two or three
+	// ways, and looking up further kinds would cost a hash each.
 	present atomic.Uint32
 	flat    table // entries without Before
 	marks   table // entries with Before: watermarks
 	most    int64
 }
 
-// The words of a watermark after those of every slot. What was issued before
-// all is revoked, what was issued before others too unless its session is
-// spare.
+// The words of a watermark, after the words of every slot. A credential that was issued
+// before all is revoked. A credential that was issued before others is revoked unless its
+// session is spare.
 const (
 	wordOthers = 2 + iota
 	wordAll
@@ -189,8 +189,8 @@ func (s *set) revokedMark(id *ID, i *issuerID, p *identity.Principal, now func()
 	return m.spare != firstWord(&spared)
 }
 
-// latest returns when a credential of p may be issued at now: at now, or at the
-// latest moment up to which those of p are revoked, if that is near.
+// latest returns the time of issue of a credential that is issued to p at now: now, or the
+// latest moment up to which credentials of p are revoked, if that is near.
 func (s *set) latest(p *identity.Principal, now int64) int64 {
 	at, present := now, s.present.Load()>>kinds
 	if present == 0 || len(p.Issuer) > MaxLength {
@@ -243,7 +243,7 @@ func (s *set) sweep(part int, now int64) {
 	s.marks.sweep(part, floorMillis(now))
 }
 
-// A watermark says up to when the credentials of somebody are revoked.
+// A watermark has the moments up to which credentials are revoked.
 type watermark struct {
 	others, all int64
 	spare       uint64
@@ -256,8 +256,8 @@ func newWatermark(e Entry) watermark {
 	return watermark{others: e.Before, all: math.MinInt64, spare: firstWord(&e.Spare)}
 }
 
-// firstWord is how a session that is spared is kept. Should one of 2^64 have
-// the same, it would be spared as well.
+// firstWord returns the word that represents a spared session. One session in 2^64 has the
+// same word and would be spared too.
 func firstWord(id *ID) uint64 {
 	if *id == (ID{}) {
 		return 0

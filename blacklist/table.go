@@ -9,17 +9,16 @@ import (
 	"time"
 )
 
-// A table finds words by an ID. It is open-addressed, in groups of eight slots
-// with a byte each that says whether the slot is taken and seven bits of its
-// hash: of what is not there, which is the usual case, these bytes tell as much
-// without a look at the slots. They are a sixteenth of the memory.
+// A table finds words by an ID. It is open-addressed, in groups of eight slots. Each slot
+// has a control byte: whether the slot is taken, and seven bits of its hash. A look-up of
+// an absent ID, the usual case, reads the control bytes only, a sixteenth of the memory.
 //
-// It holds no pointers, so the collector does not read it. Look-ups take no
-// lock: a slot that is taken stays what it is, and its bytes in control are
-// written last. To get rid of slots a shard is copied without them.
+// A table holds no pointers, so the collector does not read it. Look-ups take no lock: a
+// taken slot keeps its ID, and its control byte is written last. To remove slots, a shard
+// is copied without them.
 //
-// The place of an ID is found with a seed of this process, so that nobody can
-// choose identifiers that fall into one place.
+// The place of an ID depends on a seed of this process, so that attackers cannot choose
+// identifiers with the same place.
 type table struct {
 	width  int // words per slot: two, and what the user of the table adds
 	seed   maphash.Seed
@@ -206,8 +205,8 @@ func (t *table) sweep(i int, now int64) {
 	}
 }
 
-// keep is how long entries are kept after they have expired: a clock that was
-// fast by less than that, and is put back, un-revokes nothing.
+// keep is how long entries are kept after they have expired: setting back a clock that was
+// fast by less than keep undoes no revocation.
 const keep = time.Hour
 
 // expiry returns the low bits of word 1 for a moment in microseconds, rounded
