@@ -18,7 +18,7 @@ type CookieConfig struct {
 	// Name distinguishes the cookies of several applications on one host,
 	// because browsers share cookies between ports: with "shop" the cookies are
 	// __Host-shop-access_token and so on. Up to 32 letters, digits, '-' and
-	// '_'. Default: none.
+	// '_'. Default: empty, as in __Host-access_token.
 	Name string
 
 	// TrustedOrigins are further origins with pages that may send requests

@@ -115,8 +115,8 @@ type ResourceMetadata struct {
 	// Scopes are the scopes to publish. Default: the member is omitted.
 	Scopes []string
 
-	// InsecureHTTP allows http URLs; see Metadata.InsecureHTTP. Default: they
-	// are errors.
+	// InsecureHTTP allows http URLs; see Metadata.InsecureHTTP. Default: http
+	// URLs to other hosts are errors.
 	InsecureHTTP bool
 
 	// Hooks renders refusals and receives events. Default: see [guard.Hooks].

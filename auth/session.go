@@ -82,8 +82,8 @@ type RefreshStore interface {
 	// CreateRefresh begins the session s with the current token first, which
 	// is valid until idle and has no predecessor. It returns an error if the ID
 	// exists. In the same step it ends the oldest other sessions of the subject,
-	// so that at most most are left, s included. Concurrent calls may exceed
-	// most until the next session begins.
+	// so that no more than most are left, s included. Concurrent calls may
+	// exceed most until the next session begins.
 	CreateRefresh(ctx context.Context, s Session, first TokenHash, idle time.Time, most int) error
 
 	// RotateRefresh decides on a rotation and carries it out in one atomic
@@ -130,7 +130,7 @@ type ChallengeStore interface {
 // implement it. It is safe for concurrent use. It follows the rules of
 // blacklist.Revoker; blacklisttest.Run is the conformance suite.
 type Revoker interface {
-	// Revoke records r, and returns after the revocation is certain to hold.
+	// Revoke records r. When it returns nil, the revocation is durable.
 	Revoke(ctx context.Context, r identity.Revocation) error
 
 	// RevokeNow records r with a Before that is later than the IssuedAt of
@@ -183,7 +183,7 @@ type SecondFactor interface {
 	//
 	// It returns a [*guard.Denial] with status 429 if the subject has to wait
 	// before another code is compared, and with status 403 if the factor was
-	// enrolled in p.Session. Otherwise an attacker with a stolen access token
-	// could enrol a factor and raise the session with it.
+	// enrolled in p.Session. Without the 403, an attacker with a stolen access
+	// token could enrol a factor and raise the session with it.
 	VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error)
 }

@@ -60,12 +60,12 @@ func (f *File) DeleteExpired(ctx context.Context, before time.Time) (deleted int
 // there, calls take, which gets the turn, and copies what has come meanwhile.
 // With a nil take the caller has the turn from the start.
 //
-// The numbers of the entries that stay are those of the last of all: none
-// becomes smaller, and so who goes on from a number misses nothing, though they
-// may see again what they have seen.
+// The remaining entries receive the numbers of the last entries before: no number
+// becomes smaller, so a reader that continues from a number misses no entry, but may
+// read entries again.
 //
-// What is appended while a compaction runs may have to be mended, by replacing
-// the file. So each of the two has its own name for the new one.
+// An append while a compaction runs may have to repair the file by replacing it. Each of
+// the two therefore uses its own name for the new file.
 func (f *File) replace(ctx context.Context, suffix string, before time.Time, take func() error) (deleted int64, err error) {
 	name := f.path + suffix
 	file, err := f.disk.open(name, true)
@@ -93,8 +93,8 @@ func (f *File) replace(ctx context.Context, suffix string, before time.Time, tak
 		if err := take(); err != nil {
 			return 0, err
 		}
-		// The turn was somebody else's: they may have replaced the file, to
-		// mend it, and what was copied is of another one.
+		// Another goroutine had the turn and may have replaced the file, so that
+		// the copied entries are from another file.
 		if f.handle != h {
 			return 0, errors.New("the file was replaced meanwhile; next time")
 		}

@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// A disk is what a [File] asks of the operating system. Tests have one that
-// fails, and one that loses power.
+// A disk is the interface of a [File] to the operating system. Tests use a disk that
+// fails, and a disk that loses power.
 type disk interface {
 	lock(path string) (lockFile, error)
 	// open opens a file for reading and writing, and with fresh an empty one,
@@ -55,8 +55,8 @@ func (osDisk) open(path string, fresh bool) (diskFile, error) {
 	if fresh {
 		flags |= os.O_CREATE | os.O_TRUNC
 	}
-	// Who reads it learns when people signed out, and nothing about anybody
-	// whose identifiers they cannot guess.
+	// A reader of the file sees the times of logouts, and for guessable
+	// identifiers, of which users.
 	f, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, err

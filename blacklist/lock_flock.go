@@ -8,10 +8,9 @@ import (
 	"syscall"
 )
 
-// lock takes the lock or fails at once: who waits for another process to end
-// would wait for ever. The system gives it back when this process ends, however
-// it does. The file stays, since a lock on a file that was removed and made
-// again is none.
+// lock takes the lock or fails at once, because the other process may run for ever. The
+// system releases the lock when this process ends, in any way. The file stays, because a
+// lock on a removed file does not exclude a lock on a new one.
 func (osDisk) lock(path string) (lockFile, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

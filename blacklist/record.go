@@ -85,7 +85,7 @@ func (e Entry) units() int64 {
 	return 2
 }
 
-// appendUnits appends e without its CRC, which needs to know the place.
+// appendUnits appends e without its CRC, which depends on the place.
 func appendUnits(b []byte, e Entry) []byte {
 	var u [2 * unitSize]byte
 	u[4], u[5] = formWhole, byte(e.Kind)
@@ -101,8 +101,8 @@ func appendUnits(b []byte, e Entry) []byte {
 	return append(b, u[:]...)
 }
 
-// closedUnit says that the program ended in good order: nothing before it can
-// have been cut off.
+// closedUnit marks a regular end of the program: no write before it can have been cut
+// off.
 func closedUnit() []byte {
 	u := make([]byte, unitSize)
 	u[4] = formClosed

@@ -328,8 +328,7 @@ func (r *Replica) Ready(ctx context.Context) error {
 	return nil
 }
 
-// compareEvery is how often the clock of this machine is compared with that of
-// the log.
+// compareEvery is how often the clocks of this machine and of the log are compared.
 const compareEvery = 10 * time.Second
 
 // compareClocks compares the clocks. An error of the log leaves what is known of

@@ -59,7 +59,7 @@ func (s *set) add(e Entry, now int64) error {
 		return nil
 	}
 	millis := floorMillis(now)
-	// The bit first: who sees the entry must not be told not to look for it.
+	// The bit first, so that a look-up of a visible entry is not skipped.
 	if e.Before == 0 {
 		s.announce(uint32(1) << e.Kind)
 		return s.addFlat(e, millis)
@@ -119,8 +119,7 @@ func (s *set) addMark(e Entry, now int64) error {
 	return nil
 }
 
-// revoked reports whether an entry matches p, at now, which is asked only if
-// that matters.
+// revoked reports whether an entry matches p at now. It calls now only if necessary.
 func (s *set) revoked(p *identity.Principal, now func() int64) bool {
 	present := s.present.Load()
 	if present == 0 || len(p.Issuer) > MaxLength {
@@ -269,10 +268,10 @@ func firstWord(id *ID) uint64 {
 	return max(w, 1)
 }
 
-// join returns what refuses all that m or n refuses, and no more. Of two that
-// spare different sessions each refuses what the other spares: the session of
-// the later one up to the moment of the earlier one, and all others up to the
-// later.
+// join returns the watermark that refuses what m or n refuses, and no more. Of two
+// watermarks that spare different sessions, each refuses the session that the other
+// spares: the session spared by the later is refused up to the earlier moment, and all
+// further sessions up to the later moment.
 func (m watermark) join(n watermark) watermark {
 	if n.others > m.others || n.others == m.others && n.spare > m.spare {
 		m, n = n, m

@@ -88,8 +88,8 @@ func (s *slots) find(k key, width int) []atomic.Uint64 {
 	g := s.group(k.hash)
 	for range s.control {
 		c := s.control[g].Load()
-		// A zero byte of x is a match; above one there may be others that
-		// look so, and the slot tells.
+		// A zero byte of x is a match. Bytes above it may look like a match, so
+		// the slot is compared.
 		x := c ^ want
 		for m := (x - lows) &^ x & highs; m != 0; m &= m - 1 {
 			at := (g*groupSize + bits.TrailingZeros64(m)/8) * width
