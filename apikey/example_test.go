@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/apikey"
-	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/blacklist"
@@ -30,25 +29,28 @@ func Example() {
 	}
 	store := new(apikey.Memory)                   // sqlstore.New(db, …) in production
 	pepper := bytes.Repeat([]byte("example "), 4) // 32 random bytes, from where secrets are kept
-	table := map[string]auth.User{                // the host's users
-		"ada":     {ID: "ada", Roles: identity.NewSet("user"), Scopes: identity.NewSet("read:items")},
-		"mallory": {ID: "mallory"},
+	// The host's users. A host of package auth takes both functions from
+	// auth.Accounts, which loads a user once a request and compares tenants.
+	type user struct{ roles, scopes identity.Set }
+	table := map[string]user{
+		"ada":     {identity.NewSet("user"), identity.NewSet("read:items")},
+		"mallory": {},
 	}
-	accounts, err := auth.NewAccounts(func(_ context.Context, p *identity.Principal) (auth.User, error) {
+	rights := func(_ context.Context, p *identity.Principal) (roles, scopes identity.Set, err error) {
 		u, ok := table[p.Subject]
 		if !ok {
-			return u, auth.ErrNotFound
+			return roles, scopes, guard.ErrInactive
 		}
-		return u, nil
-	}, func(u auth.User) auth.User { return u }, auth.AccountsConfig{Issuers: []string{"example"}, KeyIssuers: []string{"apikey:acme"}})
-	if err != nil {
-		log.Fatal(err)
+		return u.roles, u.scopes, nil
 	}
-	hooks := guard.Hooks{Active: accounts.Active}
+	hooks := guard.Hooks{Active: func(ctx context.Context, p *identity.Principal) error {
+		_, _, err := rights(ctx, p)
+		return err
+	}}
 	keys, err := apikey.New(store, apikey.Config{
 		Format:      format,
 		Peppers:     []apikey.Pepper{{ID: "2026", Secret: guard.NewSecret(pepper)}},
-		OwnerRights: accounts.Rights,
+		OwnerRights: rights,
 		Hooks:       hooks,
 	})
 	if err != nil {

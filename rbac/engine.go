@@ -266,6 +266,16 @@ func (e *Engine) view(ctx context.Context, p *identity.Principal) (view, error) 
 	return view{e.policy.Load(), roles}, nil
 }
 
+// verdictOf returns the error of a function of the host. A refusal counts only if
+// the function returns it itself: one that a store's error wraps is the verdict of
+// another system on another request.
+func verdictOf(doing string, err error) error {
+	if d, ok := err.(*guard.Denial); ok && d != nil || errors.Is(err, guard.ErrInactive) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return guard.CannotDecide(doing, err)
+}
+
 // rolesKey is the key under which guard.Once keeps the roles of a request's caller.
 type rolesKey struct{ *Engine }
 
@@ -287,7 +297,7 @@ func (e *Engine) today(ctx context.Context, p *identity.Principal) (*identity.Se
 			err = ctx.Err()
 		}
 		if err != nil {
-			l.err = fmt.Errorf("rbac: the roles of %s: %w", quote(p.Subject), err)
+			l.err = verdictOf("rbac: the roles of "+quote(p.Subject), err)
 		} else {
 			l.roles = identity.NewSet(names...)
 		}

@@ -113,7 +113,7 @@ func (e *Engine) Owned(permission Permission, load func(*http.Request) (Object, 
 		case errors.Is(err, ErrNotFound):
 			return notFound(err)
 		case err != nil:
-			return fmt.Errorf("rbac: loading the object: %w", err)
+			return verdictOf("rbac: loading the object", err)
 		case r.Context().Err() != nil:
 			// After the end of the context, the object may be incomplete.
 			return fmt.Errorf("rbac: nobody waits for the decision: %w", r.Context().Err())

@@ -3,6 +3,7 @@ package rbac_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -43,6 +44,9 @@ func TestWhoIsRefusedWhateverThePolicySays(t *testing.T) {
 		{"a store that fails", rbac.Config{Roles: func(context.Context, *identity.Principal) ([]string, error) {
 			return []string{"root"}, errors.New("connection refused")
 		}}, as(caller("root")), 503, `rbac: the roles of "ada": connection refused`},
+		{"a store that fails with a refusal of another system", rbac.Config{Roles: func(context.Context, *identity.Principal) ([]string, error) {
+			return []string{"root"}, fmt.Errorf("calling it: %w", guard.Forbidden(errors.New("its caller may not")))
+		}}, as(caller("root")), 503, "its caller may not"},
 		{"an account that is disabled", rbac.Config{Roles: func(context.Context, *identity.Principal) ([]string, error) {
 			return []string{"root"}, guard.ErrInactive
 		}}, as(caller("root")), 401, "account is not active"},
