@@ -100,7 +100,7 @@ func (h *host) classes(o options) ([]class, error) {
 		{name: "disabled", login: "user-d", password: right},
 		{name: "passwordless", login: "user-p", password: wrong},
 		{name: "malformed", login: "user-m", password: right},
-		{name: "empty", login: "user-a", password: ""},
+		{name: "short", login: "user-a", password: "x"},
 		{name: "nul", login: "user-a", password: wrong[:20] + "\x00"},
 		{name: "longest", login: "user-a", password: longest},
 		{name: "longest-unknown", login: "user-u", password: longest},
