@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -542,26 +543,34 @@ func TestRevocationDatedByAClockThatIsBehindEndsAChallenge(t *testing.T) {
 // clockedLog is a log with a clock of its own.
 type clockedLog struct {
 	*blacklist.MemoryLog
-	ahead time.Duration
-	fail  error
+	ahead atomic.Int64 // nanoseconds
+	down  atomic.Bool
+}
+
+func (l *clockedLog) set(ahead time.Duration, down bool) {
+	l.ahead.Store(int64(ahead))
+	l.down.Store(down)
 }
 
 func (l *clockedLog) Now(context.Context) (time.Time, error) {
-	return time.Now().Add(l.ahead), l.fail
+	if l.down.Load() {
+		return time.Time{}, errDown
+	}
+	return time.Now().Add(time.Duration(l.ahead.Load())), nil
 }
 
 func TestReadyRefusesAMachineWhoseClockIsWrong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &clockedLog{MemoryLog: new(blacklist.MemoryLog)}
-		var observed []guard.Event
+		var observed atomic.Int32
 		r, err := blacklist.NewReplica(log, blacklist.ReplicaConfig{Hooks: guard.Hooks{
-			Observe: func(_ context.Context, e guard.Event) { observed = append(observed, e) },
+			Observe: func(context.Context, guard.Event) { observed.Add(1) },
 		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, ahead := range []time.Duration{6 * time.Second, -6 * time.Second, time.Hour} {
-			log.ahead = ahead
+			log.set(ahead, false)
 			fresh, err := blacklist.NewReplica(log, blacklist.ReplicaConfig{})
 			if err == nil {
 				err = fresh.Refresh(t.Context())
@@ -573,28 +582,28 @@ func TestReadyRefusesAMachineWhoseClockIsWrong(t *testing.T) {
 				t.Errorf("ahead by %v: Ready = %v at the start", ahead, err)
 			}
 		}
-		log.ahead = 4 * time.Second
+		log.set(4*time.Second, false)
 		if err := errors.Join(r.Refresh(t.Context()), r.Ready(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { r.Run(ctx); close(done) }()
-		log.ahead = -7 * time.Second
+		log.set(-7*time.Second, false)
 		time.Sleep(time.Minute)
 		if err := r.Ready(t.Context()); err == nil {
 			t.Error("Ready = nil a minute after the clock was changed")
 		}
-		if len(observed) != 1 {
-			t.Errorf("%d events, want one", len(observed))
+		if n := observed.Load(); n != 1 {
+			t.Errorf("%d events, want one", n)
 		}
 		// A log that does not answer says nothing about the clock.
-		log.fail = errDown
+		log.set(-7*time.Second, true)
 		time.Sleep(time.Minute)
 		if err := r.Ready(t.Context()); err == nil || errors.Is(err, errDown) {
 			t.Errorf("Ready = %v while the clock cannot be read", err)
 		}
-		log.ahead, log.fail = 0, nil
+		log.set(0, false)
 		time.Sleep(time.Minute)
 		if err := r.Ready(t.Context()); err != nil {
 			t.Errorf("Ready = %v when the clock is right again", err)

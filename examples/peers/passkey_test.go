@@ -146,6 +146,15 @@ func virtual(kind virtualwebauthn.KeyType) (create, get func(string) string) {
 	rp := virtualwebauthn.RelyingParty{Name: "Example", ID: rpID, Origin: origin}
 	authenticator := virtualwebauthn.NewAuthenticator()
 	credential := virtualwebauthn.NewCredential(kind)
+	// It leaves out leading zeros of coordinates, which RFC 9053 section 7.1.1
+	// demands: such a key is malformed, and another one is made.
+	whole := func() bool {
+		data := credential.Key.AttestationData()
+		return bytes.Contains(data, []byte("\x21\x58\x20")) && bytes.Contains(data, []byte("\x22\x58\x20"))
+	}
+	for kind == virtualwebauthn.KeyTypeEC2 && !whole() {
+		credential = virtualwebauthn.NewCredential(kind)
+	}
 	create = func(options string) string {
 		o, err := virtualwebauthn.ParseAttestationOptions(options)
 		if err != nil {
