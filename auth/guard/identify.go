@@ -105,23 +105,24 @@ func (h Hooks) Accept(authenticators ...Authenticator) func(http.Handler) http.H
 		if identity.Ambiguous(r.Context()) {
 			return ambiguous()
 		}
-		d := Unauthenticated()
-		d.Challenges, d.only = wanted, true
+		var reason error
 		rc, p := identified(r.Context())
 		now, known := identity.FromContext(r.Context())
 		switch {
 		case rc == nil && known:
-			d.Err = fmt.Errorf("guard: the host's own middleware identified the caller, and the route accepts %s credentials only", strings.Join(schemes, ", "))
+			reason = fmt.Errorf("guard: the host's own middleware identified the caller, and the route accepts %s credentials only", strings.Join(schemes, ", "))
 		case rc == nil:
-			d.Err = nothingFound(r.Context())
+			reason = nothingFound(r.Context())
 		case !known || !now.Same(p):
-			d.Err = errors.New("guard: the host's own middleware replaced the caller after Identify, so no credentials of the route count")
+			reason = errors.New("guard: the host's own middleware replaced the caller after Identify, so no credentials of the route count")
 		case !slices.Contains(id.authenticators, rc.by):
-			d.Err = fmt.Errorf("guard: the caller was identified by %s credentials (%T), and the route accepts %s credentials of other authenticators only",
+			reason = fmt.Errorf("guard: the caller was identified by %s credentials (%T), and the route accepts %s credentials of other authenticators only",
 				rc.by.Challenge().Scheme, rc.by, strings.Join(schemes, ", "))
 		default:
 			return nil
 		}
+		d := Unauthenticated()
+		d.Challenges, d.only, d.Err = wanted, true, reason
 		return d
 	}
 	return func(next http.Handler) http.Handler {
