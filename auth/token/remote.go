@@ -318,11 +318,12 @@ func (r *Remote) run(f *fetch) {
 	if state != nil {
 		r.missed.forget(state)
 	}
+	n := r.unseen.Swap(0)
 	f.err = err
 	close(f.done)
 	if r.config.OnError != nil {
 		var unseen error
-		if n := r.unseen.Swap(0); n > 0 {
+		if n > 0 {
 			unseen = fmt.Errorf("auth/token: before this fetch, %d tokens with key IDs that %s had not published were answered 503", n, r.name())
 		}
 		if err := errors.Join(err, refused, unseen); err != nil {
