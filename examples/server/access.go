@@ -71,7 +71,7 @@ var impliedScopes = map[string][]string{"write:items": {"read:items"}}
 func newScopes(hooks guard.Hooks) (*scopes.Middleware, error) {
 	return scopes.New(scopes.Config{
 		Implies: impliedScopes,
-		ACR:     map[string]identity.Set{"mfa": identity.NewSet("pwd", "otp")},
+		ACR:     map[string]identity.Set{"mfa": identity.NewSet("pwd", "otp"), "phr": identity.NewSet("pop"), "pwd": identity.NewSet("pwd"), "otp": identity.NewSet("otp")},
 		Hooks:   hooks,
 	})
 }

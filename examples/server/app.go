@@ -22,6 +22,7 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/password"
 	"github.com/gatewright/gatewright/auth/sqlstore"
+	"github.com/gatewright/gatewright/auth/ticket"
 	"github.com/gatewright/gatewright/auth/token"
 	"github.com/gatewright/gatewright/blacklist"
 	"github.com/gatewright/gatewright/rbac"
@@ -31,14 +32,16 @@ import (
 
 // settings are what the command line decides about the app.
 type settings struct {
-	issuer           string   // of its tokens, and where clients reach it
-	hosts            []string // that requests may be for
-	https            bool     // clients reach it by https: refuse and redirect what comes otherwise
-	trustedProxies   []string // whose X-Forwarded-For is believed
-	corsOrigins      []string // whose pages may use it
-	insecureNoLimits bool     // for load tests: passwords can be guessed without end
-	demo             bool     // a new database gets demo users
-	hops             int      // how many trusted proxies a request passes; zero: one
+	issuer           string                              // of its tokens, and where clients reach it
+	hosts            []string                            // that requests may be for
+	https            bool                                // clients reach it by https: refuse and redirect what comes otherwise
+	trustedProxies   []string                            // whose X-Forwarded-For is believed
+	corsOrigins      []string                            // whose pages may use it
+	insecureNoLimits bool                                // for load tests: passwords can be guessed without end
+	demo             bool                                // a new database gets demo users
+	outbox           bool                                // messages are shown at /outbox/ and sent nowhere
+	mail             func(context.Context, letter) error // sends a message; nil: none is sent
+	hops             int                                 // how many trusted proxies a request passes; zero: one
 
 	longestRequest time.Duration // zero: the constant of this name
 	limitTimeout   time.Duration // that limits wait for their store; zero: 50 ms
@@ -74,6 +77,7 @@ type app struct {
 	limits     *limits
 	mux        *guard.Mux
 	document   []byte // of /openapi.json
+	ways       ways
 
 	databaseProof, redisProof proof // that they take writes
 
@@ -86,6 +90,9 @@ type app struct {
 // and so how long a revocation has to be remembered.
 const longestToken = 24 * time.Hour
 
+// longestSession is auth.Config.RefreshAbsolute, which has its default.
+const longestSession = 90 * 24 * time.Hour
+
 // newApp joins the parts. Nothing is served before start.
 func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, log *slog.Logger) (*app, error) {
 	issuer := s.issuer
@@ -93,7 +100,12 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	a.wake = make(chan struct{}, 1)
 	a.demo = s.demo
 	a.longestRequest = cmp.Or(s.longestRequest, longestRequest)
-	a.hooks = guard.Hooks{Observe: guard.Log(log)}
+	logged := guard.Log(log)
+	a.hooks = guard.Hooks{Observe: func(ctx context.Context, e guard.Event) {
+		logged(ctx, e)
+		a.began(ctx, e)
+	}}
+	a.ways.page = pageOf(issuer)
 	var err error
 	a.me, err = auth.NewAccounts(a.loadUser, (*user).account, auth.AccountsConfig{
 		Issuers: []string{issuer}, KeyIssuers: []string{"apikey:" + keyPrefix}, Hooks: a.hooks,
@@ -141,13 +153,16 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	if err := a.joinFactors(db, keys); err != nil {
 		return nil, err
 	}
+	if err := a.joinPasskeys(keys); err != nil {
+		return nil, err
+	}
 	config := auth.Config{
 		Sessions:     a.sessions,
 		RefreshKeys:  []guard.Secret{guard.NewSecret(keys.RefreshKey)},
 		Revoker:      a.revoked,
 		Verifier:     verifier,
 		Passwords:    passwords,
-		SecondFactor: a.factors,
+		SecondFactor: auth.EitherFactor(a.ways.passkeys, a.factors),
 		Challenges:   a.sessions,
 		Hooks:        a.hooks,
 	}
@@ -161,6 +176,13 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	if err := a.joinKeys(db, keys); err != nil {
 		return nil, err
 	}
+	if a.ways.cookies, err = auth.NewCookies(a.signIn, auth.CookieConfig{}); err != nil {
+		return nil, err
+	}
+	a.ways.post = a.newPost(s)
+	if err := a.joinTickets(keys, s); err != nil {
+		return nil, err
+	}
 	if a.access, err = newAccess(a.me.Roles, a.hooks); err != nil {
 		return nil, err
 	}
@@ -172,7 +194,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	}
 	a.databaseProof.check = a.keyStore.Ready // one table stands for all
 	a.redisProof.check = a.backends.redis
-	a.mux = guard.NewMux(a.hooks, verifier, a.apiKeys)
+	a.mux = guard.NewMux(a.hooks, verifier, a.apiKeys, a.ways.cookies)
 	register(a.mux, a.limits.caller, a.routes(ring))
 	return a, errors.Join(a.metadata(), a.describe())
 }
@@ -268,13 +290,15 @@ func (a *app) routes(ring *token.Keyring) []route {
 	// passwords and keys is not for API keys.
 	inSession := caller(a.hooks.Require(hasSession, guard.Requirement{Kind: guard.KindCheck, Values: []string{"session"}}))
 	// Who finds a token cannot turn it into a key that outlives it.
-	recent := append(inSession[:len(inSession):len(inSession)], a.scopes.Fresh(10*time.Minute))
+	// A mailbox is not enough for that either.
+	recent := append(inSession[:len(inSession):len(inSession)], a.scopes.Fresh(10*time.Minute, "pwd", "phr", "otp"))
 	// What administrators do is not undone by a logout that comes a moment
 	// later, so whether one has come is read from the log and not from memory.
 	// The permission opens the route, whether a role has it or the user alone.
 	administrator := func(may rbac.Permission) guards {
 		return caller(a.direct.Handler, a.hooks.Require(a.adminScope, guard.Requirement{Kind: guard.KindCheck, Values: []string{"scope admin, if the caller is an administrator"}}), a.access.Require(may))
 	}
+	mailed := guards{a.limits.messages}
 	return []route{
 		{"/token", nil, a.signIn.Token()},
 		{"/token/mfa", nil, a.signIn.MFA()},
@@ -291,7 +315,51 @@ func (a *app) routes(ring *token.Keyring) []route {
 		{"POST /2fa/verify/{$}", inSession, a.signIn.StepUp()},
 		{"POST /2fa/recovery/{$}", inSession, a.factors.RegenerateHandler()},
 		{"DELETE /2fa/{$}", inSession, a.factors.DisableHandler()},
-		{"DELETE /users/{username}/2fa", append(administrator(writeUsers), a.scopes.Fresh(10*time.Minute, "mfa")), http.HandlerFunc(a.resetFactor)},
+		{"DELETE /users/{username}/2fa", append(administrator(writeUsers), a.scopes.Fresh(10*time.Minute, "mfa", "phr")), http.HandlerFunc(a.resetFactor)},
+
+		// The page keeps its tokens in cookies.
+		{"/session/token", nil, a.ways.cookies.Token()},
+		{"/session/mfa", nil, a.ways.cookies.MFA()},
+		{"/session/refresh", nil, a.ways.cookies.Refresh()},
+		{"/session/logout", nil, a.ways.cookies.Logout()},
+		{"POST /session/step-up", inSession, a.ways.cookies.StepUp()},
+		{"GET /session/{$}", inSession, http.HandlerFunc(a.showSession)},
+
+		{"/token/passkey", nil, a.signIn.SignIn(a.signInByPasskey())},
+		{"/session/passkey", nil, a.ways.cookies.SignIn(a.signInByPasskey())},
+		{"POST /passkeys/sign-in", nil, a.ways.passkeys.SignInOptions()},
+		{"POST /passkeys/second-factor", nil, a.ways.passkeys.SecondFactorOptions()},
+		{"POST /passkeys/step-up", inSession, a.ways.passkeys.StepUpOptions()},
+		{"POST /passkeys/options", inSession, a.ways.passkeys.RegisterOptions()},
+		{"POST /passkeys/{$}", inSession, a.ways.passkeys.Register()},
+		{"GET /passkeys/{$}", inSession, a.ways.passkeys.List()},
+		{"PATCH /passkeys/{id}", inSession, a.ways.passkeys.Rename()},
+		{"DELETE /passkeys/{id}", inSession, a.ways.passkeys.Remove()},
+
+		// Messages: each costs somebody's attention, so that few go out for one client.
+		{"/token/mail", nil, a.signIn.SignIn(a.signInByMail())},
+		{"/session/mail", nil, a.ways.cookies.SignIn(a.signInByMail())},
+		{"POST /forgot/{$}", mailed, a.ways.tickets.Request(ticket.ResetPassword)},
+		{"POST /sign-in/link", mailed, a.ways.tickets.Request(ticket.SignInLink)},
+		{"POST /sign-in/code", mailed, a.ways.tickets.Request(ticket.SignInCode)},
+		{"POST /email/verify", append(inSession[:len(inSession):len(inSession)], a.limits.messages), a.ways.tickets.Request(ticket.VerifyEmail)},
+		{"POST /email/{$}", append(inSession[:len(inSession):len(inSession)], a.limits.messages), a.ways.tickets.Request(ticket.ChangeEmail)},
+		{"POST /invitations/{$}", administrator(writeUsers), http.HandlerFunc(a.invite)},
+		{"POST /users/{username}/reset-password", administrator(writeUsers), http.HandlerFunc(a.sendReset)},
+		{"GET /account/reset-password", nil, a.ways.tickets.Page(ticket.ResetPassword)},
+		{"POST /account/reset-password", nil, a.ways.tickets.Use(ticket.ResetPassword)},
+		{"GET /account/verify-email", nil, a.ways.tickets.Page(ticket.VerifyEmail)},
+		{"POST /account/verify-email", inSession, a.ways.tickets.Use(ticket.VerifyEmail)},
+		{"GET /account/change-email", nil, a.ways.tickets.Page(ticket.ChangeEmail)},
+		{"POST /account/change-email", inSession, a.ways.tickets.Use(ticket.ChangeEmail)},
+		{"GET /account/undo-email", nil, a.ways.tickets.Page(ticket.UndoEmail)},
+		{"POST /account/undo-email", nil, a.ways.tickets.Use(ticket.UndoEmail)},
+		{"GET /account/invitation", nil, a.ways.tickets.Page(ticket.Invitation)},
+		{"POST /account/invitation", nil, a.ways.tickets.Use(ticket.Invitation)},
+		{"GET /account/sign-in-link", public("the page"), http.HandlerFunc(a.showPage)},
+		{"GET /{$}", public("the page"), http.HandlerFunc(a.showPage)},
+		{"GET /page/{file}", public("the page"), http.HandlerFunc(a.showPageFile)},
+		{"GET /outbox/{$}", public("messages, on the developer's machine only"), http.HandlerFunc(a.showOutbox)},
 
 		{"POST /users/{$}", append(public("registration"), a.limits.register), http.HandlerFunc(a.register)},
 		{"GET /users/me", caller(), http.HandlerFunc(a.showMe)},
@@ -301,6 +369,8 @@ func (a *app) routes(ring *token.Keyring) []route {
 		{"PUT /users/{username}/roles", administrator(writeUsers), http.HandlerFunc(a.setRoles)},
 		{"POST /users/{username}/disable", administrator(writeUsers), http.HandlerFunc(a.disableUser)},
 		{"POST /users/{username}/enable", administrator(writeUsers), http.HandlerFunc(a.enableUser)},
+		{"GET /admin/users", administrator(writeUsers), http.HandlerFunc(a.listUsers)},
+		{"GET /admin/policy", administrator(writeUsers), http.HandlerFunc(a.showPolicy)},
 		{"POST /moderate/{$}", caller(a.access.Require(moderateContent)), http.HandlerFunc(a.moderate)},
 
 		{"GET /items/{$}", caller(a.scopes.Require("read:items")), http.HandlerFunc(a.listItems)},
@@ -420,7 +490,9 @@ func (a *app) sweep(ctx context.Context) {
 			_, err = s.DeleteExpired(ctx, now)
 		}
 		_, errKeys := a.keyStore.DeleteExpired(ctx, now.Add(-30*24*time.Hour))
-		if err := errors.Join(err, errKeys); err != nil && ctx.Err() == nil {
+		errTickets := a.ways.ticketStore.DeleteExpired(ctx, now)
+		_, errBegan := a.db.ExecContext(ctx, "DELETE FROM session_beginnings WHERE began < $1", now.Add(-longestSession).UnixMicro())
+		if err := errors.Join(err, errKeys, errTickets, errBegan); err != nil && ctx.Err() == nil {
 			a.log.Error("dropping expired rows", "error", err)
 		}
 		select {

@@ -32,6 +32,7 @@ type front struct {
 	proxies  *headers.TrustedProxies
 	security *headers.Headers
 	docs     *headers.Headers // of /docs/
+	page     *headers.Headers // of the page at /
 	hosts    *headers.TrustedHosts
 	https    *headers.RedirectHTTPS // nil: the server speaks http
 	cors     *headers.CORS          // nil: pages of other origins get nothing
@@ -42,12 +43,13 @@ type front struct {
 // newFront makes it of what the command line says.
 func newFront(s settings, hooks guard.Hooks) (*front, error) {
 	var f front
-	var errs [8]error
+	var errs [9]error
 	f.proxies, errs[0] = headers.NewTrustedProxies(s.trustedProxies, headers.ProxiesConfig{Hops: s.hops, Hooks: hooks})
 	// Enforced, so that net/http's own error pages, which drop Cache-Control,
 	// are no-store for callers too.
 	f.security, errs[1] = headers.New(headers.Config{Enforce: true})
 	f.docs, errs[7] = docsHeaders()
+	f.page, errs[8] = pageHeaders()
 	f.hosts, errs[2] = headers.NewTrustedHosts(s.hosts, headers.HostsConfig{Hooks: hooks})
 	if s.https {
 		// A health check comes from next door and has nothing to hide.
@@ -86,15 +88,18 @@ func (a *app) chain(next http.Handler) http.Handler {
 		next = f.https.Handler(next)
 	}
 	next = f.hosts.Handler(next)
-	api, docs := f.security.Handler(next), f.docs.Handler(next)
+	api, docs, page := f.security.Handler(next), f.docs.Handler(next), f.page.Handler(next)
 	next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isDocs(r.URL.Path) {
+		switch {
+		case isDocs(r.URL.Path):
 			docs.ServeHTTP(w, r)
-			return
+		case isPage(r.URL.Path):
+			page.ServeHTTP(w, r)
+		default:
+			api.ServeHTTP(w, r)
 		}
-		api.ServeHTTP(w, r)
 	})
-	return a.accessLog(a.recoverPanics(f.proxies.Handler(next)))
+	return a.accessLog(a.recoverPanics(noteProxies(f.proxies.Handler(next))))
 }
 
 // announced refuses a form that a signed-in client announces as larger than any
@@ -201,6 +206,8 @@ type limits struct {
 	caller   func(http.Handler) http.Handler // all guarded routes
 	register func(http.Handler) http.Handler // POST /users/
 	five     func(http.Handler) http.Handler // GET /limited/
+	messages func(http.Handler) http.Handler // routes that send a message, by client address
+	mail     *ratelimit.Limiter              // messages to one address; nil: none
 	signIn   *ratelimit.SignIn               // nil: none
 	keys     *ratelimit.KeyThrottle          // at API keys; nil: none
 }
@@ -216,7 +223,7 @@ func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
 		return c
 	}
 	unlimited := func(next http.Handler) http.Handler { return next }
-	l := &limits{caller: unlimited, register: unlimited}
+	l := &limits{caller: unlimited, register: unlimited, messages: unlimited}
 	five, err := ratelimit.New(ratelimit.ByIP, config("five"), ratelimit.MustParse("5/minute")...)
 	if err != nil {
 		return nil, err
@@ -234,9 +241,12 @@ func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
 		signInConfig.Store, signInConfig.Name, signInConfig.Secret = s.limits, "sign-in", guard.NewSecret(secret)
 	}
 	signIn, errSignIn := ratelimit.NewSignIn(signInConfig)
-	if err := errors.Join(errCaller, errRegister, errSignIn, errKeys); err != nil {
+	messages, errMessages := ratelimit.New(ratelimit.ByIP, config("messages"), ratelimit.MustParse("30/hour")...)
+	mail, errMail := ratelimit.New(ratelimit.ByIP, config("mail"), ratelimit.MustParse("5 per 15 minutes;20/day")...)
+	if err := errors.Join(errMessages, errMail, errCaller, errRegister, errSignIn, errKeys); err != nil {
 		return nil, err
 	}
+	l.messages, l.mail = messages.Handler, mail
 	l.caller, l.register, l.signIn, l.keys = caller.Handler, register.Handler, signIn, keys
 	return l, nil
 }

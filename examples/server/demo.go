@@ -60,7 +60,7 @@ func (a *app) seed(ctx context.Context, keys *secrets, wanted bool) error {
 		}
 		for _, demo := range demoUsers {
 			u := demo.user
-			u.PasswordHash = hash
+			u.PasswordHash, u.EmailVerified = hash, true
 			// Somebody may have registered under the name meanwhile.
 			if err := createUser(ctx, tx, &u); err != nil && !errors.Is(err, errTaken) {
 				return err

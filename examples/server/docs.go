@@ -39,6 +39,7 @@ var scopeNames = map[string]string{
 var openapiConfig = openapi.Config{Schemes: []openapi.Scheme{
 	openapi.PasswordFlow("password", "/token", "/token/refresh", scopeNames),
 	openapi.HeaderKey("key", "ApiKey", "X-API-Key"),
+	{Name: "cookie", Challenge: "Cookie", Definition: map[string]any{"type": "apiKey", "in": "cookie", "name": "__Host-access_token"}},
 }}
 
 // describe makes the document, when all routes are registered.
@@ -101,6 +102,8 @@ window.ui = SwaggerUIBundle({
 	deepLinking: true,
 	persistAuthorization: false,
 	validatorUrl: null,
+	// Not the cookies of the page at /: two credentials in one request are refused.
+	requestInterceptor: (r) => { r.credentials = "omit"; return r; },
 	presets: [SwaggerUIBundle.presets.apis],
 	layout: "BaseLayout",
 });

@@ -207,6 +207,9 @@ func comparedWithDocument(all bool) bool {
 	seen := make(map[string]map[string]bool)
 	observed.Range(func(key, _ any) bool {
 		o := key.(observation)
+		if strings.Contains(o.path, "..") {
+			return true // the mux of the server does not take it for another path
+		}
 		r := &http.Request{Method: o.method, URL: &url.URL{Path: o.path}}
 		_, pattern := mux.Handler(r)
 		if statuses[pattern] == nil {
@@ -267,8 +270,8 @@ func TestBodiesOfEachRouteAreOfTheirTypeAndSize(t *testing.T) {
 			if got := s.do(t, method, at, "x=1", append(headers, wrong)...); got.status != http.StatusUnsupportedMediaType {
 				t.Errorf("%s %s with another type: %d %s", method, at, got.status, got.body)
 			}
-			if got := s.do(t, method, at, strings.Repeat("x", 17<<10), append(headers, kind)...); got.status != http.StatusRequestEntityTooLarge {
-				t.Errorf("%s %s with 17 KiB: %d %s", method, at, got.status, got.body)
+			if got := s.do(t, method, at, strings.Repeat("x", 18<<10), append(headers, kind)...); got.status != http.StatusRequestEntityTooLarge {
+				t.Errorf("%s %s with 18 KiB: %d %s", method, at, got.status, got.body)
 			}
 		}
 	}

@@ -78,7 +78,7 @@ func (a *app) endUnderFactor(ctx context.Context, c totp.Change) error {
 }
 
 // resetFactor is DELETE /users/{username}/2fa, for people who have lost their
-// phone and their recovery codes, and have shown who they are in another way.
+// phone, with its passkeys, and their recovery codes, and have shown who they are in another way.
 // Their sessions end, since nobody knows who has the phone.
 func (a *app) resetFactor(w http.ResponseWriter, r *http.Request) {
 	err := a.resetFactorOf(r)
@@ -114,7 +114,7 @@ func (a *app) resetFactorOf(r *http.Request) error {
 	if err := a.endAll(r.Context(), u); err != nil {
 		return err
 	}
-	if err := a.factors.Reset(r.Context(), strconv.FormatInt(u.ID, 10)); err != nil {
+	if err := a.removeFactors(r.Context(), strconv.FormatInt(u.ID, 10)); err != nil {
 		return fmt.Errorf("resetting a second factor: %w", err)
 	}
 	return a.endAll(r.Context(), u)

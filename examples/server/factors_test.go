@@ -250,7 +250,7 @@ func TestSteppingUpASession(t *testing.T) {
 	path := "/users/mod/2fa"
 	got := s.do(t, "DELETE", path, "", bearer(admin.Access))
 	got.has(t, "without the factor", 401, "insufficient_user_authentication")
-	if challenge := got.header.Get("WWW-Authenticate"); !strings.Contains(challenge, `acr_values="mfa"`) || !strings.Contains(challenge, `max_age="600"`) {
+	if challenge := got.header.Get("WWW-Authenticate"); !strings.Contains(challenge, `acr_values="mfa phr"`) || !strings.Contains(challenge, `max_age="600"`) {
 		t.Errorf("the challenge is %s", challenge)
 	}
 	got = s.do(t, "POST", "/2fa/verify/", form("code", "000000"), bearer(admin.Access), formType)

@@ -50,6 +50,8 @@ type options struct {
 	insecureNoLimits bool
 	issuerMissing    bool // settle made one up
 	listRoutesAndEnd bool
+	smtp, mailFrom   string
+	mail             func(context.Context, letter) error // nil: no mail server
 }
 
 // A demoFlag is the value of -demo. Without the flag it depends on the database.
@@ -246,6 +248,13 @@ func addresses() []string {
 		}
 	}
 	return hosts
+}
+
+// showsOutbox reports whether messages to users are shown to everyone on this
+// machine and sent nowhere: on the machine of a developer with demo users, which no
+// other machine and no proxy can reach.
+func (o *options) showsOutbox(listening net.Addr) bool {
+	return o.smtp == "" && o.demo.on && o.postgres == nil && isLoopback(listening.String()) && isLoopback(hostOf(o.issuer)) && len(o.trustedProxies) == 0
 }
 
 // listen opens -addr.

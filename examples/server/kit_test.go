@@ -54,6 +54,7 @@ var template = sync.OnceValues(func() ([]byte, *secrets) {
 	check(app.start(ctx, keys))
 	stop()
 	app.following.Wait()
+	app.closeWays()
 	// The last one to close leaves everything in this one file.
 	check(db.Close())
 	keys.fresh = false // each start with them is a second one
@@ -102,7 +103,7 @@ func openSiteAs(t *testing.T, how settings) *site {
 	if err := s.start(following, s.keys); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop(); s.following.Wait() })
+	t.Cleanup(func() { stop(); s.following.Wait(); s.closeWays() })
 	server := httptest.NewServer(s.handler())
 	t.Cleanup(server.Close)
 	s.url = server.URL

@@ -12,6 +12,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/password"
+	"github.com/gatewright/gatewright/auth/ticket"
 )
 
 // What becomes of a user after the registration: another password, being
@@ -243,7 +244,8 @@ func (a *app) removeUser(r *http.Request) error {
 	a.hooks.Emit(r, guard.Event{Name: guard.EventUserDeleted, Login: u.Username})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
 	defer cancel()
-	return errors.Join(a.endEverything(ctx, u), a.factors.Reset(ctx, strconv.FormatInt(u.ID, 10)))
+	subject := strconv.FormatInt(u.ID, 10)
+	return errors.Join(a.endEverything(ctx, u), a.removeFactors(ctx, subject), a.ways.tickets.End(ctx, ticket.Which{Subject: subject}))
 }
 
 // moderate is POST /moderate/.

@@ -67,6 +67,22 @@
 //	POST   /2fa/recovery/               form: code or password; new recovery codes
 //	DELETE /2fa/                        form: code or password
 //	GET    /limited/                    five a minute
+//	POST   /token/passkey               JSON of an assertion, with a challenge of POST /passkeys/sign-in
+//	POST   /passkeys/options            proof; options for navigator.credentials.create
+//	POST   /passkeys/                   JSON of the new credential, and a name
+//	GET    /passkeys/
+//	PATCH  /passkeys/{id}               name
+//	DELETE /passkeys/{id}               proof
+//	POST   /passkeys/step-up            options for the code of /2fa/verify/; /passkeys/second-factor: of /token/mfa
+//	POST   /forgot/                     form: email; a link to choose a new password is sent
+//	POST   /sign-in/link, /sign-in/code form: email; a link or six digits for /token/mail are sent
+//	POST   /token/mail                  form: token or code, in the browser that asked for it
+//	POST   /email/verify, /email/       form: email, proof; links to verify and to change one's address
+//	POST   /invitations/                email; permission write:users, as is the next
+//	POST   /users/{username}/reset-password
+//	GET    /admin/users, /admin/policy  permission write:users
+//	GET    /                            a page for all of it; POST /session/… are its ways in, with cookies
+//	GET    /outbox/                     messages that would be sent, on the developer's machine only
 //	GET    /docs/, /openapi.json        the routes, to try them in a browser
 //	GET    /healthz, /readyz, /.well-known/…
 package main
@@ -178,6 +194,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		trustedProxies:   o.trustedProxies,
 		hops:             o.hops,
 		demo:             o.demo.on,
+		outbox:           o.showsOutbox(listener.Addr()),
+		mail:             o.mail,
 		corsOrigins:      o.corsOrigins,
 		insecureNoLimits: o.insecureNoLimits,
 		limitTimeout:     o.limitTimeout,
@@ -191,6 +209,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := app.start(following, keys); err != nil {
 		return err
 	}
+	defer app.closeWays()
 	defer func() { err = errors.Join(err, app.apiKeys.Close()) }() // when keys were last used
 	if replace {
 		if err := app.replaceSecrets(ctx, keys); err != nil {
@@ -277,6 +296,7 @@ func listRoutes(w io.Writer, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	defer app.closeWays()
 	for _, route := range app.mux.Routes() {
 		fmt.Fprintln(w, route)
 	}

@@ -17,7 +17,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	keystore "github.com/gatewright/gatewright/apikey/sqlstore"
+	passkeystore "github.com/gatewright/gatewright/auth/passkey/sqlstore"
 	"github.com/gatewright/gatewright/auth/sqlstore"
+	ticketstore "github.com/gatewright/gatewright/auth/ticket/sqlstore"
 	"github.com/gatewright/gatewright/blacklist/sqllog"
 	"github.com/gatewright/gatewright/examples/integration/servers"
 	limitstore "github.com/gatewright/gatewright/ratelimit/sqlstore"
@@ -86,6 +88,7 @@ func TestOnPostgreSQL(t *testing.T) {
 	check(app.start(ctx, keys))
 	stop()
 	app.following.Wait()
+	app.closeWays()
 	check(db.Close()) // a database that somebody uses cannot be copied
 	keys.fresh = false
 
@@ -112,6 +115,12 @@ func TestOnPostgreSQL(t *testing.T) {
 		TestDeletedUserHasNothingLeft,
 		TestSQLFromOutsideIsOnlyText,
 		TestFailingDatabaseIsNotARefusalOfTheCaller,
+		// Ways in.
+		TestPasskeySignsInAloneAndIsASecondFactorAndStepsUp,
+		TestForgottenPasswordIsReplacedByLink,
+		TestMailedLinkAndCodeSignInTheBrowserThatAskedForThem,
+		TestOneOfTwoUsersHasAVerifiedAddress,
+		TestOwnerOfAnAddressTakesAnAccountBackThatWasRegisteredWithIt,
 		// Sessions.
 		TestOwnSessionsAreListedAndEnded,
 		// Roles.
@@ -191,6 +200,7 @@ func (c *cluster) migrations(t *testing.T) {
 		for _, statements := range []string{
 			sqlstore.Schema(sqlstore.PostgreSQL), keystore.Schema(keystore.PostgreSQL), factorstore.Schema(factorstore.PostgreSQL),
 			sqllog.Schema(sqllog.PostgreSQL), limitstore.Schema(limitstore.PostgreSQL),
+			passkeystore.Schema(passkeystore.PostgreSQL), ticketstore.Schema(ticketstore.PostgreSQL),
 		} {
 			if _, err := plain.ExecContext(t.Context(), statements); err != nil {
 				t.Fatal(err)

@@ -25,10 +25,12 @@ var _ lister = (*sqlstore.Store)(nil)
 
 // A listed session is what people see of one of theirs.
 type listed struct {
-	ID      string    `json:"id"`
-	Created time.Time `json:"created"`
-	Expires time.Time `json:"expires"`
-	Current bool      `json:"current"` // it is the one that asks
+	ID      string       `json:"id"`
+	Created time.Time    `json:"created"`
+	Expires time.Time    `json:"expires"`
+	Current bool         `json:"current"` // it is the one that asks
+	Began   string       `json:"began"`   // "password", "passkey", "mail", "step-up"; empty: not known
+	Factors identity.Set `json:"factors"` // that were proven then
 }
 
 // hasSession refuses callers who are not in a session.
@@ -49,7 +51,12 @@ func (a *app) listSessions(w http.ResponseWriter, r *http.Request) {
 	}
 	out := make([]listed, 0, len(all))
 	for _, one := range all {
-		out = append(out, listed{one.ID, one.Created.UTC(), one.Expires.UTC(), one.ID == p.Session})
+		way, factors, err := a.beginning(r.Context(), one.ID)
+		if err != nil {
+			a.hooks.Refuse(w, r, err)
+			return
+		}
+		out = append(out, listed{one.ID, one.Created.UTC(), one.Expires.UTC(), one.ID == p.Session, way, factors})
 	}
 	writeJSON(w, http.StatusOK, out)
 }

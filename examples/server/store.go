@@ -147,22 +147,23 @@ func newProvider(db *sql.DB) (*goose.Provider, error) {
 
 // A user is a row of the users table.
 type user struct {
-	ID           int64
-	Username     string
-	Email        string
-	FullName     string
-	Disabled     bool
-	PasswordHash string
-	Roles        identity.Set
-	Permissions  identity.Set // beside those of the roles
-	Scopes       identity.Set
+	ID            int64
+	Username      string
+	Email         string
+	EmailVerified bool
+	FullName      string
+	Disabled      bool
+	PasswordHash  string
+	Roles         identity.Set
+	Permissions   identity.Set // beside those of the roles
+	Scopes        identity.Set
 }
 
 // users is the table of users: the host's side of auth.UserStore and
 // auth.PasswordUpdater.
 type users struct{ db *sql.DB }
 
-const userColumns = "id, username, email, full_name, disabled, password_hash, roles, permissions, scopes"
+const userColumns = "id, username, email, email_verified, full_name, disabled, password_hash, roles, permissions, scopes"
 
 func (s users) byUsername(ctx context.Context, username string) (*user, error) {
 	return scanUser(s.db.QueryRowContext(ctx, "SELECT "+userColumns+" FROM users WHERE username = $1", username))
@@ -186,7 +187,7 @@ func parseID(s string) (int64, bool) {
 func scanUser(row *sql.Row) (*user, error) {
 	var u user
 	var roles, permissions, scopes string
-	err := row.Scan(&u.ID, &u.Username, &u.Email, &u.FullName, &u.Disabled, &u.PasswordHash, &roles, &permissions, &scopes)
+	err := row.Scan(&u.ID, &u.Username, &u.Email, &u.EmailVerified, &u.FullName, &u.Disabled, &u.PasswordHash, &roles, &permissions, &scopes)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, auth.ErrNotFound
 	}
@@ -197,7 +198,7 @@ func scanUser(row *sql.Row) (*user, error) {
 	return &u, nil
 }
 
-// errTaken is what create returns for a name that somebody has.
+// errTaken is what create returns for a name, or a verified address, of another user.
 var errTaken = errors.New("the username is taken")
 
 // create adds u, whose ID the database chooses.
@@ -210,10 +211,10 @@ type rower interface {
 
 func createUser(ctx context.Context, db rower, u *user) error {
 	err := db.QueryRowContext(ctx, `INSERT INTO users
-		(username, email, full_name, disabled, password_hash, roles, permissions, scopes, created)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (username) DO NOTHING RETURNING id`,
-		u.Username, u.Email, u.FullName, u.Disabled, u.PasswordHash, u.Roles.String(), u.Permissions.String(), u.Scopes.String(), time.Now().UnixMicro()).Scan(&u.ID)
-	if errors.Is(err, sql.ErrNoRows) {
+		(username, email, email_key, email_verified, full_name, disabled, password_hash, roles, permissions, scopes, created)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (username) DO NOTHING RETURNING id`,
+		u.Username, u.Email, addressKey(u.Email), u.EmailVerified, u.FullName, u.Disabled, u.PasswordHash, u.Roles.String(), u.Permissions.String(), u.Scopes.String(), time.Now().UnixMicro()).Scan(&u.ID)
+	if errors.Is(err, sql.ErrNoRows) || isDuplicate(err) {
 		return errTaken
 	}
 	return err

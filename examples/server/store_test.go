@@ -22,7 +22,9 @@ import (
 	keystore "github.com/gatewright/gatewright/apikey/sqlstore"
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/authtest"
+	passkeystore "github.com/gatewright/gatewright/auth/passkey/sqlstore"
 	"github.com/gatewright/gatewright/auth/sqlstore"
+	ticketstore "github.com/gatewright/gatewright/auth/ticket/sqlstore"
 	"github.com/gatewright/gatewright/blacklist/sqllog"
 	factorstore "github.com/gatewright/gatewright/totp/sqlstore"
 )
@@ -125,7 +127,7 @@ func TestMigrationsMakeTheTablesOfSqlstore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer plain.Close()
-	for _, statements := range []string{sqlstore.Schema(sqlstore.SQLite), keystore.Schema(keystore.SQLite), factorstore.Schema(factorstore.SQLite), sqllog.Schema(sqllog.SQLite)} {
+	for _, statements := range []string{sqlstore.Schema(sqlstore.SQLite), keystore.Schema(keystore.SQLite), factorstore.Schema(factorstore.SQLite), sqllog.Schema(sqllog.SQLite), passkeystore.Schema(passkeystore.SQLite), ticketstore.Schema(ticketstore.SQLite)} {
 		if _, err := plain.Exec(statements); err != nil {
 			t.Fatal(err)
 		}
