@@ -106,7 +106,8 @@ type Config struct {
 
 	// Limit charges a request for a message to key, a keyed hash of the
 	// address, and returns an error if there were too many. It is called
-	// whether or not there is a user; the client is not told of the refusal.
+	// whether or not there is a user, and again for the stored address if the
+	// request had another spelling. The client does not see the refusal.
 	// Advised: 3 in 15 minutes and 10 in a day. Limits by client address
 	// belong in front of the handler. Required.
 	Limit func(ctx context.Context, key string) error

@@ -2,6 +2,7 @@ package ticket
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"strings"
@@ -94,9 +95,12 @@ func (s *Service) sendTo(ctx context.Context, email string, t Ticket) error {
 	u, err := s.users.UserByEmail(ctx, email)
 	switch {
 	case errors.Is(err, ErrNoUser), err == nil && (u == nil || u.Disabled):
-		return nil
+		return s.issueDecoy(ctx, email, t)
 	case err != nil:
 		return guard.CannotDecide("ticket: looking a user up", err)
+	}
+	if over := s.overLimit(ctx, t.Purpose, email, u.Email); over {
+		return s.issueDecoy(ctx, email, t)
 	}
 	if t.Purpose == SignInCode {
 		wrong, err := s.store.WrongCodes(ctx, u.Subject, u.Tenant, moment().Add(-wrongCodesSpan))
@@ -104,12 +108,48 @@ func (s *Service) sendTo(ctx context.Context, email string, t Ticket) error {
 			return guard.CannotDecide("ticket: counting wrong codes", err)
 		}
 		if wrong >= maxWrongCodes {
+			if err := s.issueDecoy(ctx, email, t); err != nil {
+				return err
+			}
 			t.Purpose, t.ID = SignInLink, ""
 		}
 	}
 	t.State, t.Subject, t.Tenant, t.Email = stateOf(u), u.Subject, u.Tenant, u.Email
 	return s.send(ctx, t)
 }
+
+// overLimit reports whether the stored address has had too many messages. Other
+// spellings that UserByEmail takes for it, in which it can be requested, share its
+// limit.
+func (s *Service) overLimit(ctx context.Context, p Purpose, requested, stored string) bool {
+	key := s.limitKey(p, stored)
+	return key != s.limitKey(p, requested) && s.config.Limit(ctx, key) != nil
+}
+
+// issueDecoy stores a ticket without a user for a code that was requested for an
+// address without one. A wrong code then takes the same work whether or not the
+// address is known: the time of the answer does not reveal it.
+func (s *Service) issueDecoy(ctx context.Context, email string, t Ticket) error {
+	if t.Purpose != SignInCode {
+		return nil
+	}
+	// 65,536 at most: they cannot fill a store, and an attacker who lets others
+	// replace one, which is then refused sooner, must request as many.
+	t.Email = decoyPrefix + s.limitKey(SignInCode, email)[:4]
+	t.Created = moment()
+	t.Expires = t.Created.Add(s.config.Lifetimes[SignInCode])
+	rand.Read(t.Key[:])
+	if err := s.store.IssueTicket(ctx, t); err != nil {
+		return guard.CannotDecide("ticket: issuing a ticket", err)
+	}
+	return nil
+}
+
+// decoyPrefix begins the Email of decoys, which is no address.
+const decoyPrefix = "decoy "
+
+// decoyAddress is an address that no user has (RFC 2606 section 2).
+const decoyAddress = "decoy@ticket.invalid"
 
 func (s *Service) setCookie(w http.ResponseWriter, value string, lifetime time.Duration) {
 	http.SetCookie(w, &http.Cookie{

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,13 +143,23 @@ func codeKey(key guard.Secret, p Purpose, id, code string) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// limitKey returns a name for an address that reveals nothing of it.
+// limitKey returns a name for an address that reveals nothing of it. Upper and
+// lower case of ASCII are one address to most mail servers.
 func (s *Service) limitKey(p Purpose, email string) string {
 	h := hmac.New(sha256.New, s.config.Keys[0].Bytes())
-	for _, field := range [...]string{"gatewright/ticket limit", string(p), email} {
+	for _, field := range [...]string{"gatewright/ticket limit", string(p), lower(email)} {
 		writeField(h, field)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+func lower(text string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, text)
 }
 
 // stateOf returns the hash of what must not change while a ticket is valid.

