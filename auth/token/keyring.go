@@ -296,8 +296,9 @@ type KeySource interface {
 	current(now time.Time) (*ringState, error)
 
 	// unknown returns the error for a token with that key ID, which is not
-	// among them: [ErrKey], or another error if a fetch may still find it.
-	unknown(kid string, now time.Time) error
+	// among the keys of state: [ErrKey], errKeysChanged if the source has
+	// other keys by now, or another error if a fetch may still find the key.
+	unknown(kid string, state *ringState, now time.Time) error
 
 	// fetches reports whether keys may come later.
 	fetches() bool
@@ -313,7 +314,14 @@ func (ring *Keyring) made() bool { return ring != nil && ring.state.Load() != ni
 
 func (ring *Keyring) current(time.Time) (*ringState, error) { return ring.load(), nil }
 
-func (ring *Keyring) unknown(string, time.Time) error { return ErrKey }
+func (ring *Keyring) unknown(_ string, state *ringState, _ time.Time) error {
+	if now := ring.state.Load(); now != nil && now != state {
+		return errKeysChanged
+	}
+	return ErrKey
+}
+
+var errKeysChanged = errors.New("the keys have changed since they were read")
 
 func (ring *Keyring) fetches() bool { return false }
 

@@ -58,7 +58,7 @@ func (s *KeySet) made() bool { return s != nil && s.state != nil }
 
 func (s *KeySet) current(time.Time) (*ringState, error) { return s.state, nil }
 
-func (s *KeySet) unknown(string, time.Time) error { return ErrKey }
+func (s *KeySet) unknown(string, *ringState, time.Time) error { return ErrKey }
 
 func (s *KeySet) fetches() bool { return false }
 

@@ -509,9 +509,12 @@ func (r *Remote) current(now time.Time) (*ringState, error) {
 	return known.state, nil
 }
 
-func (r *Remote) unknown(kid string, now time.Time) error {
+func (r *Remote) unknown(kid string, state *ringState, now time.Time) error {
 	missed := r.missed.since(kid, &r.begun)
 	known := r.known.Load()
+	if known.state != state {
+		return errKeysChanged // a fetch has just ended, and may have brought the key
+	}
 	r.begin(now)
 	if known.state != nil && known.err == nil && now.Sub(known.at) < known.refresh {
 		if known.number > missed {

@@ -4,12 +4,15 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
 )
 
 // The clocks of an issuer's processes and of those who verify are at most
@@ -317,4 +320,80 @@ func TestKeyStateString(t *testing.T) {
 			t.Errorf("%d prints as %s, want %s", int(s), got, want)
 		}
 	}
+}
+
+// readsOldKeys is a KeySource whose keys are exchanged right after they were
+// read for the first time.
+type readsOldKeys struct {
+	KeySource
+	old *ringState
+}
+
+func (s *readsOldKeys) current(now time.Time) (*ringState, error) {
+	if old := s.old; old != nil {
+		s.old = nil
+		return old, nil
+	}
+	return s.KeySource.current(now)
+}
+
+func TestKeysExchangedWhileATokenIsReadAreUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signs, err := GenerateKey(EdDSA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := GenerateKey(EdDSA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ring, err := NewKeyring(signs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := NewKeyring(before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := httptest.NewRecorder()
+		other.JWKSHandler().ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+		set := published(rec.Body.String())
+		remote, err := NewRemote(RemoteConfig{URL: "https://issuer.example.com", Algorithms: []Algorithm{EdDSA}, Client: &http.Client{Transport: &set}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Fetch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fetched := remote.known.Load().state
+		rec = httptest.NewRecorder()
+		ring.JWKSHandler().ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+		set = published(rec.Body.String())
+		time.Sleep(time.Minute)
+		if err := remote.Fetch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		issuer, err := NewIssuer(ring, IssuerConfig{Issuer: "https://issuer.example.com", Audience: "api"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := issuer.Issue(t.Context(), &identity.Principal{Subject: "ann", Credential: "1"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, keys := range map[string]KeySource{
+			"a Keyring": &readsOldKeys{ring, other.load()},
+			"a Remote":  &readsOldKeys{remote, fetched},
+		} {
+			v, err := NewVerifier(keys, VerifierConfig{Issuer: "https://issuer.example.com", Audience: "api", InsecureNoRevoker: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header.Set("Authorization", "Bearer "+signed)
+			if p, err := v.Authenticate(r); err != nil || p.Subject != "ann" {
+				t.Errorf("%s: Authenticate = %v, %v; want ann", name, p, err)
+			}
+		}
+	})
 }

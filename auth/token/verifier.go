@@ -176,7 +176,14 @@ func (v *Verifier) open(token string, state *ringState, now time.Time) (payload 
 			return "", nil, err
 		}
 		if d.key == nil {
-			return "", nil, v.unknownKey(h.kid, token, state, now)
+			err := v.unknownKey(h.kid, token, state, now)
+			if err != errKeysChanged {
+				return "", nil, err
+			}
+			if state, err = v.keys.current(now); err != nil {
+				return "", nil, guard.CannotDecide("auth/token: finding the keys of "+quote(v.config.Issuer), err)
+			}
+			return v.open(token, state, now)
 		}
 	}
 	if !d.key.verify(token[:input], s.token[:input], s.signature) {
@@ -210,18 +217,22 @@ func (v *Verifier) verifySignature(token string) ([]byte, error) {
 }
 
 // unknownKey returns the error for a token whose key is not known: a verdict if
-// no key would make the token valid or the KeySource is sure, else an error that
-// is answered 503.
+// no key would make the token valid or the KeySource is sure, errKeysChanged if
+// state is not that of the KeySource any more, else an error that is answered 503.
 func (v *Verifier) unknownKey(kid, token string, state *ringState, now time.Time) error {
 	if v.keys.fetches() && !v.anyType {
 		if verdict := v.rejectUnverified(token, now); verdict != nil {
 			return verdict
 		}
 	}
-	if err := v.keys.unknown(kid, now); err != ErrKey {
+	switch err := v.keys.unknown(kid, state, now); err {
+	case ErrKey:
+		return &rejection{reason: ErrKey, member: "kid", got: kid, want: "one of " + state.names(now)}
+	case errKeysChanged:
+		return err
+	default:
 		return guard.CannotDecide("auth/token: finding the keys of "+quote(v.config.Issuer), err)
 	}
-	return &rejection{reason: ErrKey, member: "kid", got: kid, want: "one of " + state.names(now)}
 }
 
 // rejectUnverified returns why a token would be invalid under any key, nil if it
