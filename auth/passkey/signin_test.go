@@ -73,9 +73,14 @@ func TestWrongAssertionsAreNotProven(t *testing.T) {
 		"extensions without bytes": get(func(a *passkeytest.Authenticator) { a.Flags |= 1 << 7 }),
 		"no user handle":           get(func(a *passkeytest.Authenticator) { a.Handle = nil }),
 		"another user handle":      get(func(a *passkeytest.Authenticator) { a.Handle[0] ^= 1 }),
-		"an unknown ID":            get(func(a *passkeytest.Authenticator) { a.ID[0] ^= 1 }),
-		"a short ID":               get(func(a *passkeytest.Authenticator) { a.ID = []byte{1} }),
-		"another key":              get(func(a *passkeytest.Authenticator) { a.Key = passkeytest.New(origin).Key }),
+		"an empty user handle":     get(func(a *passkeytest.Authenticator) { a.Handle = []byte{} }),
+		"another account's handle": func(s *site, a *passkeytest.Authenticator) string {
+			b := s.registered("bob")
+			return get(func(a *passkeytest.Authenticator) { a.Handle = b.Handle })(s, a)
+		},
+		"an unknown ID": get(func(a *passkeytest.Authenticator) { a.ID[0] ^= 1 }),
+		"a short ID":    get(func(a *passkeytest.Authenticator) { a.ID = []byte{1} }),
+		"another key":   get(func(a *passkeytest.Authenticator) { a.Key = passkeytest.New(origin).Key }),
 		"another RP ID": func(s *site, a *passkeytest.Authenticator) string {
 			return s.answer(a, replaced(s.call(s.rp.SignInOptions(), "POST", nil, ""), `"rpId":"example.com"`, `"rpId":"evil.example"`))
 		},
@@ -115,8 +120,9 @@ func TestWrongAssertionsAreNotProven(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			a := s.registered("ada")
+			assertion := wrong(s, a)
 			spent := s.onceSeen
-			s.rejected(wrong(s, a))
+			s.rejected(assertion)
 			if s.onceSeen != spent {
 				t.Error("Config.Once was called for an assertion that is wrong")
 			}
@@ -404,6 +410,51 @@ func TestCountersAndBackupFlagsNeverLockOut(t *testing.T) {
 	if !s.reported("backup eligibility") {
 		t.Errorf("%q", s.reasons())
 	}
+	b := passkeytest.New(origin) // which loses it
+	b.Flags |= passkeytest.BackupEligible | passkeytest.BackedUp
+	s.register(caller("bob"), b)
+	b.Flags &^= passkeytest.BackupEligible | passkeytest.BackedUp
+	s.events = nil
+	s.accepted(s.assertion(b), "bob")
+	if kept, err := s.store.PasskeyByID(t.Context(), b.ID); err != nil || kept.BackedUp || !s.reported("backup eligibility") {
+		t.Errorf("%v, %v, %q", kept.BackedUp, err, s.reasons())
+	}
+}
+
+// Junk that is sent with good challenges fills no store.
+func TestForgedAssertionsReachNoStoreOfChallenges(t *testing.T) {
+	s := newSite(t)
+	a := s.registered("ada")
+	spent := s.onceSeen
+	good := s.assertion(a)
+	for range 1000 {
+		s.rejected(edit(t, good, func(_, r map[string]any) { r["signature"] = rand.Text() + "AA" }))
+	}
+	if s.onceSeen != spent {
+		t.Errorf("Config.Once was called %d times", s.onceSeen-spent)
+	}
+	s.accepted(good, "ada")
+}
+
+// Whom a request claims to be does not matter.
+func TestASubjectInTheBodyIsIgnored(t *testing.T) {
+	s := newSite(t)
+	a := passkeytest.New(origin)
+	ada := caller("ada")
+	created, err := a.Create(s.creation(ada))
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := func(c, r map[string]any) {
+		for _, name := range []string{"subject", "user", "username", "tenant"} {
+			c[name], r[name] = "bob", "bob"
+		}
+	}
+	s.ok(s.call(s.rp.Register(), "POST", ada, edit(t, string(created), claims)), 201)
+	if all, err := s.store.Passkeys(t.Context(), "bob"); err != nil || len(all) > 0 {
+		t.Errorf("%v, %v", all, err)
+	}
+	s.accepted(edit(t, s.assertion(a), claims), "ada")
 }
 
 func TestRefuseClonesRejectsALowerCounter(t *testing.T) {

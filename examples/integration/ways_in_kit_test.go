@@ -49,7 +49,7 @@ type waysPlace struct {
 // eachWaysPlace runs a test in each place.
 func eachWaysPlace(t *testing.T, test func(t *testing.T, place waysPlace)) {
 	file := func(t *testing.T) string {
-		return "file:" + filepath.Join(t.TempDir(), "ways.db") + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(wal)&_txlock=immediate"
+		return "file:" + filepath.Join(t.TempDir(), "ways.db") + "?_pragma=busy_timeout(120000)&_pragma=journal_mode(wal)&_txlock=immediate"
 	}
 	t.Run("SQLite", func(t *testing.T) {
 		place := waysPlace{Engine: "SQLite", Server: file(t)}
