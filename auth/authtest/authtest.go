@@ -20,6 +20,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -29,95 +30,119 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// RunUsers checks an [auth.UserStore]. open returns a store that knows exactly
-// the given users under the given logins, which are canonical. Their IDs are
-// small whole numbers, "1" and so on, which fit a column of numbers too. If the
-// store is an [auth.PasswordUpdater], that is checked as well.
+// RunUsers checks an [auth.UserStore]. open stores the given users under the given
+// logins, which are canonical, and returns a store with exactly these users.
+//
+// A table that cannot keep a field as it is given writes into users what it keeps
+// instead: another ID, because the database makes the IDs; no Tenant, because
+// there are none; the Scopes that follow from the Roles. open must not change
+// PasswordHash and Disabled. If the store is an [auth.PasswordUpdater], that is
+// checked as well. A failure names the field that differs and both values.
 func RunUsers(t *testing.T, open func(t *testing.T, users map[string]auth.User) auth.UserStore) {
-	alice := auth.User{
-		ID:           "1",
-		PasswordHash: "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$old",
-		Roles:        identity.NewSet("user"),
-		Scopes:       identity.NewSet("read:items", "write:items"),
+	given := map[string]auth.User{
+		"alice": {
+			ID:           "1",
+			PasswordHash: "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$old",
+			Tenant:       "acme",
+			Roles:        identity.NewSet("user"),
+			Scopes:       identity.NewSet("read:items", "write:items"),
+		},
+		"bob": {ID: "2", PasswordHash: "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$bob", Tenant: "globex", Disabled: true},
 	}
-	bob := auth.User{ID: "2", Disabled: true}
-	users := map[string]auth.User{"alice": alice, "bob": bob}
 	ctx := context.Background()
 
-	run := func(name, why string, check func(s auth.UserStore) error) {
+	run := func(name, why string, check func(s auth.UserStore, alice, bob auth.User) error) {
 		t.Run(name, func(t *testing.T) {
-			if err := check(open(t, users)); err != nil {
+			users := maps.Clone(given)
+			s := open(t, users)
+			alice, bob := users["alice"], users["bob"]
+			for login, u := range users {
+				if was, ok := given[login]; !ok || u.ID == "" || u.PasswordHash != was.PasswordHash || u.Disabled != was.Disabled {
+					t.Fatalf("open returned %q as %+v; keep the logins, PasswordHash and Disabled, and give each user an ID", login, u)
+				}
+			}
+			if len(users) != len(given) || alice.ID == bob.ID {
+				t.Fatalf("open returned %d users, alice with the ID %q, bob with %q; keep both, with different IDs", len(users), alice.ID, bob.ID)
+			}
+			if err := check(s, alice, bob); err != nil {
 				t.Errorf("%v\n\t%s", err, why)
 			}
 		})
 	}
-	same := func(got *auth.User, err error, want auth.User) error {
-		switch {
-		case err != nil:
-			return err
-		case got == nil:
-			return errors.New("neither a user nor an error")
-		case got.ID != want.ID || got.PasswordHash != want.PasswordHash || got.Disabled != want.Disabled || got.Tenant != want.Tenant:
-			return fmt.Errorf("got user %q, want %q with the same hash, state and tenant", got.ID, want.ID)
-		case !got.Roles.Equal(want.Roles) || !got.Scopes.Equal(want.Scopes):
-			return fmt.Errorf("got roles %q and scopes %q, want %q and %q", got.Roles, got.Scopes, want.Roles, want.Scopes)
+	byBoth := func(s auth.UserStore, login string, want auth.User) error {
+		u, err := s.UserByLogin(ctx, login)
+		if err := sameUser(u, err, want); err != nil {
+			return fmt.Errorf("UserByLogin(%q): %w", login, err)
+		}
+		u, err = s.UserByID(ctx, want.ID)
+		if err := sameUser(u, err, want); err != nil {
+			return fmt.Errorf("UserByID(%q): %w", want.ID, err)
 		}
 		return nil
 	}
 
-	run("a user is found by login and by ID", "both must lead to the same user, or a token would speak for another one than the password", func(s auth.UserStore) error {
-		u, err := s.UserByLogin(ctx, "alice")
-		if err := same(u, err, alice); err != nil {
-			return err
-		}
-		u, err = s.UserByID(ctx, "1")
-		return same(u, err, alice)
+	run("a user is found by login and by ID", "both must lead to the same user, or a token would speak for another one than the password", func(s auth.UserStore, alice, _ auth.User) error {
+		return byBoth(s, "alice", alice)
 	})
-	run("a disabled user is returned as disabled", "auth refuses them after the same work as others; a store that hides them would tell by its time who is disabled", func(s auth.UserStore) error {
-		u, err := s.UserByLogin(ctx, "bob")
-		if err := same(u, err, bob); err != nil {
-			return err
-		}
-		u, err = s.UserByID(ctx, "2")
-		return same(u, err, bob)
+	run("a disabled user is returned as disabled", "auth refuses them after the same work as others; a store that hides them would tell by its time who is disabled", func(s auth.UserStore, _, bob auth.User) error {
+		return byBoth(s, "bob", bob)
 	})
-	run("an unknown user is ErrNotFound", "any other error is answered 503 and would tell who exists; and who answers to a second spelling is somebody else", func(s auth.UserStore) error {
-		for _, name := range []string{"carol", "", "alice ", "1", "' OR '1'='1", "alice'--", "a%", "alic_"} {
+	run("an unknown user is ErrNotFound", "any other error is answered 503 and would tell who exists; and who answers to a second spelling is somebody else", func(s auth.UserStore, alice, bob auth.User) error {
+		for _, name := range []string{"carol", "", "alice ", alice.ID, "' OR '1'='1", "alice'--", "a%", "alic_"} {
 			if u, err := s.UserByLogin(ctx, name); !errors.Is(err, auth.ErrNotFound) {
 				return fmt.Errorf("UserByLogin(%q) = %v, %v; want auth.ErrNotFound", name, u, err)
 			}
 		}
-		for _, id := range []string{"3", "", "alice", "1 ", "01", "1 OR 1=1"} {
+		for _, id := range []string{alice.ID + bob.ID + "9", "", "alice", alice.ID + " ", "0" + alice.ID, alice.ID + " OR 1=1"} {
 			if u, err := s.UserByID(ctx, id); !errors.Is(err, auth.ErrNotFound) {
 				return fmt.Errorf("UserByID(%q) = %v, %v; want auth.ErrNotFound", id, u, err)
 			}
 		}
 		return nil
 	})
-	run("a password hash is replaced only where the old one still stands", "a password changed during a sign-in must not be undone by the upgrade of the old one", func(s auth.UserStore) error {
+	run("a password hash is replaced only where the old one still stands", "a password changed during a sign-in must not be undone by the upgrade of the old one", func(s auth.UserStore, alice, bob auth.User) error {
 		updater, ok := s.(auth.PasswordUpdater)
 		if !ok {
 			return nil
 		}
-		if err := updater.UpdatePasswordHash(ctx, "1", "something else", "new"); err != nil {
+		if err := updater.UpdatePasswordHash(ctx, alice.ID, "something else", "new"); err != nil {
 			return err
 		}
-		u, err := s.UserByID(ctx, "1")
-		if err := same(u, err, alice); err != nil {
+		if err := byBoth(s, "alice", alice); err != nil {
 			return fmt.Errorf("after an update of another hash: %w", err)
 		}
-		if err := updater.UpdatePasswordHash(ctx, "1", alice.PasswordHash, "new"); err != nil {
+		if err := updater.UpdatePasswordHash(ctx, alice.ID, alice.PasswordHash, "new"); err != nil {
 			return err
 		}
-		changed := alice
-		changed.PasswordHash = "new"
-		u, err = s.UserByID(ctx, "1")
-		if err := same(u, err, changed); err != nil {
+		alice.PasswordHash = "new"
+		if err := byBoth(s, "alice", alice); err != nil {
 			return err
 		}
-		u, err = s.UserByID(ctx, "2")
-		return same(u, err, bob)
+		return byBoth(s, "bob", bob)
 	})
+}
+
+// sameUser returns which fields of the user that a store returned differ from want.
+func sameUser(got *auth.User, err error, want auth.User) error {
+	switch {
+	case err != nil:
+		return err
+	case got == nil:
+		return errors.New("neither a user nor an error")
+	}
+	var errs []error
+	differs := func(field string, same bool, got, want any) {
+		if !same {
+			errs = append(errs, fmt.Errorf("%s is %#v, want %#v", field, got, want))
+		}
+	}
+	differs("ID", got.ID == want.ID, got.ID, want.ID)
+	differs("PasswordHash", got.PasswordHash == want.PasswordHash, got.PasswordHash, want.PasswordHash)
+	differs("Tenant", got.Tenant == want.Tenant, got.Tenant, want.Tenant)
+	differs("Disabled", got.Disabled == want.Disabled, got.Disabled, want.Disabled)
+	differs("Roles", got.Roles.Equal(want.Roles), got.Roles.String(), want.Roles.String())
+	differs("Scopes", got.Scopes.Equal(want.Scopes), got.Scopes.String(), want.Scopes.String())
+	return errors.Join(errs...)
 }
 
 // id returns the hash of a refresh token for the tests.

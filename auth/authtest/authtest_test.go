@@ -98,6 +98,7 @@ var userDefects = []defect{
 	{"found by ID only under another ID", "a user is found by login and by ID"},
 	{"roles are forgotten", "a user is found by login and by ID"},
 	{"scopes are forgotten", "a user is found by login and by ID"},
+	{"the tenant is forgotten", "a user is found by login and by ID"},
 	{"disabled users are hidden", "a disabled user is returned as disabled"},
 	{"disabled is forgotten", "a disabled user is returned as disabled"},
 	{"nobody and no error", "an unknown user is ErrNotFound"},
@@ -494,6 +495,8 @@ func (s *userStore) answer(u auth.User, ok bool) (*auth.User, error) {
 		u.Roles = identity.Set{}
 	case "scopes are forgotten":
 		u.Scopes = identity.Set{}
+	case "the tenant is forgotten":
+		u.Tenant = ""
 	case "disabled is forgotten":
 		u.Disabled = false
 	}

@@ -1,0 +1,37 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// readyLifetime is how long the token that Ready makes is valid.
+const readyLifetime = 5 * time.Second
+
+// Ready returns nil if the Server can sign access tokens and, with a
+// Config.Verifier, if that accepts them. It signs and verifies one token of a
+// subject without rights, and discards the token. The error says which of both
+// failed: for example, a key management system does not answer, the keyring has
+// no key for now, or the Verifier has no keys, other keys or a stale Revoker.
+//
+// Call Ready before the first request, and from the handler that reports
+// readiness. Each call signs once, for which key management systems may charge.
+// Ready does not read the UserStore and the RefreshStore.
+func (s *Server) Ready(ctx context.Context) error {
+	now := time.Now()
+	p := &identity.Principal{Subject: "gatewright.ready", IssuedAt: now, Expires: now.Add(min(readyLifetime, s.tokens.Lifetime()))}
+	signed, err := s.tokens.Issue(ctx, p, nil)
+	if err != nil {
+		return fmt.Errorf("auth: Ready: signing a token: %w", err)
+	}
+	if s.config.Verifier == nil {
+		return nil
+	}
+	if _, err := s.config.Verifier.Verify(ctx, signed); err != nil {
+		return fmt.Errorf("auth: Ready: Config.Verifier rejects a token that was just signed: %w", err)
+	}
+	return nil
+}
