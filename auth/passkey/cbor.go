@@ -3,6 +3,7 @@ package passkey
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -151,8 +152,8 @@ func (r *cborReader) mapping(n uint64, depth int) (any, error) {
 	if depth == 0 || n > uint64(len(r.b))/2 {
 		return nil, errCBOR
 	}
-	pairs := []cborPair{}
-	seen := map[any]bool{}
+	pairs := make([]cborPair, 0, min(n, 5)) // as many as a key has
+	var seen map[any]bool                   // of more than 16 keys
 	for range n {
 		key, err := r.item(0)
 		if err != nil {
@@ -163,10 +164,18 @@ func (r *cborReader) mapping(n uint64, depth int) (any, error) {
 		default:
 			return nil, errCBOR
 		}
-		if seen[key] {
+		if len(pairs) == 16 {
+			seen = map[any]bool{}
+			for _, p := range pairs {
+				seen[p.key] = true
+			}
+		}
+		if seen[key] || seen == nil && slices.ContainsFunc(pairs, func(p cborPair) bool { return p.key == key }) {
 			return nil, errCBOR
 		}
-		seen[key] = true
+		if seen != nil {
+			seen[key] = true
+		}
 		value, err := r.item(depth - 1)
 		if err != nil {
 			return nil, err

@@ -57,7 +57,7 @@ func parseKey(pairs []cborPair) (publicKey, error) {
 		}
 		return publicKey{key}, nil
 	case matches(kty, alg, crv, x) && members[0] == int64(1) && members[1] == int64(algEdDSA) && members[2] == int64(6):
-		if !onEdwards25519(bytes(3)) {
+		if len(bytes(3)) != ed25519.PublicKeySize {
 			return publicKey{}, errKey
 		}
 		return publicKey{ed25519.PublicKey(bytes(3))}, nil
@@ -84,12 +84,19 @@ func rsaKey(n, e []byte) (publicKey, error) {
 	return publicKey{&rsa.PublicKey{N: modulus, E: int(exponent)}}, nil
 }
 
+// check returns an error for a key that could never verify a signature. parseKey
+// finds all but one kind: the check of that kind takes long, so it is made once,
+// when a key is registered.
+func (k publicKey) check() error {
+	if key, ok := k.key.(ed25519.PublicKey); ok && !onEdwards25519(key) {
+		return errKey
+	}
+	return nil
+}
+
 // onEdwards25519 reports whether x encodes a point of the curve (RFC 8032 section
 // 5.1.3), because crypto/ed25519 finds out only when a signature is verified.
 func onEdwards25519(x []byte) bool {
-	if len(x) != ed25519.PublicKeySize {
-		return false
-	}
 	// p = 2^255-19; u/v = (y²-1)/(dy²+1) must be a square.
 	p := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19))
 	mod := func(z *big.Int) *big.Int { return z.Mod(z, p) }

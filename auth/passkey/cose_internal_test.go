@@ -50,7 +50,7 @@ func TestKeysHaveOneForm(t *testing.T) {
 		"ES256": es256(), "EdDSA": eddsa(), "RS256": rs256(), "RS256 with 4096 bits": rs256(k(-1, odd(512))), "RS256 with e 3": rs256(k(-2, []byte{3})),
 		"RS256 with the highest e": rs256(k(-2, []byte{0x7f, 0xff, 0xff, 0xff})),
 	} {
-		if _, err := parseKey(pairs); err != nil {
+		if key, err := parseKey(pairs); err != nil || key.check() != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -72,7 +72,7 @@ func TestKeysHaveOneForm(t *testing.T) {
 		"e 1": rs256(k(-2, []byte{1})), "e 2": rs256(k(-2, []byte{2})), "an even e": rs256(k(-2, []byte{1, 0, 0})), "e with a leading zero": rs256(k(-2, []byte{0, 1, 0, 1})),
 		"e of 32 bits": rs256(k(-2, []byte{0xff, 0xff, 0xff, 0xff})), "e of 5 bytes": rs256(k(-2, []byte{1, 0, 0, 0, 1})), "e as a number": rs256(k(-2, int64(65537))),
 	} {
-		if key, err := parseKey(pairs); err == nil {
+		if key, err := parseKey(pairs); err == nil && key.check() == nil {
 			t.Errorf("%s is accepted: %v", name, key)
 		}
 	}

@@ -29,7 +29,7 @@ var errDown = errors.New("the store is down")
 
 // A site is a server with passkeys. Password "right" is everybody's.
 type site struct {
-	*testing.T
+	testing.TB
 	rp     *passkey.RelyingParty
 	store  passkey.Store
 	config passkey.Config
@@ -45,8 +45,17 @@ type site struct {
 
 func newSite(t *testing.T, change ...func(*passkey.Config)) *site {
 	t.Helper()
-	s := &site{T: t, store: &passkey.Memory{}, used: map[[32]byte]bool{}}
-	s.config = passkey.Config{
+	s := &site{TB: t, store: &passkey.Memory{}, used: map[[32]byte]bool{}}
+	s.config = siteConfig(s)
+	for _, c := range change {
+		c(&s.config)
+	}
+	s.open()
+	return s
+}
+
+func siteConfig(s *site) passkey.Config {
+	return passkey.Config{
 		RPID: rpID, Name: "Example", Origins: []string{origin}, Issuer: issuer,
 		Keys: []guard.Secret{guard.NewSecret(bytes.Repeat([]byte("k"), 32))},
 		Once: s.once,
@@ -69,11 +78,6 @@ func newSite(t *testing.T, change ...func(*passkey.Config)) *site {
 			s.events = append(s.events, e)
 		}},
 	}
-	for _, c := range change {
-		c(&s.config)
-	}
-	s.open()
-	return s
 }
 
 // open makes the relying party of the present configuration.
@@ -199,7 +203,7 @@ func (s *site) rejected(assertion string) {
 }
 
 // refused demands a denial with the status.
-func refused(t *testing.T, err error, status int) {
+func refused(t testing.TB, err error, status int) {
 	t.Helper()
 	if d := guard.DenialOf(t.Context(), err); err == nil || d.Status != status {
 		t.Errorf("%v, want %d", err, status)
@@ -207,7 +211,7 @@ func refused(t *testing.T, err error, status int) {
 }
 
 // edit changes the JSON of a credential.
-func edit(t *testing.T, credential string, change func(credential, response map[string]any)) string {
+func edit(t testing.TB, credential string, change func(credential, response map[string]any)) string {
 	t.Helper()
 	var c map[string]any
 	if err := json.Unmarshal([]byte(credential), &c); err != nil {

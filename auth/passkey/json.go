@@ -126,7 +126,7 @@ func stringInto(to *string, v strictjson.Value) error {
 // section 5).
 func base64url(to *[]byte, v strictjson.Value) error {
 	s, ok := v.Text()
-	if !ok || strings.ContainsAny(s, "\r\n") { // which the decoder would skip
+	if !ok || hasLineBreak(s) {
 		return errResponse
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
@@ -136,6 +136,9 @@ func base64url(to *[]byte, v strictjson.Value) error {
 	*to = b
 	return nil
 }
+
+// hasLineBreak reports whether s has one, which decoders of base64 would skip.
+func hasLineBreak(s string) bool { return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0 }
 
 // clientData is the part of CollectedClientData that is checked (WebAuthn section
 // 5.8.1).

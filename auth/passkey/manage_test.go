@@ -220,7 +220,7 @@ func TestWrongRegistrationsAreBadRequests(t *testing.T) {
 	edited := func(change func(c, r map[string]any)) func(*site) (*identity.Principal, string) {
 		return func(s *site) (*identity.Principal, string) {
 			_, created := with(func(*passkeytest.Authenticator) {})(s)
-			return ada, edit(s.T, created, change)
+			return ada, edit(s.TB, created, change)
 		}
 	}
 	object := func(old, new string) func(*site) (*identity.Principal, string) {

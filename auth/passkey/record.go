@@ -42,7 +42,7 @@ func parseRecord(record string) (d authData, transports []string, err error) {
 			transports = strings.Split(list, "+")
 		}
 	}
-	if slices.ContainsFunc(transports, func(t string) bool { return !isTransport(t) }) || strings.ContainsAny(payload, "\r\n") {
+	if slices.ContainsFunc(transports, func(t string) bool { return !isTransport(t) }) || hasLineBreak(payload) {
 		return authData{}, nil, errRecord
 	}
 	raw, err := base64.RawStdEncoding.Strict().DecodeString(payload)

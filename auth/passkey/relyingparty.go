@@ -182,6 +182,9 @@ func parseAttestation(b []byte) (raw []byte, d authData, err error) {
 	if !d.has(flagCredential) {
 		return nil, authData{}, errAuthData
 	}
+	if err := d.key.check(); err != nil {
+		return nil, authData{}, err
+	}
 	return raw, d, nil
 }
 

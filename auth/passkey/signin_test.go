@@ -106,10 +106,10 @@ func TestWrongAssertionsAreNotProven(t *testing.T) {
 		"a registration's type": get(func(a *passkeytest.Authenticator) { a.Type = "webauthn.create" }),
 		"an empty signature":    response("signature", ""),
 		"a signature with a tail": func(s *site, a *passkeytest.Authenticator) string {
-			return edit(s.T, s.assertion(a), func(_, r map[string]any) { r["signature"] = r["signature"].(string) + "AAAA" })
+			return edit(s.TB, s.assertion(a), func(_, r map[string]any) { r["signature"] = r["signature"].(string) + "AAAA" })
 		},
 		"authenticator data with a tail": func(s *site, a *passkeytest.Authenticator) string {
-			return edit(s.T, s.assertion(a), func(_, r map[string]any) {
+			return edit(s.TB, s.assertion(a), func(_, r map[string]any) {
 				b, _ := base64.RawURLEncoding.DecodeString(r["authenticatorData"].(string))
 				r["authenticatorData"] = base64.RawURLEncoding.EncodeToString(append(b, 0xa0))
 			})
@@ -167,7 +167,7 @@ func flipped(s *site, _ *passkeytest.Authenticator, i int) string {
 // response is an assertion with another member of its response.
 func response(member string, value any) func(*site, *passkeytest.Authenticator) string {
 	return func(s *site, a *passkeytest.Authenticator) string {
-		return edit(s.T, s.assertion(a), func(_, r map[string]any) { r[member] = value })
+		return edit(s.TB, s.assertion(a), func(_, r map[string]any) { r[member] = value })
 	}
 }
 

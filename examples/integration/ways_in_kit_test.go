@@ -159,7 +159,9 @@ func (p waysPlace) machine(t *testing.T, step func(name string)) *waysMachine {
 	note(err)
 	tokens, err := token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: issuer})
 	note(err)
-	m.replica, err = blacklist.NewReplica(log, blacklist.ReplicaConfig{})
+	m.replica, err = blacklist.NewReplica(log, blacklist.ReplicaConfig{
+		ReadTimeout: 20 * time.Second, WriteTimeout: time.Minute, MaxStale: time.Minute, // for a slow machine
+	})
 	note(err)
 	sealer, err := totp.NewKeyring(bytes.Repeat([]byte{7}, 32))
 	note(err)

@@ -18,22 +18,34 @@ import (
 	"github.com/gatewright/gatewright/scopes"
 )
 
-// thousand calls try 1,000 times in parallel, on two machines in turn, and returns how
-// often it was true.
-func thousand(machines [2]*waysMachine, try func(m *waysMachine) bool) int64 {
-	var right atomic.Int64
+// thousand calls try 1,000 times in parallel, on two machines in turn. try returns a
+// status. One of them is below 300, and the others are 400. On a slow machine some
+// may be 503, and the one that would have been right among them.
+func thousand(t *testing.T, what string, machines [2]*waysMachine, try func(m *waysMachine) int) {
+	t.Helper()
+	var right, undecided atomic.Int64
 	var all sync.WaitGroup
 	for i := range 50 {
 		all.Go(func() {
 			for j := range 20 {
-				if try(machines[(i+j)%2]) {
+				switch status := try(machines[(i+j)%2]); {
+				case status < 300:
 					right.Add(1)
+				case status == http.StatusServiceUnavailable:
+					undecided.Add(1)
+				case status != http.StatusBadRequest:
+					t.Errorf("%s: status %d", what, status)
 				}
 			}
 		})
 	}
 	all.Wait()
-	return right.Load()
+	if n := undecided.Load(); n > 0 {
+		t.Logf("%s: %d were answered 503", what, n)
+	}
+	if n := right.Load(); n > 1 || n == 0 && undecided.Load() == 0 {
+		t.Errorf("%s was used %d times", what, n)
+	}
 }
 
 func TestOfAThousandParallelUsesOneSucceeds(t *testing.T) {
@@ -41,56 +53,30 @@ func TestOfAThousandParallelUsesOneSucceeds(t *testing.T) {
 		machines := [2]*waysMachine{place.machine(t, nil), place.machine(t, nil)}
 		m := machines[0]
 		m.add("ada", "the old password")
-
 		token, _ := m.mailed(ticket.ResetPassword, "ada")
-		n := thousand(machines, func(m *waysMachine) bool {
-			status, text, _ := m.post(m.mail.Use(ticket.ResetPassword), nil, "", fields{"token": token, "password": "the new password"})
-			if status != 204 && status != 400 {
-				t.Errorf("status %d: %s", status, text)
-			}
-			return status == 204
+		thousand(t, "a link to reset a password", machines, func(m *waysMachine) int {
+			status, _, _ := m.post(m.mail.Use(ticket.ResetPassword), nil, "", fields{"token": token, "password": "the new password"})
+			return status
 		})
-		if n != 1 {
-			t.Errorf("a link to reset a password was used %d times", n)
-		}
-
-		token, cookie := m.mailed(ticket.SignInLink, "ada")
-		n = thousand(machines, func(m *waysMachine) bool {
-			g := m.by(m.byMail(), cookie, fields{"token": token})
-			if g.status != 200 && g.status != 400 {
-				t.Errorf("status %d", g.status)
-			}
-			return g.status == 200
+		link, cookie := m.mailed(ticket.SignInLink, "ada")
+		thousand(t, "a link to sign in", machines, func(m *waysMachine) int {
+			return m.by(m.byMail(), cookie, fields{"token": link}).status
 		})
-		if n != 1 {
-			t.Errorf("a link to sign in was used %d times", n)
-		}
-
-		a := m.enrolled("ada")
-		assertion := m.assertion(a)
-		n = thousand(machines, func(m *waysMachine) bool {
-			g := m.by(m.byPasskey(), "", assertion)
-			if g.status != 200 && g.status != 400 {
-				t.Errorf("status %d", g.status)
-			}
-			return g.status == 200
+		assertion := m.assertion(m.enrolled("ada"))
+		thousand(t, "an assertion", machines, func(m *waysMachine) int {
+			return m.by(m.byPasskey(), "", assertion).status
 		})
-		if n != 1 {
-			t.Errorf("an assertion signed in %d times", n)
-		}
-		if g := machines[1].by(machines[1].byPasskey(), "", assertion); g.status != 400 {
+		if g := machines[1].by(machines[1].byPasskey(), "", assertion); g.status < 300 {
 			t.Errorf("the assertion is accepted later: %d", g.status)
 		}
-
 		m.add("eve", "a password")
 		code := m.recoveryCodes("eve")[0]
-		n = thousand(machines, func(m *waysMachine) bool {
-			_, err := m.codes.Verify(context.Background(), "eve", code)
-			return err == nil
+		thousand(t, "a recovery code", machines, func(m *waysMachine) int {
+			if _, err := m.codes.Verify(context.Background(), "eve", code); err == nil {
+				return http.StatusOK
+			}
+			return http.StatusBadRequest
 		})
-		if n != 1 {
-			t.Errorf("a recovery code was used %d times", n)
-		}
 	})
 }
 

@@ -3,9 +3,9 @@
 package body
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 
@@ -43,15 +43,20 @@ func Read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 		w.Header().Set("Connection", "close")
 		return nil, tooLarge(limit)
 	}
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	// Room for small bodies at once, and never for what is only declared.
+	buffer := bytes.NewBuffer(make([]byte, 0, max(min(r.ContentLength, roomFor), 0)+bytes.MinRead))
+	_, err := buffer.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, tooLarge(limit)
 	}
 	if err != nil {
 		return nil, guard.InvalidRequest("The request body could not be read.", err)
 	}
-	return b, nil
+	return buffer.Bytes(), nil
 }
+
+// roomFor is how many bytes of a declared length are allocated before they are read.
+const roomFor = 2 << 10
 
 func tooLarge(limit int64) error {
 	return guard.TooLarge(fmt.Errorf("the body has more than %d bytes", limit))
