@@ -7,6 +7,8 @@ import (
 	"crypto/sha512"
 	"encoding/binary"
 	"errors"
+	"hash"
+	"sync"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
@@ -60,7 +62,7 @@ func newRandom() []byte {
 func (rp *RelyingParty) seal(c []byte, purpose byte, lifetime time.Duration, b binding) []byte {
 	c = binary.BigEndian.AppendUint64(c, uint64(time.Now().Add(lifetime).UnixMicro()))
 	c = append(c, purpose)
-	return append(c, challengeMAC(rp.config.Keys[0], c, b)...)
+	return append(c, challengeMAC(&rp.macs[0], c, b)...)
 }
 
 // checkChallenge returns when a challenge that was made for this purpose and
@@ -70,8 +72,8 @@ func (rp *RelyingParty) checkChallenge(c []byte, purpose byte, b binding) (time.
 		return time.Time{}, errChallenge
 	}
 	body, mac := c[:challengeSize-macSize], c[challengeSize-macSize:]
-	for _, key := range rp.config.Keys {
-		if !hmac.Equal(mac, challengeMAC(key, body, b)) {
+	for i := range rp.macs {
+		if !hmac.Equal(mac, challengeMAC(&rp.macs[i], body, b)) {
 			continue
 		}
 		expires := time.UnixMicro(int64(binary.BigEndian.Uint64(c[16:])))
@@ -83,8 +85,20 @@ func (rp *RelyingParty) checkChallenge(c []byte, purpose byte, b binding) (time.
 	return time.Time{}, errChallenge
 }
 
-func challengeMAC(key guard.Secret, body []byte, b binding) []byte {
-	h := hmac.New(sha256.New, key.Bytes())
+// macs returns a pool of HMACs for each key. One that is used again does not hash its
+// key again.
+func macs(keys []guard.Secret) []sync.Pool {
+	all := make([]sync.Pool, len(keys))
+	for i, key := range keys {
+		all[i].New = func() any { return hmac.New(sha256.New, key.Bytes()) }
+	}
+	return all
+}
+
+func challengeMAC(pool *sync.Pool, body []byte, b binding) []byte {
+	h := pool.Get().(hash.Hash)
+	defer pool.Put(h)
+	h.Reset()
 	writeField(h, []byte("gatewright/passkey challenge"))
 	writeField(h, body)
 	writeField(h, []byte(b.subject))

@@ -138,7 +138,9 @@ func base64url(to *[]byte, v strictjson.Value) error {
 }
 
 // hasLineBreak reports whether s has one, which decoders of base64 would skip.
-func hasLineBreak(s string) bool { return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0 }
+func hasLineBreak(s string) bool {
+	return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0
+}
 
 // clientData is the part of CollectedClientData that is checked (WebAuthn section
 // 5.8.1).

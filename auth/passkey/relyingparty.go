@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
@@ -17,8 +18,10 @@ import (
 // A RelyingParty registers passkeys and verifies their assertions. It is safe for
 // concurrent use if its Store and the functions of its Config are.
 type RelyingParty struct {
-	config Config
-	store  Store
+	config   Config
+	store    Store
+	macs     []sync.Pool // of Config.Keys
+	rpIDHash [32]byte
 }
 
 // Factors of an assertion, by their RFC 8176 names.
@@ -64,7 +67,7 @@ func (rp *RelyingParty) checkClientData(raw []byte, kind string) (challenge []by
 // checkAuthData checks what does not depend on a passkey.
 func (rp *RelyingParty) checkAuthData(d authData) error {
 	switch {
-	case d.rpIDHash != sha256.Sum256([]byte(rp.config.RPID)):
+	case d.rpIDHash != rp.rpIDHash:
 		return errors.New("the RP ID is another one")
 	case !d.has(flagUserPresent):
 		return errors.New("the user was not present")

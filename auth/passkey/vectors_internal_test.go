@@ -2,10 +2,13 @@ package passkey
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"os"
 	"reflect"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/gatewright/gatewright/auth/guard"
@@ -89,7 +92,7 @@ func judgeAssertion(rp *RelyingParty, v vector, record authData) (asserted, veri
 }
 
 func vectorParty(top ...string) *RelyingParty {
-	return &RelyingParty{config: Config{RPID: "example.org", Origins: []string{"https://example.org"}, TopOrigins: top,
+	return &RelyingParty{rpIDHash: sha256.Sum256([]byte("example.org")), config: Config{RPID: "example.org", Origins: []string{"https://example.org"}, TopOrigins: top,
 		Keys: []guard.Secret{guard.NewSecret(make([]byte, 32))}}}
 }
 
@@ -214,6 +217,46 @@ func TestEveryMutationOfARegistrationIsRefusedOrChangesNoKey(t *testing.T) {
 	}
 }
 
+// BenchmarkCheck compares, for each algorithm, the bare signature check with all
+// checks of an assertion that do not depend on a challenge: client data, authenticator
+// data, record, signature.
+func BenchmarkCheck(b *testing.B) {
+	rp := vectorParty()
+	sections := map[string]string{"16.6": "ES256", "16.11": "EdDSA", "16.10": "RS256"}
+	for _, v := range vectors(b) {
+		name, ok := sections[v.Section]
+		if !ok {
+			continue
+		}
+		raw, d, err := parseAttestation(v.Registration.AttestationObject)
+		if err != nil {
+			b.Fatal(err)
+		}
+		record := encodeRecord(raw, nil)
+		c := &response{authenticatorData: v.Authentication.AuthenticatorData, clientDataJSON: v.Authentication.ClientDataJSON, signature: v.Authentication.Signature}
+		b.Run(name+"/signature", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if !c.signedBy(d.key) {
+					b.Fatal("refused")
+				}
+			}
+		})
+		b.Run(name+"/check", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				parsed, _, err := parseRecord(record)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if asserted, _ := judgeAssertion(rp, v, parsed); !asserted {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}
+
 // encodeCBOR writes what cborItem reads.
 func encodeCBOR(b []byte, item any) []byte {
 	head := func(b []byte, major byte, n uint64) []byte {
@@ -294,6 +337,54 @@ func TestMalformedCBORIsRejectedCheaply(t *testing.T) {
 		perRun := testing.AllocsPerRun(1, func() { _, _, err = cborItem([]byte(s), attestationDepth) })
 		if err == nil || perRun > 100 {
 			t.Errorf("%s: %v, %v allocations", name, err, perRun)
+		}
+	}
+}
+
+// What is allocated depends on the bytes that are there, not on the lengths that they
+// claim, and grows no faster than they do.
+func TestAllocationsAreBoundedByTheInput(t *testing.T) {
+	bytesOf := func(b []byte) uint64 {
+		least := uint64(1 << 62)
+		for range 5 { // others may allocate meanwhile
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _, _ = cborItem(b, attestationDepth)
+			runtime.ReadMemStats(&after)
+			least = min(least, after.TotalAlloc-before.TotalAlloc)
+		}
+		return least
+	}
+	for name, s := range map[string]string{
+		"2^62 bytes": "\x5b\x40\x00\x00\x00\x00\x00\x00\x00", "2^32-1 items": "\x9a\xff\xff\xff\xff", "2^62 pairs": "\xbb\x40\x00\x00\x00\x00\x00\x00\x00",
+		"nested claims": strings.Repeat("\x9a\x00\x00\x3f\xff", 5) + strings.Repeat("\x60", 1<<10),
+	} {
+		if n := bytesOf([]byte(s)); n > 64<<10 {
+			t.Errorf("%s: %d bytes are allocated for %d", name, n, len(s))
+		}
+	}
+	dense := map[string]func(n int) []byte{
+		"items": func(n int) []byte {
+			return append([]byte{0x99, byte(n >> 8), byte(n)}, bytes.Repeat([]byte{0x60}, n)...)
+		},
+		"pairs": func(n int) []byte {
+			b := []byte{0xb9, byte(n / 4 >> 8), byte(n / 4)}
+			for i := range n / 4 {
+				b = append(b, 0x19, byte(1+i>>8), byte(i), 0xf6)
+			}
+			return b
+		},
+	}
+	for name, input := range dense {
+		const most = 150 // bytes for each byte of input
+		for _, n := range []int{1 << 10, 8 << 10, 15 << 10} {
+			b := input(n)
+			if _, rest, err := cborItem(b, attestationDepth); err != nil || len(rest) > 0 {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if got := bytesOf(b); got > uint64(most*len(b)) {
+				t.Errorf("%s: %d bytes are allocated for %d", name, got, len(b))
+			}
 		}
 	}
 }
