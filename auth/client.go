@@ -114,14 +114,14 @@ func (s *Server) client(r *http.Request, f form) (*Client, error) {
 	return found, nil
 }
 
-// byClient is answer for the client that sent the request.
-func (s *Server) byClient(answer func(*http.Request, form, *Client) (any, error)) func(*http.Request, form) (any, error) {
-	return func(r *http.Request, f form) (any, error) {
+// byClient is respond for the client that sent the request.
+func byClient[A any](s *Server, respond func(*http.Request, form, *Client) (A, error)) func(*http.Request, form) (A, error) {
+	return func(r *http.Request, f form) (a A, err error) {
 		c, err := s.client(r, f)
 		if err != nil {
-			return nil, err
+			return a, err
 		}
-		return answer(r, f, c)
+		return respond(r, f, c)
 	}
 }
 

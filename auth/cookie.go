@@ -181,16 +181,16 @@ func (c *Cookies) read(r *http.Request, name string) (value string, present bool
 // handler is public in the route ledger.
 func (c *Cookies) Token() http.Handler {
 	s := c.server
-	return guard.Public("sign-in")(c.handler(s.guided(func(r *http.Request, f form) (any, error) {
+	return guard.Public("sign-in")(c.handler(readForm, guided(s, func(r *http.Request, f form) (result, error) {
 		if grant := f.get("grant_type"); grant != "" && grant != "password" {
-			return nil, &guard.Denial{
+			return result{}, &guard.Denial{
 				Status: http.StatusBadRequest,
 				Code:   codeUnsupportedGrantType,
 				Detail: "The grant_type must be password.",
 				Err:    errors.New("unknown grant_type"),
 			}
 		}
-		return c.replacing(r, func() (any, error) { return s.signIn(r, f, ownApplication) })
+		return c.replacing(r, func() (result, error) { return s.signIn(r, f, ownApplication) })
 	})))
 }
 
@@ -201,11 +201,11 @@ func (c *Cookies) MFA() http.Handler {
 	if c.server.config.SecondFactor == nil {
 		panic("auth: MFA needs Config.SecondFactor")
 	}
-	return guard.Public("second factor")(c.handler(func(r *http.Request, f form) (any, error) {
+	return guard.Public("second factor")(c.handler(readCodeForm, func(r *http.Request, f form) (result, error) {
 		if err := c.fill(r, f, c.mfa, "mfa_token"); err != nil {
-			return nil, err
+			return result{}, err
 		}
-		return c.replacing(r, func() (any, error) { return c.server.exchange(r, f, ownApplication) })
+		return c.replacing(r, func() (result, error) { return c.server.exchange(r, f, ownApplication) })
 	}))
 }
 
@@ -215,15 +215,15 @@ func (c *Cookies) MFA() http.Handler {
 // route ledger.
 func (c *Cookies) Refresh() http.Handler {
 	s := c.server
-	return guard.Public("refresh")(c.handler(s.guided(func(r *http.Request, f form) (any, error) {
+	return guard.Public("refresh")(c.handler(readForm, guided(s, func(r *http.Request, f form) (result, error) {
 		if err := c.fill(r, f, c.refresh, "refresh_token"); err != nil {
-			return nil, err
+			return result{}, err
 		}
-		body, err := s.rotate(r, f, ownApplication)
+		out, err := s.rotate(r, f, ownApplication)
 		if d, ok := errors.AsType[*guard.Denial](err); ok && d.Code == codeInvalidGrant {
-			return nil, signedOut{err}
+			return result{}, signedOut{err}
 		}
-		return body, err
+		return out, err
 	})))
 }
 
@@ -234,7 +234,7 @@ func (c *Cookies) StepUp() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: StepUp needs Config.SecondFactor")
 	}
-	return s.config.Hooks.Authenticated(s.anyForm(c.handler(s.stepUpForm)))
+	return s.config.Hooks.Authenticated(c.handler(readCode, s.stepUpForm))
 }
 
 // Logout returns the variant of [Server.Logout] for cookies: it ends the session of
@@ -298,26 +298,23 @@ func (c *Cookies) logout(w http.ResponseWriter, r *http.Request) (ended *identit
 }
 
 // replacing signs in with signIn and ends the previous session of the browser.
-func (c *Cookies) replacing(r *http.Request, signIn func() (any, error)) (any, error) {
+func (c *Cookies) replacing(r *http.Request, signIn func() (result, error)) (result, error) {
 	before, present, err := c.read(r, c.refresh)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
-	body, err := signIn()
-	if err != nil || !present {
-		return body, err
-	}
-	if _, in := body.(*response); !in {
-		return body, nil // to a challenge, and not yet signed in
+	out, err := signIn()
+	if err != nil || !present || out.challenge != nil { // a challenge does not end the session
+		return out, err
 	}
 	p, err := c.server.refreshVerifier.Verify(r.Context(), before)
 	switch {
 	case errors.Is(err, token.ErrInvalid):
-		return body, nil
+		return out, nil
 	case err != nil:
-		return nil, unavailable("verifying a refresh token", err)
+		return result{}, unavailable("verifying a refresh token", err)
 	}
-	return body, c.server.EndSessions(r.Context(), identity.Revocation{Session: p.Session})
+	return out, c.server.EndSessions(r.Context(), identity.Revocation{Session: p.Session})
 }
 
 // fill sets a parameter of the form to the value of its cookie.
@@ -340,8 +337,8 @@ type signedOut struct{ error }
 
 func (s signedOut) Unwrap() error { return s.error }
 
-// handler is [Server.formHandler] with cookies in the place of tokens.
-func (c *Cookies) handler(answer func(*http.Request, form) (any, error)) http.Handler {
+// handler is formHandler with cookies in the place of tokens.
+func (c *Cookies) handler(read formReader, respond func(*http.Request, form) (result, error)) http.Handler {
 	s := c.server
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// First, so that another origin learns nothing and changes nothing:
@@ -350,31 +347,36 @@ func (c *Cookies) handler(answer func(*http.Request, form) (any, error)) http.Ha
 			s.refuse(w, r, err)
 			return
 		}
-		f, err := readForm(w, r)
+		f, err := read(w, r)
 		if err != nil {
 			s.refuse(w, r, err)
 			return
 		}
-		body, err := answer(r, f)
+		out, err := respond(r, f)
 		if err != nil {
-			if _, out := errors.AsType[signedOut](err); out {
+			if _, ended := errors.AsType[signedOut](err); ended {
 				c.clear(w)
 			}
 			s.refuse(w, r, err)
 			return
 		}
-		c.answer(w, r, body)
+		c.answer(w, r, out)
 	})
 }
 
-// answer sets the cookies of a response and writes its body.
-func (c *Cookies) answer(w http.ResponseWriter, r *http.Request, body any) {
-	cookies, status, shown := c.cookiesFor(body)
-	if err := c.set(w, cookies); err != nil {
+// answer sets the cookies of a result and writes what the page may see of it.
+func (c *Cookies) answer(w http.ResponseWriter, r *http.Request, out result) {
+	if err := c.set(w, c.cookiesFor(out)); err != nil {
 		c.server.refuse(w, r, err)
 		return
 	}
-	writeJSON(w, status, shown)
+	if out.challenge != nil {
+		shown := *out.challenge
+		shown.Token = ""
+		writeJSON(w, http.StatusBadRequest, shown)
+		return
+	}
+	writeJSON(w, http.StatusOK, signedInBody{out.tokens.ExpiresIn, out.tokens.Scope})
 }
 
 // set sets all cookies, or returns an error if one is too long.
@@ -390,23 +392,17 @@ func (c *Cookies) set(w http.ResponseWriter, cookies []*http.Cookie) error {
 	return nil
 }
 
-// cookiesFor returns the cookies with the tokens of an answer, and the answer
-// without them.
-func (c *Cookies) cookiesFor(body any) (cookies []*http.Cookie, status int, shown any) {
+// cookiesFor returns the cookies with the tokens of a result.
+func (c *Cookies) cookiesFor(out result) []*http.Cookie {
 	good := func(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
-	switch body := body.(type) {
-	case *response:
-		return []*http.Cookie{
-			c.cookie(c.access, body.AccessToken, good(body.ExpiresIn), http.SameSiteLaxMode),
-			c.cookie(c.refresh, body.RefreshToken, time.Until(body.refreshUntil), http.SameSiteStrictMode),
-			c.cookie(c.mfa, "", 0, http.SameSiteStrictMode),
-		}, http.StatusOK, signedInBody{body.ExpiresIn, body.Scope}
-	case challenge:
-		cookie := c.cookie(c.mfa, body.Token, good(body.ExpiresIn), http.SameSiteStrictMode)
-		body.Token = ""
-		return []*http.Cookie{cookie}, http.StatusBadRequest, body
+	if out.challenge != nil {
+		return []*http.Cookie{c.cookie(c.mfa, out.challenge.Token, good(out.challenge.ExpiresIn), http.SameSiteStrictMode)}
 	}
-	panic(fmt.Sprintf("auth: no cookies for a %T", body)) // a mistake in this file
+	return []*http.Cookie{
+		c.cookie(c.access, out.tokens.AccessToken, good(out.tokens.ExpiresIn), http.SameSiteLaxMode),
+		c.cookie(c.refresh, out.tokens.RefreshToken, time.Until(out.tokens.refreshUntil), http.SameSiteStrictMode),
+		c.cookie(c.mfa, "", 0, http.SameSiteStrictMode),
+	}
 }
 
 // signedInBody describes the tokens in the cookies to the page.

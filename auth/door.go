@@ -84,22 +84,23 @@ type signIn struct {
 
 // admit opens a session, unless a second factor is due, and answers with its
 // first tokens, or with a challenge.
-func (s *Server) admit(r *http.Request, e entry, in signIn) (any, error) {
+func (s *Server) admit(r *http.Request, e entry, in signIn) (result, error) {
 	if s.config.SecondFactor != nil && in.from == nil && !in.skipSecond {
 		due, err := s.config.SecondFactor.Required(r.Context(), in.user.ID)
 		if err != nil {
-			return nil, unavailable("asking whether a second factor is due", err)
+			return result{}, unavailable("asking whether a second factor is due", err)
 		}
 		if due {
-			return s.challenge(r, e, in)
+			c, err := s.challenge(r, e, in)
+			return result{challenge: c}, err
 		}
 	}
 	out, issued, err := s.open(r.Context(), e, in)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: in.login, Way: in.way})
-	return out, nil
+	return result{tokens: out}, nil
 }
 
 // principal returns the caller that in becomes, dated by the Revoker.

@@ -68,9 +68,11 @@ func TestForms(t *testing.T) {
 			return with(post(p, formType, f), "Content-Type", "application/json")
 		}, 415},
 		{"a compressed body", func(p, f string) *http.Request { return with(post(p, formType, f), "Content-Encoding", "gzip") }, 415},
-		{"a body too long", func(p, f string) *http.Request { return post(p, formType, f+"&x="+strings.Repeat("x", 4096)) }, 413},
-		{"a body of 4097 bytes", func(p, f string) *http.Request {
-			return post(p, formType, f+"&x="+strings.Repeat("x", 4097-len(f)-3))
+		{"a body too long", func(p, f string) *http.Request {
+			return post(p, formType, f+"&x="+strings.Repeat("x", mostOf(p)))
+		}, 413},
+		{"a body one byte too long", func(p, f string) *http.Request {
+			return post(p, formType, f+"&x="+strings.Repeat("x", mostOf(p)+1-len(f)-3))
 		}, 413},
 		{"a body too long that does not say so", func(p, f string) *http.Request {
 			r := post(p, formType, "")
@@ -244,4 +246,45 @@ func FuzzForm(f *testing.F) {
 			t.Errorf("the answer is %s", a.raw)
 		}
 	})
+}
+
+// mostOf returns the size of the largest form of an endpoint.
+func mostOf(path string) int {
+	if path == "/token/mfa" {
+		return 8 << 10
+	}
+	return 4 << 10
+}
+
+// TestCodesMayBeAsLongAsAnAssertion: the code of a second factor may be the JSON of a
+// passkey's assertion.
+func TestCodesMayBeAsLongAsAnAssertion(t *testing.T) {
+	long := strings.Repeat("a", 7000)
+	taken := func(s *setup) {
+		withFactor(&factor{verify: func(_, given string) (string, error) {
+			if given != long {
+				return "", nil
+			}
+			return "pop", nil
+		}})(s)
+	}
+	send := func(h *host, path, accessToken, contentType, body string) answer {
+		r := httptest.NewRequest("POST", path, strings.NewReader(body))
+		r.Header.Set("Content-Type", contentType)
+		if accessToken != "" {
+			r.Header.Set("Authorization", "Bearer "+accessToken)
+		}
+		return h.serve(r)
+	}
+	h := newHost(t, taken)
+	a := h.signIn("alice", right)
+	a = send(h, "/token/mfa", "", formType, "mfa_token="+a.text("mfa_token")+"&code="+long)
+	h.want(a, 200, "")
+	b := send(h, "/step-up", a.access(), "application/json", `{"code":"`+long+`"}`)
+	h.want(b, 200, "")
+	b = send(h, "/step-up", b.access(), formType, "code="+long)
+	h.want(b, 200, "")
+	for contentType, body := range map[string]string{formType: "code=" + strings.Repeat("a", 8200), "application/json": `{"code":"` + strings.Repeat("a", 8200) + `"}`} {
+		h.want(send(h, "/step-up", b.access(), contentType, body), 413, guard.CodeInvalidRequest)
+	}
 }

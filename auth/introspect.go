@@ -31,6 +31,8 @@ type introspection struct {
 	Tenant    string       `json:"tenant,omitempty"`
 }
 
+func (i *introspection) write(w http.ResponseWriter) { writeJSON(w, http.StatusOK, i) }
+
 // Introspect returns the handler of POST /introspect (RFC 7662), which reports to
 // another service whether an access token is valid, not revoked, and of an active
 // user. The caller needs the scope "introspect" (section 2.1), so the handler runs
@@ -59,7 +61,7 @@ func (s *Server) Introspect() http.Handler {
 		}
 		return nil
 	}, guard.Requirement{Kind: guard.KindScope, Values: []string{ScopeIntrospect}})
-	return allowed(s.formHandler(func(r *http.Request, f form) (any, error) {
+	return allowed(formHandler(s, readForm, func(r *http.Request, f form) (*introspection, error) {
 		given := f.get("token")
 		if given == "" {
 			return nil, badRequest(http.StatusBadRequest, "The parameter token is missing.")
@@ -68,23 +70,23 @@ func (s *Server) Introspect() http.Handler {
 	}))
 }
 
-func (s *Server) introspect(r *http.Request, given string) (any, error) {
+func (s *Server) introspect(r *http.Request, given string) (*introspection, error) {
 	ctx := otherRequest{r.Context()}
 	p, err := s.config.Verifier.Verify(ctx, given)
 	switch {
 	case errors.Is(err, token.ErrInvalid):
-		return introspection{}, nil
+		return new(introspection), nil
 	case err != nil:
 		return nil, unavailable("verifying a token", err)
 	}
 	if active := s.config.Hooks.Active; active != nil {
 		if err := active(ctx, p); refusedBy(err) {
-			return introspection{}, nil
+			return new(introspection), nil
 		} else if err != nil {
 			return nil, unavailable("asking whether a user is active", err)
 		}
 	}
-	out := introspection{
+	out := &introspection{
 		Active:    true,
 		Scope:     p.Scopes.String(),
 		Client:    p.Client,

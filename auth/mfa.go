@@ -32,7 +32,7 @@ type challengeClaims struct {
 
 // challenge makes the proof that the password was right, to be exchanged at
 // [Server.MFA]. It is signed with a key of its own, so it passes nowhere else.
-func (s *Server) challenge(r *http.Request, e entry, in signIn) (any, error) {
+func (s *Server) challenge(r *http.Request, e entry, in signIn) (*challenge, error) {
 	p, err := s.principal(r.Context(), in, "")
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (s *Server) challenge(r *http.Request, e entry, in signIn) (any, error) {
 		return nil, s.refusedAtTheDoor(err, in.refused, in.login, p)
 	}
 	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: p, Login: in.login, Way: in.way})
-	return challenge{
+	return &challenge{
 		Error:       codeMFARequired,
 		Description: "A second factor is required.",
 		Token:       signed,
@@ -59,41 +59,42 @@ func (s *Server) challenge(r *http.Request, e entry, in signIn) (any, error) {
 }
 
 // MFA returns the handler of POST /token/mfa, which exchanges a challenge for tokens. Its
-// form has the mfa_token of [Server.Token] and the code of a second factor. A challenge
+// form has the mfa_token of [Server.Token] and the code of a second factor, in at most
+// 8 KiB. A challenge
 // is valid for ten minutes, five attempts and one sign-in. The handler is public in the
 // route ledger. MFA panics without Config.SecondFactor.
 func (s *Server) MFA() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: MFA needs Config.SecondFactor")
 	}
-	return s.endpoint("second factor", s.byClient(s.exchange))
+	return endpoint(s, "second factor", readCodeForm, byClient(s, s.exchange))
 }
 
-func (s *Server) exchange(r *http.Request, f form, c *Client) (any, error) {
+func (s *Server) exchange(r *http.Request, f form, c *Client) (result, error) {
 	for _, name := range [...]string{"mfa_token", "code"} {
 		if f.get(name) == "" {
-			return nil, badRequest(http.StatusBadRequest, "The parameter "+name+" is missing.")
+			return result{}, badRequest(http.StatusBadRequest, "The parameter "+name+" is missing.")
 		}
 	}
 	p, err := s.challengeVerifier.Verify(r.Context(), f.get("mfa_token"))
 	if err != nil {
-		return nil, refusedToken(wrongCode, err)
+		return result{}, refusedToken(wrongCode, err)
 	}
 	claims, err := token.ClaimsOf[challengeClaims](p)
 	if err != nil {
-		return nil, invalidGrant(wrongCode, fmt.Errorf("the claims of a challenge: %w", err))
+		return result{}, invalidGrant(wrongCode, fmt.Errorf("the claims of a challenge: %w", err))
 	}
 	if err := c.issuedTo(p, wrongCode); err != nil {
-		return nil, err
+		return result{}, err
 	}
 	e, err := s.enter(r.Context())
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	e.checkpoint = min(e.checkpoint, claims.Checkpoint)
 	user, method, err := s.prove(r.Context(), p, f.get("code"))
 	if err != nil {
-		return nil, aboutPrincipal{err, p}
+		return result{}, aboutPrincipal{err, p}
 	}
 	var until time.Time
 	if claims.Until != 0 {

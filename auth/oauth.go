@@ -13,13 +13,18 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/body"
 )
 
 // What the token endpoints share: the form they read, and the JSON they write,
 // of RFC 6749.
 
-// maxForm is the largest body that is read, in bytes.
-const maxForm = 4 << 10
+// The largest bodies that are read, in bytes. A code may be the JSON of a passkey's
+// assertion.
+const (
+	maxForm     = 4 << 10
+	maxCodeForm = 8 << 10
+)
 
 // Error codes of RFC 6749 sections 5.2 and 4.1.2.1, and of the multi-factor
 // extension that several authorization servers share.
@@ -44,9 +49,37 @@ type form url.Values
 
 func (f form) get(name string) string { return url.Values(f).Get(name) }
 
-// readForm reads the body of a POST. It refuses with 405, 413 or 415 where HTTP defines
-// one, and otherwise with 400 as in RFC 6749 section 5.2.
+// readForm reads the form of a POST to a token endpoint.
 func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
+	return readFormOf(w, r, maxForm)
+}
+
+// readCodeForm is readForm for a form with a code.
+func readCodeForm(w http.ResponseWriter, r *http.Request) (form, error) {
+	return readFormOf(w, r, maxCodeForm)
+}
+
+// readCode reads the code of a POST as the handlers of package totp do: from a form, a
+// JSON object or multipart/form-data. It is for endpoints that no RFC defines.
+func readCode(w http.ResponseWriter, r *http.Request) (form, error) {
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if r.Method != http.MethodPost || media != "application/json" && media != "multipart/form-data" {
+		return readCodeForm(w, r)
+	}
+	members, err := body.Members(w, r, maxCodeForm, "code")
+	if err != nil {
+		return nil, err
+	}
+	f := make(form)
+	for name, value := range members {
+		url.Values(f).Set(name, value)
+	}
+	return f, nil
+}
+
+// readFormOf reads the body of a POST, at most limit bytes. It refuses with 405, 413 or
+// 415 where HTTP defines one, and otherwise with 400 as in RFC 6749 section 5.2.
+func readFormOf(w http.ResponseWriter, r *http.Request, limit int64) (form, error) {
 	if r.Method != http.MethodPost { // RFC 6749 section 3.2
 		w.Header().Set("Allow", http.MethodPost)
 		return nil, badRequest(http.StatusMethodNotAllowed, "This endpoint takes POST requests.")
@@ -64,18 +97,18 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 			return nil, badRequest(http.StatusBadRequest, "Parameters belong into the body, not into the URL.")
 		}
 	}
-	if r.ContentLength > maxForm {
+	if r.ContentLength > limit {
 		// Without reading it: the server closes the connection.
-		return nil, &http.MaxBytesError{Limit: maxForm}
+		return nil, &http.MaxBytesError{Limit: limit}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
 		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 			return nil, err
 		}
 		return nil, badRequest(http.StatusBadRequest, "The body cannot be read.")
 	}
-	values, err := url.ParseQuery(string(body))
+	values, err := url.ParseQuery(string(text))
 	if err != nil {
 		return nil, badRequest(http.StatusBadRequest, "The body is not a form.")
 	}
@@ -152,23 +185,23 @@ func denyOAuth(w http.ResponseWriter, _ *http.Request, d *guard.Denial) {
 
 // writeJSON writes a response that must not be stored. RFC 6749 section 5.1 requires
 // both headers.
-func writeJSON(w http.ResponseWriter, status int, body any) {
+func writeJSON(w http.ResponseWriter, status int, content any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache")
-	if body == nil { // RFC 7009 section 2.2: the status says it all
+	if content == nil { // RFC 7009 section 2.2: the status says it all
 		h.Del("Content-Type")
 		w.WriteHeader(status)
 		return
 	}
 	w.WriteHeader(status)
-	encodeJSON(w, body)
+	encodeJSON(w, content)
 }
 
-func encodeJSON(w io.Writer, body any) {
+func encodeJSON(w io.Writer, content any) {
 	// The status is sent: an error here means that the client went away.
-	_ = json.NewEncoder(w).Encode(body)
+	_ = json.NewEncoder(w).Encode(content)
 }
 
 // unavailable returns the failure of a step that the host or a store carries

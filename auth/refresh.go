@@ -20,59 +20,59 @@ import (
 // if the user was disabled or lost a scope of the session; the session of a disabled
 // user ends. It is public in the route ledger.
 func (s *Server) Refresh() http.Handler {
-	return s.endpoint("refresh", s.guided(s.byClient(s.rotate)))
+	return endpoint(s, "refresh", readForm, guided(s, byClient(s, s.rotate)))
 }
 
 // rotate is the refresh_token grant.
-func (s *Server) rotate(r *http.Request, f form, c *Client) (any, error) {
+func (s *Server) rotate(r *http.Request, f form, c *Client) (result, error) {
 	if err := c.may("refresh_token"); err != nil {
-		return nil, err
+		return result{}, err
 	}
 	given := f.get("refresh_token")
 	if given == "" {
-		return nil, badRequest(http.StatusBadRequest, "The parameter refresh_token is missing.")
+		return result{}, badRequest(http.StatusBadRequest, "The parameter refresh_token is missing.")
 	}
 	ctx := r.Context()
 	p, err := s.refreshVerifier.Verify(ctx, given)
 	if err != nil {
-		return nil, refusedToken(wrongRefresh, err)
+		return result{}, refusedToken(wrongRefresh, err)
 	}
 	if claims, err := token.ClaimsOf[refreshClaims](p); err != nil || claims.Type != typeRefresh || p.Session == "" {
-		return nil, invalidGrant(wrongRefresh, errors.New("not a refresh token of this package"))
+		return result{}, invalidGrant(wrongRefresh, errors.New("not a refresh token of this package"))
 	}
 	if err := c.issuedTo(p, wrongRefresh); err != nil {
-		return nil, err
+		return result{}, err
 	}
 	out, err := s.exchangeRefresh(r, f, p)
 	if err != nil {
-		return nil, aboutPrincipal{err, p}
+		return result{}, aboutPrincipal{err, p}
 	}
 	return out, nil
 }
 
 // exchangeRefresh exchanges the verified refresh token p if the user and the store
 // permit it.
-func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal) (any, error) {
+func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal) (result, error) {
 	ctx := r.Context()
 	e, err := s.enter(ctx)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	user, err := s.current(ctx, p, wrongRefresh)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	if !user.Scopes.Contains(p.Scopes) {
-		return nil, invalidGrant(wrongRefresh, errors.New("a scope of the session was withdrawn from the user"))
+		return result{}, invalidGrant(wrongRefresh, errors.New("a scope of the session was withdrawn from the user"))
 	}
 	scopes, denial := requested(f, p.Scopes)
 	if denial != nil {
-		return nil, denial
+		return result{}, denial
 	}
 
 	next, rotated, err := s.advance(ctx, p, e.began)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	switch rotated.Outcome {
 	case RefreshRotated, RefreshReplayed:
@@ -85,16 +85,16 @@ func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal)
 			// The next attempt finds no session, so this is the only chance
 			// to emit the event.
 			s.hooks.Emit(r, guard.Event{Name: guard.EventTokenReuse, Principal: p, Err: fmt.Errorf("%w; %w", d.Err, err)})
-			return nil, err
+			return result{}, err
 		}
-		return nil, d
+		return result{}, d
 	default:
 		// The session has ended. If ending its access tokens failed then,
 		// this call ends them.
 		if err := s.endSession(ctx, identity.Revocation{Issuer: s.tokens.Name(), Session: p.Session}); err != nil {
-			return nil, err
+			return result{}, err
 		}
-		return nil, invalidGrant(wrongRefresh, errors.New("the session has ended"))
+		return result{}, invalidGrant(wrongRefresh, errors.New("the session has ended"))
 	}
 
 	session := &identity.Principal{
@@ -111,16 +111,16 @@ func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal)
 	out, issued, err := s.issue(ctx, user, session, scopes, latest(e.began, p.IssuedAt),
 		refreshToken{next, latest(rotated.At, p.IssuedAt), rotated.Expires})
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	switch err := s.settle(ctx, e, p); {
 	case err == errEnded:
-		return nil, s.discard(ctx, p.Session, invalidGrant(wrongRefresh, err))
+		return result{}, s.discard(ctx, p.Session, invalidGrant(wrongRefresh, err))
 	case err != nil:
-		return nil, err // the client can retry within the grace
+		return result{}, err // the client can retry within the grace
 	}
 	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: issued})
-	return out, nil
+	return result{tokens: out}, nil
 }
 
 // refusedToken is the refusal of a refresh token or challenge that does not

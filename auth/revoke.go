@@ -22,21 +22,26 @@ func (s *Server) Revoke() http.Handler {
 	if s.config.Verifier == nil {
 		panic("auth: Revoke needs Config.Verifier")
 	}
-	return s.endpoint("token revocation", s.byClient(func(r *http.Request, f form, c *Client) (any, error) {
+	return endpoint(s, "token revocation", readForm, byClient(s, func(r *http.Request, f form, c *Client) (revoked, error) {
 		given := f.get("token")
 		if given == "" {
-			return nil, badRequest(http.StatusBadRequest, "The parameter token is missing.")
+			return revoked{}, badRequest(http.StatusBadRequest, "The parameter token is missing.")
 		}
 		p, err := s.revoke(r.Context(), given, c)
 		if err != nil {
-			return nil, err
+			return revoked{}, err
 		}
 		if p != nil {
 			s.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked, Principal: p})
 		}
-		return nil, nil
+		return revoked{}, nil
 	}))
 }
+
+// revoked is the empty answer of RFC 7009 section 2.2.
+type revoked struct{}
+
+func (revoked) write(w http.ResponseWriter) { writeJSON(w, http.StatusOK, nil) }
 
 // revoke returns the principal of the revoked token, or nil for an unknown token.
 func (s *Server) revoke(ctx context.Context, given string, c *Client) (*identity.Principal, error) {

@@ -30,10 +30,10 @@ const (
 // the form; 401 invalid_client, see Config.Clients; 429 or 503 with Retry-After. The
 // handler is public in the route ledger.
 func (s *Server) Token() http.Handler {
-	return s.endpoint("sign-in", s.guided(func(r *http.Request, f form) (any, error) {
+	return endpoint(s, "sign-in", readForm, guided(s, func(r *http.Request, f form) (result, error) {
 		c, err := s.client(r, f)
 		if err != nil {
-			return nil, err
+			return result{}, err
 		}
 		switch grant := f.get("grant_type"); {
 		case grant == "password", grant == "" && (f.get("username") != "" || f.get("password") != ""):
@@ -41,9 +41,9 @@ func (s *Server) Token() http.Handler {
 		case grant == "refresh_token":
 			return s.rotate(r, f, c)
 		case grant == "":
-			return nil, badRequest(http.StatusBadRequest, "The parameter grant_type is missing.")
+			return result{}, badRequest(http.StatusBadRequest, "The parameter grant_type is missing.")
 		}
-		return nil, &guard.Denial{
+		return result{}, &guard.Denial{
 			Status: http.StatusBadRequest,
 			Code:   codeUnsupportedGrantType,
 			Detail: "The grant_type must be password or refresh_token.",
@@ -53,13 +53,13 @@ func (s *Server) Token() http.Handler {
 }
 
 // signIn is the password grant.
-func (s *Server) signIn(r *http.Request, f form, c *Client) (any, error) {
+func (s *Server) signIn(r *http.Request, f form, c *Client) (result, error) {
 	if err := c.may("password"); err != nil {
-		return nil, err
+		return result{}, err
 	}
 	for _, name := range [...]string{"username", "password"} {
 		if f.get(name) == "" {
-			return nil, badRequest(http.StatusBadRequest, "The parameter "+name+" is missing.")
+			return result{}, badRequest(http.StatusBadRequest, "The parameter "+name+" is missing.")
 		}
 	}
 	username := f.get("username")
@@ -70,13 +70,13 @@ func (s *Server) signIn(r *http.Request, f form, c *Client) (any, error) {
 	}
 	user, e, err := s.attempt(r, login, username, f.get("password"))
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	scopes, denial := requested(f, user.Scopes)
 	if denial != nil {
 		// The client has proven the password.
 		denial.Login = username
-		return nil, denial
+		return result{}, denial
 	}
 	return s.admit(r, e, signIn{
 		user:     user,

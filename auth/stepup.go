@@ -11,7 +11,7 @@ import (
 )
 
 // StepUp returns the handler that verifies a second factor of a signed-in caller
-// (RFC 9470). It reads code from a form or a JSON object and answers with new tokens
+// (RFC 9470). It reads code from a form or a JSON object of at most 8 KiB and answers with new tokens
 // for the scopes of the caller's token. Their factors include the new one, and the time
 // of authentication is now. The caller's session ends; if anything fails before that,
 // it continues unchanged. A session has five attempts in each ten minutes of the clock;
@@ -24,50 +24,50 @@ func (s *Server) StepUp() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: StepUp needs Config.SecondFactor")
 	}
-	return s.config.Hooks.Authenticated(s.anyForm(s.formHandler(s.stepUpForm)))
+	return s.config.Hooks.Authenticated(formHandler(s, readCode, s.stepUpForm))
 }
 
-func (s *Server) stepUpForm(r *http.Request, f form) (any, error) {
+func (s *Server) stepUpForm(r *http.Request, f form) (result, error) {
 	p, err := guard.Caller(r)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	if p.Issuer != s.tokens.Name() || p.Session == "" {
-		return nil, badRequest(http.StatusBadRequest, "These credentials are not of a session.")
+		return result{}, badRequest(http.StatusBadRequest, "These credentials are not of a session.")
 	}
 	if f.get("code") == "" {
-		return nil, badRequest(http.StatusBadRequest, "The parameter code is missing.")
+		return result{}, badRequest(http.StatusBadRequest, "The parameter code is missing.")
 	}
 	return s.stepUp(r, p, f.get("code"))
 }
 
-func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (any, error) {
+func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (result, error) {
 	ctx := r.Context()
 	e, err := s.enter(ctx)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	user, err := s.current(ctx, p, wrongCode)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	if !user.Scopes.Contains(p.Scopes) {
-		return nil, invalidGrant(wrongCode, errors.New("a scope of the session was withdrawn from the user"))
+		return result{}, invalidGrant(wrongCode, errors.New("a scope of the session was withdrawn from the user"))
 	}
 	id, until := stepUpWindow(p.Session, e.began)
 	allowed, err := s.config.Challenges.AttemptChallenge(ctx, id, mfaAttempts, until)
 	switch {
 	case err != nil:
-		return nil, unavailable("counting an attempt at a second factor", err)
+		return result{}, unavailable("counting an attempt at a second factor", err)
 	case !allowed:
-		return nil, tooMany(time.Until(until), "", errors.New("too many attempts at a second factor"))
+		return result{}, tooMany(time.Until(until), "", errors.New("too many attempts at a second factor"))
 	}
 	method, err := s.config.SecondFactor.VerifyFactor(ctx, p, code)
 	if err != nil {
-		return nil, notVerified(err)
+		return result{}, notVerified(err)
 	}
 	if method == "" {
-		return nil, invalidGrant(wrongCode, errors.New("wrong second factor"))
+		return result{}, invalidGrant(wrongCode, errors.New("wrong second factor"))
 	}
 	// The new session first: if that fails, the caller still has the old session.
 	out, issued, err := s.open(ctx, e, signIn{
@@ -80,13 +80,13 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (an
 		refused:  wrongCode,
 	})
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	if err := s.EndSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
-		return nil, s.discard(ctx, issued.Session, err)
+		return result{}, s.discard(ctx, issued.Session, err)
 	}
 	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued})
-	return out, nil
+	return result{tokens: out}, nil
 }
 
 // stepUpWindow returns the name of the counter for the attempts of a session at now,

@@ -103,11 +103,7 @@ func (s *Server) SignIn(w WayIn) http.Handler {
 			s.refuse(rw, r, err)
 			return
 		}
-		status := http.StatusOK
-		if _, due := out.(challenge); due {
-			status = http.StatusBadRequest
-		}
-		writeJSON(rw, status, out)
+		out.write(rw)
 	}))
 }
 
@@ -126,7 +122,7 @@ func (c *Cookies) SignIn(w WayIn) http.Handler {
 			s.refuse(rw, r, err)
 			return
 		}
-		out, err := c.replacing(r, func() (any, error) { return s.signInBy(r, w, f, ownApplication) })
+		out, err := c.replacing(r, func() (result, error) { return s.signInBy(r, w, f, ownApplication) })
 		if err != nil {
 			s.refuse(rw, r, err)
 			return
@@ -160,7 +156,7 @@ func (c *Cookies) SignInRedirect(w WayIn, to string) http.Handler {
 		}
 		rw.Header().Set("Cache-Control", "no-store")
 		rw.Header().Set("Referrer-Policy", "no-referrer") // the URL has a code
-		out, err := c.replacing(r, func() (any, error) { return s.signInBy(r, w, form{}, ownApplication) })
+		out, err := c.replacing(r, func() (result, error) { return s.signInBy(r, w, form{}, ownApplication) })
 		target := to
 		switch {
 		case err != nil:
@@ -168,12 +164,11 @@ func (c *Cookies) SignInRedirect(w WayIn, to string) http.Handler {
 			s.hooks.Emit(r, guard.Event{Name: guard.EventLoginFail, Denial: d})
 			target += "?error=" + url.QueryEscape(d.Code)
 		default:
-			cookies, _, _ := c.cookiesFor(out)
-			if err := c.set(rw, cookies); err != nil {
+			if err := c.set(rw, c.cookiesFor(out)); err != nil {
 				s.refuse(rw, r, err)
 				return
 			}
-			if _, due := out.(challenge); due {
+			if out.challenge != nil {
 				target += "?error=" + codeMFARequired
 			}
 		}
@@ -220,26 +215,26 @@ func readProof(w http.ResponseWriter, r *http.Request) (*http.Request, form, err
 
 // signInBy signs in by w for the client c, or, if c is nil, for the client that the
 // request names.
-func (s *Server) signInBy(r *http.Request, w WayIn, f form, c *Client) (any, error) {
+func (s *Server) signInBy(r *http.Request, w WayIn, f form, c *Client) (result, error) {
 	if c == nil {
 		var err error
 		if c, err = s.client(r, f); err != nil {
-			return nil, err
+			return result{}, err
 		}
 	}
 	if c != ownApplication {
 		if err := c.may(w.Name); err != nil {
-			return nil, err
+			return result{}, err
 		}
 	}
 	e, err := s.enter(r.Context())
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	login, claimed := "", ""
 	if w.Login != nil {
 		if claimed, err = w.Login(r); err != nil {
-			return nil, badRequest(http.StatusBadRequest, "The request names no user.")
+			return result{}, badRequest(http.StatusBadRequest, "The request names no user.")
 		}
 		if login, err = s.config.CanonicalLogin(claimed); err != nil {
 			login = ""
@@ -251,11 +246,11 @@ func (s *Server) signInBy(r *http.Request, w WayIn, f form, c *Client) (any, err
 	}
 	proof, user, err := s.proveWithin(r, w, e, login, claimed)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
 	scopes, denial := requested(f, user.Scopes)
 	if denial != nil {
-		return nil, denial
+		return result{}, denial
 	}
 	return s.admit(r, e, signIn{
 		user:       user,
