@@ -28,8 +28,8 @@ type Ceremony struct {
 	// Good returns a new request that proves the subject. Required.
 	Good func(t *testing.T, subject string) *http.Request
 
-	// Bad returns requests that prove no one: forged, expired, for another
-	// host, without a proof. Required.
+	// Bad returns well-formed requests that prove no one: forged, expired, used
+	// before, for another host. Required.
 	Bad func(t *testing.T) []*http.Request
 
 	// SingleUse is true if a request of Good signs in once only.
