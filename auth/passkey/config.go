@@ -16,44 +16,36 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Config configures a [RelyingParty]. RPID, Name, Origins, Issuer, Keys, Once,
-// User and Authorize are required.
+// Config configures a [RelyingParty].
 type Config struct {
-	// RPID is the domain that passkeys are bound to, such as "example.com":
-	// lower case, without port. An IP address is not possible; use
-	// "localhost" on the developer's machine. Passkeys stop working when it
-	// changes. Required.
+	// RPID is the domain of the passkeys, such as "example.com" or "localhost":
+	// lower case, no port, no IP address. Passkeys stop working when it changes.
+	// Required.
 	RPID string
 
-	// Name is what authenticators show as the name of the site. Required.
+	// Name is the name of the site that authenticators show. Required.
 	Name string
 
 	// Origins are the origins of pages that may use the passkeys, compared
-	// byte for byte: "https://example.com", "https://login.example.com:8443",
-	// "http://localhost:8080", or "android:apk-key-hash:…" of an app. Origins
-	// of other domains than RPID also need [RelyingParty.RelatedOrigins].
-	// Required.
+	// byte for byte: "https://example.com", "http://localhost:8080", or
+	// "android:apk-key-hash:…" of an app. Origins outside the domain RPID also
+	// need [RelyingParty.RelatedOrigins]. Required.
 	Origins []string
 
 	// TopOrigins are the origins of pages that may embed a page of Origins in
-	// a frame and use passkeys there. Default: none, and assertions made in a
-	// frame of another origin are rejected.
+	// a frame. Default: none.
 	TopOrigins []string
 
-	// Issuer is the Issuer of the principals whose passkeys these are: the
-	// issuer of the host's access tokens. Principals of other issuers may
-	// have the same Subject; they are refused with 403. Required.
+	// Issuer is the issuer of the access tokens. Callers of other issuers are
+	// refused with 403. Required.
 	Issuer string
 
-	// Keys are secrets of at least 32 random bytes. The first makes
-	// challenges and user handles; challenges made with the others are still
-	// accepted. All processes need the same. Required.
+	// Keys are secrets of at least 32 random bytes, the same in all processes.
+	// The first makes challenges; challenges of the others still pass. Required.
 	Keys []guard.Secret
 
-	// Once records the use of a challenge and reports whether it is the
-	// first, in one atomic step. The record may be forgotten after expires.
-	// It is called after the signature was verified, so forged assertions
-	// cannot fill the store. With package auth:
+	// Once records the use of a challenge in one atomic step and reports
+	// whether it is the first. With package auth:
 	//
 	//	func(ctx context.Context, id [32]byte, expires time.Time) (bool, error) {
 	//		return sessions.AttemptChallenge(ctx, auth.TokenHash(id), 1, expires)
@@ -62,44 +54,38 @@ type Config struct {
 	// Required.
 	Once func(ctx context.Context, id [32]byte, expires time.Time) (first bool, err error)
 
-	// User returns the names of a subject that authenticators show when they
-	// offer its passkey. Required.
+	// User returns the names of a subject that authenticators show. Required.
 	User func(ctx context.Context, subject string) (User, error)
 
-	// Authorize reports whether proof, from the request of [RelyingParty.RegisterOptions]
-	// or [RelyingParty.Remove], proves that the caller is present now: the
-	// current password, or a code. Without it a stolen access token suffices
-	// to add a passkey. It returns [identity.ErrNotProven] for a wrong proof;
-	// a *guard.Denial is answered as it is, and other errors with 503. An
-	// assertion by one of the subject's passkeys is accepted without a call.
-	// Implementations must limit wrong proofs. Required.
+	// Authorize verifies proof, from the body of [RelyingParty.RegisterOptions]
+	// or [RelyingParty.Remove]: the current password, or a code. It must limit
+	// wrong proofs, for which it returns [identity.ErrNotProven]. A
+	// *guard.Denial is answered as it is, and other errors with 503. Required.
 	Authorize func(ctx context.Context, p *identity.Principal, proof string) error
 
 	// SecondFactor reports whether the subject has a second factor other than
-	// a passkey. If so, adding and removing passkeys takes a session that
-	// proved it. If nil, only passkeys are considered.
+	// a passkey. If nil, only passkeys are considered.
 	SecondFactor func(ctx context.Context, subject string) (bool, error)
 
-	// AnotherWayIn reports whether the subject can sign in without a passkey,
-	// so that the last one may be removed. If nil, the last passkey cannot be
-	// removed.
+	// AnotherWayIn reports whether the subject can sign in without a passkey.
+	// If nil, the last passkey cannot be removed.
 	AnotherWayIn func(ctx context.Context, subject string) (bool, error)
 
-	// Fresh is how long ago the caller may have signed in to add or remove a
-	// passkey: 1 minute to 24 hours. Default: 10 minutes.
+	// Fresh is the greatest age of a sign-in that may add or remove a passkey:
+	// 1 minute to 24 hours. Default: 10 minutes.
 	Fresh time.Duration
 
-	// Max is how many passkeys a subject may have, 1 to 100. Default: 20.
+	// Max is the number of passkeys that a subject may have, 1 to 100.
+	// Default: 20.
 	Max int
 
-	// RefuseClones rejects an assertion whose signature counter is not higher
-	// than the last one. Some authenticators that synchronize passkeys send
-	// lower counters, and their users are then locked out. Default: such an
-	// assertion is accepted and reported by an event.
+	// RefuseClones rejects an assertion whose signature counter did not grow,
+	// which locks out users of some authenticators that synchronize passkeys.
+	// Default: an event reports such an assertion.
 	RefuseClones bool
 
-	// Notify is called after a passkey was added, renamed or removed, to send
-	// a message to its user. It must not block. If nil, no messages are sent.
+	// Notify is called after a passkey was added, renamed or removed, for a
+	// message to its user. It must not block. If nil, no messages are sent.
 	Notify func(ctx context.Context, c Change)
 
 	// Hooks receives events and writes refusals.
@@ -108,17 +94,17 @@ type Config struct {
 
 // A User has the names that authenticators show for an account.
 type User struct {
-	Name        string // what tells accounts apart: a login or an e-mail address. Required
+	Name        string // a login or an e-mail address. Required
 	DisplayName string // Default: Name
 }
 
-// A Change is what Config.Notify receives.
+// A Change is the argument of Config.Notify.
 type Change struct {
 	Kind    ChangeKind
 	Passkey Passkey
 }
 
-// A ChangeKind is what happened to a passkey.
+// A ChangeKind names what happened to a passkey.
 type ChangeKind string
 
 // The kinds of changes.

@@ -1,6 +1,5 @@
 // Package passkey is a WebAuthn Level 3 relying party: it registers passkeys and
-// verifies their assertions, as a way to sign in, as a second factor, and to step
-// up a session.
+// verifies assertions, to sign in, as a second factor, and to step up a session.
 //
 //	passkeys, err := passkey.New(store, passkey.Config{
 //		RPID: "example.com", Name: "Example", Origins: []string{"https://example.com"},
@@ -15,13 +14,12 @@
 //	mux.Handle("DELETE /passkeys/{id}", passkeys.Remove())
 //	mux.Handle("POST /sign-in/passkey/options", passkeys.SignInOptions())
 //
-// [RelyingParty.Prove] verifies an assertion and returns an identity.Proof; package
-// auth opens the session. A RelyingParty also implements the SecondFactor of
-// package auth; the code is then the JSON of the assertion.
+// [RelyingParty.Prove] verifies an assertion; package auth opens the session.
+// RelyingParty is also a SecondFactor of package auth.
 //
 // # In the page
 //
-// The handlers read and write the JSON of the browser's own functions. Registration:
+// The handlers read and write the JSON of the browser's own functions:
 //
 //	const post = (url, body) => fetch(url, {method: "POST", headers: {"Content-Type": "application/json"}, body})
 //	const options = await (await post("/passkeys/options", JSON.stringify({proof: password}))).json()
@@ -29,41 +27,29 @@
 //	const created = await navigator.credentials.create({publicKey})
 //	await post("/passkeys/", JSON.stringify({...created.toJSON(), name: "My phone"}))
 //
-// Sign-in works the same way with parseRequestOptionsFromJSON and
-// navigator.credentials.get; with mediation: "conditional" and an input element
-// whose autocomplete attribute is "username webauthn", the browser offers passkeys
-// while the user types. Package headers forbids passkeys by default; allow
-// publickey-credentials-create and publickey-credentials-get on the pages that
-// use them.
+// Sign-in uses parseRequestOptionsFromJSON and navigator.credentials.get. With
+// mediation: "conditional" and an input element whose autocomplete attribute is
+// "username webauthn", the browser offers passkeys while the user types.
 //
-// # What is verified
+// # Verification
 //
-// Sections 7.1 and 7.2 of WebAuthn Level 3: type, challenge, origin, frame, RP ID,
-// user presence, flags, user handle, signature. The algorithms are ES256, EdDSA
-// with Ed25519, and RS256 with 2048 to 4096 bits. JSON, CBOR, base64url and COSE
-// keys have one accepted spelling. Credentials must be discoverable.
+// Sections 7.1 and 7.2 of WebAuthn Level 3, for ES256, Ed25519 and RS256 with 2048 to
+// 4096 bits. JSON, CBOR, base64url and COSE keys have one accepted spelling.
+// Credentials must be discoverable. Attestation statements are ignored.
 //
-// A challenge carries a MAC and its expiry, and is bound to a purpose and, where
-// there is one, to a session. It passes once: Config.Once records it after the
-// signature was verified.
+// A challenge passes once, for its purpose and session, before it expires.
 //
-// A passkey signs in alone only if the authenticator verified the user. This flag
-// counts if the registration had it too or the passkey is synchronized. Without
-// it, a passkey serves as a second factor only.
+// A passkey signs in alone if the authenticator verified the user, and either did so at
+// the registration or synchronizes the passkey. Other passkeys are second factors.
 //
 // # Security considerations
 //
-// A synchronized passkey is as safe as the account that synchronizes it. The
-// make of the authenticator is not known: attestation statements are ignored.
+// A synchronized passkey is as safe as the account that synchronizes it. A signature
+// counter that does not grow may mean a cloned authenticator: see Config.RefuseClones.
 //
-// A signature counter that does not grow may mean a cloned authenticator; an
-// event reports it, and Config.RefuseClones rejects it.
+// Adding and removing passkeys takes a recent sign-in, the second factor, and a proof
+// in the same request: a stolen access token must not become a lasting way in.
 //
-// Adding and removing passkeys takes a recent sign-in, the subject's second factor
-// and a proof in the same request, because a stolen access token must not become a
-// lasting way in. Challenges of a registration stay valid for five minutes after
-// the proof.
-//
-// A script on a page of Config.Origins can request assertions, so content of users
-// belongs on other domains.
+// A script on a page of Config.Origins can request assertions. Serve users' content
+// from other domains.
 package passkey

@@ -48,15 +48,13 @@ type selection struct {
 	UserVerification   string `json:"userVerification"`
 }
 
-// RegisterOptions returns the handler that begins a registration. POST takes a
-// JSON object with the member proof: the current password or what else
-// Config.Authorize verifies, or the JSON of an assertion with a challenge of
-// [RelyingParty.StepUpOptions], as a string. It answers 200 with
-// PublicKeyCredentialCreationOptionsJSON, whose challenge is bound to the caller's
-// session and valid for five minutes and one registration; 401
-// insufficient_user_authentication if the sign-in is older than Config.Fresh or
-// lacks the subject's second factor; 400 invalid_proof for a wrong proof; 403 for
-// callers without a session.
+// RegisterOptions returns the handler that begins a registration. POST takes a JSON
+// object with the member proof, a string: the proof for Config.Authorize, or the JSON
+// of an assertion for [RelyingParty.StepUpOptions]. It answers 200 with
+// PublicKeyCredentialCreationOptionsJSON, whose challenge is valid for five minutes in
+// this session; 401 insufficient_user_authentication if the sign-in is older than
+// Config.Fresh or lacks the second factor; 400 invalid_proof; and 403 for callers
+// without a session.
 func (rp *RelyingParty) RegisterOptions() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		proof, err := readMember(w, r, "proof")
@@ -104,10 +102,8 @@ func (rp *RelyingParty) RegisterOptions() http.Handler {
 }
 
 // Register returns the handler that ends a registration. POST takes the JSON of
-// PublicKeyCredential.toJSON, to which the page may add a member name of at most
-// 64 bytes. It answers 201 with the passkey as [RelyingParty.List] shows it, and
-// 400 for a registration that is wrong for whatever reason. Attestation
-// statements are not verified.
+// PublicKeyCredential.toJSON, with an optional member name of at most 64 bytes. It
+// answers 201 with the passkey as [RelyingParty.List] shows it, or 400.
 func (rp *RelyingParty) Register() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		b, err := body.JSON(w, r, maxResponse)
@@ -146,10 +142,10 @@ func shown(p Passkey) entry {
 	return e
 }
 
-// List returns the handler of the caller's passkeys. GET answers 200 with a JSON
-// object whose member passkeys is an array of objects with id (base64url), name,
-// created, used (null before the first use), backed_up and sign_in, which is false
-// for a passkey that serves as a second factor only.
+// List returns the handler that lists the caller's passkeys. GET answers 200 with a
+// JSON object whose member passkeys is an array of objects with id (base64url), name,
+// created, used (null before the first use), backed_up, and sign_in, which is false
+// for a passkey that is only a second factor.
 func (rp *RelyingParty) List() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		all, err := rp.store.Passkeys(r.Context(), p.Subject)
@@ -165,10 +161,9 @@ func (rp *RelyingParty) List() http.Handler {
 	}, http.MethodGet, http.MethodHead)
 }
 
-// Rename returns the handler that renames one of the caller's passkeys, whose ID
-// is the path value "id" of the route. PATCH takes a JSON object with the member
-// name, of 1 to 64 bytes, and answers 204, or 404 if the caller has no such
-// passkey.
+// Rename returns the handler that renames the caller's passkey with the path value
+// "id". PATCH takes a JSON object with the member name, of 1 to 64 bytes. It answers
+// 204, or 404 if the caller has no such passkey.
 func (rp *RelyingParty) Rename() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		name, err := readMember(w, r, "name")
@@ -195,10 +190,9 @@ func (rp *RelyingParty) Rename() http.Handler {
 	}, http.MethodPatch)
 }
 
-// Remove returns the handler that removes one of the caller's passkeys, whose ID
-// is the path value "id" of the route. DELETE takes what
-// [RelyingParty.RegisterOptions] takes and refuses as that does. It answers 204,
-// 404 if the caller has no such passkey, and 409 last_passkey if the caller could
+// Remove returns the handler that removes the caller's passkey with the path value
+// "id". DELETE takes and refuses what [RelyingParty.RegisterOptions] does. It answers
+// 204, 404 if the caller has no such passkey, and 409 last_passkey if the caller could
 // not sign in without it.
 func (rp *RelyingParty) Remove() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
@@ -234,10 +228,9 @@ func (rp *RelyingParty) Remove() http.Handler {
 	}, http.MethodDelete)
 }
 
-// RelatedOrigins returns the handler of GET /.well-known/webauthn (WebAuthn
-// section 5.11), which lets pages of other domains in Config.Origins use the RP
-// ID. Mount it on the domain of the RP ID. Browsers follow at least five different
-// registrable labels. It is public in the route ledger.
+// RelatedOrigins returns the handler of GET /.well-known/webauthn on the domain RPID,
+// which lets pages of other domains in Config.Origins use the passkeys (WebAuthn section
+// 5.11). Browsers accept at least five such domains. It is public in the route ledger.
 func (rp *RelyingParty) RelatedOrigins() http.Handler {
 	origins := slices.DeleteFunc(slices.Clone(rp.config.Origins), func(o string) bool { return !strings.HasPrefix(o, "https://") })
 	return guard.Public("passkey related origins")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

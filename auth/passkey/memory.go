@@ -3,16 +3,17 @@ package passkey
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 )
 
-// Memory is a [Store] for tests and trials: it forgets everything when the
-// process ends. The zero Memory is ready for use. It is safe for concurrent use
-// and must not be copied after first use.
+// Memory is a [Store] for tests and trials; its content ends with the process. The
+// zero Memory is ready for use. It is safe for concurrent use and must not be copied
+// after first use.
 type Memory struct {
-	// MaxPasskeys is how many passkeys are kept; then AddPasskey returns
-	// ErrFull. Not to be changed after first use. Default: 100,000.
+	// MaxPasskeys is the number of passkeys that are kept. Do not change it
+	// after first use. Default: 100,000.
 	MaxPasskeys int
 
 	mu        sync.RWMutex
@@ -21,6 +22,8 @@ type Memory struct {
 }
 
 var _ Store = (*Memory)(nil)
+
+var errFull = errors.New("passkey: the store is full; raise MaxPasskeys")
 
 // AddPasskey implements [Store].
 func (m *Memory) AddPasskey(_ context.Context, p Passkey, max int) error {
@@ -36,7 +39,7 @@ func (m *Memory) AddPasskey(_ context.Context, p Passkey, max int) error {
 	case len(m.bySubject[p.Subject]) >= max:
 		return ErrTooMany
 	case len(m.byID) >= limit:
-		return ErrFull
+		return errFull
 	}
 	if m.byID == nil {
 		m.byID, m.bySubject = map[string]*Passkey{}, map[string][]*Passkey{}

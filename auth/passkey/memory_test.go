@@ -17,7 +17,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	if err := m.AddPasskey(t.Context(), passkey.Passkey{Subject: "a", ID: []byte("1")}, 10); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.AddPasskey(t.Context(), passkey.Passkey{Subject: "b", ID: []byte("2")}, 10); !errors.Is(err, passkey.ErrFull) {
+	if err := m.AddPasskey(t.Context(), passkey.Passkey{Subject: "b", ID: []byte("2")}, 10); err == nil || errors.Is(err, passkey.ErrTooMany) {
 		t.Error(err)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A RelyingParty registers passkeys and verifies their assertions. It is safe for
-// concurrent use if its Store and the functions of its Config are.
+// A RelyingParty registers passkeys and verifies assertions. It is safe for concurrent
+// use if its Store and the functions of its Config are.
 type RelyingParty struct {
 	config   Config
 	store    Store

@@ -44,20 +44,16 @@ func describe(all []Passkey) []descriptor {
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// SignInOptions returns the handler of the options for signing in with a
-// discoverable passkey, also by conditional mediation. POST with any body answers
-// 200 with PublicKeyCredentialRequestOptionsJSON, which is the same for every
-// visitor except for the challenge. A challenge is valid for ten minutes; a page
-// that stays open fetches new options after five. The handler stores nothing. It
-// is public in the route ledger.
+// SignInOptions returns the handler of the options for signing in. POST answers 200
+// with PublicKeyCredentialRequestOptionsJSON, the same for every visitor except for the
+// challenge, which is valid for ten minutes. The handler stores nothing. It is public
+// in the route ledger.
 func (rp *RelyingParty) SignInOptions() http.Handler {
 	return rp.options("passkey sign-in options", purposeSignIn, signInLifetime, "required")
 }
 
-// SecondFactorOptions returns the handler of the options for a passkey as the
-// second factor after a password, before there is a session. It answers as
-// [RelyingParty.SignInOptions] does; its challenges pass only for
-// [RelyingParty.VerifyFactor] without a caller.
+// SecondFactorOptions returns the variant of [RelyingParty.SignInOptions] for a passkey
+// as the second factor after a password, before there is a session.
 func (rp *RelyingParty) SecondFactorOptions() http.Handler {
 	return rp.options("passkey second factor options", purposeSecondFactor, boundLifetime, "preferred")
 }
@@ -78,11 +74,10 @@ func (rp *RelyingParty) options(why string, purpose byte, lifetime time.Duration
 	}))
 }
 
-// StepUpOptions returns the handler of the options with which the caller proves
-// one of their passkeys again: for the step-up of package auth, and as proof for
-// [RelyingParty.RegisterOptions] and [RelyingParty.Remove]. POST answers 200 with
-// PublicKeyCredentialRequestOptionsJSON that lists the caller's passkeys. Its
-// challenges are bound to the caller's session and valid for five minutes.
+// StepUpOptions returns the handler of the options for a passkey in a session: for
+// step-up, and as proof for [RelyingParty.RegisterOptions] and [RelyingParty.Remove].
+// POST answers 200 with PublicKeyCredentialRequestOptionsJSON that lists the caller's
+// passkeys. Challenges are valid for five minutes in this session.
 func (rp *RelyingParty) StepUpOptions() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		all, err := rp.store.Passkeys(r.Context(), p.Subject)
@@ -101,14 +96,13 @@ func (rp *RelyingParty) StepUpOptions() http.Handler {
 }
 
 // Prove verifies the assertion in the body of a sign-in request: the JSON of
-// PublicKeyCredential.toJSON, at most 16 KiB. The challenge must come from
-// [RelyingParty.SignInOptions] and passes once. The authenticator must have
-// verified the user, so the factors of the proof are "pop", "user" and "mfa". It
-// has the type of the Prove field of a way to sign in of package auth.
+// PublicKeyCredential.toJSON, at most 16 KiB, for a challenge of
+// [RelyingParty.SignInOptions]. The factors of the proof are "pop", "user" and "mfa".
+// Prove is a WayIn.Prove of package auth.
 //
-// It returns [identity.ErrNotProven] for an assertion that is wrong for whatever
-// reason, a *guard.Denial of status 400, 413 or 415 for a malformed one, and a
-// *guard.Denial of status 503 if the store or Config.Once fails.
+// It returns [identity.ErrNotProven] for a wrong assertion, whatever the reason, and a
+// *guard.Denial of status 400, 413 or 415 for a malformed one, or 503 if the store or
+// Config.Once fails.
 func (rp *RelyingParty) Prove(r *http.Request) (*identity.Proof, error) {
 	b, err := body.JSON(noResponse{}, r, maxResponse)
 	if err != nil {
@@ -131,9 +125,8 @@ func (noResponse) Header() http.Header         { return http.Header{} }
 func (noResponse) WriteHeader(int)             {}
 func (noResponse) Write(b []byte) (int, error) { return len(b), nil }
 
-// Required reports whether the subject has a passkey, so that a password alone
-// does not open a session. With [RelyingParty.VerifyFactor] it implements the
-// SecondFactor of package auth.
+// Required reports whether the subject has a passkey. A password alone then opens no
+// session.
 func (rp *RelyingParty) Required(ctx context.Context, subject string) (bool, error) {
 	all, err := rp.store.Passkeys(ctx, subject)
 	if err != nil {
@@ -142,12 +135,11 @@ func (rp *RelyingParty) Required(ctx context.Context, subject string) (bool, err
 	return len(all) > 0, nil
 }
 
-// VerifyFactor verifies code, the JSON of an assertion, as the second factor of
-// p.Subject and returns "pop", or "" if the assertion is wrong. If p.Session is not
-// empty, the assertion raises that session, and its challenge must come from
-// [RelyingParty.StepUpOptions] of the session, otherwise from
-// [RelyingParty.SecondFactorOptions]. Errors mean that the assertion was not
-// judged.
+// VerifyFactor verifies code, the JSON of an assertion, as a second factor of
+// p.Subject. It returns "pop", or "" if the assertion is wrong. The challenge must
+// come from [RelyingParty.StepUpOptions] of the session p.Session, or from
+// [RelyingParty.SecondFactorOptions] if p.Session is empty. An error means that the
+// assertion was not judged.
 func (rp *RelyingParty) VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error) {
 	purpose, b := byte(purposeSecondFactor), binding{}
 	if p.Session != "" {
