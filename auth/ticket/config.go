@@ -15,13 +15,13 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A User is what a [Service] reads of the host's user.
+// A User is a user of the host.
 type User struct {
-	Subject      string // the ID of package auth's User
+	Subject      string // the ID
 	Tenant       string
-	Email        string // as stored; tickets are sent to it and to no other spelling
-	Verified     bool   // Email was proven to be the user's
-	PasswordHash string // empty if the user has none
+	Email        string // as stored
+	Verified     bool   // Email is proven to be the user's
+	PasswordHash string // may be empty
 	Disabled     bool
 }
 
@@ -31,7 +31,7 @@ func (u User) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "user %q", u.Subject)
 // LogValue returns what Format prints.
 func (u User) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(u)) }
 
-// Errors that [Users] returns. Every other error is answered 503.
+// Errors of [Users]. Every other error is answered 503.
 var (
 	ErrNoUser  = errors.New("ticket: no such user")
 	ErrChanged = errors.New("ticket: the user has changed meanwhile")
@@ -40,40 +40,37 @@ var (
 
 // Users is the host's table of users. It is safe for concurrent use.
 type Users interface {
-	// UserByEmail returns the user with the address, or ErrNoUser. The host
-	// decides which spellings are one address; the ticket is sent to the
-	// Email of the User that is returned.
+	// UserByEmail returns the user with the address, or ErrNoUser. Tickets are
+	// sent to the Email of the User.
 	UserByEmail(ctx context.Context, email string) (*User, error)
 
 	// UserBySubject returns the user with the ID, or ErrNoUser.
 	UserBySubject(ctx context.Context, subject string) (*User, error)
 
-	// SetPassword hashes and stores a new password if the stored hash is
-	// still oldHash, in one step; otherwise it returns ErrChanged.
+	// SetPassword hashes and stores a new password in one atomic step, if the
+	// stored hash is oldHash. Otherwise it returns ErrChanged.
 	SetPassword(ctx context.Context, subject, oldHash, password string) error
 
-	// SetEmail stores the address and that it is verified, if the stored
-	// address is still old, in one step; otherwise it returns ErrChanged. It
-	// returns ErrTaken if another user has the address.
+	// SetEmail stores the address as verified in one atomic step, if the stored
+	// address is old. Otherwise it returns ErrChanged, or ErrTaken if another
+	// user has the address.
 	SetEmail(ctx context.Context, subject, old, email string) error
 }
 
-// A Message is to be sent to an address.
+// A Message is a message to an address.
 type Message struct {
 	Purpose         Purpose
 	To              string
-	Subject, Tenant string // the user's; not to be shown to the recipient
+	Subject, Tenant string // the user's
 
-	// Link or Code is the secret; a notice has neither. Expires is when the
-	// secret does.
+	// Link or Code is the secret, valid until Expires. A notice has neither.
 	Link, Code guard.Secret
 	Expires    time.Time
 
-	// Notice says what happened, if the message has no secret: "password
-	// reset", "address changed".
+	// Notice is what happened. A message with a secret has none.
 	Notice string
 
-	// Data is that of the ticket.
+	// Data is the Data of the ticket.
 	Data []byte
 }
 
@@ -85,91 +82,76 @@ func (m Message) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "message %s for %q", m.Purpose, m.Subject)
 }
 
-// Config configures a [Service]. Base, Keys, Deliver, Limit, CheckPassword and
-// EndSessions are required.
+// Config configures a [Service]. Authorize and Accept may return a *guard.Denial, which
+// is the answer; other errors are answered 503.
 type Config struct {
-	// Base is the URL that the paths of links are appended to, such as
-	// "https://example.com/account/": a reset link is
-	// Base + "reset-password#" + secret. The Host header of a request never
-	// is part of a link. Required.
+	// Base is the URL in front of the paths of links, for example
+	// "https://example.com/account/". Required.
 	Base string
 
-	// Keys are secrets of at least 32 random bytes. The first makes the
-	// keyed hashes of codes; tickets made with the others still pass. All
-	// processes need the same. Required.
+	// Keys are secrets of at least 32 random bytes, the same in all processes.
+	// The first makes codes; codes of the others still pass. Required.
 	Keys []guard.Secret
 
-	// Deliver sends a message. Its context ends after 30 seconds. It runs
-	// apart from the request, so clients cannot measure whether a message was
-	// sent; errors and panics are reported by an event. Required.
+	// Deliver sends a message, within 30 seconds. The queue calls it, and an
+	// event reports errors and panics. Required.
 	Deliver func(ctx context.Context, m Message) error
 
-	// Limit charges a request for a message to key, a keyed hash of the
-	// address, and returns an error if there were too many. It is called
-	// whether or not there is a user, and again for the stored address if the
-	// request had another spelling. The client does not see the refusal.
-	// Advised: 3 in 15 minutes and 10 in a day. Limits by client address
-	// belong in front of the handler. Required.
+	// Limit charges a message to key, a keyed hash of the address, and returns
+	// an error if the limit is exceeded. It is called for unknown addresses
+	// too, and again for the stored address if the request has another
+	// spelling. Recommended: 3 in 15 minutes and 10 in a day. Required.
 	Limit func(ctx context.Context, key string) error
 
-	// CheckPassword returns an error if a new password is too weak. Its text
-	// is sent to the client. Required.
+	// CheckPassword returns an error, for the client, if a new password is too
+	// weak. Required.
 	CheckPassword func(password string) error
 
-	// EndSessions ends the sessions of a subject after its password was reset
-	// or its change of address was undone. With package auth:
+	// EndSessions ends the sessions of a subject, and API keys if the host
+	// wants that, before and after the change of a password and the undoing of
+	// a change of address. With package auth:
 	//
 	//	func(ctx context.Context, subject string) error {
 	//		return server.EndSessions(ctx, identity.Revocation{Subject: subject})
 	//	}
 	//
-	// API keys that shall end too are ended here. Required.
+	// Required.
 	EndSessions func(ctx context.Context, subject string) error
 
-	// Authorize reports whether the caller may change their address now, given
-	// the proof in the request: the current password, or a code. It returns
-	// [identity.ErrNotProven] for a wrong proof; a *guard.Denial is answered as
-	// it is, and other errors with 503. If nil, addresses cannot be changed.
+	// Authorize verifies the proof for ChangeEmail: the current password, or a
+	// code. It returns [identity.ErrNotProven] for a wrong proof. Required for
+	// ChangeEmail.
 	Authorize func(ctx context.Context, p *identity.Principal, proof string) error
 
-	// Claim removes passkeys, second factors and API keys of a subject whose
-	// address was never verified, and its password unless keepPassword is set.
-	// It is called when a ticket was used that was sent to this address:
-	// an attacker may have registered the address first and must not keep a
-	// way in. If nil, tickets of users without a verified address do not
-	// pass, except for VerifyEmail.
+	// Claim removes the passkeys, second factors and API keys of a subject
+	// with an unverified address, and its password unless keepPassword is set:
+	// an attacker may have registered the address first. If nil, only
+	// VerifyEmail works for unverified addresses.
 	Claim func(ctx context.Context, subject string, keepPassword bool) error
 
-	// Accept makes the account of an invitation: t is the ticket, fields are
-	// the fields of the form, such as name and password. It checks again
-	// whether the inviter may still invite. A *guard.Denial is answered as it
-	// is, and other errors with 503. If nil, invitations cannot be accepted.
+	// Accept makes the account of the invitation t, from fields of the form, if
+	// the inviter may still invite. Required for Invitation.
 	Accept func(ctx context.Context, t Ticket, fields map[string]string) error
 
-	// AcceptFields are the names of the fields that Accept receives. Default:
-	// "name" and "password".
+	// AcceptFields are the names of the fields. Default: "name", "password".
 	AcceptFields []string
 
-	// Issuer is the Issuer of the principals that change or verify an address:
-	// the issuer of the host's access tokens. Principals of other issuers are
-	// refused with 403. Required for VerifyEmail and ChangeEmail.
+	// Issuer is the issuer of the access tokens. Required for VerifyEmail and
+	// ChangeEmail.
 	Issuer string
 
-	// InsecureAnyBrowser lets any browser use a sign-in link, not only the one
-	// that requested it. An attacker who makes a user open a link signs the
-	// user in to the attacker's account, and a mail scanner that clicks is
-	// signed in itself.
+	// InsecureAnyBrowser accepts a sign-in link in any browser. An attacker can
+	// sign a user in to the attacker's account, and a mail scanner that clicks
+	// is signed in.
 	InsecureAnyBrowser bool
 
-	// Lifetimes replaces how long tickets are valid, by purpose, 1 minute to
-	// 30 days. Defaults: 10 minutes for sign-in, 1 hour to reset a password or
-	// change an address, 24 hours to verify one, 7 days for invitations and to
-	// undo a change.
+	// Lifetimes replaces lifetimes, 1 minute to 30 days. Default: 10 minutes
+	// for sign-in, 1 hour for ResetPassword and ChangeEmail, 24 hours for
+	// VerifyEmail, 7 days for Invitation and UndoEmail.
 	Lifetimes map[Purpose]time.Duration
 
-	// Queue is how many messages may wait to be sent, and Workers how many are
-	// sent at once. With a full queue requests are answered 503. Defaults: 256
-	// and 2.
+	// Queue is the number of messages that may wait; requests beyond it are
+	// answered 503. Workers send them. Default: 256 and 2.
 	Queue, Workers int
 
 	// Hooks receives events and writes refusals.
@@ -199,9 +181,8 @@ var lifetimes = map[Purpose]time.Duration{
 	Invitation:    7 * 24 * time.Hour,
 }
 
-// New returns a service that keeps tickets in store for the host's users. Its
-// error lists every mistake in config. Call [Service.Close] at the end of the
-// program.
+// New returns a service that keeps tickets in store. Its error lists every mistake in
+// config.
 func New(store Store, users Users, config Config) (*Service, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ticket: "+format, args...)) }

@@ -9,12 +9,11 @@ import (
 	"time"
 )
 
-// Memory is a [Store] for tests and trials: it forgets everything when the
-// process ends. The zero Memory is ready for use. It is safe for concurrent use
-// and must not be copied after first use.
+// Memory is a [Store] for tests and trials; its content ends with the process. The
+// zero Memory is ready for use. It is safe for concurrent use and must not be copied
+// after first use.
 type Memory struct {
-	// MaxTickets is how many tickets are kept; then IssueTicket removes
-	// those that have expired, or returns ErrFull. Not to be changed after
+	// MaxTickets is the number of tickets that are kept. Do not change it after
 	// first use. Default: 100,000.
 	MaxTickets int
 
@@ -41,6 +40,8 @@ type kept struct {
 }
 
 var _ Store = (*Memory)(nil)
+
+var errFull = errors.New("ticket: the store is full; raise MaxTickets")
 
 func slotOf(t Ticket) slot {
 	s := slot{purpose: t.Purpose, tenant: t.Tenant, subject: t.Subject}
@@ -73,7 +74,7 @@ func (m *Memory) IssueTicket(_ context.Context, t Ticket) error {
 			}
 		}
 		if len(m.tickets) >= limit {
-			return ErrFull
+			return errFull
 		}
 	}
 	m.tickets[k.slot] = k

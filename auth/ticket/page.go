@@ -26,14 +26,10 @@ var texts = map[Purpose][2]string{
 	Invitation:    {"Accept the invitation", "Accept"},
 }
 
-// Page returns the handler of the page that a link opens, at Base + purpose. It
-// answers GET with constant HTML: a form that POSTs the secret to the URL of the
-// page when the user clicks, with a field for the new password where there is one.
-// The page loads nothing, reads no store, and replaces the Content-Security-Policy
-// by one that permits only its own script. It is public in the route ledger. A
-// host with pages of its own does not need it.
-//
-// It panics for SignInCode, which has no link.
+// Page returns the handler of the page at Base + purpose that a link opens. GET answers
+// constant HTML: a form that POSTs the secret to the URL of the page when the user
+// clicks. The page loads nothing; its Content-Security-Policy replaces the host's. Page
+// panics for SignInCode.
 func (s *Service) Page(p Purpose) http.Handler {
 	text, ok := texts[p]
 	if !ok {

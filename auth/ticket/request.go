@@ -13,29 +13,22 @@ import (
 	"github.com/gatewright/gatewright/internal/body"
 )
 
-// CookieName is the name of the cookie that binds sign-in links and codes to the
-// browser that requested them.
+// CookieName is the name of the cookie of a browser.
 const CookieName = "__Host-ticket"
 
-// Request returns the handler that sends a ticket. POST takes a form or a JSON
-// object.
+// Request returns the handler that sends a ticket. POST takes a form or a JSON object.
 //
-// For ResetPassword, SignInLink and SignInCode it is public and takes the field
-// email. It answers 202 for every well-formed address: known or unknown, disabled
-// or over Config.Limit. The user is looked up after the answer, in the queue. A
-// sign-in ticket is bound to the browser by a cookie, which is set in either case.
-// A user with 25 wrong codes in 30 days is sent a link instead of a code.
+// For ResetPassword, SignInLink and SignInCode it is public, takes the field email, and
+// answers 202 for every well-formed address. For sign-in it binds the ticket to the
+// browser. After 25 wrong codes in 30 days a link is sent, not a code.
 //
-// For VerifyEmail it demands a caller and sends a link to the caller's stored
-// address. For ChangeEmail it demands a caller and takes the fields email, the new
-// address, and proof, for Config.Authorize. The link goes to the new address; the
-// old address is sent a link with which the change can be undone. Both links pass
-// only in the caller's session, except for the one to undo.
+// For VerifyEmail it demands a caller, whose stored address receives a link. For
+// ChangeEmail it demands a caller and takes the fields email, the new address, and
+// proof. The new address receives a link, the old one a notice and, after the change, a
+// link to undo it.
 //
-// It answers 400 for a malformed address or a wrong proof, 413, 415, and 503 if
-// the queue is full.
-//
-// It panics for the other purposes; use [Service.Issue].
+// It answers 400 for a malformed address or a wrong proof, and 503 if the queue is full.
+// It panics for the other purposes.
 func (s *Service) Request(p Purpose) http.Handler {
 	switch p {
 	case ResetPassword, SignInLink, SignInCode:

@@ -19,8 +19,7 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Service issues tickets, sends them and lets them be used. It is safe for
-// concurrent use if its Store, its Users and the functions of its Config are.
+// A Service issues and accepts tickets. It is safe for concurrent use.
 type Service struct {
 	config Config
 	store  Store
@@ -80,8 +79,7 @@ func (s *Service) enqueueOrRun(job func(context.Context)) {
 	}
 }
 
-// Close sends the messages that wait and returns when they are sent or ctx ends.
-// Requests that come later are answered 503.
+// Close sends the messages in the queue and returns when they are sent or ctx ends.
 func (s *Service) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {
@@ -245,25 +243,21 @@ func (s *Service) notify(p Purpose, u *User, to, notice string) {
 	})
 }
 
-// An Order is a request for a ticket by the program, for an administrator or for a
-// user who invites another.
+// An Order is a request of the program for a ticket.
 type Order struct {
 	Purpose Purpose // ResetPassword or Invitation
 
-	// Subject is the user whose password is to be reset.
+	// Subject is the user of a ResetPassword.
 	Subject string
 
-	// Email and Tenant are those of an invitation, and Data is passed to
-	// Config.Accept, at most 1 KiB: who invites, and to what.
+	// Email and Tenant are of an Invitation, Data is passed to Config.Accept.
 	Email, Tenant string
 	Data          []byte
 }
 
-// Issue sends a ticket that an administrator or another user of the host ordered:
-// a link to reset a password goes to the stored address of the subject, an
-// invitation to the given address. The secret is never returned. Unlike the
-// handlers, Issue returns after the message was delivered, with an error if it
-// was not.
+// Issue sends a ticket that an administrator or another user ordered: a ResetPassword
+// to the stored address of the subject, or an Invitation to the given address. It
+// returns after the delivery, and never the secret.
 func (s *Service) Issue(ctx context.Context, o Order) error {
 	switch o.Purpose {
 	case ResetPassword:
@@ -284,8 +278,7 @@ func (s *Service) Issue(ctx context.Context, o Order) error {
 	return fmt.Errorf("ticket: Issue cannot make a ticket for %q; use ResetPassword or Invitation", o.Purpose)
 }
 
-// End removes the tickets that match which: all of a user who is deleted, or an
-// invitation that is taken back.
+// End removes the tickets that which selects.
 func (s *Service) End(ctx context.Context, which Which) error {
 	if err := s.store.EndTickets(ctx, which); err != nil {
 		return guard.CannotDecide("ticket: ending tickets", err)

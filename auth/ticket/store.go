@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Purpose is what a ticket is for. A ticket passes for its own purpose only.
+// A Purpose is the use of a ticket.
 type Purpose string
 
 // The purposes of tickets.
@@ -23,53 +23,46 @@ const (
 	Invitation    Purpose = "invitation"     // make an account
 )
 
-// A Ticket is a single-use secret that was sent to an address. The store keeps a
-// hash of the secret, so a copy of the database has nothing that can be used.
+// A Ticket is the record of a single-use secret. It holds hashes only.
 type Ticket struct {
 	Purpose Purpose
 
 	// Key is the hash of the secret of a link, or the keyed hash of a code.
 	Key [32]byte
 
-	// ID finds a ticket whose secret is a code. It is empty for links.
+	// ID identifies the ticket of a code. It is empty for links.
 	ID string
 
-	// Browser is a hash of what the browser must present that uses the
-	// ticket: its cookie, or its session. Zero for tickets that any browser
-	// may use.
+	// Browser is the hash of the cookie or session that must use the ticket, or
+	// zero.
 	Browser [32]byte
 
 	// State is a hash of the user's password hash, address, tenant and
-	// disabled flag. A ticket does not pass when one of these has changed.
+	// disabled flag.
 	State [32]byte
 
-	// Subject and Tenant are the user's, empty for an invitation without
-	// tenant. Email is the address that the ticket was sent to.
+	// Subject and Tenant are the user's, Email is the address of the message.
 	Subject, Tenant, Email string
 
-	// Data is the host's, at most 1 KiB.
+	// Data belongs to the host, at most 1 KiB.
 	Data []byte
 
 	Created, Expires time.Time // kept to the microsecond
 }
 
-// Format prints t without its hashes.
-func (t Ticket) Format(f fmt.State, _ rune) { io.WriteString(f, t.String()) }
+// Format prints purpose, subject and expiry of t.
+func (t Ticket) Format(f fmt.State, _ rune) { io.WriteString(f, t.text()) }
 
-// String returns purpose, subject and expiry of t.
-func (t Ticket) String() string {
+func (t Ticket) text() string {
 	return fmt.Sprintf("ticket %s for %q until %s", t.Purpose, t.Subject, t.Expires.UTC().Format(time.RFC3339))
 }
 
-// LogValue returns the text of String.
-func (t Ticket) LogValue() slog.Value { return slog.StringValue(t.String()) }
+// LogValue returns what Format prints.
+func (t Ticket) LogValue() slog.Value { return slog.StringValue(t.text()) }
 
-// Errors of a [Store]. Every other error means that the store failed, and is
+// ErrNotFound is the error of [Store] for an unknown ticket. Every other error is
 // answered 503.
-var (
-	ErrNotFound = errors.New("ticket: no such ticket")
-	ErrFull     = errors.New("ticket: the store is full")
-)
+var ErrNotFound = errors.New("ticket: no such ticket")
 
 // A Use is an attempt to use a ticket.
 type Use struct {
@@ -79,55 +72,49 @@ type Use struct {
 	Browser [32]byte
 	Now     time.Time
 
-	// MaxTries is how often a code may be tried. MaxWrong is how many codes
-	// of the subject may be wrong after WrongSince, over all its tickets.
+	// MaxTries limits the tries of a code, MaxWrong the wrong codes of the
+	// subject since WrongSince.
 	MaxTries, MaxWrong int
 	WrongSince         time.Time
 }
 
-// Which selects the tickets that match every field that is set. At least one of
-// Subject and Email must be set.
+// Which selects the tickets that match every field that is set, at least Subject or
+// Email.
 type Which struct {
 	Subject, Tenant, Email string
 	Purpose                Purpose
-	Except                 Purpose   // not these
-	After                  time.Time // created after this moment
+	Except                 Purpose   // is not selected
+	After                  time.Time // created after it
 }
 
-// A Store keeps tickets. Each method is one atomic step. Strings are compared
-// byte for byte, and an empty Tenant is a tenant like any other. A Store is safe
-// for concurrent use, by several processes if the host runs several.
-//
-// tickettest.Run is the conformance suite.
+// A Store keeps tickets. Each method is one atomic step, and safe for concurrent use by
+// several processes. An empty Tenant is a tenant like any other. tickettest.Run is the
+// conformance suite.
 type Store interface {
-	// IssueTicket adds t and removes the older ticket of the same Purpose,
-	// Subject and Tenant. If Subject is empty or Purpose is UndoEmail, only
-	// one of the same Email is removed.
+	// IssueTicket adds t and removes the ticket with the same Purpose, Subject
+	// and Tenant, and, if Subject is empty or Purpose is UndoEmail, the same
+	// Email.
 	IssueTicket(ctx context.Context, t Ticket) error
 
-	// FindTicket returns the ticket that u would use, or ErrNotFound. It
-	// compares Purpose and Now, and ID if that is set, otherwise Key. It
-	// changes nothing.
+	// FindTicket returns the ticket with the Purpose of u and its ID, or its
+	// Key if the ID is empty, that expires after Now. Otherwise it returns
+	// ErrNotFound.
 	FindTicket(ctx context.Context, u Use) (Ticket, error)
 
 	// UseTicket removes the ticket of u and reports whether it did.
 	//
-	// A link passes if Purpose, Key and Browser are the ticket's and Now is
-	// before Expires. With another Browser it stays.
+	// A link passes if Purpose, Key and Browser are equal and Now is before
+	// Expires.
 	//
-	// A code is looked up by ID. If Browser is the ticket's, Now is before
-	// Expires, the ticket has had fewer than MaxTries tries and the subject
-	// fewer than MaxWrong wrong ones since WrongSince, a try is counted and
-	// Key compared. If Key is wrong the ticket stays and a wrong try of the
-	// subject is counted.
+	// A code is looked up by ID. If Browser is equal, Now is before Expires,
+	// and neither MaxTries nor MaxWrong is reached, UseTicket counts a try and
+	// compares Key, and counts a wrong code of the subject if Key is wrong.
 	UseTicket(ctx context.Context, u Use) (used bool, err error)
 
-	// WrongCodes returns how many codes of the subject were wrong since the
-	// given time.
+	// WrongCodes returns the number of wrong codes of the subject since then.
 	WrongCodes(ctx context.Context, subject, tenant string, since time.Time) (int, error)
 
-	// EndTickets removes the tickets that which selects. After it returned
-	// nil, no selected ticket passes. It is an error if both Subject and Email are
-	// empty.
+	// EndTickets removes the tickets that which selects, or returns an error if
+	// Subject and Email are both empty.
 	EndTickets(ctx context.Context, which Which) error
 }

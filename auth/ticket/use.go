@@ -11,22 +11,15 @@ import (
 	"github.com/gatewright/gatewright/internal/body"
 )
 
-// Use returns the handler that uses up a link. POST takes a form or a JSON object
-// with the field token, the part of the link behind "#", and answers 204, or 303
-// back to the page for a form.
+// Use returns the handler that uses a link. POST takes a form or a JSON object with the
+// field token, the fragment of the link. It answers 204, or 303 to the page for a form,
+// and 400 invalid_ticket, whatever the reason.
 //
-// ResetPassword also takes the field password. The order is: the policy, the
-// ticket, the new password, the end of the sessions and of the other tickets, a
-// notice to the address. A password that is too weak leaves the ticket valid.
-// Second factors and passkeys stay, and nobody is signed in.
-//
-// VerifyEmail and ChangeEmail demand the caller whose session requested them.
-// UndoEmail puts the old address back and ends the sessions. Invitation passes the
-// ticket and the fields of Config.AcceptFields to Config.Accept.
-//
-// A ticket that does not pass is 400 invalid_ticket, whatever the reason.
-//
-// It panics for the sign-in purposes; use [Service.Prove].
+// ResetPassword also takes the field password. The handler stores the password, ends
+// sessions and other tickets, and sends a notice; it opens no session. VerifyEmail and
+// ChangeEmail demand the caller whose session requested them. UndoEmail restores the old
+// address and ends sessions. Invitation calls Config.Accept. It panics for the sign-in
+// purposes.
 func (s *Service) Use(p Purpose) http.Handler {
 	public := func(use func(http.ResponseWriter, *http.Request) error) http.Handler {
 		return guard.Public("ticket " + string(p))(s.endpoint(use))
@@ -308,16 +301,12 @@ func (s *Service) done(w http.ResponseWriter, r *http.Request, p Purpose) error 
 	return nil
 }
 
-// Prove verifies the sign-in link or code of a request, and uses it up. It takes a
-// form or a JSON object with the field token, the part of a link behind "#", or
-// the field code; scope, client_id and client_secret are for package auth. The browser must send the cookie that [Service.Request] set,
-// unless Config.InsecureAnyBrowser is set and the ticket is a link. The factor of
-// the proof is "email", which is not an RFC 8176 name and never makes a second
-// factor. It has the type of the Prove field of a way to sign in of package auth.
+// Prove verifies and uses the sign-in link or code of a request: a form or a JSON object
+// with the field token, the fragment of a link, or code. The factor of the proof is
+// "email". Prove is a WayIn.Prove of package auth.
 //
 // It returns [identity.ErrNotProven] for a ticket that does not pass, whatever the
-// reason, a *guard.Denial for a malformed request, and another error if a store
-// fails.
+// reason, a *guard.Denial for a malformed request, and another error if a store fails.
 func (s *Service) Prove(r *http.Request) (*identity.Proof, error) {
 	fields, err := body.Members(noResponse{}, r, maxBody, "token", "code", "scope", "client_id", "client_secret")
 	if err != nil {
