@@ -231,6 +231,7 @@ var rules = []struct {
 			}
 		}
 	}},
+	{"parallel calls in any order use no ticket twice, nor after a newer one", interleave},
 	{"a ticket that is ended while it is used passes at most once", func(p *probe) {
 		for range 20 {
 			t := p.link(rand.Text())
@@ -244,6 +245,106 @@ var rules = []struct {
 			p.uses(useOf(t, p.now), false)
 		}
 	}},
+}
+
+// A history notes what was called and what returned, in one order.
+type history struct {
+	mu      sync.Mutex
+	issued  map[[32]byte]bool // IssueTicket has returned, and nothing has replaced or ended the ticket
+	all     []ticket.Ticket
+	used    map[[32]byte]int
+	problem string
+}
+
+// present returns the tickets that a call which begins now may replace or end: their
+// IssueTicket has returned.
+func (h *history) present() (keys [][32]byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key := range h.issued {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// over marks tickets as replaced or ended.
+func (h *history) over(keys [][32]byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, key := range keys {
+		delete(h.issued, key)
+	}
+}
+
+// interleave issues, uses and ends tickets of one subject at once and in any order.
+// No ticket is used twice. None is used by a call that began after it was replaced or
+// ended.
+func interleave(p *probe) {
+	h := &history{issued: map[[32]byte]bool{}, used: map[[32]byte]int{}}
+	subject := rand.Text()
+	var one sync.Mutex // for IssueTicket: of two at once, either may be the last
+	parallel(8, func(worker int) {
+		for i := range 40 {
+			switch {
+			case (worker+i)%8 == 0:
+				keys := h.present()
+				if err := p.store.EndTickets(p.ctx, ticket.Which{Subject: subject}); err != nil {
+					p.Errorf("EndTickets: %v", err)
+				}
+				h.over(keys)
+			case (worker+i)%4 == 1:
+				one.Lock()
+				t := p.link(subject)
+				keys := h.present()
+				h.mu.Lock()
+				h.all = append(h.all, t)
+				h.mu.Unlock()
+				if err := p.store.IssueTicket(p.ctx, t); err != nil {
+					p.Errorf("IssueTicket: %v", err)
+				}
+				h.over(keys)
+				h.mu.Lock()
+				h.issued[t.Key] = true
+				h.mu.Unlock()
+				one.Unlock()
+			default:
+				h.mu.Lock()
+				if len(h.all) == 0 {
+					h.mu.Unlock()
+					continue
+				}
+				back := min(len(h.all), 1+(worker*7+i)%4)
+				t := h.all[len(h.all)-back]
+				// Not yet issued, issued, or over: only the last is certain.
+				newer := back > 1 && h.issued[h.all[len(h.all)-1].Key]
+				h.mu.Unlock()
+				used, err := p.store.UseTicket(p.ctx, useOf(t, p.now))
+				if err != nil {
+					p.Errorf("UseTicket: %v", err)
+				}
+				if used {
+					h.mu.Lock()
+					h.used[t.Key]++
+					if h.used[t.Key] > 1 {
+						h.problem = "a ticket was used twice"
+					} else if newer {
+						h.problem = "a ticket was used after a newer one was issued"
+					}
+					h.mu.Unlock()
+				}
+			}
+		}
+	})
+	if h.problem != "" {
+		p.Error(h.problem)
+	}
+	keys := h.present()
+	p.end(ticket.Which{Subject: subject})
+	for _, t := range h.all {
+		if used, err := p.store.UseTicket(p.ctx, useOf(t, p.now)); used || err != nil {
+			p.Errorf("after EndTickets of all %d: %t, %v", len(keys), used, err)
+		}
+	}
 }
 
 // link returns a ticket for a link, and code one for a code.
