@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -55,15 +54,11 @@ const batch = 500 // sessions that one script reads
 // of package auth/redisstore. It returns all mistakes in its arguments, joined, and
 // does not use the server.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
-	db, err := redisdb.New(pkg, eval, redisdb.Settings{
+	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:auth",
 		AllowEviction: config.InsecureEviction, AllowVolatile: config.InsecureVolatile,
 		Keeps: "sessions", Rights: rights,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Store{db}, nil
+	}, func(db *redisdb.DB) *Store { return &Store{db} })
 }
 
 // rights are the commands of the scripts.
@@ -73,7 +68,7 @@ const rights = "+eval +evalsha +info +time +exists +set +hset +hsetnx +hmget +hi
 // rejects writes, evicts, or has no append-only file (as Config requires). Call it at
 // start and for readiness. Until it succeeded once, other methods call it first.
 func (s *Store) Ready(ctx context.Context) error {
-	return s.db.Ready(ctx, redisdb.ReadyKey(s.base()+"all"))
+	return s.db.Ready(ctx, redisdb.ReadyKey(s.db.Tag()+"all"))
 }
 
 // CreateRefresh implements [auth.RefreshStore].
@@ -89,12 +84,8 @@ func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first a
 	if err != nil {
 		return err
 	}
-	full := fmt.Sprintf("%016s", times[0]) + digest(session.ID) + digest(session.Subject) + digest(session.Tenant)
-	hasTenant := "0"
-	if session.Tenant != "" {
-		hasTenant = "1"
-	}
-	answer, err := redisdb.Word(s.run(ctx, createScript, s.session(session.ID), s.base(), full, hasTenant,
+	full := fmt.Sprintf("%016s", times[0]) + redisdb.Digest(session.ID) + redisdb.Digest(session.Subject) + redisdb.Digest(session.Tenant)
+	answer, err := redisdb.Word(s.run(ctx, createScript, s.session(session.ID), s.db.Tag(), full, redisdb.Flag(session.Tenant != ""),
 		session.ID, session.Subject, session.Tenant, session.Client, times[0], times[1], hex.EncodeToString(first[:]), times[2], strconv.Itoa(max(most, 1))))
 	if err != nil {
 		return err
@@ -118,7 +109,7 @@ func (s *Store) RotateRefresh(ctx context.Context, r auth.Rotation) (_ auth.Rota
 	if err != nil {
 		return auth.Rotated{}, err
 	}
-	list, err := redisdb.Words(s.run(ctx, rotateScript, s.session(r.Session), s.base(),
+	list, err := redisdb.Words(s.run(ctx, rotateScript, s.session(r.Session), s.db.Tag(),
 		hex.EncodeToString(r.Old[:]), hex.EncodeToString(r.New[:]), times[0], strconv.FormatInt(r.Grace.Microseconds(), 10), times[1]))
 	if err != nil {
 		return auth.Rotated{}, err
@@ -179,16 +170,16 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) (e
 	case which.Session != "":
 		key, how = s.session(which.Session), "one"
 	case which.Subject != "":
-		key = s.base() + "subject:" + digest(which.Subject)
+		key = s.db.Tag() + "subject:" + redisdb.Digest(which.Subject)
 	case which.Tenant != "":
-		key = s.base() + "tenant:" + digest(which.Tenant)
+		key = s.db.Tag() + "tenant:" + redisdb.Digest(which.Tenant)
 	case before != "":
-		key = s.base() + "all"
+		key = s.db.Tag() + "all"
 	default:
 		return errors.New("a Revocation needs a Session, Subject, Tenant or Before")
 	}
 	for from := "-"; ; {
-		list, err := redisdb.Words(s.run(ctx, revokeScript, key, s.base(), how, which.Subject, which.Tenant, before, from, strconv.Itoa(batch), which.Spare))
+		list, err := redisdb.Words(s.run(ctx, revokeScript, key, s.db.Tag(), how, which.Subject, which.Tenant, before, from, strconv.Itoa(batch), which.Spare))
 		if err != nil {
 			return err
 		}
@@ -215,7 +206,7 @@ func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session,
 	const fields = 6
 	var all []auth.Session
 	for from := "+"; ; {
-		list, err := redisdb.Words(s.run(ctx, sessionsScript, s.base()+"subject:"+digest(subject), s.base(), from, strconv.Itoa(batch)))
+		list, err := redisdb.Words(s.run(ctx, sessionsScript, s.db.Tag()+"subject:"+redisdb.Digest(subject), s.db.Tag(), from, strconv.Itoa(batch)))
 		if err != nil {
 			return nil, err
 		}
@@ -273,18 +264,9 @@ func (s *Store) run(ctx context.Context, script, key string, args ...any) (any, 
 	return s.db.Run(ctx, script, []string{key}, args...)
 }
 
-// base begins the keys of sessions, which are all in one slot.
-func (s *Store) base() string { return "{" + s.db.Prefix() + "}:" }
-
-func (s *Store) session(id string) string { return s.base() + "session:" + digest(id) }
+func (s *Store) session(id string) string { return s.db.Tag() + "session:" + redisdb.Digest(id) }
 
 // challenge is in a slot of its own: its script uses no other key.
 func (s *Store) challenge(id auth.TokenHash) string {
 	return s.db.Prefix() + ":challenge:{" + base64.RawURLEncoding.EncodeToString(id[:]) + "}"
-}
-
-// digest returns 43 characters that stand for a name of any length.
-func digest(name string) string {
-	sum := sha256.Sum256([]byte(name))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

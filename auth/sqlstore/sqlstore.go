@@ -123,11 +123,7 @@ var (
 // New returns a Store that uses the tables of [Schema] in db, which the host closes.
 // It returns all mistakes in its arguments, joined, and does not use the database.
 func New(db *sql.DB, config Config) (*Store, error) {
-	shared, err := sqldb.New(pkg, db, config.Dialect)
-	if err != nil {
-		return nil, err
-	}
-	return &Store{shared}, nil
+	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db} })
 }
 
 // Ready proves that the database takes writes: it inserts and deletes a row of

@@ -55,16 +55,14 @@ const (
 // of package auth/redisstore. It returns all mistakes in its arguments, joined, and
 // does not use the server.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Log, error) {
-	db, err := redisdb.New(pkg, eval, redisdb.Settings{
+	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:blacklist",
 		AllowEviction: config.InsecureEviction, AllowVolatile: config.InsecureVolatile,
 		Keeps: "revocations", Rights: rights,
+	}, func(db *redisdb.DB) *Log {
+		tag := db.Tag()
+		return &Log{db, []string{tag + "log", tag + "expires", tag + "none"}, config.InsecureEviction, config.InsecureVolatile}
 	})
-	if err != nil {
-		return nil, err
-	}
-	base := "{" + db.Prefix() + "}:"
-	return &Log{db, []string{base + "log", base + "expires", base + "none"}, config.InsecureEviction, config.InsecureVolatile}, nil
 }
 
 // rights are the commands of the scripts.

@@ -34,11 +34,9 @@ var _ blacklist.Log = (*Log)(nil)
 // New returns a Log that uses the tables of [Schema] in db, which the host closes.
 // It returns all mistakes in its arguments, joined, and does not use the database.
 func New(db *sql.DB, config Config) (*Log, error) {
-	shared, err := sqldb.New(pkg, db, config.Dialect)
-	if err != nil {
-		return nil, err
-	}
-	return &Log{shared, numberStatement(config.Dialect), sinceStatement(shared), deleteStatement(config.Dialect)}, nil
+	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Log {
+		return &Log{db, numberStatement(config.Dialect), sinceStatement(db), deleteStatement(config.Dialect)}
+	})
 }
 
 // Ready proves that the database takes writes: it inserts and deletes an entry, in

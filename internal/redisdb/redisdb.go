@@ -4,6 +4,8 @@ package redisdb
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -62,6 +64,16 @@ func New(pkg string, eval Eval, s Settings) (*DB, error) {
 	return &DB{pkg: pkg, eval: eval, settings: s}, nil
 }
 
+// Open returns the store that wrap makes of a DB: see [New]. If an argument is
+// wrong, it returns the zero value and all mistakes, joined.
+func Open[Store any](pkg string, eval Eval, s Settings, wrap func(*DB) Store) (store Store, err error) {
+	db, err := New(pkg, eval, s)
+	if err != nil {
+		return store, err
+	}
+	return wrap(db), nil
+}
+
 // strange reports whether a Prefix must not have c. Braces would make a hash tag.
 func strange(c rune) bool {
 	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(":._-/", c))
@@ -69,6 +81,16 @@ func strange(c rune) bool {
 
 // Prefix returns what begins every key.
 func (d *DB) Prefix() string { return d.settings.Prefix }
+
+// Tag returns the prefix as a hash tag, and a colon. A cluster keeps all keys that
+// begin with it in one slot.
+func (d *DB) Tag() string { return "{" + d.settings.Prefix + "}:" }
+
+// Digest returns 43 characters that stand for a name of any length in a key.
+func Digest(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
 
 // readyScript sets and deletes KEYS[1] and returns the server's role, maxmemory-policy and whether it has an append-only file. The SET fails
 // where writes do: on a replica, without memory or disk, and with too few

@@ -82,6 +82,16 @@ func New(pkg string, db *sql.DB, dialect Dialect) (*DB, error) {
 	return &DB{pkg, db, dialect}, nil
 }
 
+// Open returns the store that wrap makes of a DB: see [New]. If an argument is
+// wrong, it returns the zero value and all mistakes, joined.
+func Open[Store any](pkg string, db *sql.DB, dialect Dialect, wrap func(*DB) Store) (store Store, err error) {
+	shared, err := New(pkg, db, dialect)
+	if err != nil {
+		return store, err
+	}
+	return wrap(shared), nil
+}
+
 // Dialect returns the dialect of the database.
 func (d *DB) Dialect() Dialect { return d.dialect }
 

@@ -57,15 +57,11 @@ var _ ratelimit.Store = (*Store)(nil)
 // of package auth/redisstore. It returns all mistakes in its arguments, joined, and
 // does not use the server.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
-	db, err := redisdb.New(pkg, eval, redisdb.Settings{
+	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:ratelimit",
 		AllowEviction: config.InsecureEviction, AllowVolatile: true,
 		Keeps: "what was spent", Rights: rights,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Store{db: db, spread: config.SpreadKeys}, nil
+	}, func(db *redisdb.DB) *Store { return &Store{db: db, spread: config.SpreadKeys} })
 }
 
 // rights are the commands of the scripts.

@@ -3,8 +3,6 @@ package redisstore
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,15 +48,11 @@ var _ totp.Store = (*Store)(nil)
 // of package auth/redisstore. It returns all mistakes in its arguments, joined, and
 // does not use the server.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
-	db, err := redisdb.New(pkg, eval, redisdb.Settings{
+	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:totp",
 		AllowEviction: config.InsecureEviction, AllowVolatile: config.InsecureVolatile,
 		Keeps: "second factors", Rights: rights,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Store{db}, nil
+	}, func(db *redisdb.DB) *Store { return &Store{db} })
 }
 
 // rights are the commands of the scripts.
@@ -149,9 +143,7 @@ func (s *Store) SaveTOTP(ctx context.Context, user string, r totp.Record) (_ boo
 
 // run runs a script on the key of the user.
 func (s *Store) run(ctx context.Context, script, user string, args ...any) (any, error) {
-	sum := sha256.Sum256([]byte(user))
-	key := s.db.Prefix() + ":{" + base64.RawURLEncoding.EncodeToString(sum[:]) + "}"
-	return s.db.Run(ctx, script, []string{key}, args...)
+	return s.db.Run(ctx, script, []string{s.db.Prefix() + ":{" + redisdb.Digest(user) + "}"}, args...)
 }
 
 func micros(t time.Time) int64 {

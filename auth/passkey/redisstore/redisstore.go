@@ -19,8 +19,6 @@ package redisstore
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"strconv"
@@ -61,33 +59,25 @@ var _ passkey.Store = (*Store)(nil)
 // of package auth/redisstore. It returns all mistakes in its arguments, joined, and
 // does not use the server.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
-	db, err := redisdb.New(pkg, eval, redisdb.Settings{
+	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:passkeys",
 		AllowEviction: config.InsecureEviction, AllowVolatile: config.InsecureVolatile,
 		Keeps: "passkeys", Rights: "+eval +evalsha +info +exists +set +del +hset +hget +hmget +hdel +zadd +zcard +zrange +zrem",
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Store{db}, nil
+	}, func(db *redisdb.DB) *Store { return &Store{db} })
 }
 
 // Ready proves that the server takes writes and keeps them: it sets and deletes a
 // key. Call it when the process starts and from the readiness endpoint. Until it
 // has succeeded once, every other method checks first and fails as Ready would.
 func (s *Store) Ready(ctx context.Context) error {
-	return s.db.Ready(ctx, redisdb.ReadyKey(s.base()))
+	return s.db.Ready(ctx, redisdb.ReadyKey(s.db.Tag()))
 }
 
-// base begins every key. Its hash tag keeps them in one slot.
-func (s *Store) base() string { return "{" + s.db.Prefix() + "}:" }
-
 // key returns the key of a passkey, and set that of a subject's passkeys.
-func (s *Store) key(id []byte) string { return s.base() + "key:" + hex.EncodeToString(id) }
+func (s *Store) key(id []byte) string { return s.db.Tag() + "key:" + hex.EncodeToString(id) }
 
 func (s *Store) set(subject string) string {
-	sum := sha256.Sum256([]byte(subject))
-	return s.base() + "subject:" + base64.RawURLEncoding.EncodeToString(sum[:])
+	return s.db.Tag() + "subject:" + redisdb.Digest(subject)
 }
 
 // fields are the fields of the hash of a passkey, in the order of parse.
@@ -116,7 +106,7 @@ func (s *Store) AddPasskey(ctx context.Context, p passkey.Passkey, max int) (err
 	}
 	word, err := redisdb.Word(s.db.Run(ctx, addScript, []string{s.key(p.ID), s.set(p.Subject)}, strconv.Itoa(max),
 		hex.EncodeToString(p.ID), p.Subject, p.Record, hex.EncodeToString(p.Handle), p.Session, p.Name,
-		strconv.FormatUint(uint64(p.SignCount), 10), flag(p.BackedUp), times[0], times[1]))
+		strconv.FormatUint(uint64(p.SignCount), 10), redisdb.Flag(p.BackedUp), times[0], times[1]))
 	return s.outcome(word, err, doing)
 }
 
@@ -127,13 +117,6 @@ func zero(t time.Time) time.Time {
 		return time.Unix(0, 0)
 	}
 	return t
-}
-
-func flag(b bool) string {
-	if b {
-		return "1"
-	}
-	return "0"
 }
 
 // outcome returns the error of a script that replies with a word.
@@ -174,7 +157,7 @@ func (s *Store) Passkeys(ctx context.Context, subject string) ([]passkey.Passkey
 	if identity.CheckNames(subject) != nil {
 		return all, nil
 	}
-	words, err := redisdb.Words(s.db.Run(ctx, listScript, []string{s.set(subject)}, s.base()+"key:"))
+	words, err := redisdb.Words(s.db.Run(ctx, listScript, []string{s.set(subject)}, s.db.Tag()+"key:"))
 	if err == nil && len(words)%values != 0 {
 		err = errors.New("the reply has a wrong length")
 	}
@@ -263,7 +246,7 @@ func (s *Store) UsePasskey(ctx context.Context, u passkey.Use) (previous passkey
 	if err != nil {
 		return passkey.Passkey{}, s.db.Wrap(err, doing)
 	}
-	return s.one(ctx, doing, useScript, u.ID, strconv.FormatUint(uint64(u.SignCount), 10), times[0], flag(u.BackedUp))
+	return s.one(ctx, doing, useScript, u.ID, strconv.FormatUint(uint64(u.SignCount), 10), times[0], redisdb.Flag(u.BackedUp))
 }
 
 // renameScript names the passkey KEYS[1] of the subject ARGV[1].
@@ -301,6 +284,6 @@ func (s *Store) RemovePasskey(ctx context.Context, subject string, id []byte, ke
 	if identity.CheckNames(subject) != nil {
 		return passkey.ErrNotFound
 	}
-	word, err := redisdb.Word(s.db.Run(ctx, removeScript, []string{s.key(id), s.set(subject)}, subject, flag(keepLast), hex.EncodeToString(id)))
+	word, err := redisdb.Word(s.db.Run(ctx, removeScript, []string{s.key(id), s.set(subject)}, subject, redisdb.Flag(keepLast), hex.EncodeToString(id)))
 	return s.outcome(word, err, "removing a passkey")
 }

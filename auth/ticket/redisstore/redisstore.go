@@ -64,26 +64,19 @@ var _ ticket.Store = (*Store)(nil)
 // of package auth/redisstore. It returns all mistakes in its arguments, joined, and
 // does not use the server.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
-	db, err := redisdb.New(pkg, eval, redisdb.Settings{
+	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:tickets",
 		AllowEviction: config.InsecureEviction, AllowVolatile: config.InsecureVolatile,
 		Keeps: "tickets", Rights: "+eval +evalsha +info +exists +get +set +del +hset +hget +hmget +hdel +hincrby +pexpireat +sadd +srem +smembers +zadd +zcount +zremrangebyscore +pexpire",
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Store{db}, nil
+	}, func(db *redisdb.DB) *Store { return &Store{db} })
 }
 
 // Ready proves that the server takes writes and keeps them: it sets and deletes a
 // key. Call it when the process starts and from the readiness endpoint. Until it
 // has succeeded once, every other method checks first and fails as Ready would.
 func (s *Store) Ready(ctx context.Context) error {
-	return s.db.Ready(ctx, redisdb.ReadyKey(s.base()))
+	return s.db.Ready(ctx, redisdb.ReadyKey(s.db.Tag()))
 }
-
-// base begins every key. Its hash tag keeps them in one slot.
-func (s *Store) base() string { return "{" + s.db.Prefix() + "}:" }
 
 // name returns a name for strings, of a fixed length. Different sequences of
 // strings have different names.
@@ -169,7 +162,7 @@ func (s *Store) IssueTicket(ctx context.Context, t ticket.Ticket) (err error) {
 // run runs a script with base as its first argument. The key names the slot of a
 // cluster.
 func (s *Store) run(ctx context.Context, script string, args ...any) (any, error) {
-	return s.db.Run(ctx, script, []string{s.base() + "tickets"}, append([]any{s.base()}, args...)...)
+	return s.db.Run(ctx, script, []string{s.db.Tag() + "tickets"}, append([]any{s.db.Tag()}, args...)...)
 }
 
 // findScript returns a ticket, or nothing. ARGV: base, lookup, purpose, now. The

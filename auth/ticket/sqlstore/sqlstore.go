@@ -94,11 +94,7 @@ var _ ticket.Store = (*Store)(nil)
 // New returns a store on db, whose tables exist: see [Schema]. It does not use the
 // database. The host closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
-	shared, err := sqldb.New(pkg, db, config.Dialect)
-	if err != nil {
-		return nil, err
-	}
-	return &Store{shared}, nil
+	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db} })
 }
 
 // Ready proves that the database takes writes: it inserts and deletes a row, in
