@@ -2,6 +2,7 @@ package sqllog_test
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"math"
@@ -37,28 +38,11 @@ func entry(id byte) blacklist.Entry {
 	return blacklist.Entry{Kind: blacklist.KindSession, ID: blacklist.ID{id}}
 }
 
-func TestNewReportsEveryMistake(t *testing.T) {
-	_, err := sqllog.New(nil, sqllog.Config{Dialect: 7})
-	for _, want := range []string{"blacklist/sqllog: the *sql.DB is nil", "blacklist/sqllog: Config.Dialect is Dialect(7); set SQLite or PostgreSQL"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("New: %v, want %q in it", err, want)
-		}
-	}
-}
-
-func TestSchema(t *testing.T) {
-	for dialect, types := range map[sqllog.Dialect][2]string{sqllog.SQLite: {"BLOB", "INTEGER"}, sqllog.PostgreSQL: {"BYTEA", "BIGINT"}} {
-		got := sqllog.Schema(dialect)
-		if strings.Count(got, types[0]) != 2 || !strings.Contains(got, types[1]+" PRIMARY KEY") || strings.Contains(got, "BYTES") || strings.Contains(got, "NUMBER") {
-			t.Errorf("%v: the schema is\n%s", dialect, got)
-		}
-	}
-	defer func() {
-		if recover() == nil {
-			t.Error("no panic for an unknown dialect")
-		}
-	}()
-	sqllog.Schema(0)
+func TestNewReportsEveryMistakeAndSchemaKnowsItsDialects(t *testing.T) {
+	sqldbtest.CheckStore(t, "blacklist/sqllog", sqllog.Schema, 2, func(db *sql.DB, dialect sqllog.Dialect) error {
+		_, err := sqllog.New(db, sqllog.Config{Dialect: dialect})
+		return err
+	})
 }
 
 // calls are the methods, and whether they returned something beside the error.

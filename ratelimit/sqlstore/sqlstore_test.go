@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"strings"
@@ -25,27 +26,14 @@ func open(t *testing.T, d *sqldbtest.DB, dialect sqlstore.Dialect) *sqlstore.Sto
 	return store
 }
 
-func TestNew(t *testing.T) {
-	_, err := sqlstore.New(nil, sqlstore.Config{Dialect: 7})
-	for _, want := range []string{"ratelimit/sqlstore: the *sql.DB is nil", "ratelimit/sqlstore: Config.Dialect is Dialect(7); set SQLite or PostgreSQL"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("New = %v, want %q in it", err, want)
-		}
+func TestNewReportsEveryMistakeAndSchemaKnowsItsDialects(t *testing.T) {
+	sqldbtest.CheckStore(t, "ratelimit/sqlstore", sqlstore.Schema, 1, func(db *sql.DB, dialect sqlstore.Dialect) error {
+		_, err := sqlstore.New(db, sqlstore.Config{Dialect: dialect})
+		return err
+	})
+	if got := sqlstore.Schema(sqlstore.PostgreSQL); !strings.Contains(got, "CREATE UNLOGGED TABLE IF NOT EXISTS") {
+		t.Errorf("the table is logged:\n%s", got)
 	}
-}
-
-func TestSchema(t *testing.T) {
-	for dialect, want := range map[sqlstore.Dialect]string{sqlstore.SQLite: "BLOB", sqlstore.PostgreSQL: "CREATE UNLOGGED TABLE IF NOT EXISTS"} {
-		if got := sqlstore.Schema(dialect); !strings.Contains(got, want) {
-			t.Errorf("the schema of %v has no %s:\n%s", dialect, want, got)
-		}
-	}
-	defer func() {
-		if recover() == nil {
-			t.Error("the schema of an unknown dialect does not panic")
-		}
-	}()
-	sqlstore.Schema(0)
 }
 
 func TestErrorsAdmitNobody(t *testing.T) {

@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"strings"
@@ -16,19 +17,11 @@ import (
 // The conformance suite runs against real databases in the examples module,
 // which has their drivers. Here is what needs none.
 
-func TestNewReportsEveryMistake(t *testing.T) {
-	_, err := sqlstore.New(nil, sqlstore.Config{Dialect: 7})
-	for _, want := range []string{"totp/sqlstore: the *sql.DB is nil", "totp/sqlstore: Config.Dialect is Dialect(7); set SQLite or PostgreSQL"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("New: %v, want %q in it", err, want)
-		}
-	}
-	d := new(sqldbtest.DB)
-	for _, dialect := range sqldbtest.Dialects {
-		if s := open(t, d, dialect); s == nil || len(d.Statements()) != 0 {
-			t.Errorf("%v: New used the database: %v", dialect, d.Statements())
-		}
-	}
+func TestNewReportsEveryMistakeAndSchemaKnowsItsDialects(t *testing.T) {
+	sqldbtest.CheckStore(t, "totp/sqlstore", sqlstore.Schema, 3, func(db *sql.DB, dialect sqlstore.Dialect) error {
+		_, err := sqlstore.New(db, sqlstore.Config{Dialect: dialect})
+		return err
+	})
 }
 
 func open(t *testing.T, d *sqldbtest.DB, dialect sqlstore.Dialect) *sqlstore.Store {
@@ -38,21 +31,6 @@ func open(t *testing.T, d *sqldbtest.DB, dialect sqlstore.Dialect) *sqlstore.Sto
 		t.Fatal(err)
 	}
 	return s
-}
-
-func TestSchema(t *testing.T) {
-	for dialect, binary := range map[sqlstore.Dialect]string{sqlstore.SQLite: "BLOB", sqlstore.PostgreSQL: "BYTEA"} {
-		got := sqlstore.Schema(dialect)
-		if strings.Count(got, binary) != 3 || strings.Contains(got, "BYTES") {
-			t.Errorf("%v: the schema is\n%s", dialect, got)
-		}
-	}
-	defer func() {
-		if recover() == nil {
-			t.Error("no panic for an unknown dialect")
-		}
-	}()
-	sqlstore.Schema(0)
 }
 
 // A database that does not answer is an error, and never a record.

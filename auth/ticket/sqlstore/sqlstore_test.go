@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"strings"
@@ -83,9 +84,9 @@ func TestIllFormedSubjectsNeverReachTheDatabase(t *testing.T) {
 	}
 }
 
-func TestNewReportsEveryMistake(t *testing.T) {
-	_, err := sqlstore.New(nil, sqlstore.Config{})
-	if err == nil || !strings.Contains(err.Error(), "*sql.DB is nil") || !strings.Contains(err.Error(), "Config.Dialect") {
-		t.Error(err)
-	}
+func TestNewReportsEveryMistakeAndSchemaKnowsItsDialects(t *testing.T) {
+	sqldbtest.CheckStore(t, "auth/ticket/sqlstore", sqlstore.Schema, 4, func(db *sql.DB, dialect sqlstore.Dialect) error {
+		_, err := sqlstore.New(db, sqlstore.Config{Dialect: dialect})
+		return err
+	})
 }

@@ -56,6 +56,35 @@ func (d *DB) Open(t testing.TB) *sql.DB {
 	return db
 }
 
+// CheckStore fails the test unless the store of a package reports all mistakes
+// in the arguments of New, does not use the database in New, and returns a schema
+// with so many binary columns for each dialect and no schema for others.
+func CheckStore(t *testing.T, pkg string, schema func(sqldb.Dialect) string, binary int, newStore func(*sql.DB, sqldb.Dialect) error) {
+	t.Helper()
+	err := newStore(nil, 7)
+	for _, want := range []string{": the *sql.DB is nil", ": Config.Dialect is Dialect(7); set SQLite or PostgreSQL"} {
+		if err == nil || !strings.Contains(err.Error(), pkg+want) {
+			t.Errorf("New: %v, want %q in it", err, pkg+want)
+		}
+	}
+	for dialect, name := range map[sqldb.Dialect]string{sqldb.SQLite: "BLOB", sqldb.PostgreSQL: "BYTEA"} {
+		d := new(DB)
+		if err := newStore(d.Open(t), dialect); err != nil || len(d.Statements()) != 0 {
+			t.Errorf("%v: New: %v, statements: %v", dialect, err, d.Statements())
+		}
+		got := schema(dialect)
+		if strings.Count(got, name) != binary || strings.Contains(got, "BYTES") || strings.Contains(got, "NUMBER") {
+			t.Errorf("%v: want %d binary columns in the schema\n%s", dialect, binary, got)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic for the schema of an unknown dialect")
+		}
+	}()
+	schema(0)
+}
+
 // Statements returns what was executed.
 func (d *DB) Statements() []Statement {
 	d.mu.Lock()
