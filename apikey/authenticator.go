@@ -36,11 +36,11 @@ type Authenticator struct {
 	// nothing of the key.
 	malformed []malformed
 
-	// nobody is compared with where no record is, so that this takes as long.
-	nobody hidden.Value[*Record]
+	// decoy is compared with if there is no record, so that the time is the same.
+	decoy hidden.Value[*Record]
 
 	mu      sync.Mutex
-	flights map[flightKey]*flight
+	queries map[queryKey]*query
 }
 
 var _ guard.Authenticator = (*Authenticator)(nil)
@@ -71,7 +71,7 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 		issuer:    "apikey:" + config.Format.prefix,
 		cache:     newCache(config.CacheSize, config.CacheTTL, config.MissTTL),
 		challenge: guard.Challenge{Scheme: scheme, Realm: config.Realm},
-		flights:   make(map[flightKey]*flight),
+		queries:   make(map[queryKey]*query),
 	}
 	if config.LegacyHash != nil {
 		a.legacy = store.(HashFinder) // complete has seen that it is
@@ -80,7 +80,7 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 		named := fmt.Errorf("%w; the Format has %s", reason, config.Format.beginnings())
 		a.malformed = append(a.malformed, malformed{reason, a.denial(named)})
 	}
-	a.nobody = hidden.New(&Record{PepperID: hashers[0].id, Hash: Hash(make([]byte, sha256.Size))})
+	a.decoy = hidden.New(&Record{PepperID: hashers[0].id, Hash: Hash(make([]byte, sha256.Size))})
 	a.usage = usage{
 		interval: config.UsageInterval,
 		max:      config.MaxPendingUses,
@@ -147,8 +147,8 @@ func (a *Authenticator) denial(err error) *guard.Denial {
 	d := guard.InvalidToken(scheme, err)
 	switch {
 	case errors.Is(err, ErrAddress):
-		// The secret was right: a 401 would make the owner throw a good key
-		// away, and who has stolen it learns what they see anyway.
+		// The secret was right: after a 401 the owner would discard a good key.
+		// A thief learns from the 403 that the key is good, but not from where.
 		return guard.Forbidden(err)
 	case a.config.FastAPIStatusCodes:
 		d = &guard.Denial{Status: http.StatusForbidden, Code: guard.CodeInvalidToken, Detail: "Invalid API key", Event: guard.EventLoginFail, Err: err}
@@ -183,7 +183,7 @@ func (a *Authenticator) verify(ctx context.Context, key, remoteAddr string, p *i
 	s := sha256.Sum256(append(buffer[:0], key...))
 	e := a.cache.get(&s, now)
 	if e == nil {
-		if e, err = a.look(ctx, &s, key, parts, remoteAddr, now); err != nil {
+		if e, err = a.lookUp(ctx, &s, key, parts, remoteAddr, now); err != nil {
 			return err
 		}
 		now = time.Now() // the store took its time
@@ -209,7 +209,7 @@ func (a *Authenticator) verify(ctx context.Context, key, remoteAddr string, p *i
 	if a.config.Revoker != nil {
 		revoked, err := a.config.Revoker.Revoked(ctx, p)
 		if err != nil {
-			return guard.CannotDecide("apikey: asking whether a key is revoked", err)
+			return guard.CannotDecide("apikey: checking whether a key is revoked", err)
 		}
 		if revoked {
 			return &rejection{ErrRevoked, r.ID, r, ""}
@@ -221,17 +221,17 @@ func (a *Authenticator) verify(ctx context.Context, key, remoteAddr string, p *i
 		case errors.Is(err, guard.ErrInactive):
 			return &rejection{ErrOwner, r.ID, r, ""}
 		case err != nil:
-			return guard.CannotDecide("apikey: asking what the owner of a key may do", err)
+			return guard.CannotDecide("apikey: loading the rights of a key's owner", err)
 		}
 		// The record's, in case that p was changed.
-		p.Roles, p.Scopes = cut(r.Roles, roles), cut(r.Scopes, scopes)
+		p.Roles, p.Scopes = intersection(r.Roles, roles), intersection(r.Scopes, scopes)
 	}
 	a.usage.note(ctx, e, now)
 	return nil
 }
 
-// cut returns the names that both have.
-func cut(mine, owners identity.Set) identity.Set {
+// intersection returns the names that both sets have.
+func intersection(mine, owners identity.Set) identity.Set {
 	if owners.Contains(mine) {
 		return mine
 	}
@@ -274,10 +274,10 @@ func visible(s string) bool {
 	return true
 }
 
-// look asks for a key that is not remembered as a good one. Whatever is wrong
-// with it, the path is the same: the Throttle, the refusals of the last second,
-// the store, one HMAC and one comparison.
-func (a *Authenticator) look(ctx context.Context, s *sum, key string, parts Parts, remoteAddr string, now time.Time) (*entry, error) {
+// lookUp returns the entry of a key that is not cached as good. The path is the
+// same for every bad key: the Throttle, the refusals of the last second, the
+// store, one HMAC and one comparison.
+func (a *Authenticator) lookUp(ctx context.Context, s *sum, key string, parts Parts, remoteAddr string, now time.Time) (*entry, error) {
 	bounded, cancel := context.WithTimeout(ctx, a.config.StoreTimeout)
 	defer cancel()
 	settle, err := a.reserve(bounded, s, hostOf(remoteAddr), now)
@@ -290,12 +290,12 @@ func (a *Authenticator) look(ctx context.Context, s *sum, key string, parts Part
 	if err := a.cache.refused(s, now); err != nil {
 		return nil, err
 	}
-	e, err := a.share(ctx, bounded, s, key, parts)
+	e, err := a.findShared(ctx, bounded, s, key, parts)
 	switch {
 	case err == nil:
 		outcome = guard.Succeeded
 	case !errors.Is(err, ErrInvalid):
-		outcome = guard.Undecided // a store that does not answer is nobody's failure
+		outcome = guard.Undecided // a store that does not answer is no guess
 	}
 	return e, err
 }
@@ -311,7 +311,7 @@ func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now ti
 	note := func(outcome guard.Outcome) {
 		switch outcome {
 		case guard.Failed:
-			// Whoever repeats a key that has ended is a guesser like others.
+			// A client that repeats an ended key is charged like any guesser.
 			a.pairs.remove(of)
 		case guard.Succeeded:
 			a.pairs.add(of, now)
@@ -323,7 +323,7 @@ func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now ti
 	back, wait, err := a.config.Throttle.ReserveAddr(ctx, addr)
 	switch {
 	case err != nil:
-		return nil, guard.CannotDecide("apikey: asking the throttle", err)
+		return nil, guard.CannotDecide("apikey: reserving an attempt at the Throttle", err)
 	case wait > 0:
 		return nil, guard.TooManyAttempts(wait, fmt.Errorf("apikey: too many bad keys from %.64q", addr))
 	case back == nil:
@@ -335,75 +335,75 @@ func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now ti
 	}, nil
 }
 
-// A flight is a question to the store that several requests wait for.
-type flight struct {
+// A query is one query of the store, for which several requests may wait.
+type query struct {
 	done  chan struct{}
 	entry *entry
 	err   error
 
-	// abandoned means that who asked went away before there was an answer.
+	// abandoned means that the request that queried the store ended first.
 	abandoned bool
 }
 
-// A flightKey is what they ask for. Whoever asks after an eviction does not
-// wait for an answer from before.
-type flightKey struct {
+// A queryKey identifies a query. A request after an eviction does not wait for a
+// query that began before it.
+type queryKey struct {
 	sum   sum
 	epoch uint64
 }
 
-// share asks the store, or waits for another request that is asking for the
-// same key. ctx is the request's, bounded has an end.
-func (a *Authenticator) share(ctx, bounded context.Context, s *sum, key string, parts Parts) (*entry, error) {
-	k := flightKey{*s, a.cache.epoch.Load()}
+// findShared queries the store, or waits for another request that queries it for
+// the same key. ctx is the context of the request; bounded has a deadline.
+func (a *Authenticator) findShared(ctx, bounded context.Context, s *sum, key string, parts Parts) (*entry, error) {
+	k := queryKey{*s, a.cache.epoch.Load()}
 	for {
 		a.mu.Lock()
-		f, joined := a.flights[k]
+		q, joined := a.queries[k]
 		if !joined {
-			f = &flight{done: make(chan struct{})}
-			a.flights[k] = f
+			q = &query{done: make(chan struct{})}
+			a.queries[k] = q
 		}
 		a.mu.Unlock()
 		if !joined {
-			a.fly(ctx, bounded, f, k, key, parts)
-			return f.entry, f.err
+			a.runQuery(ctx, bounded, q, k, key, parts)
+			return q.entry, q.err
 		}
 		select {
-		case <-f.done:
+		case <-q.done:
 		case <-bounded.Done():
 			return nil, guard.CannotDecide("apikey: waiting for the store of keys", bounded.Err())
 		}
-		if !f.abandoned {
-			return f.entry, f.err
+		if !q.abandoned {
+			return q.entry, q.err
 		}
 	}
 }
 
-// fly asks the store for all that wait.
-func (a *Authenticator) fly(ctx, bounded context.Context, f *flight, k flightKey, key string, parts Parts) {
-	f.abandoned = true // if the store panics
+// runQuery queries the store for all requests that wait for q.
+func (a *Authenticator) runQuery(ctx, bounded context.Context, q *query, k queryKey, key string, parts Parts) {
+	q.abandoned = true // if the store panics
 	defer func() {
 		a.mu.Lock()
-		delete(a.flights, k)
+		delete(a.queries, k)
 		a.mu.Unlock()
-		close(f.done)
+		close(q.done)
 	}()
 	asked := time.Now()
 	record, err := a.find(bounded, key, parts)
 	switch {
 	case err == nil:
-		f.entry = &entry{sum: k.sum, record: *record, loaded: asked}
-		a.cache.put(f.entry, k.epoch, time.Now())
+		q.entry = &entry{sum: k.sum, record: *record, loaded: asked}
+		a.cache.put(q.entry, k.epoch, time.Now())
 	case errors.Is(err, ErrInvalid):
-		f.err = err
+		q.err = err
 		a.cache.putMiss(&k.sum, k.epoch, asked, err)
 	default:
-		f.err = err
+		q.err = err
 		// Its own context ended, not the time for all.
-		f.abandoned = ctx.Err() != nil
+		q.abandoned = ctx.Err() != nil
 		return
 	}
-	f.abandoned = false
+	q.abandoned = false
 }
 
 // find returns the record of a key, our own copy, if the secret is right and
@@ -422,11 +422,11 @@ func (a *Authenticator) find(ctx context.Context, key string, parts Parts) (*Rec
 	missing := errors.Is(err, ErrNotFound)
 	switch {
 	case err != nil && !missing:
-		return nil, guard.CannotDecide("apikey: asking the store of keys", err)
+		return nil, guard.CannotDecide("apikey: querying the store of keys", err)
 	case err == nil && found == nil:
 		return nil, errors.New("apikey: the store of keys returned neither a record nor an error")
 	case missing:
-		found = a.nobody.Reveal()
+		found = a.decoy.Reveal()
 	}
 	r := found.Clone()
 	for i, p := range r.AllowedPrefixes {
@@ -498,7 +498,7 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 			err = errors.New("neither a record nor an error")
 		}
 		if err != nil {
-			return nil, guard.CannotDecide("apikey: asking the store of keys", err)
+			return nil, guard.CannotDecide("apikey: querying the store of keys", err)
 		}
 		return r, nil
 	})

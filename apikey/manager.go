@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -81,7 +80,6 @@ type Manager struct {
 	keys   *Authenticator
 	store  KeyWriter
 	config ManagerConfig
-	untold *untold
 }
 
 // Reasons for which a [Manager] refuses, beside [ErrNotFound], [ErrConflict]
@@ -120,10 +118,6 @@ const (
 	// process remembers a record, and not much longer, since all that is
 	// revoked, sessions too, shares its room.
 	revocationLife = 2 * maxCacheTTL
-
-	// maxUntold is how many keys a Manager remembers that the Revoker did not
-	// take. Of one that is forgotten the other processes hear CacheTTL later.
-	maxUntold = 4096
 )
 
 // NewManager returns a Manager of the keys that the Authenticator accepts.
@@ -143,7 +137,7 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return &Manager{keys: keys, store: store, config: config, untold: &untold{keys: make(map[string]struct{})}}, nil
+	return &Manager{keys: keys, store: store, config: config}, nil
 }
 
 // Issue makes a key. by is the Principal that makes it: in a handler the caller
@@ -171,7 +165,7 @@ func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) 
 	if err := m.checkRights(ctx, &spec); err != nil {
 		return Secret{}, Record{}, err
 	}
-	checkpoint, err := m.enter(ctx, by)
+	checkpoint, err := m.checkpoint(ctx, by)
 	if err != nil {
 		return Secret{}, Record{}, err
 	}
@@ -198,10 +192,10 @@ func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) 
 		switch {
 		case err == nil:
 			r.Version = 1
-			if err := m.settle(ctx, by, checkpoint, r.ID); err != nil {
+			if err := m.revokeIfMakerRevoked(ctx, by, checkpoint, r.ID); err != nil {
 				return Secret{}, Record{}, err
 			}
-			m.tell(ctx, guard.EventTokenCreated, &r)
+			m.emit(ctx, guard.EventTokenCreated, &r)
 			return key, r, nil
 		case errors.Is(err, ErrTooMany):
 			return Secret{}, Record{}, ErrTooMany
@@ -213,8 +207,8 @@ func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) 
 	return Secret{}, Record{}, errors.New("apikey: storing a new key: the store has every identifier")
 }
 
-// enter begins the making of a key by the caller.
-func (m *Manager) enter(ctx context.Context, by *identity.Principal) (checkpoint uint64, err error) {
+// checkpoint returns the position of the log of revocations before a key is made.
+func (m *Manager) checkpoint(ctx context.Context, by *identity.Principal) (checkpoint uint64, err error) {
 	if by == nil || by.Issuer == "" {
 		return 0, errors.New("apikey: the Principal who makes the key is nil or has no Issuer; use the caller of the request")
 	}
@@ -224,23 +218,24 @@ func (m *Manager) enter(ctx context.Context, by *identity.Principal) (checkpoint
 	return checkpoint, nil
 }
 
-// settleTimeout is how long a key that must not be may take to be revoked.
-const settleTimeout = 5 * time.Second
+// revokeTimeout bounds the revocation of a key that was stored after its maker was
+// revoked.
+const revokeTimeout = 5 * time.Second
 
-// settle revokes a key that was stored while its maker was revoked: whoever
-// revokes the maker lists the keys afterwards, so that of the two one finds what
-// the other has written.
-func (m *Manager) settle(ctx context.Context, by *identity.Principal, checkpoint uint64, id string) error {
+// revokeIfMakerRevoked revokes a key that was stored while its maker was revoked.
+// The host that revokes the maker lists the keys afterwards, so either the host
+// finds the key, or the log has the revocation of the maker.
+func (m *Manager) revokeIfMakerRevoked(ctx context.Context, by *identity.Principal, checkpoint uint64, id string) error {
 	revoked, err := m.config.Revoker.RevokedSince(ctx, by, checkpoint)
 	switch {
 	case err != nil:
-		err = guard.CannotDecide("apikey: asking whether the maker of a key is revoked", err)
+		err = guard.CannotDecide("apikey: checking whether the maker of a key is revoked", err)
 	case revoked:
 		err = ErrMakerRevoked
 	default:
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
 	if failed := m.Revoke(ctx, id); failed != nil {
 		return failed
@@ -384,7 +379,7 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 	if overlap < 0 || overlap > maxOverlap {
 		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v, want 0 to %v", overlap, maxOverlap)
 	}
-	checkpoint, err := m.enter(ctx, by)
+	checkpoint, err := m.checkpoint(ctx, by)
 	if err != nil {
 		return Secret{}, Record{}, err
 	}
@@ -417,12 +412,12 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 		return Secret{}, Record{}, err
 	}
 	successor.Version = 1
-	if err := m.settle(ctx, by, checkpoint, successor.ID); err != nil {
+	if err := m.revokeIfMakerRevoked(ctx, by, checkpoint, successor.ID); err != nil {
 		return Secret{}, Record{}, err
 	}
-	m.tell(ctx, guard.EventTokenCreated, &successor)
+	m.emit(ctx, guard.EventTokenCreated, &successor)
 	if overlap == 0 {
-		m.tell(ctx, guard.EventTokenRevoked, &old)
+		m.emit(ctx, guard.EventTokenRevoked, &old)
 	}
 	return key, successor, nil
 }
@@ -432,14 +427,14 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 // revocation, and after CacheTTL in any case. The successor of a rotated key
 // stays good.
 //
-// If the store is updated but the Revoker fails, Revoke returns the Revoker's
-// error; calling Revoke again on the same Manager retries the Revoker.
-// Otherwise, revoking a revoked key does nothing and returns nil. For a missing
-// key the error is [ErrNotFound].
+// Revoke calls the Revoker for a key that is revoked already, too: after any
+// error, call Revoke again, on any Manager of the store. The event is emitted
+// when the store is updated, also if the Revoker then fails. For a missing key
+// the error is [ErrNotFound].
 func (m *Manager) Revoke(ctx context.Context, id string) error {
-	again := false
+	changed := false
 	r, err := m.change(ctx, id, "revoking a key", func(r *Record) (*Record, error) {
-		if again = !r.RevokedAt.IsZero(); again {
+		if changed = r.RevokedAt.IsZero(); !changed {
 			return nil, errUnchanged
 		}
 		r.RevokedAt = moment()
@@ -448,10 +443,18 @@ func (m *Manager) Revoke(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if again && !m.untold.has(id) {
-		return nil
+	if changed {
+		m.emit(ctx, guard.EventTokenRevoked, &r)
 	}
-	return m.spread(ctx, &r)
+	err = m.config.Revoker.Revoke(ctx, identity.Revocation{
+		Issuer:     m.keys.issuer,
+		Credential: r.ID,
+		Expires:    time.Now().Add(revocationLife),
+	})
+	if err != nil {
+		return guard.CannotDecide("apikey: recording the revocation of a key", err)
+	}
+	return nil
 }
 
 // SetActive switches a key off or on. Other processes see the change within
@@ -546,7 +549,7 @@ func (m *Manager) load(ctx context.Context, id string) (*Record, error) {
 	case errors.Is(err, ErrNotFound):
 		return nil, ErrNotFound
 	case err != nil:
-		return nil, guard.CannotDecide("apikey: asking the store of keys", err)
+		return nil, guard.CannotDecide("apikey: querying the store of keys", err)
 	case r == nil || r.ID != id:
 		return nil, errors.New("apikey: the store of keys returned another record, or none and no error")
 	}
@@ -554,47 +557,8 @@ func (m *Manager) load(ctx context.Context, id string) (*Record, error) {
 	return &own, nil
 }
 
-// untold is which keys were revoked and not taken by the Revoker.
-type untold struct {
-	mu   sync.Mutex
-	keys map[string]struct{}
-}
-
-func (u *untold) has(id string) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	_, ok := u.keys[id]
-	return ok
-}
-
-// note remembers how it went with a key.
-func (u *untold) note(id string, err error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if err == nil {
-		delete(u.keys, id)
-	} else if len(u.keys) < maxUntold {
-		u.keys[id] = struct{}{}
-	}
-}
-
-// spread tells the Revoker, and who listens, that a key was revoked.
-func (m *Manager) spread(ctx context.Context, r *Record) error {
-	err := m.config.Revoker.Revoke(ctx, identity.Revocation{
-		Issuer:     m.keys.issuer,
-		Credential: r.ID,
-		Expires:    time.Now().Add(revocationLife),
-	})
-	m.untold.note(r.ID, err)
-	if err != nil {
-		return guard.CannotDecide("apikey: telling the Revoker of a key", err)
-	}
-	m.tell(ctx, guard.EventTokenRevoked, r)
-	return nil
-}
-
-// tell makes an event of what happened to a key.
-func (m *Manager) tell(ctx context.Context, name guard.EventName, r *Record) {
+// emit emits an event about a key.
+func (m *Manager) emit(ctx context.Context, name guard.EventName, r *Record) {
 	if m.config.Hooks.Observe != nil {
 		m.config.Hooks.Observe(ctx, guard.Event{Name: name, Principal: &identity.Principal{
 			Issuer: m.keys.issuer, Subject: r.Owner, Tenant: r.Tenant, Credential: r.ID, Client: identity.FirstParty, IssuedAt: r.CreatedAt,

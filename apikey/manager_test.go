@@ -322,42 +322,55 @@ func TestRotationDoesNotTellTheRevoker(t *testing.T) {
 	})
 }
 
-// All that is revoked shares the Revoker's room.
-func TestRevokeTakesLittleOfTheRevoker(t *testing.T) {
+func TestRevokeIsRetriedOnAnyManager(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, apikey.Config{})
-		revoked := new(revoker)
-		m := must(apikey.NewManager(r.keys, r.store, apikey.ManagerConfig{Revoker: revoked}))
+		revoked, events := &revoker{fail: errDown}, new(events)
+		manager := func() *apikey.Manager { // of another process each time
+			keys := must(apikey.New(r.store, apikey.Config{Format: acme, Peppers: []apikey.Pepper{pepper1}}))
+			return must(apikey.NewManager(keys, r.store, apikey.ManagerConfig{Revoker: revoked, Hooks: guard.Hooks{Observe: events.observe}}))
+		}
 		_, record := r.issue(nil)
-		for range 3 {
-			if err := m.Revoke(t.Context(), record.ID); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if n := len(revoked.all); n != 1 {
-			t.Errorf("the Revoker was told %d times, want once", n)
-		}
-		if d := time.Until(revoked.last().Expires); d != 10*time.Minute {
-			t.Errorf("for %v", d)
-		}
-		// One that it did not take is told until it does, and then no more.
-		_, two := r.issue(nil)
-		revoked.fail = errDown
 		for range 2 {
-			if err := m.Revoke(t.Context(), two.ID); !errors.Is(err, errDown) {
-				t.Errorf("%v", err)
+			if err := manager().Revoke(t.Context(), record.ID); !errors.Is(err, errDown) {
+				t.Errorf("with a Revoker that fails: %v", err)
 			}
 		}
 		revoked.fail = nil
-		for range 3 {
-			if err := m.Revoke(t.Context(), two.ID); err != nil {
-				t.Error(err)
+		for n := range 2 {
+			if err := manager().Revoke(t.Context(), record.ID); err != nil || len(revoked.all) != n+1 || revoked.last().Credential != record.ID {
+				t.Errorf("retry %d: %v, %d revocations", n, err, len(revoked.all))
 			}
 		}
-		if n := len(revoked.all); n != 2 || revoked.last().Credential != two.ID {
-			t.Errorf("%d revocations, want 2", n)
+		if d := time.Until(revoked.last().Expires); d != 10*time.Minute {
+			t.Errorf("the Revoker keeps the revocation for %v, want 10 minutes", d)
+		}
+		if n := strings.Count(events.names(), string(guard.EventTokenRevoked)); n != 1 {
+			t.Errorf("%d events of one revocation", n)
 		}
 	})
+}
+
+func TestRevokeAfterAWriteOfUnknownOutcomeCallsTheRevoker(t *testing.T) {
+	r := open(t, apikey.Config{})
+	revoked := new(revoker)
+	_, record := r.issue(nil)
+	fails := true
+	store := writerFunc{&r.store.Memory, func(update, created *apikey.Record) error {
+		err := r.store.Memory.WriteKeys(t.Context(), update, created)
+		if fails {
+			return errDown // although the record is written
+		}
+		return err
+	}}
+	m := must(apikey.NewManager(r.keys, store, apikey.ManagerConfig{Revoker: revoked}))
+	if err := m.Revoke(t.Context(), record.ID); !errors.Is(err, errDown) || len(revoked.all) != 0 {
+		t.Fatalf("%v, %d revocations", err, len(revoked.all))
+	}
+	fails = false
+	if err := m.Revoke(t.Context(), record.ID); err != nil || len(revoked.all) != 1 {
+		t.Errorf("%v, %d revocations", err, len(revoked.all))
+	}
 }
 
 // Who rotates as often as they like hides nothing, and has no more keys at last.

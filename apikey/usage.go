@@ -19,7 +19,7 @@ type usage struct {
 	timeout  time.Duration
 	hooks    guard.Hooks
 
-	// writing has room for one: whoever puts something in may write.
+	// writing is a lock with a timeout: it has room for one element.
 	writing chan struct{}
 
 	mu      sync.Mutex
@@ -29,8 +29,7 @@ type usage struct {
 }
 
 // note records a use of the key that e is the entry of. One request per
-// interval pays for writing what has been collected: so there is no goroutine
-// that somebody would have to stop.
+// interval writes the collected uses, so there is no goroutine to stop.
 func (u *usage) note(ctx context.Context, e *entry, now time.Time) {
 	if u.recorder == nil {
 		return
@@ -52,11 +51,11 @@ func (u *usage) note(ctx context.Context, e *entry, now time.Time) {
 		return
 	}
 	defer func() { <-u.writing }()
-	// The client may hang up; the uses are those of others too.
+	// The client may disconnect; other clients' uses are written too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), u.timeout)
 	defer cancel()
 	u.mu.Lock()
-	due = !now.Before(u.due) // not if somebody was quicker
+	due = !now.Before(u.due) // unless another request has written
 	u.mu.Unlock()
 	if !due {
 		return
@@ -67,7 +66,7 @@ func (u *usage) note(ctx context.Context, e *entry, now time.Time) {
 	}
 }
 
-// add notes a use. It is called with mu held.
+// add records a use. The caller holds mu.
 func (u *usage) add(id string, second int64) {
 	seen, known := u.pending[id]
 	switch {
@@ -80,8 +79,7 @@ func (u *usage) add(id string, second int64) {
 	}
 }
 
-// write writes what has been collected. It is called by who has put something
-// into u.writing.
+// write writes the collected uses. The caller holds u.writing.
 func (u *usage) write(ctx context.Context, now time.Time) error {
 	u.mu.Lock()
 	batch, lost := u.pending, u.lost
@@ -91,7 +89,7 @@ func (u *usage) write(ctx context.Context, now time.Time) error {
 
 	var err error
 	if lost > 0 {
-		err = fmt.Errorf("apikey: %d uses were not recorded, for more than %d keys were waiting (Config.MaxPendingUses)", lost, u.max)
+		err = fmt.Errorf("apikey: %d uses were not recorded because uses of %d keys were pending; raise Config.MaxPendingUses", lost, u.max)
 	}
 	if len(batch) == 0 {
 		return err
@@ -108,9 +106,10 @@ func (u *usage) write(ctx context.Context, now time.Time) error {
 		if written {
 			return
 		}
-		// The next one tries again, with what is newer in the meantime.
+		// The next write tries again, with later uses, and reports what was lost.
 		u.mu.Lock()
 		defer u.mu.Unlock()
+		u.lost += lost
 		for id, second := range batch {
 			u.add(id, second)
 		}

@@ -183,7 +183,7 @@ func TestPendingUsesAreBounded(t *testing.T) {
 			welcome.check(t, r.get(with(key)))
 		}
 		err := r.keys.Flush(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "2 uses were not recorded, for more than 3 keys were waiting") {
+		if err == nil || !strings.Contains(err.Error(), "2 uses were not recorded because uses of 3 keys were pending") {
 			t.Errorf("Flush says %v", err)
 		}
 		if len(r.store.uses) != 3 {
@@ -191,6 +191,42 @@ func TestPendingUsesAreBounded(t *testing.T) {
 		}
 		if err := r.keys.Flush(t.Context()); err != nil {
 			t.Errorf("the second Flush says %v", err)
+		}
+	})
+}
+
+type failingRecorder struct {
+	*apikey.Memory
+	fails bool
+}
+
+func (f *failingRecorder) RecordUse(ctx context.Context, uses []apikey.Use) error {
+	if f.fails {
+		return errDown
+	}
+	return f.Memory.RecordUse(ctx, uses)
+}
+
+func TestLostUsesAreReportedAfterAFailedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, apikey.Config{})
+		store := &failingRecorder{&r.store.Memory, true}
+		keys := must(apikey.New(store, apikey.Config{Format: acme, Peppers: []apikey.Pepper{pepper1}, MaxPendingUses: 3}))
+		for range 5 {
+			key, _ := r.issue(nil)
+			if _, err := keys.Verify(t.Context(), key, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := keys.Flush(t.Context()); !errors.Is(err, errDown) {
+			t.Errorf("Flush of a store that fails: %v", err)
+		}
+		store.fails = false
+		if err := keys.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "2 uses were not recorded") {
+			t.Errorf("the next Flush: %v, want the two lost uses", err)
+		}
+		if err := keys.Flush(t.Context()); err != nil {
+			t.Errorf("the last Flush: %v", err)
 		}
 	})
 }
