@@ -171,9 +171,12 @@ func (a *Authenticator) Verify(ctx context.Context, key, remoteAddr string) (*id
 	return p, nil
 }
 
+// parts are the public parts of a key, or empty for a key of an older scheme.
+type parts struct{ id, environment string }
+
 // verify is Verify into p.
 func (a *Authenticator) verify(ctx context.Context, key, remoteAddr string, p *identity.Principal) error {
-	parts, err := a.config.Format.Parse(key)
+	id, environment, err := a.config.Format.Parse(key)
 	if err != nil && !a.isLegacy(key) {
 		return err
 	}
@@ -183,7 +186,7 @@ func (a *Authenticator) verify(ctx context.Context, key, remoteAddr string, p *i
 	s := sha256.Sum256(append(buffer[:0], key...))
 	e := a.cache.get(&s, now)
 	if e == nil {
-		if e, err = a.lookUp(ctx, &s, key, parts, remoteAddr, now); err != nil {
+		if e, err = a.lookUp(ctx, &s, key, parts{id, environment}, remoteAddr, now); err != nil {
 			return err
 		}
 		now = time.Now() // the store took its time
@@ -277,7 +280,7 @@ func visible(s string) bool {
 // lookUp returns the entry of a key that is not cached as good. The path is the
 // same for every bad key: the Throttle, the refusals of the last second, the
 // store, one HMAC and one comparison.
-func (a *Authenticator) lookUp(ctx context.Context, s *sum, key string, parts Parts, remoteAddr string, now time.Time) (*entry, error) {
+func (a *Authenticator) lookUp(ctx context.Context, s *sum, key string, parts parts, remoteAddr string, now time.Time) (*entry, error) {
 	bounded, cancel := context.WithTimeout(ctx, a.config.StoreTimeout)
 	defer cancel()
 	settle, err := a.reserve(bounded, s, hostOf(remoteAddr), now)
@@ -354,7 +357,7 @@ type queryKey struct {
 
 // findShared queries the store, or waits for another request that queries it for
 // the same key. ctx is the context of the request; bounded has a deadline.
-func (a *Authenticator) findShared(ctx, bounded context.Context, s *sum, key string, parts Parts) (*entry, error) {
+func (a *Authenticator) findShared(ctx, bounded context.Context, s *sum, key string, parts parts) (*entry, error) {
 	k := queryKey{*s, a.cache.epoch.Load()}
 	for {
 		a.mu.Lock()
@@ -380,7 +383,7 @@ func (a *Authenticator) findShared(ctx, bounded context.Context, s *sum, key str
 }
 
 // runQuery queries the store for all requests that wait for q.
-func (a *Authenticator) runQuery(ctx, bounded context.Context, q *query, k queryKey, key string, parts Parts) {
+func (a *Authenticator) runQuery(ctx, bounded context.Context, q *query, k queryKey, key string, parts parts) {
 	q.abandoned = true // if the store panics
 	defer func() {
 		a.mu.Lock()
@@ -408,16 +411,16 @@ func (a *Authenticator) runQuery(ctx, bounded context.Context, q *query, k query
 
 // find returns the record of a key, our own copy, if the secret is right and
 // the key is good now.
-func (a *Authenticator) find(ctx context.Context, key string, parts Parts) (*Record, error) {
+func (a *Authenticator) find(ctx context.Context, key string, parts parts) (*Record, error) {
 	var found *Record
 	var given Hash
 	var err error
-	legacy := parts == Parts{}
+	legacy := parts.id == ""
 	if legacy {
 		given = a.config.LegacyHash(key)
 		found, err = a.legacy.KeyByHash(ctx, given)
 	} else {
-		found, err = a.store.KeyByID(ctx, parts.ID)
+		found, err = a.store.KeyByID(ctx, parts.id)
 	}
 	missing := errors.Is(err, ErrNotFound)
 	switch {
@@ -444,24 +447,24 @@ func (a *Authenticator) find(ctx context.Context, key string, parts Parts) (*Rec
 	}
 	right := given.Equal(r.Hash)
 	state := r.state(time.Now())
-	another := !legacy && r.ID != parts.ID || r.ID == "" || r.Owner == ""
-	elsewhere := !legacy && r.Environment != parts.Environment || legacy && !slices.Contains(a.config.Format.Environments(), r.Environment)
+	another := !legacy && r.ID != parts.id || r.ID == "" || r.Owner == ""
+	elsewhere := !legacy && r.Environment != parts.environment || legacy && !slices.Contains(a.config.Format.Environments(), r.Environment)
 
 	switch {
 	case missing:
-		return nil, &rejection{ErrUnknown, parts.ID, nil, ""}
+		return nil, &rejection{ErrUnknown, parts.id, nil, ""}
 	case retired:
-		return nil, &rejection{ErrPepper, parts.ID, &r, a.pepperIDs()}
+		return nil, &rejection{ErrPepper, parts.id, &r, a.pepperIDs()}
 	case legacy && r.PepperID != "":
 		return nil, &rejection{ErrUnknown, "", nil, ""} // not a legacy record: its hash is of another kind
 	case !right:
-		return nil, &rejection{ErrSecret, parts.ID, nil, ""}
+		return nil, &rejection{ErrSecret, parts.id, nil, ""}
 	case another:
 		return nil, errors.New("apikey: the store of keys returned a record of another key, or without an ID or an owner")
 	case elsewhere && legacy:
 		return nil, &rejection{ErrEnvironment, r.ID, &r, "one of " + strings.Join(a.config.Format.Environments(), ", ")}
 	case elsewhere:
-		return nil, &rejection{ErrEnvironment, r.ID, &r, strconv.Quote(parts.Environment)}
+		return nil, &rejection{ErrEnvironment, r.ID, &r, strconv.Quote(parts.environment)}
 	case state != nil:
 		return nil, &rejection{state, r.ID, &r, ""}
 	}

@@ -412,7 +412,7 @@ func TestUsesAreWrittenOnceAMinuteAndNoneIsLost(t *testing.T) {
 		}
 		r.keys.Authenticate(q1)
 		now := time.Now()
-		if err := r.keys.Close(); err != nil {
+		if err := r.keys.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := r.store.Memory.KeyByID(t.Context(), one.ID); !got.LastUsedAt.Equal(now) {

@@ -17,7 +17,7 @@
 //	mux.Handle("GET /protected/", hooks.Accept(keys)(protected))
 //	mux.Handle("POST /keys/", hooks.Accept(bearer)(createKey)) // calls manager.Issue
 //	…
-//	defer keys.Close() // after the server: writes when keys were last used
+//	err = keys.Flush(ctx) // after the server has shut down: writes when keys were last used
 //
 // Without a guard.Mux, [Authenticator.Handler] is the guard for a route.
 //

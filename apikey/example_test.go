@@ -56,7 +56,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer keys.Close()
+	defer keys.Flush(context.Background())
 	revoked := new(blacklist.Memory) // the Revoker of the whole program
 	manager, err := apikey.NewManager(keys, store, apikey.ManagerConfig{Revoker: revoked, Hooks: hooks})
 	if err != nil {
@@ -171,8 +171,8 @@ func ExampleFormat_Regexp() {
 		other = acme_prod_0123456789AB_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf4MqGjh
 		shown = acme_live_0123456789AB_[redacted]`
 	for _, found := range format.Regexp().FindAllString(text, -1) {
-		parts, err := format.Parse(found)
-		fmt.Println(strconv.Quote(parts.ID), err)
+		id, _, err := format.Parse(found)
+		fmt.Println(strconv.Quote(id), err)
 	}
 	// Output:
 	// "0123456789AB" <nil>

@@ -45,12 +45,9 @@ const (
 	maxName   = 16 // of a prefix or an environment
 )
 
-// DefaultEnvironment is the environment if [NewFormat] receives no environment.
-const DefaultEnvironment = "live"
-
 // NewFormat returns the Format of keys that begin with the prefix and one of
 // the environments: "acme" with "live" and "test" for acme_live_… and
-// acme_test_…. Default: [DefaultEnvironment]. A name is a lower-case letter and
+// acme_test_…. Default: "live". A name is a lower-case letter and
 // up to 15 lower-case letters and digits. The prefix "static" is reserved for
 // [NewStatic]. The error lists every mistake.
 //
@@ -64,7 +61,7 @@ func NewFormat(prefix string, environments ...string) (Format, error) {
 		errs = append(errs, fmt.Errorf("apikey: the prefix is %q, want another: it is that of NewStatic", prefix))
 	}
 	if len(environments) == 0 {
-		environments = []string{DefaultEnvironment}
+		environments = []string{"live"}
 	}
 	f := Format{prefix: prefix}
 	for i, environment := range environments {
@@ -112,13 +109,10 @@ func (f Format) Environments() []string {
 	return all
 }
 
-// Parts are the public parts of a well-formed key.
-type Parts struct{ ID, Environment string }
-
-// Parse returns the parts of a key. The error wraps [ErrMalformed] and names
-// what is wrong. A well-formed key need not exist. Parse does not allocate; ID
-// shares the memory of key.
-func (f Format) Parse(key string) (Parts, error) {
+// Parse returns the public parts of a key. The error wraps [ErrMalformed] and
+// names what is wrong. A well-formed key need not exist. Parse does not allocate;
+// id shares the memory of key.
+func (f Format) Parse(key string) (id, environment string, err error) {
 	for i := range f.heads {
 		h := &f.heads[i]
 		body, found := strings.CutPrefix(key, h.text)
@@ -126,14 +120,14 @@ func (f Format) Parse(key string) (Parts, error) {
 			continue
 		}
 		if len(body) != afterHead {
-			return Parts{}, errLength
+			return "", "", errLength
 		}
 		if err := checkBody(body, h.crc); err != nil {
-			return Parts{}, err
+			return "", "", err
 		}
-		return Parts{body[:idWidth], h.environment}, nil
+		return body[:idWidth], h.environment, nil
 	}
-	return Parts{}, errHead
+	return "", "", errHead
 }
 
 // owns reports whether text begins as the keys of the format do, whatever the

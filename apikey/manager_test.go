@@ -48,8 +48,8 @@ func TestIssue(t *testing.T) {
 			t.Errorf("%s %#v", name, got)
 		}
 	}
-	if parts, err := both.Parse(key.Plain()); err != nil || parts.ID != record.ID || parts.Environment != "test" {
-		t.Errorf("%v, %v", parts, err)
+	if id, environment, err := both.Parse(key.Plain()); err != nil || id != record.ID || environment != "test" {
+		t.Errorf("%v, %v", id+"_"+environment, err)
 	}
 	if r.events.names() != "authn_token_created" || r.events.all[0].Principal.Credential != record.ID {
 		t.Errorf("events %s", r.events.names())

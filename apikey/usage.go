@@ -138,11 +138,3 @@ func (a *Authenticator) Flush(ctx context.Context) error {
 	defer func() { <-a.usage.writing }()
 	return a.usage.write(ctx, time.Now())
 }
-
-// Close calls [Authenticator.Flush] with a timeout of five seconds. The
-// Authenticator remains usable; Close releases nothing.
-func (a *Authenticator) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return a.Flush(ctx)
-}

@@ -75,11 +75,11 @@ func TestUsesThatCouldNotBeWrittenAreWrittenLater(t *testing.T) {
 			t.Errorf("%d batches", n)
 		}
 		last := time.Now().Truncate(time.Second)
-		if err := r.keys.Close(); err == nil || !strings.Contains(err.Error(), "recording when keys were used") {
+		if err := r.keys.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "recording when keys were used") {
 			t.Errorf("Close says %v", err)
 		}
 		r.store.set(nil, nil)
-		if err := r.keys.Close(); err != nil {
+		if err := r.keys.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		got := map[string]time.Time{}
@@ -244,7 +244,7 @@ func TestUsesAreNotWrittenIfNobodyWantsThem(t *testing.T) {
 			}
 			time.Sleep(2 * time.Minute)
 		}
-		if err := errors.Join(off.keys.Close(), none.Close()); err != nil {
+		if err := errors.Join(off.keys.Flush(t.Context()), none.Flush(t.Context())); err != nil {
 			t.Error(err)
 		}
 		if got, _ := off.store.Memory.KeyByID(t.Context(), record.ID); off.store.batches.Load() != 0 || !got.LastUsedAt.IsZero() {

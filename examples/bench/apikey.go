@@ -96,8 +96,8 @@ func newKeyed() keyed {
 	// bcrypt takes 72 bytes, which is what the key has.
 	slowHash := must(bcrypt.GenerateFromPassword([]byte(key), bcrypt.DefaultCost))
 	slow := func(key string) (apikey.Record, bool) {
-		parts, err := format.Parse(key)
-		if err != nil || parts.ID != record.ID || bcrypt.CompareHashAndPassword(slowHash, []byte(key)) != nil {
+		id, _, err := format.Parse(key)
+		if err != nil || id != record.ID || bcrypt.CompareHashAndPassword(slowHash, []byte(key)) != nil {
 			return apikey.Record{}, false
 		}
 		return record, true

@@ -85,7 +85,7 @@ func TestATypeThatEmbedsOneOfOursIsTheOneThatDecides(t *testing.T) {
 		keys, err := apikey.New(store, apikey.Config{Format: format,
 			Peppers: []apikey.Pepper{{ID: "1", Secret: guard.NewSecret(bytes.Repeat([]byte("p"), 32))}}})
 		must(err)
-		t.Cleanup(func() { keys.Close() })
+		t.Cleanup(func() { keys.Flush(context.Background()) })
 		return keys
 	}
 	keys := keysOf(store)

@@ -210,7 +210,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer app.closeWays()
-	defer func() { err = errors.Join(err, app.apiKeys.Close()) }() // when keys were last used
+	defer func() {
+		bounded, cancel := context.WithTimeout(following, 5*time.Second)
+		defer cancel()
+		err = errors.Join(err, app.apiKeys.Flush(bounded)) // writes when keys were last used
+	}()
 	if replace {
 		if err := app.replaceSecrets(ctx, keys); err != nil {
 			return err
