@@ -3,7 +3,6 @@ package passkey
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -190,7 +189,7 @@ func New(store Store, config Config) (*RelyingParty, error) {
 		return nil, err
 	}
 	config.Origins, config.TopOrigins, config.Keys = slices.Clone(config.Origins), slices.Clone(config.TopOrigins), slices.Clone(config.Keys)
-	return &RelyingParty{config: config, store: store, macs: macs(config.Keys), rpIDHash: sha256.Sum256([]byte(config.RPID))}, nil
+	return &RelyingParty{config: config, store: store, macs: macs(config.Keys)}, nil
 }
 
 // rpIDProblem returns what is wrong with an RP ID, or "".

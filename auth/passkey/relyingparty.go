@@ -18,10 +18,9 @@ import (
 // A RelyingParty registers passkeys and verifies assertions. It is safe for concurrent
 // use if its Store and the functions of its Config are.
 type RelyingParty struct {
-	config   Config
-	store    Store
-	macs     []sync.Pool // of Config.Keys
-	rpIDHash [32]byte
+	config Config
+	store  Store
+	macs   []sync.Pool // of Config.Keys
 }
 
 // Factors of an assertion, by their RFC 8176 names.
@@ -67,7 +66,7 @@ func (rp *RelyingParty) checkClientData(raw []byte, kind string) (challenge []by
 // checkAuthData checks what does not depend on a passkey.
 func (rp *RelyingParty) checkAuthData(d authData) error {
 	switch {
-	case d.rpIDHash != rp.rpIDHash:
+	case d.rpIDHash != sha256.Sum256([]byte(rp.config.RPID)):
 		return errors.New("the RP ID is another one")
 	case !d.has(flagUserPresent):
 		return errors.New("the user was not present")
@@ -225,8 +224,12 @@ func (rp *RelyingParty) assert(ctx context.Context, text string, purpose byte, b
 	case b.session != "" && found.Session == b.session:
 		return Passkey{}, guard.NewDenial(http.StatusForbidden, codeSameSession,
 			"This passkey was registered in this session. Sign in again with it.", errSameSession)
-	case len(c.userHandle) == 0 || !bytes.Equal(c.userHandle, found.Handle):
-		return Passkey{}, refused(errors.New("the user handle is missing or another one"))
+	case len(c.userHandle) == 0 && subject == "":
+		// Only then: an authenticator may leave it out if the options list the
+		// passkey (WebAuthn section 7.2 step 6).
+		return Passkey{}, refused(errors.New("the user handle is missing"))
+	case len(c.userHandle) > 0 && !bytes.Equal(c.userHandle, found.Handle):
+		return Passkey{}, refused(errors.New("the user handle is another one"))
 	}
 	record, _, err := parseRecord(found.Record)
 	if err != nil {

@@ -342,6 +342,9 @@ func TestASecondFactorBelongsToItsSubjectAndSession(t *testing.T) {
 		{"at step-up", signedIn(caller("ada")), caller("ada"), s.answer(ada, stepUp(caller("ada"))), "pop"},
 		{"after the password, with the cookie of another account", signedIn(caller("bob")), afterPassword("ada"), s.answer(ada, mfa()), "pop"},
 		{"after the password, with a token of another issuer", signedIn(foreign), afterPassword("ada"), s.answer(ada, mfa()), "pop"},
+		{"at step-up, without a user handle", signedIn(caller("ada")), caller("ada"), s.answer(with(ada, nil), stepUp(caller("ada"))), "pop"},
+		{"at step-up, with another user handle", signedIn(caller("ada")), caller("ada"), s.answer(with(ada, bob.Handle), stepUp(caller("ada"))), ""},
+		{"another subject's passkey without a user handle", t.Context(), afterPassword("ada"), s.answer(with(bob, nil), mfa()), ""},
 		{"another subject's passkey after the password", t.Context(), afterPassword("ada"), s.answer(bob, mfa()), ""},
 		{"another subject's passkey at step-up", signedIn(caller("ada")), caller("ada"), s.answer(bob, stepUp(caller("ada"))), ""},
 		{"another subject's challenge", signedIn(caller("ada")), caller("ada"), s.answer(ada, stepUp(caller("bob"))), ""},
@@ -370,6 +373,13 @@ func TestASecondFactorBelongsToItsSubjectAndSession(t *testing.T) {
 			t.Errorf("Required(%s) = %t, %v", subject, got, err)
 		}
 	}
+}
+
+// with returns a with another user handle.
+func with(a *passkeytest.Authenticator, handle []byte) *passkeytest.Authenticator {
+	b := *a
+	b.Handle = handle
+	return &b
 }
 
 // A thief with a token and the password registers a passkey: it must not raise the

@@ -2,7 +2,6 @@ package passkey
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -92,7 +91,7 @@ func judgeAssertion(rp *RelyingParty, v vector, record authData) (asserted, veri
 }
 
 func vectorParty(top ...string) *RelyingParty {
-	return &RelyingParty{rpIDHash: sha256.Sum256([]byte("example.org")), config: Config{RPID: "example.org", Origins: []string{"https://example.org"}, TopOrigins: top,
+	return &RelyingParty{config: Config{RPID: "example.org", Origins: []string{"https://example.org"}, TopOrigins: top,
 		Keys: []guard.Secret{guard.NewSecret(make([]byte, 32))}}}
 }
 

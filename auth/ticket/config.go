@@ -93,8 +93,8 @@ type Config struct {
 	// The first makes codes; codes of the others still pass. Required.
 	Keys []guard.Secret
 
-	// Deliver sends a message, within 30 seconds. The queue calls it, and an
-	// event reports errors and panics. Required.
+	// Deliver sends a message, within 30 seconds. An event reports errors and
+	// panics. Required.
 	Deliver func(ctx context.Context, m Message) error
 
 	// Limit charges a message to key, a keyed hash of the address, and returns

@@ -243,7 +243,7 @@ func (s *Service) notify(p Purpose, u *User, to, notice string) {
 	})
 }
 
-// An Order is a request of the program for a ticket.
+// An Order is the argument of [Service.Issue].
 type Order struct {
 	Purpose Purpose // ResetPassword or Invitation
 
@@ -256,8 +256,8 @@ type Order struct {
 }
 
 // Issue sends a ticket that an administrator or another user ordered: a ResetPassword
-// to the stored address of the subject, or an Invitation to the given address. It
-// returns after the delivery, and never the secret.
+// to the stored address of the subject, or an Invitation. It returns after the delivery,
+// and never the secret.
 func (s *Service) Issue(ctx context.Context, o Order) error {
 	switch o.Purpose {
 	case ResetPassword:
