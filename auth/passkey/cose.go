@@ -115,7 +115,7 @@ func onEdwards25519(x []byte) bool {
 	v := mod(new(big.Int).Add(new(big.Int).Mul(d, y2), big.NewInt(1)))
 	x2 := mod(u.Mul(u, v.ModInverse(v, p)))
 	if x2.Sign() == 0 {
-		return x[31]&0x80 == 0 // zero has no negative
+		return false // the two points with x 0 are of order 1 and 2
 	}
 	return big.Jacobi(x2, p) == 1
 }

@@ -66,6 +66,8 @@ func TestKeysHaveOneForm(t *testing.T) {
 		"the point zero": es256(k(-2, make([]byte, 32)), k(-3, make([]byte, 32))), "x beyond the field": es256(k(-2, bytes.Repeat([]byte{0xff}, 32))),
 		"Ed25519 of 31 bytes": eddsa(k(-2, ed[:31])), "Ed25519 of 33 bytes": eddsa(k(-2, append(bytes.Clone(ed), 0))), "Ed25519 beyond the field": eddsa(k(-2, bytes.Repeat([]byte{0xff}, 32))),
 		"Ed25519 off the curve": eddsa(k(-2, append([]byte{2}, make([]byte, 31)...))),
+		"Ed25519 of order 1":    eddsa(k(-2, append([]byte{1}, make([]byte, 31)...))),
+		"Ed25519 of order 2":    eddsa(k(-2, append(append([]byte{0xec}, bytes.Repeat([]byte{0xff}, 30)...), 0x7f))),
 		"RSA with 1024 bits":    rs256(k(-1, odd(128))), "RSA with 2040 bits": rs256(k(-1, odd(255))), "RSA with 2047 bits": rs256(k(-1, append([]byte{0x7f}, odd(255)...))),
 		"RSA with 8192 bits": rs256(k(-1, odd(1024))), "RSA with 4104 bits": rs256(k(-1, odd(513))), "n with a leading zero": rs256(k(-1, append([]byte{0}, odd(256)...))),
 		"an even n": rs256(k(-1, bytes.Repeat([]byte{0xfe}, 256))), "no n": rs256(k(-1, []byte{})), "no e": rs256(k(-2, []byte{})), "e 0": rs256(k(-2, []byte{0})),

@@ -32,7 +32,7 @@ func (goWebAuthn) registers(c ceremony, created string) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = parsed.Verify(c.createChallenge, rpID, []string{origin}, nil, nil, protocol.TopOriginExplicitVerificationMode, false, false, true,
+	_, err = parsed.Verify(c.createChallenge, c.rpID, []string{c.origin}, nil, nil, protocol.TopOriginExplicitVerificationMode, false, false, true,
 		nil, webauthn.CredentialParametersDefault(), protocol.AttestationPolicy{}, protocol.SignaturePolicy{})
 	return err
 }
@@ -43,7 +43,7 @@ func (goWebAuthn) asserts(c ceremony, asserted string) (err error) {
 	if err != nil {
 		return err
 	}
-	return parsed.Verify(c.assertChallenge, rpID, "", []string{origin}, nil, nil, protocol.TopOriginExplicitVerificationMode, false, true, true,
+	return parsed.Verify(c.assertChallenge, c.rpID, "", []string{c.origin}, nil, nil, protocol.TopOriginExplicitVerificationMode, false, true, true,
 		c.credential, protocol.SignaturePolicy{})
 }
 
@@ -89,11 +89,11 @@ func newSimpleWebAuthn(t *testing.T) judge {
 }
 
 func (s *simpleWebAuthn) registers(c ceremony, created string) error {
-	return s.judge(map[string]any{"kind": "create", "text": []byte(created), "challenge": c.createChallenge, "origin": origin, "rpID": rpID})
+	return s.judge(map[string]any{"kind": "create", "text": []byte(created), "challenge": c.createChallenge, "origin": c.origin, "rpID": c.rpID})
 }
 
 func (s *simpleWebAuthn) asserts(c ceremony, asserted string) error {
-	return s.judge(map[string]any{"kind": "get", "text": []byte(asserted), "challenge": c.assertChallenge, "origin": origin, "rpID": rpID,
+	return s.judge(map[string]any{"kind": "get", "text": []byte(asserted), "challenge": c.assertChallenge, "origin": c.origin, "rpID": c.rpID,
 		"id": base64.RawURLEncoding.EncodeToString(c.id), "key": c.credential})
 }
 

@@ -28,6 +28,7 @@ import (
 const (
 	rpID   = "example.com"
 	origin = "https://example.com"
+	issuer = "https://example.com"
 )
 
 // rounds is how many ceremonies are generated: PEER_ROUNDS, or a few.
@@ -42,9 +43,14 @@ func rounds(few int) int {
 // one ceremony can be judged in many variants.
 func newParty(t testing.TB, store passkey.Store) *party {
 	t.Helper()
+	return newPartyOf(t, store, rpID, origin)
+}
+
+func newPartyOf(t testing.TB, store passkey.Store, rpID, origin string) *party {
+	t.Helper()
 	p := new(party)
 	rp, err := passkey.New(store, passkey.Config{
-		RPID: rpID, Name: "Example", Origins: []string{origin}, Issuer: origin,
+		RPID: rpID, Name: "Example", Origins: []string{origin}, Issuer: issuer,
 		Keys: []guard.Secret{guard.NewSecret(bytes.Repeat([]byte("k"), 32))},
 		Once: func(context.Context, [32]byte, time.Time) (bool, error) { return true, nil },
 		User: func(_ context.Context, subject string) (passkey.User, error) {
@@ -79,7 +85,7 @@ func (p *party) register(created string) error {
 	return nil
 }
 
-var ada = &identity.Principal{Issuer: origin, Subject: "ada", Session: "s", Factors: identity.NewSet("pwd", "otp")}
+var ada = &identity.Principal{Issuer: issuer, Subject: "ada", Session: "s", Factors: identity.NewSet("pwd", "otp")}
 
 func call(h http.Handler, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("POST", "/", strings.NewReader(body))
@@ -105,12 +111,13 @@ type ceremony struct {
 	createChallenge, assertChallenge string
 	credential                       []byte // the COSE key
 	id                               []byte
+	rpID, origin                     string
 }
 
 // generate makes a ceremony with an authenticator in software.
 func generate(t testing.TB, rp *party, create, get func(options string) string) ceremony {
 	t.Helper()
-	var c ceremony
+	c := ceremony{rpID: rpID, origin: origin}
 	options := call(rp.RegisterOptions(), `{"proof":"x"}`).Body.String()
 	c.createChallenge, c.created = challengeOf(t, options), create(options)
 	if w := call(rp.Register(), c.created); w.Code != 201 {
@@ -118,13 +125,19 @@ func generate(t testing.TB, rp *party, create, get func(options string) string) 
 	}
 	options = call(rp.SignInOptions(), "{}").Body.String()
 	c.assertChallenge, c.asserted = challengeOf(t, options), get(options)
+	c.readKey(t)
+	return c
+}
+
+// readKey reads the key and the ID of the registration.
+func (c *ceremony) readKey(t testing.TB) {
+	t.Helper()
 	parsed, err := protocol.ParseCredentialCreationResponseBytes([]byte(c.created))
 	if err != nil {
 		t.Fatalf("the peer cannot read the registration: %v\n%s", err, c.created)
 	}
 	c.credential = parsed.Response.AttestationObject.AuthData.AttData.CredentialPublicKey
 	c.id = parsed.Response.AttestationObject.AuthData.AttData.CredentialID
-	return c
 }
 
 func challengeOf(t testing.TB, options string) string {
