@@ -244,7 +244,11 @@ func TestWrongRegistrationsAreBadRequests(t *testing.T) {
 		"not discoverable": edited(func(c, _ map[string]any) {
 			c["clientExtensionResults"] = map[string]any{"credProps": map[string]any{"rk": false}}
 		}),
-		"an ID unlike the data's":       edited(func(c, _ map[string]any) { c["id"], c["rawId"] = strings.Repeat("A", 22), strings.Repeat("A", 22) }),
+		"an ID unlike the data's": edited(func(c, _ map[string]any) { c["id"], c["rawId"] = strings.Repeat("A", 22), strings.Repeat("A", 22) }),
+		"bytes after the object": edited(func(_, r map[string]any) {
+			b, _ := base64.RawURLEncoding.DecodeString(r["attestationObject"].(string))
+			r["attestationObject"] = base64.RawURLEncoding.EncodeToString(append(b, 0xa0))
+		}),
 		"another member of the object":  object("\xa3\x63fmt", "\xa4\x61x\xf5\x63fmt"),
 		"no format":                     object("\x63fmt", "\x63fmu"),
 		"a statement that is no map":    object("\x67attStmt\xa0", "\x67attStmt\x80"),

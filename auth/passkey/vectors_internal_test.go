@@ -330,7 +330,7 @@ func TestMalformedCBORIsRejectedCheaply(t *testing.T) {
 		"longer than needed 8": "\x1b\x00\x00\x00\x00\xff\xff\xff\xff", "2^63": "\x1b\x80\x00\x00\x00\x00\x00\x00\x00", "-2^63-1": "\x3b\x80\x00\x00\x00\x00\x00\x00\x00",
 		"2^32 bytes": "\x5b\x00\x00\x00\x01\x00\x00\x00\x00", "2^32-1 items": "\x9a\xff\xff\xff\xff", "2^32-1 pairs": "\xba\xff\xff\xff\xff",
 		"a duplicate key": "\xa2\x01\x01\x01\x02", "a duplicate text key": "\xa2\x61a\x01\x61a\x01", "a key of bytes": "\xa1\x41a\x01", "an array as key": "\xa1\x80\x01",
-		"invalid UTF-8": "\x61\xff", "too deep": "\x81\x81\x81\x81\x81\x81\x60", "cut": "\x42a", "a pair without value": "\xa1\x01",
+		"too deep maps": strings.Repeat("\xa1\x60", 6) + "\x60", "invalid UTF-8": "\x61\xff", "too deep": "\x81\x81\x81\x81\x81\x81\x60", "cut": "\x42a", "a pair without value": "\xa1\x01",
 	} {
 		var err error
 		perRun := testing.AllocsPerRun(1, func() { _, _, err = cborItem([]byte(s), attestationDepth) })
