@@ -17,8 +17,8 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// An Authenticator identifies callers by API keys and implements
-// [guard.Authenticator]. It is safe for concurrent use if its store and the
+// An Authenticator identifies callers by API keys. It implements
+// [guard.Authenticator], and is safe for concurrent use if its store and the
 // values of its Config are.
 type Authenticator struct {
 	config    Config   // without Peppers
@@ -99,8 +99,8 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 // Challenge returns the challenge of the scheme ApiKey.
 func (a *Authenticator) Challenge() guard.Challenge { return a.challenge }
 
-// ClaimsBearer reports whether a credential of "Authorization: Bearer" is a key
-// for this Authenticator: see Config.Bearer.
+// ClaimsBearer reports whether a credential of "Authorization: Bearer" is a key:
+// see Config.Bearer.
 func (a *Authenticator) ClaimsBearer(credential string) bool {
 	return a.config.Bearer && a.config.Format.owns(credential)
 }
@@ -109,8 +109,7 @@ func (a *Authenticator) ClaimsBearer(credential string) bool {
 // prefix.
 func (a *Authenticator) Issuer() string { return a.issuer }
 
-// Authenticate returns the Principal of the key that r carries. The package
-// page lists the refusals.
+// Authenticate returns the Principal of the key that r carries.
 func (a *Authenticator) Authenticate(r *http.Request) (*identity.Principal, error) {
 	key, err := a.source.read(r)
 	if err != nil {
@@ -159,10 +158,10 @@ func (a *Authenticator) denial(err error) *guard.Denial {
 	return d
 }
 
-// Verify returns the Principal of a key, for gRPC and other callers without an
-// http.Request. remoteAddr has the form of http.Request.RemoteAddr. The error
-// wraps [ErrInvalid] for a bad key, is a *guard.Denial with status 429 from the
-// Throttle, and another error if Verify could not decide.
+// Verify returns the Principal of a key, for callers without an http.Request.
+// remoteAddr has the form of http.Request.RemoteAddr. The error wraps
+// [ErrInvalid] for a bad key, is a *guard.Denial (429) from the Throttle, and
+// another error if Verify could not decide.
 func (a *Authenticator) Verify(ctx context.Context, key, remoteAddr string) (*identity.Principal, error) {
 	p := new(identity.Principal)
 	if err := a.verify(ctx, key, remoteAddr, p); err != nil {
@@ -471,9 +470,8 @@ func (a *Authenticator) find(ctx context.Context, key string, parts parts) (*Rec
 	return &r, nil
 }
 
-// Evict drops a key from the cache, so that the next use queries the store.
-// [Manager] calls Evict for its own changes; call it for changes by other
-// processes.
+// Evict drops a key from the cache, so that its next use queries the store.
+// [Manager] calls Evict for its own changes.
 func (a *Authenticator) Evict(id string) { a.cache.evict(id) }
 
 // recordKey is what [guard.Once] remembers the record of a request under.
@@ -484,7 +482,7 @@ var ErrNoKey = errors.New("apikey: the request was not identified by a key")
 
 // Record returns the record of the key that identified the request of ctx, from
 // the cache or, once per request, from the store. The error is [ErrNoKey] if no
-// key of this Authenticator identified the request.
+// key of this Authenticator did.
 func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok || p.Issuer != a.issuer || p.Credential == "" || identity.CheckNames(p.Credential) != nil {
@@ -511,10 +509,9 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	return r.Clone(), nil
 }
 
-// Handler is the guard for routes that accept only API keys, under any router:
-// it identifies the caller and refuses requests without a key. On a guard.Mux
-// with the Authenticator, use guard.Hooks.Accept, which does not verify the key
-// again.
+// Handler guards routes that accept only API keys: it identifies the caller and
+// refuses requests without a key. On a guard.Mux with the Authenticator, use
+// guard.Hooks.Accept, which does not verify the key again.
 func (a *Authenticator) Handler(next http.Handler) http.Handler {
 	return a.config.Hooks.Identify(a)(demand(a.config.Hooks, a, a.issuer, a.config.FastAPIStatusCodes)(next))
 }

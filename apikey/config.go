@@ -8,23 +8,22 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Revoker reports which credentials were revoked. Its Principals have the
-// Issuer "apikey:" and the prefix of the keys. A *blacklist.Replica implements
-// Revoker. It is safe for concurrent use.
+// A Revoker reports which credentials were revoked; a *blacklist.Replica is one.
+// Its Principals have the Issuer "apikey:" and the prefix of the keys. It is safe
+// for concurrent use.
 type Revoker interface {
 	// Revoked reports whether p's credential is revoked. An error refuses the
 	// request with 503.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
-// A Throttle limits guesses at keys by address. A *ratelimit.KeyThrottle
-// implements Throttle. It is safe for concurrent use.
+// A Throttle limits guesses at keys by address; a *ratelimit.KeyThrottle is one.
+// It is safe for concurrent use.
 type Throttle interface {
 	// ReserveAddr charges one attempt to an address without a port, before the
-	// store is queried, so concurrent guesses cannot exceed the limit. A
-	// positive retryAfter refuses the attempt (429); settle is nil then.
-	// Otherwise the caller calls settle once, which refunds the charge unless
-	// the outcome is guard.Failed.
+	// store is queried. A positive retryAfter refuses the attempt (429); settle
+	// is nil then. Otherwise the caller calls settle once, which refunds the
+	// charge unless the outcome is guard.Failed.
 	ReserveAddr(ctx context.Context, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error)
 }
 
@@ -34,71 +33,66 @@ type Config struct {
 	Format Format
 
 	// Peppers are the secrets of the keyed hashes. The first makes new hashes;
-	// the others still verify. A key whose pepper is missing is refused. To
-	// add a pepper, append it in all processes, then move it to the front.
-	// Required.
+	// the others verify old ones. A key without its pepper is refused. To add a
+	// pepper, append it in all processes, then move it to the front. Required.
 	Peppers []Pepper
 
-	// Revoker is called on each use of an otherwise good key. If nil, other
-	// processes may accept a revoked key for up to CacheTTL.
+	// Revoker is called on each use of a good key. If nil, other processes may
+	// accept a revoked key for up to CacheTTL.
 	Revoker Revoker
 
-	// OwnerRights returns the current rights of a key's owner. The caller gets
-	// the roles and scopes that both key and owner have. guard.ErrInactive
-	// refuses the key (401); other errors are answered 503. p is what the key
-	// would be good for; do not change it. Use guard.Once to share the load
-	// with other guards. If nil, a key keeps rights that its owner has lost.
+	// OwnerRights returns the current rights of a key's owner; the caller gets
+	// the roles and scopes that both key and owner have. It must not change p.
+	// guard.ErrInactive refuses the key (401), other errors are answered 503.
+	// Share the load with other guards by guard.Once. If nil, a key keeps rights
+	// that its owner has lost.
 	OwnerRights func(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error)
 
-	// Throttle limits guesses. Use a ratelimit.KeyThrottle; the limits of a
-	// ratelimit.SignIn are for passwords. It is called before the store, for
-	// keys that are not cached as good.
+	// Throttle limits guesses, before the store is queried, at keys that are not
+	// cached as good. A ratelimit.SignIn is for passwords; use a
+	// ratelimit.KeyThrottle.
 	//
 	// A key that the store accepted from the same address (for IPv6, the same
 	// /64) in the last 30 days is not charged, so an attacker behind a shared
-	// address blocks only keys that are new there. Each process remembers
-	// 65,536 of these pairs, and drops a pair when the store's record refuses
-	// the key.
+	// address blocks only keys that are new there. Each process remembers 65,536
+	// such pairs, and drops a pair when the record refuses the key.
 	//
 	// If nil, each well-formed guess costs a query; secrets cannot be guessed.
 	Throttle Throttle
 
 	// CacheTTL is how long the record of a good key is cached, from before the
-	// query. A cached record may miss changes by other processes; dates,
-	// networks, Revoker and OwnerRights are checked on each use. See
+	// query. A cached record may miss changes by other processes: see
 	// [Authenticator.Evict]. At most 5 minutes. Negative: no cache. Default: 5
 	// seconds.
 	CacheTTL time.Duration
 
-	// MissTTL is how long a key that the store refused is cached, so that its
-	// repetition does not reach the store. At most 1 second. Negative: no
+	// MissTTL is how long a refused key is cached. At most 1 second. Negative: no
 	// cache. Default: 1 second.
 	MissTTL time.Duration
 
-	// CacheSize is the number of good keys to cache, about half a kilobyte
-	// each. Refused keys have a separate cache, a quarter as large. At most
-	// 1,048,576. Default: 4096.
+	// CacheSize is the number of good keys to cache, half a kilobyte each. A
+	// quarter as many refused keys are cached apart. At most 1,048,576. Default:
+	// 4096.
 	CacheSize int
 
-	// StoreTimeout bounds a request's time in the Throttle and the store, and
-	// its wait for another request with the same key. At most 1 minute.
-	// Default: 2 seconds.
+	// StoreTimeout bounds a request's time in the Throttle and the store. At most
+	// 1 minute. Default: 2 seconds.
 	StoreTimeout time.Duration
 
 	// UsageInterval is how often LastUsedAt is written if the store is a
-	// [UsageRecorder]: see [Authenticator.Flush]. From 1 second to 24 hours.
-	// Negative: never. Default: 1 minute.
+	// [UsageRecorder]. From 1 second to 24 hours. Negative: never. Default: 1
+	// minute.
 	UsageInterval time.Duration
 
-	// MaxPendingUses bounds how many keys have a use that is not yet written.
-	// Uses of more keys are lost, which an event or Flush reports. At most
-	// 1,048,576. Default: 65,536.
+	// MaxPendingUses bounds the keys with a use that is not yet written. Uses of
+	// more keys are lost, which an event or Flush reports. At most 1,048,576.
+	// Default: 65,536.
 	MaxPendingUses int
 
 	// LegacyHash hashes keys of an older scheme: 1 to 256 visible ASCII
-	// characters that do not begin with the prefix of Format and an
-	// underscore. The store must be a [HashFinder]. Older keys have no
-	// checksum, so junk reaches the store. If nil, older keys are refused.
+	// characters that do not begin with the prefix of Format and an underscore.
+	// The store must be a [HashFinder]. Older keys have no checksum, so junk
+	// reaches the store. If nil, older keys are refused.
 	LegacyHash func(key string) Hash
 
 	// Header names the header that carries keys. "Authorization: ApiKey" is
@@ -106,22 +100,20 @@ type Config struct {
 	Header string
 
 	// Bearer also accepts keys in "Authorization: Bearer". A credential that
-	// begins with the prefix of Format and an underscore is an API key, which
-	// guard.Hooks.Identify does not pass to authenticators with the scheme
-	// Bearer; no signed token begins so. Keys of an older scheme (LegacyHash)
-	// are not accepted there. Default: false.
+	// begins with the prefix of Format and an underscore is then an API key,
+	// which guard.Hooks.Identify passes to no other authenticator. Keys of an
+	// older scheme are not accepted there. Default: false.
 	Bearer bool
 
-	// InsecureQueryParameter names a query parameter that may carry the key,
-	// for clients that cannot set headers. An attacker gets the key from a URL
-	// in a log, a browser history, a Referer header or a cache. The parameter
-	// is removed before the next handler runs; outer handlers see it. If
-	// empty, keys in URLs are ignored.
+	// InsecureQueryParameter names a query parameter that may carry the key. An
+	// attacker gets the key from a URL in a log, a browser history, a Referer
+	// header or a cache. The parameter is removed before the next handler runs;
+	// outer handlers see it. If empty, keys in URLs are ignored.
 	InsecureQueryParameter string
 
-	// FastAPIStatusCodes answers bad keys with 403 "Invalid API key", as
-	// FastAPI's guide does, and in [Authenticator.Handler] missing keys with
-	// 403 "API key required". Default: 401 with a challenge.
+	// FastAPIStatusCodes answers bad keys with 403 "Invalid API key" and, in
+	// [Authenticator.Handler], missing keys with 403 "API key required". Default:
+	// 401 with a challenge.
 	FastAPIStatusCodes bool
 
 	// Realm is the optional realm of the challenge (RFC 9110 section 11.5).

@@ -19,44 +19,37 @@
 //	…
 //	err = keys.Flush(ctx) // after the server has shut down: writes when keys were last used
 //
-// Without a guard.Mux, [Authenticator.Handler] is the guard for a route.
-//
 // # Keys
 //
-// A key is acme_live_<id>_<secret><checksum>; see [Format]. [Format.Regexp] is for
-// secret scanners. Only [Secret.Plain] returns the text of a key.
-//
-// Keys are read from the header X-API-Key and from "Authorization: ApiKey …", and with
-// Config.Bearer from "Authorization: Bearer …". A request with more than one key is
-// 400, a missing key is 401 with a challenge, and a bad key is 401 invalid_token with
-// one body for every reason; the event has the reason and the values that did not fit.
-// A good key from a network outside its AllowedPrefixes is 403. A store that fails is
-// 503.
+// A key is acme_live_<id>_<secret><checksum>; see [Format]. Keys are read from the
+// header X-API-Key and from "Authorization: ApiKey …", and with Config.Bearer from
+// "Authorization: Bearer …". A request with more than one key is 400, a missing key is
+// 401 with a challenge, and a bad key is 401 invalid_token with one body for every
+// reason; the event has the reason. A good key from a network outside its
+// AllowedPrefixes is 403. A store that fails is 503.
 //
 // [NewStatic] checks a few keys that are part of a configuration.
 //
 // # Order
 //
-// For each request: the spelling and the checksum; the cache of good keys; otherwise
-// the Throttle, the cache of refused keys, the store, and a comparison in constant
-// time, against a dummy if the key does not exist. Then, for cached keys too, what can
-// change: dates, networks, the Revoker, and the owner's rights.
+// A key passes, in this order: its spelling and checksum; the cache of good keys, or
+// else the Throttle, the cache of refused keys, the store, and a comparison in constant
+// time, against a dummy if the key does not exist; and then, each time, dates, networks,
+// the Revoker, and the owner's rights.
 //
-// headers.TrustedProxies, or whatever else sets r.RemoteAddr behind a proxy, must come
-// first: otherwise AllowedPrefixes and the Throttle see the proxy.
+// The middleware that sets r.RemoteAddr behind a proxy must come first: otherwise
+// AllowedPrefixes and the Throttle see the proxy.
 //
 // # Caching
 //
 // A change of a record by another process is seen after CacheTTL, 5 seconds by default.
-// [Manager] spreads revocations through the Revoker, which is called on each use. A
-// host that receives other changes calls [Authenticator.Evict]. Expiry, the end of a
-// rotation's overlap and other dates hold to the moment.
+// [Manager] spreads revocations through the Revoker, which is called on each use. Expiry
+// and other dates hold to the moment.
 //
 // # Keys of an older scheme
 //
-// Config.LegacyHash accepts keys that the application issued before. FastAPI's guide
-// has a table api_keys with the columns key, name, is_active, created_at and user_id.
-// Each row becomes a record, once:
+// Config.LegacyHash accepts keys that the application issued before. Each row of the
+// table api_keys of FastAPI's guide becomes a record, once:
 //
 //	legacy := func(key string) apikey.Hash { sum := sha256.Sum256([]byte(key)); return apikey.Hash(sum[:]) }
 //	…
@@ -70,31 +63,27 @@
 //		Hash:        legacy(row.Key),
 //	})
 //
-// Then drop the column with the keys. [Manager.Rotate] replaces an older key by a
-// key of the new format.
+// Then drop the column with the keys. [Manager.Rotate] replaces an older key by a new one.
 //
 // # Security considerations
 //
-// An API key is a bearer secret: any program that has it acts as its owner, within its
-// rights and networks, until it ends. Send keys over TLS only. Give each program its
-// own key, with few scopes and an expiry.
+// Any program that has a key acts as its owner, within the rights and networks of the
+// key, until the key ends. Send keys over TLS only. Give each program its own key, with
+// few scopes and an expiry. Handlers that log or forward all request headers reveal the
+// key.
 //
-// The keyed hash protects keys if an attacker reads the database. An attacker who
-// writes to it cannot make a key without the pepper, but can give an existing key other
-// rights, another owner, or undo its revocation.
-//
-// The plain hash of an older key protects the key as far as the key was random.
+// The keyed hash protects keys if an attacker reads the database. An attacker who writes
+// to the database cannot make a key without the pepper, but can give a key other rights
+// or another owner, or undo its revocation. The plain hash of an older key protects the
+// key as far as the key was random.
 //
 // Without a Throttle, well-formed guesses reach the store at the rate at which they
-// arrive. With a Throttle, an attacker behind a shared address (NAT) can block keys
-// there that were not good from that address in the last 30 days.
+// arrive. With a Throttle, an attacker behind a shared address can block keys there that
+// were not good from that address in the last 30 days.
 //
 // [Manager.Rotate] does not compare rights: unless the host does, a narrow credential
 // gets a broad key by rotating it.
 //
-// A refused key is remembered for a second: a key that becomes good again may be
-// refused for that long.
-//
-// The key stays in the request's headers: handlers that log or forward all headers
-// reveal it.
+// A refused key is cached for a second: a key that becomes good again may be refused for
+// that long.
 package apikey

@@ -8,9 +8,9 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Reasons for which a key is refused, for [errors.Is] and the audit trail. The
-// client receives 401 invalid_token for every reason except ErrAddress, which
-// is answered 403. errors.Is finds ErrInvalid in each.
+// Reasons for which a key is refused, for [errors.Is] and the log. Each wraps
+// ErrInvalid. The answer is 401 invalid_token for every reason but ErrAddress,
+// which is answered 403.
 var (
 	ErrInvalid     = guard.NewReason("apikey: invalid")
 	ErrMalformed   = guard.NewReason("apikey: malformed", ErrInvalid)

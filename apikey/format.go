@@ -14,13 +14,11 @@ import (
 //
 //	acme_live_4kT9xQ2mWb7Z_<43 characters: 256 random bits><6 characters: CRC-32>
 //
-// The prefix identifies the application to secret scanners. The environment
-// keeps test keys off the live service. The identifier finds the record and may
-// be logged. All other parts are in base 62, with the digits 0-9, A-Z and a-z
-// in this order. A key has one spelling only.
-//
-// The checksum refuses typing errors and junk without a query. It protects
-// nothing: an attacker can compute it.
+// The prefix identifies the application to secret scanners. The environment keeps
+// test keys off the live service. The identifier finds the record and may be
+// logged. The rest is in base 62: digits, capitals, small letters. A key has one
+// spelling only. The checksum refuses typing errors and junk without a query, but
+// protects nothing: an attacker can compute it.
 //
 // Use [NewFormat]; the zero Format accepts nothing.
 type Format struct {
@@ -45,13 +43,12 @@ const (
 	maxName   = 16 // of a prefix or an environment
 )
 
-// NewFormat returns the Format of keys that begin with the prefix and one of
-// the environments: "acme" with "live" and "test" for acme_live_… and
-// acme_test_…. Default: "live". A name is a lower-case letter and
-// up to 15 lower-case letters and digits. The prefix "static" is reserved for
-// [NewStatic]. The error lists every mistake.
-//
-// Give a live service only its own environment, so that it refuses test keys.
+// NewFormat returns the Format of keys with the prefix and one of the
+// environments: "acme" with "live" and "test" for acme_live_… and acme_test_….
+// Default: "live". A name is a lower-case letter and up to 15 lower-case letters
+// and digits; "static" is reserved for [NewStatic]. The error lists every
+// mistake. Give a live service only its own environment, so that it refuses test
+// keys.
 func NewFormat(prefix string, environments ...string) (Format, error) {
 	var errs []error
 	switch {
@@ -109,9 +106,8 @@ func (f Format) Environments() []string {
 	return all
 }
 
-// Parse returns the public parts of a key. The error wraps [ErrMalformed] and
-// names what is wrong. A well-formed key need not exist. Parse does not allocate;
-// id shares the memory of key.
+// Parse returns the public parts of a key, which need not exist. The error wraps
+// [ErrMalformed]. Parse does not allocate; id shares the memory of key.
 func (f Format) Parse(key string) (id, environment string, err error) {
 	for i := range f.heads {
 		h := &f.heads[i]
@@ -168,10 +164,10 @@ func checkBody(body string, crc uint32) error {
 	return nil
 }
 
-// Regexp returns an expression for secret scanners, in the syntax that RE2,
-// PCRE and Go share. It matches every text with the shape of a key, in any
-// surroundings, since leaked keys follow escapes like \n, \t, %3D and \u0022.
-// [Format.Parse] rejects lookalikes by their checksum.
+// Regexp returns an expression for secret scanners, in the syntax that RE2, PCRE
+// and Go share. It matches every text with the shape of a key, in any
+// surroundings, such as escapes like \n and %3D. [Format.Parse] rejects
+// lookalikes by their checksum.
 func (f Format) Regexp() *regexp.Regexp {
 	if len(f.heads) == 0 {
 		return regexp.MustCompile(`[^\s\S]`) // matches nothing, as the format does

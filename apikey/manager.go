@@ -17,12 +17,12 @@ import (
 
 // A Spec describes a new key.
 type Spec struct {
-	// Owner is the Subject of the key's Principals. In a handler, use the
-	// caller's Subject, never a value of the request. Required.
+	// Owner is the Subject of the key's Principals: in a handler the caller's
+	// Subject, never a value of the request. Required.
 	Owner string
 
-	// Name is the owner's name for the key, up to 128 bytes without control
-	// and format characters (Unicode's Cc and Cf). Optional.
+	// Name is the owner's name for the key, up to 128 bytes without control and
+	// format characters. Optional.
 	Name string
 
 	// Tenant is the organisation of the key. Optional.
@@ -31,9 +31,9 @@ type Spec struct {
 	// Environment is an environment of the Format. Default: the first.
 	Environment string
 
-	// Roles and Scopes limit what the key may do: up to 256 of each, of 1 to
-	// 128 bytes of visible ASCII, in scopes without quotation mark and
-	// backslash (RFC 6749 section 3.3). Default: none.
+	// Roles and Scopes limit what the key may do: up to 256 of each, of 1 to 128
+	// bytes of visible ASCII, in scopes without quotation mark and backslash.
+	// Default: none.
 	Roles, Scopes identity.Set
 
 	// NotBefore is when the key begins, ExpiresAt when it ends. Default: at
@@ -50,9 +50,9 @@ type Spec struct {
 
 // ManagerConfig configures a [Manager].
 type ManagerConfig struct {
-	// Revoker spreads revocations of keys, and reports whether the maker of a
-	// key was revoked meanwhile. Use the value of auth.Config and
-	// Config.Revoker, for example a *blacklist.Replica. Required.
+	// Revoker spreads revocations of keys, and reports whether the maker of a key
+	// was revoked meanwhile. Use the value of auth.Config and Config.Revoker.
+	// Required.
 	Revoker ManagerRevoker
 
 	// Hooks receives the events of created and revoked keys.
@@ -74,8 +74,8 @@ type ManagerRevoker interface {
 }
 
 // A Manager issues, rotates and revokes keys. Its callers authorize, with
-// [Manager.Owned] for keys that requests name. It is safe for concurrent use,
-// also by several processes if the store is.
+// [Manager.Owned] for keys that requests name. It is safe for concurrent use, by
+// several processes if the store is.
 type Manager struct {
 	keys   *Authenticator
 	store  KeyWriter
@@ -89,16 +89,16 @@ var (
 	ErrSpec = errors.New("apikey: the key cannot be made")
 
 	// ErrAlreadyRotated means that the key has a successor. Of concurrent
-	// rotations, only one returns a successor.
+	// rotations, one returns a successor.
 	ErrAlreadyRotated = errors.New("apikey: the key was replaced already")
 
-	// ErrMakerRevoked means that the maker of the key was revoked before Issue
-	// or Rotate returned, for example by a logout. The new key is revoked.
-	// ErrMakerRevoked wraps [guard.ErrInactive], which is answered 401.
+	// ErrMakerRevoked means that the maker of the key was revoked before Issue or
+	// Rotate returned, for example by a logout. The new key is revoked. It wraps
+	// [guard.ErrInactive], which is answered 401.
 	ErrMakerRevoked = fmt.Errorf("apikey: the maker of the key was revoked: %w", guard.ErrInactive)
 
 	// ErrNotRotatable means that the key has ended, is switched off, or has an
-	// environment that is not in the Format. Issue a new key instead.
+	// environment that is not in the Format.
 	ErrNotRotatable = errors.New("apikey: the key has ended and cannot be replaced")
 )
 
@@ -120,9 +120,8 @@ const (
 	revocationLife = 2 * maxCacheTTL
 )
 
-// NewManager returns a Manager of the keys that the Authenticator accepts.
-// store has the data of the Authenticator's store. The error lists every
-// mistake.
+// NewManager returns a Manager of the keys that the Authenticator accepts. store
+// has the data of the Authenticator's store. The error lists every mistake.
 func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Manager, error) {
 	var errs []error
 	if keys == nil {
@@ -140,20 +139,18 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 	return &Manager{keys: keys, store: store, config: config}, nil
 }
 
-// Issue makes a key. by is the Principal that makes it: in a handler the caller
-// (see [identity.FromContext]), in an operator's program a Principal that names
-// the program. Only the Secret holds the text of the key; show it to the owner
-// once.
+// Issue makes a key for by, the Principal that makes it: the caller (see
+// [identity.FromContext]), or one that names an operator's program. Only the
+// Secret holds the key; show it to the owner once.
 //
-// If the Revoker fails or reports by as revoked after the key is stored, Issue
-// revokes the key and does not return it. To end all credentials of a user,
-// first revoke the user, for example with auth.Server.EndSessions, then the
-// keys that [Manager.List] returns: no key made at the same time is left.
+// If the Revoker fails, or reports by as revoked after the key is stored, Issue
+// revokes the key and returns an error. To end all credentials of a user, first
+// revoke the user, for example with auth.Server.EndSessions, then the keys of
+// [Manager.List]: no key made at the same time is left.
 //
 // The error is [ErrSpec] with every mistake, including rights that
-// Config.OwnerRights does not grant the owner; [ErrTooMany] if the owner has as
-// many keys as the store allows; [ErrMakerRevoked]; or another error of the
-// store, the Revoker or OwnerRights.
+// Config.OwnerRights does not grant the owner; [ErrTooMany]; [ErrMakerRevoked];
+// or another error of the store, the Revoker or OwnerRights.
 func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) (Secret, Record, error) {
 	now := moment()
 	if spec.Environment == "" {
@@ -359,22 +356,20 @@ func printable(s string) bool {
 	return true
 }
 
-// Rotate replaces a key by a new one with the same name, owner, rights,
-// networks and limits. It does not compare rights: check that by has all rights
-// of the record (see [Manager.Owned]), or a narrow credential gets a broad key.
+// Rotate replaces a key by a new one with the same name, owner, rights, networks
+// and limits. It does not compare rights: check that by has all rights of the
+// record (see [Manager.Owned]), or a narrow credential gets a broad key.
 //
-// Both keys are good for the overlap, from zero to 366 days; then the old key
-// is refused. Rotate does not call the Revoker for the old key, so other
-// processes may accept it for up to CacheTTL even if the overlap is shorter. If
-// an attacker may have the old key, call [Manager.Revoke] as well.
-//
-// If the old key has an ExpiresAt, the new key lasts as long as the old one
-// from CreatedAt to ExpiresAt; if CreatedAt is zero, both expire together.
+// Both keys are good for the overlap, up to 366 days; then the old key is
+// refused. Other processes may accept it for up to CacheTTL, because the Revoker
+// is not called. If an attacker may have the old key, call [Manager.Revoke] as
+// well. The new key lasts as long as the old one from CreatedAt to ExpiresAt; if
+// CreatedAt is zero, both expire together.
 //
 // The errors are [ErrNotFound], [ErrAlreadyRotated], [ErrNotRotatable],
-// [ErrMakerRevoked], [ErrTooMany] (during an overlap both keys count), and
-// other errors of the store or the Revoker. If the new key is revoked as
-// described at [Manager.Issue], the old key stays replaced.
+// [ErrMakerRevoked], [ErrTooMany] (during an overlap both keys count), and other
+// errors of the store or the Revoker. If the new key is revoked as described at
+// [Manager.Issue], the old key stays replaced.
 func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string, overlap time.Duration) (Secret, Record, error) {
 	if overlap < 0 || overlap > maxOverlap {
 		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v, want 0 to %v", overlap, maxOverlap)
@@ -457,8 +452,8 @@ func (m *Manager) Revoke(ctx context.Context, id string) error {
 	return nil
 }
 
-// SetActive switches a key off or on. Other processes see the change within
-// CacheTTL. For a missing key the error is [ErrNotFound].
+// SetActive switches a key off or on, in other processes within CacheTTL. For a
+// missing key the error is [ErrNotFound].
 func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
 	_, err := m.change(ctx, id, "switching a key", func(r *Record) (*Record, error) {
 		if r.Active == active {
@@ -470,11 +465,9 @@ func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
 	return err
 }
 
-// List returns the keys of an owner that have not ended (see [Record.Ended]),
-// newest first, at most [MaxListed]. If the store allows an owner more keys
-// (see [KeyBounder]), revoke all keys of the owner by repeating until the list
-// is empty. If the store is not a [KeyLister], the error is
-// errors.ErrUnsupported.
+// List returns the keys of an owner that have not ended, newest first, at most
+// [MaxListed]. To revoke all keys of an owner with more, repeat until the list is
+// empty. If the store is not a [KeyLister], the error is errors.ErrUnsupported.
 func (m *Manager) List(ctx context.Context, owner string) ([]Record, error) {
 	lister, ok := m.store.(KeyLister)
 	if !ok {

@@ -12,21 +12,19 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// ErrFull means that a [Memory] has no room for another key. Memory evicts no
-// keys.
+// ErrFull means that a [Memory] has no room for another key; it evicts none.
 var ErrFull = errors.New("apikey: Memory is full of keys")
 
-// A Memory is a store in the memory of this process, for tests and examples.
-// The zero Memory is empty and ready for use. It is safe for concurrent use,
-// and must not be copied after first use.
+// A Memory is a store in the memory of this process, for tests and examples. The
+// zero Memory is ready for use. It is safe for concurrent use and must not be
+// copied.
 type Memory struct {
-	// MaxKeys is the maximum number of records. Do not change it after first
-	// use. Default, also for values below one: 100,000.
+	// MaxKeys is the maximum number of records. Set it before first use. Default,
+	// also for values below one: 100,000.
 	MaxKeys int
 
-	// MaxPerOwner bounds the records of an owner that have not ended: see
-	// [KeyBounder]. Larger values than [MaxListed] count as MaxListed.
-	// Negative: unlimited. Do not change it after first use. Default: 100.
+	// MaxPerOwner bounds the keys of an owner: see [KeyBounder]. At most
+	// [MaxListed]. Negative: unlimited. Set it before first use. Default: 100.
 	MaxPerOwner int
 
 	mu   sync.RWMutex

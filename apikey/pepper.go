@@ -10,12 +10,11 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A Pepper is a secret kept apart from the database. Records hold an
-// HMAC-SHA-256 of the key under the pepper: without the pepper, an attacker
-// with a copy of the database cannot check whether a key is good. Keys have 256
-// random bits, so slow password hashing is not needed.
+// A Pepper is a secret kept apart from the database. Records hold an HMAC-SHA-256
+// of the key under the pepper, so a copy of the database does not tell whether a
+// key is good. Keys have 256 random bits and need no slow hash.
 type Pepper struct {
-	// ID names the pepper in records, in up to 64 bytes. Never reuse an ID for
+	// ID names the pepper in records, in up to 64 bytes. Never reuse it for
 	// another secret.
 	ID string
 

@@ -13,11 +13,11 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Record is what a store keeps of a key, with times to the microsecond. A
-// zero time is not set.
+// A Record is what a store keeps of a key. Times have microseconds; a zero time
+// is not set.
 type Record struct {
-	// ID is the public part of the key, for look-ups, logs and revocation. For
-	// a key that [HashFinder] finds, the host chooses the ID.
+	// ID is the public part of the key. For a key that [HashFinder] finds, the
+	// host chooses the ID.
 	ID string
 
 	// Name is the owner's name for the key, and proves nothing.
@@ -57,12 +57,10 @@ type Record struct {
 	// empty, all addresses are allowed.
 	AllowedPrefixes []netip.Prefix
 
-	// Limits is for the rate limits of the host: the name of a plan, or limits
-	// like "5/minute;1000/hour".
+	// Limits is for the rate limits of the host, such as "5/minute;1000/hour".
 	Limits string
 
-	// LastUsedAt is the last use that was written, to the second: see
-	// [Authenticator.Flush].
+	// LastUsedAt is the last use that was written, to the second.
 	LastUsedAt time.Time
 
 	// Hash is the hash of the key under the [Pepper] with PepperID. If
@@ -74,8 +72,8 @@ type Record struct {
 	Version int64
 }
 
-// Format prints the ID, owner and name under every verb. fmt does not call
-// Format for an unexported field of another struct.
+// Format prints the ID, owner and name under every verb, but fmt does not call it
+// for an unexported field of another struct.
 func (r Record) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "API key "+strconv.Quote(r.ID)+" of "+strconv.Quote(r.Owner)+" ("+strconv.Quote(r.Name)+")")
 }
@@ -92,8 +90,8 @@ func (r *Record) Clone() Record {
 	return c
 }
 
-// End returns when the key ends by itself: the earlier of ExpiresAt and, if it
-// was rotated, GraceUntil. It is zero if the key does not end.
+// End returns when the key ends by itself: at ExpiresAt or, after a rotation, at
+// GraceUntil. It is zero if the key does not end.
 func (r *Record) End() time.Time {
 	end := r.ExpiresAt
 	if r.rotated() && (end.IsZero() || r.GraceUntil.Before(end)) {
@@ -103,8 +101,7 @@ func (r *Record) End() time.Time {
 }
 
 // Ended reports whether the key is over for good: revoked, expired, or replaced
-// with its overlap over. A key that is switched off or has not begun has not
-// ended.
+// with its overlap over.
 func (r *Record) Ended(now time.Time) bool {
 	return !r.RevokedAt.IsZero() ||
 		!r.ExpiresAt.IsZero() && !now.Before(r.ExpiresAt) ||
@@ -163,12 +160,11 @@ func unmapped(p netip.Prefix) netip.Prefix {
 	return p
 }
 
-// A Hash is the raw hash of a key. It prints as its length, because it does not
-// belong in logs.
+// A Hash is the raw hash of a key. It prints as its length.
 type Hash string
 
-// Equal compares in a time that depends only on the lengths. An empty Hash is
-// equal to no Hash.
+// Equal compares in a time that depends only on the lengths. An empty Hash equals
+// no Hash.
 func (h Hash) Equal(other Hash) bool {
 	return len(h) > 0 && subtle.ConstantTimeCompare([]byte(h), []byte(other)) == 1
 }
@@ -179,5 +175,5 @@ func (h Hash) String() string { return "[hash of " + strconv.Itoa(len(h)) + " by
 // Format prints String, whatever the verb.
 func (h Hash) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
 
-// MarshalText returns String, for encoding/json and other encoders.
+// MarshalText returns String, for encoders.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 )
 
-// A Secret holds an API key in plain text. It prints as its public part,
+// A Secret holds an API key. It prints as its public part,
 // acme_live_4kT9xQ2mWb7Z_[redacted], with every verb of fmt, in slog and in
 // encoding/json, also within other structs.
 type Secret struct {
@@ -21,12 +21,10 @@ func newSecret(plain, shown string) Secret {
 
 const redacted = "[redacted]"
 
-// NewSecret returns a Secret with the given text, for [NewStatic]. It prints as
-// [redacted].
+// NewSecret returns a Secret with the given text, for [NewStatic].
 func NewSecret(plain string) Secret { return newSecret(plain, redacted) }
 
-// Plain returns the key, to be shown to its owner once and stored nowhere. For
-// the zero Secret it is empty.
+// Plain returns the key, to be shown to its owner once and stored nowhere.
 func (s Secret) Plain() string {
 	if s.reveal == nil {
 		return ""
@@ -50,6 +48,6 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String(
 // LogValue returns String, for slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText returns String, for encoding/json. Use [Secret.Plain] in the
-// response that carries the key.
+// MarshalText returns String. Use [Secret.Plain] in the response that carries the
+// key.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

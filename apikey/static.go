@@ -27,8 +27,8 @@ type StaticKey struct {
 	// Name is the Subject and the Credential of its Principal. Required.
 	Name string
 
-	// Key has 16 to 256 visible ASCII characters, and should be random:
-	// `openssl rand -hex 32`. Required.
+	// Key has 16 to 256 visible ASCII characters, and is random: `openssl rand
+	// -hex 32`. Required.
 	Key Secret
 
 	// Roles and Scopes are the rights of its Principal. Optional.
@@ -38,15 +38,14 @@ type StaticKey struct {
 // StaticConfig configures a [StaticAuthenticator].
 type StaticConfig struct {
 	// Header, InsecureQueryParameter, FastAPIStatusCodes, Realm and Hooks are
-	// explained at [Config]. With FastAPIStatusCodes a bad key is answered
-	// "Could not validate API key".
+	// explained at [Config]. With FastAPIStatusCodes a bad key is answered "Could
+	// not validate API key".
 	Header                 string
 	InsecureQueryParameter string
 
-	// Bearer reads keys from "Authorization: Bearer" instead of
-	// "Authorization: ApiKey". Static keys have no prefix, so
-	// guard.Hooks.Identify panics if another authenticator has that scheme.
-	// Default: false.
+	// Bearer reads keys from "Authorization: Bearer" instead of "Authorization:
+	// ApiKey". Static keys have no prefix, so guard.Hooks.Identify panics if
+	// another authenticator has that scheme. Default: false.
 	Bearer bool
 
 	FastAPIStatusCodes bool
@@ -54,9 +53,9 @@ type StaticConfig struct {
 	Hooks              guard.Hooks
 }
 
-// A StaticAuthenticator accepts a few keys from the configuration. To expire,
-// revoke or rotate a key, restart with other keys. The Issuer of its Principals
-// is "apikey:static". It is safe for concurrent use.
+// A StaticAuthenticator accepts a few keys from the configuration, which end only
+// with a restart. The Issuer of its Principals is "apikey:static". It is safe for
+// concurrent use.
 type StaticAuthenticator struct {
 	config StaticConfig
 	source source
@@ -73,7 +72,7 @@ type staticKey struct {
 var _ guard.Authenticator = (*StaticAuthenticator)(nil)
 
 // NewStatic returns an authenticator of the given keys. The error lists every
-// mistake. An empty key is a mistake, because an empty header would match it.
+// mistake; an empty key is one, because an empty header would match it.
 func NewStatic(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("apikey: "+format, args...)) }
@@ -157,8 +156,7 @@ func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal
 	return nil, guard.InvalidToken(s.source.scheme, errNoStatic)
 }
 
-// Handler returns middleware for routes that accept only these keys: see
-// [Authenticator.Handler].
+// Handler guards routes that accept only these keys: see [Authenticator.Handler].
 func (s *StaticAuthenticator) Handler(next http.Handler) http.Handler {
 	return s.config.Hooks.Identify(s)(demand(s.config.Hooks, s, "apikey:"+staticPrefix, s.config.FastAPIStatusCodes)(next))
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // Errors of stores, which may wrap them: ErrNotFound for a missing key,
-// ErrConflict for a write to a record that has changed or an ID that exists,
-// ErrTooMany at the bound of a [KeyBounder].
+// ErrConflict for a record that has changed or an ID that exists, ErrTooMany at
+// the bound of a [KeyBounder].
 var (
 	ErrNotFound = guard.NewReason("apikey: not found")
 	ErrConflict = errors.New("apikey: the key was changed in the meantime")
@@ -20,18 +20,18 @@ var (
 // A KeyStore finds the records of keys. It is safe for concurrent use.
 //
 // Look-ups return [ErrNotFound] for a missing key; any other error is answered
-// 503. Look-ups also return inactive, expired and revoked keys, and compare IDs
-// byte for byte. The returned record belongs to the caller.
+// 503. They return inactive and ended keys too, and compare IDs byte for byte.
+// The returned record belongs to the caller.
 //
-// A store may also be a [HashFinder], [KeyLister], [KeyWriter], [KeyBounder]
-// and [UsageRecorder]. Test it with apikeytest.Run.
+// A store may also be a [HashFinder], [KeyLister], [KeyWriter], [KeyBounder] and
+// [UsageRecorder]. Test it with apikeytest.Run.
 type KeyStore interface {
 	// KeyByID returns the record with this ID.
 	KeyByID(ctx context.Context, id string) (*Record, error)
 }
 
-// A HashFinder is a [KeyStore] that finds keys of an older scheme by the hash
-// that Config.LegacyHash returns.
+// A HashFinder is a [KeyStore] that finds keys of an older scheme by the hash of
+// Config.LegacyHash.
 type HashFinder interface {
 	// KeyByHash returns the record with this hash and without a PepperID.
 	KeyByHash(ctx context.Context, hash Hash) (*Record, error)
@@ -40,8 +40,7 @@ type HashFinder interface {
 // A KeyLister is a [KeyStore] that lists the keys of an owner.
 type KeyLister interface {
 	// KeysByOwner returns the records of owner that have not ended (see
-	// [Record.Ended]), newest first, at most [MaxListed]. Ended records do not
-	// count towards that limit.
+	// [Record.Ended]), newest first, at most [MaxListed].
 	KeysByOwner(ctx context.Context, owner string) ([]Record, error)
 }
 
@@ -55,27 +54,27 @@ type KeyWriter interface {
 	// WriteKeys replaces a record, adds a record, or does both in one atomic
 	// step. Either argument may be nil.
 	//
-	// update replaces the record with its ID and Version, except LastUsedAt,
-	// and increments Version: of several concurrent updates of one Version,
-	// one succeeds. Otherwise the error is [ErrConflict], or [ErrNotFound] if
-	// the ID does not exist.
+	// update replaces the record with its ID and Version, except LastUsedAt, and
+	// increments Version: of several concurrent updates of one Version, one
+	// succeeds. Otherwise the error is [ErrConflict], or [ErrNotFound] if the ID
+	// does not exist.
 	//
 	// created is stored with Version 1 and no LastUsedAt. The error is
 	// ErrConflict if its ID exists, and [ErrTooMany] at the bound of a
 	// [KeyBounder].
 	//
-	// If WriteKeys returns nil, the write is as durable as the store. With
-	// these three errors nothing was written; after any other error the
-	// outcome is unknown. WriteKeys neither changes nor keeps its arguments.
+	// Nil means that the write is as durable as the store; these three errors,
+	// that nothing was written; any other error, that the outcome is unknown.
+	// WriteKeys neither changes nor keeps its arguments.
 	WriteKeys(ctx context.Context, update, created *Record) error
 }
 
 // A KeyBounder is a [KeyWriter] that bounds the keys of an owner that have not
-// ended (see [Record.Ended]). WriteKeys counts in the atomic step that adds the
-// record, so concurrent writes cannot exceed the bound. It counts after the
-// update of the same call, so a key that is replaced without an overlap makes
-// room for its successor. A created record that has ended is not counted, and a
-// call that only updates is not refused.
+// ended. WriteKeys counts in the atomic step that adds the record, so concurrent
+// writes cannot exceed the bound, and after the update of the same call, so a key
+// that is replaced without an overlap makes room for its successor. A created
+// record that has ended is not counted, and a call that only updates is not
+// refused.
 type KeyBounder interface {
 	// KeysPerOwner returns the bound, or 0 if there is no bound.
 	KeysPerOwner() int
@@ -90,7 +89,7 @@ type Use struct {
 // A UsageRecorder is a [KeyStore] that keeps when keys were last used.
 type UsageRecorder interface {
 	// RecordUse moves LastUsedAt of each key forward to At, never back, and
-	// changes nothing else, not even Version. Missing keys are skipped. Each
-	// key occurs once. uses belongs to the caller.
+	// changes nothing else, not even Version. Missing keys are skipped. Each key
+	// occurs once. uses belongs to the caller.
 	RecordUse(ctx context.Context, uses []Use) error
 }

@@ -121,11 +121,10 @@ func (u *usage) write(ctx context.Context, now time.Time) error {
 	return err
 }
 
-// Flush writes when keys were last used, and waits for a request that is
-// writing. Without Flush, a request writes pending uses when
-// Config.UsageInterval is over. Call Flush after the server has shut down, and
-// now and then if keys are used rarely. The error reports a failed write, whose
-// uses stay pending, or uses that were lost because of Config.MaxPendingUses.
+// Flush writes when keys were last used, after a request that is writing. Without
+// Flush, a request writes when Config.UsageInterval is over. Call Flush after the
+// server has shut down. The error reports a failed write, whose uses stay
+// pending, or uses lost because of Config.MaxPendingUses.
 func (a *Authenticator) Flush(ctx context.Context) error {
 	if a.usage.recorder == nil {
 		return nil
