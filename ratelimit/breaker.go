@@ -7,13 +7,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Breaker stops calls to a [Store] that fails three times in a row, and lets one
-// call pass every 250 ms to find out whether it answers again. No request waits
-// for that call. The zero Breaker is ready for use and safe for concurrent use.
+// A Breaker stops calls to a [Store] that fails three times in a row, and lets
+// one call pass every 250 ms to find out whether it answers again; no request
+// waits for that call. The zero Breaker is ready for use and safe for concurrent
+// use.
 //
-// Limiters and throttles with one Store share a Breaker if the Store offers one by
-// a method Breaker() *Breaker, as the stores of this module do. Otherwise each of
-// them has a Breaker of its own.
+// Limiters with one Store share its Breaker if the Store has a method Breaker()
+// *Breaker. Otherwise each has a Breaker of its own.
 type Breaker struct {
 	mu       sync.Mutex
 	failures int

@@ -14,11 +14,11 @@ type Fields uint8
 
 const (
 	// FieldsDraft sends RateLimit and RateLimit-Policy of
-	// draft-ietf-httpapi-ratelimit-headers-10. For a Smooth limit, q and w are the
-	// rate, and r is what may be sent at once.
+	// draft-ietf-httpapi-ratelimit-headers-10. For a Smooth limit, q and w are
+	// the rate, and r is what may be sent at once.
 	FieldsDraft Fields = iota
-	// FieldsLegacy sends X-RateLimit-Limit, -Remaining and -Reset, the last in
-	// seconds from now, of the limit with the least remaining.
+	// FieldsLegacy sends X-RateLimit-Limit, -Remaining and -Reset (seconds from
+	// now) of the limit with the least remaining.
 	FieldsLegacy
 	// FieldsBoth sends all five.
 	FieldsBoth
@@ -28,64 +28,61 @@ const (
 
 // Config configures a [Limiter]. The zero Config is ready for use on one machine.
 type Config struct {
-	// Store counts what is spent. A Store that several processes share is called
-	// once per request; if it does not answer within Timeout, [Limit.Down]
-	// decides. It requires Name and, unless it is a *Memory, Secret.
-	// Default: a new [Memory] for this Limiter.
+	// Store counts what is spent. If a shared Store does not answer within
+	// Timeout, [Limit.Down] decides. It requires Name and, unless it is a
+	// *Memory, Secret. Default: a new [Memory] for this Limiter.
 	Store Store
 
-	// Name tells limiters apart that use one Store: limiters with the same Name,
-	// Secret and limits count together. It may be empty only if Store is nil.
+	// Name tells limiters of one Store apart: limiters with the same Name, Secret
+	// and limits count together. It may be empty only if Store is nil.
 	Name string
 
 	// Secret is the key of the hash that turns addresses and callers into keys of
-	// the Store: 16 bytes or more from crypto/rand, the same in all processes that
-	// share the Store. Default: random, new with each call of New.
+	// the Store: 16 bytes or more from crypto/rand, the same in all processes
+	// that share the Store. Default: random.
 	Secret guard.Secret
 
 	// Cost returns what a request costs; less than 1 counts as 1. A request that
-	// costs more than a limit ever allows is refused with 413. In a Concurrent
-	// limit every request costs 1. Default: 1.
+	// costs more than a limit ever allows is refused with 413. Concurrent limits
+	// ignore Cost. Default: 1.
 	Cost func(*http.Request) int64
 
 	// Refund reports whether a request that was answered with status is given
-	// back. A client that can cause that status is not limited. A request whose
-	// handler panics is not given back. Default: nothing is given back.
+	// back. A client that can cause that status is not limited. A panic of the
+	// handler gives nothing back. Default: nothing is given back.
 	Refund func(status int) bool
 
-	// LimitsFor returns the limits of a request, for example by tenant or plan. A
-	// nil Plan means the limits of New. An error refuses the request: a
-	// [guard.Denial] as it is, any other error with 503.
-	// Default: the limits of New.
+	// LimitsFor returns the limits of a request, for example by tenant or plan.
+	// An error refuses the request: a [guard.Denial] as it is, any other error
+	// with 503. Default, and for a nil Plan: the limits of New.
 	LimitsFor func(*http.Request) (*Plan, error)
 
-	// Skip reports whether a request is not limited at all. It must not depend on
-	// anything that a client can choose. Default: every request is limited.
+	// Skip reports whether a request is not limited. It must not depend on what a
+	// client can choose. Default: every request is limited.
 	Skip func(*http.Request) bool
 
-	// NetworkFactor is the number of quotas that all addresses of an IPv6 /48
-	// share; see [KeyBuilder.AddAddr]. Default: 16.
+	// NetworkFactor is how many quotas all addresses of an IPv6 /48 share.
+	// Default: 16.
 	NetworkFactor int64
 
 	// Fields selects the response fields. Default: [FieldsDraft].
 	Fields Fields
 
-	// InsecureShadow counts but refuses no request: each request that would be
-	// refused is an event. An attacker is not limited. Default: false.
+	// InsecureShadow refuses no request, and emits an event for each request that
+	// would be refused. An attacker is not limited. Default: false.
 	InsecureShadow bool
 
-	// Timeout is how long a call of the Store may take, 1 ms to 10 s.
-	// Default: 50 ms.
+	// Timeout bounds a call of the Store, 1 ms to 10 s. Default: 50 ms.
 	Timeout time.Duration
 
-	// Local counts the limits whose Down is [Local], with every request, so that
-	// the count is right when the Store fails. A request that Local refuses does
-	// not reach the Store. It also counts Concurrent limits.
-	// Default: a new [Memory].
+	// Local counts every request against the limits whose Down is [Local], so
+	// that the count is right when the Store fails, and Concurrent limits. A
+	// request that Local refuses does not reach the Store. Default: a new
+	// [Memory].
 	Local *Memory
 
-	// Nodes divides each quota while the Store does not answer, but leaves at
-	// least the cost of one request. Default: 1, each process admits the quota.
+	// Nodes divides each quota, to no less than one request, while the Store does
+	// not answer. Default: 1, each process admits the quota.
 	Nodes int64
 
 	// Hooks formats refusals and receives events. If nil, see [guard.Hooks].
@@ -94,10 +91,10 @@ type Config struct {
 
 // Events of this package. A refusal is [guard.EventRateLimit].
 const (
-	// EventSharedQuota reports that unrelated requests share a quota: requests
-	// without an address, requests whose route is unknown to [ByRoute], or the
-	// routes behind a wildcard. Err names the reason. Each reason is reported once
-	// a minute at most.
+	// EventSharedQuota reports, at most once a minute for each reason, that
+	// unrelated requests share a quota: requests without an address, requests
+	// whose route is unknown to [ByRoute], or the routes behind a wildcard. Err
+	// names the reason.
 	EventSharedQuota guard.EventName = "ratelimit_shared_quota"
 	// EventStoreDown and EventStoreUp report that the Store is not called any
 	// more, because three calls in a row have failed, and that it answers again.
@@ -115,8 +112,8 @@ const (
 	codeOverloaded   = "overloaded"     // 503, by a Valve
 )
 
-// ErrFull is wrapped by the Err of a refusal that a [Memory] of fixed size made
-// because it had no place for a new key. See [Memory].
+// ErrFull is wrapped by the Err of a refusal by a [Memory] without a place for a
+// new key.
 var ErrFull = errors.New("ratelimit: more keys are live than the table has places, and a new key inherits what the evicted keys spent")
 
 // validate returns every mistake in c.

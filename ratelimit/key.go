@@ -11,18 +11,17 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A KeyFunc chooses the quota of a request by adding fields to k: requests with the
-// same fields share a quota. It must not keep k. An error refuses the request: a
-// [guard.Denial] as it is, any other error with 503.
+// A KeyFunc chooses the quota of a request by adding fields to k: requests with
+// the same fields share a quota. It must not keep k. An error refuses the
+// request: a [guard.Denial] as it is, any other error with 503.
 //
-// Fields are compared byte for byte, so a KeyFunc normalises them first. It never
-// adds what a client may choose freely, for example a header or the path, because
-// each new value would have a new quota.
+// Fields are compared byte for byte, so normalise them first. Never add what a
+// client may choose freely, such as a header or the path: each new value has a
+// new quota.
 type KeyFunc func(r *http.Request, k *KeyBuilder) error
 
-// A KeyBuilder collects the fields of a key. Each field is kept with its type and
-// its length, so that two different sequences of Add and AddAddr never make one
-// key, whatever bytes the fields have.
+// A KeyBuilder collects the fields of a key. Different sequences of Add and
+// AddAddr make different keys, whatever bytes the fields have.
 type KeyBuilder struct {
 	b       []byte
 	network []byte // b with the /48 of an address of IPv6 in the place of its /64; empty without one
@@ -59,9 +58,9 @@ func (k *KeyBuilder) Add(field string) {
 	}
 }
 
-// AddAddr appends an address: an IPv4 address, also in IPv4-mapped form, or the /64
-// of an IPv6 address. The first IPv6 address of a key also counts for its /48,
-// against [Config.NetworkFactor] times the quota. Invalid addresses count as one.
+// AddAddr appends an IPv4 address, also in IPv4-mapped form, or the /64 of an
+// IPv6 address. The first IPv6 address of a key also counts for its /48, against
+// [Config.NetworkFactor] times the quota. Invalid addresses count as one.
 func (k *KeyBuilder) AddAddr(addr netip.Addr) {
 	addr = addr.Unmap()
 	switch {
@@ -106,14 +105,13 @@ func (k *KeyBuilder) reset(tag byte, name string) {
 	k.b, k.network, k.unknown = appendField(k.b[:0], tag, name), k.network[:0], 0
 }
 
-// ByIP counts for the address in r.RemoteAddr, as [KeyBuilder.AddAddr] groups it,
-// without the port. Behind a reverse proxy this is the address of the proxy, unless
-// a middleware that checks which proxies to trust has set RemoteAddr, as the headers
-// package does. ByIP ignores X-Forwarded-For: unless it comes from a trusted proxy,
-// clients can set it to any address.
+// ByIP counts for the address in r.RemoteAddr, as [KeyBuilder.AddAddr] groups it.
+// Behind a reverse proxy this is the proxy, unless a middleware that checks which
+// proxies to trust has set RemoteAddr. ByIP ignores X-Forwarded-For, which
+// clients can set to any address.
 //
-// Requests without an address, for example over a UNIX socket, share one quota, and
-// [EventSharedQuota] reports it.
+// Requests without an address, for example over a UNIX socket, share one quota,
+// and [EventSharedQuota] reports it.
 func ByIP(r *http.Request, k *KeyBuilder) error {
 	addr, ok := addrOf(r.RemoteAddr)
 	if !ok {
@@ -140,8 +138,8 @@ func addrOf(s string) (netip.Addr, bool) {
 	return addr, err == nil
 }
 
-// ByPrincipal counts for the caller: tenant, issuer and subject. It refuses anonymous
-// requests with 401, so it belongs behind Identify.
+// ByPrincipal counts for the caller: tenant, issuer and subject. It refuses
+// anonymous requests with 401, so it belongs behind Identify.
 func ByPrincipal(r *http.Request, k *KeyBuilder) error {
 	p, err := guard.Caller(r)
 	if err != nil {
@@ -170,15 +168,15 @@ func addPrincipal(p *identity.Principal, k *KeyBuilder) {
 }
 
 // ByPerson counts for a person across kinds of credentials: callers of the named
-// issuers share a quota if they agree in tenant and subject, as a session and an API
-// key of one user do. Name the issuer of the host's tokens and the issuer of its API
-// keys:
+// issuers share a quota if they agree in tenant and subject, as a session and an
+// API key of one user do:
 //
 //	ratelimit.ByPerson("https://api.example.com", "apikey:acme_live")
 //
-// Do not name an issuer whose subjects are not users of the host: its callers could
-// spend the quota of a user. Callers of other issuers count as with [ByPrincipal].
-// Anonymous requests are refused with 401. ByPerson panics without issuers.
+// Name only issuers whose subjects are users of the host: callers of another
+// issuer could spend the quota of a user. Callers of issuers that are not named
+// count as with [ByPrincipal]. Anonymous requests are refused with 401. ByPerson
+// panics without issuers.
 func ByPerson(issuers ...string) KeyFunc {
 	if len(issuers) == 0 {
 		panic("ratelimit: ByPerson needs the issuers whose subjects are users of the host")
@@ -201,8 +199,8 @@ func ByPerson(issuers ...string) KeyFunc {
 	}
 }
 
-// ByTenant counts for the tenant of the caller, or for the caller if it has no
-// tenant. It refuses anonymous requests with 401.
+// ByTenant counts for the tenant of the caller, or for a caller without a tenant
+// alone. It refuses anonymous requests with 401.
 func ByTenant(r *http.Request, k *KeyBuilder) error {
 	p, err := guard.Caller(r)
 	if err != nil {
@@ -216,18 +214,15 @@ func ByTenant(r *http.Request, k *KeyBuilder) error {
 }
 
 // ByRoute counts for the route that the request matched: its method and the
-// pattern that http.ServeMux and chi write to r.Pattern. The path is never part of
-// the key, because it has as many spellings as the client likes. Use ByRoute with
-// [Join].
+// pattern that http.ServeMux and chi write to r.Pattern, never the path, which
+// has as many spellings as the client likes. Combine it by [Join].
 //
-// The method is the method of the pattern. For a pattern without a method it is the
-// method of the request, where HEAD counts as GET and all methods that RFC 9110 and RFC 5789 do
-// not define count as one.
+// For a pattern without a method, the method of the request counts; HEAD counts
+// as GET, and all methods that RFC 9110 and RFC 5789 do not define count as one.
 //
-// If nothing has been matched yet, as in front of the mux, all requests share one
-// quota. If the pattern ends in a wildcard, as
-// where an outer router has matched and the inner one has not yet, all routes
-// behind the wildcard share one quota. [EventSharedQuota] reports both.
+// In front of the mux, where nothing has been matched, all requests share one
+// quota. Behind an outer router whose pattern ends in a wildcard, all routes of
+// the wildcard share one quota. [EventSharedQuota] reports both.
 func ByRoute(r *http.Request, k *KeyBuilder) error {
 	method, pattern := r.Method, r.Pattern
 	if m, rest, ok := strings.Cut(pattern, " "); ok {
@@ -272,9 +267,9 @@ func isWide(pattern string, r *http.Request) bool {
 	return false
 }
 
-// InsecureByHeader counts for the first value of a header. Unless a proxy that every
-// request passes sets the header and removes what the client sent, a client gets a
-// new quota with each value it invents, and can spend the quota of another client.
+// InsecureByHeader counts for the first value of a header. Unless a proxy that
+// every request passes sets the header, a client gets a new quota with each value
+// it invents, and can spend the quota of another client.
 func InsecureByHeader(name string) KeyFunc {
 	name = http.CanonicalHeaderKey(name)
 	return func(r *http.Request, k *KeyBuilder) error {
@@ -287,8 +282,8 @@ func InsecureByHeader(name string) KeyFunc {
 	}
 }
 
-// Join counts for the combination of keys: Join(ByRoute, ByIP) gives each address a
-// quota for each route. It panics without keys.
+// Join counts for the combination of keys: Join(ByRoute, ByIP) gives each address
+// a quota for each route. It panics without keys.
 func Join(keys ...KeyFunc) KeyFunc {
 	if len(keys) == 0 {
 		panic("ratelimit: Join needs keys")

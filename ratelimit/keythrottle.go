@@ -11,9 +11,9 @@ import (
 )
 
 // A KeyThrottle limits failed attempts with API keys by address. It implements
-// apikey.Throttle. Each attempt is charged before it is verified and given back unless
-// it fails, so that concurrent guesses are counted like guesses one after the other.
-// It is safe for concurrent use.
+// apikey.Throttle. An attempt is charged before it is verified and given back
+// unless it fails, so concurrent guesses are all counted. It is safe for
+// concurrent use.
 type KeyThrottle struct{ limiter *Limiter }
 
 // NewKeyThrottle returns a KeyThrottle that lets an address fail as often as limits

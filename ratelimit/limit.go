@@ -47,16 +47,15 @@ func (k Kind) String() string {
 type Down uint8
 
 const (
-	// Local counts in the memory of this process, which counts all the while and
-	// therefore starts from what this process has admitted. Each process admits
-	// the quota, divided by [Config.Nodes].
+	// Local counts in the memory of this process, from what this process has
+	// admitted. Each process admits the quota, divided by [Config.Nodes].
 	Local Down = iota
 
 	// Closed refuses with 503.
 	Closed
 
-	// InsecureOpen does not limit. A client that can make the Store fail, for
-	// example by overloading it, has no limit any more.
+	// InsecureOpen does not limit. A client that can make the Store fail has no
+	// limit any more.
 	InsecureOpen
 )
 
@@ -84,18 +83,17 @@ const (
 
 // A Limit is how much may be spent in how much time.
 //
-// Name, Kind and Window identify a limit: limits that agree in them count together
-// for the same key. Quota, Burst and Down may differ between two requests, and what
-// was spent stays spent, so that a caller who changes plans keeps the debt.
+// Limits that agree in Name, Kind and Window count together for the same key.
+// Quota, Burst and Down may differ between requests: a caller who changes plans
+// keeps the debt.
 type Limit struct {
 	// Name appears in response fields and logs, 1 to [maxName] bytes of printable
-	// ASCII. The limits of one request have different names.
-	// Default: the window, "minute" or "10-seconds"; "in-flight" for Concurrent.
+	// ASCII, and differs between the limits of a request. Default: the window,
+	// "minute" or "10-seconds"; "in-flight" for Concurrent.
 	Name string
 
 	// Quota is how much may be spent per Window, 1 to [MaxQuota], for Smooth at
-	// most one per microsecond. A request costs 1 unless [Config.Cost] is
-	// set. Required.
+	// most one per microsecond. Required.
 	Quota int64
 
 	// Window is a whole number of microseconds, [minWindow] to [maxWindow].
@@ -115,8 +113,7 @@ type Limit struct {
 }
 
 // InFlight returns a limit of n requests at a time in this process, whatever the
-// Store: a cluster admits n for each of its processes. A place is free again when
-// the request has ended.
+// Store: a cluster admits n for each process.
 func InFlight(n int64) Limit { return Limit{Quota: n, Kind: Concurrent} }
 
 // Max returns the largest cost that can ever be admitted.
@@ -127,8 +124,8 @@ func (l Limit) Max() int64 {
 	return l.Quota
 }
 
-// String returns the limit in the words of [Parse], as far as Parse has words:
-// "5 per minute", "100 per 10 seconds, smooth, burst 10", "20 in flight".
+// String returns the limit in the words of [Parse], as far as Parse has words: "5
+// per minute", "100 per 10 seconds, smooth, burst 10", "20 in flight".
 func (l Limit) String() string {
 	switch l.Kind {
 	case Concurrent:
@@ -224,11 +221,11 @@ func wordsOf(d time.Duration, space string) string {
 	return d.String()
 }
 
-// Parse reads limits as slowapi and Flask-Limiter write them: "5/minute",
-// "10 per 5 minutes", and several of them separated by ';', ',' or '|':
-// "5/minute;1000/hour". Units are second, minute, hour, day, month (30 days) and
-// year (360 days), singular, plural, or abbreviated to s, sec, m, min, h, d, mo and
-// y, in any case of letters. The limits are Strict.
+// Parse reads limits as slowapi and Flask-Limiter write them: "5/minute", "10 per
+// 5 minutes", and several separated by ';', ',' or '|'. Units are second, minute,
+// hour, day, month (30 days) and year (360 days), singular, plural, or
+// abbreviated to s, sec, m, min, h, d, mo and y, in any case of letters. The
+// limits are Strict.
 func Parse(s string) ([]Limit, error) {
 	var limits []Limit
 	if len(s) > maxParse {
@@ -250,8 +247,7 @@ func Parse(s string) ([]Limit, error) {
 	return limits, nil
 }
 
-// MustParse is [Parse] for limits in source code: it panics if Parse returns an
-// error.
+// MustParse is [Parse] for limits in source code: it panics on an error.
 func MustParse(s string) []Limit {
 	limits, err := Parse(s)
 	if err != nil {

@@ -62,9 +62,9 @@ type scratch struct {
 }
 
 // Handler returns next behind the limits. The place in a Concurrent limit is free
-// again when next returns or panics, also if next has hijacked the connection. If
-// several Limiters stand one behind the other, each adds its values to the response
-// fields; give their limits different names.
+// again when next returns or panics, also if next has hijacked the connection.
+// Several Limiters in a row each add their values to the response fields; give
+// their limits different names.
 func (l *Limiter) Handler(next http.Handler) http.Handler {
 	if next == nil {
 		panic("ratelimit: no handler to limit")
@@ -141,9 +141,9 @@ func (l *Limiter) observeShadow(r *http.Request, err error) {
 	l.config.Hooks.Emit(r, guard.Event{Name: guard.EventRateLimit, Denial: d})
 }
 
-// Check charges the limits for r. It returns nil, or the refusal that Handler would
-// write. It returns an error if a limit is Concurrent, because it is not told when
-// the request ends; see [Limiter.Reserve].
+// Check charges the limits for r. It returns nil, or the refusal that Handler
+// would write. It returns an error if a limit is Concurrent; see
+// [Limiter.Reserve].
 func (l *Limiter) Check(r *http.Request) error {
 	if l.plan.inUse {
 		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit; use Handler or Reserve")
@@ -162,10 +162,10 @@ func (l *Limiter) Check(r *http.Request) error {
 	return err
 }
 
-// Reserve charges the limits of New for a key with these fields. Use it without an
-// HTTP request, for example for a WebSocket message or a gRPC call. It returns a
-// Reservation, which the caller must end if a limit is Concurrent, or the refusal as
-// a [guard.Denial].
+// Reserve charges the limits of New for a key with these fields, without an HTTP
+// request: for a WebSocket message or a gRPC call. It returns a Reservation,
+// which the caller must end if a limit is Concurrent, or the refusal as a
+// [guard.Denial].
 //
 // It counts together with a [KeyFunc] that adds the same fields. Skip, LimitsFor,
 // Cost and InsecureShadow of [Config] have no effect.
@@ -176,8 +176,8 @@ func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*R
 	return l.reserve(ctx, s, cost, fields)
 }
 
-// ReserveAddr is [Limiter.Reserve] for a key that begins with an address, grouped as
-// by [KeyBuilder.AddAddr]. Without fields it counts together with [ByIP].
+// ReserveAddr is [Limiter.Reserve] for a key that begins with an address, grouped
+// as by [KeyBuilder.AddAddr]. Without fields it counts together with [ByIP].
 func (l *Limiter) ReserveAddr(ctx context.Context, cost int64, addr netip.Addr, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)

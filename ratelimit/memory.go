@@ -12,30 +12,26 @@ import (
 
 type duration = time.Duration
 
-// Memory is a [Store] in the memory of this process. It never admits more than a limit
-// allows and forgets everything when the process ends. Time is the monotonic clock.
-// The zero value is ready for use. A Memory is safe for concurrent use and must not be
-// copied after first use.
+// Memory is a [Store] in the memory of this process. It forgets everything when
+// the process ends. The zero value is ready for use. A Memory is safe for
+// concurrent use and must not be copied after first use.
 //
-// Each limit has a table of fixed size, without pointers and without a goroutine. If
-// more keys are live than the table has places, a new key takes the place of another
-// and inherits what the evicted keys of its set have spent, so that a flood of keys
-// gets no client a new quota. The price is that a new key may be refused for what
-// others have spent; the refusal has [State.Full] set and wraps [ErrFull]. A table
-// with four places for each live key refuses less than one new key in a thousand, even
-// if all others have used up their quota; with two live keys for each place, each with
-// 3 of 10 spent, 0.4 % are refused. Keys that came back in a later tenth of the window
-// keep their places against keys that come once.
+// Each limit has a table of fixed size. If more keys are live than the table has
+// places, a new key takes the place of another and inherits what the evicted keys
+// of its set have spent, so a flood of keys gets no client a new quota, but a new
+// key may be refused for what others have spent; the refusal has [State.Full] set
+// and wraps [ErrFull]. With four places for each live key, fewer than one new key
+// in a thousand is refused, even if all others have used up their quota.
 type Memory struct {
-	// Bytes is the size of the table of each limit. A key of a Strict limit takes 73
-	// bytes, of a Smooth limit 18. Untouched pages take no memory. Do not change it
-	// after first use.
-	// Default: 16 MiB, 229,376 keys of a Strict limit, 917,504 of a Smooth limit.
+	// Bytes is the size of the table of each limit. A key of a Strict limit takes
+	// 73 bytes, of a Smooth limit 18. Untouched pages take no memory. Set it
+	// before first use. Default: 16 MiB, 229,376 keys of a Strict limit, 917,504
+	// of a Smooth limit.
 	Bytes int
 
-	// MaxLimits is the largest number of tables: one for each limit, and one more for
-	// the /48 of each limit by IPv6 address. A charge of one limit more is an error.
-	// Do not change it after first use. Default: 64.
+	// MaxLimits bounds the tables: one for each limit, and one more for the /48
+	// of each limit by IPv6 address. A charge of one limit more is an error. Set
+	// it before first use. Default: 64.
 	MaxLimits int
 
 	once    sync.Once
@@ -92,8 +88,9 @@ type Stats struct {
 	Refused uint64  // charges refused with State.Full
 }
 
-// Stats returns one entry for each limit, in the order of first use. It samples the
-// tables and is cheap enough for metrics. If Load exceeds a half, double Bytes.
+// Stats returns one entry for each limit, in the order of first use. It samples
+// the tables and is cheap enough for metrics. If Load exceeds a half, double
+// Bytes.
 func (m *Memory) Stats() []Stats {
 	now := m.now()
 	var all []Stats

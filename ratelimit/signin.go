@@ -13,34 +13,29 @@ import (
 )
 
 // A SignIn limits attempts to sign in. It implements auth.Throttle. An attempt is
-// charged before the password is verified and given back unless it fails, so that
-// concurrent guesses are counted like guesses one after the other. It is safe for
-// concurrent use.
+// charged before the password is verified and given back unless it fails, so
+// concurrent guesses are all counted. It is safe for concurrent use.
 //
-// Four limits count failures:
+// Four limits count failures: Pair, of one login from one address; Address, of
+// all logins from one address; Login, of one login from everywhere; Global, of
+// all attempts. Two limits keep one address, with accounts of its own, from
+// occupying the processors that hash passwords: InFlight bounds attempts at the
+// same time, Attempts bounds all attempts.
 //
-//   - Pair, of one login from one address, against guessing one password;
-//   - Address, of all logins from one address, and of all logins from one IPv6 /48,
-//     against guessing many users' passwords from one place;
-//   - Login, of one login from everywhere, against guessing one password from many
-//     places;
-//   - Global, of all attempts, against guessing many passwords from many places.
-//
-// Two limits keep one address from occupying the processors that hash passwords, with
-// accounts of its own: InFlight bounds attempts under way at once, and Attempts bounds
-// all attempts, successes included.
-//
-// An attacker could use up Login and Global to lock users out. Therefore they do not
-// count attempts from an address from which the login has signed in before, and a
-// used-up Global refuses no attempt but limits each unknown address to one attempt per
-// Slow. Only a successful sign-in makes an address known. Sessions and their refreshes
-// are not limited.
+// An attacker could use up Login and Global to lock users out. Therefore they do
+// not count attempts from an address from which the login has signed in before,
+// and a used-up Global refuses no attempt but limits each unknown address to one
+// attempt per Slow. Only a successful sign-in makes an address known. Sessions
+// and their refreshes are not limited.
 type SignIn struct {
 	gate       *gate
 	config     SignInConfig
 	pair       Limit
 	address    Limit
 	network    Limit
+	// pair stops guesses at one password, address guesses at many users' passwords
+	// from one place, login guesses at one password from many places, and global
+	// guesses at many passwords from many places.
 	login      Limit
 	global     Limit
 	slow       Limit
@@ -54,39 +49,37 @@ type SignIn struct {
 // machine.
 type SignInConfig struct {
 	// Pair, Address, Login and Global are how many attempts may fail. All are
-	// Strict. Default: 5 per 15 minutes, 50 per 15 minutes, 100 per day (the most
-	// that NIST SP 800-63B-4 section 3.2.2 allows), 600 per minute.
+	// Strict. Default: 5 per 15 minutes, 50 per 15 minutes, 100 per day (NIST SP
+	// 800-63B-4 section 3.2.2), 600 per minute.
 	Pair, Address, Login, Global Limit
 
-	// Attempts is how many attempts one address may make, failed or successful. All
-	// addresses of an IPv6 /48 have NetworkFactor times as many. Undecided attempts
-	// are given back. An office behind a NAT is one address: allow ten times Address
-	// or more. Default: 20 times Address.
+	// Attempts is how many attempts one address may make, failed or successful;
+	// undecided attempts are given back. An office behind a NAT is one address:
+	// allow ten times Address or more. Default: 20 times Address.
 	Attempts Limit
 
 	// InFlight is how many attempts from one address may be under way at once in
-	// this process, and NetworkFactor times as many from an IPv6 /48. Up to 64 more
-	// wait for up to 5 seconds, first come, first served; further attempts are refused.
-	// Default: 16.
+	// this process. Up to 64 more wait for up to 5 seconds, first come, first
+	// served; further attempts are refused. Default: 16.
 	InFlight int
 
-	// Slow is the time between two attempts of an address that is not known for the
-	// login while Global is used up. It must be more than Address.Window /
-	// Address.Quota, or Address would be the tighter limit. Default: 5 minutes.
+	// Slow is the time between two attempts of an address that is not known for
+	// the login while Global is used up, more than Address.Window /
+	// Address.Quota. Default: 5 minutes.
 	Slow time.Duration
 
-	// Known reports whether login has signed in from addr before, the address as
-	// passed to Reserve. A host that stores sessions can answer for all machines and
-	// across restarts. Reserve returns its error. Default: what this process has
-	// seen in the last 30 days, up to 65,536 pairs.
+	// Known reports whether login has signed in from addr before, as passed to
+	// Reserve. A host that stores sessions can answer for all machines and across
+	// restarts. Reserve returns its error. Default: what this process has seen in
+	// the last 30 days, up to 65,536 pairs.
 	Known func(ctx context.Context, login, addr string) (bool, error)
 
-	// NetworkFactor is how many times Address and Attempts all addresses of an IPv6
-	// /48 have. Default: 4.
+	// NetworkFactor is how many times Address, Attempts and InFlight all
+	// addresses of an IPv6 /48 have. Default: 4.
 	NetworkFactor int64
 
-	// Store, Name, Secret, Timeout, Local and Nodes are as in [Config]. While a shared
-	// Store does not answer, the limits count in this process.
+	// Store, Name, Secret, Timeout, Local and Nodes are as in [Config]. While a
+	// shared Store does not answer, the limits count in this process.
 	Store   Store
 	Name    string
 	Secret  guard.Secret
@@ -94,8 +87,8 @@ type SignInConfig struct {
 	Local   *Memory
 	Nodes   int64
 
-	// Hooks.Observe receives events about the Store. Refusals are reported by the
-	// caller of Reserve. If nil, events are discarded.
+	// Hooks.Observe receives events about the Store; the caller of Reserve
+	// reports refusals. If nil, events are discarded.
 	Hooks guard.Hooks
 }
 
@@ -188,15 +181,15 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 	return s, nil
 }
 
-// Reserve charges one attempt on login from addr, an address with or without a port.
-// It waits while InFlight attempts from the address are under way. A positive
-// retryAfter refuses the attempt, and settle is nil then. Otherwise the caller calls
-// settle exactly when the attempt is over, or its place is never free again.
+// Reserve charges one attempt on login from addr, an address with or without a
+// port. It waits while InFlight attempts from the address are under way. A
+// positive retryAfter refuses the attempt, and settle is nil then. Otherwise the
+// caller must call settle when the attempt is over, or its place is never free
+// again. An error means that the limits could not be checked.
 //
-// After [guard.Failed] the charge stays. After [guard.Undecided] it is given back.
-// After [guard.Succeeded] it is given back except for Attempts, and the address is
-// known for the login. Further calls of settle do nothing. An error means that the
-// limits could not be checked.
+// After [guard.Failed] the charge stays, after [guard.Undecided] it is given
+// back, after [guard.Succeeded] all but Attempts is given back and the address is
+// known for the login. Further calls of settle do nothing.
 //
 // Texts that are no address count as one address. Pass login in the form that the
 // user store compares.

@@ -8,40 +8,36 @@ import (
 	"time"
 )
 
-// A Store counts what was spent of [Strict] and [Smooth] limits. Its methods are
-// safe for concurrent use, and by several processes at once if the Store is shared.
-// Test an implementation with ratelimittest.Run.
+// A Store counts what was spent of [Strict] and [Smooth] limits. It is safe for
+// concurrent use, by several processes if it is shared. Test an implementation
+// with ratelimittest.Run.
 //
 // The Store's clock decides, never the caller's. Amounts are whole numbers; times
-// are whole microseconds or finer, rounded against the caller. The bounds of
-// [Limit] keep every product of two of its numbers within 63 bits.
+// are whole microseconds or finer, rounded against the caller. Products of two
+// numbers of a [Limit] fit into 63 bits.
 type Store interface {
-	// Take makes all charges or no charge. It returns one State for each charge,
-	// in the same order. If a State is Refused, nothing was charged and the
-	// Receipt is zero.
+	// Take makes all charges or no charge, in one step: concurrent calls admit no
+	// more than the same calls one after the other. It returns one State for each
+	// charge, in the same order. If a State is Refused, nothing was charged and
+	// the Receipt is zero.
 	//
-	// Deciding and charging are one step: concurrent calls admit no more than
-	// the same calls one after the other. A Strict limit admits at most its Quota
-	// in any window; a Smooth limit admits at most Burst + Quota·t/Window in any
-	// time t.
+	// Charges count together if they agree in Key and in the Name, Kind and
+	// Window of the Limit. The Quota of a call holds for that call.
 	//
-	// Charges count together if they agree in Key and in the Name, Kind and Window
-	// of the Limit. The Quota of a call holds for that call.
-	//
-	// After an error the charges may have been made. The caller does not repeat
-	// the call, which could charge twice. Take returns an error and charges
-	// nothing if ctx has ended before, or if [Validate] rejects the charges. Take
-	// keeps no reference to charges.
+	// After an error the charges may have been made, and the caller does not
+	// repeat the call. Take returns an error and charges nothing if ctx has ended
+	// before, or if [Validate] rejects the charges. Take does not keep charges.
 	Take(ctx context.Context, charges []Charge) ([]State, Receipt, error)
 
-	// Refund gives back the charges of receipt, at most once; see [Receipt.Use]. What was spent at a moment is given back to the window,
-	// or the part of a window, that was charged, never more than is still spent.
-	// A zero Receipt does nothing. After an error the charges may have been given
-	// back; the caller does not repeat the call.
+	// Refund gives back the charges of receipt, at most once; see [Receipt.Use].
+	// What was spent is given back to the window, or the part of a window, that
+	// was charged, never more than is still spent. A zero Receipt does nothing.
+	// After an error the charges may have been given back; the caller does not
+	// repeat the call.
 	Refund(ctx context.Context, receipt Receipt) error
 }
 
-// A Key identifies what a [Store] counts for. It is a keyed hash: a Store holds no
+// A Key identifies what a [Store] counts for: a keyed hash, so a Store holds no
 // address, and clients cannot choose keys that collide.
 type Key [16]byte
 
@@ -58,18 +54,19 @@ type State struct {
 	// same call was made then.
 	Refused bool
 
-	// Full reports that the charge was refused because a Store of fixed size had
-	// no place for the key; see [Memory].
+	// Full reports a refusal because the table of a [Memory] had no place for the
+	// key.
 	Full bool
 
 	// Remaining is what can still be spent at once.
 	Remaining int64
 
-	// RetryAfter is the time until the same charge fits, if no other charge is
-	// made for the key. It is zero unless Refused, and for [Concurrent] limits.
+	// RetryAfter is the time until the same charge fits if nothing else is
+	// charged for the key. It is zero unless Refused, and for [Concurrent]
+	// limits.
 	RetryAfter time.Duration
 
-	// Reset is the time until Remaining grows, if nothing else is spent. It is
+	// Reset is the time until Remaining grows if nothing else is spent. It is
 	// zero if nothing is spent, and for Concurrent limits.
 	Reset time.Duration
 }
@@ -77,8 +74,8 @@ type State struct {
 // MaxCharges is the largest number of charges of one [Store.Take].
 const MaxCharges = 32
 
-// ErrCost is returned by [Store.Take] for a charge whose Cost is larger than the
-// Max of its Limit, so that it can never fit.
+// ErrCost is returned by [Store.Take] for a charge that can never fit, because
+// its Cost is larger than the Max of its Limit.
 var ErrCost = errors.New("ratelimit: cost is larger than the limit ever allows")
 
 // Validate returns an error if charges cannot be made. Implementations of
@@ -124,7 +121,7 @@ func (l *Limit) same(m *Limit) bool {
 }
 
 // A Receipt records what was charged and when, so that it can be given back once.
-// Copies of a Receipt are one receipt. The zero Receipt is of nothing.
+// Copies of a Receipt are one receipt. The zero Receipt gives back nothing.
 type Receipt struct{ *receipt }
 
 type receipt struct {
@@ -139,9 +136,8 @@ func NewReceipt(at time.Duration, charges []Charge) Receipt {
 	return Receipt{&receipt{at: at, charges: append([]Charge(nil), charges...)}}
 }
 
-// Use returns when what was charged, to the first caller only, which makes a refund
-// happen once. Implementations of [Store.Refund] call it; other calls return no
-// charges.
+// Use returns when what was charged, to the first caller only; later calls return
+// no charges. Implementations of [Store.Refund] call it.
 func (r Receipt) Use() (at time.Duration, charges []Charge) {
 	if r.receipt == nil || !r.used.CompareAndSwap(false, true) {
 		return 0, nil

@@ -15,15 +15,13 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A Valve admits a number of requests per second to the process, whatever client
-// they come from. It protects a machine, where a [Limiter] gives each client a fair
-// share. It is safe for concurrent use.
+// A Valve admits a number of requests per second to the process, from all clients
+// together. It is safe for concurrent use.
 //
-// Requests beyond the rate wait in a bounded queue, first come, first served. In any
-// time t at most Burst + rate·t requests enter. A request takes its turn when it
-// enters, so that neither a refusal nor a client that hangs up in the queue wastes
-// one. A Burst below the rate times the lateness of timers, about a millisecond,
-// costs some of the rate.
+// Requests beyond the rate wait in a bounded queue, first come, first served. In
+// any time t at most Burst + rate·t requests enter. Neither a refusal nor a
+// client that disconnects in the queue uses up a turn. A Burst below the rate
+// times the lateness of timers, about a millisecond, costs some of the rate.
 type Valve struct {
 	config ValveConfig
 	rate   float64
@@ -40,12 +38,12 @@ type ValveConfig struct {
 	// second's worth, at least 1.
 	Burst int
 
-	// Queue is how many requests may wait at once, or -1 for none. Further requests
-	// are refused with 503. Default: as many as enter in MaxWait, at most 10,000.
+	// Queue is how many requests may wait, or -1 for none. Further requests are
+	// refused with 503. Default: as many as enter in MaxWait, at most 10,000.
 	Queue int
 
-	// MaxWait is how long a request may wait, at most 1 minute. A request that would
-	// wait longer is refused at once. Default: 1 second.
+	// MaxWait bounds the wait of a request, at most 1 minute. A request that
+	// would wait longer is refused at once. Default: 1 second.
 	MaxWait time.Duration
 
 	// Hooks formats refusals and receives events. If nil, see [guard.Hooks].
@@ -99,9 +97,9 @@ func (v *Valve) Handler(next http.Handler) http.Handler {
 	return guard.Describe(h, next, guard.Requirement{Kind: guard.KindLimit, Values: []string{what}})
 }
 
-// Wait waits for the turn of a request. It returns nil when the request may enter. It
-// returns a [guard.Denial] at once if the queue is full or the wait would exceed
-// MaxWait, and when ctx ends before the turn comes.
+// Wait returns nil when the request may enter. It returns a [guard.Denial] at
+// once if the queue is full or the wait would exceed MaxWait, and when ctx ends
+// before the turn comes.
 func (v *Valve) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return clientGone(ctx, err)
