@@ -13,9 +13,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An ID is the first half of a SHA-256 of the identifiers that a revocation names.
-// It is the same on every machine, so that a [Log] has records of one size and no
-// identifiers. It has no key: an attacker with read access to a Log can check guesses.
+// An ID is the first half of a SHA-256 of the identifiers that a revocation
+// names. It has no key: an attacker with read access to a [Log] can check
+// guesses.
 type ID [16]byte
 
 // A Kind is the set of fields of a revocation that are not empty, as a sum:
@@ -57,12 +57,12 @@ type Entry struct {
 	Kind Kind
 	ID   ID // of the issuer and the fields of Kind
 
-	// Spare is the ID of the session that the entry does not match. Zero: the
-	// entry spares no session.
+	// Spare is the ID of the session that the entry does not match. Zero: no
+	// session is spared.
 	Spare ID
 
 	// Before is the moment up to which issued credentials are revoked. Zero:
-	// all credentials are revoked, whenever issued.
+	// whenever issued.
 	Before int64
 
 	// Expires is the moment from which the entry may be deleted. Zero: never.
@@ -74,8 +74,8 @@ func NewEntry(r identity.Revocation) (Entry, error) {
 	return new(issuers).entry(r)
 }
 
-// Matches reports whether e revokes p. It does not check whether e has expired.
-// Hosts call it in ReplicaConfig.OnEntry to evict callers from their caches.
+// Matches reports whether e revokes p, expired or not. Call it in
+// ReplicaConfig.OnEntry to evict callers from caches.
 func (e Entry) Matches(p *identity.Principal) bool {
 	if p == nil || p.Issuer == "" || len(p.Issuer) > MaxLength || e.Validate() != nil || e.Kind&^fieldsOf(p) != 0 {
 		return false
@@ -93,10 +93,9 @@ func (e Entry) Matches(p *identity.Principal) bool {
 // expired reports whether e has expired at a moment in microseconds since 1970.
 func (e Entry) expired(now int64) bool { return e.Expires != 0 && e.Expires <= now }
 
-// Validate returns all mistakes in e, joined, or nil if e can be the entry of a
-// revocation. Implementations of [Log] call it in Append, and in Since for the entries
-// that they read. Validate may return an error for entries of a newer version of this
-// package.
+// Validate returns all mistakes in e, joined, or nil. Implementations of [Log]
+// call it in Append, and in Since for the entries that they read. Entries of a
+// newer version of this package may be mistakes.
 func (e Entry) Validate() error {
 	var wrong []error
 	if e.Kind >= kinds {

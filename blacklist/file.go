@@ -15,27 +15,26 @@ import (
 type FileConfig struct {
 	// InsecureSkipDamaged opens a damaged file without the damaged part. Each
 	// entry in that part was a logout: an attacker with a stolen token can use
-	// the token again until it expires. Prefer to restore a backup. Default:
-	// OpenFile returns [ErrDamaged].
+	// the token again until it expires. Default: OpenFile returns [ErrDamaged].
 	InsecureSkipDamaged bool
 }
 
-// A File is a [Log] in a file of this machine, for one process. Append writes and
-// syncs before it returns, so that acknowledged entries survive a crash and, if the
-// disk keeps its promises, a power cut. Concurrent calls share a sync.
+// A File is a [Log] in a file of this machine, for one process. Append syncs
+// before it returns, so acknowledged entries survive a crash and, if the disk
+// keeps its promises, a power cut. Concurrent calls share a sync. File is safe
+// for concurrent use.
 //
 // An entry takes 32 or 64 bytes with a checksum. The file grows until half of it
-// has expired; then DeleteExpired writes a new one with the suffix ".new", which
-// replaces it. A file with the suffix ".lock" lets one process open the log, and
-// records that there was a log, so that a lost file is an error and not an empty
-// log.
+// has expired; then DeleteExpired replaces it by a new one, written with the
+// suffix ".new". A file with the suffix ".lock" lets one process open the log,
+// and makes a lost file an error and not an empty log.
 //
-// After a failed write (the disk is full or read-only), each Append first tries to
-// repair the end of the file, and returns an error if that fails. A disk that stalls
-// delays Append. No restart is needed.
+// After a failed write, for example to a full disk, each Append first repairs the
+// end of the file, or returns an error; no restart is needed. A disk that stalls
+// delays Append.
 //
-// File needs flock, which Unix systems have. Elsewhere OpenFile returns
-// [errors.ErrUnsupported]. File is safe for concurrent use.
+// File needs flock. On systems without it OpenFile returns
+// [errors.ErrUnsupported].
 type File struct {
 	path string
 	disk disk
@@ -88,13 +87,13 @@ type handle struct {
 	users int // for who has File.mu, this File among them
 }
 
-// OpenFile opens the log at path, or creates an empty log in an existing folder if
-// there never was one. It reads the whole file, and removes the rest of a write that a
-// crash has interrupted before its acknowledgement. Close the File after Run of its
-// [Replica] has returned.
+// OpenFile opens the log at path, or creates an empty log in an existing folder
+// if there never was one. It reads the whole file, and removes the rest of a
+// write that a crash has interrupted before its acknowledgement. Close the File
+// after Run of its [Replica] has returned.
 //
-// OpenFile returns [ErrDamaged] if a part of the file was changed after it was
-// written. Restore a backup, or accept that some logouts are undone and set
+// OpenFile returns [ErrDamaged] if the file was changed after it was written.
+// Restore a backup, or accept that some logouts are undone and set
 // FileConfig.InsecureSkipDamaged.
 func OpenFile(path string, config FileConfig) (*File, error) {
 	return openFile(osDisk{}, path, config)
@@ -228,9 +227,8 @@ func (f *File) create(lock lockFile) (diskFile, error) {
 	return file, nil
 }
 
-// Append implements [Log]. The entries of one call are recorded all or not at all,
-// unless the machine stops in the middle. If the context ends while the entries
-// wait to be written, they may still be recorded.
+// Append implements [Log]. The entries of one call are recorded all or not at
+// all, unless the machine stops in the middle.
 func (f *File) Append(ctx context.Context, entries ...Entry) (uint64, error) {
 	if err := checkAll(ctx, entries); err != nil {
 		return 0, err
@@ -434,8 +432,8 @@ func (f *File) release(h *handle) {
 	}
 }
 
-// Close waits for the write in progress and closes the file. Entries that were not
-// acknowledged may be lost.
+// Close waits for the write in progress and closes the file. Entries that were
+// not acknowledged may be lost.
 func (f *File) Close() error {
 	f.compacting <- struct{}{}
 	defer func() { <-f.compacting }()

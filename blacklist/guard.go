@@ -14,12 +14,11 @@ import (
 
 // GuardConfig configures a [Guard]. The zero GuardConfig is ready for use.
 type GuardConfig struct {
-	// Optional lets requests without a caller pass, for routes that are also
-	// open to anonymous clients. If false, they are refused with 401.
+	// Optional lets requests without a caller pass. If false, they are refused
+	// with 401.
 	Optional bool
 
-	// Scheme is the authentication scheme of the challenge on 401.
-	// Default: "Bearer".
+	// Scheme is the authentication scheme of the challenge. Default: "Bearer".
 	Scheme string
 
 	// Hooks.Deny writes refusals and Hooks.Observe receives events. Hooks.Active
@@ -30,12 +29,10 @@ type GuardConfig struct {
 // ErrRevoked is wrapped by the refusal of a revoked credential, for logs.
 var ErrRevoked = errors.New("blacklist: the credential was revoked")
 
-// A Guard refuses callers with revoked credentials. The authenticators of this module
-// call a Revoker themselves, so a Guard is for hosts with their own sign-in, and for
-// routes that require [Replica.Direct]. A host with its own sign-in can instead set
-// guard.Hooks.Active to a function that calls Revoked and returns guard.ErrInactive for
-// a revoked caller, which checks every identified caller without guards on routes. A
-// Guard is safe for concurrent use.
+// A Guard refuses callers with revoked credentials. The authenticators of this
+// module call a Revoker themselves: a Guard is for hosts with their own sign-in,
+// which can set guard.Hooks.Active instead, and for routes that require
+// [Replica.Direct]. A Guard is safe for concurrent use.
 type Guard struct {
 	revoker  revocationChecker
 	optional bool
@@ -84,8 +81,8 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 	return g.hooks.Require(func(r *http.Request) error { return g.Check(r.Context()) }, g.demands...)(next)
 }
 
-// Check decides as [Guard.Handler] does about the caller in ctx, for open WebSockets and
-// other protocols. It returns nil, a [*guard.Denial] for guard.Hooks.Refuse, or the error
+// Check decides as [Guard.Handler] does about the caller in ctx, for open
+// WebSockets and other protocols. It returns nil, a [*guard.Denial], or the error
 // of ctx.
 func (g *Guard) Check(ctx context.Context) error {
 	if _, ok := identity.FromContext(ctx); !ok && g.optional && !identity.Ambiguous(ctx) {

@@ -8,42 +8,39 @@ import (
 	"time"
 )
 
-// A Log keeps entries in the order in which they were recorded, for any number of
-// [Replica] values on any number of machines. It is safe for concurrent use.
+// A Log keeps entries in the order in which they were recorded, for [Replica]
+// values on any number of machines. It is safe for concurrent use.
+// blacklisttest.RunLog is the conformance suite.
 //
-// Each entry has a sequence number of at least one, greater than the numbers of all
-// earlier entries. Numbers may be left out. No number is given twice, not after a
-// restart, and not after the log has lost entries in a failover: a store that
-// counts from its last entry takes the time in microseconds if that is greater.
-//
-// [Memory] is not a Log, because it does not record the order. blacklisttest.RunLog
-// is the conformance suite.
+// Each entry has a sequence number of at least one, greater than the numbers of
+// all earlier entries. Numbers may be left out. No number is given twice, not
+// after a restart, and not after the log has lost entries in a failover: a store
+// that counts from its last entry takes the time in microseconds if that is
+// greater.
 type Log interface {
 	// Append records entries in their order, and returns the sequence number of
-	// the last. When it returns nil, the entries are durable, and each Since
-	// that begins later returns them. After an error, including a cancelled
-	// context, any of the entries may be recorded or not; recording them again
-	// is harmless. Without entries it does nothing.
+	// the last. When it returns nil, the entries are durable, and each Since that
+	// begins later returns them. After an error, any of the entries may be
+	// recorded; recording them again is harmless. Without entries it does
+	// nothing.
 	Append(ctx context.Context, entries ...Entry) (last uint64, err error)
 
-	// Since returns at most max entries with sequence numbers greater than
-	// after, in their order, and the number of the last entry. max is positive.
-	// If it returns fewer than max, the log has no more entries; without
-	// entries, last is after. To read the whole log, begin with after zero and
-	// continue with last.
+	// Since returns at most max entries with sequence numbers greater than after,
+	// in their order, and the number of the last entry; without entries, last is
+	// after. If it returns fewer than max, the log has no more entries.
 	//
-	// When Since has returned last, no entry with a number up to last may
-	// appear later. Databases that number rows before they commit them need a
-	// lock around Append.
+	// When Since has returned last, no entry with a number up to last may appear
+	// later. Databases that number rows before they commit them need a lock
+	// around Append.
 	//
 	// Expired entries may be left out. An after that the log has not reached is
 	// [ErrRewound]. An entry that cannot be read is an error.
 	//
 	// A Log may have a method DeleteExpired(ctx, before) (deleted int64, err
 	// error), which [Replica.Run] calls every ten minutes. It deletes entries
-	// that expired before the moment, if that is worth the work. The numbers of
-	// the remaining entries do not become smaller, and a Since that continues
-	// from an earlier number returns all remaining entries behind that number.
+	// that expired before the moment. The numbers of the remaining entries do not
+	// become smaller, and a Since that continues from an earlier number returns
+	// all remaining entries behind that number.
 	Since(ctx context.Context, after uint64, max int) (entries []Entry, last uint64, err error)
 }
 
@@ -59,18 +56,18 @@ type Clock interface {
 }
 
 // ErrRewound is returned by [Log.Since] for a sequence number that the log has
-// never given: an older log has replaced it. A [Replica] then reads the whole log,
-// and keeps what it has.
+// never given: an older log has replaced it. A [Replica] then reads the whole
+// log, and keeps what it has.
 var ErrRewound = errors.New("blacklist: the log has not come as far as the sequence number; it was replaced by an older one")
 
-// MemoryLog is a [Log] in the memory of this process, for tests, and for programs that
-// can lose revocations at a restart. The zero value is empty and ready for use. It is
-// safe for concurrent use, and must not be copied after first use.
+// MemoryLog is a [Log] in the memory of this process, for tests. The zero value
+// is ready for use. It is safe for concurrent use, and must not be copied after
+// first use.
 type MemoryLog struct {
 	// MaxEntries bounds the entries, of about 64 bytes each. At the bound,
 	// expired entries are deleted; if that frees too few, Append returns
-	// [ErrFull]. Do not change MaxEntries after first use. Default, and for
-	// less than one: 1,000,000.
+	// [ErrFull]. Set it before first use. Default, and for less than one:
+	// 1,000,000.
 	MaxEntries int
 
 	mu      sync.RWMutex

@@ -13,21 +13,20 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// ErrFull is returned by [Memory], [MemoryLog] and [Replica] at MaxEntries, if no entry
-// has expired. Entries are never evicted, because each entry is a logout.
+// ErrFull is returned by [Memory], [MemoryLog] and [Replica] at MaxEntries, if no
+// entry has expired. Entries are never evicted, because each entry is a logout.
 var ErrFull = errors.New("blacklist: there is no room for more revocations, and none has expired; MaxEntries says how many there may be")
 
-// Memory is a [Revoker] in the memory of this process, which loses everything at a
-// restart: see the security considerations of the package. The zero value is empty
-// and ready for use. It is safe for concurrent use, and must not be copied after
-// first use.
+// Memory is a [Revoker] in the memory of this process, which loses everything at
+// a restart. The zero value is ready for use. It is safe for concurrent use, and
+// must not be copied after first use.
 //
-// It starts no goroutine: later calls of Revoke delete expired entries a few at a
-// time. It uses the wall clock: if that is set back, revocations last longer.
+// Calls of Revoke delete expired entries a few at a time. If the wall clock is
+// set back, revocations last longer.
 type Memory struct {
-	// MaxEntries bounds the revocations, of about 350 bytes each with usual
-	// identifiers, and less than 4 kB with strings of [MaxLength]. Do not
-	// change it after first use. Default, and for less than one: 1,000,000.
+	// MaxEntries bounds the revocations, of about 350 bytes each, and less than 4
+	// kB with strings of [MaxLength]. Set it before first use. Default, and for
+	// less than one: 1,000,000.
 	MaxEntries int
 
 	mu      sync.RWMutex
@@ -225,9 +224,8 @@ func (m *Memory) Revoked(_ context.Context, p *identity.Principal) (bool, error)
 	return false, nil
 }
 
-// Len returns the number of entries, expired ones that were not deleted yet
-// included, to be compared with MaxEntries. Revocations that name the same fields
-// with the same values share an entry.
+// Len returns the number of entries, expired ones included. Revocations of the
+// same fields and values share an entry.
 func (m *Memory) Len() int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

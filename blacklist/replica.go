@@ -19,9 +19,9 @@ type ReplicaConfig struct {
 	// Default: 250 ms.
 	Poll time.Duration
 
-	// Wake begins a reading at once: send to it on a message of LISTEN/NOTIFY
-	// or of a subscription. A lost message costs one Poll. If nil, the log is
-	// only polled.
+	// Wake begins a reading at once: send to it on a message of LISTEN/NOTIFY or
+	// of a subscription. A lost message costs one Poll. If nil, the log is only
+	// polled.
 	Wake <-chan struct{}
 
 	// MaxStale bounds the age of the last complete reading. When it is older,
@@ -34,22 +34,21 @@ type ReplicaConfig struct {
 	ReadTimeout, WriteTimeout time.Duration
 
 	// MaxEntries bounds the entries, of about 25 bytes each, or 60 with Before.
-	// At the bound, Revoke returns [ErrFull], and if other machines record
-	// more, this one becomes stale: nothing is evicted. Default: 20,000,000.
+	// At the bound, Revoke returns [ErrFull], and if other machines record more,
+	// this one becomes stale: nothing is evicted. Default: 20,000,000.
 	MaxEntries int
 
-	// InsecureFailOpen accepts callers while the log has not been read for
-	// longer than MaxStale, and calls Hooks.Observe at most once a second. An
-	// attacker that can cut this machine off from the log can use a token that
-	// was revoked elsewhere. Known revocations, [Replica.Direct], and the time
-	// before the first reading are not affected. Default: 503.
+	// InsecureFailOpen accepts callers while the log has not been read for longer
+	// than MaxStale, with an event at most once a second. An attacker that can
+	// cut this machine off from the log can use a token that was revoked
+	// elsewhere. Known revocations, [Replica.Direct], and the time before the
+	// first reading are not affected. Default: 503.
 	InsecureFailOpen bool
 
-	// OnEntry is called with each entry that is recorded after the first
-	// reading, to evict callers from caches by [Entry.Matches]. Revoked already
-	// uses the entry then. OnEntry is called in the goroutine that reads or
-	// revokes, possibly more than once for an entry, and must not block. If
-	// nil, entries are not reported.
+	// OnEntry is called with each entry that is recorded after the first reading,
+	// possibly more than once, to evict callers from caches by [Entry.Matches].
+	// Revoked already uses the entry. OnEntry is called in the goroutine that
+	// reads or revokes, and must not block.
 	OnEntry func(Entry)
 
 	// Hooks.Observe receives guard.EventUnavailable when the log can no longer be
@@ -62,25 +61,16 @@ type ReplicaConfig struct {
 var ErrStale = errors.New("blacklist: the log was not read lately enough to tell who is revoked")
 
 // A Replica is a [Revoker] that holds all entries of a [Log] in memory, so that
-// Revoked does no I/O. It is safe for concurrent use. It follows the log while
-// [Replica.Run] runs:
+// Revoked does no I/O. It follows the log while [Replica.Run] runs. It is safe
+// for concurrent use.
 //
-//	log, err := blacklist.OpenFile("revocations.log", blacklist.FileConfig{})
-//	…
-//	revoked, err := blacklist.NewReplica(log, blacklist.ReplicaConfig{})
-//	…
-//	if err := revoked.Refresh(ctx); err != nil { // read everything before serving
-//		return err
-//	}
-//	go revoked.Run(ctx)
-//
-// When Revoke returns nil, the revocation is in the log and in effect on this machine;
-// it takes effect on other machines with their next reading, a Poll later. While the log
-// cannot be read, known revocations stay refused, and other callers are accepted until
+// When Revoke returns nil, the revocation is in the log and in effect on this
+// machine; on other machines it takes effect a Poll later. While the log cannot
+// be read, known revocations stay refused, and other callers are accepted until
 // MaxStale is over and then refused with 503, until a reading succeeds.
 //
-// Entries count until they expire by the clock of this machine, and are kept for an
-// hour longer, so that setting the clock back by up to an hour undoes no
+// Entries count until they expire by the clock of this machine, and are kept for
+// an hour longer, so that setting the clock back by up to an hour undoes no
 // revocation. Staleness is measured with the monotonic clock.
 type Replica struct {
 	log    Log
@@ -115,8 +105,8 @@ const compactEvery = 10 * time.Minute
 // pageSize is how many entries are read in one call.
 const pageSize = 4096
 
-// NewReplica returns a Replica of the log, which it has not read yet. It returns
-// all mistakes in its arguments, joined.
+// NewReplica returns a Replica of the log, which it has not read yet, or all
+// mistakes in its arguments, joined.
 func NewReplica(log Log, config ReplicaConfig) (*Replica, error) {
 	var errs []error
 	if log == nil {
@@ -166,9 +156,9 @@ func (r *Replica) Revoke(ctx context.Context, what identity.Revocation) error {
 	return r.RevokeAll(ctx, what)
 }
 
-// RevokeAll records several revocations in one step of the log, for example to end
-// the tokens and the API keys of a user, which have different issuers. If a revocation
-// is invalid, RevokeAll returns an error and records nothing.
+// RevokeAll records several revocations in one step of the log, for example of a
+// user's tokens and API keys, which have different issuers. If one is invalid,
+// RevokeAll records nothing.
 func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) error {
 	now := r.now()
 	entries := make([]Entry, 0, len(all))
@@ -224,9 +214,8 @@ func (r *Replica) IssueTime(_ context.Context, p *identity.Principal) (time.Time
 	return time.UnixMicro(r.set.latest(p, now)), nil
 }
 
-// Checkpoint implements [Revoker]: it reads the log to its end and returns the
-// sequence number up to which it was read. Calls at the same time share a
-// reading.
+// Checkpoint implements [Revoker]: it reads the log to its end. Concurrent calls
+// share a reading.
 func (r *Replica) Checkpoint(ctx context.Context) (uint64, error) {
 	if err := r.readNow(ctx); err != nil {
 		return 0, err
@@ -234,9 +223,9 @@ func (r *Replica) Checkpoint(ctx context.Context) (uint64, error) {
 	return r.reached.Load(), nil
 }
 
-// RevokedSince implements [Revoker]. It reads the log to its end, unless p is known to
-// be revoked. The Replica keeps the order of the last 4096 entries with a Before and
-// compares older entries by their Before alone.
+// RevokedSince implements [Revoker]. It reads the log to its end, unless p is
+// known to be revoked. The Replica keeps the order of the last 4096 entries with
+// a Before and compares older entries by their Before alone.
 func (r *Replica) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
 	if err := checkPrincipal(p); err != nil {
 		return false, err
@@ -275,8 +264,8 @@ func (r *Replica) know(e Entry, tell bool) error {
 }
 
 // Revoked implements [Revoker]. It allocates nothing, does no I/O, takes no lock
-// and ignores the context. It returns [ErrStale] if the last reading of the log is
-// too old.
+// and ignores the context. It returns [ErrStale] if the last reading of the log
+// is too old.
 func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, error) {
 	if err := checkPrincipal(p); err != nil {
 		return false, err
@@ -301,8 +290,8 @@ func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, err
 	return false, nil
 }
 
-// Staleness returns the age of the last complete reading of the log, for
-// dashboards, or the longest duration before the first reading.
+// Staleness returns the age of the last complete reading of the log, or the
+// longest duration before the first reading.
 func (r *Replica) Staleness() time.Duration {
 	fresh := r.fresh.Load()
 	if fresh == unread {
@@ -311,10 +300,10 @@ func (r *Replica) Staleness() time.Duration {
 	return max(0, time.Since(r.start)-time.Duration(fresh))
 }
 
-// Ready returns nil if Revoked can answer: the log was read to its end, and not
-// longer than MaxStale ago, also with InsecureFailOpen. It does not wait. If the
-// log is a [Clock], Ready also returns an error while the clock of this machine
-// differs from the log's by more than [identity.MaxClockSkew].
+// Ready returns nil if the log was read to its end not longer than MaxStale ago,
+// also with InsecureFailOpen. It does not wait. If the log is a [Clock], Ready
+// also returns an error while the clock of this machine differs from the log's by
+// more than [identity.MaxClockSkew].
 func (r *Replica) Ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -358,8 +347,7 @@ func (r *Replica) compareClocks(ctx context.Context) {
 	}
 }
 
-// Len returns the number of entries, expired ones that were not deleted yet
-// included, to be compared with MaxEntries.
+// Len returns the number of entries, expired ones included.
 func (r *Replica) Len() int { return int(r.set.len()) }
 
 func (r *Replica) stale() error {
@@ -379,9 +367,9 @@ func (r *Replica) observe(ctx context.Context, err error) {
 	}
 }
 
-// Run follows the log until ctx ends, and returns the error of ctx. It also deletes
-// expired entries, here and, every ten minutes, in the log. Call it once, and close
-// the log after it has returned.
+// Run follows the log until ctx ends, and returns the error of ctx. It also
+// deletes expired entries, here and, every ten minutes, in the log. Call it once,
+// and close the log after it has returned.
 func (r *Replica) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -451,9 +439,9 @@ type reading struct {
 	abandoned bool
 }
 
-// Refresh reads the new entries of the log, the first call all entries, and returns when
-// Revoked uses them. Concurrent calls share the next reading. If ctx ends, Refresh
-// returns its error.
+// Refresh reads the new entries of the log, the first call all entries, and
+// returns when Revoked uses them, or the error of ctx. Concurrent calls share the
+// next reading.
 func (r *Replica) Refresh(ctx context.Context) error {
 	for {
 		err, abandoned := r.refresh(ctx)
@@ -551,9 +539,8 @@ func (r *Replica) page(ctx context.Context) (int, error) {
 
 // Direct returns a Revoker that reads the log before it reports that a caller is
 // not revoked, for routes on which a revocation on another machine must count at
-// once. Concurrent calls share the next reading. If the log cannot be read, Direct
-// returns an error (503), whatever MaxStale and InsecureFailOpen are. Known
-// revocations are reported without reading.
+// once. Concurrent calls share the next reading. If the log cannot be read,
+// Direct returns an error (503), whatever MaxStale and InsecureFailOpen are.
 func (r *Replica) Direct() Revoker { return direct{r} }
 
 type direct struct{ *Replica }

@@ -12,57 +12,44 @@ import (
 // A Revoker records revocations and reports whether one of them matches a caller.
 // It is safe for concurrent use.
 //
-// A revocation matches a principal when
+// A revocation matches a principal if all of these hold. Its Issuer, and each of
+// its Credential, Session, Subject and Tenant that is not empty, equals the
+// principal's, byte for byte. Its Before is zero, or the principal's IssuedAt is
+// zero or earlier, as an instant, to the millisecond or finer. Its Spare is empty
+// or differs from the principal's Session. Its Expires is zero or in the future.
 //
-//   - its Issuer equals the principal's,
-//   - each of its Credential, Session, Subject and Tenant that is not empty equals
-//     the principal's, byte for byte,
-//   - its Before is zero, or the principal's IssuedAt is earlier. An IssuedAt equal
-//     to Before is not earlier, and a zero IssuedAt always is. Instants are compared,
-//     to the millisecond or finer, and not time zones,
-//   - its Spare is empty, or differs from the principal's Session,
-//   - its Expires is zero or in the future.
-//
-// One matching revocation is enough. A revocation ends only when it expires. An
-// implementation may merge revocations that name the same fields with the same
-// values into one entry, with the latest Before and the latest Expires, where zero
-// is latest. A merged entry refuses some credentials for longer, and never fewer.
-// Expired entries are not merged, and neither are revocations with different Spare.
+// An implementation may merge revocations that name the same fields with the same
+// values, and the same Spare, into one entry with the latest Before and the
+// latest Expires, where zero is latest. Expired entries are not merged.
 type Revoker interface {
-	// Revoke records r. When Revoke returns nil, the revocation is as durable
-	// as the store, and Revoked of the same value matches it. Values on other
+	// Revoke records r. When Revoke returns nil, the revocation is as durable as
+	// the store, and Revoked of the same value matches it. Values on other
 	// machines match it after a time that the implementation documents.
 	//
-	// Recording a revocation twice, or one that has expired, does nothing and
-	// is no error. A revocation that [Validate] rejects is an error and has no
-	// effect.
-	//
-	// After any other error, including a cancelled context, r may or may not be
-	// recorded; calling again is safe. Callers answer 503, and do not report a
-	// logout.
+	// Recording a revocation twice, or one that has expired, does nothing. A
+	// revocation that [Validate] rejects is an error and has no effect. After any
+	// other error r may be recorded; calling again is safe. Callers answer 503,
+	// and do not report a logout.
 	Revoke(ctx context.Context, r identity.Revocation) error
 
 	// Revoked reports whether a revocation matches p. It neither changes nor
-	// keeps p.
-	//
-	// If Revoked cannot decide, it returns an error: the store is down, the
-	// context is cancelled, or the data is too old. It also returns an error for
-	// a nil p and for a p without Issuer. Callers answer 503 on an error and
-	// ignore the first result.
+	// keeps p. If it cannot decide, because the store is down, ctx is cancelled,
+	// the data is too old, or p is nil or without Issuer, it returns an error.
+	// Callers answer 503 on an error and ignore the first result.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 
-	// RevokeNow revokes all credentials that match r and were issued up to now
-	// on any machine, if the clocks of the machines differ by no more than
-	// [identity.MaxClockSkew]. It records r with a Before that it returns: later
-	// than the present by MaxClockSkew, and later than every Before that
-	// IssueTime has returned. r has no Before, Credential or Session.
+	// RevokeNow revokes all credentials that match r and were issued up to now on
+	// any machine, if the clocks differ by no more than [identity.MaxClockSkew].
+	// It records r with a Before that it returns: later than the present by
+	// MaxClockSkew, and later than every Before that IssueTime has returned. r
+	// has no Before, Credential or Session.
 	RevokeNow(ctx context.Context, r identity.Revocation) (before time.Time, err error)
 
-	// IssueTime returns the IssuedAt of a credential that is issued to p now:
-	// the present, or the latest Before of the revocations that match p, if
-	// that is later by no more than twice MaxClockSkew. A sign-in after a
-	// RevokeNow is therefore accepted, even if the clocks differ. IssueTime uses
-	// known revocations and does not read the store.
+	// IssueTime returns the IssuedAt of a credential that is issued to p now: the
+	// present, or the latest Before of the revocations that match p, if that is
+	// later by no more than twice MaxClockSkew. A sign-in after a RevokeNow is
+	// therefore accepted, even if the clocks differ. IssueTime uses known
+	// revocations and does not read the store.
 	IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error)
 
 	// Checkpoint reads the store and returns its position, a number that grows
@@ -72,8 +59,7 @@ type Revoker interface {
 	// RevokedSince reads the store, and reports whether p is revoked, or a
 	// revocation was recorded after the checkpoint that would match p if p had
 	// been issued before it, whatever the clocks show. Revocations with a Before
-	// of more than a minute earlier than p's IssuedAt do not count, because they
-	// are meant for older credentials.
+	// of more than a minute earlier than p's IssuedAt do not count.
 	RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error)
 }
 
@@ -89,8 +75,8 @@ func checkNow(r identity.Revocation) error {
 // order of the log to count and not the clocks.
 const orderWindow = time.Minute
 
-// MaxLength is the greatest length in bytes of each string of a revocation. Longer
-// strings are errors: a store that cut them would revoke other credentials.
+// MaxLength bounds each string of a revocation, in bytes. Longer strings are
+// errors: a store that cut them would revoke other credentials.
 const MaxLength = 512
 
 // Validate returns all mistakes in r, joined, or nil. Implementations of [Revoker]

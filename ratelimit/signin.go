@@ -28,11 +28,11 @@ import (
 // attempt per Slow. Only a successful sign-in makes an address known. Sessions
 // and their refreshes are not limited.
 type SignIn struct {
-	gate       *gate
-	config     SignInConfig
-	pair       Limit
-	address    Limit
-	network    Limit
+	gate    *gate
+	config  SignInConfig
+	pair    Limit
+	address Limit
+	network Limit
 	// pair stops guesses at one password, address guesses at many users' passwords
 	// from one place, login guesses at one password from many places, and global
 	// guesses at many passwords from many places.
