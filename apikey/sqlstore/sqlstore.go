@@ -1,30 +1,24 @@
-// Package sqlstore keeps the records of package apikey in SQLite or PostgreSQL,
-// with any database/sql driver.
+// Package sqlstore keeps the records of package apikey in SQLite or PostgreSQL, with any
+// database/sql driver.
 //
 //	db, err := sql.Open("sqlite", "file:app.db?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
 //	…
-//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration of yours
+//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 //	…
 //	keys, err := apikey.New(store, apikey.Config{…})
 //
-// Import older keys row by row with [Store.WriteKeys]; package apikey shows how. A
-// method that returned nil has committed. For SQLite in WAL mode, set
-// synchronous(full) if a revocation must survive a power cut.
-//
-// # PostgreSQL
-//
-// The store needs the primary: see the section PostgreSQL of package
-// [github.com/gatewright/gatewright/auth/sqlstore] for pools that drop standbys
-// and read-only connections, for pgbouncer, and for the rights of the role.
+// Import older keys with [Store.WriteKeys]. A method that returned nil has committed. For SQLite in
+// WAL mode, set synchronous(full) if a revocation must survive a power cut. See package
+// [github.com/gatewright/gatewright/auth/sqlstore] for pools that drop standbys and read-only
+// connections, for pgbouncer, and for the rights of the role.
 //
 // # Security considerations
 //
-// The table holds keyed hashes. An attacker with read access cannot make a key from
-// a hash, nor check a guess without the pepper. An attacker with write access can
-// revive a key, and give it any owner and any rights: grant the table to the
-// application alone.
+// An attacker with read access to the table cannot make a key from its hash, nor check a guess without
+// the pepper. An attacker with write access can revive a key, and give it any owner and any rights:
+// grant the table to the application alone.
 package sqlstore
 
 import (
@@ -48,8 +42,8 @@ import (
 // pkg begins each error.
 const pkg = "apikey/sqlstore"
 
-// A Dialect is the SQL of a database. All SQL stores of this module share the
-// type.
+// A Dialect is the SQL of a database. One value serves the SQL stores of all
+// packages.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -66,9 +60,9 @@ const ends = `(CASE WHEN revoked <> 0 THEN 0
 	WHEN expires <> 0 THEN expires
 	ELSE 9223372036854775807 END)`
 
-// Schema returns the statements that create the table, to execute or to copy into
-// a migration. Statements change nothing if the table exists, and several processes
-// may execute them at once. Schema panics if the dialect is unknown.
+// Schema returns the statements that create the table, to execute, by several
+// processes at once too, or to copy into a migration. A table that exists is not
+// changed. Schema panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// Times are microseconds since 1970, which both databases compare alike;
 	// 0 is none. Sets and networks are JSON.
@@ -105,14 +99,13 @@ type Config struct {
 	Dialect Dialect
 
 	// MaxPerOwner bounds the keys of an owner that have not ended: see
-	// [apikey.KeyBounder]. The bound holds for any number of concurrent
-	// processes if all have the same value. At most [apikey.MaxListed].
-	// Negative: unlimited, to import older keys for example. Default: 100.
+	// [apikey.KeyBounder]. All processes need the same value, at most
+	// [apikey.MaxListed]. Negative: unlimited. Default: 100.
 	MaxPerOwner int
 }
 
 // A Store implements [apikey.KeyStore] and all its optional interfaces. It is
-// safe for concurrent use, also by several processes.
+// safe for concurrent use, by several processes too.
 type Store struct {
 	db          *sqldb.DB
 	maxPerOwner int // 0 for any number
@@ -126,8 +119,9 @@ var (
 	_ apikey.UsageRecorder = (*Store)(nil)
 )
 
-// New returns a Store that uses the table of [Schema] in db, which the host closes.
-// It returns all mistakes in its arguments, joined, and does not use the database.
+// New returns a Store on db, whose table exists: see [Schema]. It returns all
+// mistakes in its arguments, joined, and does not use the database. The host
+// closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
 	shared, err := sqldb.New(pkg, db, config.Dialect)
 	if config.MaxPerOwner > apikey.MaxListed {
@@ -143,9 +137,9 @@ func New(db *sql.DB, config Config) (*Store, error) {
 	return &Store{shared, max(config.MaxPerOwner, 0)}, nil
 }
 
-// Ready checks that the database accepts writes: it inserts and deletes a row
-// in one transaction, which no other transaction sees. Call it at start-up and
-// from the readiness endpoint.
+// Ready proves that the database takes writes: it inserts and deletes a row, in
+// one transaction that no other transaction sees. Call it at start and for
+// readiness.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_api_keys (
 		id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires,
@@ -160,8 +154,8 @@ func (s *Store) KeysPerOwner() int { return s.maxPerOwner }
 const columns = `id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires, revoked,
 	successor, grace_until, networks, limits, hash, pepper, last_used, version`
 
-// KeyByID implements [apikey.KeyStore]. It returns an error on a standby or a
-// read-only connection, where a revocation may be missing.
+// KeyByID implements [apikey.KeyStore]. A standby or a read-only connection is an
+// error.
 func (s *Store) KeyByID(ctx context.Context, id string) (*apikey.Record, error) {
 	if identity.CheckNames(id) != nil {
 		return nil, apikey.ErrNotFound
@@ -258,13 +252,11 @@ func (r *row) record() (*apikey.Record, error) {
 	return &r.Record, nil
 }
 
-// WriteKeys implements [apikey.KeyWriter] in one transaction, which begins with
-// the update: of several concurrent updates the first locks the row, and
-// later updates find another Version.
-//
-// MaxPerOwner is enforced by SQLite's single writer, and in PostgreSQL by an
-// advisory lock on the owner that lasts until the transaction ends.
+// WriteKeys implements [apikey.KeyWriter] in one transaction.
 func (s *Store) WriteKeys(ctx context.Context, update, created *apikey.Record) error {
+	// The update comes first: of several at once the first locks the row, and the
+	// others find another Version. MaxPerOwner is kept by SQLite's single writer, and
+	// in PostgreSQL by an advisory lock on the owner.
 	return s.db.Tx(ctx, "writing keys", func(tx sqldb.Tx) error {
 		if update != nil {
 			if err := s.update(ctx, tx, update); err != nil {
@@ -427,10 +419,8 @@ func (s *Store) RecordUse(ctx context.Context, uses []apikey.Use) error {
 	})
 }
 
-// DeleteExpired deletes the keys that were revoked, expired, or replaced with
-// their overlap over, before a moment, and returns how many. Ended keys are
-// refused anyway; deletion frees space. Call it now and then. A moment some
-// months ago keeps the record of which owner had which key.
+// DeleteExpired deletes the keys that ended before a moment, and returns how
+// many. A moment some months ago keeps the record of which owner had which key.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
 	return s.db.Exec(ctx, "deleting ended keys", `DELETE FROM gatewright_api_keys WHERE revoked <> 0 AND revoked < $1
 		OR expires <> 0 AND expires < $1 OR grace_until <> 0 AND grace_until < $1`, before.UnixMicro())

@@ -1,6 +1,5 @@
-// Package redislog keeps the log of package blacklist in Redis 5 or later, or a
-// compatible server, shared by several machines, through a function of the host's
-// client.
+// Package redislog keeps the log of package blacklist in Redis 5 or later, or a compatible
+// server, for several machines, through a function of the host's client.
 //
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", MaxRetries: -1, ContextTimeoutEnabled: true})
 //	log, err := redislog.New(func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
@@ -11,18 +10,13 @@
 //	…
 //	revoked, err := blacklist.NewReplica(log, blacklist.ReplicaConfig{})
 //	…
-//	if err := revoked.Refresh(ctx); err != nil { // read everything before serving
-//		return err
-//	}
+//	err = revoked.Refresh(ctx) // reads everything before serving
+//	…
 //	go revoked.Run(ctx)
 //
-// The host closes the client after Run of the Replica has returned. Entries, of
-// about 200 bytes, are in a stream, and the moments at which they expire in a
-// sorted set. Both keys have one hash tag, so that a cluster keeps them on one node.
-//
-// The Eval of each client, how it leaves a server that has become a replica, and
-// the rights of an ACL user are in the documentation of package
-// [github.com/gatewright/gatewright/auth/redisstore]. The rights for this store:
+// The host closes the client after Run has returned. A cluster keeps a Log on one node. See
+// package [github.com/gatewright/gatewright/auth/redisstore] for other clients and for servers
+// that become replicas. The rights of an ACL user:
 //
 //	ACL SETUSER app on >password ~{gatewright:blacklist}:*
 //		+eval +evalsha +info +time +exists +set +del +xadd +xrange +xdel
@@ -30,26 +24,21 @@
 //
 // # Durability
 //
-// An Append that returned nil is as durable as the server: with appendfsync always
-// it survives a power cut, with everysec the last second is lost. Append rejects a
-// server that evicts or has no append-only file, in the script that records.
-// Replication is asynchronous: a failover can lose the last revocations to
-// processes that start later; processes that had read them go on refusing. A log
-// that must lose nothing is a [blacklist.File], or a database with synchronous
-// replication and package sqllog.
+// With appendfsync always an acknowledged Append survives a power cut; with everysec the last
+// second is lost. Append rejects a server that evicts or has no append-only file. A failover can
+// lose the last revocations to processes that start later, because replication is asynchronous.
+// A [blacklist.File], or a database with synchronous replication and package sqllog, loses
+// nothing.
 //
 // # Security considerations
 //
-// Since returns an error on a replica, and on a server that rejects writes, with
-// too few replicas for example: the log is then an outage for the Replica, which
-// refuses callers once its last reading is older than MaxStale. A former primary
-// that was cut off, and accepts writes, cannot be distinguished from the primary.
+// A replica, and a server that rejects writes, are outages of the log. A former primary that was
+// cut off, and accepts writes, cannot be distinguished from the primary.
 //
-// An attacker who can write to the server can revoke every caller, and undo
-// revocations for processes that start later. An attacker who can read it sees
-// unkeyed hashes of identifiers: guesses of a user's name can be checked, and no
-// token can be made.
+// An attacker with write access to the server can revoke every caller, and undo revocations for
+// processes that start later. An attacker with read access can check guesses of a user's name, and
+// cannot make a token.
 //
-// The clocks of servers that take over from one another must agree to within the
-// time that a failover takes, or a number may be given twice.
+// The clocks of servers that take over from one another must agree to within the time that a
+// failover takes, or a number may be given twice.
 package redislog

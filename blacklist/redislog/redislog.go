@@ -16,26 +16,24 @@ const pkg = "blacklist/redislog"
 
 // Config configures a [Log]. The zero Config is ready for use.
 type Config struct {
-	// Prefix begins both keys, in braces: 1 to 64 letters, digits and any of
-	// ":._-/". Logs with the same Prefix on one server are one Log.
-	// Default: "gatewright:blacklist".
+	// Prefix begins both keys: 1 to 64 letters, digits and any of ":._-/". Logs
+	// with the same Prefix on one server are one Log. Default:
+	// "gatewright:blacklist".
 	Prefix string
 
-	// InsecureEviction accepts any maxmemory-policy, and a server that does not
-	// show it. If the server evicts, an attacker who can fill its memory deletes
-	// logouts: processes that start later accept stolen tokens again.
-	// Default: any policy but noeviction is an error.
+	// InsecureEviction accepts any maxmemory-policy. If the server evicts, an
+	// attacker who can fill its memory deletes logouts: processes that start
+	// later accept stolen tokens again. Default: only noeviction is accepted.
 	InsecureEviction bool
 
-	// InsecureVolatile accepts a server without an append-only file, and one that
-	// does not show it. After a restart such a server has forgotten acknowledged
-	// logouts: processes that start later accept stolen tokens again.
-	// Default: a server with appendonly no is an error.
+	// InsecureVolatile accepts a server without an append-only file, which
+	// forgets logouts when it ends: processes that start later accept stolen
+	// tokens again. Default: such a server is rejected.
 	InsecureVolatile bool
 }
 
-// A Log is a [blacklist.Log] on a server. It is safe
-// for concurrent use, by several processes too.
+// A Log is a [blacklist.Log] on a server. It is safe for concurrent use, by
+// several processes too.
 type Log struct {
 	db                 *redisdb.DB
 	keys               []string
@@ -51,9 +49,9 @@ const (
 	entriesPerDelete = 1000
 )
 
-// New returns a Log on the server where eval runs Lua scripts: see the documentation
-// of package auth/redisstore. It returns all mistakes in its arguments, joined, and
-// does not use the server.
+// New returns a Log on the server where eval runs Lua scripts: see package
+// auth/redisstore. It returns all mistakes in its arguments, joined, and does not
+// use the server.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Log, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:blacklist",
@@ -68,9 +66,8 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 // rights are the commands of the scripts.
 const rights = "+eval +evalsha +info +time +exists +set +del +xadd +xrange +xdel +xinfo +zadd +zrangebyscore +zrem"
 
-// Ready sets and deletes a key, and returns an error if the server is a replica,
-// rejects writes, evicts, or has no append-only file (as Config requires). Call it at
-// start and for readiness. Until it succeeded once, other methods call it first.
+// Ready proves that the server takes writes and keeps them. Call it at start and
+// for readiness.
 func (l *Log) Ready(ctx context.Context) error {
 	return l.db.Ready(ctx, redisdb.ReadyKey(l.keys[0]))
 }
@@ -187,9 +184,8 @@ func (l *Log) since(ctx context.Context, after uint64, most int) ([]blacklist.En
 	return entries, after, nil
 }
 
-// DeleteExpired deletes entries that expired before the moment, in scripts of 1000
-// entries, and returns how many. Several processes may call it at the same time.
-// What it deleted before an error stays deleted.
+// DeleteExpired deletes entries that expired before the moment, and returns how
+// many. Several processes may call it at the same time.
 func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	defer func() { err = l.db.Wrap(err, "deleting what has expired") }()
 	for {

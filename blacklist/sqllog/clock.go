@@ -9,8 +9,7 @@ import (
 
 var _ blacklist.Clock = (*Log)(nil)
 
-// Now implements [blacklist.Clock]. An SQLite database has the clock of this
-// machine.
+// Now implements [blacklist.Clock]. SQLite has the clock of this machine.
 func (l *Log) Now(ctx context.Context) (time.Time, error) {
 	if l.db.Dialect() != PostgreSQL {
 		return time.Now(), ctx.Err()

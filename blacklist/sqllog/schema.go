@@ -2,8 +2,8 @@ package sqllog
 
 import "github.com/gatewright/gatewright/internal/sqldb"
 
-// A Dialect is the SQL that a database understands. One value serves the SQL stores
-// of all packages.
+// A Dialect is the SQL of a database. One value serves the SQL stores of all
+// packages.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -12,9 +12,9 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the tables, to execute or to copy into
-// a migration. Statements change nothing if the tables exist, and several processes
-// may execute them at once. Schema panics if the dialect is unknown.
+// Schema returns the statements that create the tables, to execute, by several
+// processes at once too, or to copy into a migration. Tables that exist are not
+// changed. Schema panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// Moments are microseconds since 1970, and 0 for none: an index on expires
 	// then needs no NULL. The second table has one row, which outlives the

@@ -22,8 +22,8 @@ type Config struct {
 	Dialect Dialect
 }
 
-// A Log is a [blacklist.Log] in a database. It is
-// safe for concurrent use, also by several processes.
+// A Log is a [blacklist.Log] in a database. It is safe for concurrent use, by
+// several processes too.
 type Log struct {
 	db                     *sqldb.DB
 	number, since, expired string // statements
@@ -31,17 +31,18 @@ type Log struct {
 
 var _ blacklist.Log = (*Log)(nil)
 
-// New returns a Log that uses the tables of [Schema] in db, which the host closes.
-// It returns all mistakes in its arguments, joined, and does not use the database.
+// New returns a Log on db, whose tables exist: see [Schema]. It returns all
+// mistakes in its arguments, joined, and does not use the database. The host
+// closes db.
 func New(db *sql.DB, config Config) (*Log, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Log {
 		return &Log{db, numberStatement(config.Dialect), sinceStatement(db), deleteStatement(config.Dialect)}
 	})
 }
 
-// Ready proves that the database takes writes: it inserts and deletes an entry, in
-// one transaction that no other transaction sees. Call it when the process starts
-// and from the process's readiness endpoint.
+// Ready proves that the database takes writes: it inserts and deletes an entry,
+// in one transaction that no other transaction sees. Call it at start and for
+// readiness.
 func (l *Log) Ready(ctx context.Context) error {
 	return l.db.Ready(ctx, `INSERT INTO gatewright_revocations (number, kind, id, spare, revoked_before, expires)
 		VALUES ($1, 0, '', '', 0, 0)`,
@@ -52,8 +53,7 @@ func (l *Log) Ready(ctx context.Context) error {
 // databases take, which is 32,766 of SQLite.
 const rowsPerInsert = 500
 
-// Append implements [blacklist.Log]. All entries are recorded or none; after an
-// error while it committed it is not known which.
+// Append implements [blacklist.Log]. It records all entries or none.
 func (l *Log) Append(ctx context.Context, entries ...blacklist.Entry) (last uint64, err error) {
 	const doing = "appending"
 	if err := ctx.Err(); err != nil {
@@ -202,8 +202,8 @@ func (r *row) entry() (e blacklist.Entry, err error) {
 const rowsPerDelete = 5000
 
 // DeleteExpired deletes entries that expired before the moment, in statements of
-// 5000 rows, and returns how many. Several processes may call it at the same time.
-// What it deleted before an error stays deleted.
+// 5000 rows, and returns how many. Several processes may call it at the same
+// time.
 func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	for {
 		n, err := l.db.Exec(ctx, "deleting what has expired", l.expired, sqldb.Micros(before), rowsPerDelete)

@@ -20,28 +20,25 @@ const pkg = "ratelimit/redisstore"
 
 // Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
-	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
-	// Stores with the same Prefix on one server are one Store, and in a
-	// cluster they are in one slot.
-	// Default: "gatewright:ratelimit".
+	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/". Stores
+	// with the same Prefix on one server are one Store. Default:
+	// "gatewright:ratelimit".
 	Prefix string
 
-	// SpreadKeys lets a cluster count each [ratelimit.Key] on a node of its
-	// own. A Take whose charges have different keys is then an error, as is
-	// every request by IPv6 address, which is charged by /64 and by /48. All
-	// processes of a Store need the same value.
-	// Default: false, all keys are in one slot.
+	// SpreadKeys lets a cluster count each [ratelimit.Key] on a node of its own.
+	// A Take whose charges have different keys is then an error, as is every
+	// request by IPv6 address, which is charged by /64 and by /48. All processes
+	// of a Store need the same value. Default: all keys are in one slot.
 	SpreadKeys bool
 
-	// InsecureEviction accepts any maxmemory-policy, and a server that does not
-	// show it. If the server evicts, an attacker who can fill its memory, by
-	// requests from many addresses for example, gets a new quota.
-	// Default: any policy but noeviction is an error.
+	// InsecureEviction accepts any maxmemory-policy. If the server evicts, an
+	// attacker who can fill its memory, by requests from many addresses for
+	// example, gets a new quota. Default: only noeviction is accepted.
 	InsecureEviction bool
 }
 
-// A Store is a [ratelimit.Store]. It is safe for concurrent use, also by
-// several processes.
+// A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
+// processes too.
 type Store struct {
 	db      *redisdb.DB
 	spread  bool
@@ -53,9 +50,9 @@ func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
-// New returns a Store on the server where eval runs Lua scripts: see the documentation
-// of package auth/redisstore. It returns all mistakes in its arguments, joined, and
-// does not use the server.
+// New returns a Store on the server where eval runs Lua scripts: see package
+// auth/redisstore. It returns all mistakes in its arguments, joined, and does not
+// use the server.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:ratelimit",
@@ -67,14 +64,13 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 // rights are the commands of the scripts.
 const rights = "+eval +evalsha +info +time +get +set +setrange +del"
 
-// Ready sets and deletes a key, and returns an error if the server is a replica,
-// rejects writes, evicts, or has no append-only file (as Config requires). Call it at
-// start and for readiness. Until it succeeded once, other methods call it first.
+// Ready proves that the server takes writes and keeps them. Call it at start and
+// for readiness. Until it has succeeded once, Take checks first.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, redisdb.ReadyKey(s.key(&ratelimit.Charge{})))
 }
 
-// Take implements [ratelimit.Store]: one round trip, but for the first one.
+// Take implements [ratelimit.Store] in one round trip.
 func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelimit.State, ratelimit.Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, ratelimit.Receipt{}, err
@@ -105,8 +101,7 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelim
 	return states, ratelimit.NewReceipt(time.Duration(moment)*time.Microsecond, charges), nil
 }
 
-// Refund implements [ratelimit.Store]. What the server has lost meanwhile is
-// not given back.
+// Refund implements [ratelimit.Store].
 func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -1,11 +1,9 @@
-// Package sqlstore counts the limits of package ratelimit in PostgreSQL, shared by
-// several processes, or in SQLite for the processes of one machine, with any
-// database/sql driver.
+// Package sqlstore counts the limits of package ratelimit in PostgreSQL, for several processes,
+// or in SQLite for the processes of one machine, with any database/sql driver.
 //
 //	db, err := sql.Open("pgx", url)
 //	…
-//	db.SetMaxOpenConns(20)
-//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.PostgreSQL)) // or a migration of yours
+//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.PostgreSQL)) // or a migration
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL})
 //	…
@@ -13,37 +11,27 @@
 //		Store: store, Name: "api", Secret: secret,
 //	}, ratelimit.MustParse("5/second;1000/hour")...)
 //
-// All charges of a request are one transaction of two statements. Requests for one
-// key wait for each other, requests for different keys do not. A refused request
-// is rolled back. The time is PostgreSQL's, or that of the machine for SQLite.
+// All charges of a request are one transaction, by the clock of PostgreSQL, or of the machine for
+// SQLite. Requests for one key wait for each other. A refused request is rolled back. Call
+// [Store.DeleteExpired] every minute.
 //
-// Rows stay until [Store.DeleteExpired] deletes them: call it every minute.
+// PostgreSQL: the table is UNLOGGED. It is empty after a crash of the server, which resets all
+// limits; to keep it, create the table without that word. See package
+// [github.com/gatewright/gatewright/auth/sqlstore] for pools that drop standbys and read-only
+// connections, for pgbouncer, and for the rights of the role.
 //
-// # PostgreSQL
-//
-// The table is UNLOGGED: it is not replicated, and is empty after a crash of the
-// server, which resets all limits. To keep it, create the table without that word.
-// See the section PostgreSQL of package
-// [github.com/gatewright/gatewright/auth/sqlstore] for pools that drop standbys
-// and read-only connections, for pgbouncer, and for the rights of the role.
-//
-// # SQLite
-//
-// Writers wait for each other. Use a file of its own with journal_mode(wal),
-// busy_timeout(1000), synchronous(off) and [sql.DB.SetMaxOpenConns] of 1. A power
-// cut may damage the file, which holds nothing that cannot be created anew.
+// SQLite: use a file of its own with journal_mode(wal), busy_timeout(1000), synchronous(off) and
+// [sql.DB.SetMaxOpenConns] of 1. A power cut may damage the file.
 //
 // # Security considerations
 //
-// While the database is down, the table of each process limits requests: see
-// [ratelimit.Limit.Down]. If the clock is set back, charges are kept for one window
-// (1.1 windows of a Strict limit) from then on; if it is set forward, charges are
-// forgotten earlier by as much.
+// While the database is down, each process limits requests by itself: see [ratelimit.Limit.Down].
+// If the clock is set back, charges are kept for one window (1.1 windows of a Strict limit) from
+// then on; if it is set forward, charges are forgotten earlier by as much.
 //
-// An attacker who can write the table can reset every limit. Its keys are hashes
-// and do not show addresses. Each limited request holds a connection for two to
-// four round trips: give the store a pool of its own, or requests that will be
-// refused can use up the pool of the handlers.
+// An attacker with write access to the table can reset every limit. Its keys are hashes and do not show
+// addresses. Each limited request holds a connection for two to four round trips: give the store a
+// pool of its own, or requests that will be refused can use up the pool of the handlers.
 package sqlstore
 
 import (
@@ -67,8 +55,8 @@ import (
 // pkg begins each error.
 const pkg = "ratelimit/sqlstore"
 
-// A Dialect is the SQL that a database understands. One value serves the SQL stores
-// of all packages.
+// A Dialect is the SQL of a database. One value serves the SQL stores of all
+// packages.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -77,9 +65,9 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the table, to execute or to copy into
-// a migration. Statements change nothing if the table exists, and several processes
-// may execute them at once. Schema panics if the dialect is unknown.
+// Schema returns the statements that create the table, to execute, by several
+// processes at once too, or to copy into a migration. A table that exists is not
+// changed. Schema panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// No index on expires: it would have to be written with every request,
 	// and is read once a minute. In PostgreSQL half of each page is left free,
@@ -102,8 +90,8 @@ type Config struct {
 	Dialect Dialect
 }
 
-// A Store is a [ratelimit.Store]. It is safe for concurrent use, also by
-// several processes.
+// A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
+// processes too.
 type Store struct {
 	db      *sqldb.DB
 	breaker ratelimit.Breaker
@@ -114,15 +102,16 @@ func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
-// New returns a Store that uses the table of [Schema] in db, which the host closes.
-// It returns all mistakes in its arguments, joined, and does not use the database.
+// New returns a Store on db, whose table exists: see [Schema]. It returns all
+// mistakes in its arguments, joined, and does not use the database. The host
+// closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db: db} })
 }
 
 // Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction that no other transaction sees. Call it when the process starts
-// and from the process's readiness endpoint.
+// one transaction that no other transaction sees. Call it at start and for
+// readiness.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_limits (id, spent, expires) VALUES ($1, '', 0)`,
 		`DELETE FROM gatewright_limits WHERE id = $1`, []byte("ready "+rand.Text()))
@@ -162,8 +151,7 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) (states []
 	return states, ratelimit.NewReceipt(time.Duration(now)*time.Microsecond, charges), nil
 }
 
-// Refund implements [ratelimit.Store]. What the database has lost meanwhile is
-// not given back.
+// Refund implements [ratelimit.Store].
 func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -181,10 +169,9 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	return err
 }
 
-// DeleteExpired deletes rows of which nothing counts any more at before, up to a
-// thousand, and returns how many: the host calls it again if it was a thousand.
-// They count for nothing without it; it frees space. In PostgreSQL rows that
-// still count by the server's clock stay, whatever before is.
+// DeleteExpired deletes up to a thousand rows of which nothing counts any more at
+// before, and returns how many; call it again if it was a thousand. In
+// PostgreSQL, rows that still count by the server's clock stay.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
 	expired := `expires <= $1`
 	if s.db.Dialect() == PostgreSQL {
