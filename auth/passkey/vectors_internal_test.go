@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -383,6 +384,29 @@ func TestAllocationsAreBoundedByTheInput(t *testing.T) {
 			}
 			if got := bytesOf(b); got > uint64(most*len(b)) {
 				t.Errorf("%s: %d bytes are allocated for %d", name, got, len(b))
+			}
+		}
+	}
+}
+
+// Keys of a map are unique, however many there are.
+func TestMapsOfManyKeysHaveEachOnce(t *testing.T) {
+	of := func(keys ...int64) []byte {
+		pairs := []cborPair{}
+		for _, k := range keys {
+			pairs = append(pairs, cborPair{k, nil})
+		}
+		return encodeCBOR(nil, pairs)
+	}
+	var keys []int64
+	for i := range int64(40) {
+		keys = append(keys, i)
+		if _, err := cborMap(of(keys...), 1); err != nil {
+			t.Errorf("%d keys: %v", i+1, err)
+		}
+		for _, again := range []int64{0, i / 2, i} {
+			if _, err := cborMap(of(append(slices.Clone(keys), again)...), 1); err == nil {
+				t.Errorf("%d keys and %d again are accepted", i+1, again)
 			}
 		}
 	}
