@@ -377,3 +377,74 @@ func compare(t *testing.T, what string, names []string, times [][]time.Duration)
 	// A median's standard error is 0.93 quartile distances over the root of n.
 	t.Logf("%s, %d samples in turn: medians%s; a difference of %v would have been seen", what, n, &line, time.Duration(3*1.41*0.93*float64(spread)/root).Round(10*time.Nanosecond))
 }
+
+// A link to undo a change has no State: it must refuse disabled users itself.
+func TestAChangeIsNotUndoneForAUserWhoIsDisabledOrMoved(t *testing.T) {
+	for name, change := range map[string]func(*ticket.User){
+		"disabled":       func(u *ticket.User) { u.Disabled = true },
+		"another tenant": func(u *ticket.User) { u.Tenant = "other" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.ok(s.post(s.service.Request(ticket.ChangeEmail), caller("1"), "", "email", "new@example.com", "proof", "right"), 202)
+			s.flush()
+			_, token, _ := strings.Cut(string(s.mails[0].Link.Bytes()), "#")
+			s.ok(s.post(s.service.Use(ticket.ChangeEmail), caller("1"), "", "token", token), 204)
+			undo, m := s.sent()
+			if m.Purpose != ticket.UndoEmail {
+				t.Fatalf("%+v", m)
+			}
+			before := s.users["1"]
+			s.change("1", change)
+			s.ok(s.post(s.service.Use(ticket.UndoEmail), nil, "", "token", undo), 400)
+			s.change("1", func(u *ticket.User) { *u = before })
+			s.ok(s.post(s.service.Use(ticket.UndoEmail), nil, "", "token", undo), 204)
+		})
+	}
+}
+
+// The first address of a user has none before it that could be told or restored.
+func TestAFirstAddressHasNothingToUndo(t *testing.T) {
+	for email, old := range map[string]string{"first@example.com": "", "Ada@example.com": "Ada@example.com"} {
+		s := newSite(t)
+		s.change("1", func(u *ticket.User) { u.Email = old })
+		s.ok(s.post(s.service.Request(ticket.ChangeEmail), caller("1"), "", "email", email, "proof", "right"), 202)
+		token, m := s.sent()
+		if m.To != email || old == "" && len(s.mails) != 1 {
+			t.Errorf("%v", s.mails)
+		}
+		s.mails = nil
+		s.ok(s.post(s.service.Use(ticket.ChangeEmail), caller("1"), "", "token", token), 204)
+		s.flush()
+		if len(s.mails) > 0 || s.users["1"].Email != email {
+			t.Errorf("%v, %v", s.mails, s.users["1"].Email)
+		}
+	}
+}
+
+// A table of users that returns no user and no error has no such user.
+func TestANilUserIsNoUser(t *testing.T) {
+	s := newSite(t)
+	token, _ := s.requested(ticket.ResetPassword, "ada@example.com")
+	service, err := ticket.New(s.store, nilUsers{s}, s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ok(s.post(service.Use(ticket.ResetPassword), nil, "", "token", token, "password", strong), 400)
+	s.ok(s.post(service.Request(ticket.SignInCode), nil, "", "email", "ada@example.com"), 202)
+	s.ok(s.post(service.Request(ticket.VerifyEmail), caller("1"), ""), 401)
+	s.ok(s.post(s.service.Request(ticket.VerifyEmail), caller("2"), ""), 401) // disabled
+	s.ok(s.post(s.service.Request(ticket.VerifyEmail), caller("9"), ""), 401) // unknown
+	sent := len(s.mails)
+	if err := service.Close(t.Context()); err != nil || len(s.mails) != sent || len(s.events) != 4 {
+		t.Errorf("%v, %v, %v", err, s.mails, s.events)
+	}
+	if err := service.Issue(t.Context(), ticket.Order{Purpose: ticket.ResetPassword, Subject: "1"}); err == nil {
+		t.Error("a ticket is issued for nobody")
+	}
+}
+
+type nilUsers struct{ ticket.Users }
+
+func (nilUsers) UserByEmail(context.Context, string) (*ticket.User, error)   { return nil, nil }
+func (nilUsers) UserBySubject(context.Context, string) (*ticket.User, error) { return nil, nil }

@@ -262,6 +262,9 @@ func (s *Service) Issue(ctx context.Context, o Order) error {
 	switch o.Purpose {
 	case ResetPassword:
 		u, err := s.users.UserBySubject(ctx, o.Subject)
+		if err == nil && u == nil {
+			err = ErrNoUser
+		}
 		if err != nil {
 			return fmt.Errorf("ticket: looking a user up: %w", err)
 		}

@@ -155,7 +155,7 @@ func (s *Service) setEmail(ctx context.Context, subject, old, email string) erro
 func (s *Service) sendUndo(changed Ticket, old string) {
 	s.enqueueOrRun(func(ctx context.Context) {
 		u, err := s.users.UserBySubject(ctx, changed.Subject)
-		if err == nil {
+		if err == nil && u != nil {
 			// Without a State: a thief may change password and address again.
 			err = s.send(ctx, Ticket{Purpose: UndoEmail, Subject: u.Subject, Tenant: u.Tenant, Email: old})
 		}
