@@ -15,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/internal/hidden"
+	"github.com/gatewright/gatewright/internal/seen"
 )
 
 // An Authenticator identifies callers by API keys. It implements
@@ -29,7 +30,7 @@ type Authenticator struct {
 	legacy    HashFinder // nil without Config.LegacyHash
 	cache     *cache
 	usage     usage
-	pairs     pairs // only with a Throttle
+	pairs     seen.Pairs // keys and the addresses where they were good, with a Throttle
 	challenge guard.Challenge
 
 	// malformed are the refusals of keys that are none, made once: they say
@@ -314,12 +315,12 @@ func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now ti
 		switch outcome {
 		case guard.Failed:
 			// A client that repeats an ended key is charged like any guesser.
-			a.pairs.remove(of)
+			a.pairs.Remove(of)
 		case guard.Succeeded:
-			a.pairs.add(of, now)
+			a.pairs.Add(of, now)
 		}
 	}
-	if a.pairs.has(of, now) {
+	if a.pairs.Has(of, now) {
 		return note, nil
 	}
 	back, wait, err := a.config.Throttle.ReserveAddr(ctx, addr)

@@ -2,14 +2,13 @@ package ratelimit
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/internal/seen"
 )
 
 // A SignIn limits attempts to sign in. It implements auth.Throttle. An attempt is
@@ -41,7 +40,7 @@ type SignIn struct {
 	slow       Limit
 	attempts   Limit
 	attempts48 Limit
-	known      known
+	known      seen.Pairs
 	lines      lines
 }
 
@@ -217,7 +216,7 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(g
 	}()
 	known := false
 	if s.config.Known == nil {
-		known = s.known.has(&pairKey, s.now())
+		known = s.known.Has(seen.Pair(pairKey), time.Now())
 	} else if known, err = s.config.Known(ctx, login, addr); err != nil {
 		return nil, 0, err
 	}
@@ -265,7 +264,7 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(g
 			s.gate.settle(ctx, b, which)
 		}
 		if outcome == guard.Succeeded && s.config.Known == nil {
-			s.known.add(&pairKey, s.now())
+			s.known.Add(seen.Pair(pairKey), time.Now())
 		}
 	}, 0, nil
 }
@@ -295,9 +294,6 @@ func (s *SignIn) ofFailures(c *Charge) bool {
 	return c.Limit.Name != s.attempts.Name && c.Limit.Name != s.attempts48.Name
 }
 
-// now is never zero, so that a place that was taken is younger than a free one.
-func (s *SignIn) now() time.Duration { return time.Duration(s.gate.memory.now()) + 1 }
-
 // charge returns how long to wait if the charges do not fit.
 func (s *SignIn) charge(ctx context.Context, charges []Charge) (bill, time.Duration, error) {
 	states := make([]State, len(charges))
@@ -312,60 +308,4 @@ func (s *SignIn) charge(ctx context.Context, charges []Charge) (bill, time.Durat
 		}
 	}
 	return bill{}, jitter(max(wait, time.Millisecond)), nil
-}
-
-// known remembers pairs that have signed in. Forgetting a pair costs its owner some
-// protection from being locked out and costs other users nothing, so a new pair takes
-// the place of the oldest of its set. The table is made at the first success.
-type known struct {
-	mu   sync.Mutex
-	sets []knownSet
-}
-
-type knownSet [8]struct {
-	tag   uint64
-	since time.Duration // of the process's clock; 0 with a tag of 0: free
-}
-
-const (
-	knownSets = 65_536 / 8
-	remember  = 30 * 24 * time.Hour
-)
-
-func (k *known) has(key *Key, now time.Duration) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.sets == nil {
-		return false
-	}
-	for _, e := range k.sets[setOfKnown(key)] {
-		if e.tag == tagOf(key) {
-			return now-e.since < remember
-		}
-	}
-	return false
-}
-
-func (k *known) add(key *Key, now time.Duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.sets == nil {
-		k.sets = make([]knownSet, knownSets)
-	}
-	set, tag := &k.sets[setOfKnown(key)], tagOf(key)
-	oldest := 0
-	for i, e := range set {
-		if e.tag == tag {
-			oldest = i
-			break
-		}
-		if e.since < set[oldest].since {
-			oldest = i
-		}
-	}
-	set[oldest].tag, set[oldest].since = tag, now
-}
-
-func setOfKnown(key *Key) int {
-	return int(binary.LittleEndian.Uint64(key[:8]) % knownSets)
 }

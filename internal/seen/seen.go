@@ -1,0 +1,96 @@
+// Package seen remembers which pairs, such as a credential and an address, were
+// good lately, so that guesses of others do not lock them out.
+package seen
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+)
+
+const (
+	// Life is how long a pair is remembered.
+	Life = 30 * 24 * time.Hour
+
+	// Max is how many pairs are remembered.
+	Max = 65_536
+
+	ways = 8
+	sets = Max / ways
+)
+
+// A Pair is a part of a hash of both, which clients cannot choose.
+type Pair [16]byte
+
+// Pairs remembers the last [Max] pairs, in a table that is made at the first Add.
+// A new pair takes the place of the oldest of its set. Forgetting a pair is safe:
+// its owner is then limited like a stranger. Only the owner of a good credential
+// can add a pair, so a stranger pushes nothing out. The zero Pairs is ready for
+// use and safe for concurrent use.
+type Pairs struct {
+	mu    sync.Mutex
+	start time.Time
+	sets  []set
+}
+
+type set [ways]struct {
+	pair Pair
+	at   time.Duration // since start, more than 0; 0: free
+}
+
+func (p *Pairs) set(of *Pair) *set {
+	return &p.sets[binary.LittleEndian.Uint64(of[:])%sets]
+}
+
+// Has reports whether the pair was added within Life before now.
+func (p *Pairs) Has(of Pair, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sets == nil {
+		return false
+	}
+	at := now.Sub(p.start)
+	set := p.set(&of)
+	for i := range set {
+		if e := &set[i]; e.at != 0 && e.pair == of {
+			return at-e.at < Life
+		}
+	}
+	return false
+}
+
+// Add remembers the pair from now on.
+func (p *Pairs) Add(of Pair, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sets == nil {
+		p.sets, p.start = make([]set, sets), now.Add(-1)
+	}
+	set := p.set(&of)
+	oldest := 0
+	for i := range set {
+		if set[i].at != 0 && set[i].pair == of {
+			oldest = i
+			break
+		}
+		if set[i].at < set[oldest].at {
+			oldest = i
+		}
+	}
+	set[oldest].pair, set[oldest].at = of, max(1, now.Sub(p.start))
+}
+
+// Remove forgets the pair.
+func (p *Pairs) Remove(of Pair) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sets == nil {
+		return
+	}
+	set := p.set(&of)
+	for i := range set {
+		if set[i].pair == of {
+			set[i].at = 0
+		}
+	}
+}
