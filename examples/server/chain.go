@@ -33,6 +33,7 @@ type front struct {
 	security *headers.Headers
 	docs     *headers.Headers // of /docs/
 	page     *headers.Headers // of the page at /
+	mailed   *headers.Headers // of the pages that mailed links open
 	hosts    *headers.TrustedHosts
 	https    *headers.RedirectHTTPS // nil: the server speaks http
 	cors     *headers.CORS          // nil: pages of other origins get nothing
@@ -43,13 +44,16 @@ type front struct {
 // newFront makes it of what the command line says.
 func newFront(s settings, hooks guard.Hooks) (*front, error) {
 	var f front
-	var errs [9]error
+	var errs [10]error
 	f.proxies, errs[0] = headers.NewTrustedProxies(s.trustedProxies, headers.ProxiesConfig{Hops: s.hops, Hooks: hooks})
 	// Enforced, so that net/http's own error pages, which drop Cache-Control,
 	// are no-store for callers too.
 	f.security, errs[1] = headers.New(headers.Config{Enforce: true})
 	f.docs, errs[7] = docsHeaders()
 	f.page, errs[8] = pageHeaders()
+	// Not enforced: these pages set a Content-Security-Policy with the hash of
+	// their script.
+	f.mailed, errs[9] = headers.New(headers.Config{})
 	f.hosts, errs[2] = headers.NewTrustedHosts(s.hosts, headers.HostsConfig{Hooks: hooks})
 	if s.https {
 		// A health check comes from next door and has nothing to hide.
@@ -57,7 +61,7 @@ func newFront(s settings, hooks guard.Hooks) (*front, error) {
 	}
 	if len(s.corsOrigins) > 0 {
 		f.cors, errs[4] = headers.NewCORS(s.corsOrigins, headers.CORSConfig{
-			Methods: []string{"GET", "HEAD", "POST", "PUT", "DELETE"},
+			Methods: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
 			Headers: []string{"Authorization", "Content-Type", "X-API-Key"},
 			Expose:  []string{"Location", "Retry-After", "RateLimit", "RateLimit-Policy", "WWW-Authenticate"},
 		})
@@ -88,13 +92,15 @@ func (a *app) chain(next http.Handler) http.Handler {
 		next = f.https.Handler(next)
 	}
 	next = f.hosts.Handler(next)
-	api, docs, page := f.security.Handler(next), f.docs.Handler(next), f.page.Handler(next)
+	api, docs, page, mailed := f.security.Handler(next), f.docs.Handler(next), f.page.Handler(next), f.mailed.Handler(next)
 	next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case isDocs(r.URL.Path):
 			docs.ServeHTTP(w, r)
 		case isPage(r.URL.Path):
 			page.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, "/account/"):
+			mailed.ServeHTTP(w, r)
 		default:
 			api.ServeHTTP(w, r)
 		}
@@ -106,8 +112,11 @@ func (a *app) chain(next http.Handler) http.Handler {
 // that is read here, before the verifier waits for it to look for a second token
 // in it. What comes without a token is refused by the endpoint, in its own form.
 func (a *app) announced(next http.Handler) http.Handler {
-	const maxForm = 4 << 10 // of auth and totp
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		maxForm := int64(4 << 10) // of auth and totp
+		if r.URL.Path == "/2fa/verify/" || r.URL.Path == "/session/step-up" {
+			maxForm = 8 << 10 // of auth, where the code may be the JSON of a passkey
+		}
 		scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		if r.ContentLength > maxForm && strings.EqualFold(scheme, "Bearer") {
 			if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media == "application/x-www-form-urlencoded" {

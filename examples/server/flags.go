@@ -50,6 +50,7 @@ type options struct {
 	insecureNoLimits bool
 	issuerMissing    bool // settle made one up
 	listRoutesAndEnd bool
+	openPage         bool
 	smtp, mailFrom   string
 	mail             func(context.Context, letter) error // nil: no mail server
 }
@@ -96,6 +97,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.Func("cors-origin", "`origin` whose pages may use the server, as https://app.example.com; several as above", list(&o.corsOrigins))
 	flags.BoolVar(&o.skipDamaged, "insecure-skip-damaged", false, "open a file of -revocations of which a part was damaged: what was revoked in that part is good again")
 	flags.BoolVar(&o.insecureNoLimits, "insecure-no-limits", false, "limit nothing but /limited/, for load tests: passwords can be guessed without end")
+	flags.BoolVar(&o.openPage, "open", false, "open the page in the browser when the server listens")
 	flags.BoolVar(&o.listRoutesAndEnd, "routes", false, "print each route with what it demands, and end")
 	if err := flags.Parse(args); err != nil {
 		return o, err

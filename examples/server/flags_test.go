@@ -240,13 +240,13 @@ func TestAnnouncedBodyThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
 	alice, admin := s.signInAlice(t), s.signIn(t, "admin", s.keys.DemoPassword)
 	for _, one := range []struct{ method, path, kind, credential, length string }{
 		{"POST", "/token", formType, "", "5000"},
-		{"POST", "/token/mfa", formType, "", "5000"},
+		{"POST", "/token/mfa", formType, "", "9000"},
 		{"POST", "/token/refresh", formType, "", "5000"},
 		{"POST", "/revoke", formType, "", "5000"},
 		{"POST", "/introspect", formType, bearer(admin.Access), "5000"},
 		{"POST", "/2fa/setup/", formType, bearer(alice.Access), "5000"},
 		{"POST", "/2fa/confirm/", formType, bearer(alice.Access), "5000"},
-		{"POST", "/2fa/verify/", formType, bearer(alice.Access), "5000"},
+		{"POST", "/2fa/verify/", formType, bearer(alice.Access), "9000"},
 		{"POST", "/2fa/recovery/", formType, bearer(alice.Access), "5000"},
 		{"DELETE", "/2fa/", formType, bearer(alice.Access), "5000"},
 		{"POST", "/users/", jsonType, "", "20000"},

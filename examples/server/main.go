@@ -100,7 +100,9 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -243,7 +245,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		}
 		served <- server.Serve(listener)
 	}()
-	greet(stdout, url, o, demo, keys.DemoPassword)
+	page := origin(app.ways.page) + "/"
+	greet(stdout, url, page, o, demo, keys.DemoPassword)
+	if o.openPage {
+		if err := openInBrowser(page); err != nil {
+			log.Warn("-open: the page was not opened", "error", err)
+		}
+	}
 
 	select {
 	case err := <-served:
@@ -311,13 +319,31 @@ func listRoutes(w io.Writer, log *slog.Logger) error {
 	return nil
 }
 
+// openInBrowser opens a URL in the user's browser.
+func openInBrowser(url string) error {
+	name, args := "xdg-open", []string{url}
+	switch runtime.GOOS {
+	case "darwin":
+		name = "open"
+	case "windows":
+		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", url}
+	}
+	cmd := exec.Command(name, args...)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go cmd.Wait()
+	return nil
+}
+
 // greet prints what a newcomer does next: where the server is, and a curl line
 // that works as it stands.
-func greet(w io.Writer, local string, o options, demo []demoUser, password string) {
+func greet(w io.Writer, local, page string, o options, demo []demoUser, password string) {
 	fmt.Fprintf(w, "Gatewright's reference server listens on %s\n", local)
 	if o.issuer != local {
 		fmt.Fprintf(w, "Clients reach it at %s\n", o.issuer)
 	}
+	fmt.Fprintf(w, "Open %s in a browser\n", page)
 	fmt.Fprintf(w, "Database %s, secrets %s\n", o.db, o.secrets)
 	if o.redisOptions != nil {
 		fmt.Fprintf(w, "Redis %s\n", nameOfRedis(o.redisOptions))

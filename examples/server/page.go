@@ -53,9 +53,9 @@ func (a *app) showPage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	data := struct {
-		Nonce        string
+		Nonce, Page  string
 		Demo, Outbox bool
-	}{headers.Nonce(w, r), a.demoHash != "", a.ways.post.outbox != nil}
+	}{headers.Nonce(w, r), origin(a.ways.page), a.demoHash != "", a.ways.post.outbox != nil}
 	if err := pageTemplate.Execute(w, data); err != nil {
 		a.log.Debug("the page was not sent", "error", err)
 	}

@@ -189,7 +189,11 @@ func TestForgottenPasswordIsReplacedByLink(t *testing.T) {
 		t.Errorf("%d %q for an address that is known, %d %q for another", known.status, known.body, unknown.status, unknown.body)
 	}
 	secret := secretOf(t, s.letters(t, "alice@example.com", "reset-password", 1)[0])
-	s.do(t, "GET", "/account/reset-password", "").is(t, 200) // a scanner
+	page := s.do(t, "GET", "/account/reset-password", "") // a scanner
+	page.is(t, 200)
+	if policy := page.header.Get("Content-Security-Policy"); !strings.Contains(policy, "script-src 'sha256-") {
+		t.Errorf("the script of the page cannot run: %s", policy)
+	}
 	s.do(t, "POST", "/account/reset-password", form("token", secret, "password", "short"), formType).has(t, "a short password", 400, "weak_password")
 	got := s.do(t, "POST", "/account/reset-password", form("token", secret, "password", testPassword), formType)
 	got.is(t, 303)
