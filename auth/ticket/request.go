@@ -129,6 +129,7 @@ func (s *Service) issueDecoy(ctx context.Context, email string, t Ticket) error 
 	// 65,536 at most: they cannot fill a store, and an attacker who lets others
 	// replace one, which is then refused sooner, must request as many.
 	t.Email = decoyPrefix + s.limitKey(SignInCode, email)[:4]
+	t.Tenant = t.Email // which has no users: wrong codes are counted by it
 	t.Created = moment()
 	t.Expires = t.Created.Add(s.config.Lifetimes[SignInCode])
 	rand.Read(t.Key[:])
@@ -138,7 +139,7 @@ func (s *Service) issueDecoy(ctx context.Context, email string, t Ticket) error 
 	return nil
 }
 
-// decoyPrefix begins the Email of decoys, which is no address.
+// decoyPrefix begins the Email of decoys, which is no address, and their Tenant.
 const decoyPrefix = "decoy "
 
 // decoyAddress is an address that no user has (RFC 2606 section 2).

@@ -3,8 +3,10 @@ package ticket
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
@@ -245,7 +247,10 @@ func (s *Service) takeTicket(ctx context.Context, u Use) (Ticket, *User, error) 
 		return Ticket{}, nil, invalidTicket(invalid)
 	}
 	if invalid != nil {
-		u.MaxWrong = 0 // a try is counted, and no code is right
+		u.Key = [32]byte{} // of no code: a wrong one is counted
+	}
+	if t.Subject == "" && u.ID != "" { // a decoy, which others may share
+		u.MaxWrong, u.WrongSince = math.MaxInt32, u.Now.Add(-time.Minute)
 	}
 	used, err := s.store.UseTicket(ctx, u)
 	switch {

@@ -201,6 +201,19 @@ func (p waysPlace) machine(t *testing.T, step func(name string)) *waysMachine {
 		SecondFactor: auth.EitherFactor(m.keys, m.codes), Challenges: m.sessions,
 	})
 	note(err)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	m.openMail()
+	t.Cleanup(func() { m.mail.Close(context.Background()) })
+	return m
+}
+
+// openMail opens the service of tickets.
+func (m *waysMachine) openMail() {
+	m.Helper()
+	var err error
+	secret := guard.NewSecret([]byte("32 bytes that all machines share"))
 	m.mail, err = ticket.New(stepTickets{m.tickets, m}, m, ticket.Config{
 		Base: "https://example.com/account/", Issuer: issuer, Keys: []guard.Secret{secret}, Queue: 1 << 16,
 		Deliver: func(_ context.Context, message ticket.Message) error {
@@ -217,12 +230,9 @@ func (p waysPlace) machine(t *testing.T, step func(name string)) *waysMachine {
 			return m.server.EndSessions(ctx, identity.Revocation{Subject: subject})
 		},
 	})
-	note(err)
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
+	if err != nil {
+		m.Fatal(err)
 	}
-	t.Cleanup(func() { m.mail.Close(context.Background()) })
-	return m
 }
 
 // around marks a step: before it now, and after it when the result is called.

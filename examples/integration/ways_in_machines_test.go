@@ -3,8 +3,10 @@ package integration
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -306,4 +308,55 @@ func TestTenThousandRequestsForOneAddressAreTenMessages(t *testing.T) {
 	if sent.Load() != 10 || len(answers) != 1 {
 		t.Errorf("%d messages, answers %v", sent.Load(), answers)
 	}
+}
+
+// A wrong code is answered alike for known and unknown addresses. The times are
+// logged, with the smallest difference of medians that the samples would have shown:
+// three standard errors. A slow machine does not fail the test.
+func TestWrongCodesOfUnknownAddressesAreAnsweredAlike(t *testing.T) {
+	eachWaysPlace(t, func(t *testing.T, place waysPlace) {
+		m := place.machine(t, nil)
+		var times [2][]time.Duration
+		answers := map[string]int{}
+		for i := range 100 {
+			known := fmt.Sprintf("user%d", i)
+			m.add(known, "a password")
+			var cookies [2]string
+			for j, name := range []string{known, "unknown-" + known} {
+				var status int
+				var text string
+				status, text, cookies[j] = m.post(m.mail.Request(ticket.SignInCode), nil, "", fields{"email": name + "@example.com"})
+				answers[fmt.Sprint("requested: ", status, text, len(cookies[j]))]++
+			}
+			m.settle()
+			for range 5 {
+				for j, cookie := range cookies {
+					began := time.Now()
+					status, text, _ := m.post(m.server.SignIn(m.byMail()), nil, cookie, fields{"code": "12345" + fmt.Sprint(i%10)})
+					times[j] = append(times[j], time.Since(began))
+					answers[fmt.Sprint("wrong code: ", status, text)]++
+				}
+			}
+		}
+		if len(answers) > 2 && !(len(answers) == 3 && answers["wrong code: 200"] > 0) { // a guess may be right
+			t.Errorf("%v", answers)
+		}
+		spread := time.Duration(0)
+		for _, all := range times {
+			slices.Sort(all)
+			spread = max(spread, all[len(all)*3/4]-all[len(all)/4])
+		}
+		n := len(times[0])
+		t.Logf("%d samples in turn: known %v, unknown %v; a difference of %v would have been seen", n, times[0][n/2], times[1][n/2],
+			time.Duration(3*math.Sqrt2*0.93*float64(spread)/math.Sqrt(float64(n))).Round(time.Microsecond))
+	})
+}
+
+// settle waits until the messages that were requested are sent.
+func (m *waysMachine) settle() {
+	m.Helper()
+	if err := m.mail.Close(m.Context()); err != nil {
+		m.Fatal(err)
+	}
+	m.openMail()
 }

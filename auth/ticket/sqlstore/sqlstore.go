@@ -200,8 +200,12 @@ func (s *Store) useCode(ctx context.Context, u ticket.Use) (used bool, err error
 			return err
 		}
 		if subtle.ConstantTimeCompare(key, u.Key[:]) != 1 {
-			_, err := tx.Exec(ctx, `INSERT INTO gatewright_wrong_codes (id, tenant, subject, at) VALUES ($1, $2, $3, $4)`,
-				rand.Text(), tenant, subject, sqldb.Micros(u.Now))
+			if _, err := tx.Exec(ctx, `INSERT INTO gatewright_wrong_codes (id, tenant, subject, at) VALUES ($1, $2, $3, $4)`,
+				rand.Text(), tenant, subject, sqldb.Micros(u.Now)); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `DELETE FROM gatewright_wrong_codes WHERE subject = $1 AND tenant = $2 AND at < $3`, // count no more
+				subject, tenant, sqldb.Micros(u.WrongSince))
 			return err
 		}
 		removed, err := tx.Exec(ctx, `DELETE FROM gatewright_tickets WHERE lookup = $1`, lookup(u.Key, u.ID))
