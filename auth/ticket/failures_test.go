@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -448,3 +449,38 @@ type nilUsers struct{ ticket.Users }
 
 func (nilUsers) UserByEmail(context.Context, string) (*ticket.User, error)   { return nil, nil }
 func (nilUsers) UserBySubject(context.Context, string) (*ticket.User, error) { return nil, nil }
+
+func TestTheCookieOfABrowserIsBoundToTheHost(t *testing.T) {
+	s := newSite(t)
+	for p, lifetime := range map[ticket.Purpose]int{ticket.SignInLink: 600, ticket.SignInCode: 600} {
+		all := s.ok(s.post(s.service.Request(p), nil, "", "email", "ada@example.com"), 202).Result().Cookies()
+		if len(all) != 1 {
+			t.Fatal(all)
+		}
+		c := all[0]
+		if c.Name != "__Host-ticket" || !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || c.MaxAge != lifetime || len(c.Value) != 43 {
+			t.Errorf("%+v", c)
+		}
+	}
+	if all := s.post(s.service.Request(ticket.ResetPassword), nil, "", "email", "ada@example.com").Result().Cookies(); len(all) > 0 {
+		t.Errorf("a reset sets %v", all)
+	}
+}
+
+func TestAddressesAndDataAreBounded(t *testing.T) {
+	s := newSite(t)
+	h := s.service.Request(ticket.ResetPassword)
+	domain := "@example.com"
+	for email, status := range map[string]int{
+		strings.Repeat("x", 254-len(domain)) + domain: 202, strings.Repeat("x", 255-len(domain)) + domain: 400,
+		"a!#$%&'*+-/=?^_`{|}~.z" + domain: 202, "Zoë@exämple.com": 202,
+		"a\u0080b" + domain: 400, "a\u009fb" + domain: 400, "a\x7fb" + domain: 400, "a\x1fb" + domain: 400, "a\u2029b" + domain: 400, "a\ufffdb" + domain: 400, "a b" + domain: 400,
+	} {
+		s.ok(s.post(h, nil, "", "email", email), status)
+	}
+	for size, want := range map[int]bool{1024: true, 1025: false} {
+		if err := s.service.Issue(t.Context(), ticket.Order{Purpose: ticket.Invitation, Email: "a@b.de", Data: make([]byte, size)}); (err == nil) != want {
+			t.Errorf("%d bytes of Data: %v", size, err)
+		}
+	}
+}

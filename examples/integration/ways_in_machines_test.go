@@ -318,7 +318,7 @@ func TestWrongCodesOfUnknownAddressesAreAnsweredAlike(t *testing.T) {
 		m := place.machine(t, nil)
 		var times [2][]time.Duration
 		answers := map[string]int{}
-		for i := range 100 {
+		for i := range 200 {
 			known := fmt.Sprintf("user%d", i)
 			m.add(known, "a password")
 			var cookies [2]string
