@@ -11,8 +11,7 @@ import (
 )
 
 // A Challenge is one value of WWW-Authenticate (RFC 9110 section 11.6.1). Empty
-// fields are omitted. [Challenge.String] quotes every value, so that no value can
-// end the string early or add a header.
+// fields are omitted. [Challenge.String] quotes every value.
 type Challenge struct {
 	// Scheme is the authentication scheme, like "Bearer" or "ApiKey".
 	// Required.
@@ -24,9 +23,8 @@ type Challenge struct {
 	// Scope is the scope that the request needs (RFC 6750 section 3).
 	Scope identity.Set
 
-	// Error is a code of RFC 6750 section 3.1, or [CodeStepUp]. It must be empty
-	// if the request had no credentials. ErrorDescription and ErrorURI add
-	// details for developers.
+	// Error is a code of RFC 6750 section 3.1, or [CodeStepUp], empty if the request
+	// had no credentials. ErrorDescription and ErrorURI are for developers.
 	Error, ErrorDescription, ErrorURI string
 
 	// ACRValues are the accepted authentication contexts in order of preference.
@@ -39,16 +37,15 @@ type Challenge struct {
 	// 9728 section 5.1).
 	ResourceMetadata string
 
-	// Params are further parameters, in this order. Names are tokens of RFC 9110
-	// section 5.6.2. A name that occurs before is omitted.
+	// Params are further parameters, in this order. A name that occurs before is
+	// omitted.
 	Params []Param
 }
 
 // A Param is a parameter of a [Challenge] that has no field of its own.
 type Param struct{ Name, Value string }
 
-// String returns the challenge as it is sent. If Scheme is empty, the result is
-// empty.
+// String returns the challenge as it is sent, empty if Scheme is.
 func (c Challenge) String() string {
 	scheme := token(c.Scheme)
 	if scheme == "" {

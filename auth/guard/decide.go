@@ -9,11 +9,11 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// WithCaller returns a context whose caller is p, found by the authenticator by, as
-// if Identify had called it. Interceptors of other protocols use it after they have
-// verified a credential, and tests use it to pass [Hooks.Accept]; see package
-// guardtest. An Identify or a Mux within keeps the caller if the request has no
-// credentials. Hooks.Active is not called. WithCaller panics if p or by is nil.
+// WithCaller returns a context whose caller is p, found by the authenticator by,
+// as if Identify had called it. It is for interceptors of other protocols, after
+// they verified a credential, and for tests; see package guardtest. An Identify or
+// a Mux within keeps the caller if the request has no credentials. Hooks.Active is
+// not called. WithCaller panics if p or by is nil.
 func WithCaller(ctx context.Context, p *identity.Principal, by Authenticator) context.Context {
 	if p == nil || by == nil {
 		panic("guard: WithCaller needs a Principal and an Authenticator")
@@ -27,14 +27,14 @@ func WithCaller(ctx context.Context, p *identity.Principal, by Authenticator) co
 	return rc
 }
 
-// Decide runs the guards of h for r and returns the [*Denial] of the one that refuses,
-// nil if all let r pass. It is for tests of what routes demand; see package guardtest.
+// Decide runs the guards of h for r and returns the [*Denial] of the one that
+// refuses, nil if all let r pass. It is for tests; see package guardtest.
 //
-// If h is a [Mux] or a guarded handler, also within middleware of this module, the
-// handler behind the last guard is not called. Otherwise h may be another router, which
-// hides its guards: handlers are called, with a ResponseWriter that discards, and a
-// refusal that they write with [Hooks.Refuse] is returned too.
-// Without a guard around the handler that answers, Decide returns another error.
+// If h is a [Mux] or a guarded handler, the handler behind the last guard is not
+// called. Another router hides its guards: its handlers are called, with a
+// ResponseWriter that discards, and refusals that they write with [Hooks.Refuse]
+// are returned too. Without a guard around the handler that answers, Decide
+// returns another error.
 func Decide(h http.Handler, r *http.Request) error {
 	w := &trial{header: make(http.Header), serves: !endsInGuards(h)}
 	h.ServeHTTP(w, r)

@@ -72,8 +72,8 @@ type Event struct {
 	Request RequestFacts
 }
 
-// RequestFacts are the parts of a request that the audit trail keeps, cleaned.
-// The query is omitted, because it may contain secrets.
+// RequestFacts are the parts of a request that the audit trail keeps, cleaned. The
+// query is omitted: it may contain secrets.
 type RequestFacts struct {
 	Method, Pattern, Path, Host, RemoteAddr, UserAgent string
 }
@@ -139,11 +139,9 @@ func (d *Denial) event() EventName {
 
 // Log returns a function for Hooks.Observe that writes each event to l, with the
 // event's name as the message. Refusals are warnings; failures of the server and
-// [EventTokenReuse] are errors; other events are information.
-//
-// Also information, so that clients cannot raise alarms: anonymous requests to
-// guarded routes, requests without a route (404, 405), and requests that the
-// client gave up. Log panics if l is nil.
+// [EventTokenReuse] are errors; other events are information, and so are refusals
+// that clients cause at will: anonymous requests, 404 and 405 without a route, and
+// requests that the client gave up. Log panics if l is nil.
 func Log(l *slog.Logger) func(context.Context, Event) {
 	if l == nil {
 		panic("guard: Log needs a logger")

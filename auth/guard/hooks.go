@@ -11,41 +11,35 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Hooks sets how refusals look, receives events, and checks that accounts are
-// active. A host makes one and passes it to every package, mostly as
-// Config.Hooks. It is copied: later changes of a field have no effect. The zero
-// Hooks is ready for use. It is safe for concurrent use if its functions are.
+// Hooks sets how refusals look, receives events and checks that accounts are
+// active. A host makes one and passes it to every package. The zero Hooks is ready
+// for use. It is safe for concurrent use if its functions are.
 type Hooks struct {
 	// Deny writes the body of a refusal and its Content-Type. Status,
-	// WWW-Authenticate, Retry-After and Cache-Control are set before the call,
-	// and Deny cannot change them. It must not send d.Err. It may change d, which
-	// is a copy. Default: problem details as JSON (RFC 9457) with title, status,
-	// code and detail.
+	// WWW-Authenticate, Retry-After and Cache-Control are set before and stay. Deny
+	// must not send d.Err; d is a copy. Default: problem details (RFC 9457) with
+	// title, status, code and detail.
 	Deny func(w http.ResponseWriter, r *http.Request, d *Denial)
 
-	// Observe receives refusals, sign-ins and changes of state, in the goroutine
-	// of the request and before the response is written. It must not block. See
-	// [Log]. If nil, events are discarded.
+	// Observe receives refusals, sign-ins and changes of state before the response is
+	// written. It must not block. See [Log]. If nil, events are discarded.
 	Observe func(ctx context.Context, e Event)
 
-	// SignIn returns the URL of the sign-in page for a request that is refused with
-	// 401 and with which a browser wants to show a page; programs always receive
-	// the 401. Browsers are redirected with 303. See [SignInPage]. If nil, or if
+	// SignIn returns the URL of the sign-in page, to which a browser that wants to
+	// show a page is redirected (303) instead of 401. See [SignInPage]. If nil, or if
 	// the URL is empty, browsers receive the 401 too.
 	SignIn func(r *http.Request, d *Denial) string
 
-	// Active checks that the account of an identified caller is active, once per
-	// request and after any authenticator, sessions of the host's own included. A
-	// disabled account then loses access at the next request, not when its
-	// credentials expire. It returns nil, [ErrInactive] (401), or the error of a
-	// store (503). If nil, all callers are considered active.
+	// Active checks once per request, after any authenticator, that the account of the
+	// caller is active, so that a disabled account loses access at the next request.
+	// It returns nil, [ErrInactive] (401), or the error of a store (503). If nil, all
+	// callers are considered active.
 	Active func(ctx context.Context, p *identity.Principal) error
 }
 
-// Require returns a guard of the host's own: requests for which check returns nil
-// pass, and the error of check refuses all others. The requirements describe the
-// guard in the route ledger; without any it is listed as a check. Require panics
-// if check is nil.
+// Require returns a guard of the host's own: if check returns an error, the error
+// refuses the request. demands describe the guard in the route ledger; without any
+// it is listed as a check. Require panics if check is nil.
 func (h Hooks) Require(check func(*http.Request) error, demands ...Requirement) func(http.Handler) http.Handler {
 	if check == nil {
 		panic("guard: Require needs a check")
@@ -79,7 +73,6 @@ func Caller(r *http.Request) (*identity.Principal, error) { return CallerFrom(r.
 
 // CallerFrom returns the caller that ctx carries. The error is a [*Denial]: 401
 // for an anonymous request, 400 for an ambiguous one (see [identity.NewContext]).
-// Guards call it first, so that no anonymous request passes.
 func CallerFrom(ctx context.Context) (*identity.Principal, error) {
 	if p, ok := identity.FromContext(ctx); ok {
 		return p, nil
@@ -119,9 +112,9 @@ func (h Hooks) EmitContext(ctx context.Context, e Event) {
 	h.Observe(ctx, e)
 }
 
-// Refuse answers r with err and reports an event. It is the only function of this
-// module that writes refusals; handlers of the host may call it too. [DenialOf]
-// states which Denial an error becomes.
+// Refuse answers r with err, which becomes a Denial as [DenialOf] states, and
+// reports an event. All refusals of this module pass through it; handlers may call
+// it too.
 //
 // Every 401 carries the challenges of the Denial and of all authenticators.
 // Without any, its challenge is Bearer.

@@ -9,9 +9,9 @@ import (
 type schemeKey struct{}
 
 // WithScheme returns a context that records the scheme of the client's request:
-// "https" in any case, and "http" for all other values. Call it only after the
-// proxy in front of the server was verified: the scheme decides whether cookies
-// are Secure and whether HSTS is sent.
+// "https" in any case, otherwise "http". Call it only after the proxy was
+// verified: the scheme decides whether cookies are Secure and whether HSTS is
+// sent.
 func WithScheme(ctx context.Context, scheme string) context.Context {
 	settled := "http"
 	if strings.EqualFold(scheme, "https") {

@@ -7,10 +7,9 @@ import (
 	"log/slog"
 )
 
-// A Secret holds key material and prints as "[redacted]": under every verb of
-// fmt, in log/slog, in encoding/json and in every other encoder that calls
-// MarshalText, also as a field of another struct, exported or not. The zero
-// Secret is empty.
+// A Secret holds key material and prints as "[redacted]" in fmt, log/slog,
+// encoding/json and every encoder that calls MarshalText, also as a field of
+// another struct. The zero Secret is empty.
 type Secret struct {
 	// fmt does not call methods of unexported fields, so bytes in a field
 	// would be printed as soon as a Secret is one. Of a func, fmt and every

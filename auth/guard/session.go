@@ -21,18 +21,17 @@ type SessionConfig struct {
 	// scopes.Config.FullIssuers grants all scopes to the callers of an issuer.
 	Scopes identity.Set
 
-	// ExplicitWins are headers with explicit credentials, like "Authorization"
-	// and "X-Api-Key". If a request carries one of them, its session is ignored.
-	// Default: a request with a session and another credential is answered 400.
+	// ExplicitWins are headers of explicit credentials, like "Authorization". If a
+	// request carries one, its session is ignored. Default: a request with a session
+	// and another credential is answered 400.
 	ExplicitWins []string
 
-	// TrustedOrigins are further origins whose pages may send requests with a
-	// session, like "https://app.example.com".
+	// TrustedOrigins are further origins whose pages may send requests with a session.
 	TrustedOrigins []string
 
-	// InsecureCrossOrigin disables the protection against cross-site request
-	// forgery. If browsers send the session by themselves, in a cookie or
-	// through a proxy that reads one, every page can then act for its visitors.
+	// InsecureCrossOrigin disables the protection against cross-site request forgery:
+	// every page can then act for its visitors if browsers send the session by
+	// themselves.
 	InsecureCrossOrigin bool
 }
 
