@@ -28,7 +28,7 @@ type Authenticator struct {
 	store     KeyStore
 	issuer    string
 	legacy    HashFinder // nil without Config.LegacyHash
-	cache     *cache
+	cache     *keyCache
 	usage     usage
 	pairs     seen.Pairs // keys and the addresses where they were good, with a Throttle
 	challenge guard.Challenge

@@ -227,16 +227,11 @@ func (r *Replica) Checkpoint(ctx context.Context) (uint64, error) {
 // known to be revoked. The Replica keeps the order of the last 4096 entries with
 // a Before and compares older entries by their Before alone.
 func (r *Replica) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
-	if err := checkPrincipal(p); err != nil {
-		return false, err
+	revoked, err := r.Direct().Revoked(ctx, p)
+	if revoked || err != nil {
+		return revoked, err
 	}
-	if r.set.revoked(p, r.now) {
-		return true, nil
-	}
-	if err := r.readNow(ctx); err != nil {
-		return false, err
-	}
-	return r.set.revoked(p, r.now) || r.recent.matches(r.set, p, checkpoint, r.now()), nil
+	return r.recent.matches(r.set, p, checkpoint, r.now()), nil
 }
 
 // readNow reads the log to its end within MaxStale.
@@ -562,9 +557,9 @@ func (d direct) Revoked(ctx context.Context, p *identity.Principal) (bool, error
 func checkPrincipal(p *identity.Principal) error {
 	switch {
 	case p == nil:
-		return errors.New("blacklist: principal is nil, want who was identified")
+		return errors.New("blacklist: the Principal is nil; pass the caller")
 	case p.Issuer == "":
-		return errors.New("blacklist: Principal.Issuer is empty, so that nothing could revoke it")
+		return errors.New("blacklist: Principal.Issuer is empty, so no revocation can match; set the issuer of the credential")
 	}
 	return nil
 }

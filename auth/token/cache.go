@@ -3,24 +3,21 @@ package token
 import (
 	"hash/maphash"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/identity"
+	setcache "github.com/gatewright/gatewright/internal/cache"
 )
 
 // A cache remembers tokens that were good, so that the next request with one
 // pays for a look-up and not for a signature. What may change is asked again
 // at each hit: the time, the keys, and by the caller whether it was revoked.
 //
-// It has a fixed number of places, in sets of four, and a new token takes the
-// place of another of its set. Only tokens that somebody with a key signed are
+// Only tokens that somebody with a key signed are
 // put in, so a stranger can push nothing out.
 type cache struct {
-	sets []cacheSet // a power of two
+	sets setcache.Table[cached]
 }
-
-type cacheSet [4]atomic.Pointer[cached]
 
 // A cached is never changed.
 type cached struct {
@@ -42,11 +39,7 @@ func newCache(size int) *cache {
 	if size <= 0 {
 		return nil
 	}
-	sets := 1
-	for sets*len(cacheSet{}) < size {
-		sets *= 2
-	}
-	return &cache{make([]cacheSet, sets)}
+	return &cache{setcache.New[cached](size)}
 }
 
 // good reports whether verifying the token again would lead to the same.
@@ -76,7 +69,7 @@ func (c *cache) find(hash uint64, token string, state *ringState, now time.Time)
 	if c == nil || len(token) > maxCached {
 		return nil
 	}
-	set := &c.sets[hash&uint64(len(c.sets)-1)]
+	set := c.sets.Set(hash)
 	for i := range set {
 		if e := set[i].Load(); e != nil && e.hash == hash && e.token == token && e.good(state, now) {
 			return e
@@ -92,19 +85,7 @@ func (c *cache) put(token string, state *ringState, k *key, from, now time.Time,
 		return
 	}
 	e := &cached{hashToken(token), strings.Clone(token), state, k, from, *p}
-	set := &c.sets[e.hash&uint64(len(c.sets)-1)]
-	// Best in a place that is of no more use, so that what is good stays: the
-	// token's own from before, one that was never used, or an ended one's.
-	free := int(e.hash >> 62)
-	for i := range set {
-		old := set[i].Load()
-		if old != nil && old.hash == e.hash && old.token == token {
-			free = i
-			break
-		}
-		if old == nil || !old.good(state, now) {
-			free = i
-		}
-	}
-	set[free].Store(e)
+	c.sets.Set(e.hash).Put(e, uint8(e.hash>>62),
+		func(old *cached) bool { return old.hash == e.hash && old.token == token },
+		func(old *cached) bool { return !old.good(state, now) })
 }
