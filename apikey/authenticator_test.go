@@ -43,7 +43,7 @@ func TestNewListsEveryMistake(t *testing.T) {
 		{"bad peppers", new(apikey.Memory), with(func(c *apikey.Config) {
 			c.Peppers = []apikey.Pepper{pepper1, short, {}, {ID: strings.Repeat("x", 65), Secret: pepper1.Secret}}
 		}), []string{
-			`Config.Peppers[1].ID is "one" like that of [0]`, "Config.Peppers[1].Secret has 31 bytes, want at least 32",
+			`Config.Peppers[1].ID is "one", as in [0]`, "Config.Peppers[1].Secret has 31 bytes; use at least 32",
 			`Config.Peppers[2].ID is ""`, "Config.Peppers[2].Secret has 0 bytes", "Config.Peppers[3].ID is",
 		}},
 		{"durations", new(apikey.Memory), with(func(c *apikey.Config) {
@@ -56,7 +56,7 @@ func TestNewListsEveryMistake(t *testing.T) {
 		{"names", new(apikey.Memory), with(func(c *apikey.Config) { c.Header, c.InsecureQueryParameter = "X Key", "a b" }),
 			[]string{`Config.Header is "X Key"`, `Config.InsecureQueryParameter is "a b"`}},
 		{"Authorization as a plain header", new(apikey.Memory), with(func(c *apikey.Config) { c.Header = "authorization" }),
-			[]string{`Config.Header is "authorization", want a header of its own`}},
+			[]string{`Config.Header is "authorization"; use another header`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

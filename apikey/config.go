@@ -133,10 +133,10 @@ const (
 // complete fills in the defaults and reports every mistake.
 func (c *Config) complete(store KeyStore, mistake func(format string, args ...any)) {
 	if store == nil {
-		mistake("the KeyStore is nil, want one such as sqlstore.New(db, …), or &apikey.Memory{} in tests")
+		mistake("the KeyStore is nil; use sqlstore.New, or &apikey.Memory{} in tests")
 	}
 	if len(c.Format.heads) == 0 {
-		mistake("Config.Format is zero, want one from NewFormat")
+		mistake("Config.Format is zero; use NewFormat")
 	}
 	mistakesOfPeppers(c.Peppers, mistake)
 	duration := func(name string, d *time.Duration, byDefault, atLeast, atMost time.Duration, orOff string) {
@@ -144,7 +144,7 @@ func (c *Config) complete(store KeyStore, mistake func(format string, args ...an
 			*d = byDefault
 		}
 		if (*d < atLeast || *d > atMost) && (*d > 0 || orOff == "") {
-			mistake("Config.%s is %v, want %v to %v%s", name, *d, atLeast, atMost, orOff)
+			mistake("Config.%s is %v; use %v to %v%s", name, *d, atLeast, atMost, orOff)
 		}
 	}
 	const orOff = ", or a negative one for none"
@@ -157,12 +157,12 @@ func (c *Config) complete(store KeyStore, mistake func(format string, args ...an
 			*n = byDefault
 		}
 		if *n < 1 || *n > maxPlaces {
-			mistake("Config.%s is %d, want 1 to %d", name, *n, maxPlaces)
+			mistake("Config.%s is %d; use 1 to %d", name, *n, maxPlaces)
 		}
 	}
 	places("CacheSize", &c.CacheSize, 4096)
 	places("MaxPendingUses", &c.MaxPendingUses, 1<<16)
 	if _, ok := store.(HashFinder); c.LegacyHash != nil && store != nil && !ok {
-		mistake("Config.LegacyHash is set and the KeyStore (%T) has no KeyByHash, want a HashFinder", store)
+		mistake("Config.LegacyHash is set and the KeyStore (%T) has no KeyByHash; use a HashFinder", store)
 	}
 }

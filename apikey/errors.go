@@ -56,7 +56,7 @@ func (r *rejection) Error() string {
 	case ErrPepper:
 		return fmt.Sprintf("%s was made with pepper %.64q, Config.Peppers has %s", text, r.record.PepperID, r.given)
 	case ErrEnvironment:
-		return fmt.Sprintf("%s has environment %.64q in the store, want %s", text, r.record.Environment, r.given)
+		return fmt.Sprintf("%s has environment %.64q in the store instead of %s", text, r.record.Environment, r.given)
 	case ErrRevoked:
 		if r.record.RevokedAt.IsZero() {
 			return text + " by the Revoker"
@@ -75,7 +75,7 @@ func (r *rejection) Error() string {
 		for _, p := range r.record.AllowedPrefixes {
 			networks = append(networks, p.String())
 		}
-		return fmt.Sprintf("%s came from %.64q, want one of %.300s", text, r.given, strings.Join(networks, ", "))
+		return fmt.Sprintf("%s came from %.64q, which is not in %.300s", text, r.given, strings.Join(networks, ", "))
 	}
 	return text
 }

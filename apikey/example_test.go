@@ -227,7 +227,7 @@ func ExampleNewStatic() {
 		fmt.Println(w.Code)
 	}
 	// Output:
-	// apikey: key 0 is empty, want at least 16 random characters
+	// apikey: key 0 is empty; use at least 16 random characters
 	// 200
 	// 401
 }

@@ -53,9 +53,9 @@ func NewFormat(prefix string, environments ...string) (Format, error) {
 	var errs []error
 	switch {
 	case !isName(prefix):
-		errs = append(errs, fmt.Errorf("apikey: the prefix is %q, want a lower-case letter and up to %d more lower-case letters and digits", prefix, maxName-1))
+		errs = append(errs, fmt.Errorf("apikey: the prefix is %q; use a lower-case letter and up to %d more lower-case letters and digits", prefix, maxName-1))
 	case prefix == staticPrefix:
-		errs = append(errs, fmt.Errorf("apikey: the prefix is %q, want another: it is that of NewStatic", prefix))
+		errs = append(errs, fmt.Errorf("apikey: the prefix is %q, which is reserved for NewStatic; use another", prefix))
 	}
 	if len(environments) == 0 {
 		environments = []string{"live"}
@@ -63,10 +63,10 @@ func NewFormat(prefix string, environments ...string) (Format, error) {
 	f := Format{prefix: prefix}
 	for i, environment := range environments {
 		if !isName(environment) {
-			errs = append(errs, fmt.Errorf("apikey: environment %d is %q, want a lower-case letter and up to %d more lower-case letters and digits", i, environment, maxName-1))
+			errs = append(errs, fmt.Errorf("apikey: environment %d is %q; use a lower-case letter and up to %d more lower-case letters and digits", i, environment, maxName-1))
 		}
 		if slices.Contains(environments[:i], environment) {
-			errs = append(errs, fmt.Errorf("apikey: environment %d is %q, want each once", i, environment))
+			errs = append(errs, fmt.Errorf("apikey: environment %d is %q, which is there already; pass each once", i, environment))
 		}
 		text := prefix + "_" + environment + "_"
 		f.heads = append(f.heads, head{text, environment, updateCRC(^uint32(0), text)})

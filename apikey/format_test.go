@@ -30,11 +30,11 @@ func TestNewFormat(t *testing.T) {
 		{"capitals", "Acme", nil, []string{`the prefix is "Acme"`}},
 		{"a digit in front", "4cme", nil, []string{`the prefix is "4cme"`}},
 		{"beyond ASCII", "acmé", nil, []string{`the prefix is "acmé"`}},
-		{"that of Static", "static", nil, []string{`the prefix is "static", want another`}},
+		{"that of Static", "static", nil, []string{`the prefix is "static", which is reserved for NewStatic`}},
 		{"an empty environment", "acme", []string{"live", ""}, []string{`environment 1 is ""`}},
 		{"an underscore in an environment", "acme", []string{"li_ve"}, []string{`environment 0 is "li_ve"`}},
-		{"an environment twice", "acme", []string{"live", "live"}, []string{`environment 1 is "live", want each once`}},
-		{"every mistake", "", []string{"L", "x_y", "x_y"}, []string{`the prefix is ""`, `environment 0 is "L"`, `environment 1 is "x_y", want a`, `environment 2 is "x_y", want each`}},
+		{"an environment twice", "acme", []string{"live", "live"}, []string{`environment 1 is "live", which is there already`}},
+		{"every mistake", "", []string{"L", "x_y", "x_y"}, []string{`the prefix is ""`, `environment 0 is "L"`, `environment 1 is "x_y"; use a`, `environment 2 is "x_y", which is`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

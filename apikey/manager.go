@@ -125,10 +125,10 @@ const (
 func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Manager, error) {
 	var errs []error
 	if keys == nil {
-		errs = append(errs, errors.New("apikey: the Authenticator is nil, want one from New"))
+		errs = append(errs, errors.New("apikey: the Authenticator is nil; use New"))
 	}
 	if store == nil {
-		errs = append(errs, errors.New("apikey: the KeyWriter is nil, want one such as sqlstore.New(db, …), or &apikey.Memory{} in tests"))
+		errs = append(errs, errors.New("apikey: the KeyWriter is nil; use sqlstore.New, or &apikey.Memory{} in tests"))
 	}
 	if v := reflect.ValueOf(config.Revoker); config.Revoker == nil || v.Kind() == reflect.Pointer && v.IsNil() {
 		errs = append(errs, errors.New("apikey: ManagerConfig.Revoker is nil; use blacklist.NewReplica, the same value as Config.Revoker"))
@@ -256,7 +256,7 @@ func (m *Manager) check(spec *Spec, now time.Time) error {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("Spec."+format, args...)) }
 	if spec.Owner == "" {
-		mistake("Owner is empty, want who asks for the key")
+		mistake("Owner is empty; use the Subject of the caller")
 	}
 	for _, f := range [...]struct {
 		name, value string
@@ -265,9 +265,9 @@ func (m *Manager) check(spec *Spec, now time.Time) error {
 		{"Owner", spec.Owner, maxText}, {"Tenant", spec.Tenant, maxText}, {"Limits", spec.Limits, maxText}, {"Name", spec.Name, maxKeyName},
 	} {
 		if len(f.value) > f.max {
-			mistake("%s has %d bytes, want at most %d", f.name, len(f.value), f.max)
+			mistake("%s has %d bytes; use at most %d", f.name, len(f.value), f.max)
 		} else if !printable(f.value) {
-			mistake("%s is %q, want UTF-8 without control and format characters", f.name, f.value)
+			mistake("%s is %q; use UTF-8 without control and format characters", f.name, f.value)
 		}
 	}
 	for _, f := range [...]struct {
@@ -280,32 +280,32 @@ func (m *Manager) check(spec *Spec, now time.Time) error {
 		{"Scopes", spec.Scopes, `"\`, "visible ASCII without quotation mark and backslash"},
 	} {
 		if f.set.Len() > maxRights {
-			mistake("%s has %d names, want at most %d", f.name, f.set.Len(), maxRights)
+			mistake("%s has %d names; use at most %d", f.name, f.set.Len(), maxRights)
 			continue
 		}
 		for name := range f.set.All() {
 			if len(name) > maxRight || !visible(name) || strings.ContainsAny(name, f.barred) {
-				mistake("%s has %.40q of %d bytes, want 1 to %d bytes of %s", f.name, name, len(name), maxRight, f.want)
+				mistake("%s has %.40q of %d bytes; use 1 to %d bytes of %s", f.name, name, len(name), maxRight, f.want)
 			}
 		}
 	}
 	if all := m.keys.config.Format.Environments(); !slices.Contains(all, spec.Environment) {
-		mistake("Environment is %q, want one of %s", spec.Environment, strings.Join(all, ", "))
+		mistake("Environment is %q; use one of %s", spec.Environment, strings.Join(all, ", "))
 	}
 	if !spec.ExpiresAt.IsZero() {
 		if !spec.ExpiresAt.After(now) {
 			mistake("ExpiresAt is %v, which is over", spec.ExpiresAt.UTC().Format(time.RFC3339))
 		}
 		if !spec.ExpiresAt.After(spec.NotBefore) {
-			mistake("ExpiresAt is %v, want a moment after NotBefore", spec.ExpiresAt.UTC().Format(time.RFC3339))
+			mistake("ExpiresAt is %v; use a moment after NotBefore", spec.ExpiresAt.UTC().Format(time.RFC3339))
 		}
 	}
 	if len(spec.AllowedPrefixes) > maxNetworks {
-		mistake("AllowedPrefixes has %d networks, want at most %d", len(spec.AllowedPrefixes), maxNetworks)
+		mistake("AllowedPrefixes has %d networks; use at most %d", len(spec.AllowedPrefixes), maxNetworks)
 	}
 	for i, p := range spec.AllowedPrefixes {
 		if !p.IsValid() {
-			mistake("AllowedPrefixes[%d] is not valid, want a network such as 192.0.2.0/24", i)
+			mistake("AllowedPrefixes[%d] is not valid; use a network such as 192.0.2.0/24", i)
 		}
 	}
 	if len(errs) == 0 {
@@ -372,7 +372,7 @@ func printable(s string) bool {
 // [Manager.Issue], the old key stays replaced.
 func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string, overlap time.Duration) (Secret, Record, error) {
 	if overlap < 0 || overlap > maxOverlap {
-		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v, want 0 to %v", overlap, maxOverlap)
+		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v; use 0 to %v", overlap, maxOverlap)
 	}
 	checkpoint, err := m.checkpoint(ctx, by)
 	if err != nil {

@@ -30,18 +30,18 @@ const (
 // mistakesOfPeppers reports what is wrong with the ring.
 func mistakesOfPeppers(ring []Pepper, mistake func(format string, args ...any)) {
 	if len(ring) == 0 {
-		mistake("Config.Peppers is empty, want at least one with a secret of %d random bytes", minPepper)
+		mistake("Config.Peppers is empty; use at least one with a secret of %d random bytes", minPepper)
 	}
 	ids := map[string]int{}
 	for i, p := range ring {
 		if p.ID == "" || len(p.ID) > maxPepperID {
-			mistake("Config.Peppers[%d].ID is %q, want 1 to %d bytes", i, p.ID, maxPepperID)
+			mistake("Config.Peppers[%d].ID is %q; use 1 to %d bytes", i, p.ID, maxPepperID)
 		} else if j, twice := ids[p.ID]; twice {
-			mistake("Config.Peppers[%d].ID is %q like that of [%d], want each once", i, p.ID, j)
+			mistake("Config.Peppers[%d].ID is %q, as in [%d]; use each ID once", i, p.ID, j)
 		}
 		ids[p.ID] = i
 		if n := len(p.Secret.Bytes()); n < minPepper {
-			mistake("Config.Peppers[%d].Secret has %d bytes, want at least %d random ones", i, n, minPepper)
+			mistake("Config.Peppers[%d].Secret has %d bytes; use at least %d random bytes", i, n, minPepper)
 		}
 	}
 }

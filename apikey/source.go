@@ -38,12 +38,12 @@ func newSource(config, header, parameter string, mistake func(format string, arg
 	canonical := textproto.CanonicalMIMEHeaderKey(header)
 	switch {
 	case strings.Trim(header, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "":
-		mistake("%s.Header is %q, want the name of a header: letters, digits and '-'", config, header)
+		mistake("%s.Header is %q; use the name of a header: letters, digits and '-'", config, header)
 	case canonical == "Authorization" || canonical == "Cookie" || canonical == "Host":
-		mistake("%s.Header is %q, want a header of its own; Authorization: %s is read in any case", config, header, scheme)
+		mistake("%s.Header is %q; use another header: Authorization: %s is always read", config, header, scheme)
 	}
 	if strings.Trim(parameter, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
-		mistake("%s.InsecureQueryParameter is %q, want letters, digits, '-' and '_'", config, parameter)
+		mistake("%s.InsecureQueryParameter is %q; use letters, digits, '-' and '_'", config, parameter)
 	}
 	return source{header: canonical, parameter: parameter, scheme: scheme}
 }

@@ -84,20 +84,20 @@ func NewStatic(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, er
 		s.source.scheme = bearerScheme
 	}
 	if len(keys) == 0 {
-		mistake("NewStatic has no key, want at least one")
+		mistake("NewStatic has no key; pass at least one")
 	}
 	for i, k := range keys {
 		plain := k.Key.Plain()
 		switch {
 		case plain == "":
-			mistake("key %d is empty, want at least %d random characters", i, minStatic)
+			mistake("key %d is empty; use at least %d random characters", i, minStatic)
 		case len(plain) < minStatic || len(plain) > maxLegacy:
-			mistake("key %d has %d bytes, want %d to %d", i, len(plain), minStatic, maxLegacy)
+			mistake("key %d has %d bytes; use %d to %d", i, len(plain), minStatic, maxLegacy)
 		case !visible(plain):
-			mistake("key %d has a character that is no visible ASCII, want none: a header cannot be trusted to carry it", i)
+			mistake("key %d has a character that is not visible ASCII; remove it, because headers may not carry it", i)
 		}
 		if k.Name == "" {
-			mistake("key %d has no Name, want one for the log", i)
+			mistake("key %d has no Name; set one for the log", i)
 		}
 		own := sha256.Sum256([]byte(plain))
 		equals := func(given sum) int { return subtle.ConstantTimeCompare(given[:], own[:]) }
@@ -110,10 +110,10 @@ func NewStatic(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, er
 			Scopes:     k.Scopes,
 		}}
 		if slices.ContainsFunc(s.keys, func(other staticKey) bool { return other.equals(own) == 1 }) {
-			mistake("key %d is the same as an earlier one, want each once", i)
+			mistake("key %d is the same as an earlier one; pass each key once", i)
 		}
 		if slices.ContainsFunc(s.keys, func(other staticKey) bool { return other.principal.Subject == k.Name }) {
-			mistake("key %d is called %q like an earlier one, want each name once", i, k.Name)
+			mistake("key %d has the Name %q of an earlier one; use each Name once", i, k.Name)
 		}
 		s.keys = append(s.keys, one)
 	}

@@ -84,14 +84,14 @@ func TestStaticListsEveryMistake(t *testing.T) {
 		{"no key", nil, []string{"Static has no key"}},
 		{"an empty key", []apikey.StaticKey{good, key("b", "")}, []string{"key 1 is empty"}},
 		{"no Secret at all", []apikey.StaticKey{{Name: "a"}}, []string{"key 0 is empty"}},
-		{"a short key", []apikey.StaticKey{key("a", "0123456789abcde")}, []string{"key 0 has 15 bytes, want 16 to 256"}},
+		{"a short key", []apikey.StaticKey{key("a", "0123456789abcde")}, []string{"key 0 has 15 bytes; use 16 to 256"}},
 		{"a long key", []apikey.StaticKey{key("a", strings.Repeat("x", 257))}, []string{"key 0 has 257 bytes"}},
-		{"a line break at the end, as files have", []apikey.StaticKey{key("a", "0123456789abcdef\n")}, []string{"key 0 has a character that is no visible ASCII"}},
+		{"a line break at the end, as files have", []apikey.StaticKey{key("a", "0123456789abcdef\n")}, []string{"key 0 has a character that is not visible ASCII"}},
 		{"spaces", []apikey.StaticKey{key("a", strings.Repeat(" ", 20))}, []string{"key 0 has a character"}},
 		{"no name", []apikey.StaticKey{key("", "0123456789abcdef")}, []string{"key 0 has no Name"}},
 		{"twice the same", []apikey.StaticKey{good, key("b", "0123456789abcdef")}, []string{"key 1 is the same as an earlier one"}},
-		{"twice the same name", []apikey.StaticKey{good, key("a", "0123456789abcdeg")}, []string{`key 1 is called "a" like an earlier one`}},
-		{"several", []apikey.StaticKey{key("", ""), key("", "x")}, []string{"key 0 is empty", "key 0 has no Name", "key 1 has 1 bytes", "key 1 has no Name", `key 1 is called ""`}},
+		{"twice the same name", []apikey.StaticKey{good, key("a", "0123456789abcdeg")}, []string{`key 1 has the Name "a" of an earlier one`}},
+		{"several", []apikey.StaticKey{key("", ""), key("", "x")}, []string{"key 0 is empty", "key 0 has no Name", "key 1 has 1 bytes", "key 1 has no Name", `key 1 has the Name ""`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -99,7 +99,7 @@ func (e Entry) expired(now int64) bool { return e.Expires != 0 && e.Expires <= n
 func (e Entry) Validate() error {
 	var wrong []error
 	if e.Kind >= kinds {
-		wrong = append(wrong, fmt.Errorf("blacklist: Entry.Kind is %d, want less than %d; if a later version wrote it, this program is too old", e.Kind, kinds))
+		wrong = append(wrong, fmt.Errorf("blacklist: Entry.Kind is %d, which is not less than %d; if a later version wrote it, this program is too old", e.Kind, kinds))
 	}
 	if e.Kind == 0 && e.Before == 0 {
 		wrong = append(wrong, errors.New("blacklist: Entry has neither Kind nor Before and would refuse everybody for ever"))

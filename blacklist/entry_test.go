@@ -140,7 +140,7 @@ func TestEntryValidate(t *testing.T) {
 		{"all but one session", blacklist.Entry{Kind: blacklist.KindSubject, ID: id, Before: 1, Spare: id}, nil},
 		{"nothing at all", blacklist.Entry{}, []string{"neither Kind nor Before"}},
 		{"everybody for ever", blacklist.Entry{ID: id, Expires: 1}, []string{"neither Kind nor Before"}},
-		{"a kind of a later version", blacklist.Entry{Kind: 16, ID: id}, []string{"Entry.Kind is 16, want less than 16"}},
+		{"a kind of a later version", blacklist.Entry{Kind: 16, ID: id}, []string{"Entry.Kind is 16, which is not less than 16"}},
 		{"every mistake at once", blacklist.Entry{Kind: 255, Spare: id}, []string{"Entry.Kind is 255", "Spare is set without Before"}},
 	}
 	for _, tt := range tests {

@@ -101,7 +101,7 @@ func OpenFile(path string, config FileConfig) (*File, error) {
 
 func openFile(d disk, path string, config FileConfig) (_ *File, err error) {
 	if path == "" {
-		return nil, errors.New("blacklist: the path of the log is empty, want a file in a folder that only this program can write to")
+		return nil, errors.New("blacklist: the path of the log is empty; use a file in a folder that only this program can write to")
 	}
 	// The program may change its working directory.
 	if path, err = filepath.Abs(path); err != nil {

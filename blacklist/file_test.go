@@ -222,7 +222,7 @@ func TestOpenFileMistakes(t *testing.T) {
 		{"an empty file", write("empty", nil), "restore it from a backup", true},
 		{"half a header", write("half", good[:30]), "restore it from a backup", true},
 		{"another file", write("other", []byte(strings.Repeat("SQLite format 3 ", 10))), "never was a log of revocations", true},
-		{"a later version", write("later", version), "version 2, want 1", false},
+		{"a later version", write("later", version), "version 2 instead of 1", false},
 		{"zeros", write("zeros", make([]byte, 4096)), "never was a log", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

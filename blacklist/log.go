@@ -180,7 +180,7 @@ func checkAll(ctx context.Context, entries []Entry) error {
 
 func checkSince(ctx context.Context, max int) error {
 	if max < 1 {
-		return fmt.Errorf("blacklist: Since was asked for at most %d entries, want one or more", max)
+		return fmt.Errorf("blacklist: Since has a max of %d; pass 1 or more", max)
 	}
 	return ctx.Err()
 }

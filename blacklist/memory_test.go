@@ -80,7 +80,7 @@ func TestValidate(t *testing.T) {
 			"every identifier that is too long is named",
 			identity.Revocation{Issuer: tooLong, Credential: tooLong, Session: tooLong, Subject: tooLong, Tenant: tooLong},
 			[]string{
-				"Revocation.Issuer has 513 bytes, want at most 512", "Revocation.Credential has", "Revocation.Session has",
+				"Revocation.Issuer has 513 bytes; use at most 512", "Revocation.Credential has", "Revocation.Session has",
 				"Revocation.Subject has", "Revocation.Tenant has",
 			},
 		},
@@ -260,7 +260,7 @@ func TestMemoryPrincipalWithoutIssuer(t *testing.T) {
 		p    *identity.Principal
 		want string
 	}{
-		{"no principal", nil, "blacklist: principal is nil"},
+		{"no principal", nil, "blacklist: the Principal is nil"},
 		{"no issuer", &identity.Principal{Subject: "alice"}, "blacklist: Principal.Issuer is empty"},
 	} {
 		if _, err := m.Revoked(t.Context(), tt.p); err == nil || !strings.HasPrefix(err.Error(), tt.want) {

@@ -71,7 +71,7 @@ func parseHeader(b []byte) (header, error) {
 	case crc32.Checksum(b[:60], castagnoli()) != binary.LittleEndian.Uint32(b[60:]):
 		return header{}, fmt.Errorf("%w: its header is not as it was", ErrDamaged)
 	case binary.LittleEndian.Uint32(b[8:]) != fileVersion || binary.LittleEndian.Uint32(b[12:]) != unitSize:
-		return header{}, fmt.Errorf("blacklist: the file has version %d, want %d; a later version of this program wrote it",
+		return header{}, fmt.Errorf("blacklist: the file has version %d instead of %d; a later version of this program wrote it",
 			binary.LittleEndian.Uint32(b[8:]), fileVersion)
 	}
 	return header{binary.LittleEndian.Uint64(b[16:])}, nil

@@ -110,7 +110,7 @@ const pageSize = 4096
 func NewReplica(log Log, config ReplicaConfig) (*Replica, error) {
 	var errs []error
 	if log == nil {
-		errs = append(errs, errors.New("blacklist: the Log is nil, want a *File, a *MemoryLog, one of sqllog or redislog, or one of your own"))
+		errs = append(errs, errors.New("blacklist: the Log is nil; use OpenFile, sqllog.New or redislog.New"))
 	}
 	for _, d := range []struct {
 		name    string
@@ -123,18 +123,18 @@ func NewReplica(log Log, config ReplicaConfig) (*Replica, error) {
 		{"WriteTimeout", &config.WriteTimeout, 5 * time.Second},
 	} {
 		if *d.value < 0 {
-			errs = append(errs, fmt.Errorf("blacklist: ReplicaConfig.%s is %v, want more than zero, or zero for %v", d.name, *d.value, d.usually))
+			errs = append(errs, fmt.Errorf("blacklist: ReplicaConfig.%s is %v; use more than zero, or zero for %v", d.name, *d.value, d.usually))
 		}
 		if *d.value == 0 {
 			*d.value = d.usually
 		}
 	}
 	if config.MaxStale <= config.Poll+config.ReadTimeout {
-		errs = append(errs, fmt.Errorf("blacklist: ReplicaConfig.MaxStale is %v, want more than Poll and ReadTimeout together, which are %v",
+		errs = append(errs, fmt.Errorf("blacklist: ReplicaConfig.MaxStale is %v; use more than Poll and ReadTimeout together, which are %v",
 			config.MaxStale, config.Poll+config.ReadTimeout))
 	}
 	if config.MaxEntries < 0 {
-		errs = append(errs, fmt.Errorf("blacklist: ReplicaConfig.MaxEntries is %d, want more than zero, or zero for 20,000,000", config.MaxEntries))
+		errs = append(errs, fmt.Errorf("blacklist: ReplicaConfig.MaxEntries is %d; use more than zero, or zero for 20,000,000", config.MaxEntries))
 	}
 	if config.MaxEntries == 0 {
 		config.MaxEntries = 20_000_000

@@ -108,19 +108,19 @@ func TestReplicaKeepsTheRules(t *testing.T) {
 func TestNewReplicaReportsEveryMistake(t *testing.T) {
 	_, err := blacklist.NewReplica(nil, blacklist.ReplicaConfig{Poll: -1, MaxStale: -2, ReadTimeout: -3, WriteTimeout: -4, MaxEntries: -5})
 	for _, want := range []string{
-		"blacklist: the Log is nil, want",
-		"blacklist: ReplicaConfig.Poll is -1ns, want",
-		"blacklist: ReplicaConfig.MaxStale is -2ns, want",
-		"blacklist: ReplicaConfig.ReadTimeout is -3ns, want",
-		"blacklist: ReplicaConfig.WriteTimeout is -4ns, want",
-		"blacklist: ReplicaConfig.MaxEntries is -5, want",
+		"blacklist: the Log is nil; use",
+		"blacklist: ReplicaConfig.Poll is -1ns; use",
+		"blacklist: ReplicaConfig.MaxStale is -2ns; use",
+		"blacklist: ReplicaConfig.ReadTimeout is -3ns; use",
+		"blacklist: ReplicaConfig.WriteTimeout is -4ns; use",
+		"blacklist: ReplicaConfig.MaxEntries is -5; use",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}
 	}
 	_, err = blacklist.NewReplica(new(blacklist.MemoryLog), blacklist.ReplicaConfig{MaxStale: 750 * time.Millisecond})
-	if err == nil || !strings.Contains(err.Error(), "MaxStale is 750ms, want more than Poll and ReadTimeout together") {
+	if err == nil || !strings.Contains(err.Error(), "MaxStale is 750ms; use more than Poll and ReadTimeout together") {
 		t.Errorf("got %v, want a complaint: no reading could be in time", err)
 	}
 	if _, err := blacklist.NewReplica(new(blacklist.MemoryLog), blacklist.ReplicaConfig{}); err != nil {

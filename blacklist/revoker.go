@@ -84,7 +84,7 @@ const MaxLength = 512
 func Validate(r identity.Revocation) error {
 	var wrong []error
 	if r.Issuer == "" {
-		wrong = append(wrong, errors.New("blacklist: Revocation.Issuer is empty, want whose credentials are revoked"))
+		wrong = append(wrong, errors.New("blacklist: Revocation.Issuer is empty; set the issuer of the credentials"))
 	}
 	if r.Credential == "" && r.Session == "" && r.Subject == "" && r.Tenant == "" && r.Before.IsZero() {
 		wrong = append(wrong, errors.New("blacklist: Revocation has neither Credential, Session, Subject, Tenant nor Before"+
@@ -96,7 +96,7 @@ func Validate(r identity.Revocation) error {
 	}
 	if r.Spare != "" && (r.Credential != "" || r.Session != "") {
 		wrong = append(wrong, errors.New("blacklist: Revocation.Spare is set beside Credential or Session,"+
-			" want it beside Subject or Tenant, whose other sessions end"))
+			" set Subject or Tenant, whose other sessions end"))
 	}
 	for _, f := range [...]struct{ name, value string }{
 		{"Issuer", r.Issuer},
@@ -107,7 +107,7 @@ func Validate(r identity.Revocation) error {
 		{"Spare", r.Spare},
 	} {
 		if len(f.value) > MaxLength {
-			wrong = append(wrong, fmt.Errorf("blacklist: Revocation.%s has %d bytes, want at most %d", f.name, len(f.value), MaxLength))
+			wrong = append(wrong, fmt.Errorf("blacklist: Revocation.%s has %d bytes; use at most %d", f.name, len(f.value), MaxLength))
 		}
 	}
 	return errors.Join(wrong...)

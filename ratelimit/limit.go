@@ -229,7 +229,7 @@ func wordsOf(d time.Duration, space string) string {
 func Parse(s string) ([]Limit, error) {
 	var limits []Limit
 	if len(s) > maxParse {
-		return nil, fmt.Errorf("ratelimit: limits have %d bytes, want at most %d", len(s), maxParse)
+		return nil, fmt.Errorf("ratelimit: limits have %d bytes; use at most %d", len(s), maxParse)
 	}
 	for part := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ';' || r == ',' || r == '|' }) {
 		if strings.TrimSpace(part) == "" {
@@ -242,7 +242,7 @@ func Parse(s string) ([]Limit, error) {
 		limits = append(limits, l)
 	}
 	if len(limits) == 0 {
-		return nil, fmt.Errorf("ratelimit: limits are %q, want at least one such as \"5/minute\"", s)
+		return nil, fmt.Errorf("ratelimit: limits are %q; use at least one such as \"5/minute\"", s)
 	}
 	return limits, nil
 }
@@ -260,7 +260,7 @@ const maxParse = 4096
 
 // parseOne reads count, "/" or "per", an optional multiple, and a unit.
 func parseOne(part string) (Limit, error) {
-	wrong := fmt.Errorf("ratelimit: limit is %q, want a form such as \"5/minute\" or \"10 per 5 minutes\"", part)
+	wrong := fmt.Errorf("ratelimit: limit is %q; use a form such as \"5/minute\" or \"10 per 5 minutes\"", part)
 	count, rest := number(strings.TrimSpace(part))
 	rest = strings.ToLower(strings.TrimSpace(rest))
 	after, ok := strings.CutPrefix(rest, "/")

@@ -28,5 +28,5 @@ func (l *Log) Now(ctx context.Context) (time.Time, error) {
 			return time.Unix(seconds, micros*1000), nil
 		}
 	}
-	return time.Time{}, l.db.Wrap(fmt.Errorf("the answer is %.64q, want seconds and microseconds", answer), "reading the clock")
+	return time.Time{}, l.db.Wrap(fmt.Errorf("the reply is %.64q instead of seconds and microseconds", answer), "reading the clock")
 }

@@ -36,9 +36,9 @@ func decode(s string) (e blacklist.Entry, err error) {
 	b := []byte(s)
 	switch {
 	case len(b) > 0 && b[0] != version:
-		return e, fmt.Errorf("its version is %d, want %d; if a later version wrote it, this program is too old", b[0], version)
+		return e, fmt.Errorf("its version is %d instead of %d; if a later version wrote it, this program is too old", b[0], version)
 	case len(b) != plainSize && len(b) != spareSize:
-		return e, fmt.Errorf("it has %d bytes, want %d or %d", len(b), plainSize, spareSize)
+		return e, fmt.Errorf("it has %d bytes instead of %d or %d", len(b), plainSize, spareSize)
 	}
 	b, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
 	if checksum(b) != sum {

@@ -90,7 +90,7 @@ func (l *Log) Append(ctx context.Context, entries ...blacklist.Entry) (last uint
 			return 0, err
 		}
 		if number < last+uint64(n) {
-			return 0, fmt.Errorf("the last number is %d after %d and %d entries, want a greater one", number, last, n)
+			return 0, fmt.Errorf("the last number is %d after %d and %d entries, which is too small", number, last, n)
 		}
 		last, entries = number, entries[n:]
 	}
@@ -113,7 +113,7 @@ func (l *Log) append(ctx context.Context, entries []blacklist.Entry) (last uint6
 		return 0, err
 	}
 	if len(answer) != 3 {
-		return 0, fmt.Errorf("the reply has %d parts, want 3", len(answer))
+		return 0, fmt.Errorf("the reply has %d parts instead of 3", len(answer))
 	}
 	if err := l.db.Accept("", answer[0], answer[1]); err != nil {
 		return 0, err
@@ -125,7 +125,7 @@ func (l *Log) append(ctx context.Context, entries []blacklist.Entry) (last uint6
 func (l *Log) Since(ctx context.Context, after uint64, most int) (_ []blacklist.Entry, _ uint64, err error) {
 	defer func() { err = l.db.Wrap(err, "reading") }()
 	if most < 1 {
-		return nil, 0, fmt.Errorf("asked for at most %d entries, want one or more", most)
+		return nil, 0, fmt.Errorf("max is %d; pass 1 or more", most)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, 0, err
@@ -154,10 +154,10 @@ func (l *Log) since(ctx context.Context, after uint64, most int) ([]blacklist.En
 		return nil, 0, err
 	}
 	if len(answer) < 2 || len(answer)%2 != 0 || len(answer) > 2+2*most {
-		return nil, 0, fmt.Errorf("the reply has %d parts, want the role, a number, and two for each of %d entries", len(answer), most)
+		return nil, 0, fmt.Errorf("the reply has %d parts instead of the role, a number, and two for each of at most %d entries", len(answer), most)
 	}
 	if answer[0] != "master" {
-		return nil, 0, fmt.Errorf("the server's role is %.32q, want master: a replica learns of revocations late", answer[0])
+		return nil, 0, fmt.Errorf("the server's role is %.32q instead of master, and a replica has revocations late", answer[0])
 	}
 	end, err := number(answer[1])
 	if err != nil {

@@ -84,7 +84,7 @@ func (l *Log) Append(ctx context.Context, entries ...blacklist.Entry) (last uint
 		last = uint64(number)
 		number -= int64(len(entries))
 		if number < 0 {
-			return fmt.Errorf("the last number is %d after %d entries, want a greater one", last, len(entries))
+			return fmt.Errorf("the last number is %d after %d entries, which is too small", last, len(entries))
 		}
 		for from := 0; from < len(entries); from += rowsPerInsert {
 			some := entries[from:min(from+rowsPerInsert, len(entries))]
@@ -115,7 +115,7 @@ func insert(ctx context.Context, tx sqldb.Tx, after int64, entries []blacklist.E
 	n, err := tx.Exec(ctx, `INSERT INTO gatewright_revocations (number, kind, id, spare, revoked_before, expires) VALUES `+
 		sqldb.Values(len(entries), 6), args...)
 	if err == nil && n != int64(len(entries)) {
-		err = fmt.Errorf("%d rows were inserted, want %d", n, len(entries))
+		err = fmt.Errorf("%d rows were inserted instead of %d", n, len(entries))
 	}
 	return err
 }
@@ -125,7 +125,7 @@ func insert(ctx context.Context, tx sqldb.Tx, after int64, entries []blacklist.E
 func (l *Log) Since(ctx context.Context, after uint64, most int) (entries []blacklist.Entry, position uint64, err error) {
 	const doing = "reading"
 	if most < 1 {
-		return nil, 0, l.db.Wrap(fmt.Errorf("asked for at most %d entries, want one or more", most), doing)
+		return nil, 0, l.db.Wrap(fmt.Errorf("max is %d; pass 1 or more", most), doing)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, 0, l.db.Wrap(err, doing)
@@ -188,9 +188,9 @@ func (r *row) entry() (e blacklist.Entry, err error) {
 	case r.kind.Int64 < 0 || r.kind.Int64 > math.MaxUint8:
 		return e, fmt.Errorf("its kind is %d", r.kind.Int64)
 	case len(r.id) != len(e.ID):
-		return e, fmt.Errorf("its id has %d bytes, want %d", len(r.id), len(e.ID))
+		return e, fmt.Errorf("its id has %d bytes instead of %d", len(r.id), len(e.ID))
 	case len(r.spare) != 0 && len(r.spare) != len(e.Spare):
-		return e, fmt.Errorf("its spare has %d bytes, want none or %d", len(r.spare), len(e.Spare))
+		return e, fmt.Errorf("its spare has %d bytes instead of 0 or %d", len(r.spare), len(e.Spare))
 	}
 	e = blacklist.Entry{Kind: blacklist.Kind(r.kind.Int64), ID: blacklist.ID(r.id), Before: r.before.Int64, Expires: r.expires.Int64}
 	copy(e.Spare[:], r.spare)

@@ -82,7 +82,7 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelim
 		for i := range charges {
 			if charges[i].Key != charges[0].Key {
 				return nil, ratelimit.Receipt{}, errors.New(pkg + ": one Take charges different keys, which Config.SpreadKeys" +
-					" puts into different slots, want a Store without it")
+					" puts into different slots; use a Store without SpreadKeys")
 			}
 		}
 	}
@@ -188,13 +188,13 @@ func (s *Store) key(c *ratelimit.Charge) string {
 func read(answer any, charges []ratelimit.Charge) (moment int64, states []ratelimit.State, err error) {
 	list, ok := answer.([]any)
 	if !ok || len(list) == 0 {
-		return 0, nil, fmt.Errorf("the answer is a %T of %d, want integers", answer, len(list))
+		return 0, nil, fmt.Errorf("the reply is a %T of %d parts instead of integers", answer, len(list))
 	}
 	// integer returns the i-th, or makes an error of it.
 	integer := func(i int) int64 {
 		n, ok := list[i].(int64)
 		if (!ok || n < 0 || n > 1<<53) && err == nil {
-			err = fmt.Errorf("the answer has a %T at %d, want an integer of 0 to 2^53", list[i], i)
+			err = fmt.Errorf("the reply has a %T at %d instead of an integer of 0 to 2^53", list[i], i)
 		}
 		return n
 	}
@@ -204,7 +204,7 @@ func read(answer any, charges []ratelimit.Charge) (moment int64, states []rateli
 		each = 4
 	}
 	if want := 1 + len(charges)*each; len(list) != want {
-		return 0, nil, fmt.Errorf("the answer has %d integers, want %d", len(list), want)
+		return 0, nil, fmt.Errorf("the reply has %d integers instead of %d", len(list), want)
 	}
 	states = make([]ratelimit.State, len(charges))
 	refused := false
@@ -224,7 +224,7 @@ func read(answer any, charges []ratelimit.Charge) (moment int64, states []rateli
 		}
 	}
 	if err == nil && moment == 0 && !refused {
-		err = errors.New("the answer contradicts itself")
+		err = errors.New("the reply contradicts itself")
 	}
 	if err != nil {
 		return 0, nil, err
