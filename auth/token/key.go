@@ -103,34 +103,40 @@ type Key struct {
 
 // GenerateKey returns a new random key for the algorithm. RSA keys have 2048
 // bits, HS keys as many as their hash. The key exists in memory only: after a
-// restart, tokens that it signed are invalid. See the examples of [NewKeyring]
-// for a key that is stored.
+// restart, tokens that it signed are invalid. [GeneratePrivateKey] returns a key
+// to be stored.
 func GenerateKey(alg Algorithm) (Key, error) {
 	s, ok := suites[alg]
 	if !ok {
 		return Key{}, fmt.Errorf("auth/token: unknown algorithm %q", alg)
 	}
-	k := Key{Algorithm: alg}
-	var private crypto.Signer
-	var err error
-	switch s.family {
-	case familyHMAC:
+	if s.family == familyHMAC {
 		material := make([]byte, s.hash.Size())
 		rand.Read(material)
-		k.Secret = guard.NewSecret(material)
-		return k, nil
-	case familyECDSA:
-		private, err = ecdsa.GenerateKey(s.curve, rand.Reader)
-	case familyEdDSA:
-		_, private, err = ed25519.GenerateKey(rand.Reader)
-	default:
-		private, err = rsa.GenerateKey(rand.Reader, minRSABits)
+		return Key{Algorithm: alg, Secret: guard.NewSecret(material)}, nil
 	}
+	private, err := generate(alg)
 	if err != nil {
 		return Key{}, err
 	}
-	k.Signer = NewSigner(private)
-	return k, nil
+	return Key{Algorithm: alg, Signer: NewSigner(private)}, nil
+}
+
+// generate returns a new private key for an algorithm with public keys.
+func generate(alg Algorithm) (crypto.Signer, error) {
+	s, ok := suites[alg]
+	if !ok || s.family == familyHMAC {
+		return nil, fmt.Errorf("auth/token: the algorithm %q has no private keys", alg)
+	}
+	switch s.family {
+	case familyECDSA:
+		return ecdsa.GenerateKey(s.curve, rand.Reader)
+	case familyEdDSA:
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
+	default:
+		return rsa.GenerateKey(rand.Reader, minRSABits)
+	}
 }
 
 // Format prints the algorithm, whatever the verb.

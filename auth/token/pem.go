@@ -1,0 +1,83 @@
+package token
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+)
+
+// ParsePrivateKey returns the key in a PEM file: PKCS #8 ("PRIVATE KEY"), as of
+// openssl genpkey, SEC 1 ("EC PRIVATE KEY") or PKCS #1 ("RSA PRIVATE KEY"). The
+// curve gives the Algorithm: ES256, ES384 or ES512, and EdDSA for Ed25519. An RSA
+// key gets RS256; set Algorithm for another one. [NewKeyring] checks the key.
+//
+// A file with an encrypted key, a public key, a certificate, several keys, or text
+// around the key is an error. The error quotes nothing of the file.
+func ParsePrivateKey(file []byte) (Key, error) {
+	block, rest := pem.Decode(file)
+	switch {
+	case block == nil:
+		return Key{}, errors.New("auth/token: ParsePrivateKey: the file has no PEM block; use PKCS #8, as of openssl genpkey")
+	case !bytes.HasPrefix(bytes.TrimSpace(file), []byte("-----BEGIN ")), len(bytes.TrimSpace(rest)) > 0:
+		return Key{}, errors.New("auth/token: ParsePrivateKey: the file has more than one PEM block or other text; use a file with one key")
+	case len(block.Headers) > 0, block.Type == "ENCRYPTED PRIVATE KEY":
+		return Key{}, errors.New("auth/token: ParsePrivateKey: the key is encrypted; decrypt it with openssl pkey")
+	}
+	var private any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		private, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		private, err = x509.ParseECPrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		private, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	default:
+		return Key{}, fmt.Errorf("auth/token: ParsePrivateKey: the file has a %.40q; use a private key", block.Type)
+	}
+	if err != nil {
+		return Key{}, errors.New("auth/token: ParsePrivateKey: the key is damaged, or of an unknown kind")
+	}
+	signer, ok := private.(crypto.Signer)
+	if !ok {
+		return Key{}, fmt.Errorf("auth/token: ParsePrivateKey: a %T does not sign; use an EC, Ed25519 or RSA key", private)
+	}
+	k := Key{Signer: NewSigner(signer)}
+	switch p := private.(type) {
+	case *ecdsa.PrivateKey:
+		for _, alg := range []Algorithm{ES256, ES384, ES512} {
+			if suites[alg].curve == p.Curve {
+				k.Algorithm = alg
+			}
+		}
+	case ed25519.PrivateKey:
+		k.Algorithm = EdDSA
+	case *rsa.PrivateKey:
+		k.Algorithm = RS256
+	}
+	if k.Algorithm == "" {
+		return Key{}, errors.New("auth/token: ParsePrivateKey: no algorithm uses the curve of the key; use P-256, P-384 or P-521")
+	}
+	return k, nil
+}
+
+// GeneratePrivateKey returns a new random private key for the algorithm as a PEM
+// file of PKCS #8, for [ParsePrivateKey]. RSA keys have 2048 bits. Write it with
+// file mode 0600. An HS algorithm, whose key is random bytes, is an error.
+func GeneratePrivateKey(alg Algorithm) ([]byte, error) {
+	private, err := generate(alg)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, fmt.Errorf("auth/token: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
