@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -29,11 +30,14 @@ func (v *Verifier) Authenticate(r *http.Request) (*identity.Principal, error) {
 	return authenticate(v, v, r)
 }
 
+// verifying is a Verifier or a Verifiers.
+type verifying interface {
+	verify(ctx context.Context, token string, p *identity.Principal) (*identity.Principal, error)
+}
+
 // authenticate is Authenticate with v, a Verifier or several, whose place of
 // tokens is that of first.
-func authenticate(v interface {
-	verify(ctx context.Context, token string, p *identity.Principal) (*identity.Principal, error)
-}, first *Verifier, r *http.Request) (*identity.Principal, error) {
+func authenticate(v verifying, first *Verifier, r *http.Request) (*identity.Principal, error) {
 	header := first.config.Header
 	bearer := header == ""
 	if bearer {
@@ -98,6 +102,57 @@ func credentials(line string) (token string, ours bool) {
 func ambiguous() *guard.Denial {
 	return guard.InvalidRequest("The request carries an access token in more than one place.",
 		errors.New("auth/token: access_token in the query or form beside the Authorization header"))
+}
+
+// InCookie returns an authenticator for tokens in the cookie with the given name,
+// such as the "__session" of Clerk. Browsers send cookies by themselves, also in
+// requests that the page of another site makes: these are answered 403, as those
+// of all [guard.Sessions], unless config states otherwise. A request with two such
+// cookies is answered 400, because the page of a subdomain can set the second one.
+// A token in a cookie is verified like one in a header, and its issuer is that of
+// the Verifier; config.Issuer is not used. The error lists every mistake.
+//
+// For tokens in the Authorization header of the same program, pass both
+// authenticators to Identify; config.ExplicitWins decides on requests with both.
+func (v *Verifier) InCookie(name string, config guard.SessionConfig) (*guard.Sessions, error) {
+	if v == nil || v.keys == nil {
+		return nil, errors.New("auth/token: InCookie of a nil or zero Verifier; use NewVerifier")
+	}
+	return inCookie(v, name, config)
+}
+
+// InCookie is [Verifier.InCookie] for the tokens of several issuers.
+func (v *Verifiers) InCookie(name string, config guard.SessionConfig) (*guard.Sessions, error) {
+	if v == nil || len(v.all) == 0 {
+		return nil, errors.New("auth/token: InCookie of a nil or zero Verifiers; use NewVerifiers")
+	}
+	return inCookie(v, name, config)
+}
+
+func inCookie(v verifying, name string, config guard.SessionConfig) (*guard.Sessions, error) {
+	var errs []error
+	if (&http.Cookie{Name: name, Value: "token"}).Valid() != nil {
+		errs = append(errs, fmt.Errorf("auth/token: InCookie has the name %.100q; use the name of a cookie", name))
+	}
+	sessions, err := guard.NewSessions(func(r *http.Request) (*identity.Principal, error) {
+		cookies := r.CookiesNamed(name)
+		switch {
+		case len(cookies) == 0 || len(cookies) == 1 && cookies[0].Value == "":
+			return nil, nil
+		case len(cookies) > 1:
+			return nil, guard.InvalidRequest("The request carries more than one cookie with a token.",
+				fmt.Errorf("auth/token: %d cookies with the name %q", len(cookies), name))
+		}
+		p, err := v.verify(r.Context(), cookies[0].Value, nil)
+		if errors.Is(err, ErrInvalid) {
+			return nil, guard.InvalidToken("Session", err)
+		}
+		return p, err
+	}, config)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	return sessions, nil
 }
 
 // Challenge returns the challenge for a bearer token. If VerifierConfig.Header is

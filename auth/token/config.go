@@ -59,7 +59,7 @@ type VerifierConfig struct {
 	// Header is the request header that carries the token, without a scheme,
 	// like "Cf-Access-Jwt-Assertion". A client can send any header, so only
 	// the signature and the Audience count. If empty, the Authorization header
-	// with the scheme Bearer.
+	// with the scheme Bearer. For a cookie, see [Verifier.InCookie].
 	Header string
 
 	// Leeway is how far the issuer's clock may be ahead. It applies to "nbf"

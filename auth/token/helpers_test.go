@@ -279,10 +279,10 @@ type outcome struct {
 }
 
 // serve sends r through the middleware to a route that needs a caller.
-func serve(v *token.Verifier, r *http.Request) outcome { return serveWhile(nil, v, r) }
+func serve(v guard.Authenticator, r *http.Request) outcome { return serveWhile(nil, v, r) }
 
 // serveWhile is serve with Hooks.Active.
-func serveWhile(active func(context.Context, *identity.Principal) error, v *token.Verifier, r *http.Request) outcome {
+func serveWhile(active func(context.Context, *identity.Principal) error, v guard.Authenticator, r *http.Request) outcome {
 	var o outcome
 	hooks := guard.Hooks{Active: active, Observe: func(_ context.Context, e guard.Event) { o.events = append(o.events, e) }}
 	h := hooks.Identify(v)(hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
