@@ -50,7 +50,7 @@ type issuerVector struct {
 type issuerSettings struct {
 	Issuer, Audience, AudienceClaim, AudienceHeader, ClientHeader, MaxLifetime, SubjectPrefix, KeyPerID string
 	Types, ClientClaims, ScopeClaims, SubjectClaims, IssuerAliases, Tenants, IgnoreHeaders, KeyUses     []string
-	TenantClaim, SessionClaim                                                                           []string
+	TenantClaim, SessionClaim, RoleKeys                                                                 []string
 	CredentialClaims                                                                                    *[]string
 	Roles                                                                                               [][]string
 	TypeAbsent, NoClient, IDTokens, NoIssuer, IssuedAtOptional, CredentialOptional, KeyIDOptional       bool
@@ -71,7 +71,7 @@ type issuerSettings struct {
 
 var issuerVectors = sync.OnceValue(func() (all []*issuerVector) {
 	files, err := filepath.Glob("testdata/issuers/*.json")
-	if err != nil || len(files) < 33 {
+	if err != nil || len(files) < 48 {
 		panic(fmt.Sprint(len(files), " vectors, ", err))
 	}
 	for _, file := range files {
@@ -134,6 +134,9 @@ func (v *issuerVector) config() token.VerifierConfig {
 	}
 	for _, names := range s.Roles {
 		f.Roles = append(f.Roles, token.Grant{Claim: names, Names: token.Same(append(v.Principal.Roles, "never-granted")...)})
+	}
+	if s.RoleKeys != nil {
+		f.Roles = append(f.Roles, token.Grant{Claim: s.RoleKeys, Keys: true, Names: token.Same(append(v.Principal.Roles, "never-granted")...)})
 	}
 	factors := token.Grant{Claim: token.Path{"amr"}, Names: token.Same(append(v.Principal.Factors, "never")...)}
 	if s.Factors != nil {

@@ -15,6 +15,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/lestrrat-go/jwx/v3/jwa"
+	jwxjwt "github.com/lestrrat-go/jwx/v3/jwt"
 
 	"github.com/gatewright/gatewright/auth/token"
 )
@@ -67,17 +69,17 @@ func signShape(t *testing.T, s issuerShape, alg jose.SignatureAlgorithm, key any
 }
 
 // TestOtherLibrariesOnTokensOfOtherIssuers verifies the tokens of
-// auth/token/testdata/issuers with go-jose (issuer, audience and times) and with
-// go-oidc (as ID tokens). Both accept the good ones where they have what these
+// auth/token/testdata/issuers with go-jose and jwx (issuer, audience and times) and
+// with go-oidc (as ID tokens). All accept the good ones where they have what these
 // libraries require. The hostile neighbours that they accept, and this library
 // rejects, are in testdata/issuers.golden; UPDATE_GOLDEN=1 writes it.
 func TestOtherLibrariesOnTokensOfOtherIssuers(t *testing.T) {
 	files, err := filepath.Glob("../../auth/token/testdata/issuers/*.json")
-	if err != nil || len(files) < 33 {
+	if err != nil || len(files) < 48 {
 		t.Fatal(len(files), err)
 	}
 	var table strings.Builder
-	table.WriteString("vector\tgood: go-jose, go-oidc\thostile\taccepted by go-jose\taccepted by go-oidc\n")
+	table.WriteString("vector\tgood: go-jose, jwx, go-oidc\thostile\taccepted by go-jose\taccepted by jwx\taccepted by go-oidc\n")
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -107,6 +109,14 @@ func TestOtherLibrariesOnTokensOfOtherIssuers(t *testing.T) {
 			}
 			return claims.Validate(jwt.Expected{Issuer: v.Settings.Issuer, AnyAudience: jwt.Audience{v.Settings.Audience}, Time: time.Now()})
 		}
+		byJWX := func(s string) error {
+			signature, ok := jwa.LookupSignatureAlgorithm(string(alg))
+			if !ok {
+				t.Fatalf("jwx has no %s", alg)
+			}
+			_, err := jwxjwt.Parse([]byte(s), jwxjwt.WithKey(signature, public), jwxjwt.WithIssuer(v.Settings.Issuer), jwxjwt.WithAudience(v.Settings.Audience))
+			return err
+		}
 		byOIDC := func(s string) error {
 			if _, ok := public.([]byte); ok {
 				return fmt.Errorf("no shared secrets")
@@ -128,22 +138,28 @@ func TestOtherLibrariesOnTokensOfOtherIssuers(t *testing.T) {
 			if err := byJose(good); err != nil {
 				t.Errorf("%s: go-jose: %v", v.Name, err)
 			}
+			if err := byJWX(good); err != nil {
+				t.Errorf("%s: jwx: %v", v.Name, err)
+			}
 			if err := byOIDC(good); err != nil && alg != jose.HS256 {
 				t.Errorf("%s: go-oidc: %v", v.Name, err)
 			}
 		}
-		var jose1, oidc1 []string
+		var jose1, jwx1, oidc1 []string
 		for _, other := range v.Rejected {
 			s := signShape(t, other, alg, private)
 			if byJose(s) == nil {
 				jose1 = append(jose1, other.Why)
 			}
+			if byJWX(s) == nil {
+				jwx1 = append(jwx1, other.Why)
+			}
 			if byOIDC(s) == nil {
 				oidc1 = append(oidc1, other.Why)
 			}
 		}
-		fmt.Fprintf(&table, "%s\t%s, %s\t%d\t%d: %s\t%d: %s\n", v.Name, verdict(byJose(good)), verdict(byOIDC(good)), len(v.Rejected),
-			len(jose1), strings.Join(jose1, "; "), len(oidc1), strings.Join(oidc1, "; "))
+		fmt.Fprintf(&table, "%s\t%s, %s, %s\t%d\t%d: %s\t%d: %s\t%d: %s\n", v.Name, verdict(byJose(good)), verdict(byJWX(good)), verdict(byOIDC(good)), len(v.Rejected),
+			len(jose1), strings.Join(jose1, "; "), len(jwx1), strings.Join(jwx1, "; "), len(oidc1), strings.Join(oidc1, "; "))
 	}
 	const golden = "testdata/issuers.golden"
 	if os.Getenv("UPDATE_GOLDEN") != "" {
