@@ -1,7 +1,6 @@
 package passkey
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // Config configures a [RelyingParty].
@@ -153,17 +153,7 @@ func New(store Store, config Config) (*RelyingParty, error) {
 			mistake("Config.TopOrigins[%d] is %q, %s", i, o, problem)
 		}
 	}
-	if len(config.Keys) == 0 {
-		mistake("Config.Keys is empty; set a secret of %d random bytes", minKey)
-	}
-	for i, k := range config.Keys {
-		switch b := k.Bytes(); {
-		case len(b) < minKey:
-			mistake("Config.Keys[%d] has %d bytes; use at least %d random ones", i, len(b), minKey)
-		case len(bytes.Trim(b, "\x00")) == 0:
-			mistake("Config.Keys[%d] is all zeros; use random bytes", i)
-		}
-	}
+	mistakes.Secrets(mistake, "Config.Keys", minKey, config.Keys)
 	if config.Once == nil {
 		mistake("Config.Once is nil; use the AttemptChallenge of a session store of package auth")
 	}

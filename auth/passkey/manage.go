@@ -15,6 +15,7 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/internal/body"
 	"github.com/gatewright/gatewright/internal/strictjson"
+	"github.com/gatewright/gatewright/internal/unproven"
 )
 
 // creationOptions is PublicKeyCredentialCreationOptionsJSON (WebAuthn section
@@ -251,7 +252,7 @@ func (rp *RelyingParty) authorize(ctx context.Context, p *identity.Principal, pr
 	}
 	if strings.HasPrefix(proof, "{") {
 		_, err := rp.assert(ctx, proof, purposeFactor, binding{subject: p.Subject, session: p.Session}, p.Subject, false)
-		return wrongProof(err)
+		return unproven.Refusal("passkey", err)
 	}
 	if !enrolled && rp.config.SecondFactor != nil {
 		required, err := rp.config.SecondFactor(ctx, p.Subject)
@@ -265,26 +266,9 @@ func (rp *RelyingParty) authorize(ctx context.Context, p *identity.Principal, pr
 		return rp.stepUp("This needs your second factor", errors.New("passkey: the session did not prove the subject's second factor"))
 	}
 	if proof == "" {
-		return wrongProof(identity.ErrNotProven)
+		return unproven.Refusal("passkey", identity.ErrNotProven)
 	}
-	return wrongProof(rp.config.Authorize(ctx, p, proof))
-}
-
-// wrongProof returns the refusal for the error of a proof.
-func wrongProof(err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, identity.ErrNotProven) {
-		d := guard.NewDenial(http.StatusBadRequest, "invalid_proof", "The proof is missing or wrong.", err)
-		d.Event = guard.EventLoginFail
-		return d
-	}
-	// The error itself: one that only wraps a refusal comes from elsewhere.
-	if d, ok := err.(*guard.Denial); ok {
-		return d
-	}
-	return guard.CannotDecide("passkey: verifying a proof", err)
+	return unproven.Refusal("passkey", rp.config.Authorize(ctx, p, proof))
 }
 
 func (rp *RelyingParty) stepUp(description string, err error) error {

@@ -1,7 +1,6 @@
 package ticket
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // A User is a user of the host.
@@ -196,17 +196,7 @@ func New(store Store, users Users, config Config) (*Service, error) {
 		u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
 		mistake("Config.Base is %q; use an https URL that ends in a slash, such as https://example.com/account/", config.Base)
 	}
-	if len(config.Keys) == 0 {
-		mistake("Config.Keys is empty; set a secret of %d random bytes", minKey)
-	}
-	for i, k := range config.Keys {
-		switch b := k.Bytes(); {
-		case len(b) < minKey:
-			mistake("Config.Keys[%d] has %d bytes; use at least %d random ones", i, len(b), minKey)
-		case len(bytes.Trim(b, "\x00")) == 0:
-			mistake("Config.Keys[%d] is all zeros; use random bytes", i)
-		}
-	}
+	mistakes.Secrets(mistake, "Config.Keys", minKey, config.Keys)
 	if config.Deliver == nil {
 		mistake("Config.Deliver is nil; send the message by mail")
 	}

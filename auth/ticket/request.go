@@ -11,6 +11,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/internal/body"
+	"github.com/gatewright/gatewright/internal/unproven"
 )
 
 // CookieName is the name of the cookie of a browser.
@@ -217,19 +218,7 @@ func (s *Service) authorize(ctx context.Context, p *identity.Principal, proof st
 	if proof != "" {
 		err = s.config.Authorize(ctx, p, proof)
 	}
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, identity.ErrNotProven) {
-		d := guard.NewDenial(http.StatusBadRequest, "invalid_proof", "The proof is missing or wrong.", err)
-		d.Event = guard.EventLoginFail
-		return d
-	}
-	// The error itself: one that only wraps a refusal comes from elsewhere.
-	if d, ok := err.(*guard.Denial); ok {
-		return d
-	}
-	return guard.CannotDecide("ticket: verifying a proof", err)
+	return unproven.Refusal("ticket", err)
 }
 
 // caller returns the user who called.

@@ -3,8 +3,11 @@
 package mistakes
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+
+	"github.com/gatewright/gatewright/auth/guard"
 )
 
 // A List holds the mistakes in the arguments of one constructor.
@@ -49,3 +52,19 @@ func Shown(value any) string {
 
 // At names an element of a list field.
 func At(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
+
+// Secrets calls mistake for each secret of a field that has fewer than n bytes or
+// only zeros, and if there is no secret.
+func Secrets(mistake func(format string, args ...any), field string, n int, secrets []guard.Secret) {
+	if len(secrets) == 0 {
+		mistake("%s is empty; set a secret of %d random bytes", field, n)
+	}
+	for i, secret := range secrets {
+		switch b := secret.Bytes(); {
+		case len(b) < n:
+			mistake("%s[%d] has %d bytes; use at least %d random ones", field, i, len(b), n)
+		case len(bytes.Trim(b, "\x00")) == 0:
+			mistake("%s[%d] is all zeros; use random bytes", field, i)
+		}
+	}
+}

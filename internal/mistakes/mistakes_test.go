@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
@@ -30,5 +31,28 @@ auth/shop: Config.Text is "` + strings.Repeat("x", 100) + `"…, want less
 auth/shop: Config.File: unexpected EOF`
 	if err == nil || err.Error() != want || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+func TestSecretsAreLongAndNotZero(t *testing.T) {
+	good, zeros := guard.NewSecret([]byte(strings.Repeat("k", 32))), guard.NewSecret(make([]byte, 32))
+	for name, tt := range map[string]struct {
+		secrets []guard.Secret
+		want    []string
+	}{
+		"none": {nil, []string{"p: F is empty; set a secret of 32 random bytes"}},
+		"good": {[]guard.Secret{good}, nil},
+		"two that are bad": {[]guard.Secret{good, guard.NewSecret([]byte("short")), zeros}, []string{
+			"p: F[1] has 5 bytes; use at least 32 random ones", "p: F[2] is all zeros; use random bytes"}},
+	} {
+		l := mistakes.List{Package: "p"}
+		mistakes.Secrets(l.Add, "F", 32, tt.secrets)
+		got := ""
+		if err := l.Err(); err != nil {
+			got = err.Error()
+		}
+		if got != strings.Join(tt.want, "\n") {
+			t.Errorf("%s: %s", name, got)
+		}
 	}
 }
