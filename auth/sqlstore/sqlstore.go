@@ -306,15 +306,8 @@ func (s *Store) FinishChallenge(ctx context.Context, id auth.TokenHash) (bool, e
 // returns how many. They are refused without it; it frees space, and the host
 // calls it now and then.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
-	for _, statement := range [...]string{
-		`DELETE FROM gatewright_sessions WHERE idle <= $1`, // idle is never after expires
-		`DELETE FROM gatewright_challenges WHERE expires <= $1`,
-	} {
-		n, err := s.db.Exec(ctx, "deleting what has expired", statement, before.UnixMicro())
-		deleted += n
-		if err != nil {
-			return deleted, err
-		}
-	}
-	return deleted, nil
+	moment := before.UnixMicro()
+	return s.db.DeleteExpired(ctx,
+		sqldb.Deletion{Statement: `DELETE FROM gatewright_sessions WHERE idle <= $1`, Before: moment}, // idle is never after expires
+		sqldb.Deletion{Statement: `DELETE FROM gatewright_challenges WHERE expires <= $1`, Before: moment})
 }

@@ -490,7 +490,7 @@ func (a *app) sweep(ctx context.Context) {
 			_, err = s.DeleteExpired(ctx, now)
 		}
 		_, errKeys := a.keyStore.DeleteExpired(ctx, now.Add(-30*24*time.Hour))
-		errTickets := a.ways.ticketStore.DeleteExpired(ctx, now)
+		_, errTickets := a.ways.ticketStore.DeleteExpired(ctx, now)
 		_, errBegan := a.db.ExecContext(ctx, "DELETE FROM session_beginnings WHERE began < $1", now.Add(-longestSession).UnixMicro())
 		if err := errors.Join(err, errKeys, errTickets, errBegan); err != nil && ctx.Err() == nil {
 			a.log.Error("dropping expired rows", "error", err)

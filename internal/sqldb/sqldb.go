@@ -120,6 +120,25 @@ func rows(result sql.Result, err error) (int64, error) {
 	return result.RowsAffected()
 }
 
+// A Deletion is a statement that deletes what expired before a moment, its $1.
+type Deletion struct {
+	Statement string
+	Before    int64
+}
+
+// DeleteExpired executes deletions one after the other until one fails, and returns
+// how many rows they deleted.
+func (d *DB) DeleteExpired(ctx context.Context, all ...Deletion) (deleted int64, err error) {
+	for _, one := range all {
+		n, err := d.Exec(ctx, "deleting what has expired", one.Statement, one.Before)
+		deleted += n
+		if err != nil {
+			return deleted, err
+		}
+	}
+	return deleted, nil
+}
+
 // A Tx is a transaction of [DB.Tx]. Errors of its methods are not wrapped.
 type Tx struct{ tx *sql.Tx }
 

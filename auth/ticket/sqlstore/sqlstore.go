@@ -257,12 +257,10 @@ func (s *Store) EndTickets(ctx context.Context, which ticket.Which) error {
 }
 
 // DeleteExpired deletes the tickets that expired before the given time, and the
-// counts of wrong codes of 30 days before it. It does not change what passes.
-func (s *Store) DeleteExpired(ctx context.Context, before time.Time) error {
-	const doing = "deleting expired tickets"
-	if _, err := s.db.Exec(ctx, doing, `DELETE FROM gatewright_tickets WHERE expires < $1`, sqldb.Micros(before)); err != nil {
-		return err
-	}
-	_, err := s.db.Exec(ctx, doing, `DELETE FROM gatewright_wrong_codes WHERE at < $1`, sqldb.Micros(before.Add(-30*24*time.Hour)))
-	return err
+// counts of wrong codes of 30 days before it, and returns how many. It does not change
+// what passes.
+func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
+	return s.db.DeleteExpired(ctx,
+		sqldb.Deletion{Statement: `DELETE FROM gatewright_tickets WHERE expires < $1`, Before: sqldb.Micros(before)},
+		sqldb.Deletion{Statement: `DELETE FROM gatewright_wrong_codes WHERE at < $1`, Before: sqldb.Micros(before.Add(-30 * 24 * time.Hour))})
 }

@@ -31,12 +31,13 @@ func errorsOf(t *testing.T, s *sqlstore.Store, subject string) map[string]error 
 	_, find := s.FindTicket(ctx, ticket.Use{})
 	_, link := s.UseTicket(ctx, ticket.Use{})
 	_, code := s.UseTicket(ctx, ticket.Use{ID: "id"})
+	_, expired := s.DeleteExpired(ctx, time.Now())
 	_, wrong := s.WrongCodes(ctx, subject, "", time.Now())
 	return map[string]error{
 		"Ready": s.Ready(ctx), "FindTicket": find, "UseTicket": link, "UseTicket of a code": code, "WrongCodes": wrong,
 		"IssueTicket":   s.IssueTicket(ctx, ticket.Ticket{Subject: subject}),
 		"EndTickets":    s.EndTickets(ctx, ticket.Which{Subject: subject, Except: ticket.UndoEmail, After: time.Now()}),
-		"DeleteExpired": s.DeleteExpired(ctx, time.Now()),
+		"DeleteExpired": expired,
 	}
 }
 
@@ -89,4 +90,20 @@ func TestNewReportsEveryMistakeAndSchemaKnowsItsDialects(t *testing.T) {
 		_, err := sqlstore.New(db, sqlstore.Config{Dialect: dialect})
 		return err
 	})
+}
+
+func TestDeleteExpiredReturnsHowManyRowsWereDeleted(t *testing.T) {
+	now := time.UnixMicro(1_800_000_000_000_000)
+	d := &sqldbtest.DB{Answer: func(sqldbtest.Statement) ([][]driver.Value, int64) { return nil, 2 }}
+	if n, err := open(t, d, sqlstore.PostgreSQL).DeleteExpired(t.Context(), now); n != 4 || err != nil {
+		t.Errorf("%d, %v; want the 2 of each table", n, err)
+	}
+	all := d.Statements()
+	if len(all) != 2 || all[0].Args[0] != now.UnixMicro() || all[1].Args[0] != now.Add(-30*24*time.Hour).UnixMicro() {
+		t.Errorf("%v", all)
+	}
+	d = &sqldbtest.DB{Fails: "DELETE FROM gatewright_wrong_codes", Answer: d.Answer}
+	if n, err := open(t, d, sqlstore.PostgreSQL).DeleteExpired(t.Context(), now); n != 2 || !errors.Is(err, sqldbtest.ErrDown) {
+		t.Errorf("%d, %v; want what was deleted before the error", n, err)
+	}
 }
