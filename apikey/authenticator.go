@@ -391,15 +391,15 @@ func (a *Authenticator) runQuery(ctx, bounded context.Context, q *query, k query
 		a.mu.Unlock()
 		close(q.done)
 	}()
-	asked := time.Now()
+	began := time.Now()
 	record, err := a.find(bounded, key, parts)
 	switch {
 	case err == nil:
-		q.entry = &entry{sum: k.sum, record: *record, loaded: asked}
+		q.entry = &entry{sum: k.sum, record: *record, loaded: began}
 		a.cache.put(q.entry, k.epoch, time.Now())
 	case errors.Is(err, ErrInvalid):
 		q.err = err
-		a.cache.putMiss(&k.sum, k.epoch, asked, err)
+		a.cache.putMiss(&k.sum, k.epoch, began, err)
 	default:
 		q.err = err
 		// Its own context ended, not the time for all.

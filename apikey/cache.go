@@ -18,7 +18,7 @@ type sum = [sha256.Size]byte
 type entry struct {
 	sum    sum
 	record Record    // our own copy; never changed
-	loaded time.Time // before the store was asked
+	loaded time.Time // when the query began
 	used   atomic.Int64
 }
 
@@ -98,7 +98,7 @@ func (c *keyCache) fresh(e *entry, now time.Time) bool {
 	return age >= 0 && age < c.ttl
 }
 
-// put remembers a good key that was asked for in the given epoch.
+// put caches a good key whose query began in the given epoch.
 func (c *keyCache) put(e *entry, epoch uint64, now time.Time) {
 	if c.good == nil || c.epoch.Load() != epoch {
 		return
@@ -134,15 +134,15 @@ func (c *keyCache) lasts(m *miss, now time.Time) bool {
 	return left > 0 && left <= c.missTTL && m.epoch == c.epoch.Load()
 }
 
-// putMiss remembers a key that was refused, which was asked for in the given
-// epoch and at the given moment.
-func (c *keyCache) putMiss(s *sum, epoch uint64, asked time.Time, reason error) {
+// putMiss caches a refused key whose query began in the given epoch, at the given
+// moment.
+func (c *keyCache) putMiss(s *sum, epoch uint64, began time.Time, reason error) {
 	if c.misses == nil {
 		return
 	}
-	m := &miss{*s, asked.Add(c.missTTL), epoch, reason}
+	m := &miss{*s, began.Add(c.missTTL), epoch, reason}
 	same := func(old *miss) bool { return old.sum == m.sum }
-	ended := func(old *miss) bool { return !c.lasts(old, asked) }
+	ended := func(old *miss) bool { return !c.lasts(old, began) }
 	c.misses.Set(index(s)).Put(m, s[8], same, ended)
 }
 

@@ -110,8 +110,8 @@ const (
 	maxRight    = 128 // bytes of one
 	maxOverlap  = 366 * 24 * time.Hour
 
-	// attempts at a change that others get in the way of, and at finding an
-	// identifier that nobody has.
+	// attempts bounds the retries of a change after conflicts, and of finding an
+	// unused identifier.
 	attempts = 8
 
 	// revocationLife is how long a Revoker must remember: longer than any
@@ -199,7 +199,7 @@ func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) 
 		case !errors.Is(err, ErrConflict):
 			return Secret{}, Record{}, guard.CannotDecide("apikey: storing a new key", err)
 		}
-		// Somebody has the identifier: of 62^12 that is no accident twice.
+		// The identifier is taken, which of 62^12 hardly happens twice.
 	}
 	return Secret{}, Record{}, errors.New("apikey: storing a new key: the store has every identifier")
 }
@@ -315,7 +315,7 @@ func (m *Manager) check(spec *Spec, now time.Time) error {
 }
 
 // checkRights returns an error if the owner does not have what the key shall be
-// good for: a key that never does what its Record says misleads whoever reads it.
+// good for: a key that never does what its Record says misleads its owner.
 func (m *Manager) checkRights(ctx context.Context, spec *Spec) error {
 	if m.keys.config.OwnerRights == nil || spec.Roles.Len()+spec.Scopes.Len() == 0 {
 		return nil

@@ -109,7 +109,7 @@ func (r *Record) Ended(now time.Time) bool {
 }
 
 // rotated reports whether the key has a successor. Either field is enough, so
-// that a record that somebody wrote by half does not live for ever.
+// that a record that was written by half ends.
 func (r *Record) rotated() bool { return r.Successor != "" || !r.GraceUntil.IsZero() }
 
 // state returns why the key is not good at a moment, nil if it is.

@@ -105,8 +105,8 @@ func credentials(line, scheme string) (key string, ours bool) {
 	return strings.TrimLeft(key, " "), true
 }
 
-// strip takes the parameter out of r's URL, such that nobody who is given r
-// finds it, and returns the last value and how many there were.
+// strip takes the parameter out of r's URL, so that no inner
+// handler finds it, and returns the last value and how many there were.
 func (s source) strip(r *http.Request) (key string, found int) {
 	// By hand and not by url.ParseQuery, which skips pairs with a semicolon
 	// that others split at, and would write the rest of the query anew.
@@ -132,15 +132,15 @@ func (s source) strip(r *http.Request) (key string, found int) {
 	if found == 0 {
 		return "", 0
 	}
-	// r is the copy that the inner handlers are given; its URL is still that
-	// of whoever stands outside.
+	// r is the copy for the inner handlers, which shares its URL with the
+	// request of the outer handlers.
 	stripped := *r.URL
 	stripped.RawQuery = strings.Join(kept, "&")
 	stripped.ForceQuery = false
 	r.URL = &stripped
 	r.RequestURI = stripped.RequestURI()
 	if r.Form != nil {
-		// Parsed by somebody outside already, who keeps what they have.
+		// An outer handler has parsed it, and keeps its map.
 		form := make(url.Values, len(r.Form))
 		for name, values := range r.Form {
 			if name != s.parameter {

@@ -445,7 +445,7 @@ func (f *File) Close() error {
 		return ErrClosed
 	}
 	f.closed = true
-	if f.waiting != nil { // nobody has the turn for it, so its callers were cancelled, or get it next
+	if f.waiting != nil { // no goroutine has the turn for it: its callers were cancelled, or get the turn next
 		f.waiting.err = ErrClosed
 		close(f.waiting.done)
 		f.waiting = nil

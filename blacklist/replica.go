@@ -58,7 +58,7 @@ type ReplicaConfig struct {
 
 // ErrStale is returned by [Replica.Revoked] if the log has not been read for longer
 // than MaxStale, or not at all.
-var ErrStale = errors.New("blacklist: the log was not read lately enough to tell who is revoked")
+var ErrStale = errors.New("blacklist: the log was not read lately enough to decide who is revoked")
 
 // A Replica is a [Revoker] that holds all entries of a [Log] in memory, so that
 // Revoked does no I/O. It follows the log while [Replica.Run] runs. It is safe
@@ -78,9 +78,9 @@ type Replica struct {
 	set    *set
 	start  time.Time // of which the monotonic reading counts
 
-	fresh  atomic.Int64 // when the last complete reading began, since start; before the first: unread
-	shout  atomic.Int64 // when InsecureFailOpen was last told, since start
-	failed atomic.Pointer[error]
+	fresh    atomic.Int64 // when the last complete reading began, since start; before the first: unread
+	reported atomic.Int64 // when InsecureFailOpen was last reported, since start
+	failed   atomic.Pointer[error]
 
 	turn     chan struct{} // held by who reads the log
 	position uint64        // up to which it was read; for who holds turn
@@ -91,7 +91,7 @@ type Replica struct {
 	ahead    time.Duration         // of the system's clock; only tests set it
 
 	mu   sync.Mutex
-	next *reading // which begins when it is somebody's turn
+	next *reading // begins when the current one has ended
 }
 
 var _ Revoker = (*Replica)(nil)
@@ -144,7 +144,7 @@ func NewReplica(log Log, config ReplicaConfig) (*Replica, error) {
 	}
 	r := &Replica{log: log, config: config, set: newSet(config.MaxEntries), start: time.Now(), turn: make(chan struct{}, 1)}
 	r.fresh.Store(unread)
-	r.shout.Store(unread)
+	r.reported.Store(unread)
 	return r, nil
 }
 
@@ -183,7 +183,7 @@ func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) err
 		return fmt.Errorf("recording a revocation: %w", err)
 	}
 	for _, e := range entries {
-		if err := r.know(e, true); err != nil {
+		if err := r.learn(e, true); err != nil {
 			return err
 		}
 	}
@@ -241,8 +241,8 @@ func (r *Replica) readNow(ctx context.Context) error {
 	return r.Refresh(ctx)
 }
 
-// know adds e to the set that Revoked uses.
-func (r *Replica) know(e Entry, tell bool) error {
+// learn adds e to the set that Revoked uses.
+func (r *Replica) learn(e Entry, report bool) error {
 	now := r.now()
 	if err := r.set.add(e, now); err != nil {
 		return err
@@ -252,7 +252,7 @@ func (r *Replica) know(e Entry, tell bool) error {
 			latest = r.latest.Load()
 		}
 	}
-	if tell && r.config.OnEntry != nil {
+	if report && r.config.OnEntry != nil {
 		r.config.OnEntry(e)
 	}
 	return nil
@@ -279,7 +279,7 @@ func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, err
 	if !r.config.InsecureFailOpen || fresh == unread {
 		return false, err
 	}
-	if last := r.shout.Load(); (last == unread || since-time.Duration(last) >= time.Second) && r.shout.CompareAndSwap(last, int64(since)) {
+	if last := r.reported.Load(); (last == unread || since-time.Duration(last) >= time.Second) && r.reported.CompareAndSwap(last, int64(since)) {
 		r.observe(ctx, fmt.Errorf("callers are let in all the same: %w", err))
 	}
 	return false, nil
@@ -502,7 +502,7 @@ func (r *Replica) read(ctx context.Context) error {
 			first := r.fresh.Load() == unread
 			r.fresh.Store(int64(began))
 			if first {
-				r.compareClocks(ctx) // before Ready is asked
+				r.compareClocks(ctx) // before the first call of Ready
 			}
 			return nil
 		}
@@ -520,9 +520,9 @@ func (r *Replica) page(ctx context.Context) (int, error) {
 	if last < r.position || len(entries) > 0 && last == r.position {
 		return 0, fmt.Errorf("blacklist: Since(%d) returned %d entries up to number %d", r.position, len(entries), last)
 	}
-	tell := r.fresh.Load() != unread
+	report := r.fresh.Load() != unread
 	for i, e := range entries {
-		if err := r.know(e, tell); err != nil {
+		if err := r.learn(e, report); err != nil {
 			return 0, err
 		}
 		// Numbers may be left out, so that its own may be greater.

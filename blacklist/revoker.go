@@ -92,7 +92,7 @@ func Validate(r identity.Revocation) error {
 	}
 	if r.Spare != "" && r.Before.IsZero() {
 		wrong = append(wrong, errors.New("blacklist: Revocation.Spare is set without Before"+
-			" and would refuse whoever signs in again; set Before to now"))
+			" and would refuse the next sign-in; set Before to now"))
 	}
 	if r.Spare != "" && (r.Credential != "" || r.Session != "") {
 		wrong = append(wrong, errors.New("blacklist: Revocation.Spare is set beside Credential or Session,"+
