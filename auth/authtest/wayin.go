@@ -70,7 +70,7 @@ func RunWayIn(t *testing.T, open func(t *testing.T) Ceremony) {
 		h := newDoor(t, nil, nil)
 		bad := c.Bad(t)
 		if len(bad) == 0 {
-			return errors.New("Bad returned no request")
+			return errors.New("no request is bad")
 		}
 		want := ""
 		for i, r := range append(bad, c.Good(t, "2"), c.Good(t, "3")) {

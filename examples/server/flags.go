@@ -91,6 +91,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	list := func(to *[]string) func(string) error {
 		return func(s string) error { *to = append(*to, strings.Split(s, ",")...); return nil }
 	}
+	flags.StringVar(&o.smtp, "smtp", "", "`URL` of the mail server for messages to users, as smtp://mail.example.com:587; SMTP_USER and SMTP_PASSWORD sign in to it (default: on a developer's machine an outbox in the page, elsewhere none)")
+	flags.StringVar(&o.mailFrom, "mail-from", "", "`address` that messages come from, as noreply@example.com")
 	flags.Func("host", "`name` that requests may be for, beside those of -issuer and -addr; several with commas, or again", list(&o.hosts))
 	flags.Func("trusted-proxy", "`prefix` or address of reverse proxies that write X-Forwarded-For and X-Forwarded-Proto; several as above", list(&o.trustedProxies))
 	flags.IntVar(&o.hops, "trusted-proxy-hops", 1, "`number` of trusted proxies that a request passes, 1 to 16; with too few, all clients share the address of a proxy")
@@ -106,6 +108,14 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", withoutRest(flags.Arg(0)))
 	}
 	errs := []error{o.checkNetwork(), o.parseDatabase(), o.parseRedis(redisURL)}
+	if o.smtp != "" || o.mailFrom != "" {
+		m, err := newMailer(o.smtp, o.mailFrom)
+		if err != nil {
+			errs = append(errs, err)
+		} else {
+			o.mail = m.send
+		}
+	}
 	if (o.tlsCert == "") != (o.tlsKey == "") {
 		errs = append(errs, errors.New("-tls-cert and -tls-key go together"))
 	}
