@@ -55,7 +55,8 @@ type ManagerConfig struct {
 	// Required.
 	Revoker ManagerRevoker
 
-	// Hooks receives the events of created and revoked keys.
+	// Hooks receives the events of created, revoked and switched keys. Principal is
+	// the caller, nil without one, and Target is the ID of the key.
 	Hooks guard.Hooks
 }
 
@@ -192,7 +193,7 @@ func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) 
 			if err := m.revokeIfMakerRevoked(ctx, by, checkpoint, r.ID); err != nil {
 				return Secret{}, Record{}, err
 			}
-			m.emit(ctx, guard.EventTokenCreated, &r)
+			m.emit(ctx, by, guard.EventTokenCreated, &r)
 			return key, r, nil
 		case errors.Is(err, ErrTooMany):
 			return Secret{}, Record{}, ErrTooMany
@@ -410,9 +411,9 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 	if err := m.revokeIfMakerRevoked(ctx, by, checkpoint, successor.ID); err != nil {
 		return Secret{}, Record{}, err
 	}
-	m.emit(ctx, guard.EventTokenCreated, &successor)
+	m.emit(ctx, by, guard.EventTokenCreated, &successor)
 	if overlap == 0 {
-		m.emit(ctx, guard.EventTokenRevoked, &old)
+		m.emit(ctx, by, guard.EventTokenRevoked, &old)
 	}
 	return key, successor, nil
 }
@@ -439,7 +440,7 @@ func (m *Manager) Revoke(ctx context.Context, id string) error {
 		return err
 	}
 	if changed {
-		m.emit(ctx, guard.EventTokenRevoked, &r)
+		m.emit(ctx, nil, guard.EventTokenRevoked, &r)
 	}
 	err = m.config.Revoker.Revoke(ctx, identity.Revocation{
 		Issuer:     m.keys.issuer,
@@ -455,13 +456,17 @@ func (m *Manager) Revoke(ctx context.Context, id string) error {
 // SetActive switches a key off or on, in other processes within CacheTTL. For a
 // missing key the error is [ErrNotFound].
 func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
-	_, err := m.change(ctx, id, "switching a key", func(r *Record) (*Record, error) {
-		if r.Active == active {
+	changed := false
+	r, err := m.change(ctx, id, "switching a key", func(r *Record) (*Record, error) {
+		if changed = r.Active != active; !changed {
 			return nil, errUnchanged
 		}
 		r.Active = active
 		return nil, nil
 	})
+	if err == nil && changed {
+		m.emit(ctx, nil, guard.EventAuthzChange, &r)
+	}
 	return err
 }
 
@@ -550,11 +555,8 @@ func (m *Manager) load(ctx context.Context, id string) (*Record, error) {
 	return &own, nil
 }
 
-// emit emits an event about a key.
-func (m *Manager) emit(ctx context.Context, name guard.EventName, r *Record) {
-	if m.config.Hooks.Observe != nil {
-		m.config.Hooks.Observe(ctx, guard.Event{Name: name, Principal: &identity.Principal{
-			Issuer: m.keys.issuer, Subject: r.Owner, Tenant: r.Tenant, Credential: r.ID, Client: identity.FirstParty, IssuedAt: r.CreatedAt,
-		}})
-	}
+// emit emits an event about a key. by is the caller, nil for the caller of ctx if
+// there is one.
+func (m *Manager) emit(ctx context.Context, by *identity.Principal, name guard.EventName, r *Record) {
+	m.config.Hooks.EmitContext(ctx, guard.Event{Name: name, Principal: by, Target: r.ID})
 }

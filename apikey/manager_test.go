@@ -51,7 +51,7 @@ func TestIssue(t *testing.T) {
 	if id, environment, err := both.Parse(key.Plain()); err != nil || id != record.ID || environment != "test" {
 		t.Errorf("%v, %v", id+"_"+environment, err)
 	}
-	if r.events.names() != "authn_token_created" || r.events.all[0].Principal.Credential != record.ID {
+	if r.events.names() != "authn_token_created" || r.events.all[0].Target != record.ID {
 		t.Errorf("events %s", r.events.names())
 	}
 	if _, least, err := r.manager.Issue(t.Context(), maker, apikey.Spec{Owner: "ada"}); err != nil || least.Environment != "live" || !least.End().IsZero() {
