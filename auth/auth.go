@@ -119,10 +119,6 @@ type Server struct {
 	derive            []guard.Secret  // keys of successors, in the order of RefreshKeys
 	grants            *token.Issuer
 	grantVerifier     *token.Verifier
-
-	// room is how long an access token may be, in bytes, to fit into what
-	// will carry it. Zero: any length.
-	room int
 }
 
 const (

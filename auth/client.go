@@ -71,6 +71,12 @@ type ClientStore interface {
 	ClientByID(ctx context.Context, id string) (*Client, error)
 }
 
+// An origin is where a request for tokens comes from.
+type origin struct {
+	*Client
+	room int // bytes that the access token may have, to fit into a cookie; zero: any
+}
+
 // ownApplication is the client of requests without a client_id.
 var ownApplication = &Client{ID: identity.FirstParty, Grants: identity.NewSet("password", "refresh_token")}
 
@@ -115,13 +121,13 @@ func (s *Server) client(r *http.Request, f form) (*Client, error) {
 }
 
 // byClient is respond for the client that sent the request.
-func byClient[A any](s *Server, respond func(*http.Request, form, *Client) (A, error)) func(*http.Request, form) (A, error) {
+func byClient[A any](s *Server, respond func(*http.Request, form, origin) (A, error)) func(*http.Request, form) (A, error) {
 	return func(r *http.Request, f form) (a A, err error) {
 		c, err := s.client(r, f)
 		if err != nil {
 			return a, err
 		}
-		return respond(r, f, c)
+		return respond(r, f, origin{Client: c})
 	}
 }
 

@@ -56,7 +56,7 @@ type CookieConfig struct {
 // Over plain HTTP, browsers ignore Secure cookies, except on localhost. Both tokens
 // are sent with every request to the host: proxies must accept headers of 8 KiB.
 type Cookies struct {
-	server               *Server // a copy with room for cookies
+	server               *Server
 	protection           *http.CrossOriginProtection
 	access, refresh, mfa string // names
 }
@@ -95,10 +95,15 @@ func NewCookies(s *Server, config CookieConfig) (*Cookies, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	own := *s
-	own.room = maxCookie - len(c.cookie(c.access, "", 24*time.Hour*400, http.SameSiteStrictMode).String())
-	c.server = &own
+	c.server = s
 	return c, nil
+}
+
+// origin returns the host's own application with access tokens that fit into their
+// cookie.
+func (c *Cookies) origin() origin {
+	longest := c.cookie(c.access, "", 24*time.Hour*400, http.SameSiteStrictMode)
+	return origin{ownApplication, maxCookie - len(longest.String())}
 }
 
 func (c *Cookies) trust(origin string) error {
@@ -190,7 +195,7 @@ func (c *Cookies) Token() http.Handler {
 				Err:    errors.New("unknown grant_type"),
 			}
 		}
-		return c.replacing(r, func() (result, error) { return s.signIn(r, f, ownApplication) })
+		return c.replacing(r, func() (result, error) { return s.signIn(r, f, c.origin()) })
 	})))
 }
 
@@ -205,7 +210,7 @@ func (c *Cookies) MFA() http.Handler {
 		if err := c.fill(r, f, c.mfa, "mfa_token"); err != nil {
 			return result{}, err
 		}
-		return c.replacing(r, func() (result, error) { return c.server.exchange(r, f, ownApplication) })
+		return c.replacing(r, func() (result, error) { return c.server.exchange(r, f, c.origin()) })
 	}))
 }
 
@@ -219,7 +224,7 @@ func (c *Cookies) Refresh() http.Handler {
 		if err := c.fill(r, f, c.refresh, "refresh_token"); err != nil {
 			return result{}, err
 		}
-		out, err := s.rotate(r, f, ownApplication)
+		out, err := s.rotate(r, f, c.origin())
 		if d, ok := errors.AsType[*guard.Denial](err); ok && d.Code == codeInvalidGrant {
 			return result{}, signedOut{err}
 		}
@@ -234,7 +239,7 @@ func (c *Cookies) StepUp() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: StepUp needs Config.SecondFactor")
 	}
-	return s.config.Hooks.Authenticated(c.handler(readCode, s.stepUpForm))
+	return s.config.Hooks.Authenticated(c.handler(readCode, func(r *http.Request, f form) (result, error) { return s.stepUpForm(r, f, c.origin().room) }))
 }
 
 // Logout returns the variant of [Server.Logout] for cookies: it ends the session of

@@ -65,6 +65,7 @@ type signIn struct {
 	user     *User
 	login    string // for the log; empty if it is not known
 	client   string
+	room     int // see origin
 	scopes   identity.Set
 	factors  identity.Set
 	authTime time.Time // when the first factor was proven
@@ -140,7 +141,7 @@ func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *iden
 	// Sign first, so that a failing key management system leaves no unused
 	// session behind.
 	first := rand.Text()
-	out, issued, err := s.issue(ctx, in.user, p, p.Scopes, p.IssuedAt, refreshToken{first, p.IssuedAt, idle})
+	out, issued, err := s.issue(ctx, in.user, p, p.Scopes, p.IssuedAt, refreshToken{first, p.IssuedAt, idle}, in.room)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -40,8 +40,8 @@ type refreshToken struct {
 // issue signs the tokens of the session that p describes: an access token for scopes,
 // issued at now, and a refresh token with all scopes of p. now is earlier than the call
 // of the store, so that a revocation after the store has ended the session includes the
-// token.
-func (s *Server) issue(ctx context.Context, user *User, p *identity.Principal, scopes identity.Set, now time.Time, next refreshToken) (*response, *identity.Principal, error) {
+// token. If room is not 0, an access token of more bytes is an error.
+func (s *Server) issue(ctx context.Context, user *User, p *identity.Principal, scopes identity.Set, now time.Time, next refreshToken, room int) (*response, *identity.Principal, error) {
 	access := *p
 	access.Scopes = scopes
 	access.Roles = user.Roles
@@ -61,8 +61,8 @@ func (s *Server) issue(ctx context.Context, user *User, p *identity.Principal, s
 	if err != nil {
 		return nil, nil, unavailable("issuing an access token", err)
 	}
-	if s.room > 0 && len(accessToken) > s.room {
-		return nil, nil, fmt.Errorf("auth: the access token has %d bytes and a cookie has room for %d: the user has too many scopes, roles or claims", len(accessToken), s.room)
+	if room > 0 && len(accessToken) > room {
+		return nil, nil, fmt.Errorf("auth: the access token has %d bytes and a cookie has room for %d: the user has too many scopes, roles or claims", len(accessToken), room)
 	}
 	refresh := *p
 	refresh.Credential, refresh.IssuedAt, refresh.Expires = next.id, next.at, next.until

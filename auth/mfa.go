@@ -70,7 +70,7 @@ func (s *Server) MFA() http.Handler {
 	return endpoint(s, "second factor", readCodeForm, byClient(s, s.exchange))
 }
 
-func (s *Server) exchange(r *http.Request, f form, c *Client) (result, error) {
+func (s *Server) exchange(r *http.Request, f form, c origin) (result, error) {
 	for _, name := range [...]string{"mfa_token", "code"} {
 		if f.get(name) == "" {
 			return result{}, badRequest(http.StatusBadRequest, "The parameter "+name+" is missing.")
@@ -103,6 +103,7 @@ func (s *Server) exchange(r *http.Request, f form, c *Client) (result, error) {
 	return s.admit(r, e, signIn{
 		user:     user,
 		client:   p.Client,
+		room:     c.room,
 		until:    until,
 		way:      claims.Way,
 		scopes:   p.Scopes,

@@ -24,7 +24,7 @@ func (s *Server) Refresh() http.Handler {
 }
 
 // rotate is the refresh_token grant.
-func (s *Server) rotate(r *http.Request, f form, c *Client) (result, error) {
+func (s *Server) rotate(r *http.Request, f form, c origin) (result, error) {
 	if err := c.may("refresh_token"); err != nil {
 		return result{}, err
 	}
@@ -43,7 +43,7 @@ func (s *Server) rotate(r *http.Request, f form, c *Client) (result, error) {
 	if err := c.issuedTo(p, wrongRefresh); err != nil {
 		return result{}, err
 	}
-	out, err := s.exchangeRefresh(r, f, p)
+	out, err := s.exchangeRefresh(r, f, p, c.room)
 	if err != nil {
 		return result{}, aboutPrincipal{err, p}
 	}
@@ -52,7 +52,7 @@ func (s *Server) rotate(r *http.Request, f form, c *Client) (result, error) {
 
 // exchangeRefresh exchanges the verified refresh token p if the user and the store
 // permit it.
-func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal) (result, error) {
+func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal, room int) (result, error) {
 	ctx := r.Context()
 	e, err := s.enter(ctx)
 	if err != nil {
@@ -109,7 +109,7 @@ func (s *Server) exchangeRefresh(r *http.Request, f form, p *identity.Principal)
 	// Not dated before the exchanged token, which may be ahead of this clock:
 	// that token was issued after the last revocation that does not match it.
 	out, issued, err := s.issue(ctx, user, session, scopes, latest(e.began, p.IssuedAt),
-		refreshToken{next, latest(rotated.At, p.IssuedAt), rotated.Expires})
+		refreshToken{next, latest(rotated.At, p.IssuedAt), rotated.Expires}, room)
 	if err != nil {
 		return result{}, err
 	}

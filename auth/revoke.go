@@ -22,12 +22,12 @@ func (s *Server) Revoke() http.Handler {
 	if s.config.Verifier == nil {
 		panic("auth: Revoke needs Config.Verifier")
 	}
-	return endpoint(s, "token revocation", readForm, byClient(s, func(r *http.Request, f form, c *Client) (revoked, error) {
+	return endpoint(s, "token revocation", readForm, byClient(s, func(r *http.Request, f form, c origin) (revoked, error) {
 		given := f.get("token")
 		if given == "" {
 			return revoked{}, badRequest(http.StatusBadRequest, "The parameter token is missing.")
 		}
-		p, err := s.revoke(r.Context(), given, c)
+		p, err := s.revoke(r.Context(), given, c.Client)
 		if err != nil {
 			return revoked{}, err
 		}

@@ -37,9 +37,9 @@ func (s *Server) Token() http.Handler {
 		}
 		switch grant := f.get("grant_type"); {
 		case grant == "password", grant == "" && (f.get("username") != "" || f.get("password") != ""):
-			return s.signIn(r, f, c)
+			return s.signIn(r, f, origin{Client: c})
 		case grant == "refresh_token":
-			return s.rotate(r, f, c)
+			return s.rotate(r, f, origin{Client: c})
 		case grant == "":
 			return result{}, badRequest(http.StatusBadRequest, "The parameter grant_type is missing.")
 		}
@@ -53,7 +53,7 @@ func (s *Server) Token() http.Handler {
 }
 
 // signIn is the password grant.
-func (s *Server) signIn(r *http.Request, f form, c *Client) (result, error) {
+func (s *Server) signIn(r *http.Request, f form, c origin) (result, error) {
 	if err := c.may("password"); err != nil {
 		return result{}, err
 	}
@@ -82,6 +82,7 @@ func (s *Server) signIn(r *http.Request, f form, c *Client) (result, error) {
 		user:     user,
 		login:    login,
 		client:   c.ID,
+		room:     c.room,
 		scopes:   scopes,
 		factors:  identity.NewSet("pwd"),
 		authTime: e.began,

@@ -24,10 +24,10 @@ func (s *Server) StepUp() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: StepUp needs Config.SecondFactor")
 	}
-	return s.config.Hooks.Authenticated(formHandler(s, readCode, s.stepUpForm))
+	return s.config.Hooks.Authenticated(formHandler(s, readCode, func(r *http.Request, f form) (result, error) { return s.stepUpForm(r, f, 0) }))
 }
 
-func (s *Server) stepUpForm(r *http.Request, f form) (result, error) {
+func (s *Server) stepUpForm(r *http.Request, f form, room int) (result, error) {
 	p, err := guard.Caller(r)
 	if err != nil {
 		return result{}, err
@@ -38,10 +38,10 @@ func (s *Server) stepUpForm(r *http.Request, f form) (result, error) {
 	if f.get("code") == "" {
 		return result{}, badRequest(http.StatusBadRequest, "The parameter code is missing.")
 	}
-	return s.stepUp(r, p, f.get("code"))
+	return s.stepUp(r, p, f.get("code"), room)
 }
 
-func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (result, error) {
+func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string, room int) (result, error) {
 	ctx := r.Context()
 	e, err := s.enter(ctx)
 	if err != nil {
@@ -73,6 +73,7 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string) (re
 	out, issued, err := s.open(ctx, e, signIn{
 		user:     user,
 		client:   p.Client,
+		room:     room,
 		scopes:   p.Scopes,
 		factors:  p.Factors.With(method),
 		authTime: e.began,

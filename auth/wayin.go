@@ -98,7 +98,7 @@ func (s *Server) SignIn(w WayIn) http.Handler {
 			s.hooks.Refuse(rw, r, err)
 			return
 		}
-		out, err := s.signInBy(r, w, f, nil)
+		out, err := s.signInBy(r, w, f, origin{})
 		if err != nil {
 			s.refuse(rw, r, err)
 			return
@@ -122,7 +122,7 @@ func (c *Cookies) SignIn(w WayIn) http.Handler {
 			s.refuse(rw, r, err)
 			return
 		}
-		out, err := c.replacing(r, func() (result, error) { return s.signInBy(r, w, f, ownApplication) })
+		out, err := c.replacing(r, func() (result, error) { return s.signInBy(r, w, f, c.origin()) })
 		if err != nil {
 			s.refuse(rw, r, err)
 			return
@@ -156,7 +156,7 @@ func (c *Cookies) SignInRedirect(w WayIn, to string) http.Handler {
 		}
 		rw.Header().Set("Cache-Control", "no-store")
 		rw.Header().Set("Referrer-Policy", "no-referrer") // the URL has a code
-		out, err := c.replacing(r, func() (result, error) { return s.signInBy(r, w, form{}, ownApplication) })
+		out, err := c.replacing(r, func() (result, error) { return s.signInBy(r, w, form{}, c.origin()) })
 		target := to
 		switch {
 		case err != nil:
@@ -213,16 +213,16 @@ func readProof(w http.ResponseWriter, r *http.Request) (*http.Request, form, err
 	return again, f, nil
 }
 
-// signInBy signs in by w for the client c, or, if c is nil, for the client that the
-// request names.
-func (s *Server) signInBy(r *http.Request, w WayIn, f form, c *Client) (result, error) {
-	if c == nil {
+// signInBy signs in by w for the client c, or, for the zero origin, for the client that
+// the request names.
+func (s *Server) signInBy(r *http.Request, w WayIn, f form, c origin) (result, error) {
+	if c.Client == nil {
 		var err error
-		if c, err = s.client(r, f); err != nil {
+		if c.Client, err = s.client(r, f); err != nil {
 			return result{}, err
 		}
 	}
-	if c != ownApplication {
+	if c.Client != ownApplication {
 		if err := c.may(w.Name); err != nil {
 			return result{}, err
 		}
@@ -256,6 +256,7 @@ func (s *Server) signInBy(r *http.Request, w WayIn, f form, c *Client) (result, 
 		user:       user,
 		login:      claimed,
 		client:     c.ID,
+		room:       c.room,
 		scopes:     scopes,
 		factors:    proof.Factors,
 		authTime:   proof.Time,
