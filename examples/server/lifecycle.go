@@ -205,7 +205,7 @@ func (a *app) setRoles(w http.ResponseWriter, r *http.Request) {
 		if err := a.users.setRights(r.Context(), u.ID, by.ID, may, u.Roles, u.Permissions); err != nil {
 			return gone(err)
 		}
-		a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Login: u.Username})
+		a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Target: strconv.FormatInt(u.ID, 10)})
 		return nil
 	})
 }
@@ -241,7 +241,7 @@ func (a *app) removeUser(r *http.Request) error {
 	if err := a.users.delete(r.Context(), u.ID, by.ID, a.may(deleteUsers)); err != nil {
 		return gone(err)
 	}
-	a.hooks.Emit(r, guard.Event{Name: guard.EventUserDeleted, Login: u.Username})
+	a.hooks.Emit(r, guard.Event{Name: guard.EventUserDeleted, Target: strconv.FormatInt(u.ID, 10)})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
 	defer cancel()
 	subject := strconv.FormatInt(u.ID, 10)
@@ -311,7 +311,7 @@ func (a *app) setDisabled(r *http.Request, by, u *user, disabled bool) error {
 		return gone(err)
 	}
 	u.Disabled = disabled
-	a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Login: u.Username})
+	a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Target: strconv.FormatInt(u.ID, 10)})
 	return nil
 }
 

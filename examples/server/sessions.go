@@ -76,7 +76,7 @@ func (a *app) endSession(w http.ResponseWriter, r *http.Request) {
 		a.hooks.Refuse(w, r, err)
 		return
 	}
-	a.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked})
+	a.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked, Target: id})
 	w.WriteHeader(http.StatusNoContent)
 }
 
