@@ -12,8 +12,8 @@ import (
 )
 
 // Hooks sets how refusals look, receives events and checks that accounts are
-// active. A host makes one and passes it to every package. The zero Hooks is ready
-// for use. It is safe for concurrent use if its functions are.
+// active. A host makes one and passes it to every package, which copies it. The zero
+// Hooks is ready for use. It is safe for concurrent use if its functions are.
 type Hooks struct {
 	// Deny writes the body of a refusal and its Content-Type. Status,
 	// WWW-Authenticate, Retry-After and Cache-Control are set before and stay. Deny
@@ -21,8 +21,9 @@ type Hooks struct {
 	// title, status, code and detail.
 	Deny func(w http.ResponseWriter, r *http.Request, d *Denial)
 
-	// Observe receives refusals, sign-ins and changes of state before the response is
-	// written. It must not block. See [Log]. If nil, events are discarded.
+	// Observe receives refusals, sign-ins and changes of state, in the goroutine of
+	// the request before the response is written. It must not block. See [Log]. If
+	// nil, events are discarded.
 	Observe func(ctx context.Context, e Event)
 
 	// SignIn returns the URL of the sign-in page, to which a browser that wants to
