@@ -21,7 +21,8 @@ type Config struct {
 	// "gatewright:blacklist".
 	Prefix string
 
-	// InsecureEviction accepts any maxmemory-policy. If the server evicts, an
+	// InsecureEviction accepts any maxmemory-policy, and a server
+	// that does not show it. If the server evicts, an
 	// attacker who can fill its memory deletes logouts: processes that start
 	// later accept stolen tokens again. Default: only noeviction is accepted.
 	InsecureEviction bool
@@ -185,7 +186,7 @@ func (l *Log) since(ctx context.Context, after uint64, most int) ([]blacklist.En
 }
 
 // DeleteExpired deletes entries that expired before the moment, and returns how
-// many. Several processes may call it at the same time.
+// many, also beside an error. Several processes may call it at the same time.
 func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	defer func() { err = l.db.Wrap(err, "deleting what has expired") }()
 	for {

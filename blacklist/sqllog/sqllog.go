@@ -53,7 +53,8 @@ func (l *Log) Ready(ctx context.Context) error {
 // databases take, which is 32,766 of SQLite.
 const rowsPerInsert = 500
 
-// Append implements [blacklist.Log]. It records all entries or none.
+// Append implements [blacklist.Log]. It records all entries or none; after an error
+// of the commit it is unknown which.
 func (l *Log) Append(ctx context.Context, entries ...blacklist.Entry) (last uint64, err error) {
 	const doing = "appending"
 	if err := ctx.Err(); err != nil {
@@ -202,8 +203,8 @@ func (r *row) entry() (e blacklist.Entry, err error) {
 const rowsPerDelete = 5000
 
 // DeleteExpired deletes entries that expired before the moment, in statements of
-// 5000 rows, and returns how many. Several processes may call it at the same
-// time.
+// 5000 rows, and returns how many, also beside an error. Several processes may call
+// it at the same time.
 func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	for {
 		n, err := l.db.Exec(ctx, "deleting what has expired", l.expired, sqldb.Micros(before), rowsPerDelete)

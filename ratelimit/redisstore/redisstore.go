@@ -31,7 +31,8 @@ type Config struct {
 	// of a Store need the same value. Default: all keys are in one slot.
 	SpreadKeys bool
 
-	// InsecureEviction accepts any maxmemory-policy. If the server evicts, an
+	// InsecureEviction accepts any maxmemory-policy, and a server
+	// that does not show it. If the server evicts, an
 	// attacker who can fill its memory, by requests from many addresses for
 	// example, gets a new quota. Default: only noeviction is accepted.
 	InsecureEviction bool
@@ -101,7 +102,8 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelim
 	return states, ratelimit.NewReceipt(time.Duration(moment)*time.Microsecond, charges), nil
 }
 
-// Refund implements [ratelimit.Store].
+// Refund implements [ratelimit.Store]. Charges that the store has lost are not given
+// back.
 func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return err

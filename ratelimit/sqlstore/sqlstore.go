@@ -151,7 +151,8 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) (states []
 	return states, ratelimit.NewReceipt(time.Duration(now)*time.Microsecond, charges), nil
 }
 
-// Refund implements [ratelimit.Store].
+// Refund implements [ratelimit.Store]. Charges that the store has lost are not given
+// back.
 func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return err
