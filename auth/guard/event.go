@@ -35,6 +35,7 @@ const (
 	EventUserUpdated  EventName = "user_updated"
 	EventUserDeleted  EventName = "user_deleted"
 	EventUnavailable  EventName = "sys_unavailable" // a store did not answer; not an OWASP name
+	EventNone         EventName = "none"            // no event: one event reports many Denials elsewhere
 
 	// EventMisconfigured reports that a request suggests a mistake in the
 	// configuration, at most once a minute per kind; not an OWASP name.

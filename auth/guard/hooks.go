@@ -100,7 +100,7 @@ func (h Hooks) Emit(r *http.Request, e Event) {
 // EmitContext is [Hooks.Emit] for code that has no request. It fills in the caller
 // that ctx carries.
 func (h Hooks) EmitContext(ctx context.Context, e Event) {
-	if h.Observe == nil {
+	if h.Observe == nil || e.Name == EventNone {
 		return
 	}
 	if e.Principal == nil {

@@ -77,9 +77,9 @@ type RemoteConfig struct {
 
 	// OnError is called at most once after each fetch: if the fetch failed, if
 	// keys were rejected while other keys of the set are used, and with the
-	// number of tokens with unknown key IDs that were answered 503. It is
-	// called in the background and must return soon. If nil, errors are
-	// discarded.
+	// number of tokens with unknown key IDs that were answered 503, which have
+	// no events of their own then. It is called in the background and must
+	// return soon. If nil, errors are discarded.
 	OnError func(error)
 
 	// InsecureHTTP allows http URLs that do not lead to this machine. An
@@ -521,7 +521,11 @@ func (r *Remote) unknown(kid string, state *ringState, now time.Time) error {
 			return ErrKey
 		}
 		r.unseen.Add(1)
-		return r.unavailable(now, errUnseen)
+		d := r.unavailable(now, errUnseen)
+		if r.config.OnError != nil {
+			d.Event = guard.EventNone // OnError gets their number
+		}
+		return d
 	}
 	return r.unavailable(now, known.orLate())
 }
@@ -583,7 +587,7 @@ func (k *knowledge) orLate() error {
 
 // unavailable is answered 503, and says when to come back: after the fetch that
 // is under way, or when the next one may begin.
-func (r *Remote) unavailable(now time.Time, err error) error {
+func (r *Remote) unavailable(now time.Time, err error) *guard.Denial {
 	var wait time.Duration
 	if f := r.last.Load(); f.ended() {
 		wait = f.began.Add(r.config.Cooldown).Sub(now)

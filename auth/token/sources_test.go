@@ -458,7 +458,11 @@ func TestUnavailableKeysSayWhenToComeBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)
-		_, err := newVerifier(t, remote).Authenticate(get("Bearer " + next.token()))
+		v := newVerifier(t, remote)
+		if o := bearer(v, next.token()); len(o.events) != 1 || o.events[0].Name != guard.EventUnavailable {
+			t.Errorf("without OnError the events are %+v", o.events)
+		}
+		_, err := v.Authenticate(get("Bearer " + next.token()))
 		if d := guard.DenialOf(t.Context(), err); d.Status != 503 || d.RetryAfter != 20*time.Second {
 			t.Errorf("%d, retry after %v; want 503 and the rest of the Cooldown", d.Status, d.RetryAfter)
 		}
@@ -477,7 +481,11 @@ func TestUnknownKeyIDsAreReportedOnceAFetch(t *testing.T) {
 		}
 		v := newVerifier(t, remote)
 		for n := range 500 {
-			wantUnavailable(t, bearer(v, next.headed("kid", fmt.Sprintf(`"%d"`, n))))
+			o := bearer(v, next.headed("kid", fmt.Sprintf(`"%d"`, n)))
+			wantUnavailable(t, o)
+			if len(o.events) != 0 {
+				t.Fatalf("a request has the event %+v beside OnError", o.events[0])
+			}
 		}
 		time.Sleep(31 * time.Second)
 		wantUnavailable(t, bearer(v, next.token("exp", later(600))))

@@ -231,7 +231,12 @@ func (v *Verifier) unknownKey(kid, token string, state *ringState, now time.Time
 	case errKeysChanged:
 		return err
 	default:
-		return guard.CannotDecide("auth/token: finding the keys of "+quote(v.config.Issuer), err)
+		doing := "auth/token: finding the keys of " + quote(v.config.Issuer)
+		if d, ok := err.(*guard.Denial); ok && d.Event == guard.EventNone { // made by a Remote for this call
+			d.Err = fmt.Errorf("%s: %w", doing, d.Err)
+			return d
+		}
+		return guard.CannotDecide(doing, err)
 	}
 }
 
