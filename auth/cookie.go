@@ -215,12 +215,12 @@ func (c *Cookies) MFA() http.Handler {
 }
 
 // Refresh returns the variant of [Server.Refresh] that takes the refresh token from its
-// cookie and sets new cookies. The body is a form, which may be empty or have a scope.
+// cookie and sets new cookies. The body is a form with a scope, or there is none.
 // If the token is rejected, the cookies are cleared. The handler is public in the
 // route ledger.
 func (c *Cookies) Refresh() http.Handler {
 	s := c.server
-	return guard.Public("refresh")(c.handler(readForm, guided(s, func(r *http.Request, f form) (result, error) {
+	return guard.Public("refresh")(c.handler(readOptionalForm, guided(s, func(r *http.Request, f form) (result, error) {
 		if err := c.fill(r, f, c.refresh, "refresh_token"); err != nil {
 			return result{}, err
 		}

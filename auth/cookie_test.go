@@ -535,3 +535,14 @@ func FuzzCookieHeader(f *testing.F) {
 }
 
 var _ guard.Authenticator = (*auth.Cookies)(nil)
+
+// TestRefreshWithCookiesNeedsNoBody: what fetch(url, {method: "POST"}) sends.
+func TestRefreshWithCookiesNeedsNoBody(t *testing.T) {
+	h := newHost(t, withCookies)
+	b := h.browser()
+	h.want(b.signIn(), http.StatusOK, "")
+	h.want(b.send(httptest.NewRequest("POST", "/session/refresh", nil)), http.StatusOK, "")
+	h.want(b.send(httptest.NewRequest("POST", "/session/refresh", strings.NewReader("scope=read"))), http.StatusUnsupportedMediaType, guard.CodeInvalidRequest)
+	h.want(b.send(httptest.NewRequest("POST", "/session/refresh?refresh_token=x", nil)), http.StatusBadRequest, guard.CodeInvalidRequest)
+	h.want(b.send(httptest.NewRequest("POST", "/session", nil)), http.StatusUnsupportedMediaType, guard.CodeInvalidRequest)
+}

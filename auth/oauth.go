@@ -54,6 +54,16 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	return readFormOf(w, r, maxForm)
 }
 
+// readOptionalForm is readForm for endpoints that need no parameter. A POST without a
+// body and without a Content-Type, as of fetch(url, {method: "POST"}), is an empty form.
+func readOptionalForm(w http.ResponseWriter, r *http.Request) (form, error) {
+	if r.Method == http.MethodPost && r.ContentLength == 0 && len(r.Header["Content-Type"]) == 0 {
+		r = r.Clone(r.Context())
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return readForm(w, r)
+}
+
 // readCodeForm is readForm for a form with a code.
 func readCodeForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	return readFormOf(w, r, maxCodeForm)
