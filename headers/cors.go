@@ -186,7 +186,7 @@ func (t *CORS) serve(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		preflight := isPreflight(r)
-		if !t.decide(h, r, preflight) && t.hooks.Observe != nil {
+		if !t.decide(h, r, preflight) {
 			t.hooks.Emit(r, guard.Event{Name: guard.EventCrossOrigin, Err: t.why(r, preflight)})
 		}
 		if preflight {

@@ -371,7 +371,7 @@ func (l *Limiter) noteUnknown(r *http.Request, u unknown) {
 		{noRoute, EventSharedQuota, errNoRoute},
 		{wideRoute, EventSharedQuota, errWideRoute},
 	} {
-		if u&note.bit == 0 || l.config.Hooks.Observe == nil {
+		if u&note.bit == 0 {
 			continue
 		}
 		now := false

@@ -90,7 +90,7 @@ func CallerFrom(ctx context.Context) (*identity.Principal, error) {
 // e.Principal to the caller of r if e has none, and cleans e.Login and e.Target. An
 // event with a Denial and without a Name has the Name that Refuse gives it.
 func (h Hooks) Emit(r *http.Request, e Event) {
-	if h.Observe == nil {
+	if h = h.within(r.Context()); h.Observe == nil {
 		return
 	}
 	e.Request = factsOf(r)
@@ -100,7 +100,7 @@ func (h Hooks) Emit(r *http.Request, e Event) {
 // EmitContext is [Hooks.Emit] for code that has no request. It fills in the caller
 // that ctx carries.
 func (h Hooks) EmitContext(ctx context.Context, e Event) {
-	if h.Observe == nil || e.Name == EventNone {
+	if h = h.within(ctx); h.Observe == nil || e.Name == EventNone {
 		return
 	}
 	if e.Principal == nil {
@@ -120,6 +120,7 @@ func (h Hooks) EmitContext(ctx context.Context, e Event) {
 // Every 401 carries the challenges of the Denial and of all authenticators.
 // Without any, its challenge is Bearer.
 func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	h = h.within(r.Context())
 	d := DenialOf(r.Context(), err)
 	if d.Err == ErrNoCredentials && h.Observe != nil {
 		d = unclaimed(r, d)

@@ -305,10 +305,7 @@ func (rp *RelyingParty) spend(ctx context.Context, challenge []byte, expires tim
 
 // report sends an event that refuses nothing.
 func (rp *RelyingParty) report(ctx context.Context, p Passkey, err error) {
-	if rp.config.Hooks.Observe == nil {
-		return
-	}
-	rp.config.Hooks.Observe(ctx, guard.Event{
+	rp.config.Hooks.EmitContext(ctx, guard.Event{
 		Name:      guard.EventTokenReuse,
 		Principal: &identity.Principal{Issuer: rp.config.Issuer, Subject: p.Subject},
 		Err:       fmt.Errorf("%w: %v", err, p),

@@ -99,9 +99,7 @@ func (s *Service) Close(ctx context.Context) error {
 
 // report sends an event that refuses nothing.
 func (s *Service) report(ctx context.Context, subject string, err error) {
-	if s.config.Hooks.Observe != nil {
-		s.config.Hooks.Observe(ctx, guard.Event{Name: guard.EventUnavailable, Principal: s.principal(subject), Err: err})
-	}
+	s.config.Hooks.EmitContext(ctx, guard.Event{Name: guard.EventUnavailable, Principal: s.principal(subject), Err: err})
 }
 
 func (s *Service) principal(subject string) *identity.Principal {

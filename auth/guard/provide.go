@@ -1,0 +1,55 @@
+package guard
+
+import (
+	"context"
+	"net/http"
+)
+
+// Provide is a middleware that gives h to all guards and packages inside next:
+// where their own Hooks have no Deny, SignIn or Observe, they use that of h. A host
+// that puts it outermost sets Hooks once:
+//
+//	server.Handler = hooks.Provide(limit.Handler(mux))
+//
+// It does not give Active, which belongs to [Hooks.Identify]. Events that belong to
+// no request, such as of a log that cannot be read, need the Hooks of their package.
+func (h Hooks) Provide(next http.Handler) http.Handler {
+	return describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(&providedContext{r.Context(), &h}))
+	}), next)
+}
+
+type providedContext struct {
+	context.Context
+	hooks *Hooks
+}
+
+type providedKey struct{}
+
+func (p *providedContext) Value(key any) any {
+	if _, ok := key.(providedKey); ok {
+		return p.hooks
+	}
+	return p.Context.Value(key)
+}
+
+// within returns h, completed by the Hooks of Provide around ctx.
+func (h Hooks) within(ctx context.Context) Hooks {
+	if h.Deny != nil && h.SignIn != nil && h.Observe != nil {
+		return h
+	}
+	outer, ok := ctx.Value(providedKey{}).(*Hooks)
+	if !ok {
+		return h
+	}
+	if h.Deny == nil {
+		h.Deny = outer.Deny
+	}
+	if h.SignIn == nil {
+		h.SignIn = outer.SignIn
+	}
+	if h.Observe == nil {
+		h.Observe = outer.Observe
+	}
+	return h
+}
