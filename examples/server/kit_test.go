@@ -243,6 +243,7 @@ func (s *site) late(t *testing.T, path, body string, between func(), headers ...
 	defer transport.CloseIdleConnections()
 	resp := must(transport.RoundTrip(req))
 	defer resp.Body.Close()
+	observed.Store(observation{req.Method, req.URL.Path, resp.StatusCode}, true)
 	data := must(io.ReadAll(resp.Body))
 	return answer{resp.StatusCode, resp.Header, string(data)}
 }

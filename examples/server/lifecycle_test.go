@@ -198,6 +198,18 @@ func TestChangeOfPasswordIsRefused(t *testing.T) {
 	}
 }
 
+func TestChangeOfPasswordAfterAnotherIsAConflict(t *testing.T) {
+	s := openSite(t)
+	alice := s.signInAlice(t)
+	body := fmt.Sprintf(`{"current_password":%q,"new_password":%q}`, s.keys.DemoPassword, testPassword)
+	s.late(t, "/users/me/password", body, func() {
+		u := must(s.users.byUsername(t.Context(), "alice"))
+		if done := must(s.users.changePassword(t.Context(), u.ID, u.PasswordHash, "another")); !done {
+			t.Error("the password was not changed")
+		}
+	}, jsonType, bearer(alice.Access)).has(t, "the second change", http.StatusConflict, "conflict")
+}
+
 func TestOneOfManyChangesAtOnceCounts(t *testing.T) {
 	s := openSite(t)
 	old := s.keys.DemoPassword
