@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"crypto/hkdf"
 	"crypto/hmac"
@@ -15,6 +14,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/password"
 	"github.com/gatewright/gatewright/auth/token"
+	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
 // Config configures a [Server]. Sessions, RefreshKeys and Revoker are required.
@@ -163,16 +163,9 @@ func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) 
 			mistake("%s is a nil %T; %s", joint.name, joint.value, joint.use)
 		}
 	}
-	if len(config.RefreshKeys) == 0 {
-		mistake("Config.RefreshKeys is empty; use at least one secret of %d random bytes", minRefreshKey)
-	}
+	mistakes.Secrets(mistake, "Config.RefreshKeys", minRefreshKey, config.RefreshKeys)
 	for i, secret := range config.RefreshKeys {
-		switch k := secret.Bytes(); {
-		case len(k) < minRefreshKey:
-			mistake("Config.RefreshKeys[%d] has %d bytes; use at least %d random ones", i, len(k), minRefreshKey)
-		case len(bytes.Trim(k, "\x00")) == 0:
-			mistake("Config.RefreshKeys[%d] is all zeros; fill it with random bytes", i)
-		case tokens != nil && tokens.UsesSecret(k):
+		if tokens != nil && tokens.UsesSecret(secret.Bytes()) {
 			mistake("Config.RefreshKeys[%d] is also a key that signs access tokens; use another secret", i)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/token"
+	"github.com/gatewright/gatewright/internal/httpfield"
 )
 
 // CookieConfig configures [Cookies]. The zero CookieConfig is ready for use.
@@ -59,6 +60,7 @@ type Cookies struct {
 	server               *Server
 	protection           *http.CrossOriginProtection
 	access, refresh, mfa string // names
+	origin               origin // the host's own application, its access tokens bounded to fit into their cookie
 }
 
 // maxCookie is the longest cookie that browsers must keep, with its name and its
@@ -77,7 +79,7 @@ func NewCookies(s *Server, config CookieConfig) (*Cookies, error) {
 	prefix := "__Host-"
 	if config.Name != "" {
 		if len(config.Name) > 32 || strings.Trim(config.Name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
-			errs = append(errs, fmt.Errorf("auth: CookieConfig.Name is %q, want up to 32 letters, digits, '-' and '_'", config.Name))
+			errs = append(errs, fmt.Errorf("auth: CookieConfig.Name is %q; use up to 32 letters, digits, '-' and '_'", config.Name))
 		}
 		prefix += config.Name + "-"
 	}
@@ -96,14 +98,9 @@ func NewCookies(s *Server, config CookieConfig) (*Cookies, error) {
 		return nil, err
 	}
 	c.server = s
-	return c, nil
-}
-
-// origin returns the host's own application with access tokens that fit into their
-// cookie.
-func (c *Cookies) origin() origin {
 	longest := c.cookie(c.access, "", 24*time.Hour*400, http.SameSiteStrictMode)
-	return origin{ownApplication, maxCookie - len(longest.String())}
+	c.origin = origin{ownApplication, maxCookie - len(longest.String())}
+	return c, nil
 }
 
 func (c *Cookies) trust(origin string) error {
@@ -159,24 +156,14 @@ func (c *Cookies) check(r *http.Request) error {
 	return nil
 }
 
-// read returns the value of the cookie of that name, and whether there is one.
-// It does not use net/http, which skips malformed cookies and removes quotes: a bad
-// credential must not count as a missing one.
+// read returns the value of the cookie with the given name, and whether there is one.
 func (c *Cookies) read(r *http.Request, name string) (value string, present bool, _ error) {
-	for _, line := range r.Header["Cookie"] {
-		for pair := range strings.SplitSeq(line, ";") {
-			given, v, _ := strings.Cut(strings.Trim(pair, " \t\r\n"), "=")
-			if strings.TrimRight(given, " \t\r\n") != name {
-				continue
-			}
-			if present {
-				return "", false, guard.InvalidRequest("The request carries a cookie more than once.",
-					errors.New("auth: more than one cookie "+name))
-			}
-			value, present = v, true
-		}
+	value, n := httpfield.Cookie(r, name)
+	if n > 1 {
+		return "", false, guard.InvalidRequest("The request carries a cookie more than once.",
+			errors.New("auth: more than one cookie "+name))
 	}
-	return value, present, nil
+	return value, n == 1, nil
 }
 
 // Token returns the variant of [Server.Token] that signs in with username and
@@ -195,7 +182,7 @@ func (c *Cookies) Token() http.Handler {
 				Err:    errors.New("unknown grant_type"),
 			}
 		}
-		return c.replacing(r, func() (result, error) { return s.signIn(r, f, c.origin()) })
+		return c.replacing(r, func() (result, error) { return s.signIn(r, f, c.origin) })
 	})))
 }
 
@@ -210,7 +197,7 @@ func (c *Cookies) MFA() http.Handler {
 		if err := c.fill(r, f, c.mfa, "mfa_token"); err != nil {
 			return result{}, err
 		}
-		return c.replacing(r, func() (result, error) { return c.server.exchange(r, f, c.origin()) })
+		return c.replacing(r, func() (result, error) { return c.server.exchange(r, f, c.origin) })
 	}))
 }
 
@@ -224,7 +211,7 @@ func (c *Cookies) Refresh() http.Handler {
 		if err := c.fill(r, f, c.refresh, "refresh_token"); err != nil {
 			return result{}, err
 		}
-		out, err := s.rotate(r, f, c.origin())
+		out, err := s.rotate(r, f, c.origin)
 		if d, ok := errors.AsType[*guard.Denial](err); ok && d.Code == codeInvalidGrant {
 			return result{}, signedOut{err}
 		}
@@ -239,7 +226,7 @@ func (c *Cookies) StepUp() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: StepUp needs Config.SecondFactor")
 	}
-	return s.config.Hooks.Authenticated(c.handler(readCode, func(r *http.Request, f form) (result, error) { return s.stepUpForm(r, f, c.origin().room) }))
+	return s.config.Hooks.Authenticated(c.handler(readCode, func(r *http.Request, f form) (result, error) { return s.stepUpForm(r, f, c.origin.room) }))
 }
 
 // Logout returns the variant of [Server.Logout] for cookies: it ends the session of

@@ -37,7 +37,7 @@ func TestNew(t *testing.T) {
 			c.RefreshKeys = append(c.RefreshKeys, guard.NewSecret([]byte("thirty-one bytes are not enough")))
 		}, []string{"Config.RefreshKeys[1] has 31 bytes; use at least 32"}},
 		{"a nil refresh key", func(c *auth.Config) { c.RefreshKeys = []guard.Secret{{}} }, []string{"Config.RefreshKeys[0] has 0 bytes"}},
-		{"a refresh key that was never filled", func(c *auth.Config) { c.RefreshKeys = []guard.Secret{guard.NewSecret(make([]byte, 32))} }, []string{"Config.RefreshKeys[0] is all zeros; fill it with random bytes"}},
+		{"a refresh key that was never filled", func(c *auth.Config) { c.RefreshKeys = []guard.Secret{guard.NewSecret(make([]byte, 32))} }, []string{"Config.RefreshKeys[0] is all zeros; use random bytes"}},
 		{"the same refresh key twice", func(c *auth.Config) { c.RefreshKeys = append(c.RefreshKeys, c.RefreshKeys[0]) }, []string{"Config.RefreshKeys"}},
 		{"a second factor without challenges", func(c *auth.Config) { c.SecondFactor = &factor{} }, []string{"Config.SecondFactor is set and Config.Challenges is nil"}},
 		{"a second factor with challenges", func(c *auth.Config) { c.SecondFactor, c.Challenges = &factor{}, new(auth.Memory) }, nil},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/httpfield"
 )
 
 // scheme is the authentication scheme of RFC 6750.
@@ -105,12 +106,11 @@ func ambiguous() *guard.Denial {
 }
 
 // InCookie returns an authenticator for tokens in the cookie with the given name,
-// such as the "__session" of Clerk. Browsers send cookies by themselves, also in
-// requests that the page of another site makes: these are answered 403, as those
-// of all [guard.Sessions], unless config states otherwise. A request with two such
-// cookies is answered 400, because the page of a subdomain can set the second one.
-// A token in a cookie is verified like one in a header, and its issuer is that of
-// the Verifier; config.Issuer is not used. The error lists every mistake.
+// such as the "__session" of Clerk. It verifies them like tokens in a header. A
+// request with two such cookies is answered 400, because a page of a subdomain can
+// set the second one, and a cross-origin request 403, like all [guard.Sessions],
+// unless config states otherwise. The scopes in config are granted to tokens that
+// have none; config.Issuer is not used. The error lists every mistake.
 //
 // For tokens in the Authorization header of the same program, pass both
 // authenticators to Identify; config.ExplicitWins decides on requests with both.
@@ -135,15 +135,15 @@ func inCookie(v verifying, name string, config guard.SessionConfig) (*guard.Sess
 		errs = append(errs, fmt.Errorf("auth/token: InCookie has the name %.100q; use the name of a cookie", name))
 	}
 	sessions, err := guard.NewSessions(func(r *http.Request) (*identity.Principal, error) {
-		cookies := r.CookiesNamed(name)
+		token, n := httpfield.Cookie(r, name)
 		switch {
-		case len(cookies) == 0 || len(cookies) == 1 && cookies[0].Value == "":
+		case n == 0 || n == 1 && token == "":
 			return nil, nil
-		case len(cookies) > 1:
+		case n > 1:
 			return nil, guard.InvalidRequest("The request carries more than one cookie with a token.",
-				fmt.Errorf("auth/token: %d cookies with the name %q", len(cookies), name))
+				fmt.Errorf("auth/token: %d cookies with the name %q", n, name))
 		}
-		p, err := v.verify(r.Context(), cookies[0].Value, nil)
+		p, err := v.verify(r.Context(), token, nil)
 		if errors.Is(err, ErrInvalid) {
 			return nil, guard.InvalidToken("Session", err)
 		}

@@ -36,6 +36,8 @@ func TestTokenInACookie(t *testing.T) {
 			"an expired token":      {"GET", http.Header{"Cookie": {"__session=" + k.token("exp", later(-1), "iat", later(-9))}}, 401},
 			"a forged token":        {"GET", http.Header{"Cookie": {"__session=" + newKit(mustKey(t, token.ES256)).token()}}, 401},
 			"a token with a scheme": {"GET", http.Header{"Cookie": {"__session=Bearer " + good}}, 401},
+			"a token in quotes":     {"GET", http.Header{"Cookie": {`__session="` + good + `"`}}, 401},
+			"a malformed one":       {"GET", http.Header{"Cookie": {"__session=\x01" + good}}, 401},
 			"two cookies":           {"GET", http.Header{"Cookie": {"__session=" + good + "; __session=" + good}}, 400},
 			"two lines of cookies":  {"GET", http.Header{"Cookie": {"__session=" + good, "__session="}}, 400},
 			"an explicit header":    {"GET", http.Header{"Cookie": {"__session=" + good}, "X-Api-Key": {"k"}}, 401},
