@@ -37,6 +37,24 @@
 // [CallerFrom], so it serves other protocols too; a check of the request itself, of
 // its address or origin for example, takes the [*http.Request].
 //
+// # Events
+//
+// A change of state is one event, emitted after the change. An event without
+// principal and request was caused by the program itself. [Log] writes:
+//
+//	time                  UTC, microseconds; a TextHandler writes milliseconds
+//	msg                   the name, of the OWASP Logging Vocabulary if it has one
+//	principal             issuer, subject, tenant, session, credential, client of the caller
+//	login, way            the name and the way of a sign-in
+//	target, session       the subject, object and session of the change, if not the principal's
+//	changes               what changed: keys, with values that are no secrets
+//	outcome               success, refused, or failed
+//	status, code, reason  of a refusal
+//	error                 of a failure
+//	request               method, pattern, path, host, remote_addr, user_agent, trace_id
+//
+// testdata/event.schema.json is the JSON Schema of a line.
+//
 // # Order
 //
 // Headers, hosts, HTTPS and CORS come before Identify; guards come after it.

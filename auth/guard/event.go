@@ -2,10 +2,12 @@ package guard
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/gatewright/gatewright/auth/identity"
@@ -48,8 +50,11 @@ const (
 type Event struct {
 	Name EventName
 
-	// Principal is the caller, nil for an anonymous request. It belongs to the
-	// request; copy it to keep it.
+	// Time is when the event happened, in UTC with microseconds. Emit sets it.
+	Time time.Time
+
+	// Principal is the caller, nil for an anonymous request and for the program
+	// itself. It belongs to the request; copy it to keep it.
 	Principal *identity.Principal
 
 	// Login is the name used in a sign-in, cleaned.
@@ -62,6 +67,16 @@ type Event struct {
 	// the Principal is the target.
 	Target string
 
+	// Session is the session that was opened or ended, cleaned. It is empty if it
+	// is the Principal's.
+	Session string
+
+	// Changes are what changed, at most 16: keys of lower-case letters, digits
+	// and '_', with strings, numbers, booleans, times, durations and []string.
+	// Emit replaces every other value by "[redacted]", so a change never holds a
+	// secret by accident.
+	Changes []slog.Attr
+
 	// Denial is the refusal with its reason, nil if the request was not refused.
 	Denial *Denial
 
@@ -69,7 +84,8 @@ type Event struct {
 	// that could not be upgraded.
 	Err error
 
-	// Request is the request, cleaned.
+	// Request is the request, cleaned. It is zero if the program acted without a
+	// request.
 	Request RequestFacts
 }
 
@@ -77,20 +93,171 @@ type Event struct {
 // query is omitted: it may contain secrets.
 type RequestFacts struct {
 	Method, Pattern, Path, Host, RemoteAddr, UserAgent string
+
+	// TraceID is the trace ID of the header Traceparent (W3C Trace Context), empty
+	// if the header is missing, repeated or malformed. The client chooses it.
+	TraceID string
 }
 
-func factsOf(r *http.Request) RequestFacts {
+// A requestSource is where the facts of a request are found later. The headers are
+// looked up at once: a handler may change them while another goroutine emits an event.
+type requestSource struct {
+	request      *http.Request
+	agent, trace *string
+}
+
+func sourceOf(r *http.Request) requestSource {
+	s := requestSource{request: r}
+	if v := r.Header["User-Agent"]; len(v) > 0 {
+		s.agent = &v[0]
+	}
+	if v := r.Header["Traceparent"]; len(v) == 1 {
+		s.trace = &v[0]
+	}
+	return s
+}
+
+func (s requestSource) facts() RequestFacts {
+	r := s.request
 	f := RequestFacts{
 		Method:     clean(r.Method),
 		Pattern:    clean(r.Pattern),
 		Host:       clean(r.Host),
 		RemoteAddr: clean(r.RemoteAddr),
-		UserAgent:  clean(r.UserAgent()),
+	}
+	if s.agent != nil {
+		f.UserAgent = clean(*s.agent)
+	}
+	if s.trace != nil {
+		f.TraceID = traceID(*s.trace)
 	}
 	if r.URL != nil {
 		f.Path = clean(r.URL.Path)
 	}
 	return f
+}
+
+// factsIn returns the facts of the request that Identify or Provide put into ctx.
+func factsIn(ctx context.Context) RequestFacts {
+	for rc := range identifies(ctx) {
+		if rc.source.request != nil { // not of WithCaller
+			return rc.source.facts()
+		}
+	}
+	if p, ok := ctx.Value(providedKey{}).(*providedContext); ok {
+		return p.source.facts()
+	}
+	return RequestFacts{}
+}
+
+// traceID returns the trace-id of a traceparent header (W3C Trace Context section
+// 3.2.2), empty if the header is malformed. A later version may add fields.
+func traceID(header string) string {
+	const length = len("00-0123456789abcdef0123456789abcdef-0123456789abcdef-00")
+	if len(header) < length || header[2] != '-' || header[35] != '-' || header[52] != '-' {
+		return ""
+	}
+	version, trace, parent := header[:2], header[3:35], header[36:52]
+	if !isHex(version) || !isHex(trace) || !isHex(parent) || !isHex(header[53:55]) || version == "ff" ||
+		strings.Trim(trace, "0") == "" || strings.Trim(parent, "0") == "" {
+		return ""
+	}
+	if len(header) > length && (version == "00" || header[length] != '-') {
+		return ""
+	}
+	return trace
+}
+
+// isHex reports whether s has lower-case hexadecimal digits only.
+func isHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// NestedChange returns a context in which events of changes are dropped. A method
+// that makes a change with the help of other methods passes it to them and emits one
+// event for the whole. Refusals and failures are still observed.
+func NestedChange(ctx context.Context) context.Context {
+	if nested(ctx) {
+		return ctx
+	}
+	return context.WithValue(ctx, nestedKey{}, true)
+}
+
+type nestedKey struct{}
+
+func nested(ctx context.Context) bool { return ctx.Value(nestedKey{}) != nil }
+
+const (
+	maxChanges   = 16
+	maxChangeKey = 32
+)
+
+// redacted stands for a value that the audit trail does not keep.
+const redacted = "[redacted]"
+
+// cleanChanges returns attrs as Event.Changes describes.
+func cleanChanges(attrs []slog.Attr) []slog.Attr {
+	if len(attrs) == 0 {
+		return nil
+	}
+	cleaned := make([]slog.Attr, 0, min(len(attrs), maxChanges))
+	for _, a := range attrs[:min(len(attrs), maxChanges)] {
+		cleaned = append(cleaned, slog.Attr{Key: cleanKey(a.Key), Value: cleanValue(a.Value)})
+	}
+	return cleaned
+}
+
+func cleanKey(key string) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
+			return r
+		}
+		return '_'
+	}, key[:min(len(key), maxChangeKey)])
+}
+
+func cleanValue(v slog.Value) slog.Value {
+	switch v.Kind() {
+	case slog.KindString:
+		return slog.StringValue(clean(v.String()))
+	case slog.KindInt64, slog.KindUint64, slog.KindBool, slog.KindDuration:
+		return v
+	case slog.KindFloat64:
+		if f := v.Float64(); math.IsNaN(f) || math.IsInf(f, 0) {
+			return slog.StringValue(v.String()) // JSON has no such number
+		}
+		return v
+	case slog.KindTime:
+		t := v.Time()
+		if y := t.Year(); y < 0 || y > 9999 {
+			return slog.StringValue(redacted) // RFC 3339 has no such year
+		}
+		return slog.TimeValue(t.UTC().Truncate(time.Microsecond))
+	case slog.KindAny:
+		if names, ok := v.Any().([]string); ok {
+			return slog.AnyValue(cleanList(names, maxFact))
+		}
+	}
+	return slog.StringValue(redacted)
+}
+
+// cleanList returns names, cleaned, with a note of how many have no room in max
+// bytes.
+func cleanList(names []string, max int) []string {
+	list, room := make([]string, 0, min(len(names), max/4)), max
+	for i, name := range names {
+		name = clean(name)
+		if room -= cost(name) + 3; room < 0 {
+			return append(list, "… "+strconv.Itoa(len(names)-i)+" more")
+		}
+		list = append(list, name)
+	}
+	return list
 }
 
 // maxFact is how much of one value the audit trail keeps, in bytes.
@@ -136,82 +303,4 @@ func (d *Denial) event() EventName {
 		return EventUnavailable
 	}
 	return EventInputFail
-}
-
-// Log returns a function for Hooks.Observe that writes each event to l, with the
-// event's name as the message. Refusals are warnings; failures of the server and
-// [EventTokenReuse] are errors; other events are information, and so are refusals
-// that clients cause at will: anonymous requests, 404 and 405 without a route, and
-// requests that the client gave up. Log panics if l is nil.
-func Log(l *slog.Logger) func(context.Context, Event) {
-	if l == nil {
-		panic("guard: Log needs a logger")
-	}
-	return func(ctx context.Context, e Event) {
-		level := e.level()
-		if !l.Enabled(ctx, level) {
-			return
-		}
-		attrs := make([]slog.Attr, 0, 8)
-		if e.Principal != nil {
-			attrs = append(attrs, slog.GroupAttrs("principal", cleanGroup(e.Principal.LogValue())...))
-		}
-		if e.Login != "" {
-			attrs = append(attrs, slog.String("login", e.Login))
-		}
-		if e.Way != "" {
-			attrs = append(attrs, slog.String("way", clean(e.Way)))
-		}
-		if e.Target != "" {
-			attrs = append(attrs, slog.String("target", e.Target))
-		}
-		if d := e.Denial; d != nil {
-			attrs = append(attrs, slog.Int("status", d.Status), slog.String("code", clean(d.Code)))
-			if d.Err != nil {
-				attrs = append(attrs, slog.String("reason", clean(d.Err.Error())))
-			}
-		}
-		if e.Err != nil {
-			attrs = append(attrs, slog.String("error", clean(e.Err.Error())))
-		}
-		attrs = append(attrs, slog.GroupAttrs("request",
-			slog.String("method", e.Request.Method),
-			slog.String("pattern", e.Request.Pattern),
-			slog.String("path", e.Request.Path),
-			slog.String("host", e.Request.Host),
-			slog.String("remote_addr", e.Request.RemoteAddr),
-			slog.String("user_agent", e.Request.UserAgent),
-		))
-		l.LogAttrs(ctx, level, string(e.Name), attrs...)
-	}
-}
-
-// cleanGroup returns the attributes of v, cleaned: a remote issuer may let its
-// users choose what is a subject.
-func cleanGroup(v slog.Value) []slog.Attr {
-	attrs := v.Group()
-	for i := range attrs {
-		if attrs[i].Value.Kind() == slog.KindString {
-			attrs[i].Value = slog.StringValue(clean(attrs[i].Value.String()))
-		}
-	}
-	return attrs
-}
-
-func (e Event) level() slog.Level {
-	switch {
-	case e.Name == EventMisconfigured, e.Name == EventCrossOrigin && e.Denial == nil:
-		return slog.LevelWarn // clients can cause it
-	case e.Name == EventTokenReuse, e.Err != nil:
-		return slog.LevelError
-	case e.Denial == nil, errors.Is(e.Denial.Err, errClientGone):
-		return slog.LevelInfo
-	case e.Denial.Status >= 500:
-		return slog.LevelError
-	case errors.Is(e.Denial.Err, ErrNoCredentials):
-		return slog.LevelInfo
-	case e.Denial.event() == EventInputFail && (e.Denial.Status == http.StatusNotFound || e.Denial.Status == http.StatusMethodNotAllowed):
-		return slog.LevelInfo // no route, of this router or another
-	}
-	return slog.LevelWarn
 }

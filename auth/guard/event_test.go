@@ -242,12 +242,12 @@ func TestAnEventIsOneLineOfTheLog(t *testing.T) {
 	}{
 		{"text", func(b *bytes.Buffer) slog.Handler { return slog.NewTextHandler(b, noTime) },
 			`level=WARN msg=authn_login_fail principal.issuer=https://id.example principal.subject=ada principal.tenant=t ` +
-				`principal.session=s principal.credential=c principal.client=first-party login=ada@example.com status=401 code=invalid_token ` +
+				`principal.session=s principal.credential=c principal.client=first-party login=ada@example.com outcome=refused status=401 code=invalid_token ` +
 				`reason=expired request.method=GET request.pattern="GET /a" request.path=/a request.host=h ` +
 				`request.remote_addr=192.0.2.1:1 request.user_agent=curl/8` + "\n"},
 		{"JSON", func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, noTime) },
 			`{"level":"WARN","msg":"authn_login_fail","principal":{"issuer":"https://id.example","subject":"ada","tenant":"t",` +
-				`"session":"s","credential":"c","client":"first-party"},"login":"ada@example.com","status":401,"code":"invalid_token",` +
+				`"session":"s","credential":"c","client":"first-party"},"login":"ada@example.com","outcome":"refused","status":401,"code":"invalid_token",` +
 				`"reason":"expired","request":{"method":"GET","pattern":"GET /a","path":"/a","host":"h",` +
 				`"remote_addr":"192.0.2.1:1","user_agent":"curl/8"}}` + "\n"},
 	}

@@ -87,7 +87,7 @@ func ExampleLog() {
 	r = r.WithContext(identity.NewContext(r.Context(), &identity.Principal{Issuer: "tokens", Subject: "ada"}))
 	h.ServeHTTP(httptest.NewRecorder(), r)
 	// Output:
-	// level=WARN msg=authz_fail principal.issuer=tokens principal.subject=ada status=403 code=forbidden reason="role admin is missing" request.method=DELETE request.pattern="" request.path=/users/7 request.host=example.com request.remote_addr=192.0.2.1:1234 request.user_agent="curl?level=INFO msg=forged"
+	// level=WARN msg=authz_fail principal.issuer=tokens principal.subject=ada outcome=refused status=403 code=forbidden reason="role admin is missing" request.method=DELETE request.pattern="" request.path=/users/7 request.host=example.com request.remote_addr=192.0.2.1:1234 request.user_agent="curl?level=INFO msg=forged"
 }
 
 // An event of the host's own.

@@ -86,21 +86,22 @@ func CallerFrom(ctx context.Context) (*identity.Principal, error) {
 	return nil, d
 }
 
-// Emit passes e to Observe, if there is one. It sets e.Request from r, sets
-// e.Principal to the caller of r if e has none, and cleans e.Login and e.Target. An
-// event with a Denial and without a Name has the Name that Refuse gives it.
+// Emit passes e to Observe, if there is one. It sets e.Request from r, e.Time to the
+// present, and e.Principal to the caller of r if e has none, and cleans e.Login,
+// e.Target, e.Session and e.Changes. An event with a Denial and without a Name has the
+// Name that Refuse gives it.
 func (h Hooks) Emit(r *http.Request, e Event) {
 	if h = h.within(r.Context()); h.Observe == nil {
 		return
 	}
-	e.Request = factsOf(r)
+	e.Request = sourceOf(r).facts()
 	h.EmitContext(r.Context(), e)
 }
 
 // EmitContext is [Hooks.Emit] for code that has no request. It fills in the caller
-// that ctx carries.
+// that ctx carries, and the request if ctx is within Identify or Provide.
 func (h Hooks) EmitContext(ctx context.Context, e Event) {
-	if h = h.within(ctx); h.Observe == nil || e.Name == EventNone {
+	if h = h.within(ctx); h.Observe == nil || e.Name == EventNone || e.Denial == nil && e.Err == nil && nested(ctx) {
 		return
 	}
 	if e.Principal == nil {
@@ -109,7 +110,15 @@ func (h Hooks) EmitContext(ctx context.Context, e Event) {
 	if e.Name == "" && e.Denial != nil {
 		e.Name = e.Denial.event()
 	}
-	e.Login, e.Target = clean(e.Login), clean(e.Target)
+	if e.Request == (RequestFacts{}) {
+		e.Request = factsIn(ctx)
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	e.Time = e.Time.UTC().Truncate(time.Microsecond)
+	e.Login, e.Target, e.Session = clean(e.Login), clean(e.Target), clean(e.Session)
+	e.Changes = cleanChanges(e.Changes)
 	h.Observe(ctx, e)
 }
 

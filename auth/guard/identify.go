@@ -187,6 +187,7 @@ func (id *identifier) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := &requestContext{Context: r.Context(), id: id}
 		r = r.WithContext(rc)
+		rc.source = sourceOf(r)
 		p, by, err := id.identify(r)
 		if err != nil {
 			id.hooks.Refuse(w, r, err)
@@ -409,7 +410,8 @@ type requestContext struct {
 	room      identity.Principal // where principal points, if it can
 	taken     atomic.Bool        // an authenticator has the room
 
-	memo memo
+	memo   memo
+	source requestSource // for events
 }
 
 type requestKey struct{}

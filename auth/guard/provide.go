@@ -15,20 +15,24 @@ import (
 // no request, such as of a log that cannot be read, need the Hooks of their package.
 func (h Hooks) Provide(next http.Handler) http.Handler {
 	return describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(&providedContext{r.Context(), &h}))
+		p := &providedContext{Context: r.Context(), hooks: &h}
+		r = r.WithContext(p)
+		p.source = sourceOf(r)
+		next.ServeHTTP(w, r)
 	}), next)
 }
 
 type providedContext struct {
 	context.Context
-	hooks *Hooks
+	hooks  *Hooks
+	source requestSource
 }
 
 type providedKey struct{}
 
 func (p *providedContext) Value(key any) any {
 	if _, ok := key.(providedKey); ok {
-		return p.hooks
+		return p
 	}
 	return p.Context.Value(key)
 }
@@ -38,10 +42,11 @@ func (h Hooks) within(ctx context.Context) Hooks {
 	if h.Deny != nil && h.SignIn != nil && h.Observe != nil {
 		return h
 	}
-	outer, ok := ctx.Value(providedKey{}).(*Hooks)
+	provided, ok := ctx.Value(providedKey{}).(*providedContext)
 	if !ok {
 		return h
 	}
+	outer := provided.hooks
 	if h.Deny == nil {
 		h.Deny = outer.Deny
 	}
