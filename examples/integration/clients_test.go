@@ -134,8 +134,9 @@ func TestOAuth2PackageSignsInAndRefreshes(t *testing.T) {
 	}
 }
 
-// needsNode skips a test if node or a package of it is missing.
-func needsNode(t *testing.T, library string) {
+// needsNode skips a test if node is missing, or a library in the node_modules of a
+// folder.
+func needsNode(t *testing.T, folder, library string) {
 	t.Helper()
 	missing := t.Skipf
 	if os.Getenv("GATEWRIGHT_REQUIRE_NODE") == "1" {
@@ -144,13 +145,13 @@ func needsNode(t *testing.T, library string) {
 	if _, err := exec.LookPath("node"); err != nil {
 		missing("needs node: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join("jose", "node_modules", library)); err != nil {
-		missing("needs %s, run npm --prefix examples/integration/jose ci: %v", library, err)
+	if _, err := os.Stat(filepath.Join(folder, "node_modules", library)); err != nil {
+		missing("needs %s, run npm --prefix examples/integration/%s ci: %v", library, folder, err)
 	}
 }
 
 func TestOAuth4WebAPIFindsAndUsesEveryEndpoint(t *testing.T) {
-	needsNode(t, "oauth4webapi")
+	needsNode(t, "jose", "oauth4webapi")
 	// The issuer is where the server is: what the metadata says is used.
 	p := launch(t, "server", nil, "-addr", "127.0.0.1:0", "-db", filepath.Join(t.TempDir(), "server.db"))
 	admin := wantPair(t)(p.signIn(t.Context(), "admin", p.password()))
@@ -196,7 +197,7 @@ func TestOAuth4WebAPIFindsAndUsesEveryEndpoint(t *testing.T) {
 }
 
 func TestJoseVerifiesATokenWithThePublishedKeys(t *testing.T) {
-	needsNode(t, "jose")
+	needsNode(t, "jose", "jose")
 	p := server(t, filepath.Join(t.TempDir(), "server.db"))
 	pair := wantPair(t)(p.signIn(t.Context(), "alice", p.password()))
 	verify := func(token, issuer, audience string) (string, error) {

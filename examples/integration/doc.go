@@ -13,6 +13,8 @@
 //   - jose, a JavaScript library, verifies a token with the published keys,
 //   - oauth4webapi, another one, finds every endpoint by the metadata, and
 //     refreshes, introspects and revokes,
+//   - spectral and redocly find no error in /openapi.json, and a TypeScript client
+//     that is generated from it signs in and calls routes,
 //   - kill -9 at any moment loses nothing that was acknowledged,
 //   - 200 sign-ins at once stay within the memory they may have, and the ones
 //     that are too many are told to come back,
@@ -43,6 +45,7 @@
 // servers), pgbouncer, and node with the packages that are installed by
 //
 //	npm --prefix examples/integration/jose ci
+//	npm --prefix examples/integration/openapi ci
 //	npm --prefix examples/integration/qr ci
 //
 // With GATEWRIGHT_REQUIRE_NODE=1, and likewise _ZBAR, _OATHTOOL, _REDIS and
