@@ -306,7 +306,11 @@ func (c *Cookies) replacing(r *http.Request, signIn func() (result, error)) (res
 	case err != nil:
 		return result{}, unavailable("verifying a refresh token", err)
 	}
-	return out, c.server.EndSessions(r.Context(), identity.Revocation{Session: p.Session})
+	if err := c.server.endSessions(r.Context(), identity.Revocation{Session: p.Session}); err != nil {
+		return result{}, err
+	}
+	c.server.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked, Principal: p})
+	return out, nil
 }
 
 // fill sets a parameter of the form to the value of its cookie.

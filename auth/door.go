@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/audit"
 )
 
 // Every request that turns a proof into a session, a challenge or a token calls enter
@@ -100,7 +102,9 @@ func (s *Server) admit(r *http.Request, e entry, in signIn) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: in.login, Way: in.way})
+	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: in.login, Way: in.way, Changes: []slog.Attr{
+		audit.Names("factors", in.factors),
+	}})
 	return result{tokens: out}, nil
 }
 

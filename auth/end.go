@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/audit"
 )
 
 const (
@@ -39,6 +41,16 @@ const (
 // session can last, Config.RefreshAbsolute. That takes about 60 bytes in each
 // process.
 func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) error {
+	if err := s.endSessions(ctx, which); err != nil {
+		return err
+	}
+	which.Issuer = s.tokens.Name()
+	s.config.Hooks.EmitContext(ctx, audit.Revoked(which))
+	return nil
+}
+
+// endSessions is EndSessions without an event.
+func (s *Server) endSessions(ctx context.Context, which identity.Revocation) error {
 	if err := checkEnd(which); err != nil {
 		return err
 	}
@@ -65,7 +77,7 @@ func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) err
 	which.Expires = now.Add(s.longestLife())
 	marking, cancel := outlasting(ctx, endTimeout)
 	defer cancel()
-	before, err := s.config.Revoker.RevokeNow(marking, which)
+	before, err := s.config.Revoker.RevokeNow(guard.NestedChange(marking), which)
 	if err != nil {
 		return unavailable("revoking sessions", err)
 	}
@@ -163,7 +175,7 @@ func (s *Server) longestLife() time.Duration {
 func (s *Server) mark(ctx context.Context, which identity.Revocation) error {
 	ctx, cancel := outlasting(ctx, endTimeout)
 	defer cancel()
-	if err := s.config.Revoker.Revoke(ctx, which); err != nil {
+	if err := s.config.Revoker.Revoke(guard.NestedChange(ctx), which); err != nil {
 		return unavailable("revoking sessions", err)
 	}
 	return nil

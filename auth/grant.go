@@ -6,12 +6,14 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/auth/password"
 	"github.com/gatewright/gatewright/auth/token"
+	"github.com/gatewright/gatewright/internal/audit"
 )
 
 const (
@@ -99,6 +101,9 @@ func (s *Server) Grant(ctx context.Context, p *identity.Principal, purpose strin
 	if err != nil {
 		return "", time.Time{}, unavailable("issuing a grant", err)
 	}
+	s.config.Hooks.EmitContext(ctx, guard.Event{Name: guard.EventTokenCreated, Principal: p, Changes: []slog.Attr{
+		slog.String("grant", "issued"), slog.String("purpose", purpose), audit.Names("factors", proof.Factors), slog.Time("expires", g.Expires),
+	}})
 	return grant, g.Expires, nil
 }
 
@@ -133,6 +138,9 @@ func (s *Server) UseGrant(ctx context.Context, p *identity.Principal, purpose, g
 	if !first {
 		return fmt.Errorf("auth: the grant was used before: %w", identity.ErrNotProven)
 	}
+	s.config.Hooks.EmitContext(ctx, guard.Event{Name: guard.EventTokenRevoked, Principal: p, Changes: []slog.Attr{
+		slog.String("grant", "used"), slog.String("purpose", purpose),
+	}})
 	return nil
 }
 

@@ -45,7 +45,7 @@ func (s *Server) logout(r *http.Request, p *identity.Principal) error {
 	case p.Issuer != s.tokens.Name():
 		return badRequest(http.StatusBadRequest, "These credentials are not of a session that can be ended here.")
 	case p.Session != "":
-		return s.EndSessions(r.Context(), identity.Revocation{Session: p.Session})
+		return s.endSessions(r.Context(), identity.Revocation{Session: p.Session})
 	case p.Credential != "":
 		// A token without a session is ended alone.
 		return s.endCredential(r.Context(), p)

@@ -143,7 +143,7 @@ func (s *Server) current(ctx context.Context, p *identity.Principal, detail stri
 		return user, nil
 	}
 	if p.Session != "" {
-		if err := s.EndSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
+		if err := s.endSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
 			return nil, err
 		}
 	}

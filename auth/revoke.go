@@ -51,7 +51,7 @@ func (s *Server) revoke(ctx context.Context, given string, c *Client) (*identity
 		if err := s.mayRevoke(c, p); err != nil {
 			return nil, err
 		}
-		return p, s.EndSessions(ctx, identity.Revocation{Session: p.Session})
+		return p, s.endSessions(ctx, identity.Revocation{Session: p.Session})
 	case !errors.Is(err, token.ErrInvalid):
 		return nil, unavailable("verifying a refresh token", err)
 	}
@@ -79,7 +79,7 @@ func (s *Server) mayRevoke(c *Client, p *identity.Principal) error {
 
 // endCredential ends one access token.
 func (s *Server) endCredential(ctx context.Context, p *identity.Principal) error {
-	err := s.config.Revoker.Revoke(ctx, identity.Revocation{
+	err := s.config.Revoker.Revoke(guard.NestedChange(ctx), identity.Revocation{
 		Issuer:     p.Issuer,
 		Credential: p.Credential,
 		Expires:    p.Expires,

@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -204,7 +205,9 @@ func (s *Server) upgrade(r *http.Request, user *User, username, upgraded string)
 		s.hooks.Emit(r, s.ofUser(guard.EventUnavailable, user, username, fmt.Errorf("auth: storing an upgraded password hash: %w", err)))
 		return
 	}
-	s.hooks.Emit(r, s.ofUser(guard.EventUserUpdated, user, username, nil))
+	e := s.ofUser(guard.EventUserUpdated, user, username, nil)
+	e.Changes = []slog.Attr{slog.String("password_hash", "upgraded")}
+	s.hooks.Emit(r, e)
 }
 
 // ofUser returns an event about the record of a user, without an identified caller.

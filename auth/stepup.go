@@ -3,11 +3,13 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/audit"
 )
 
 // StepUp returns the handler that verifies a second factor of a signed-in caller
@@ -83,10 +85,12 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string, roo
 	if err != nil {
 		return result{}, err
 	}
-	if err := s.EndSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
+	if err := s.endSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
 		return result{}, s.discard(ctx, issued.Session, err)
 	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued})
+	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Changes: []slog.Attr{
+		audit.Names("factors", issued.Factors), slog.String("ended_session", p.Session),
+	}})
 	return result{tokens: out}, nil
 }
 

@@ -140,9 +140,9 @@ func busy(err error) error {
 }
 
 // endOthers ends the sessions and tokens that p's user got before now, but for
-// p's own session.
+// p's own session. The change of the password is the event.
 func (a *app) endOthers(ctx context.Context, p *identity.Principal) error {
-	return a.signIn.EndSessions(ctx, identity.Revocation{Subject: p.Subject, Spare: p.Session})
+	return a.signIn.EndSessions(guard.NestedChange(ctx), identity.Revocation{Subject: p.Subject, Spare: p.Session})
 }
 
 // disableUser is POST /users/{username}/disable. It answers 200 when all that
@@ -315,9 +315,10 @@ func (a *app) setDisabled(r *http.Request, by, u *user, disabled bool) error {
 	return nil
 }
 
-// endEverything ends the sessions of u and revokes their keys.
+// endEverything ends the sessions of u and revokes their keys, as a part of another
+// change, which is the event.
 func (a *app) endEverything(ctx context.Context, u *user) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	ctx, cancel := context.WithTimeout(guard.NestedChange(context.WithoutCancel(ctx)), endTimeout)
 	defer cancel()
 	return errors.Join(a.endAll(ctx, u), a.revokeKeysOf(ctx, u))
 }

@@ -76,7 +76,6 @@ func (a *app) endSession(w http.ResponseWriter, r *http.Request) {
 		a.hooks.Refuse(w, r, err)
 		return
 	}
-	a.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked, Target: id})
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -101,6 +100,5 @@ func (a *app) logoutAll(w http.ResponseWriter, r *http.Request) {
 		a.hooks.Refuse(w, r, err)
 		return
 	}
-	a.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked})
 	writeJSON(w, http.StatusOK, map[string]string{"message": "Successfully logged out everywhere"})
 }
