@@ -13,12 +13,15 @@ type schemeKey struct{}
 // verified: the scheme decides whether cookies are Secure and whether HSTS is
 // sent.
 func WithScheme(ctx context.Context, scheme string) context.Context {
-	settled := "http"
+	settled := schemeHTTP
 	if strings.EqualFold(scheme, "https") {
-		settled = "https"
+		settled = schemeHTTPS
 	}
 	return context.WithValue(ctx, schemeKey{}, settled)
 }
+
+// The schemes as interface values, which saves an allocation per request.
+var schemeHTTP, schemeHTTPS any = "http", "https"
 
 // Scheme returns "https" or "http": the scheme set by [WithScheme], or the scheme
 // of the connection itself. It reads no header.

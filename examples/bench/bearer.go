@@ -155,10 +155,15 @@ func serve(b *testing.B, h http.Handler, signed string, status int) {
 // there is one, it says nothing.
 func serveParallel(b *testing.B, h http.Handler, signed string) {
 	answers(b, h, signed, http.StatusOK)
+	inParallel(b, h, func() *http.Request { return request(signed) })
+}
+
+// inParallel measures h on two processors, with a request for each goroutine.
+func inParallel(b *testing.B, h http.Handler, newRequest func() *http.Request) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
-		r := request(signed)
+		r := newRequest()
 		w := &sink{header: make(http.Header)}
 		for pb.Next() {
 			clear(w.header)

@@ -3,6 +3,11 @@
 //
 //	go -C examples/bench run .
 //	go -C examples/bench run . -job '^bearer RS256'
+//	go -C examples/bench run . -load 5s -write results
+//
+// With -load it also measures a whole API over the loopback interface, at 1, 32 and
+// 256 connections, beside a handler without guards. With -write it writes a table and
+// charts; those in the folder results are of one such run.
 //
 // Command timing, in the folder of that name, compares the times of failed
 // sign-ins instead.
@@ -22,6 +27,7 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"time"
 )
 
 // A job is one thing to do, by a peer and by us.
@@ -43,6 +49,7 @@ func jobs(s *stay) []job {
 		rbacJobs(),
 		scopesJobs(),
 		totpJobs(),
+		chainJobs(),
 	)
 }
 
@@ -50,18 +57,25 @@ func main() {
 	testing.Init()
 	runs := flag.Int("runs", 5, "runs of each job, of which the median counts")
 	only := flag.String("job", "", "run only the jobs whose name this regular expression matches")
+	span := flag.Duration("load", 0, "measure the chain over HTTP too, this long for each number of connections")
+	folder := flag.String("write", "", "write results.md and charts into this folder")
+	server := flag.String("serve", "", "be the server of this name, for -load")
 	flag.Parse()
+	if *server != "" {
+		exitIf(serveLoad(*server))
+		return
+	}
 	wanted, err := regexp.Compile(*only)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench: -job:", err)
-		os.Exit(2)
+		exitIf(fmt.Errorf("-job: %w", err))
 	}
 	servers := new(stay)
 	defer servers.end()
 	servers.endOnInterrupt()
+	var all report
 	// Each row as it is known: all of them take a while.
-	const row = "%-44s %-16s %8v %6v %8v %6v %5v  %s\n"
-	fmt.Printf(row, "job", "peer", "its ns", "allocs", "our ns", "allocs", "ratio", "to reach")
+	const line = "%-44s %-16s %8v %6v %8v %6v %5v  %s\n"
+	fmt.Printf(line, "job", "peer", "its ns", "allocs", "our ns", "allocs", "ratio", "to reach")
 	for _, j := range jobs(servers) {
 		if !wanted.MatchString(j.name) {
 			continue
@@ -76,8 +90,29 @@ func main() {
 		if p.N == 0 || o.N == 0 {
 			continue // and stderr has the reason
 		}
-		fmt.Printf(row, j.name, j.peer, int(nanos(p)), p.AllocsPerOp(), int(nanos(o)), o.AllocsPerOp(),
-			fmt.Sprintf("%.2f", nanos(o)/nanos(p)), j.bound)
+		r := row{j, nanos(p), nanos(o), p.AllocsPerOp(), o.AllocsPerOp()}
+		all.rows = append(all.rows, r)
+		fmt.Printf(line, j.name, j.peer, int(r.theirs), r.theirAllocs, int(r.ours), r.allocs,
+			fmt.Sprintf("%.2f", r.ours/r.theirs), j.bound)
+	}
+	if *span > 0 {
+		const line = "%-9s %5v %-20s %9v %9v %9v %9v %7v %7v\n"
+		fmt.Printf(line, "protocol", "conns", "server", "req/s", "p50", "p99", "p99.9", "bytes", "allocs")
+		exitIf(loads(*span, []int{1, 32, 256}, func(l load) {
+			all.loads = append(all.loads, l)
+			fmt.Printf(line, l.protocol, l.connections, l.server, int(l.perSecond), l.p50.Round(time.Microsecond),
+				l.p99.Round(time.Microsecond), l.p999.Round(time.Microsecond), int(l.bytes), fmt.Sprintf("%.1f", l.allocs))
+		}))
+	}
+	if *folder != "" {
+		exitIf(all.write(*folder))
+	}
+}
+
+func exitIf(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
 	}
 }
 

@@ -1,0 +1,6 @@
+//go:build race
+
+package main
+
+// The race detector allocates too.
+func init() { raceDetector = true }
