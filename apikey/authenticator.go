@@ -19,8 +19,7 @@ import (
 )
 
 // An Authenticator identifies callers by API keys. It implements
-// [guard.Authenticator], and is safe for concurrent use if its store and the
-// values of its Config are.
+// [guard.Authenticator] and is safe for concurrent use.
 type Authenticator struct {
 	config    Config   // without Peppers
 	hashers   []hasher // the first makes new hashes
@@ -33,8 +32,8 @@ type Authenticator struct {
 	pairs     seen.Pairs // keys and the addresses where they were good, with a Throttle
 	challenge guard.Challenge
 
-	// malformed are the refusals of keys that are none, made once: they say
-	// nothing of the key.
+	// malformed are the refusals of malformed keys. They contain nothing of the
+	// key, so New makes them once.
 	malformed []malformed
 
 	// decoy is compared with if there is no record, so that the time is the same.
@@ -100,13 +99,12 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 // Challenge returns the challenge of the scheme ApiKey.
 func (a *Authenticator) Challenge() guard.Challenge { return a.challenge }
 
-// ClaimsBearer reports whether a credential of "Authorization: Bearer" is a key:
-// see Config.Bearer.
+// ClaimsBearer reports whether a bearer credential is a key; see Config.Bearer.
 func (a *Authenticator) ClaimsBearer(credential string) bool {
 	return a.config.Bearer && a.config.Format.owns(credential)
 }
 
-// Issuer returns the Issuer of Principals and of revocations: "apikey:" and the
+// Issuer returns the Issuer of Principals and revocations: "apikey:" and the
 // prefix.
 func (a *Authenticator) Issuer() string { return a.issuer }
 
@@ -161,7 +159,7 @@ func (a *Authenticator) denial(err error) *guard.Denial {
 
 // Verify returns the Principal of a key, for callers without an http.Request.
 // remoteAddr has the form of http.Request.RemoteAddr. The error wraps
-// [ErrInvalid] for a bad key, is a *guard.Denial (429) from the Throttle, and
+// [ErrInvalid] for a bad key, is a *guard.Denial (429) from the Throttle, and is
 // another error if Verify could not decide.
 func (a *Authenticator) Verify(ctx context.Context, key, remoteAddr string) (*identity.Principal, error) {
 	p := new(identity.Principal)
@@ -471,8 +469,7 @@ func (a *Authenticator) find(ctx context.Context, key string, parts parts) (*Rec
 	return &r, nil
 }
 
-// Evict drops a key from the cache, so that its next use queries the store.
-// [Manager] calls Evict for its own changes.
+// Evict drops a key from the cache. [Manager] calls Evict for its own changes.
 func (a *Authenticator) Evict(id string) { a.cache.evict(id) }
 
 // recordKey is what [guard.Once] remembers the record of a request under.
@@ -481,9 +478,9 @@ type recordKey struct{ a *Authenticator }
 // ErrNoKey means that no key of this Authenticator identified the request.
 var ErrNoKey = errors.New("apikey: the request was not identified by a key")
 
-// Record returns the record of the key that identified the request of ctx, from
-// the cache or, once per request, from the store. The error is [ErrNoKey] if no
-// key of this Authenticator did.
+// Record returns the record of the key that identified the request of ctx. It
+// queries the store at most once per request. The error is [ErrNoKey] if no key
+// of this Authenticator identified the request.
 func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok || p.Issuer != a.issuer || p.Credential == "" || identity.CheckNames(p.Credential) != nil {
@@ -511,8 +508,7 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 }
 
 // Handler guards routes that accept only API keys: it identifies the caller and
-// refuses requests without a key. On a guard.Mux with the Authenticator, use
-// guard.Hooks.Accept, which does not verify the key again.
+// refuses requests without a key. On a guard.Mux use guard.Hooks.Accept instead.
 func (a *Authenticator) Handler(next http.Handler) http.Handler {
 	return a.config.Hooks.Identify(a)(demand(a.config.Hooks, a, a.issuer, a.config.FastAPIStatusCodes)(next))
 }

@@ -14,7 +14,7 @@ import (
 // from the cache, and a wrong secret goes to the store.
 type sum = [sha256.Size]byte
 
-// An entry is a key that was good.
+// An entry is a good key. Its record is never changed.
 type entry struct {
 	sum    sum
 	record Record    // our own copy; never changed
@@ -59,11 +59,12 @@ func newCache(size int, ttl, missTTL time.Duration) *keyCache {
 	return c
 }
 
-// index is a part of s. The sums of good keys cannot be chosen, for their
-// secrets are random; those of others can, and then push each other out.
+// index returns the place of s in a table. Clients cannot choose the sums of good
+// keys, whose secrets are random. They can choose the sums of refused keys, and
+// then evict refused keys from the table of misses.
 func index(s *sum) uint64 { return binary.LittleEndian.Uint64(s[:]) }
 
-// get returns what is remembered of a good key, or nil.
+// get returns the entry of a good key, or nil.
 func (c *keyCache) get(s *sum, now time.Time) *entry {
 	if c.good == nil {
 		return nil
@@ -79,7 +80,7 @@ func (c *keyCache) get(s *sum, now time.Time) *entry {
 	return nil
 }
 
-// getByID returns what is remembered of the good key with this ID, or nil.
+// getByID returns the entry of the good key with this ID, or nil.
 func (c *keyCache) getByID(id string, now time.Time) *entry {
 	if c.byID == nil {
 		return nil

@@ -8,22 +8,21 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Revoker reports which credentials were revoked; a *blacklist.Replica is one.
-// Its Principals have the Issuer "apikey:" and the prefix of the keys. It is safe
-// for concurrent use.
+// A Revoker reports which credentials were revoked, such as a *blacklist.Replica.
+// It is safe for concurrent use.
 type Revoker interface {
-	// Revoked reports whether p's credential is revoked. An error refuses the
-	// request with 503.
+	// Revoked reports whether p's credential is revoked. An error is answered
+	// 503.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
-// A Throttle limits guesses at keys by address; a *ratelimit.KeyThrottle is one.
+// A Throttle limits guesses at keys by address, such as a *ratelimit.KeyThrottle.
 // It is safe for concurrent use.
 type Throttle interface {
 	// ReserveAddr charges one attempt to an address without a port, before the
-	// store is queried. A positive retryAfter refuses the attempt (429); settle
-	// is nil then. Otherwise the caller calls settle once, which refunds the
-	// charge unless the outcome is guard.Failed.
+	// store is queried. A positive retryAfter refuses the attempt (429).
+	// Otherwise the caller calls settle once, which refunds the charge unless the
+	// outcome is guard.Failed.
 	ReserveAddr(ctx context.Context, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error)
 }
 
@@ -32,42 +31,34 @@ type Config struct {
 	// Format is the spelling of the keys, from [NewFormat]. Required.
 	Format Format
 
-	// Peppers are the secrets of the keyed hashes. The first makes new hashes;
-	// the others verify old ones. A key without its pepper is refused. To add a
-	// pepper, append it in all processes, then move it to the front. Required.
+	// Peppers are the secrets of the keyed hashes. The first makes new hashes,
+	// all verify. To add a pepper, append it in all processes, then move it to
+	// the front. Keys of a removed pepper are refused. Required.
 	Peppers []Pepper
 
 	// Revoker is called on each use of a good key. If nil, other processes may
 	// accept a revoked key for up to CacheTTL.
 	Revoker Revoker
 
-	// OwnerRights returns the current rights of a key's owner; the caller gets
-	// the roles and scopes that both key and owner have. It must not change p.
-	// guard.ErrInactive refuses the key (401), other errors are answered 503.
-	// Share the load with other guards by guard.Once. If nil, a key keeps rights
-	// that its owner has lost.
+	// OwnerRights returns the current rights of p, the key's owner; the caller
+	// gets the roles and scopes that both key and owner have. It must not change
+	// p. guard.ErrInactive refuses the key (401), other errors are 503. If nil, a
+	// key keeps rights that its owner has lost.
 	OwnerRights func(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error)
 
-	// Throttle limits guesses, before the store is queried, at keys that are not
-	// cached as good. A ratelimit.SignIn is for passwords; use a
-	// ratelimit.KeyThrottle.
-	//
-	// A key that the store accepted from the same address (for IPv6, the same
-	// /64) in the last 30 days is not charged, so an attacker behind a shared
-	// address blocks only keys that are new there. Each process remembers 65,536
-	// such pairs, and drops a pair when the record refuses the key.
-	//
-	// If nil, each well-formed guess costs a query; secrets cannot be guessed.
+	// Throttle limits attempts with keys that are not cached as good; use a
+	// ratelimit.KeyThrottle. A key that the store accepted from the same address
+	// (for IPv6, the same /64) in the last 30 days is not charged; each process
+	// remembers 65,536 such pairs. If nil, each well-formed guess costs a query.
 	Throttle Throttle
 
-	// CacheTTL is how long the record of a good key is cached, from before the
-	// query. A cached record may miss changes by other processes: see
-	// [Authenticator.Evict]. At most 5 minutes. Negative: no cache. Default: 5
-	// seconds.
+	// CacheTTL is how long the record of a good key is cached. Meanwhile, changes
+	// by other processes are not seen. At most 5 minutes. Negative: no cache.
+	// Default: 5 seconds.
 	CacheTTL time.Duration
 
-	// MissTTL is how long a refused key is cached. At most 1 second. Negative: no
-	// cache. Default: 1 second.
+	// MissTTL is how long a refused key is cached, and may be refused after it
+	// became good. At most 1 second. Negative: no cache. Default: 1 second.
 	MissTTL time.Duration
 
 	// CacheSize is the number of good keys to cache, half a kilobyte each. A
@@ -84,31 +75,29 @@ type Config struct {
 	// minute.
 	UsageInterval time.Duration
 
-	// MaxPendingUses bounds the keys with a use that is not yet written. Uses of
-	// more keys are lost, which an event or Flush reports. At most 1,048,576.
-	// Default: 65,536.
+	// MaxPendingUses bounds the keys with an unwritten use. Uses of more keys are
+	// lost, which an event or Flush reports. At most 1,048,576. Default: 65,536.
 	MaxPendingUses int
 
 	// LegacyHash hashes keys of an older scheme: 1 to 256 visible ASCII
-	// characters that do not begin with the prefix of Format and an underscore.
-	// The store must be a [HashFinder]. Older keys have no checksum, so junk
-	// reaches the store. If nil, older keys are refused.
+	// characters that do not begin with the prefix and an underscore. The store
+	// must be a [HashFinder]. Junk reaches the store, because older keys have no
+	// checksum. If nil, older keys are refused.
 	LegacyHash func(key string) Hash
 
-	// Header names the header that carries keys. "Authorization: ApiKey" is
-	// read too. Default: X-API-Key.
+	// Header names the header that carries keys, beside "Authorization: ApiKey".
+	// Default: X-API-Key.
 	Header string
 
-	// Bearer also accepts keys in "Authorization: Bearer". A credential that
-	// begins with the prefix of Format and an underscore is then an API key,
-	// which guard.Hooks.Identify passes to no other authenticator. Keys of an
-	// older scheme are not accepted there. Default: false.
+	// Bearer also reads keys from "Authorization: Bearer": a credential that
+	// begins with the prefix and an underscore is a key, and no other
+	// authenticator gets it. Keys of an older scheme are not read there.
 	Bearer bool
 
-	// InsecureQueryParameter names a query parameter that may carry the key. An
-	// attacker gets the key from a URL in a log, a browser history, a Referer
-	// header or a cache. The parameter is removed before the next handler runs;
-	// outer handlers see it. If empty, keys in URLs are ignored.
+	// InsecureQueryParameter names a query parameter that may carry the key. URLs
+	// leak through logs, browser histories, Referer headers and caches. Only
+	// inner handlers see the URL without the parameter. If empty, keys in URLs
+	// are ignored.
 	InsecureQueryParameter string
 
 	// FastAPIStatusCodes answers bad keys with 403 "Invalid API key" and, in
@@ -116,7 +105,7 @@ type Config struct {
 	// 401 with a challenge.
 	FastAPIStatusCodes bool
 
-	// Realm is the optional realm of the challenge (RFC 9110 section 11.5).
+	// Realm is the realm of the challenge (RFC 9110 section 11.5).
 	Realm string
 
 	// Hooks writes refusals and receives events.

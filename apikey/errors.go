@@ -9,8 +9,7 @@ import (
 )
 
 // Reasons for which a key is refused, for [errors.Is] and the log. Each wraps
-// ErrInvalid. The answer is 401 invalid_token for every reason but ErrAddress,
-// which is answered 403.
+// ErrInvalid and is answered 401 invalid_token, except ErrAddress: 403.
 var (
 	ErrInvalid     = guard.NewReason("apikey: invalid")
 	ErrMalformed   = guard.NewReason("apikey: malformed", ErrInvalid)

@@ -14,13 +14,10 @@ import (
 //
 //	acme_live_4kT9xQ2mWb7Z_<43 characters: 256 random bits><6 characters: CRC-32>
 //
-// The prefix identifies the application to secret scanners. The environment keeps
-// test keys off the live service. The identifier finds the record and may be
-// logged. The rest is in base 62: digits, capitals, small letters. A key has one
-// spelling only. The checksum refuses typing errors and junk without a query, but
-// protects nothing: an attacker can compute it.
-//
-// Use [NewFormat]; the zero Format accepts nothing.
+// Secret scanners find the prefix. The environment keeps test keys off the live
+// service. The identifier may be logged. A key has one spelling only. The
+// checksum refuses typing errors and junk without a query; an attacker can
+// compute it.
 type Format struct {
 	prefix string
 	heads  []head
@@ -44,11 +41,9 @@ const (
 )
 
 // NewFormat returns the Format of keys with the prefix and one of the
-// environments: "acme" with "live" and "test" for acme_live_… and acme_test_….
-// Default: "live". A name is a lower-case letter and up to 15 lower-case letters
-// and digits; "static" is reserved for [NewStatic]. The error lists every
-// mistake. Give a live service only its own environment, so that it refuses test
-// keys.
+// environments. Default: "live". A name is a lower-case letter and up to 15
+// lower-case letters and digits; "static" is reserved for [NewStatic]. The error
+// lists every mistake. A live service needs only its own environment.
 func NewFormat(prefix string, environments ...string) (Format, error) {
 	var errs []error
 	switch {
@@ -85,7 +80,7 @@ func isName(s string) bool {
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
-// Prefix returns the prefix, "acme".
+// Prefix returns the prefix.
 func (f Format) Prefix() string { return f.prefix }
 
 // beginnings returns what the keys begin with: "acme_live_, acme_test_".
@@ -107,7 +102,7 @@ func (f Format) Environments() []string {
 }
 
 // Parse returns the public parts of a key, which need not exist. The error wraps
-// [ErrMalformed]. Parse does not allocate; id shares the memory of key.
+// [ErrMalformed].
 func (f Format) Parse(key string) (id, environment string, err error) {
 	for i := range f.heads {
 		h := &f.heads[i]
@@ -166,8 +161,7 @@ func checkBody(body string, crc uint32) error {
 
 // Regexp returns an expression for secret scanners, in the syntax that RE2, PCRE
 // and Go share. It matches every text with the shape of a key, in any
-// surroundings, such as escapes like \n and %3D. [Format.Parse] rejects
-// lookalikes by their checksum.
+// surroundings; [Format.Parse] rejects matches that are no keys.
 func (f Format) Regexp() *regexp.Regexp {
 	if len(f.heads) == 0 {
 		return regexp.MustCompile(`[^\s\S]`) // matches nothing, as the format does

@@ -17,8 +17,8 @@ import (
 
 // A Spec describes a new key.
 type Spec struct {
-	// Owner is the Subject of the key's Principals: in a handler the caller's
-	// Subject, never a value of the request. Required.
+	// Owner is the Subject of the key's Principals: the caller's Subject, never a
+	// value from the request. Required.
 	Owner string
 
 	// Name is the owner's name for the key, up to 128 bytes without control and
@@ -33,30 +33,28 @@ type Spec struct {
 
 	// Roles and Scopes limit what the key may do: up to 256 of each, of 1 to 128
 	// bytes of visible ASCII, in scopes without quotation mark and backslash.
-	// Default: none.
 	Roles, Scopes identity.Set
 
-	// NotBefore is when the key begins, ExpiresAt when it ends. Default: at
-	// once, never.
+	// NotBefore is when the key begins, ExpiresAt when it ends. Default: at once,
+	// never.
 	NotBefore, ExpiresAt time.Time
 
 	// AllowedPrefixes are up to 64 networks from which the key may be used. If
 	// empty, all addresses are allowed.
 	AllowedPrefixes []netip.Prefix
 
-	// Limits is for the rate limits of the host. Optional.
+	// Limits is for the host's rate limits. Optional.
 	Limits string
 }
 
 // ManagerConfig configures a [Manager].
 type ManagerConfig struct {
 	// Revoker spreads revocations of keys, and reports whether the maker of a key
-	// was revoked meanwhile. Use the value of auth.Config and Config.Revoker.
-	// Required.
+	// was revoked meanwhile. Use the Revoker of auth.Config and Config. Required.
 	Revoker ManagerRevoker
 
-	// Hooks receives the events of created, revoked and switched keys. Principal is
-	// the caller, nil without one, and Target is the ID of the key.
+	// Hooks receives the events of created, revoked and switched keys. Target is
+	// the ID of the key.
 	Hooks guard.Hooks
 }
 
@@ -74,8 +72,8 @@ type ManagerRevoker interface {
 	RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error)
 }
 
-// A Manager issues, rotates and revokes keys. Its callers authorize, with
-// [Manager.Owned] for keys that requests name. It is safe for concurrent use, by
+// A Manager issues, rotates and revokes keys. It does not authorize: check keys
+// that requests name by [Manager.Owned]. It is safe for concurrent use, by
 // several processes if the store is.
 type Manager struct {
 	keys   *Authenticator
@@ -83,14 +81,12 @@ type Manager struct {
 	config ManagerConfig
 }
 
-// Reasons for which a [Manager] refuses, beside [ErrNotFound], [ErrConflict]
-// and [ErrTooMany].
+// Errors of a [Manager], beside [ErrNotFound], [ErrConflict] and [ErrTooMany].
 var (
 	// ErrSpec means that a Spec has mistakes: answer 400 or 422.
 	ErrSpec = errors.New("apikey: the key cannot be made")
 
-	// ErrAlreadyRotated means that the key has a successor. Of concurrent
-	// rotations, one returns a successor.
+	// ErrAlreadyRotated means that the key has a successor.
 	ErrAlreadyRotated = errors.New("apikey: the key was replaced already")
 
 	// ErrMakerRevoked means that the maker of the key was revoked before Issue or
@@ -140,18 +136,17 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 	return &Manager{keys: keys, store: store, config: config}, nil
 }
 
-// Issue makes a key for by, the Principal that makes it: the caller (see
-// [identity.FromContext]), or one that names an operator's program. Only the
-// Secret holds the key; show it to the owner once.
+// Issue makes a key for its maker by: the caller (see [identity.FromContext]), or
+// a Principal for an operator's program. Show the Secret to the owner once.
 //
 // If the Revoker fails, or reports by as revoked after the key is stored, Issue
 // revokes the key and returns an error. To end all credentials of a user, first
 // revoke the user, for example with auth.Server.EndSessions, then the keys of
-// [Manager.List]: no key made at the same time is left.
+// [Manager.List]: no key made meanwhile is left.
 //
-// The error is [ErrSpec] with every mistake, including rights that
-// Config.OwnerRights does not grant the owner; [ErrTooMany]; [ErrMakerRevoked];
-// or another error of the store, the Revoker or OwnerRights.
+// The error is [ErrSpec], which includes rights that Config.OwnerRights does not
+// grant the owner, [ErrTooMany], [ErrMakerRevoked], or another error of the
+// store, the Revoker or OwnerRights.
 func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) (Secret, Record, error) {
 	now := moment()
 	if spec.Environment == "" {
@@ -202,13 +197,13 @@ func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) 
 		}
 		// The identifier is taken, which of 62^12 hardly happens twice.
 	}
-	return Secret{}, Record{}, errors.New("apikey: storing a new key: the store has every identifier")
+	return Secret{}, Record{}, fmt.Errorf("apikey: storing a new key: %d random identifiers exist already", attempts)
 }
 
 // checkpoint returns the position of the log of revocations before a key is made.
 func (m *Manager) checkpoint(ctx context.Context, by *identity.Principal) (checkpoint uint64, err error) {
 	if by == nil || by.Issuer == "" {
-		return 0, errors.New("apikey: the Principal who makes the key is nil or has no Issuer; use the caller of the request")
+		return 0, errors.New("apikey: the Principal that makes the key is nil or has no Issuer; use the caller of the request")
 	}
 	if checkpoint, err = m.config.Revoker.Checkpoint(ctx); err != nil {
 		return 0, guard.CannotDecide("apikey: reading the log of revocations", err)
@@ -315,8 +310,8 @@ func (m *Manager) check(spec *Spec, now time.Time) error {
 	return fmt.Errorf("%w: %w", ErrSpec, errors.Join(errs...))
 }
 
-// checkRights returns an error if the owner does not have what the key shall be
-// good for: a key that never does what its Record says misleads its owner.
+// checkRights returns an error if the owner lacks a right of the spec. Otherwise
+// the Record would list rights that the key never has.
 func (m *Manager) checkRights(ctx context.Context, spec *Spec) error {
 	if m.keys.config.OwnerRights == nil || spec.Roles.Len()+spec.Scopes.Len() == 0 {
 		return nil
@@ -361,16 +356,16 @@ func printable(s string) bool {
 // and limits. It does not compare rights: check that by has all rights of the
 // record (see [Manager.Owned]), or a narrow credential gets a broad key.
 //
-// Both keys are good for the overlap, up to 366 days; then the old key is
-// refused. Other processes may accept it for up to CacheTTL, because the Revoker
-// is not called. If an attacker may have the old key, call [Manager.Revoke] as
-// well. The new key lasts as long as the old one from CreatedAt to ExpiresAt; if
-// CreatedAt is zero, both expire together.
+// Both keys are good for the overlap, up to 366 days. Then the old key is
+// refused, by other processes within CacheTTL, because the Revoker is not called:
+// if an attacker may have the old key, call [Manager.Revoke] as well. The new key
+// lasts as long as the old one from CreatedAt to ExpiresAt; if CreatedAt is zero,
+// both expire together.
 //
-// The errors are [ErrNotFound], [ErrAlreadyRotated], [ErrNotRotatable],
-// [ErrMakerRevoked], [ErrTooMany] (during an overlap both keys count), and other
-// errors of the store or the Revoker. If the new key is revoked as described at
-// [Manager.Issue], the old key stays replaced.
+// Of concurrent rotations one succeeds. The errors are [ErrNotFound],
+// [ErrAlreadyRotated], [ErrNotRotatable], [ErrMakerRevoked] (the old key stays
+// replaced), [ErrTooMany] (during an overlap both keys count), and other errors
+// of the store or the Revoker.
 func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string, overlap time.Duration) (Secret, Record, error) {
 	if overlap < 0 || overlap > maxOverlap {
 		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v; use 0 to %v", overlap, maxOverlap)
@@ -420,13 +415,11 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 
 // Revoke ends a key for good, in the store and then through the Revoker. This
 // process refuses the key at once, other processes when their Revoker has the
-// revocation, and after CacheTTL in any case. The successor of a rotated key
-// stays good.
+// revocation, and after CacheTTL in any case. A successor stays good.
 //
-// Revoke calls the Revoker for a key that is revoked already, too: after any
-// error, call Revoke again, on any Manager of the store. The event is emitted
-// when the store is updated, also if the Revoker then fails. For a missing key
-// the error is [ErrNotFound].
+// After any error, call Revoke again, on any Manager of the store: it calls the
+// Revoker for a revoked key too. The event is emitted when the store is updated,
+// also if the Revoker then fails. For a missing key the error is [ErrNotFound].
 func (m *Manager) Revoke(ctx context.Context, id string) error {
 	changed := false
 	r, err := m.change(ctx, id, "revoking a key", func(r *Record) (*Record, error) {
@@ -471,8 +464,8 @@ func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
 }
 
 // List returns the keys of an owner that have not ended, newest first, at most
-// [MaxListed]. To revoke all keys of an owner with more, repeat until the list is
-// empty. If the store is not a [KeyLister], the error is errors.ErrUnsupported.
+// [MaxListed]. If the store is not a [KeyLister], the error is
+// errors.ErrUnsupported.
 func (m *Manager) List(ctx context.Context, owner string) ([]Record, error) {
 	lister, ok := m.store.(KeyLister)
 	if !ok {

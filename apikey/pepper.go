@@ -11,8 +11,7 @@ import (
 )
 
 // A Pepper is a secret kept apart from the database. Records hold an HMAC-SHA-256
-// of the key under the pepper, so a copy of the database does not tell whether a
-// key is good. Keys have 256 random bits and need no slow hash.
+// of the key under the pepper. Keys have 256 random bits and need no slow hash.
 type Pepper struct {
 	// ID names the pepper in records, in up to 64 bytes. Never reuse it for
 	// another secret.
@@ -46,8 +45,8 @@ func mistakesOfPeppers(ring []Pepper, mistake func(format string, args ...any)) 
 	}
 }
 
-// A hasher is a Pepper at work. Its secret is within a function, where no
-// printing of the Authenticator gets at it.
+// A hasher is a Pepper in use. The secret is inside a function, so that printing
+// the Authenticator does not reveal it.
 type hasher struct {
 	id   string
 	hash func(key string) Hash // returns what is kept of a key
@@ -71,7 +70,7 @@ func (a *Authenticator) pepperIDs() string {
 	return strings.Join(ids, ", ")
 }
 
-// hasher returns the one with that ID, or nil.
+// hasher returns the hasher with that ID, or nil.
 func (a *Authenticator) hasher(id string) *hasher {
 	for i := range a.hashers {
 		if a.hashers[i].id == id {

@@ -13,58 +13,49 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Record is what a store keeps of a key. Times have microseconds; a zero time
-// is not set.
+// A Record is a key as a store keeps it; see [Spec] for fields without a comment.
+// Times have microseconds; a zero time is not set.
 type Record struct {
 	// ID is the public part of the key. For a key that [HashFinder] finds, the
 	// host chooses the ID.
 	ID string
 
-	// Name is the owner's name for the key, and proves nothing.
 	Name string
 
-	// Owner is the Subject of the key's Principals. Required.
 	Owner string
 
-	// Tenant is the organisation of the key. Optional.
 	Tenant string
 
-	// Environment is the environment in the key, "live".
 	Environment string
 
-	// Roles and Scopes limit what the key may do: see Config.OwnerRights.
 	Roles, Scopes identity.Set
 
-	// Active is false while the key is switched off, as in the zero Record.
+	// Active is false while the key is switched off.
 	Active bool
 
-	// CreatedAt is when the key was issued.
 	CreatedAt time.Time
 
-	// NotBefore is when the key begins, ExpiresAt when it ends.
 	NotBefore, ExpiresAt time.Time
 
-	// RevokedAt is when the key was revoked. If set, the key is refused, even
-	// if the time is in the future.
+	// RevokedAt is when the key was revoked. If set, even in the future, the key
+	// is refused.
 	RevokedAt time.Time
 
-	// Successor is the ID of the key that replaced this one, which is good
-	// until GraceUntil.
+	// Successor is the ID of the key that replaced this one, which is good until
+	// GraceUntil.
 	Successor  string
 	GraceUntil time.Time
 
-	// AllowedPrefixes are the networks from which the key may be used. If
-	// empty, all addresses are allowed.
 	AllowedPrefixes []netip.Prefix
 
-	// Limits is for the rate limits of the host, such as "5/minute;1000/hour".
+	// Limits is for the host's rate limits, such as "5/minute;1000/hour".
 	Limits string
 
 	// LastUsedAt is the last use that was written, to the second.
 	LastUsedAt time.Time
 
-	// Hash is the hash of the key under the [Pepper] with PepperID. If
-	// PepperID is empty, Hash was made by Config.LegacyHash.
+	// Hash is the hash of the key under the [Pepper] with PepperID. If PepperID
+	// is empty, Hash was made by Config.LegacyHash.
 	Hash     Hash   `json:"-"`
 	PepperID string `json:"-"`
 
@@ -72,18 +63,18 @@ type Record struct {
 	Version int64
 }
 
-// Format prints the ID, owner and name under every verb, but fmt does not call it
-// for an unexported field of another struct.
+// Format prints the ID, owner and name under every verb. fmt does not call it for
+// an unexported field of another struct.
 func (r Record) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "API key "+strconv.Quote(r.ID)+" of "+strconv.Quote(r.Owner)+" ("+strconv.Quote(r.Name)+")")
 }
 
-// LogValue returns the ID, owner and name, for slog.
+// LogValue returns the ID, owner and name.
 func (r Record) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", r.ID), slog.String("owner", r.Owner), slog.String("name", r.Name))
 }
 
-// Clone returns a deep copy. Stores return and keep clones.
+// Clone returns a deep copy.
 func (r *Record) Clone() Record {
 	c := *r
 	c.AllowedPrefixes = slices.Clone(r.AllowedPrefixes)
@@ -100,8 +91,8 @@ func (r *Record) End() time.Time {
 	return end
 }
 
-// Ended reports whether the key is over for good: revoked, expired, or replaced
-// with its overlap over.
+// Ended reports whether the key is revoked, expired, or replaced with its overlap
+// over.
 func (r *Record) Ended(now time.Time) bool {
 	return !r.RevokedAt.IsZero() ||
 		!r.ExpiresAt.IsZero() && !now.Before(r.ExpiresAt) ||
@@ -109,7 +100,7 @@ func (r *Record) Ended(now time.Time) bool {
 }
 
 // rotated reports whether the key has a successor. Either field is enough, so
-// that a record that was written by half ends.
+// that a record of which one field was lost still ends.
 func (r *Record) rotated() bool { return r.Successor != "" || !r.GraceUntil.IsZero() }
 
 // state returns why the key is not good at a moment, nil if it is.
@@ -129,9 +120,9 @@ func (r *Record) state(now time.Time) error {
 	return nil
 }
 
-// allows reports whether the key may be used from a remote address, "192.0.2.1:1234"
-// or without the port. One that cannot be read, as that of a UNIX socket, is
-// in no network. The record is one that unmapped made.
+// allows reports whether the key may be used from a remote address, with or
+// without a port. An unreadable address, for example of a UNIX socket, is in no
+// network. The prefixes of the record have passed unmapped.
 func (r *Record) allows(remoteAddr string) bool {
 	if len(r.AllowedPrefixes) == 0 {
 		return true
@@ -151,8 +142,8 @@ func (r *Record) allows(remoteAddr string) bool {
 	return false
 }
 
-// unmapped returns p as one of IPv4 addresses if it stands for such, since
-// addresses are compared in this form: ::ffff:192.0.2.0/120 is 192.0.2.0/24.
+// unmapped returns an IPv4-mapped IPv6 prefix as an IPv4 prefix, because allows
+// compares addresses in this form: ::ffff:192.0.2.0/120 is 192.0.2.0/24.
 func unmapped(p netip.Prefix) netip.Prefix {
 	if p.Addr().Is4In6() && p.Bits() >= 96 {
 		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
@@ -172,8 +163,8 @@ func (h Hash) Equal(other Hash) bool {
 // String returns the length of the hash.
 func (h Hash) String() string { return "[hash of " + strconv.Itoa(len(h)) + " bytes]" }
 
-// Format prints String, whatever the verb.
+// Format prints String for every verb.
 func (h Hash) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
 
-// MarshalText returns String, for encoders.
+// MarshalText returns String.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }

@@ -6,9 +6,9 @@ import (
 	"log/slog"
 )
 
-// A Secret holds an API key. It prints as its public part,
-// acme_live_4kT9xQ2mWb7Z_[redacted], with every verb of fmt, in slog and in
-// encoding/json, also within other structs.
+// A Secret holds an API key. Under every verb of fmt, in slog and in
+// encoding/json, also within other structs, it prints as its public part:
+// acme_live_4kT9xQ2mWb7Z_[redacted].
 type Secret struct {
 	// A function, since fmt calls no methods of unexported fields of other
 	// structs, and follows a pointer there under the wrong verb.
@@ -42,12 +42,12 @@ func (s Secret) String() string {
 	return shown
 }
 
-// Format prints String, whatever the verb.
+// Format prints String for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// LogValue returns String, for slog.
+// LogValue returns String.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText returns String. Use [Secret.Plain] in the response that carries the
-// key.
+// MarshalText returns String. A response that carries the key needs
+// [Secret.Plain].
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -48,9 +48,9 @@ func newSource(config, header, parameter string, mistake func(format string, arg
 	return source{header: canonical, parameter: parameter, scheme: scheme}
 }
 
-// read returns the key that r carries. Its error is ErrNoCredentials for one
-// that carries none, not even an empty one, or a 400 for one that carries
-// several: two parts of a system could each believe another.
+// read returns the key that r carries. The error is ErrNoCredentials if r carries
+// no key, not even an empty one, and a 400 if r carries several keys, because two
+// programs could each use another key.
 func (s source) read(r *http.Request) (string, error) {
 	given := r.Header[s.header]
 	found := len(given)
@@ -90,10 +90,11 @@ func (s source) read(r *http.Request) (string, error) {
 		errors.New("apikey: keys in more than one place of the request"))
 }
 
-// credentials returns what stands after the scheme in an Authorization header,
-// and whether that is scheme, in any case of letters (RFC 9110 section 11.1). A
-// tab where the space belongs is left in, for the key to be refused: what
-// another server would take for a key must not be anonymous here.
+// credentials returns the text after the scheme in an Authorization header, and
+// whether the header has the scheme, in any case of letters (RFC 9110 section
+// 11.1). A tab after the scheme stays in the key, so that the key is refused: a
+// request that another server would accept as one with a key must not be
+// anonymous here.
 func credentials(line, scheme string) (key string, ours bool) {
 	if len(line) < len(scheme) || !strings.EqualFold(line[:len(scheme)], scheme) {
 		return "", false
@@ -105,8 +106,8 @@ func credentials(line, scheme string) (key string, ours bool) {
 	return strings.TrimLeft(key, " "), true
 }
 
-// strip takes the parameter out of r's URL, so that no inner
-// handler finds it, and returns the last value and how many there were.
+// strip removes the parameter from r's URL, so that no inner handler finds it,
+// and returns the last value and the number of values.
 func (s source) strip(r *http.Request) (key string, found int) {
 	// By hand and not by url.ParseQuery, which skips pairs with a semicolon
 	// that others split at, and would write the rest of the query anew.

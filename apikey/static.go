@@ -19,7 +19,7 @@ const staticPrefix = "static"
 // letters and digits has 95 bits then.
 const minStatic = 16
 
-// errNoStatic says no more, because a key that is none may be a misplaced secret.
+// errNoStatic does not include the key, which may be a misplaced secret.
 var errNoStatic = guard.NewReason("apikey: none of the static keys", ErrUnknown)
 
 // A StaticKey is a key in the configuration of the host.
@@ -27,27 +27,27 @@ type StaticKey struct {
 	// Name is the Subject and the Credential of its Principal. Required.
 	Name string
 
-	// Key has 16 to 256 visible ASCII characters, and is random: `openssl rand
-	// -hex 32`. Required.
+	// Key is random, 16 to 256 visible ASCII characters: `openssl rand -hex 32`.
+	// Required.
 	Key Secret
 
 	// Roles and Scopes are the rights of its Principal. Optional.
 	Roles, Scopes identity.Set
 }
 
-// StaticConfig configures a [StaticAuthenticator].
+// StaticConfig configures a [StaticAuthenticator]; see [Config] for fields
+// without a comment.
 type StaticConfig struct {
-	// Header, InsecureQueryParameter, FastAPIStatusCodes, Realm and Hooks are
-	// explained at [Config]. With FastAPIStatusCodes a bad key is answered "Could
-	// not validate API key".
 	Header                 string
 	InsecureQueryParameter string
 
 	// Bearer reads keys from "Authorization: Bearer" instead of "Authorization:
-	// ApiKey". Static keys have no prefix, so guard.Hooks.Identify panics if
-	// another authenticator has that scheme. Default: false.
+	// ApiKey". guard.Hooks.Identify panics if another authenticator has that
+	// scheme.
 	Bearer bool
 
+	// FastAPIStatusCodes answers bad keys with 403 "Could not validate API key"
+	// and missing keys as in [Config].
 	FastAPIStatusCodes bool
 	Realm              string
 	Hooks              guard.Hooks
@@ -63,8 +63,8 @@ type StaticAuthenticator struct {
 }
 
 type staticKey struct {
-	// equals returns 1 for the key's own sum, else 0. A function, since no
-	// printing of the authenticator gets at what is within.
+	// equals returns 1 for the key's own sum, else 0. The sum is inside a
+	// function, so that printing the authenticator does not reveal it.
 	equals    func(given sum) int
 	principal identity.Principal
 }
@@ -72,7 +72,7 @@ type staticKey struct {
 var _ guard.Authenticator = (*StaticAuthenticator)(nil)
 
 // NewStatic returns an authenticator of the given keys. The error lists every
-// mistake; an empty key is one, because an empty header would match it.
+// mistake, such as an empty key.
 func NewStatic(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("apikey: "+format, args...)) }
@@ -156,7 +156,7 @@ func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal
 	return nil, guard.InvalidToken(s.source.scheme, errNoStatic)
 }
 
-// Handler guards routes that accept only these keys: see [Authenticator.Handler].
+// Handler guards routes that accept only these keys; see [Authenticator.Handler].
 func (s *StaticAuthenticator) Handler(next http.Handler) http.Handler {
 	return s.config.Hooks.Identify(s)(demand(s.config.Hooks, s, "apikey:"+staticPrefix, s.config.FastAPIStatusCodes)(next))
 }

@@ -30,14 +30,13 @@ type KeyStore interface {
 	KeyByID(ctx context.Context, id string) (*Record, error)
 }
 
-// A HashFinder is a [KeyStore] that finds keys of an older scheme by the hash of
-// Config.LegacyHash.
+// A HashFinder finds keys of an older scheme by the hash of Config.LegacyHash.
 type HashFinder interface {
 	// KeyByHash returns the record with this hash and without a PepperID.
 	KeyByHash(ctx context.Context, hash Hash) (*Record, error)
 }
 
-// A KeyLister is a [KeyStore] that lists the keys of an owner.
+// A KeyLister lists the keys of an owner.
 type KeyLister interface {
 	// KeysByOwner returns the records of owner that have not ended (see
 	// [Record.Ended]), newest first, at most [MaxListed].
@@ -52,7 +51,7 @@ type KeyWriter interface {
 	KeyStore
 
 	// WriteKeys replaces a record, adds a record, or does both in one atomic
-	// step. Either argument may be nil.
+	// step. Either argument may be nil. WriteKeys neither changes nor keeps them.
 	//
 	// update replaces the record with its ID and Version, except LastUsedAt, and
 	// increments Version: of several concurrent updates of one Version, one
@@ -63,18 +62,16 @@ type KeyWriter interface {
 	// ErrConflict if its ID exists, and [ErrTooMany] at the bound of a
 	// [KeyBounder].
 	//
-	// Nil means that the write is as durable as the store; these three errors,
-	// that nothing was written; any other error, that the outcome is unknown.
-	// WriteKeys neither changes nor keeps its arguments.
+	// After nil the write is as durable as the store; after these three errors
+	// nothing was written; after any other error the outcome is unknown.
 	WriteKeys(ctx context.Context, update, created *Record) error
 }
 
 // A KeyBounder is a [KeyWriter] that bounds the keys of an owner that have not
 // ended. WriteKeys counts in the atomic step that adds the record, so concurrent
 // writes cannot exceed the bound, and after the update of the same call, so a key
-// that is replaced without an overlap makes room for its successor. A created
-// record that has ended is not counted, and a call that only updates is not
-// refused.
+// replaced without an overlap makes room for its successor. Ended records are not
+// counted, and a call that only updates is not refused.
 type KeyBounder interface {
 	// KeysPerOwner returns the bound, or 0 if there is no bound.
 	KeysPerOwner() int
@@ -86,7 +83,7 @@ type Use struct {
 	At time.Time // in whole seconds
 }
 
-// A UsageRecorder is a [KeyStore] that keeps when keys were last used.
+// A UsageRecorder keeps when keys were last used.
 type UsageRecorder interface {
 	// RecordUse moves LastUsedAt of each key forward to At, never back, and
 	// changes nothing else, not even Version. Missing keys are skipped. Each key

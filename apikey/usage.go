@@ -28,8 +28,8 @@ type usage struct {
 	lost    int              // uses of keys that had no room
 }
 
-// note records a use of the key that e is the entry of. One request per
-// interval writes the collected uses, so there is no goroutine to stop.
+// note records a use of the key in e. One request per interval writes the
+// collected uses, so there is no goroutine to stop.
 func (u *usage) note(ctx context.Context, e *entry, now time.Time) {
 	if u.recorder == nil {
 		return
@@ -121,10 +121,9 @@ func (u *usage) write(ctx context.Context, now time.Time) error {
 	return err
 }
 
-// Flush writes when keys were last used, after a request that is writing. Without
-// Flush, a request writes when Config.UsageInterval is over. Call Flush after the
-// server has shut down. The error reports a failed write, whose uses stay
-// pending, or uses lost because of Config.MaxPendingUses.
+// Flush writes when keys were last used. Call it after the server has shut down;
+// before, a request writes every Config.UsageInterval. The error reports a failed
+// write, whose uses stay pending, or uses lost because of Config.MaxPendingUses.
 func (a *Authenticator) Flush(ctx context.Context) error {
 	if a.usage.recorder == nil {
 		return nil

@@ -1,5 +1,4 @@
-// Package apikeytest is a conformance suite for stores of API keys. Run it from
-// a test of the store:
+// Package apikeytest is a conformance suite for stores of API keys:
 //
 //	func TestKeys(t *testing.T) {
 //		apikeytest.Run(t, func(t *testing.T, records ...apikey.Record) apikey.KeyStore {
@@ -7,10 +6,8 @@
 //		})
 //	}
 //
-// # Security considerations
-//
-// The suite cannot check that a change survives a crash, nor that an
-// unreachable database gives an error.
+// The suite cannot check that a change survives a crash, nor that an unreachable
+// database gives an error.
 package apikeytest
 
 import (
@@ -20,17 +17,14 @@ import (
 	"github.com/gatewright/gatewright/apikey"
 )
 
-// Run checks each rule of [apikey.KeyStore] in a subtest, and the rules of each
-// optional interface that the store implements: [apikey.HashFinder],
-// [apikey.KeyLister], [apikey.KeyWriter], [apikey.KeyBounder] and
-// [apikey.UsageRecorder]. Rules of other interfaces are skipped, as are the
-// rules of a KeyBounder without a bound. A failed subtest prints what happened
-// and why the rule exists.
+// Run checks each rule of [apikey.KeyStore], and of each optional interface that
+// the store implements, in a subtest. A failed subtest prints what happened and
+// why the rule exists.
 //
-// open returns a store that has the given records, with Version 1 and without
+// open returns a store with the given records, with Version 1 and without
 // LastUsedAt if it is a KeyWriter. IDs and owners are random, so the store may
-// have other records. A KeyBounder needs a bound of at least four; the suite
-// fills it, so keep it small. open cleans up with [testing.T.Cleanup].
+// have other records. The suite fills a KeyBounder: use a small bound, at least
+// four.
 func Run(t *testing.T, open func(t *testing.T, records ...apikey.Record) apikey.KeyStore) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
@@ -46,8 +40,8 @@ func Run(t *testing.T, open func(t *testing.T, records ...apikey.Record) apikey.
 	}
 }
 
-// Open adds the records to an empty [apikey.KeyWriter] and returns it. Call it
-// in the open function of [Run].
+// Open adds the records to an empty [apikey.KeyWriter] and returns it, for the
+// open function of [Run].
 func Open(t *testing.T, store apikey.KeyWriter, records ...apikey.Record) apikey.KeyStore {
 	t.Helper()
 	for i := range records {

@@ -1,24 +1,23 @@
-// Package sqlstore keeps the records of package apikey in SQLite or PostgreSQL, with any
-// database/sql driver.
+// Package sqlstore keeps the records of package apikey in SQLite or PostgreSQL,
+// with any database/sql driver.
 //
-//	db, err := sql.Open("sqlite", "file:app.db?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
-//	…
 //	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 //	…
 //	keys, err := apikey.New(store, apikey.Config{…})
 //
-// Import older keys with [Store.WriteKeys]. A method that returned nil has committed. For SQLite in
-// WAL mode, set synchronous(full) if a revocation must survive a power cut. See package
-// [github.com/gatewright/gatewright/auth/sqlstore] for pools that drop standbys and read-only
-// connections, for pgbouncer, and for the rights of the role.
+// A method that returned nil has committed. For SQLite in WAL mode, set
+// synchronous(full) if a revocation must survive a power cut. See package
+// [github.com/gatewright/gatewright/auth/sqlstore] for pools, pgbouncer and
+// roles.
 //
 // # Security considerations
 //
-// An attacker with read access to the table cannot make a key from its hash, nor check a guess without
-// the pepper. An attacker with write access can revive a key, and give it any owner and any rights:
-// grant the table to the application alone.
+// An attacker with read access to the table cannot make a key from its hash, nor
+// check a guess without the pepper. An attacker with write access can revive a
+// key, and give it any owner and any rights: grant the table to the application
+// alone.
 package sqlstore
 
 import (
@@ -42,8 +41,7 @@ import (
 // pkg begins each error.
 const pkg = "apikey/sqlstore"
 
-// A Dialect is the SQL of a database. One value serves the SQL stores of all
-// packages.
+// A Dialect is the SQL of a database, the same type in all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -52,17 +50,17 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// ends is when a key ends, 0 if it was revoked. A key has ended by now if that
-// is not after now: Record.Ended in SQL. The index has it, so that ended keys,
-// however many, cost nothing where only the others are asked for.
+// ends is when a key ends, 0 if it was revoked: Record.Ended in SQL. A key has
+// ended by now if ends is not after now. The index contains it, so that ended
+// keys cost nothing in queries of the others.
 const ends = `(CASE WHEN revoked <> 0 THEN 0
 	WHEN (successor <> '' OR grace_until <> 0) AND (expires = 0 OR grace_until < expires) THEN grace_until
 	WHEN expires <> 0 THEN expires
 	ELSE 9223372036854775807 END)`
 
 // Schema returns the statements that create the table, to execute, by several
-// processes at once too, or to copy into a migration. A table that exists is not
-// changed. Schema panics if the dialect is unknown.
+// processes at once too, or to copy into a migration. It changes no existing
+// table and panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// Times are microseconds since 1970, which both databases compare alike;
 	// 0 is none. Sets and networks are JSON.
@@ -119,9 +117,8 @@ var (
 	_ apikey.UsageRecorder = (*Store)(nil)
 )
 
-// New returns a Store on db, whose table exists: see [Schema]. It returns all
-// mistakes in its arguments, joined, and does not use the database. The host
-// closes db.
+// New returns a Store on db, whose table exists: see [Schema]. The error lists
+// every mistake. New does not use the database. The host closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
 	shared, err := sqldb.New(pkg, db, config.Dialect)
 	if config.MaxPerOwner > apikey.MaxListed {
@@ -138,8 +135,7 @@ func New(db *sql.DB, config Config) (*Store, error) {
 }
 
 // Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction that no other transaction sees. Call it at start and for
-// readiness.
+// one transaction. Call it at start and for readiness.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_api_keys (
 		id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires,
@@ -235,12 +231,12 @@ func (r *row) record() (*apikey.Record, error) {
 		}
 		// null is no error to encoding/json, and would be no restriction.
 		if !strings.HasPrefix(strings.TrimLeft(f.text, " \t\r\n"), "[") {
-			return nil, fmt.Errorf("key %q has %q where an array belongs", r.ID, f.text)
+			return nil, fmt.Errorf("key %q has %q instead of a JSON array", r.ID, f.text)
 		}
 	}
 	for _, p := range r.AllowedPrefixes {
 		if !p.IsValid() {
-			return nil, fmt.Errorf("key %q has a network that is none", r.ID)
+			return nil, fmt.Errorf("key %q has an invalid network", r.ID)
 		}
 	}
 	if len(r.AllowedPrefixes) == 0 {
@@ -361,7 +357,7 @@ func living(owner, now string) string {
 }
 
 // lockOf is the number of an owner's advisory lock. Two owners with the same
-// wait for each other and no more.
+// number only wait for each other.
 func lockOf(owner string) int64 {
 	sum := sha256.Sum256([]byte("gatewright_api_keys " + owner))
 	return int64(binary.BigEndian.Uint64(sum[:]))
@@ -378,7 +374,7 @@ func values(r *apikey.Record) ([]any, error) {
 	}
 	for _, p := range prefixes {
 		if !p.IsValid() {
-			return nil, errors.New("the record has a network that is none")
+			return nil, errors.New("the record has an invalid network in AllowedPrefixes")
 		}
 	}
 	var texts [3]string
@@ -419,8 +415,8 @@ func (s *Store) RecordUse(ctx context.Context, uses []apikey.Use) error {
 	})
 }
 
-// DeleteExpired deletes the keys that ended before a moment, and returns how
-// many. A moment some months ago keeps the record of which owner had which key.
+// DeleteExpired deletes the keys that ended before a moment, and returns their
+// number. Choose a moment some months ago to keep a record of who had which key.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
 	return s.db.Exec(ctx, "deleting ended keys", `DELETE FROM gatewright_api_keys WHERE revoked <> 0 AND revoked < $1
 		OR expires <> 0 AND expires < $1 OR grace_until <> 0 AND grace_until < $1`, before.UnixMicro())
