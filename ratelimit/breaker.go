@@ -7,13 +7,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Breaker stops calls to a [Store] that fails three times in a row, and lets
-// one call pass every 250 ms to find out whether it answers again; no request
-// waits for that call. The zero Breaker is ready for use and safe for concurrent
-// use.
+// A Breaker stops calls to a [Store] after three failures in a row, and then
+// allows one call every 250 ms, for which no request waits, until the Store
+// answers. The zero Breaker is ready for use and safe for concurrent use.
 //
-// Limiters with one Store share its Breaker if the Store has a method Breaker()
-// *Breaker. Otherwise each has a Breaker of its own.
+// Limiters share the Breaker of a Store with a method Breaker() *Breaker;
+// otherwise each has its own.
 type Breaker struct {
 	mu       sync.Mutex
 	failures int
@@ -26,7 +25,7 @@ const (
 	probeEvery = 250 * time.Millisecond // while the store is not called
 )
 
-// A permission is the answer of a Breaker about a call.
+// A permission is the decision of a Breaker about a call.
 type permission uint8
 
 const (

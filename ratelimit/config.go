@@ -17,8 +17,8 @@ const (
 	// draft-ietf-httpapi-ratelimit-headers-10. For a Smooth limit, q and w are
 	// the rate, and r is what may be sent at once.
 	FieldsDraft Fields = iota
-	// FieldsLegacy sends X-RateLimit-Limit, -Remaining and -Reset (seconds from
-	// now) of the limit with the least remaining.
+	// FieldsLegacy sends X-RateLimit-Limit, -Remaining and -Reset (in seconds) of
+	// the limit with the least remaining.
 	FieldsLegacy
 	// FieldsBoth sends all five.
 	FieldsBoth
@@ -26,15 +26,14 @@ const (
 	FieldsNone
 )
 
-// Config configures a [Limiter]. The zero Config is ready for use on one machine.
+// Config configures a [Limiter]. The zero Config is ready for use in one process.
 type Config struct {
-	// Store counts what is spent. If a shared Store does not answer within
-	// Timeout, [Limit.Down] decides. It requires Name and, unless it is a
-	// *Memory, Secret. Default: a new [Memory] for this Limiter.
+	// Store counts what is spent. It requires Name and, unless it is a *Memory,
+	// Secret. Default: a new [Memory] for this Limiter.
 	Store Store
 
 	// Name tells limiters of one Store apart: limiters with the same Name, Secret
-	// and limits count together. It may be empty only if Store is nil.
+	// and limits count together. Required with a Store.
 	Name string
 
 	// Secret is the key of the hash that turns addresses and callers into keys of
@@ -42,23 +41,23 @@ type Config struct {
 	// that share the Store. Default: random.
 	Secret guard.Secret
 
-	// Cost returns what a request costs; less than 1 counts as 1. A request that
-	// costs more than a limit ever allows is refused with 413. Concurrent limits
-	// ignore Cost. Default: 1.
+	// Cost returns what a request costs; less than 1 counts as 1. A cost above
+	// [Limit.Max] is refused with 413. Concurrent limits ignore Cost. Default: 1.
 	Cost func(*http.Request) int64
 
-	// Refund reports whether a request that was answered with status is given
-	// back. A client that can cause that status is not limited. A panic of the
-	// handler gives nothing back. Default: nothing is given back.
+	// Refund reports whether the charge of a request that was answered with
+	// status is given back. A client that can cause that status is not limited.
+	// If the handler panics, nothing is given back. If nil, nothing is given
+	// back.
 	Refund func(status int) bool
 
 	// LimitsFor returns the limits of a request, for example by tenant or plan.
 	// An error refuses the request: a [guard.Denial] as it is, any other error
-	// with 503. Default, and for a nil Plan: the limits of New.
+	// with 503. If LimitsFor or the Plan is nil, the limits of New apply.
 	LimitsFor func(*http.Request) (*Plan, error)
 
 	// Skip reports whether a request is not limited. It must not depend on what a
-	// client can choose. Default: every request is limited.
+	// client can choose. If nil, every request is limited.
 	Skip func(*http.Request) bool
 
 	// NetworkFactor is how many quotas all addresses of an IPv6 /48 share.
@@ -69,23 +68,23 @@ type Config struct {
 	Fields Fields
 
 	// InsecureShadow refuses no request, and emits an event for each request that
-	// would be refused. An attacker is not limited. Default: false.
+	// would be refused.
 	InsecureShadow bool
 
 	// Timeout bounds a call of the Store, 1 ms to 10 s. Default: 50 ms.
 	Timeout time.Duration
 
-	// Local counts every request against the limits whose Down is [Local], so
-	// that the count is right when the Store fails, and Concurrent limits. A
-	// request that Local refuses does not reach the Store. Default: a new
-	// [Memory].
+	// Local counts in this process while the Store does not answer, for limits
+	// whose Down is [Local], and counts Concurrent limits. It counts all other
+	// requests too, and a request that it refuses does not reach the Store.
+	// Default: a new [Memory].
 	Local *Memory
 
 	// Nodes divides each quota, to no less than one request, while the Store does
 	// not answer. Default: 1, each process admits the quota.
 	Nodes int64
 
-	// Hooks formats refusals and receives events. If nil, see [guard.Hooks].
+	// Hooks formats refusals and receives events.
 	Hooks guard.Hooks
 }
 
@@ -93,12 +92,10 @@ type Config struct {
 const (
 	// EventSharedQuota reports, at most once a minute for each reason, that
 	// unrelated requests share a quota: requests without an address, requests
-	// whose route is unknown to [ByRoute], or the routes behind a wildcard. Err
-	// names the reason.
+	// whose route is unknown to [ByRoute], or the routes behind a wildcard.
 	EventSharedQuota guard.EventName = "ratelimit_shared_quota"
-	// EventStoreDown and EventStoreUp report that the Store is not called any
-	// more, because three calls in a row have failed, and that it answers again.
-	// The Err of EventStoreDown names the limiter and the Store.
+	// EventStoreDown and EventStoreUp report that calls of the Store have
+	// stopped, because three in a row failed, and that the Store answers again.
 	EventStoreDown guard.EventName = "ratelimit_store_down"
 	EventStoreUp   guard.EventName = "ratelimit_store_up"
 )

@@ -13,7 +13,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A gate charges a store, or the memory of this process when the store does not
+// A gate charges a store, or the memory of this process if the store does not
 // answer in time.
 type gate struct {
 	store   Store   // nil: memory decides alone
@@ -28,9 +28,9 @@ type gate struct {
 	name    string      // of the limiter, for the events
 }
 
-// maxCalls is how many calls may wait for the store at once, so that one that
-// never answers does not collect goroutines. What exceeds it is decided without
-// the store, like what exceeds the timeout.
+// maxCalls bounds the calls that wait for the store at once, so that a store that
+// never answers does not collect goroutines. Further requests are decided as
+// after a timeout.
 const maxCalls = 256
 
 func newGate(c *Config) *gate {
@@ -68,91 +68,91 @@ func newGate(c *Config) *gate {
 	return g
 }
 
-// A bill is what an admitted request was charged, if something of it may be given
-// back.
-type bill struct {
-	places        []Charge // of Concurrent limits, in this process
+// An admission is what an admitted request was charged, to be given back later.
+type admission struct {
+	concurrent    []Charge // of Concurrent limits, in this process
 	local, remote Receipt  // of all others
 }
 
-// A work is what charging one request needs: charges, one state for each, and room
-// for the charges that are not Concurrent.
-type work struct {
-	charges     []Charge
-	states      []State
-	spent       []Charge
-	spentStates []State
+// A chargeSet is the memory for charging one request: charges, one state for
+// each, and room for the charges of Strict and Smooth limits.
+type chargeSet struct {
+	charges        []Charge
+	states         []State
+	windowed       []Charge
+	windowedStates []State
 }
 
 // take makes all charges or no charge, and reports whether it did. Costs were checked.
 // At least one limit is Concurrent.
-func (g *gate) take(ctx context.Context, w *work) (bool, bill, error) {
+func (g *gate) take(ctx context.Context, w *chargeSet) (bool, admission, error) {
 	if err := ctx.Err(); err != nil {
-		return false, bill{}, err
+		return false, admission{}, err
 	}
 	for i := range w.states {
 		w.states[i] = State{Remaining: unknownRemaining}
 	}
-	if !g.memory.flights.take(w.charges, w.states) {
-		return false, bill{}, nil
+	if !g.memory.inFlight.take(w.charges, w.states) {
+		return false, admission{}, nil
 	}
 	held := make([]Charge, 0, 2) // a limit, and its /48
-	w.spent = w.spent[:0]
+	w.windowed = w.windowed[:0]
 	for _, c := range w.charges {
 		if c.Limit.Kind == Concurrent {
 			held = append(held, c)
 		} else {
-			w.spent = append(w.spent, c)
+			w.windowed = append(w.windowed, c)
 		}
 	}
-	if len(w.spent) == 0 {
-		return true, bill{places: held}, nil
+	if len(w.windowed) == 0 {
+		return true, admission{concurrent: held}, nil
 	}
-	w.spentStates = slices.Grow(w.spentStates[:0], len(w.spent))[:len(w.spent)]
-	ok, b, err := g.spend(ctx, w.spent, w.spentStates, true)
+	w.windowedStates = slices.Grow(w.windowedStates[:0], len(w.windowed))[:len(w.windowed)]
+	ok, b, err := g.spend(ctx, w.windowed, w.windowedStates, true)
 	if !ok {
-		g.memory.flights.giveBack(held)
+		g.memory.inFlight.giveBack(held)
 	}
 	for i, j := 0, 0; i < len(w.charges); i++ {
 		switch {
 		case w.charges[i].Limit.Kind != Concurrent:
-			w.states[i] = w.spentStates[j]
+			w.states[i] = w.windowedStates[j]
 			j++
 		case !ok:
 			w.states[i].Remaining++
 		}
 	}
 	if ok {
-		b.places = held
+		b.concurrent = held
 	}
 	return ok, b, err
 }
 
-// spend is take without Concurrent limits. The receipts are made if keep is set.
-func (g *gate) spend(ctx context.Context, charges []Charge, states []State, keep bool) (bool, bill, error) {
+// spend is take for charges without Concurrent limits. It makes receipts if keep
+// is set.
+func (g *gate) spend(ctx context.Context, charges []Charge, states []State, keep bool) (bool, admission, error) {
 	if err := ctx.Err(); err != nil {
-		return false, bill{}, err
+		return false, admission{}, err
 	}
 	if g.store == nil {
 		now := g.memory.now()
 		ok, err := g.memory.take(now, charges, states)
 		if !ok || !keep {
-			return ok, bill{}, err
+			return ok, admission{}, err
 		}
-		return true, bill{local: NewReceipt(time.Duration(now), charges)}, nil
+		return true, admission{local: NewReceipt(time.Duration(now), charges)}, nil
 	}
 	return g.takeShared(ctx, charges, states, keep)
 }
 
-func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State, keep bool) (bool, bill, error) {
+func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State, keep bool) (bool, admission, error) {
 	local, refused, err := g.takeLocal(charges, states, 1)
 	if err != nil {
-		return false, bill{}, err
+		return false, admission{}, err
 	}
 	// A key that has no place here may have one in the store. What was spent here
 	// was spent there as well.
 	if refused && !slices.ContainsFunc(states, func(s State) bool { return s.Full }) {
-		return false, bill{}, nil
+		return false, admission{}, nil
 	}
 	answered, remote, err := g.chargeStore(ctx, charges)
 	switch {
@@ -160,24 +160,24 @@ func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State,
 		copy(states, answered)
 		if slices.ContainsFunc(answered, func(s State) bool { return s.Refused }) {
 			g.giveBack(local)
-			return false, bill{}, nil
+			return false, admission{}, nil
 		}
 		if !keep {
-			return true, bill{}, nil
+			return true, admission{}, nil
 		}
-		return true, bill{local: local, remote: remote}, nil
+		return true, admission{local: local, remote: remote}, nil
 	case ctx.Err() != nil:
 		g.giveBack(local)
-		return false, bill{}, ctx.Err()
+		return false, admission{}, ctx.Err()
 	}
 	g.giveBack(local)
 	for i := range charges {
 		if charges[i].Limit.Down == Closed {
-			return false, bill{}, guard.Unavailable(time.Second, fmt.Errorf("ratelimit: limit %q is closed without its store: %w", charges[i].Limit.Name, err))
+			return false, admission{}, guard.Unavailable(time.Second, fmt.Errorf("ratelimit: limit %q is closed without its store: %w", charges[i].Limit.Name, err))
 		}
 	}
 	local, refused, err = g.takeLocal(charges, states, g.nodes)
-	return !refused && err == nil, bill{local: local}, err
+	return !refused && err == nil, admission{local: local}, err
 }
 
 // takeLocal makes the charges that fall back to this process, each with a part of
@@ -227,12 +227,12 @@ func (g *gate) giveBack(local Receipt) {
 }
 
 // everything chooses all charges.
-func everything(*Charge) bool { return true }
+func allCharges(*Charge) bool { return true }
 
 // settle gives back the places in flight and, of the rest, the charges that which
 // reports; no charge if it is nil. It waits for the store no longer than a decision does.
-func (g *gate) settle(ctx context.Context, b bill, which func(*Charge) bool) {
-	g.memory.flights.giveBack(b.places)
+func (g *gate) settle(ctx context.Context, b admission, which func(*Charge) bool) {
+	g.memory.inFlight.giveBack(b.concurrent)
 	if which == nil {
 		return
 	}
@@ -249,8 +249,8 @@ func (g *gate) settle(ctx context.Context, b bill, which func(*Charge) bool) {
 
 // Reasons why the store was not called.
 var (
-	errResting = errors.New("ratelimit: the store failed and is given a rest")
-	errBusy    = fmt.Errorf("ratelimit: %d calls of the store wait already", maxCalls)
+	errStoreDown    = errors.New("ratelimit: the store failed and is not called for now")
+	errTooManyCalls = fmt.Errorf("ratelimit: %d calls of the store are under way already", maxCalls)
 )
 
 // chargeStore is Store.Take within the timeout.
@@ -302,17 +302,17 @@ func (g *gate) call(ctx context.Context, probe bool, f func(context.Context) (un
 	if permission != mayCall {
 		g.report(ctx, reason)
 		if permission == mayNotCall || !probe {
-			return errResting
+			return errStoreDown
 		}
 	}
 	select {
 	case g.calls <- struct{}{}:
 	default:
-		return errBusy
+		return errTooManyCalls
 	}
 	if permission == mayProbe {
 		go g.probe(context.WithoutCancel(ctx), f)
-		return errResting
+		return errStoreDown
 	}
 	limited, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()

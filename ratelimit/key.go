@@ -21,7 +21,7 @@ import (
 type KeyFunc func(r *http.Request, k *KeyBuilder) error
 
 // A KeyBuilder collects the fields of a key. Different sequences of Add and
-// AddAddr make different keys, whatever bytes the fields have.
+// AddAddr make different keys.
 type KeyBuilder struct {
 	b       []byte
 	network []byte // b with the /48 of an address of IPv6 in the place of its /64; empty without one
@@ -41,7 +41,7 @@ const (
 	tagFrame                   // the length of the parts before it that belong together
 )
 
-// unknown is a set of facts that could not be found out about a request.
+// unknown is a set of facts that a request lacks.
 type unknown uint8
 
 const (
@@ -106,12 +106,9 @@ func (k *KeyBuilder) reset(tag byte, name string) {
 }
 
 // ByIP counts for the address in r.RemoteAddr, as [KeyBuilder.AddAddr] groups it.
-// Behind a reverse proxy this is the proxy, unless a middleware that checks which
-// proxies to trust has set RemoteAddr. ByIP ignores X-Forwarded-For, which
-// clients can set to any address.
-//
-// Requests without an address, for example over a UNIX socket, share one quota,
-// and [EventSharedQuota] reports it.
+// It ignores X-Forwarded-For, which clients can set: behind a reverse proxy, a
+// middleware that checks which proxies to trust must set RemoteAddr. Requests
+// without an address share one quota, which [EventSharedQuota] reports.
 func ByIP(r *http.Request, k *KeyBuilder) error {
 	addr, ok := addrOf(r.RemoteAddr)
 	if !ok {
@@ -139,7 +136,7 @@ func addrOf(s string) (netip.Addr, bool) {
 }
 
 // ByPrincipal counts for the caller: tenant, issuer and subject. It refuses
-// anonymous requests with 401, so it belongs behind Identify.
+// anonymous requests with 401.
 func ByPrincipal(r *http.Request, k *KeyBuilder) error {
 	p, err := guard.Caller(r)
 	if err != nil {
@@ -167,16 +164,16 @@ func addPrincipal(p *identity.Principal, k *KeyBuilder) {
 	k.Add(p.Subject)
 }
 
-// ByPerson counts for a person across kinds of credentials: callers of the named
-// issuers share a quota if they agree in tenant and subject, as a session and an
-// API key of one user do:
+// ByPerson counts for a user across kinds of credentials: callers of the named
+// issuers share a quota if they agree in tenant and subject, such as a session
+// and an API key:
 //
 //	ratelimit.ByPerson("https://api.example.com", "apikey:acme_live")
 //
 // Name only issuers whose subjects are users of the host: callers of another
-// issuer could spend the quota of a user. Callers of issuers that are not named
-// count as with [ByPrincipal]. Anonymous requests are refused with 401. ByPerson
-// panics without issuers.
+// issuer could spend the quota of a user. Callers of other issuers count as with
+// [ByPrincipal]. Anonymous requests are refused with 401. ByPerson panics without
+// issuers.
 func ByPerson(issuers ...string) KeyFunc {
 	if len(issuers) == 0 {
 		panic("ratelimit: ByPerson needs the issuers whose subjects are users of the host")
@@ -213,16 +210,15 @@ func ByTenant(r *http.Request, k *KeyBuilder) error {
 	return nil
 }
 
-// ByRoute counts for the route that the request matched: its method and the
-// pattern that http.ServeMux and chi write to r.Pattern, never the path, which
-// has as many spellings as the client likes. Combine it by [Join].
+// ByRoute counts for the route that the request matched: the method and
+// r.Pattern, as http.ServeMux and chi set it, never the path, which clients can
+// spell in many ways. If the pattern has no method, the method of the request
+// counts, HEAD as GET, and all methods that RFC 9110 and RFC 5789 do not define
+// as one. Combine ByRoute by [Join].
 //
-// For a pattern without a method, the method of the request counts; HEAD counts
-// as GET, and all methods that RFC 9110 and RFC 5789 do not define count as one.
-//
-// In front of the mux, where nothing has been matched, all requests share one
-// quota. Behind an outer router whose pattern ends in a wildcard, all routes of
-// the wildcard share one quota. [EventSharedQuota] reports both.
+// In front of the mux all requests share one quota; behind an outer router whose
+// pattern ends in a wildcard, all routes of the wildcard. [EventSharedQuota]
+// reports both.
 func ByRoute(r *http.Request, k *KeyBuilder) error {
 	method, pattern := r.Method, r.Pattern
 	if m, rest, ok := strings.Cut(pattern, " "); ok {
@@ -253,9 +249,9 @@ func countedMethod(method string) string {
 	return "other"
 }
 
-// isWide reports whether a pattern ends in a wildcard that stands for several
-// routes: chi's *, and of http.ServeMux {name...} and a slash at the end, unless
-// the request is for just that path.
+// isWide reports whether a pattern ends in a wildcard for several routes: * of
+// chi, or {name...} or a final slash of http.ServeMux, unless the request has
+// exactly that path.
 func isWide(pattern string, r *http.Request) bool {
 	switch {
 	case strings.HasSuffix(pattern, "*"), strings.HasSuffix(pattern, "...}"):
@@ -268,8 +264,8 @@ func isWide(pattern string, r *http.Request) bool {
 }
 
 // InsecureByHeader counts for the first value of a header. Unless a proxy that
-// every request passes sets the header, a client gets a new quota with each value
-// it invents, and can spend the quota of another client.
+// every request passes sets the header, a client gets a new quota with each
+// value, and can spend the quota of another client.
 func InsecureByHeader(name string) KeyFunc {
 	name = http.CanonicalHeaderKey(name)
 	return func(r *http.Request, k *KeyBuilder) error {
@@ -314,7 +310,7 @@ func Join(keys ...KeyFunc) KeyFunc {
 	}
 }
 
-// frame appends the length of what begins at begin.
+// frame appends the length of the bytes from begin on.
 func frame(b []byte, begin int) []byte {
 	return binary.AppendUvarint(append(b, tagFrame), uint64(len(b)-begin))
 }

@@ -13,20 +13,17 @@ type Kind uint8
 
 const (
 	// Strict admits at most Quota in any window of length Window, wherever the
-	// window begins.
-	//
-	// Quotas of up to ten keep exact times. Larger quotas count in tenths of the
-	// window, and what was spent in a tenth comes back when the whole tenth has
-	// left the window, after 1.0 to 1.1 windows. Retry-After is exact in both cases.
+	// window begins. Quotas of up to ten keep exact times. Larger quotas count in
+	// tenths of the window, which come back after 1.0 to 1.1 windows.
 	Strict Kind = iota
 
-	// Smooth admits Quota per Window at an even rate and Burst at once: the generic
-	// cell rate algorithm, a token bucket. In any time t it admits at most
-	// Burst + Quota·t/Window, which in one window is more than Quota.
+	// Smooth admits Quota per Window at an even rate and Burst at once: the
+	// generic cell rate algorithm, a token bucket. In any time t it admits at
+	// most Burst + Quota·t/Window, which in one window is more than Quota.
 	Smooth
 
 	// Concurrent admits Quota requests at a time in this process, whatever the
-	// Store. What was taken comes back when the request has ended.
+	// Store.
 	Concurrent
 )
 
@@ -47,15 +44,15 @@ func (k Kind) String() string {
 type Down uint8
 
 const (
-	// Local counts in the memory of this process, from what this process has
-	// admitted. Each process admits the quota, divided by [Config.Nodes].
+	// Local counts in this process. Each process admits the quota, divided by
+	// [Config.Nodes].
 	Local Down = iota
 
 	// Closed refuses with 503.
 	Closed
 
-	// InsecureOpen does not limit. A client that can make the Store fail has no
-	// limit any more.
+	// InsecureOpen does not limit: a client that can make the Store fail has no
+	// limit.
 	InsecureOpen
 )
 
@@ -81,23 +78,21 @@ const (
 	maxName   = 64 // bytes
 )
 
-// A Limit is how much may be spent in how much time.
-//
-// Limits that agree in Name, Kind and Window count together for the same key.
-// Quota, Burst and Down may differ between requests: a caller who changes plans
-// keeps the debt.
+// A Limit is how much may be spent in how much time. Limits that agree in Name,
+// Kind and Window count together for a key; Quota, Burst and Down may differ
+// between requests, for example after a change of plan.
 type Limit struct {
-	// Name appears in response fields and logs, 1 to [maxName] bytes of printable
-	// ASCII, and differs between the limits of a request. Default: the window,
-	// "minute" or "10-seconds"; "in-flight" for Concurrent.
+	// Name appears in response fields and logs: 1 to 64 bytes of printable ASCII,
+	// different for the limits of a request. Default: the window, "minute" or
+	// "10-seconds"; "in-flight" for Concurrent.
 	Name string
 
 	// Quota is how much may be spent per Window, 1 to [MaxQuota], for Smooth at
 	// most one per microsecond. Required.
 	Quota int64
 
-	// Window is a whole number of microseconds, [minWindow] to [maxWindow].
-	// Required, but zero for Concurrent.
+	// Window is 1 millisecond to 366 days, in whole microseconds. Required,
+	// except for Concurrent: zero.
 	Window time.Duration
 
 	// Kind is how the limit counts. Default: [Strict].
@@ -107,13 +102,12 @@ type Limit struct {
 	// Default: a tenth of Quota, at least 1.
 	Burst int64
 
-	// Down is what happens while a shared Store does not answer. It does not
-	// matter for Concurrent. Default: [Local].
+	// Down is what happens while a shared Store does not answer. Default:
+	// [Local].
 	Down Down
 }
 
-// InFlight returns a limit of n requests at a time in this process, whatever the
-// Store: a cluster admits n for each process.
+// InFlight returns a limit of n requests at a time in each process.
 func InFlight(n int64) Limit { return Limit{Quota: n, Kind: Concurrent} }
 
 // Max returns the largest cost that can ever be admitted.
@@ -124,8 +118,8 @@ func (l Limit) Max() int64 {
 	return l.Quota
 }
 
-// String returns the limit in the words of [Parse], as far as Parse has words: "5
-// per minute", "100 per 10 seconds, smooth, burst 10", "20 in flight".
+// String returns the limit for logs: "5 per minute", "100 per 10 seconds, smooth,
+// burst 10", "20 in flight".
 func (l Limit) String() string {
 	switch l.Kind {
 	case Concurrent:
@@ -136,8 +130,8 @@ func (l Limit) String() string {
 	return fmt.Sprintf("%d per %s", l.Quota, wordsOf(l.Window, " "))
 }
 
-// Validate returns an error that lists every mistake in l, whose defaults are filled
-// in.
+// validate returns an error that lists every mistake in l, which has its
+// defaults.
 func (l Limit) validate() error {
 	var wrong []error
 	errorf := func(format string, args ...any) {
@@ -193,8 +187,8 @@ func (l Limit) withDefaults() Limit {
 	return l
 }
 
-// words are the units of Parse, longest first. A month and a year are those of
-// Python's "limits", whose grammar slowapi speaks.
+// words are the units of Parse, longest first. A month has 30 days and a year
+// 360, as in the Python package limits that slowapi uses.
 var words = [...]struct {
 	name, abbreviation string
 	is                 time.Duration

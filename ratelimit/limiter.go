@@ -26,8 +26,7 @@ type Limiter struct {
 	noted  [3]*rate.Sometimes
 }
 
-// New returns a Limiter that counts for key and refuses requests that exceed one of
-// limits. Its error lists every mistake.
+// New returns a Limiter that counts for key. The error lists every mistake.
 func New(key KeyFunc, config Config, limits ...Limit) (*Limiter, error) {
 	mistakes := config.validate()
 	if key == nil {
@@ -56,15 +55,15 @@ func New(key KeyFunc, config Config, limits ...Limit) (*Limiter, error) {
 type scratch struct {
 	key  KeyBuilder
 	plan *Plan
-	work
+	chargeSet
 	field []byte
 	slab  slab
 }
 
 // Handler returns next behind the limits. The place in a Concurrent limit is free
-// again when next returns or panics, also if next has hijacked the connection.
-// Several Limiters in a row each add their values to the response fields; give
-// their limits different names.
+// again when next returns or panics, also after a hijack. Several Limiters in a
+// row each add their values to the response fields; give their limits different
+// names.
 func (l *Limiter) Handler(next http.Handler) http.Handler {
 	if next == nil {
 		panic("ratelimit: no handler to limit")
@@ -93,7 +92,7 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 		return
 	}
 	s := l.pool.Get().(*scratch)
-	owed, err := l.decide(r, s)
+	admitted, err := l.decide(r, s)
 	if len(s.states) > 0 && l.config.Fields != FieldsNone && !l.config.InsecureShadow {
 		l.writeFields(w.Header(), s)
 	}
@@ -106,7 +105,7 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	case err != nil:
 		l.config.Hooks.Refuse(w, r, err)
 	case settles:
-		l.serveSettled(w, r, next, owed)
+		l.serveSettled(w, r, next, admitted)
 	default:
 		next.ServeHTTP(w, r)
 	}
@@ -115,20 +114,20 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 // settles reports whether something is given back when a request has ended.
 func (l *Limiter) settles(p *Plan) bool { return p.inUse || l.config.Refund != nil }
 
-func (l *Limiter) serveSettled(w http.ResponseWriter, r *http.Request, next http.Handler, owed bill) {
+func (l *Limiter) serveSettled(w http.ResponseWriter, r *http.Request, next http.Handler, admitted admission) {
 	// The handler may replace what r points to, but not this context.
 	ctx := r.Context()
 	if l.config.Refund == nil {
-		defer l.gate.settle(ctx, owed, nil)
+		defer l.gate.settle(ctx, admitted, nil)
 		next.ServeHTTP(w, r)
 		return
 	}
 	sw := &statusWriter{ResponseWriter: w}
 	var which func(*Charge) bool
-	defer func() { l.gate.settle(ctx, owed, which) }()
+	defer func() { l.gate.settle(ctx, admitted, which) }()
 	next.ServeHTTP(sw, r)
 	if l.config.Refund(sw.final()) {
-		which = everything
+		which = allCharges
 	}
 }
 
@@ -142,17 +141,16 @@ func (l *Limiter) observeShadow(r *http.Request, err error) {
 }
 
 // Check charges the limits for r. It returns nil, or the refusal that Handler
-// would write. It returns an error if a limit is Concurrent; see
-// [Limiter.Reserve].
+// would write. A Concurrent limit is an error; see [Limiter.Reserve].
 func (l *Limiter) Check(r *http.Request) error {
 	if l.plan.inUse {
 		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit; use Handler or Reserve")
 	}
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
-	owed, err := l.decide(r, s)
+	admitted, err := l.decide(r, s)
 	if err == nil && s.plan.inUse {
-		l.gate.settle(r.Context(), owed, everything)
+		l.gate.settle(r.Context(), admitted, allCharges)
 		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit of a Plan; use Handler")
 	}
 	if err != nil && l.config.InsecureShadow {
@@ -162,13 +160,11 @@ func (l *Limiter) Check(r *http.Request) error {
 	return err
 }
 
-// Reserve charges the limits of New for a key with these fields, without an HTTP
-// request: for a WebSocket message or a gRPC call. It returns a Reservation,
-// which the caller must end if a limit is Concurrent, or the refusal as a
-// [guard.Denial].
-//
-// It counts together with a [KeyFunc] that adds the same fields. Skip, LimitsFor,
-// Cost and InsecureShadow of [Config] have no effect.
+// Reserve charges the limits of New without an HTTP request, for example for a
+// WebSocket message. It counts together with a [KeyFunc] that adds the same
+// fields. It returns the refusal as a [guard.Denial], or a Reservation, which the
+// caller must end if a limit is Concurrent. Skip, LimitsFor, Cost and
+// InsecureShadow of [Config] have no effect.
 func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
@@ -176,8 +172,8 @@ func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*R
 	return l.reserve(ctx, s, cost, fields)
 }
 
-// ReserveAddr is [Limiter.Reserve] for a key that begins with an address, grouped
-// as by [KeyBuilder.AddAddr]. Without fields it counts together with [ByIP].
+// ReserveAddr is [Limiter.Reserve] for a key that begins with an address. Without
+// fields it counts together with [ByIP].
 func (l *Limiter) ReserveAddr(ctx context.Context, cost int64, addr netip.Addr, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
@@ -192,11 +188,11 @@ func (l *Limiter) reserve(ctx context.Context, s *scratch, cost int64, fields []
 		s.key.Add(f)
 	}
 	s.plan = l.plan
-	owed, err := l.charge(ctx, s, max(1, cost), true)
+	admitted, err := l.charge(ctx, s, max(1, cost), true)
 	if err != nil {
 		return nil, err
 	}
-	return &Reservation{States: append([]State(nil), s.states[:len(s.plan.limits)]...), gate: l.gate, owed: owed}, nil
+	return &Reservation{States: append([]State(nil), s.states[:len(s.plan.limits)]...), gate: l.gate, admitted: admitted}, nil
 }
 
 // A Reservation is a charge by [Limiter.Reserve].
@@ -204,9 +200,9 @@ type Reservation struct {
 	// States has one State for each limit, in the order of New.
 	States []State
 
-	gate  *gate
-	owed  bill
-	ended atomic.Bool
+	gate     *gate
+	admitted admission
+	ended    atomic.Bool
 }
 
 // End frees the places in Concurrent limits and, if refund is set, gives back the
@@ -215,27 +211,27 @@ func (r *Reservation) End(ctx context.Context, refund bool) {
 	if r.ended.CompareAndSwap(false, true) {
 		var which func(*Charge) bool
 		if refund {
-			which = everything
+			which = allCharges
 		}
-		r.gate.settle(ctx, r.owed, which)
+		r.gate.settle(ctx, r.admitted, which)
 	}
 }
 
 // decide charges the limits of r.
-func (l *Limiter) decide(r *http.Request, s *scratch) (bill, error) {
+func (l *Limiter) decide(r *http.Request, s *scratch) (admission, error) {
 	s.states = s.states[:0]
 	s.plan = l.plan
 	if l.config.LimitsFor != nil {
 		switch plan, err := l.config.LimitsFor(r); {
 		case err != nil:
-			return bill{}, err
+			return admission{}, err
 		case plan != nil:
 			s.plan = plan
 		}
 	}
 	s.key.reset(tagLimiter, l.config.Name)
 	if err := l.key(r, &s.key); err != nil {
-		return bill{}, err
+		return admission{}, err
 	}
 	if s.key.unknown != 0 {
 		l.noteUnknown(r, s.key.unknown)
@@ -248,7 +244,7 @@ func (l *Limiter) decide(r *http.Request, s *scratch) (bill, error) {
 }
 
 // charge charges s.plan for s.key, and leaves one state for each limit.
-func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool) (bill, error) {
+func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool) (admission, error) {
 	s.charges = s.charges[:0]
 	key := l.gate.hash.sum(s.key.b)
 	for i := range s.plan.limits {
@@ -259,7 +255,7 @@ func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool)
 		}
 		if c.Cost > limit.Max() {
 			s.states = s.states[:0]
-			return bill{}, &guard.Denial{
+			return admission{}, &guard.Denial{
 				Status: http.StatusRequestEntityTooLarge,
 				Code:   codeCostTooLarge,
 				Detail: "The request is larger than the limit ever allows.",
@@ -288,17 +284,17 @@ func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool)
 		s.states = make([]State, len(s.charges))
 	}
 	s.states = s.states[:len(s.charges)]
-	var owed bill
+	var admitted admission
 	var ok bool
 	var err error
 	if s.plan.inUse {
-		ok, owed, err = l.gate.take(ctx, &s.work)
+		ok, admitted, err = l.gate.take(ctx, &s.chargeSet)
 	} else {
-		ok, owed, err = l.gate.spend(ctx, s.charges, s.states, keep || l.config.Refund != nil)
+		ok, admitted, err = l.gate.spend(ctx, s.charges, s.states, keep || l.config.Refund != nil)
 	}
 	if err != nil {
 		s.states = s.states[:0]
-		return bill{}, clientGone(ctx, err)
+		return admission{}, clientGone(ctx, err)
 	}
 	for i := n; i < len(s.states); i++ {
 		if tighter(&s.states[i], &s.states[i-n]) {
@@ -307,9 +303,9 @@ func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool)
 	}
 	s.states = s.states[:n]
 	if !ok {
-		return bill{}, refusal(s.plan, s.states)
+		return admission{}, refusal(s.plan, s.states)
 	}
-	return owed, nil
+	return admitted, nil
 }
 
 // tighter reports whether a limits the client more than b.
@@ -423,7 +419,7 @@ func (l *Limiter) writeFields(h http.Header, s *scratch) {
 	}
 }
 
-// addValue adds to a field that is a List: another Limiter may have been here.
+// addValue appends to a field, which may have values of an outer Limiter.
 func addValue(h http.Header, name string, value []string) {
 	if old := h[name]; len(old) > 0 {
 		value = append(old[:len(old):len(old)], value...)

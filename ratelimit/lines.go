@@ -7,48 +7,49 @@ import (
 	"time"
 )
 
-// lines bounds how many calls of one key are under way at once: one line of calls
-// that wait for each key, first come, first served. A key without calls takes no
-// memory. The zero lines is ready for use.
-type lines struct {
+// waitQueues bounds the calls of one key that are under way at once. Further
+// calls of the key wait in a queue, first come, first served. A key without calls
+// takes no memory. The zero waitQueues is ready for use.
+type waitQueues struct {
 	mu    sync.Mutex
-	byKey map[Key]*line
+	byKey map[Key]*waitQueue
 }
 
-type line struct {
+type waitQueue struct {
 	running int
 	waiting list.List // of chan struct{}, each closed when its turn has come
 }
 
 const (
-	maxInLine = 64              // calls that wait for one key
+	maxQueued = 64              // calls that wait for one key
 	maxWait   = 5 * time.Second // for one turn
 )
 
-// enter waits for a turn, of which there are so many at once. It reports whether
-// the turn came; the caller then calls leave. It returns an error if ctx ends first.
-func (l *lines) enter(ctx context.Context, key *Key, turns int) (bool, error) {
-	l.mu.Lock()
-	at := l.byKey[*key]
+// enter waits until fewer than turns calls of the key are under way. It reports
+// whether that happened in time; the caller then calls leave. It returns an error
+// if ctx ends first.
+func (q *waitQueues) enter(ctx context.Context, key *Key, turns int) (bool, error) {
+	q.mu.Lock()
+	at := q.byKey[*key]
 	if at == nil {
-		if l.byKey == nil {
-			l.byKey = make(map[Key]*line)
+		if q.byKey == nil {
+			q.byKey = make(map[Key]*waitQueue)
 		}
-		at = new(line)
-		l.byKey[*key] = at
+		at = new(waitQueue)
+		q.byKey[*key] = at
 	}
 	if at.running < turns {
 		at.running++
-		l.mu.Unlock()
+		q.mu.Unlock()
 		return true, nil
 	}
-	if at.waiting.Len() >= maxInLine {
-		l.mu.Unlock()
+	if at.waiting.Len() >= maxQueued {
+		q.mu.Unlock()
 		return false, nil
 	}
 	turn := make(chan struct{})
 	place := at.waiting.PushBack(turn)
-	l.mu.Unlock()
+	q.mu.Unlock()
 
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
@@ -58,8 +59,8 @@ func (l *lines) enter(ctx context.Context, key *Key, turns int) (bool, error) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	select {
 	case <-turn: // it came at the same moment
 		return true, nil
@@ -69,16 +70,16 @@ func (l *lines) enter(ctx context.Context, key *Key, turns int) (bool, error) {
 	}
 }
 
-// leave gives a turn to the next.
-func (l *lines) leave(key *Key) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at := l.byKey[*key]
+// leave admits the next waiting call.
+func (q *waitQueues) leave(key *Key) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	at := q.byKey[*key]
 	if next := at.waiting.Front(); next != nil {
 		close(at.waiting.Remove(next).(chan struct{}))
 		return
 	}
 	if at.running--; at.running == 0 {
-		delete(l.byKey, *key)
+		delete(q.byKey, *key)
 	}
 }

@@ -12,34 +12,33 @@ import (
 
 type duration = time.Duration
 
-// Memory is a [Store] in the memory of this process. It forgets everything when
-// the process ends. The zero value is ready for use. A Memory is safe for
-// concurrent use and must not be copied after first use.
+// Memory is a [Store] in the memory of this process. The zero value is ready for
+// use. A Memory is safe for concurrent use and must not be copied after first
+// use.
 //
 // Each limit has a table of fixed size. If more keys are live than the table has
-// places, a new key takes the place of another and inherits what the evicted keys
-// of its set have spent, so a flood of keys gets no client a new quota, but a new
-// key may be refused for what others have spent; the refusal has [State.Full] set
-// and wraps [ErrFull]. With four places for each live key, fewer than one new key
-// in a thousand is refused, even if all others have used up their quota.
+// places, a new key evicts another and inherits what evicted keys have spent. So
+// a flood of keys gets no client a new quota, but a new key may be refused for
+// what others spent; that refusal wraps [ErrFull]. With four places for each live
+// key, fewer than one new key in a thousand is refused, even if all others have
+// used up their quota.
 type Memory struct {
 	// Bytes is the size of the table of each limit. A key of a Strict limit takes
-	// 73 bytes, of a Smooth limit 18. Untouched pages take no memory. Set it
-	// before first use. Default: 16 MiB, 229,376 keys of a Strict limit, 917,504
-	// of a Smooth limit.
+	// 73 bytes, of a Smooth limit 18. Set it before first use. Default: 16 MiB,
+	// 229,376 keys of a Strict limit, 917,504 of a Smooth limit.
 	Bytes int
 
 	// MaxLimits bounds the tables: one for each limit, and one more for the /48
-	// of each limit by IPv6 address. A charge of one limit more is an error. Set
-	// it before first use. Default: 64.
+	// of each limit by IPv6 address. More are an error. Set it before first use.
+	// Default: 64.
 	MaxLimits int
 
-	once    sync.Once
-	base    time.Time
-	tables  atomic.Pointer[[]*table]
-	adding  sync.Mutex
-	stripes [stripes]stripe
-	flights flights // of Concurrent limits
+	once     sync.Once
+	base     time.Time
+	tables   atomic.Pointer[[]*table]
+	adding   sync.Mutex
+	stripes  [stripes]stripe
+	inFlight inFlight // of Concurrent limits
 }
 
 var _ Store = (*Memory)(nil)
@@ -89,8 +88,7 @@ type Stats struct {
 }
 
 // Stats returns one entry for each limit, in the order of first use. It samples
-// the tables and is cheap enough for metrics. If Load exceeds a half, double
-// Bytes.
+// the tables and is cheap. If Load exceeds a half, double Bytes.
 func (m *Memory) Stats() []Stats {
 	now := m.now()
 	var all []Stats
@@ -178,7 +176,7 @@ func (m *Memory) tableOf(l *Limit) (*table, error) {
 	return t, nil
 }
 
-// errNoTable cannot happen: what was charged has a table.
+// errNoTable cannot occur: each charge that was made has a table.
 var errNoTable = errors.New("ratelimit: Memory has no table for a limit that was charged")
 
 // place is where a charge belongs.
@@ -187,8 +185,8 @@ type place struct {
 	set   uint64
 }
 
-// take is Take at a moment, for charges that are known to be good. It reports
-// whether they were made.
+// take is Take at a given time for validated charges. It reports whether they
+// were made.
 func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error) {
 	if len(charges) == 1 {
 		c := &charges[0]
@@ -248,7 +246,7 @@ func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error)
 	return false, nil
 }
 
-// giveBack is Refund at a moment, of charges that were made at another.
+// giveBack is Refund at a given time, of charges made at another.
 func (m *Memory) giveBack(now, at int64, charges []Charge) {
 	for i := range charges {
 		c := &charges[i]

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// A Plan is a validated set of limits, for [Config.LimitsFor]. It is immutable and
-// safe for concurrent use.
+// A Plan is a validated set of limits, for [Config.LimitsFor]. It is immutable.
 type Plan struct {
 	limits  []limit
 	policy  string // the value of RateLimit-Policy
@@ -18,7 +17,7 @@ type Plan struct {
 	allHere bool   // each is Local
 }
 
-// limit is a Limit with what is sent and logged about it.
+// A limit is a Limit with its texts for responses and logs.
 type limit struct {
 	Limit
 	network   string // the name of the limit of a /48
@@ -28,8 +27,8 @@ type limit struct {
 	full      error
 }
 
-// NewPlan returns a Plan. Its error lists every mistake in limits, which must have
-// different names.
+// NewPlan returns a Plan of limits with different names. The error lists every
+// mistake.
 func NewPlan(limits ...Limit) (*Plan, error) {
 	var mistakes []error
 	if n := len(limits); n == 0 || n > MaxCharges/2 {
@@ -91,7 +90,7 @@ func sfString(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// appendState appends what RateLimit says about the i-th limit.
+// appendState appends the member of RateLimit for the i-th limit.
 func (p *Plan) appendState(b []byte, i int, s *State) []byte {
 	b = append(b, p.limits[i].field...)
 	b = strconv.AppendInt(b, s.Remaining, 10)
@@ -102,7 +101,7 @@ func (p *Plan) appendState(b []byte, i int, s *State) []byte {
 	return b
 }
 
-// next is when there will be more.
+// next returns the time until more can be spent.
 func (s *State) next() time.Duration {
 	if s.Refused {
 		return s.RetryAfter

@@ -4,14 +4,14 @@ package ratelimit
 // nanoseconds since the table was made. See the package documentation for what
 // they promise.
 
-// parts is into how many sub-windows a window is cut. The current one and the
-// ten before it cover any window that ends now, so eleven are kept.
+// parts is the number of sub-windows of a window. The current one and the ten
+// before it cover any window that ends now, so eleven are kept.
 const parts = 10
 
-// exactUnits is up to which quota the times themselves are kept.
+// exactUnits is the largest quota for which the exact times are kept.
 const exactUnits = 10
 
-// A shape is what rings of one window have in common.
+// A shape has the durations that rings of one window share.
 type shape struct {
 	window int64 // ns
 	sub    int64 // ns of a sub-window, so that ten of them are no less than window
@@ -101,8 +101,8 @@ func (r *ring) used() int64 {
 	return sum
 }
 
-// freed returns the first moment at which units of what is spent have left the
-// window. The ring was advanced, and at least so many are spent.
+// freed returns the first moment at which so many spent units have left the
+// window. The ring was advanced, and has at least so many spent.
 func (r *ring) freed(s *shape, units int64) int64 {
 	if r.exact() {
 		return r.tick(r.n()-int(units))*s.unit + s.window
@@ -171,10 +171,10 @@ func (r *ring) count(s *shape, now int64) {
 	*r = c
 }
 
-// take gives back up to cost that was spent at a moment: the same units, or
-// ones that came before or stand in for them, never later ones. That keeps the
-// ring covering what happened, whatever it was joined with. What has left the
-// window is not there to be given back: others' units are.
+// take gives back up to cost units that were spent at a moment: the same units or
+// earlier ones, never later ones. So the ring still covers what happened,
+// whatever it was joined with. Units that have left the window are not given
+// back, because the units that are left belong to other charges.
 func (r *ring) take(s *shape, at, now, cost int64) {
 	if at+s.window <= now {
 		return

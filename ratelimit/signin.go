@@ -11,20 +11,18 @@ import (
 	"github.com/gatewright/gatewright/internal/seen"
 )
 
-// A SignIn limits attempts to sign in. It implements auth.Throttle. An attempt is
-// charged before the password is verified and given back unless it fails, so
-// concurrent guesses are all counted. It is safe for concurrent use.
+// A SignIn limits attempts to sign in. It implements auth.Throttle and is safe
+// for concurrent use. Concurrent guesses are all counted, because an attempt is
+// charged before the password is verified.
 //
 // Four limits count failures: Pair, of one login from one address; Address, of
 // all logins from one address; Login, of one login from everywhere; Global, of
-// all attempts. Two limits keep one address, with accounts of its own, from
-// occupying the processors that hash passwords: InFlight bounds attempts at the
-// same time, Attempts bounds all attempts.
+// all attempts. Two limits protect the processors that hash passwords from one
+// address: InFlight bounds attempts at the same time, Attempts all attempts.
 //
-// An attacker could use up Login and Global to lock users out. Therefore they do
-// not count attempts from an address from which the login has signed in before,
-// and a used-up Global refuses no attempt but limits each unknown address to one
-// attempt per Slow. Only a successful sign-in makes an address known. Sessions
+// So that an attacker cannot lock users out, Login and Global do not count
+// attempts from an address from which the login has signed in before, and a
+// used-up Global only limits each other address to one attempt per Slow. Sessions
 // and their refreshes are not limited.
 type SignIn struct {
 	gate    *gate
@@ -41,11 +39,11 @@ type SignIn struct {
 	attempts   Limit
 	attempts48 Limit
 	known      seen.Pairs
-	lines      lines
+	queues     waitQueues
 }
 
-// SignInConfig configures a [SignIn]. The zero SignInConfig is ready for use on one
-// machine.
+// SignInConfig configures a [SignIn]. The zero SignInConfig is ready for use in
+// one process.
 type SignInConfig struct {
 	// Pair, Address, Login and Global are how many attempts may fail. All are
 	// Strict. Default: 5 per 15 minutes, 50 per 15 minutes, 100 per day (NIST SP
@@ -53,8 +51,8 @@ type SignInConfig struct {
 	Pair, Address, Login, Global Limit
 
 	// Attempts is how many attempts one address may make, failed or successful;
-	// undecided attempts are given back. An office behind a NAT is one address:
-	// allow ten times Address or more. Default: 20 times Address.
+	// undecided attempts are given back. Allow ten times Address or more, because
+	// an office behind a NAT is one address. Default: 20 times Address.
 	Attempts Limit
 
 	// InFlight is how many attempts from one address may be under way at once in
@@ -62,23 +60,21 @@ type SignInConfig struct {
 	// served; further attempts are refused. Default: 16.
 	InFlight int
 
-	// Slow is the time between two attempts of an address that is not known for
-	// the login while Global is used up, more than Address.Window /
-	// Address.Quota. Default: 5 minutes.
+	// Slow is the time between two attempts of an unknown address while Global is
+	// used up, more than Address.Window / Address.Quota. Default: 5 minutes.
 	Slow time.Duration
 
 	// Known reports whether login has signed in from addr before, as passed to
-	// Reserve. A host that stores sessions can answer for all machines and across
-	// restarts. Reserve returns its error. Default: what this process has seen in
-	// the last 30 days, up to 65,536 pairs.
+	// Reserve, for example from the host's sessions. Reserve returns its error.
+	// If nil, this process remembers 65,536 pairs for 30 days.
 	Known func(ctx context.Context, login, addr string) (bool, error)
 
 	// NetworkFactor is how many times Address, Attempts and InFlight all
 	// addresses of an IPv6 /48 have. Default: 4.
 	NetworkFactor int64
 
-	// Store, Name, Secret, Timeout, Local and Nodes are as in [Config]. While a
-	// shared Store does not answer, the limits count in this process.
+	// See [Config]. While a shared Store does not answer, the limits count in
+	// this process.
 	Store   Store
 	Name    string
 	Secret  guard.Secret
@@ -87,7 +83,7 @@ type SignInConfig struct {
 	Nodes   int64
 
 	// Hooks.Observe receives events about the Store; the caller of Reserve
-	// reports refusals. If nil, events are discarded.
+	// reports refusals.
 	Hooks guard.Hooks
 }
 
@@ -182,16 +178,16 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 
 // Reserve charges one attempt on login from addr, an address with or without a
 // port. It waits while InFlight attempts from the address are under way. A
-// positive retryAfter refuses the attempt, and settle is nil then. Otherwise the
-// caller must call settle when the attempt is over, or its place is never free
-// again. An error means that the limits could not be checked.
+// positive retryAfter refuses the attempt. Otherwise the caller must call settle
+// when the attempt is over, or its place is never free again. An error means that
+// the limits could not be checked.
 //
 // After [guard.Failed] the charge stays, after [guard.Undecided] it is given
-// back, after [guard.Succeeded] all but Attempts is given back and the address is
-// known for the login. Further calls of settle do nothing.
+// back, after [guard.Succeeded] all but Attempts is given back and the address
+// becomes known for the login.
 //
-// Texts that are no address count as one address. Pass login in the form that the
-// user store compares.
+// Invalid addresses count as one. Pass login in the form that the user store
+// compares.
 func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
 	var pair, address, name KeyBuilder
 	ip, _ := addrOf(addr)
@@ -232,7 +228,7 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(g
 	if err != nil || retryAfter > 0 {
 		return nil, retryAfter, err
 	}
-	bills := []bill{first}
+	admissions := []admission{first}
 	if !known {
 		all := s.gate.hash.sum(appendField(nil, tagSignIn, s.config.Name))
 		second, wait, err := s.charge(ctx, []Charge{{all, s.global, 1}})
@@ -240,10 +236,10 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(g
 			second, wait, err = s.charge(ctx, []Charge{{addressKey, s.slow, 1}})
 		}
 		if err != nil || wait > 0 {
-			s.gate.settle(ctx, first, everything)
+			s.gate.settle(ctx, first, allCharges)
 			return nil, wait, err
 		}
-		bills = append(bills, second)
+		admissions = append(admissions, second)
 	}
 	var over atomic.Bool
 	return func(outcome guard.Outcome) {
@@ -252,7 +248,7 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(g
 		}
 		// A place in line is free before the store is called.
 		leave()
-		which := everything
+		which := allCharges
 		switch outcome {
 		case guard.Undecided:
 		case guard.Succeeded:
@@ -260,7 +256,7 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(g
 		default:
 			return
 		}
-		for _, b := range bills {
+		for _, b := range admissions {
 			s.gate.settle(ctx, b, which)
 		}
 		if outcome == guard.Succeeded && s.config.Known == nil {
@@ -269,37 +265,37 @@ func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(g
 	}, 0, nil
 }
 
-// enter waits until one more attempt from an address may be under way. It reports
-// whether it may; then leave is to be called once.
+// enter waits for a place for one more attempt from an address. It reports
+// whether the place is free; then the caller calls leave once.
 func (s *SignIn) enter(ctx context.Context, addressKey *Key, address *KeyBuilder) (leave func(), turn bool, err error) {
-	if turn, err = s.lines.enter(ctx, addressKey, s.config.InFlight); !turn {
+	if turn, err = s.queues.enter(ctx, addressKey, s.config.InFlight); !turn {
 		return nil, false, err
 	}
 	if len(address.network) == 0 {
-		return func() { s.lines.leave(addressKey) }, true, nil
+		return func() { s.queues.leave(addressKey) }, true, nil
 	}
 	networkKey := s.gate.hash.sum(address.network)
-	if turn, err = s.lines.enter(ctx, &networkKey, s.config.InFlight*int(s.config.NetworkFactor)); !turn {
-		s.lines.leave(addressKey)
+	if turn, err = s.queues.enter(ctx, &networkKey, s.config.InFlight*int(s.config.NetworkFactor)); !turn {
+		s.queues.leave(addressKey)
 		return nil, false, err
 	}
 	return func() {
-		s.lines.leave(&networkKey)
-		s.lines.leave(addressKey)
+		s.queues.leave(&networkKey)
+		s.queues.leave(addressKey)
 	}, true, nil
 }
 
-// ofFailures reports whether a charge counts failures only.
+// ofFailures reports whether a charge counts only failed attempts.
 func (s *SignIn) ofFailures(c *Charge) bool {
 	return c.Limit.Name != s.attempts.Name && c.Limit.Name != s.attempts48.Name
 }
 
-// charge returns how long to wait if the charges do not fit.
-func (s *SignIn) charge(ctx context.Context, charges []Charge) (bill, time.Duration, error) {
+// charge makes the charges, or returns how long to wait if one exceeds its limit.
+func (s *SignIn) charge(ctx context.Context, charges []Charge) (admission, time.Duration, error) {
 	states := make([]State, len(charges))
-	ok, owed, err := s.gate.spend(ctx, charges, states, true)
+	ok, admitted, err := s.gate.spend(ctx, charges, states, true)
 	if err != nil || ok {
-		return owed, 0, err
+		return admitted, 0, err
 	}
 	var wait time.Duration
 	for i := range states {
@@ -307,5 +303,5 @@ func (s *SignIn) charge(ctx context.Context, charges []Charge) (bill, time.Durat
 			wait = max(wait, states[i].RetryAfter)
 		}
 	}
-	return bill{}, jitter(max(wait, time.Millisecond)), nil
+	return admission{}, jitter(max(wait, time.Millisecond)), nil
 }

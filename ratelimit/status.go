@@ -13,8 +13,8 @@ type statusWriter struct {
 	status int
 }
 
-// final returns the status when the handler has returned: net/http sends 200
-// for one that wrote nothing.
+// final returns the status after the handler has returned: net/http sends 200 if
+// the handler wrote nothing.
 func (w *statusWriter) final() int {
 	if w.status == 0 {
 		return http.StatusOK
@@ -35,7 +35,7 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// ReadFrom keeps the way open for sendfile.
+// ReadFrom lets io.Copy use sendfile.
 func (w *statusWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.wrote()
 	return io.Copy(w.ResponseWriter, r)

@@ -16,29 +16,29 @@ import (
 // are whole microseconds or finer, rounded against the caller. Products of two
 // numbers of a [Limit] fit into 63 bits.
 type Store interface {
-	// Take makes all charges or no charge, in one step: concurrent calls admit no
-	// more than the same calls one after the other. It returns one State for each
+	// Take makes all charges or none, in one step: concurrent calls admit no more
+	// than the same calls one after the other. It returns one State for each
 	// charge, in the same order. If a State is Refused, nothing was charged and
 	// the Receipt is zero.
 	//
 	// Charges count together if they agree in Key and in the Name, Kind and
 	// Window of the Limit. The Quota of a call holds for that call.
 	//
-	// After an error the charges may have been made, and the caller does not
-	// repeat the call. Take returns an error and charges nothing if ctx has ended
-	// before, or if [Validate] rejects the charges. Take does not keep charges.
+	// Take returns an error and charges nothing if ctx has ended before, or if
+	// [Validate] rejects the charges. After another error the charges may have
+	// been made; the caller does not repeat the call. Take does not keep charges.
 	Take(ctx context.Context, charges []Charge) ([]State, Receipt, error)
 
 	// Refund gives back the charges of receipt, at most once; see [Receipt.Use].
-	// What was spent is given back to the window, or the part of a window, that
-	// was charged, never more than is still spent. A zero Receipt does nothing.
-	// After an error the charges may have been given back; the caller does not
-	// repeat the call.
+	// They are given back to the window, or the part of a window, that was
+	// charged, never more than is still spent. A zero Receipt does nothing. After
+	// an error the charges may have been given back; the caller does not repeat
+	// the call.
 	Refund(ctx context.Context, receipt Receipt) error
 }
 
-// A Key identifies what a [Store] counts for: a keyed hash, so a Store holds no
-// address, and clients cannot choose keys that collide.
+// A Key identifies what a [Store] counts for. It is a keyed hash: a Store holds
+// no address, and clients cannot choose keys that collide.
 type Key [16]byte
 
 // A Charge is one amount that a request spends.
@@ -50,8 +50,7 @@ type Charge struct {
 
 // A State is the result of one [Charge].
 type State struct {
-	// Refused reports that the charge exceeds the limit. No other charge of the
-	// same call was made then.
+	// Refused reports that the charge exceeds the limit.
 	Refused bool
 
 	// Full reports a refusal because the table of a [Memory] had no place for the
@@ -74,8 +73,8 @@ type State struct {
 // MaxCharges is the largest number of charges of one [Store.Take].
 const MaxCharges = 32
 
-// ErrCost is returned by [Store.Take] for a charge that can never fit, because
-// its Cost is larger than the Max of its Limit.
+// ErrCost is returned by [Store.Take] for a charge whose Cost is larger than the
+// Max of its Limit.
 var ErrCost = errors.New("ratelimit: cost is larger than the limit ever allows")
 
 // Validate returns an error if charges cannot be made. Implementations of
@@ -96,7 +95,7 @@ func Validate(charges []Charge) error {
 	return validateCosts(charges)
 }
 
-// validateCosts is Validate for charges of limits that are known to be good.
+// validateCosts is Validate for charges of validated limits.
 func validateCosts(charges []Charge) error {
 	for i := range charges {
 		c := &charges[i]
@@ -130,14 +129,14 @@ type receipt struct {
 	charges []Charge
 }
 
-// NewReceipt returns a Receipt for charges that a [Store] made at a moment of its
+// NewReceipt returns a Receipt for charges made at a moment of the [Store]'s
 // clock. It copies charges.
 func NewReceipt(at time.Duration, charges []Charge) Receipt {
 	return Receipt{&receipt{at: at, charges: append([]Charge(nil), charges...)}}
 }
 
-// Use returns when what was charged, to the first caller only; later calls return
-// no charges. Implementations of [Store.Refund] call it.
+// Use returns the charges and their moment to the first caller, and no charges to
+// later callers. Implementations of [Store.Refund] call it.
 func (r Receipt) Use() (at time.Duration, charges []Charge) {
 	if r.receipt == nil || !r.used.CompareAndSwap(false, true) {
 		return 0, nil
@@ -145,15 +144,15 @@ func (r Receipt) Use() (at time.Duration, charges []Charge) {
 	return r.at, r.charges
 }
 
-// only drops the charges that which does not report from what is given back. The
-// caller is the only one who has the receipt.
-func (r Receipt) only(which func(*Charge) bool) Receipt {
+// only removes the charges for which refundable returns false. No other goroutine
+// has the receipt.
+func (r Receipt) only(refundable func(*Charge) bool) Receipt {
 	if r.receipt == nil {
 		return r
 	}
 	kept := r.charges[:0]
 	for i := range r.charges {
-		if which(&r.charges[i]) {
+		if refundable(&r.charges[i]) {
 			kept = append(kept, r.charges[i])
 		}
 	}

@@ -52,11 +52,11 @@ import (
 // four places for each live key refuses one newcomer in a thousand even if all the
 // others have used up what they have.
 
-// A table is what all keys of one limit have spent: sets of seven places, of a
-// fixed number. Which set a key belongs to is decided by its first half, which
-// place in the set is its by the second.
+// A table is what all keys of one limit have spent, in a fixed number of sets of
+// seven places. The first half of a key chooses the set, the second half the
+// place in it.
 //
-// No pointers, so that the garbage collector does not look at it.
+// A table has no pointers, so the garbage collector does not scan it.
 type table struct {
 	limit    Limit // of which Quota and Burst may be others in each call
 	shape    shape
@@ -68,7 +68,7 @@ type table struct {
 	refused atomic.Uint64 // charges refused because of it
 }
 
-// ways is how many keys a set has room for.
+// ways is the number of places in a set.
 const ways = 7
 
 // A ringSet is 512 bytes: eight lines of the cache, one for each place, of which
@@ -117,7 +117,8 @@ func (t *table) setOf(k *Key) uint64 {
 	return hi
 }
 
-// tagOf returns what a place is marked with: not zero, and with a bit to spare.
+// tagOf returns the mark of a key's place: not zero, and with the lowest bit
+// clear.
 func tagOf(k *Key) uint64 {
 	// Of both halves: which set it is leaves most of the first one unused.
 	tag := (binary.LittleEndian.Uint64(k[8:]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(k[:8]), 32)) &^ 1
@@ -127,15 +128,15 @@ func tagOf(k *Key) uint64 {
 	return tag
 }
 
-// preferred returns the place that a key is given if it is free, and looked for
-// at first. The others follow in turn, so that the key that is looked for comes
-// before the first place that was never used.
+// preferred returns the place that a key gets if it is free, and where the search
+// for it begins. The search tries the other places in turn, so that it finds the
+// key before the first place that was never used.
 func preferred(tag uint64) int {
 	hi, _ := bits.Mul64(tag, ways)
 	return int(hi)
 }
 
-// after returns the place that is looked at after i.
+// after returns the place that the search tries after i.
 func after(i int) int {
 	if i++; i < ways {
 		return i
@@ -151,8 +152,8 @@ func (t *table) find(set uint64, k *Key) int {
 	return t.arrivals[set].find(tagOf(k))
 }
 
-// decide decides about a charge and changes nothing that counts. It also returns
-// what find does.
+// decide decides about a charge without making it. It also returns the result of
+// find.
 func (t *table) decide(set uint64, c *Charge, now int64) (State, int) {
 	i := t.find(set, &c.Key)
 	if t.limit.Kind == Strict {
@@ -161,8 +162,7 @@ func (t *table) decide(set uint64, c *Charge, now int64) (State, int) {
 	return t.arrivals[set].decide(i, c, now), i
 }
 
-// spend makes a charge that decide, at this very moment, found to fit, of a key
-// that is at i now.
+// spend makes a charge that decide has just admitted, of a key at place i.
 func (t *table) spend(set uint64, i int, c *Charge, now int64) {
 	if t.limit.Kind == Strict {
 		t.rings[set].spend(t, i, c, now)
@@ -239,11 +239,11 @@ func (s *ringSet) spend(t *table, i int, c *Charge, now int64) {
 	p.meta &^= metaEstablished // what it inherited is not its own
 }
 
-// victim returns the place that a newcomer gets, looking from one on: one with
-// nothing spent if there is one, then the one with the least spent of the keys that were never
-// seen again, so that a flood of keys that come once takes its places from
-// itself, then the one with the least spent of all. Which place it is decides
-// which key is served; the ghost ensures that no key gets more than the limit.
+// victim returns the place that a new key gets, searching from i: a place with
+// nothing spent; else the place with the least spent of the keys that never came
+// back, so that a flood of new keys evicts its own keys; else the place with the
+// least spent. The choice decides only which key is evicted; the ghost ensures
+// that no key gets more than the limit.
 func (s *ringSet) victim(t *table, i int, now int64) int {
 	best, least := i, int64(1)<<62
 	for range ways {
@@ -291,8 +291,8 @@ func (s *arrivalSet) find(tag uint64) int {
 	return -1
 }
 
-// interval returns after how many nanoseconds the next unit of a Smooth limit
-// comes. It is rounded up, by a thousandth at most: see [Limit.Validate].
+// interval returns the nanoseconds until the next unit of a Smooth limit comes,
+// rounded up, by a thousandth at most: see Limit.validate.
 func interval(l *Limit) int64 { return ceilDiv(int64(l.Window), l.Quota) }
 
 func (s *arrivalSet) decide(i int, c *Charge, now int64) State {
@@ -335,9 +335,9 @@ func (s *arrivalSet) spend(t *table, i int, c *Charge, now int64) {
 	s.places[i].value = max(s.places[i].value, now) + c.Cost*interval(&c.Limit)
 }
 
-// victim is victim for arrival times. Nothing spent is not enough to lose
-// the place, because it is the usual state of clients that keep to the rate: a key
-// that came back keeps it for a window.
+// victim is the counterpart of ringSet.victim. A key with nothing spent keeps its
+// place for a window if it came back, because that is the usual state of clients
+// that keep to the rate.
 func (s *arrivalSet) victim(t *table, i int, now int64) int {
 	best, least := i, int64(1)<<62
 	for range ways {
@@ -358,10 +358,9 @@ func (s *arrivalSet) victim(t *table, i int, now int64) int {
 	return best
 }
 
-// giveBack gives back what of the charge would not have come back by
-// itself, had it been the only one: what was spent before it may have been
-// given back meanwhile, so that it alone may be what has come back since. More
-// could be more than the rate allows.
+// giveBack gives back the part of the charge that would not have come back by
+// itself if it had been the only charge. More could exceed the rate, because
+// charges before it may have been given back meanwhile.
 func (s *arrivalSet) giveBack(c *Charge, at, now int64) {
 	if i := s.find(tagOf(&c.Key)); i >= 0 {
 		if back := at + c.Cost*interval(&c.Limit) - now; back > 0 {

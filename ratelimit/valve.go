@@ -19,9 +19,9 @@ import (
 // together. It is safe for concurrent use.
 //
 // Requests beyond the rate wait in a bounded queue, first come, first served. In
-// any time t at most Burst + rate·t requests enter. Neither a refusal nor a
-// client that disconnects in the queue uses up a turn. A Burst below the rate
-// times the lateness of timers, about a millisecond, costs some of the rate.
+// any time t at most Burst + rate·t requests enter. Refusals and clients that
+// disconnect use up no turn. A Burst below the rate times the lateness of timers,
+// about a millisecond, costs some of the rate.
 type Valve struct {
 	config ValveConfig
 	rate   float64
@@ -34,8 +34,8 @@ type Valve struct {
 
 // ValveConfig configures a [Valve]. The zero ValveConfig is ready for use.
 type ValveConfig struct {
-	// Burst is how many requests may enter at once. Default: a tenth of a
-	// second's worth, at least 1.
+	// Burst is how many requests may enter at once. Default: the requests of a
+	// tenth of a second, at least 1.
 	Burst int
 
 	// Queue is how many requests may wait, or -1 for none. Further requests are
@@ -46,11 +46,11 @@ type ValveConfig struct {
 	// would wait longer is refused at once. Default: 1 second.
 	MaxWait time.Duration
 
-	// Hooks formats refusals and receives events. If nil, see [guard.Hooks].
+	// Hooks formats refusals and receives events.
 	Hooks guard.Hooks
 }
 
-// NewValve returns a Valve that lets perSecond requests in, more than 0 and at
+// NewValve returns a Valve that admits perSecond requests, more than 0 and at
 // most 10,000,000.
 func NewValve(perSecond float64, config ValveConfig) (*Valve, error) {
 	var mistakes []error
@@ -98,8 +98,7 @@ func (v *Valve) Handler(next http.Handler) http.Handler {
 }
 
 // Wait returns nil when the request may enter. It returns a [guard.Denial] at
-// once if the queue is full or the wait would exceed MaxWait, and when ctx ends
-// before the turn comes.
+// once if the queue is full or the wait would exceed MaxWait, and when ctx ends.
 func (v *Valve) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return clientGone(ctx, err)
@@ -167,7 +166,7 @@ func (v *Valve) leave(place *list.Element) bool {
 	return true
 }
 
-// turns lets in who is due, and sets the timer for who is next.
+// turns admits the requests that are due, and sets the timer for the next one.
 func (v *Valve) turns() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -178,7 +177,7 @@ func (v *Valve) turns() {
 	}
 }
 
-// admit lets in the first of the queue, as many as there are turns.
+// admit admits requests from the front of the queue, as many as the rate allows.
 func (v *Valve) admit(now time.Time) {
 	for v.queue.Len() > 0 && v.limiter.AllowN(now, 1) {
 		close(v.queue.Remove(v.queue.Front()).(chan struct{}))
@@ -196,7 +195,7 @@ func (v *Valve) arm(now time.Time) {
 	}
 }
 
-// until returns when there are n turns, rounded down, and a day if it is later.
+// until returns the time until n requests may enter, rounded down, at most a day.
 func (v *Valve) until(now time.Time, n int) time.Duration {
 	seconds := (float64(n) - v.limiter.TokensAt(now)) / v.rate
 	return time.Duration(min(max(seconds, 0), 86_400) * float64(time.Second))

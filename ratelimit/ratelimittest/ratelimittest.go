@@ -1,5 +1,4 @@
-// Package ratelimittest checks that a [ratelimit.Store] keeps the rules of its interface.
-// Call Run from a test:
+// Package ratelimittest is a conformance suite for stores of package ratelimit:
 //
 //	func TestLimits(t *testing.T) {
 //		ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
@@ -7,8 +6,8 @@
 //		})
 //	}
 //
-// Run cannot check that a Store that is unreachable returns an error in time, nor that its
-// clock does not jump.
+// The suite cannot check that an unreachable Store returns an error in time, nor
+// that its clock does not jump.
 package ratelimittest
 
 import (
@@ -17,12 +16,10 @@ import (
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
-// Run checks each rule of [ratelimit.Store] in a subtest, on a Store from open. A failing
-// subtest says what happened and why the rule exists.
-//
-// Keys are random, so open may return the same Store every time, and cleans up with
-// [testing.T.Cleanup]. Run waits about two seconds in all for windows to pass, and needs a
-// Store that answers within some 10 ms.
+// Run checks each rule of [ratelimit.Store] in a subtest. A failed subtest prints
+// what happened and why the rule exists. Keys are random, so open may return the
+// same Store every time. Run waits about two seconds for windows to pass, and
+// needs a Store that answers within some 10 ms.
 func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {

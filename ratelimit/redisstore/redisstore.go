@@ -26,15 +26,14 @@ type Config struct {
 	Prefix string
 
 	// SpreadKeys lets a cluster count each [ratelimit.Key] on a node of its own.
-	// A Take whose charges have different keys is then an error, as is every
-	// request by IPv6 address, which is charged by /64 and by /48. All processes
-	// of a Store need the same value. Default: all keys are in one slot.
+	// A Take of different keys is then an error, as is every request by IPv6
+	// address, which is charged by /64 and by /48. All processes of a Store need
+	// the same value. Default: all keys are in one slot.
 	SpreadKeys bool
 
-	// InsecureEviction accepts any maxmemory-policy, and a server
-	// that does not show it. If the server evicts, an
-	// attacker who can fill its memory, by requests from many addresses for
-	// example, gets a new quota. Default: only noeviction is accepted.
+	// InsecureEviction accepts any maxmemory-policy, and a server that does not
+	// show it. If the server evicts, an attacker that can fill its memory gets a
+	// new quota. Default: only noeviction is accepted.
 	InsecureEviction bool
 }
 
@@ -52,8 +51,7 @@ func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 var _ ratelimit.Store = (*Store)(nil)
 
 // New returns a Store on the server where eval runs Lua scripts: see package
-// auth/redisstore. It returns all mistakes in its arguments, joined, and does not
-// use the server.
+// auth/redisstore. The error lists every mistake. New does not use the server.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:ratelimit",
@@ -87,8 +85,8 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelim
 			}
 		}
 	}
-	keys, bill := s.command(charges)
-	answer, err := s.db.Run(ctx, takeScript, keys, bill)
+	keys, packed := s.command(charges)
+	answer, err := s.db.Run(ctx, takeScript, keys, packed)
 	if err != nil {
 		return nil, ratelimit.Receipt{}, s.db.Wrap(err, "charging")
 	}
@@ -102,8 +100,8 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelim
 	return states, ratelimit.NewReceipt(time.Duration(moment)*time.Microsecond, charges), nil
 }
 
-// Refund implements [ratelimit.Store]. Charges that the store has lost are not given
-// back.
+// Refund implements [ratelimit.Store]. Charges that the store has lost are not
+// given back.
 func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -112,16 +110,16 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if len(charges) == 0 {
 		return nil
 	}
-	keys, bill := s.command(charges)
+	keys, packed := s.command(charges)
 	moment := strconv.FormatInt(at.Microseconds(), 10)
-	if _, err := s.db.RunUnchecked(ctx, refundScript, keys, bill, moment); err != nil {
+	if _, err := s.db.RunUnchecked(ctx, refundScript, keys, packed, moment); err != nil {
 		return s.db.Wrap(err, "refunding")
 	}
 	return nil
 }
 
-// command returns the keys of charges, and what the scripts are told of each.
-func (s *Store) command(charges []ratelimit.Charge) (keys []string, bill string) {
+// command returns the keys of charges, and their arguments for the scripts.
+func (s *Store) command(charges []ratelimit.Charge) (keys []string, packed string) {
 	keys = make([]string, len(charges))
 	b := make([]byte, 0, 2*chargeSize) // more than most have
 	for i := range charges {
@@ -159,8 +157,8 @@ const (
 	exactQuota = 10
 )
 
-// interval returns after how many nanoseconds the next unit of a Smooth limit
-// comes, rounded up.
+// interval returns the nanoseconds until the next unit of a Smooth limit comes,
+// rounded up.
 func interval(l *ratelimit.Limit) int64 { return ceilDiv(int64(l.Window), l.Quota) }
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
@@ -184,9 +182,9 @@ func (s *Store) key(c *ratelimit.Charge) string {
 	return string(base64.RawURLEncoding.AppendEncode(b, digest[:16]))
 }
 
-// read checks the answer of takeScript, of which nothing is taken on trust: what
-// is not understood admits nobody. The moment is that of the charges, or 0 if
-// they were not made.
+// read checks the reply of takeScript; an unexpected reply is an error, which
+// admits no request. The moment is that of the charges, or 0 if they were not
+// made.
 func read(answer any, charges []ratelimit.Charge) (moment int64, states []ratelimit.State, err error) {
 	list, ok := answer.([]any)
 	if !ok || len(list) == 0 {

@@ -24,9 +24,8 @@ func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 // An entry is what is free again at the same moment.
 type entry struct{ free, units int64 }
 
-// A spent is what a row of the table says: the entries of a Strict limit,
-// ascending, or the theoretical arrival time of a Smooth one in
-// nanoseconds.
+// A spent is the content of a row: the entries of a Strict limit, ascending, or
+// the theoretical arrival time of a Smooth limit in nanoseconds.
 type spent struct {
 	list  []entry
 	tat   int64

@@ -1,8 +1,7 @@
-// Package sqlstore counts the limits of package ratelimit in PostgreSQL, for several processes,
-// or in SQLite for the processes of one machine, with any database/sql driver.
+// Package sqlstore counts the limits of package ratelimit in PostgreSQL, for
+// several processes, or in SQLite for the processes of one machine, with any
+// database/sql driver.
 //
-//	db, err := sql.Open("pgx", url)
-//	…
 //	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.PostgreSQL)) // or a migration
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL})
@@ -11,27 +10,30 @@
 //		Store: store, Name: "api", Secret: secret,
 //	}, ratelimit.MustParse("5/second;1000/hour")...)
 //
-// All charges of a request are one transaction, by the clock of PostgreSQL, or of the machine for
-// SQLite. Requests for one key wait for each other. A refused request is rolled back. Call
+// All charges of a request are one transaction, by the clock of PostgreSQL, or of
+// the machine for SQLite. Requests for one key wait for each other. Call
 // [Store.DeleteExpired] every minute.
 //
-// PostgreSQL: the table is UNLOGGED. It is empty after a crash of the server, which resets all
-// limits; to keep it, create the table without that word. See package
-// [github.com/gatewright/gatewright/auth/sqlstore] for pools that drop standbys and read-only
-// connections, for pgbouncer, and for the rights of the role.
+// PostgreSQL: the table is UNLOGGED. It is empty after a crash of the server,
+// which resets all limits; to keep it, create the table without that word. See
+// package [github.com/gatewright/gatewright/auth/sqlstore] for pools, pgbouncer
+// and roles.
 //
-// SQLite: use a file of its own with journal_mode(wal), busy_timeout(1000), synchronous(off) and
-// [sql.DB.SetMaxOpenConns] of 1. A power cut may damage the file.
+// SQLite: use a file of its own with journal_mode(wal), busy_timeout(1000),
+// synchronous(off) and [sql.DB.SetMaxOpenConns] of 1. A power cut may damage the
+// file.
 //
 // # Security considerations
 //
-// While the database is down, each process limits requests by itself: see [ratelimit.Limit.Down].
-// If the clock is set back, charges are kept for one window (1.1 windows of a Strict limit) from
-// then on; if it is set forward, charges are forgotten earlier by as much.
+// While the database is down, each process limits requests by itself: see
+// [ratelimit.Limit.Down]. If the clock is set back, charges are kept for one
+// window (1.1 windows of a Strict limit) from then on; if it is set forward,
+// charges are forgotten earlier by as much.
 //
-// An attacker with write access to the table can reset every limit. Its keys are hashes and do not show
-// addresses. Each limited request holds a connection for two to four round trips: give the store a
-// pool of its own, or requests that will be refused can use up the pool of the handlers.
+// An attacker with write access to the table can reset every limit. Its keys are
+// hashes and do not show addresses. Each limited request holds a connection for
+// two to four round trips: give the store a pool of its own, or refused requests
+// can use up the pool of the handlers.
 package sqlstore
 
 import (
@@ -55,8 +57,7 @@ import (
 // pkg begins each error.
 const pkg = "ratelimit/sqlstore"
 
-// A Dialect is the SQL of a database. One value serves the SQL stores of all
-// packages.
+// A Dialect is the SQL of a database, the same type in all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -66,8 +67,8 @@ const (
 )
 
 // Schema returns the statements that create the table, to execute, by several
-// processes at once too, or to copy into a migration. A table that exists is not
-// changed. Schema panics if the dialect is unknown.
+// processes at once too, or to copy into a migration. It changes no existing
+// table and panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// No index on expires: it would have to be written with every request,
 	// and is read once a minute. In PostgreSQL half of each page is left free,
@@ -86,7 +87,7 @@ func Schema(d Dialect) string {
 
 // Config configures a [Store].
 type Config struct {
-	// Dialect is the SQL that the database understands. Required.
+	// Dialect is the SQL of the database. Required.
 	Dialect Dialect
 }
 
@@ -102,16 +103,14 @@ func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
-// New returns a Store on db, whose table exists: see [Schema]. It returns all
-// mistakes in its arguments, joined, and does not use the database. The host
-// closes db.
+// New returns a Store on db, whose table exists: see [Schema]. The error lists
+// every mistake. New does not use the database. The host closes db.
 func New(db *sql.DB, config Config) (*Store, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db: db} })
 }
 
 // Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction that no other transaction sees. Call it at start and for
-// readiness.
+// one transaction. Call it at start and for readiness.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_limits (id, spent, expires) VALUES ($1, '', 0)`,
 		`DELETE FROM gatewright_limits WHERE id = $1`, []byte("ready "+rand.Text()))
@@ -170,9 +169,9 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	return err
 }
 
-// DeleteExpired deletes up to a thousand rows of which nothing counts any more at
-// before, and returns how many; call it again if it was a thousand. In
-// PostgreSQL, rows that still count by the server's clock stay.
+// DeleteExpired deletes up to a thousand rows that count no more at before, and
+// returns their number; call it again if it was a thousand. In PostgreSQL, rows
+// that still count by the server's clock stay.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
 	expired := `expires <= $1`
 	if s.db.Dialect() == PostgreSQL {
@@ -190,7 +189,7 @@ func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, err
 // transaction, which may have waited for a lock.
 const clock = `CAST(floor(extract(epoch FROM clock_timestamp()) * 1000000) AS BIGINT)`
 
-// change locks the rows of charges, lets f change what they say, and writes them
+// change locks the rows of charges, lets f change their content, and writes them
 // if f returns true. It returns the time under the lock.
 func (s *Store) change(ctx context.Context, doing string, charges []ratelimit.Charge, f func(all []spent, now int64) bool) (now int64, err error) {
 	ids := make([][]byte, len(charges))
@@ -235,7 +234,7 @@ func (s *Store) change(ctx context.Context, doing string, charges []ratelimit.Ch
 var errUnchanged = errors.New("nothing changed")
 
 // lock makes sure that there is a row for each of ids, locks them in order, and
-// returns what they say.
+// returns their content.
 func (s *Store) lock(ctx context.Context, tx sqldb.Tx, ids [][]byte, order []int) (spent []string, now int64, err error) {
 	// An update that changes nothing, since only what is updated is returned.
 	// It is done row after row, in the order of the values.
