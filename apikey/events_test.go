@@ -1,6 +1,8 @@
 package apikey_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,18 +22,19 @@ func TestChangesOfAKeyAreOneEventWithTheCallerAndTheKey(t *testing.T) {
 	var made apikey.Record
 	for _, step := range []struct {
 		name guard.EventName
+		says string
 		call func() (target string, err error)
 	}{
-		{guard.EventAuthzChange, func() (string, error) { return record.ID, m.SetActive(ctx, record.ID, false) }},
-		{"", func() (string, error) { return "", m.SetActive(ctx, record.ID, false) }},
-		{guard.EventAuthzChange, func() (string, error) { return record.ID, m.SetActive(ctx, record.ID, true) }},
-		{guard.EventTokenCreated, func() (string, error) {
+		{guard.EventAuthzChange, "active=false", func() (string, error) { return record.ID, m.SetActive(ctx, record.ID, false) }},
+		{"", "", func() (string, error) { return "", m.SetActive(ctx, record.ID, false) }},
+		{guard.EventAuthzChange, "active=true", func() (string, error) { return record.ID, m.SetActive(ctx, record.ID, true) }},
+		{guard.EventTokenCreated, "replaces=" + record.ID, func() (string, error) {
 			var err error
 			_, made, err = m.Rotate(ctx, admin, record.ID, time.Hour)
 			return made.ID, err
 		}},
-		{guard.EventTokenRevoked, func() (string, error) { return made.ID, m.Revoke(ctx, made.ID) }},
-		{"", func() (string, error) { return "", m.Revoke(ctx, made.ID) }},
+		{guard.EventTokenRevoked, "owner=" + record.Owner, func() (string, error) { return made.ID, m.Revoke(ctx, made.ID) }},
+		{"", "", func() (string, error) { return "", m.Revoke(ctx, made.ID) }},
 	} {
 		seen.all = nil
 		target, err := step.call()
@@ -49,6 +52,8 @@ func TestChangesOfAKeyAreOneEventWithTheCallerAndTheKey(t *testing.T) {
 		}
 		if e := seen.all[0]; e.Name != step.name || e.Target != target || e.Principal == nil || e.Principal.Subject != "admin" {
 			t.Errorf("event %s of %q by %v, want %s of %q by admin", e.Name, e.Target, e.Principal, step.name, target)
+		} else if got := fmt.Sprint(e.Changes); !strings.Contains(got, step.says) {
+			t.Errorf("%s: %s, want %s", e.Name, got, step.says)
 		}
 	}
 }

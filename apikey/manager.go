@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/audit"
 )
 
 // A Spec describes a new key.
@@ -188,7 +190,7 @@ func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) 
 			if err := m.revokeIfMakerRevoked(ctx, by, checkpoint, r.ID); err != nil {
 				return Secret{}, Record{}, err
 			}
-			m.emit(ctx, by, guard.EventTokenCreated, &r)
+			m.emit(ctx, by, guard.EventTokenCreated, &r, made(&r)...)
 			return key, r, nil
 		case errors.Is(err, ErrTooMany):
 			return Secret{}, Record{}, ErrTooMany
@@ -406,10 +408,8 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 	if err := m.revokeIfMakerRevoked(ctx, by, checkpoint, successor.ID); err != nil {
 		return Secret{}, Record{}, err
 	}
-	m.emit(ctx, by, guard.EventTokenCreated, &successor)
-	if overlap == 0 {
-		m.emit(ctx, by, guard.EventTokenRevoked, &old)
-	}
+	m.emit(ctx, by, guard.EventTokenCreated, &successor,
+		append(made(&successor), slog.String("replaces", old.ID), slog.Time("replaced_until", old.GraceUntil))...)
 	return key, successor, nil
 }
 
@@ -435,7 +435,7 @@ func (m *Manager) Revoke(ctx context.Context, id string) error {
 	if changed {
 		m.emit(ctx, nil, guard.EventTokenRevoked, &r)
 	}
-	err = m.config.Revoker.Revoke(ctx, identity.Revocation{
+	err = m.config.Revoker.Revoke(guard.NestedChange(ctx), identity.Revocation{
 		Issuer:     m.keys.issuer,
 		Credential: r.ID,
 		Expires:    time.Now().Add(revocationLife),
@@ -458,7 +458,7 @@ func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
 		return nil, nil
 	})
 	if err == nil && changed {
-		m.emit(ctx, nil, guard.EventAuthzChange, &r)
+		m.emit(ctx, nil, guard.EventAuthzChange, &r, slog.Bool("active", active))
 	}
 	return err
 }
@@ -548,8 +548,18 @@ func (m *Manager) load(ctx context.Context, id string) (*Record, error) {
 	return &own, nil
 }
 
+// made returns what a new key is good for, for its event.
+func made(r *Record) []slog.Attr {
+	changes := []slog.Attr{slog.String("name", r.Name), slog.String("environment", r.Environment), audit.Names("roles", r.Roles), audit.Names("scopes", r.Scopes)}
+	if !r.ExpiresAt.IsZero() {
+		changes = append(changes, slog.Time("expires", r.ExpiresAt))
+	}
+	return changes
+}
+
 // emit emits an event about a key. by is the caller, nil for the caller of ctx if
 // there is one.
-func (m *Manager) emit(ctx context.Context, by *identity.Principal, name guard.EventName, r *Record) {
-	m.config.Hooks.EmitContext(ctx, guard.Event{Name: name, Principal: by, Target: r.ID})
+func (m *Manager) emit(ctx context.Context, by *identity.Principal, name guard.EventName, r *Record, changes ...slog.Attr) {
+	changes = append([]slog.Attr{slog.String("owner", r.Owner)}, changes...)
+	m.config.Hooks.EmitContext(ctx, guard.Event{Name: name, Principal: by, Target: r.ID, Changes: changes})
 }

@@ -60,9 +60,10 @@ func (u *usage) note(ctx context.Context, e *entry, now time.Time) {
 	if !due {
 		return
 	}
-	if err := u.write(ctx, now); err != nil && u.hooks.Observe != nil {
-		// The key is as good as it was; only the record of its use is late.
-		u.hooks.Observe(ctx, guard.Event{Name: guard.EventUnavailable, Err: err})
+	if err := u.write(ctx, now); err != nil {
+		// The key is as good as it was; only the record of its use is late. That
+		// is no act of the caller whose request writes.
+		u.hooks.EmitContext(context.Background(), guard.Event{Name: guard.EventUnavailable, Err: err})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/audit"
 )
 
 // ReplicaConfig configures a [Replica]. The zero ReplicaConfig is ready for use.
@@ -52,7 +53,9 @@ type ReplicaConfig struct {
 	OnEntry func(Entry)
 
 	// Hooks.Observe receives guard.EventUnavailable when the log can no longer be
-	// read. No other hook is called.
+	// read, guard.EventAvailable when it can be read again, and
+	// guard.EventTokenRevoked for each revocation of the host. No other hook is
+	// called.
 	Hooks guard.Hooks
 }
 
@@ -160,8 +163,9 @@ func (r *Replica) Revoke(ctx context.Context, what identity.Revocation) error {
 // user's tokens and API keys, which have different issuers. If one is invalid,
 // RevokeAll records nothing.
 func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) error {
-	now := r.now()
+	now, caller := r.now(), ctx
 	entries := make([]Entry, 0, len(all))
+	recorded := make([]identity.Revocation, 0, len(all))
 	for _, what := range all {
 		e, err := r.set.entry(what)
 		if err != nil {
@@ -169,6 +173,7 @@ func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) err
 		}
 		if !e.expired(now) {
 			entries = append(entries, e)
+			recorded = append(recorded, what)
 		}
 	}
 	if len(entries) == 0 {
@@ -186,6 +191,9 @@ func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) err
 		if err := r.learn(e, true); err != nil {
 			return err
 		}
+	}
+	for _, what := range recorded {
+		r.config.Hooks.EmitContext(caller, audit.Revoked(what))
 	}
 	return nil
 }
@@ -280,7 +288,7 @@ func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, err
 		return false, err
 	}
 	if last := r.reported.Load(); (last == unread || since-time.Duration(last) >= time.Second) && r.reported.CompareAndSwap(last, int64(since)) {
-		r.observe(ctx, fmt.Errorf("callers are let in all the same: %w", err))
+		r.observe(fmt.Errorf("callers are let in all the same: %w", err))
 	}
 	return false, nil
 }
@@ -338,7 +346,7 @@ func (r *Replica) compareClocks(ctx context.Context) {
 	wrong := fmt.Errorf("blacklist: the clock of this machine differs by %v from the log's, more than the %v that are allowed; set it, by NTP say",
 		ahead.Round(time.Millisecond), identity.MaxClockSkew)
 	if r.skew.Swap(&wrong) == nil {
-		r.observe(ctx, wrong)
+		r.observe(wrong)
 	}
 }
 
@@ -356,10 +364,9 @@ func (r *Replica) stale() error {
 	return fmt.Errorf("%w: %s; Replica.Refresh does it, and Replica.Run goes on", ErrStale, how)
 }
 
-func (r *Replica) observe(ctx context.Context, err error) {
-	if r.config.Hooks.Observe != nil {
-		r.config.Hooks.Observe(ctx, guard.Event{Name: guard.EventUnavailable, Err: err})
-	}
+// observe reports what is no act of a caller.
+func (r *Replica) observe(err error) {
+	r.config.Hooks.EmitContext(context.Background(), guard.Event{Name: guard.EventUnavailable, Target: "log of revocations", Err: err})
 }
 
 // Run follows the log until ctx ends, and returns the error of ctx. It also
@@ -419,7 +426,7 @@ func (r *Replica) compact(ctx context.Context, e expirer) {
 			return
 		case <-ticker.C:
 			if _, err := e.DeleteExpired(ctx, time.Now().Add(-keep)); err != nil && ctx.Err() == nil {
-				r.observe(ctx, fmt.Errorf("deleting what has expired from the log: %w", err))
+				r.observe(fmt.Errorf("deleting what has expired from the log: %w", err))
 			}
 		}
 	}
@@ -492,12 +499,14 @@ func (r *Replica) read(ctx context.Context) error {
 			if ctx.Err() == nil { // else it says nothing about the log
 				err = fmt.Errorf("reading the log: %w", err)
 				if r.failed.Swap(&err) == nil {
-					r.observe(ctx, err)
+					r.observe(err)
 				}
 			}
 			return err
 		case n < pageSize:
-			r.failed.Store(nil)
+			if r.failed.Swap(nil) != nil {
+				r.config.Hooks.EmitContext(context.Background(), guard.Event{Name: guard.EventAvailable, Target: "log of revocations"})
+			}
 			r.reached.Store(r.position)
 			first := r.fresh.Load() == unread
 			r.fresh.Store(int64(began))

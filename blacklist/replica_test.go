@@ -553,10 +553,12 @@ func TestInsecureFailOpenShouts(t *testing.T) {
 		log := &flaky{Log: new(blacklist.MemoryLog)}
 		r := newReplica(t, log, blacklist.ReplicaConfig{InsecureFailOpen: true, Hooks: guard.Hooks{
 			Observe: func(_ context.Context, e guard.Event) {
-				if e.Name != guard.EventUnavailable {
-					t.Errorf("event %q", e.Name)
+				switch {
+				case e.Name == guard.EventUnavailable:
+					heard = append(heard, e.Err)
+				case e.Name != guard.EventTokenRevoked || e.Session != "known":
+					t.Errorf("event %+v", e)
 				}
-				heard = append(heard, e.Err)
 			},
 		}})
 		mustRevoke(t, r, identity.Revocation{Session: "known"})
@@ -591,21 +593,66 @@ func TestInsecureFailOpenShouts(t *testing.T) {
 
 func TestOutageIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var heard atomic.Int64
+		var down, up atomic.Int64
 		log := &flaky{Log: new(blacklist.MemoryLog)}
-		r := newReplica(t, log, blacklist.ReplicaConfig{Hooks: guard.Hooks{Observe: func(context.Context, guard.Event) { heard.Add(1) }}})
+		r := newReplica(t, log, blacklist.ReplicaConfig{Hooks: guard.Hooks{Observe: func(_ context.Context, e guard.Event) {
+			switch {
+			case e.Name == guard.EventUnavailable && e.Err != nil:
+				down.Add(1)
+			case e.Name == guard.EventAvailable && e.Err == nil:
+				up.Add(1)
+			default:
+				t.Errorf("event %+v", e)
+			}
+		}}})
 		stop := run(t, r)
 		for outage := range 2 {
 			log.down.Store(true)
 			time.Sleep(time.Minute)
 			log.down.Store(false)
 			time.Sleep(time.Minute)
-			if n := heard.Load(); n != int64(outage)+1 {
-				t.Errorf("after outage %d: heard of %d", outage, n)
+			if d, u := down.Load(), up.Load(); d != int64(outage)+1 || u != d {
+				t.Errorf("after outage %d: heard of %d, and of %d ends", outage, d, u)
 			}
 		}
 		stop()
 	})
+}
+
+func TestRevocationsOfTheHostAreEvents(t *testing.T) {
+	var heard []guard.Event
+	r := newReplica(t, new(blacklist.MemoryLog), blacklist.ReplicaConfig{Hooks: guard.Hooks{Observe: func(_ context.Context, e guard.Event) {
+		heard = append(heard, e)
+	}}})
+	ctx := identity.NewContext(t.Context(), &identity.Principal{Issuer: issuer, Subject: "admin"})
+	over := identity.Revocation{Issuer: issuer, Session: "over", Expires: time.Now().Add(-time.Hour)}
+	err := r.RevokeAll(ctx, identity.Revocation{Issuer: issuer, Credential: "key"}, over, identity.Revocation{Issuer: issuer, Subject: "ada", Tenant: "acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := r.RevokeNow(ctx, identity.Revocation{Issuer: issuer, Tenant: "acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Revoke(guard.NestedChange(ctx), identity.Revocation{Issuer: issuer, Session: "nested"}); err != nil {
+		t.Fatal(err)
+	}
+	if r.Revoke(ctx, identity.Revocation{}) == nil {
+		t.Error("an empty revocation is no mistake")
+	}
+	want := []string{
+		"key [revoked=credential issuer=" + issuer + "]",
+		"ada [revoked=subject issuer=" + issuer + " tenant=acme]",
+		"acme [revoked=tenant issuer=" + issuer + " before=" + before.UTC().String() + "]",
+	}
+	for i, e := range heard {
+		if got := fmt.Sprint(e.Target, " ", e.Changes); i >= len(want) || got != want[i] || e.Name != guard.EventTokenRevoked || e.Principal.Subject != "admin" {
+			t.Errorf("event %d: %s %s", i, e.Name, got)
+		}
+	}
+	if len(heard) != len(want) {
+		t.Errorf("%d events, want %d", len(heard), len(want))
+	}
 }
 
 func TestDirectReadsFirst(t *testing.T) {

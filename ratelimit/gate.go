@@ -21,7 +21,7 @@ type gate struct {
 	hash    sipKey
 	timeout time.Duration
 	nodes   int64
-	observe func(context.Context, guard.Event)
+	hooks   guard.Hooks
 	calls   chan struct{} // one for each call of the store that has not come back
 	breaker *Breaker
 	down    atomic.Bool // EventStoreDown was sent, and no EventStoreUp since
@@ -37,7 +37,7 @@ func newGate(c *Config) *gate {
 	g := &gate{
 		timeout: c.Timeout,
 		nodes:   max(1, c.Nodes),
-		observe: c.Hooks.Observe,
+		hooks:   c.Hooks,
 		calls:   make(chan struct{}, maxCalls),
 		name:    c.Name,
 	}
@@ -300,7 +300,7 @@ const (
 func (g *gate) call(ctx context.Context, probe bool, f func(context.Context) (undo func(), err error)) error {
 	permission, reason := g.breaker.allow()
 	if permission != mayCall {
-		g.report(ctx, reason)
+		g.report(reason)
 		if permission == mayNotCall || !probe {
 			return errStoreDown
 		}
@@ -345,7 +345,7 @@ func (g *gate) call(ctx context.Context, probe bool, f func(context.Context) (un
 		return err // it says nothing about the store
 	}
 	if g.breaker.note(err) || err == nil {
-		g.report(ctx, err)
+		g.report(err)
 	}
 	return err
 }
@@ -360,7 +360,7 @@ func (g *gate) probe(ctx context.Context, f func(context.Context) (undo func(), 
 		err = fmt.Errorf("ratelimit: the store did not answer within %v: %w", g.timeout, limited.Err())
 	}
 	g.breaker.note(err)
-	g.report(ctx, err)
+	g.report(err)
 }
 
 // protect calls f and makes an error of a panic, which in a goroutine of our
@@ -375,13 +375,14 @@ func protect(ctx context.Context, f func(context.Context) (func(), error)) (undo
 }
 
 // report sends EventStoreDown or EventStoreUp if it is news for this limiter.
-func (g *gate) report(ctx context.Context, err error) {
-	if g.down.Load() == (err != nil) || g.down.Swap(err != nil) == (err != nil) || g.observe == nil {
+// Neither is an act of the caller whose request notices it.
+func (g *gate) report(err error) {
+	if g.down.Load() == (err != nil) || g.down.Swap(err != nil) == (err != nil) {
 		return
 	}
+	e := guard.Event{Name: EventStoreUp, Target: g.name}
 	if err != nil {
-		g.observe(ctx, guard.Event{Name: EventStoreDown, Err: fmt.Errorf("ratelimit: limiter %q: store %T: %w", g.name, g.store, err)})
-	} else {
-		g.observe(ctx, guard.Event{Name: EventStoreUp})
+		e.Name, e.Err = EventStoreDown, fmt.Errorf("ratelimit: limiter %q: store %T: %w", g.name, g.store, err)
 	}
+	g.hooks.EmitContext(context.Background(), e)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -86,19 +87,61 @@ func New(policy Policy, config Config) (*Engine, error) {
 // Reload returns an error, and the old policy stays in force, if the new policy has
 // mistakes or lacks a role or a permission that a guard of this engine requires. The
 // error lists them as [New] does. [Listing.Diff] returns the changes beforehand, for
-// review and for the audit trail.
+// review. Hooks.Observe receives [guard.EventAuthzChange] with the roles and permissions
+// that were gained and lost.
 func (e *Engine) Reload(policy Policy) error {
 	c, err := compile(policy, e.config.Permissions.declared())
 	if err != nil {
 		return err
 	}
+	before, err := e.replace(c)
+	if err != nil {
+		return err
+	}
+	if e.config.Hooks.Observe != nil {
+		e.config.Hooks.EmitContext(context.Background(), reloaded(before, c))
+	}
+	return nil
+}
+
+// replace puts c in force and returns the policy before it.
+func (e *Engine) replace(c *compiled) (before *compiled, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.wanted.missing(c); err != nil {
-		return err
+		return nil, err
 	}
-	e.policy.Store(c)
-	return nil
+	return e.policy.Swap(c), nil
+}
+
+// reloaded returns the event of a change of the policy.
+func reloaded(before, after *compiled) guard.Event {
+	e := guard.Event{Name: guard.EventAuthzChange, Target: "policy"}
+	add := func(key string, names []string) {
+		if len(names) > 0 {
+			e.Changes = append(e.Changes, slog.Int(key+"_count", len(names)), slog.Any(key, names))
+		}
+	}
+	var gained, lost, denials []string
+	for _, c := range (&Listing{before}).Diff(&Listing{after}) {
+		switch name := c.Role + " " + c.Permission; {
+		case c.Gained():
+			gained = append(gained, name)
+		case c.Lost():
+			lost = append(lost, name)
+		default:
+			denials = append(denials, name)
+		}
+	}
+	add("gained", gained)
+	add("lost", lost)
+	add("denials_changed", denials)
+	without := func(all []string, others map[string]*role) []string {
+		return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return others[name] != nil })
+	}
+	add("roles_added", without(after.names, before.roles))
+	add("roles_removed", without(before.names, after.roles))
+	return e
 }
 
 func (w wanted) missing(c *compiled) error {

@@ -1,10 +1,13 @@
 package rbac_test
 
 import (
+	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/rbac"
 )
 
@@ -31,6 +34,37 @@ func TestReload(t *testing.T) {
 	}
 	if got, want := e.Listing().Why("user", "users:delete").String(), `user allows "users:*"`; got != want {
 		t.Errorf("the reason is %s, want %s", got, want)
+	}
+}
+
+func TestReloadIsAnEventWithTheDifference(t *testing.T) {
+	var events []guard.Event
+	a := newApp()
+	e := a.engine(t, rbac.Config{Hooks: guard.Hooks{Observe: func(_ context.Context, e guard.Event) { events = append(events, e) }}})
+	next := appPolicy()
+	delete(next.Roles, "root")
+	next.Roles["user"] = rbac.Role{Allow: []string{"users:read", "users:delete"}}
+	next.Roles["guest"] = rbac.Role{Allow: []string{"users:delete"}}
+	if err := e.Reload(next); err != nil {
+		t.Fatal(err)
+	}
+	if e.Reload(rbac.Policy{}) == nil {
+		t.Error("an empty policy is no mistake")
+	}
+	if len(events) != 1 || events[0].Name != guard.EventAuthzChange || events[0].Target != "policy" {
+		t.Fatalf("%+v", events)
+	}
+	got := map[string]string{}
+	for _, c := range events[0].Changes {
+		got[c.Key] = c.Value.String()
+	}
+	for key, want := range map[string]string{"gained": "[guest users:delete moderator users:delete user users:delete]", "gained_count": "3", "roles_added": "[guest]", "roles_removed": "[root]"} {
+		if got[key] != want {
+			t.Errorf("%s = %q, want %q", key, got[key], want)
+		}
+	}
+	if !strings.Contains(got["lost"], "root ") || !strings.Contains(got["lost"], "user posts:write") {
+		t.Errorf("lost = %q", got["lost"])
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -39,7 +40,10 @@ type Change struct {
 // changed reports a change that was saved. by is the caller, nil for the caller of
 // ctx if there is one.
 func (s *Service) changed(ctx context.Context, by *identity.Principal, c Change) {
-	e := guard.Event{Name: c.Kind, Principal: by, Target: c.User}
+	e := guard.Event{Name: c.Kind, Principal: by, Target: c.User, Changes: []slog.Attr{slog.String("factor", "totp")}}
+	if c.Kind != EventBegun && c.Kind != EventRemoved && c.Kind != EventReset {
+		e.Changes = append(e.Changes, slog.Int("recovery_left", c.RecoveryLeft))
+	}
 	if r, ok := ctx.Value(requestKey{}).(*http.Request); ok {
 		s.config.Hooks.Emit(r, e)
 	} else {
@@ -98,7 +102,7 @@ func (s *Service) end(ctx context.Context, user string, kind guard.EventName) er
 	if s.config.End == nil || !ends(kind) {
 		return nil
 	}
-	if err := s.config.End(ctx, Change{User: user, Kind: kind}); err != nil {
+	if err := s.config.End(guard.NestedChange(ctx), Change{User: user, Kind: kind}); err != nil {
 		return guard.CannotDecide("totp: Config.End", err)
 	}
 	return nil

@@ -56,7 +56,7 @@ func (s *Service) prove(ctx context.Context, p *identity.Principal, user string,
 	case grantProof:
 		verify = s.config.UseGrant
 	}
-	err := verify(ctx, p, given)
+	err := verify(guard.NestedChange(ctx), p, given)
 	d, isDenial := err.(*guard.Denial) // not wrapped: see guard.CannotDecide
 	switch {
 	case err == nil:

@@ -384,7 +384,7 @@ func TestEndIsCalledBeforeAndAfterAFactorEnds(t *testing.T) {
 // Each change of state is one event, with who did it and whose factor it is.
 func TestEventsNameActorAndTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var events []string
+		var events, changes []string
 		s := service(t, new(totp.Memory), totp.Config{MaxFailures: 1, Hooks: guard.Hooks{Observe: func(_ context.Context, e guard.Event) {
 			actor := "nobody"
 			if e.Principal != nil {
@@ -394,6 +394,7 @@ func TestEventsNameActorAndTarget(t *testing.T) {
 				actor += path
 			}
 			events = append(events, actor+" "+string(e.Name)+" "+e.Target)
+			changes = append(changes, strings.ReplaceAll(fmt.Sprint(e.Changes), "factor=totp", ""))
 		}}})
 		admin := identity.NewContext(ctx, caller("admin"))
 		w := send(s.SetupHandler(), alice(), "POST", "/2fa/setup/", "", "", "Accept", asJSON)
@@ -422,6 +423,10 @@ func TestEventsNameActorAndTarget(t *testing.T) {
 		}
 		if !slices.Equal(events, want) {
 			t.Errorf("the events are\n%s\nwant\n%s", strings.Join(events, "\n"), strings.Join(want, "\n"))
+		}
+		left := func(n int) string { return fmt.Sprintf("[ recovery_left=%d]", n) }
+		if want := []string{"[]", left(10), left(10), left(9), left(10), left(10), left(10), "[]", left(10), "[]", left(10), "[]"}; !slices.Equal(changes, want) {
+			t.Errorf("the changes are %q, want %q", changes, want)
 		}
 	})
 }

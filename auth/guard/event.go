@@ -39,6 +39,9 @@ const (
 	EventUnavailable  EventName = "sys_unavailable" // a store did not answer; not an OWASP name
 	EventNone         EventName = "none"            // no event: one event reports many Denials elsewhere
 
+	EventAvailable    EventName = "sys_available"     // a store answers again; not an OWASP name
+	EventKeysReplaced EventName = "sys_keys_replaced" // the keys of a ring were replaced; not an OWASP name
+
 	// EventMisconfigured reports that a request suggests a mistake in the
 	// configuration, at most once a minute per kind; not an OWASP name.
 	EventMisconfigured EventName = "sys_misconfigured"

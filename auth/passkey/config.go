@@ -113,6 +113,15 @@ const (
 	Removed ChangeKind = "removed"
 )
 
+// Names of the audit events of passkeys. The event has the caller as its Principal, the
+// owner of the passkey as its Target, and the changes factor and passkey, the ID.
+const (
+	EventAdded   guard.EventName = "factor_confirmed"
+	EventRenamed guard.EventName = "factor_renamed"
+	EventRemoved guard.EventName = "factor_removed"
+	EventUsed    guard.EventName = "factor_used"
+)
+
 const (
 	minKey  = 32 // bytes
 	maxName = 64

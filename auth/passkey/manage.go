@@ -300,7 +300,8 @@ func notFoundOr(doing string, err error) error {
 
 // changed reports a change that was stored.
 func (rp *RelyingParty) changed(r *http.Request, kind ChangeKind, p Passkey) {
-	rp.config.Hooks.Emit(r, guard.Event{Name: guard.EventUserUpdated})
+	name := map[ChangeKind]guard.EventName{Added: EventAdded, Renamed: EventRenamed, Removed: EventRemoved}[kind]
+	rp.config.Hooks.Emit(r, event(name, p))
 	if rp.config.Notify != nil {
 		rp.config.Notify(r.Context(), Change{kind, p})
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -94,6 +95,36 @@ func TestTheLastPasskeyGoesIfThereIsAnotherWayIn(t *testing.T) {
 		t.Error(got)
 	}
 	if got := remove("bob", bob); got != 409 {
+		t.Error(got)
+	}
+}
+
+func TestEachChangeOfAPasskeyIsOneEvent(t *testing.T) {
+	s := newSite(t)
+	ada := caller("ada", "pwd", "otp")
+	a := passkeytest.New(origin)
+	s.register(ada, a)
+	s.accepted(s.assertion(a), "ada")
+	id := base64.RawURLEncoding.EncodeToString(a.ID)
+	s.ok(s.call(s.rp.Rename(), "PATCH", ada, `{"name":"phone"}`, id), 204)
+	s.register(ada, passkeytest.New(origin))
+	s.ok(s.call(s.rp.Remove(), "DELETE", ada, `{"proof":"right"}`, id), 204)
+	want := []guard.EventName{passkey.EventAdded, passkey.EventUsed, passkey.EventRenamed, passkey.EventAdded, passkey.EventRemoved}
+	var got []guard.EventName
+	for _, e := range s.events {
+		got = append(got, e.Name)
+		actor := "ada"
+		if e.Name == passkey.EventUsed {
+			actor = "" // the user is not signed in yet
+		}
+		if e.Target != "ada" || actor != "" && (e.Principal == nil || e.Principal.Subject != actor) {
+			t.Errorf("%+v", e)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the events are %s, want %s", got, want)
+	}
+	if got := fmt.Sprint(s.events[2].Changes); got != "[factor=passkey passkey="+id+" name=phone]" {
 		t.Error(got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -262,7 +263,15 @@ func (rp *RelyingParty) assert(ctx context.Context, text string, purpose byte, b
 			return Passkey{}, refused(err)
 		}
 	}
+	rp.config.Hooks.EmitContext(ctx, event(EventUsed, previous))
 	return previous, nil
+}
+
+// event returns the event of a passkey.
+func event(name guard.EventName, p Passkey) guard.Event {
+	return guard.Event{Name: name, Target: p.Subject, Changes: []slog.Attr{
+		slog.String("factor", "passkey"), slog.String("passkey", encode(p.ID)), slog.String("name", p.Name),
+	}}
 }
 
 // assertionData parses and checks the authenticator data of an assertion.

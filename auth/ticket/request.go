@@ -109,7 +109,7 @@ func (s *Service) sendTo(ctx context.Context, email string, t Ticket) error {
 		}
 	}
 	t.State, t.Subject, t.Tenant, t.Email = stateOf(u), u.Subject, u.Tenant, u.Email
-	return s.send(ctx, t)
+	return s.send(ctx, nil, t)
 }
 
 // overLimit reports whether the stored address has had too many messages. Other
@@ -191,12 +191,12 @@ func (s *Service) requestChange(w http.ResponseWriter, r *http.Request, p *ident
 // sendBound sends a ticket that is bound to the caller's session.
 func (s *Service) sendBound(w http.ResponseWriter, r *http.Request, p *identity.Principal, u *User, t Ticket) error {
 	t.Browser, t.State, t.Subject, t.Tenant = sessionBrowser(p.Session), stateOf(u), u.Subject, u.Tenant
-	old := u.Email
+	old, by := u.Email, *p
 	err := s.enqueue(func(ctx context.Context) {
 		if err := s.config.Limit(ctx, s.limitKey(t.Purpose, t.Email)); err != nil {
 			return
 		}
-		if err := s.send(ctx, t); err != nil {
+		if err := s.send(ctx, &by, t); err != nil {
 			s.report(ctx, t.Subject, err)
 		}
 		if t.Purpose == ChangeEmail && old != "" {

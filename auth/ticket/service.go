@@ -1,6 +1,7 @@
 package ticket
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"strings"
 	"sync"
@@ -204,8 +206,9 @@ func newCode() string {
 // moment returns the present as stores keep it.
 func moment() time.Time { return time.Now().Truncate(time.Microsecond) }
 
-// send issues t and delivers its secret. For a code t.ID is set.
-func (s *Service) send(ctx context.Context, t Ticket) error {
+// send issues t and delivers its secret. For a code t.ID is set. by is the caller, nil
+// for the caller of ctx if there is one.
+func (s *Service) send(ctx context.Context, by *identity.Principal, t Ticket) error {
 	now := moment()
 	t.Created, t.Expires = now, now.Add(s.config.Lifetimes[t.Purpose])
 	m := Message{Purpose: t.Purpose, To: t.Email, Subject: t.Subject, Tenant: t.Tenant, Expires: t.Expires, Data: t.Data}
@@ -221,6 +224,9 @@ func (s *Service) send(ctx context.Context, t Ticket) error {
 	if err := s.store.IssueTicket(ctx, t); err != nil {
 		return guard.CannotDecide("ticket: issuing a ticket", err)
 	}
+	s.config.Hooks.EmitContext(ctx, guard.Event{Name: guard.EventTokenCreated, Principal: by, Target: cmp.Or(t.Subject, t.Email), Changes: []slog.Attr{
+		slog.String("ticket", "issued"), slog.String("purpose", string(t.Purpose)), slog.Time("expires", t.Expires),
+	}})
 	return s.deliver(ctx, m)
 }
 
@@ -269,18 +275,36 @@ func (s *Service) Issue(ctx context.Context, o Order) error {
 		if u.Disabled {
 			return fmt.Errorf("ticket: the user %q is disabled", o.Subject)
 		}
-		return s.send(ctx, Ticket{Purpose: o.Purpose, State: stateOf(u), Subject: u.Subject, Tenant: u.Tenant, Email: u.Email})
+		return s.send(ctx, nil, Ticket{Purpose: o.Purpose, State: stateOf(u), Subject: u.Subject, Tenant: u.Tenant, Email: u.Email})
 	case Invitation:
 		if !isAddress(o.Email) || len(o.Data) > maxData {
 			return fmt.Errorf("ticket: the order has an address of %d bytes that is none, or %d bytes of Data; at most %d are possible", len(o.Email), len(o.Data), maxData)
 		}
-		return s.send(ctx, Ticket{Purpose: o.Purpose, Tenant: o.Tenant, Email: o.Email, Data: o.Data})
+		return s.send(ctx, nil, Ticket{Purpose: o.Purpose, Tenant: o.Tenant, Email: o.Email, Data: o.Data})
 	}
 	return fmt.Errorf("ticket: Issue cannot make a ticket for %q; use ResetPassword or Invitation", o.Purpose)
 }
 
 // End removes the tickets that which selects.
 func (s *Service) End(ctx context.Context, which Which) error {
+	if err := s.endTickets(ctx, which); err != nil {
+		return err
+	}
+	e := guard.Event{Name: guard.EventTokenRevoked, Target: cmp.Or(which.Subject, which.Email, which.Tenant), Changes: []slog.Attr{slog.String("ticket", "ended")}}
+	for _, p := range [...]struct {
+		key     string
+		purpose Purpose
+	}{{"purpose", which.Purpose}, {"except", which.Except}} {
+		if p.purpose != "" {
+			e.Changes = append(e.Changes, slog.String(p.key, string(p.purpose)))
+		}
+	}
+	s.config.Hooks.EmitContext(ctx, e)
+	return nil
+}
+
+// endTickets is End without an event.
+func (s *Service) endTickets(ctx context.Context, which Which) error {
 	if err := s.store.EndTickets(ctx, which); err != nil {
 		return guard.CannotDecide("ticket: ending tickets", err)
 	}

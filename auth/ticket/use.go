@@ -3,6 +3,7 @@ package ticket
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"net/http"
 	"strings"
@@ -62,7 +63,7 @@ func (s *Service) useReset(w http.ResponseWriter, r *http.Request) error {
 	if err := s.endSessions(ctx, u); err != nil {
 		return err
 	}
-	if err := s.users.SetPassword(ctx, u.Subject, u.PasswordHash, fields["password"]); err != nil {
+	if err := s.users.SetPassword(guard.NestedChange(ctx), u.Subject, u.PasswordHash, fields["password"]); err != nil {
 		if errors.Is(err, ErrChanged) || errors.Is(err, ErrNoUser) {
 			return invalidTicket(err)
 		}
@@ -90,11 +91,11 @@ func (s *Service) end(ctx context.Context, u *User, which Which) error {
 		return err
 	}
 	which.Subject = u.Subject
-	return s.End(ctx, which)
+	return s.endTickets(ctx, which)
 }
 
 func (s *Service) endSessions(ctx context.Context, u *User) error {
-	if err := s.config.EndSessions(ctx, u.Subject); err != nil {
+	if err := s.config.EndSessions(guard.NestedChange(ctx), u.Subject); err != nil {
 		return guard.CannotDecide("ticket: ending sessions", err)
 	}
 	return nil
@@ -109,7 +110,7 @@ func (s *Service) claim(ctx context.Context, u *User, keepPassword bool) error {
 	if s.config.Claim == nil {
 		return invalidTicket(errors.New("ticket: the address was never verified, and Config.Claim is nil"))
 	}
-	if err := s.config.Claim(ctx, u.Subject, keepPassword); err != nil {
+	if err := s.config.Claim(guard.NestedChange(ctx), u.Subject, keepPassword); err != nil {
 		return guard.CannotDecide("ticket: claiming an account", err)
 	}
 	if err := s.endSessions(ctx, u); err != nil {
@@ -143,7 +144,7 @@ func (s *Service) useAddress(w http.ResponseWriter, r *http.Request, caller *ide
 
 // setEmail stores an address.
 func (s *Service) setEmail(ctx context.Context, subject, old, email string) error {
-	err := s.users.SetEmail(ctx, subject, old, email)
+	err := s.users.SetEmail(guard.NestedChange(ctx), subject, old, email)
 	switch {
 	case errors.Is(err, ErrChanged), errors.Is(err, ErrTaken), errors.Is(err, ErrNoUser):
 		return invalidTicket(err)
@@ -159,7 +160,7 @@ func (s *Service) sendUndo(changed Ticket, old string) {
 		u, err := s.users.UserBySubject(ctx, changed.Subject)
 		if err == nil && u != nil {
 			// Without a State: a thief may change password and address again.
-			err = s.send(ctx, Ticket{Purpose: UndoEmail, Subject: u.Subject, Tenant: u.Tenant, Email: old})
+			err = s.send(ctx, nil, Ticket{Purpose: UndoEmail, Subject: u.Subject, Tenant: u.Tenant, Email: old})
 		}
 		if err != nil {
 			s.report(ctx, changed.Subject, err)
@@ -209,7 +210,7 @@ func (s *Service) useInvitation(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	delete(fields, "token")
-	if err := s.config.Accept(ctx, t, fields); err != nil {
+	if err := s.config.Accept(guard.NestedChange(ctx), t, fields); err != nil {
 		// The error itself: one that only wraps a refusal comes from elsewhere.
 		if d, ok := err.(*guard.Denial); ok {
 			return d
@@ -292,7 +293,9 @@ func (s *Service) userOf(ctx context.Context, t Ticket) (u *User, invalid, err e
 func (s *Service) emit(r *http.Request, name guard.EventName, t Ticket) {
 	p := s.principal(t.Subject)
 	p.Tenant = t.Tenant
-	s.config.Hooks.Emit(r, guard.Event{Name: name, Principal: p})
+	s.config.Hooks.Emit(r, guard.Event{Name: name, Principal: p, Changes: []slog.Attr{
+		slog.String("ticket", "used"), slog.String("purpose", string(t.Purpose)),
+	}})
 }
 
 // done answers a ticket that was used.
@@ -340,7 +343,13 @@ func (s *Service) Prove(r *http.Request) (*identity.Proof, error) {
 		t, user, err = s.takeCode(r.Context(), u, cookie, code)
 	}
 	if err == nil {
+		unclaimed := !user.Verified
 		err = s.claim(context.WithoutCancel(r.Context()), user, false)
+		if err == nil && unclaimed {
+			p := s.principal(t.Subject)
+			p.Tenant = t.Tenant
+			s.config.Hooks.Emit(r, guard.Event{Name: guard.EventUserUpdated, Principal: p, Changes: []slog.Attr{slog.Bool("claimed", true)}})
+		}
 	}
 	if err != nil {
 		if d, ok := err.(*guard.Denial); ok && d.Code == "invalid_ticket" {

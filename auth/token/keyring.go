@@ -1,14 +1,18 @@
 package token
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
 )
 
 // publishLead is how long a key must be published before it signs: twice as
@@ -74,6 +78,10 @@ type KeyInfo struct {
 // A Keyring is safe for concurrent use. Use [NewKeyring]; the zero Keyring has no
 // keys.
 type Keyring struct {
+	// Hooks.Observe receives guard.EventKeysReplaced from [Keyring.Replace]. Set it
+	// before the ring is used. No other hook is called.
+	Hooks guard.Hooks `json:"-"`
+
 	state    atomic.Pointer[ringState]
 	changing sync.Mutex   // held by Replace
 	lifetime atomic.Int64 // of the longest-lived tokens of its Issuers
@@ -118,6 +126,29 @@ func (ring *Keyring) Replace(keys ...Key) error {
 	if err != nil {
 		return err
 	}
+	old, err := ring.replace(state)
+	if err != nil {
+		return err
+	}
+	var added, removed []string
+	for _, k := range state.keys {
+		if old.key(k.id) == nil {
+			added = append(added, k.id)
+		}
+	}
+	for _, k := range old.keys {
+		if state.key(k.id) == nil {
+			removed = append(removed, k.id)
+		}
+	}
+	ring.Hooks.EmitContext(context.Background(), guard.Event{Name: guard.EventKeysReplaced, Target: "key ring", Changes: []slog.Attr{
+		slog.Any("added", added), slog.Any("removed", removed), slog.Int("keys", len(state.keys)),
+	}})
+	return nil
+}
+
+// replace puts state in force, if it may be, and returns what was before.
+func (ring *Keyring) replace(state *ringState) (*ringState, error) {
 	ring.changing.Lock()
 	defer ring.changing.Unlock()
 	now, old := time.Now(), ring.load()
@@ -152,10 +183,10 @@ func (ring *Keyring) Replace(keys ...Key) error {
 		errs = append(errs, gapError(at, lifetime))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return nil, err
 	}
 	ring.state.Store(state)
-	return nil
+	return old, nil
 }
 
 // load returns the keys there are. A Keyring that nobody made has none.
