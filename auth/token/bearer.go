@@ -19,13 +19,13 @@ import (
 // scheme is the authentication scheme of RFC 6750.
 const scheme = "Bearer"
 
-// Authenticate extracts the token from the Authorization header (RFC 6750
-// section 2.1), or from VerifierConfig.Header, and verifies it. It returns
-// [guard.ErrNoCredentials] without one.
+// Authenticate extracts the token from the Authorization header (RFC 6750 section
+// 2.1) or VerifierConfig.Header, and verifies it. Without a token it returns
+// [guard.ErrNoCredentials].
 //
-// Tokens in the query or in a form are never accepted. A second token there makes
-// the request ambiguous, which is answered 400. To find one, Authenticate reads
-// up to 64 KiB of a form that comes with a valid token and puts it back, and then
+// Tokens in the query or in a form are never accepted; beside a token in the
+// Authorization header they are answered 400. To find one, Authenticate reads up
+// to 64 KiB of a form that comes with a valid token, puts it back, and then
 // verifies the token again.
 func (v *Verifier) Authenticate(r *http.Request) (*identity.Principal, error) {
 	return authenticate(v, v, r)
@@ -36,8 +36,8 @@ type verifying interface {
 	verify(ctx context.Context, token string, p *identity.Principal) (*identity.Principal, error)
 }
 
-// authenticate is Authenticate with v, a Verifier or several, whose place of
-// tokens is that of first.
+// authenticate is Authenticate for one Verifier or several. All have the Header
+// of first.
 func authenticate(v verifying, first *Verifier, r *http.Request) (*identity.Principal, error) {
 	header := first.config.Header
 	bearer := header == ""
@@ -85,10 +85,11 @@ func authenticate(v verifying, first *Verifier, r *http.Request) (*identity.Prin
 	return nil, guard.InvalidToken(first.Challenge().Scheme, err)
 }
 
-// credentials returns what stands after the scheme in an Authorization header,
-// and whether that is ours, in any case (RFC 9110 section 11.1). A tab where
-// the space belongs is left in, for the token to be refused: this is a bearer
-// token to the next server, so it must not be anonymous here.
+// credentials returns the text after the scheme in an Authorization header, and
+// whether the scheme is Bearer, in any case (RFC 9110 section 11.1). A tab after
+// the scheme stays in the token, so that the token is rejected: a request that
+// another server would accept as one with a bearer token must not be anonymous
+// here.
 func credentials(line string) (token string, ours bool) {
 	if len(line) < len(scheme) || !strings.EqualFold(line[:len(scheme)], scheme) {
 		return "", false
@@ -106,14 +107,14 @@ func ambiguous() *guard.Denial {
 }
 
 // InCookie returns an authenticator for tokens in the cookie with the given name,
-// such as the "__session" of Clerk. It verifies them like tokens in a header. A
-// request with two such cookies is answered 400, because a page of a subdomain can
-// set the second one, and a cross-origin request 403, like all [guard.Sessions],
-// unless config states otherwise. The scopes in config are granted to tokens that
-// have none; config.Issuer is not used. The error lists every mistake.
+// such as the "__session" of Clerk. A request with two such cookies is answered
+// 400, because a page of a subdomain can set the second one, and a cross-origin
+// request 403, unless config states otherwise. The scopes in config are granted
+// to tokens that have none; config.Issuer is not used. The error lists every
+// mistake.
 //
-// For tokens in the Authorization header of the same program, pass both
-// authenticators to Identify; config.ExplicitWins decides on requests with both.
+// To accept tokens in the Authorization header too, pass both authenticators to
+// Identify; config.ExplicitWins decides on requests with both.
 func (v *Verifier) InCookie(name string, config guard.SessionConfig) (*guard.Sessions, error) {
 	if v == nil || v.keys == nil {
 		return nil, errors.New("auth/token: InCookie of a nil or zero Verifier; use NewVerifier")
@@ -155,8 +156,8 @@ func inCookie(v verifying, name string, config guard.SessionConfig) (*guard.Sess
 	return sessions, nil
 }
 
-// Challenge returns the challenge for a bearer token. If VerifierConfig.Header is
-// set, its name takes the place of the scheme.
+// Challenge returns the challenge for a bearer token, or for
+// VerifierConfig.Header.
 func (v *Verifier) Challenge() guard.Challenge {
 	scheme := scheme
 	if v.config.Header != "" {

@@ -9,17 +9,17 @@ import (
 	setcache "github.com/gatewright/gatewright/internal/cache"
 )
 
-// A cache remembers tokens that were good, so that the next request with one
-// pays for a look-up and not for a signature. What may change is asked again
-// at each hit: the time, the keys, and by the caller whether it was revoked.
+// A cache holds valid tokens, so that a repeated token costs a look-up and not a
+// signature verification. At each hit, good checks the time and the keys again,
+// and the caller calls the Revoker again.
 //
-// Only tokens that somebody with a key signed are
-// put in, so a stranger can push nothing out.
+// Only tokens with a valid signature are stored, so a client without valid tokens
+// cannot evict entries.
 type cache struct {
 	sets setcache.Table[cached]
 }
 
-// A cached is never changed.
+// A cached is one entry. It is never changed.
 type cached struct {
 	hash      uint64
 	token     string
@@ -29,9 +29,9 @@ type cached struct {
 	principal identity.Principal
 }
 
-// maxCached is the longest token that is remembered. Usual ones have 500 to 800
-// bytes, and larger ones must not make the memory of the cache a matter of what
-// is sent.
+// maxCached is the length of the longest token that is cached. Usual tokens have
+// 500 to 800 bytes. The bound keeps clients from choosing the memory of the
+// cache.
 const maxCached = 2048
 
 // newCache returns a cache of at least size places, nil for none.
@@ -42,7 +42,7 @@ func newCache(size int) *cache {
 	return &cache{setcache.New[cached](size)}
 }
 
-// good reports whether verifying the token again would lead to the same.
+// good reports whether verifying the token again would have the same result.
 func (e *cached) good(state *ringState, now time.Time) bool {
 	return e.state == state && now.Before(e.principal.Expires) && !now.Before(e.from) && e.key.published(now)
 }
@@ -59,7 +59,7 @@ func hashToken(token string) uint64 {
 	return maphash.String(hashSeed, token)
 }
 
-// get returns what is remembered of token if that is still good, else nil.
+// get returns the entry of token if it is still good, else nil.
 func (c *cache) get(token string, state *ringState, now time.Time) *cached {
 	return c.find(hashToken(token), token, state, now)
 }
@@ -78,8 +78,8 @@ func (c *cache) find(hash uint64, token string, state *ringState, now time.Time)
 	return nil
 }
 
-// put remembers that token is p's, good from a moment on and signed with a key
-// of state.
+// put stores that token is valid from a moment on for p, and signed with a key of
+// state.
 func (c *cache) put(token string, state *ringState, k *key, from, now time.Time, p *identity.Principal) {
 	if c == nil || len(token) > maxCached {
 		return

@@ -13,12 +13,12 @@ import (
 )
 
 // Claims returns the claims of the token that authenticated the request of ctx,
-// as a T: a struct whose json tags name the claims. Each call decodes anew, so
-// the caller may change the result.
+// as a T: a struct whose json tags name the claims. The caller may change the
+// result.
 //
-// Names match byte for byte, at every depth. Claims returns an error if there is
-// no caller, if the caller did not present a token, if a claim of T occurs twice
-// or only in another case, or if the claims do not fit T.
+// Names match byte for byte, at every depth. Claims returns an error if the
+// caller presented no token, if a claim of T occurs twice or only in another
+// case, or if the claims do not fit T.
 func Claims[T any](ctx context.Context) (T, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok {
@@ -28,7 +28,7 @@ func Claims[T any](ctx context.Context) (T, error) {
 	return ClaimsOf[T](p)
 }
 
-// ClaimsOf is [Claims] of the token of p.
+// ClaimsOf is [Claims] for the token of p.
 func ClaimsOf[T any](p *identity.Principal) (T, error) {
 	var into T
 	if p == nil || p.Claims == "" {
@@ -50,9 +50,9 @@ func ClaimsOf[T any](p *identity.Principal) (T, error) {
 }
 
 // appendExact appends v to out without the members that encoding/json would put
-// into a field of t although their names differ from the field's in case, and
-// without those that no field of t has. The error is about a name that occurs
-// twice among those that remain, or only in another case.
+// into a field of t although the names differ in case, and without members that
+// have no field in t. It returns an error if a remaining name occurs twice, or
+// only in another case.
 func (v value) appendExact(out []byte, t reflect.Type) ([]byte, error) {
 	for t.Kind() == reflect.Pointer && t.Elem() != t {
 		t = t.Elem()

@@ -16,11 +16,11 @@ const (
 	TypeRefresh = "rt+jwt" // refresh tokens of package auth
 )
 
-// A Revoker reports which credentials were revoked before they expire. A
-// *blacklist.Replica implements it. It must be safe for concurrent use.
+// A Revoker reports which credentials were revoked before they expire, such as a
+// *blacklist.Replica. It is safe for concurrent use.
 type Revoker interface {
-	// Revoked reports whether the credential of p is revoked. An error means
-	// that this is unknown; the request is answered 503.
+	// Revoked reports whether the credential of p is revoked. An error is
+	// answered 503.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
@@ -29,60 +29,56 @@ type VerifierConfig struct {
 	// Issuer is the "iss" that tokens must have, to the letter. Required.
 	Issuer string
 
-	// Audience is the identifier of this service, which must be in the "aud"
-	// of tokens, to the letter. Required.
+	// Audience is the identifier of this service, which the "aud" of tokens must
+	// contain, to the letter. Required.
 	Audience string
 
 	// Type is the "typ" that tokens must have. Default: [TypeAccess].
 	Type string
 
-	// Revoker is called for each token that is valid otherwise. Required,
-	// unless InsecureNoRevoker is set.
+	// Revoker is called for each token that is valid otherwise. Required, unless
+	// InsecureNoRevoker is set.
 	Revoker Revoker
 
-	// InsecureNoRevoker accepts tokens without a Revoker. An attacker with a
-	// stolen access token can then use it until it expires, whatever the user
-	// does. Issuers that publish no revocations leave no choice.
+	// InsecureNoRevoker accepts tokens without a Revoker. A stolen access token
+	// is then valid until it expires. Issuers that publish no revocations need
+	// it.
 	InsecureNoRevoker bool
 
-	// Foreign marks an issuer that belongs to another organization. It states
-	// the identity of the caller: Subject, Client, Credential and Session. Scopes, roles,
-	// factors, tenant and authentication time of its tokens are ignored unless
-	// Profile names them. Claims still returns what the token has. A Profile
-	// implies Foreign.
+	// Foreign marks an issuer that belongs to another organization. Its tokens
+	// state only Subject, Client, Credential and Session; scopes, roles, factors,
+	// tenant and authentication time are ignored unless Profile names them. A
+	// Profile implies Foreign.
 	Foreign bool
 
-	// Profile describes tokens that differ from RFC 9068, and what tokens of
-	// a Foreign issuer grant. The zero Profile grants nothing of theirs.
+	// Profile describes tokens that differ from RFC 9068, and what tokens of a
+	// Foreign issuer grant. The zero Profile grants nothing.
 	Profile Profile
 
-	// Header is the request header that carries the token, without a scheme,
-	// like "Cf-Access-Jwt-Assertion". A client can send any header, so only
-	// the signature and the Audience count. If empty, the Authorization header
-	// with the scheme Bearer. For a cookie, see [Verifier.InCookie].
+	// Header is the request header that carries the token, without a scheme, like
+	// "Cf-Access-Jwt-Assertion". A client can send any header, so only the
+	// signature and the Audience count. Default: Authorization with the scheme
+	// Bearer. For cookies, see [Verifier.InCookie].
 	Header string
 
-	// Leeway is how far the issuer's clock may be ahead. It applies to "nbf"
-	// and "iat", and not to "exp". Default: 30 seconds.
+	// Leeway is how far the issuer's clock may be ahead. It applies to "nbf" and
+	// "iat", and not to "exp". At most 5 minutes. Default: 30 seconds.
 	Leeway time.Duration
 
-	// MaxLifetime is the longest accepted time from "iat" to "exp". Default:
-	// 24 hours.
+	// MaxLifetime is the longest accepted time from "iat" to "exp". Default: 24
+	// hours.
 	MaxLifetime time.Duration
 
-	// MaxSize is the length of the longest accepted token, in bytes, of which
+	// MaxSize is the maximum length of a token in bytes, 128 to 65,536, of which
 	// the header may have 1024. Default: 8192.
 	MaxSize int
 
-	// CacheSize is how many valid tokens are cached. A cache hit does not
-	// verify the signature again, but checks expiry, keys and Revoker. An
-	// entry takes one to two kilobytes, four at most. If negative, no tokens
-	// are cached. Default: 4096.
+	// CacheSize is the number of valid tokens to cache, one to two kilobytes
+	// each, four at most. At most 1,048,576. Negative: no cache. Default: 4096.
 	CacheSize int
 
 	// Realm and ResourceMetadata are parameters of the challenge (RFC 6750
-	// section 3, RFC 9728 section 5.1). Set one: RFC 6750 requires a
-	// parameter in each challenge.
+	// section 3, RFC 9728 section 5.1). Set one: RFC 6750 requires a parameter.
 	Realm, ResourceMetadata string
 }
 
@@ -100,22 +96,22 @@ func (config VerifierConfig) withDefaults(keys KeySource) (VerifierConfig, *plan
 		mistake("the KeySource is nil or zero; use NewKeyring, NewRemote or ParseKeySet")
 	}
 	if config.Issuer == "" {
-		mistake(`VerifierConfig.Issuer is empty, want the "iss" of the tokens`)
+		mistake(`VerifierConfig.Issuer is empty; use the "iss" of the tokens`)
 	}
 	if config.Audience == "" {
-		mistake(`VerifierConfig.Audience is empty, want this service's name in the "aud" of the tokens`)
+		mistake(`VerifierConfig.Audience is empty; use the identifier of this service in the "aud" of the tokens`)
 	}
 	switch {
 	case config.Revoker == nil && !config.InsecureNoRevoker:
 		mistake("VerifierConfig.Revoker is nil; use a blacklist.Replica, or InsecureNoRevoker for tokens that cannot be revoked")
 	case config.Revoker != nil && config.InsecureNoRevoker:
-		mistake("VerifierConfig.InsecureNoRevoker is true beside a Revoker, want one of them")
+		mistake("VerifierConfig.InsecureNoRevoker is true beside a Revoker; set one of them")
 	}
 	for _, f := range [...]struct{ name, value string }{
 		{"Issuer", config.Issuer}, {"Audience", config.Audience}, {"Type", config.Type}, {"Profile.SubjectPrefix", config.Profile.SubjectPrefix},
 	} {
 		if !plainText(f.value) {
-			mistake("VerifierConfig.%s is %q, want UTF-8 without control characters", f.name, f.value)
+			mistake("VerifierConfig.%s is %q; use UTF-8 without control characters", f.name, f.value)
 		}
 	}
 	config.Profile = config.Profile.clone()
@@ -128,7 +124,7 @@ func (config VerifierConfig) withDefaults(keys KeySource) (VerifierConfig, *plan
 	}
 	if config.Header != "" {
 		if config.Header != http.CanonicalHeaderKey(config.Header) || !isSegment(config.Header) || config.Header == "Authorization" || config.Header == "Cookie" {
-			mistake("VerifierConfig.Header is %q, want the canonical name of a header other than Authorization and Cookie", config.Header)
+			mistake("VerifierConfig.Header is %q; use the canonical name of a header other than Authorization and Cookie", config.Header)
 		}
 	}
 	setDefault(&config.Leeway, 30*time.Second)
@@ -140,16 +136,16 @@ func (config VerifierConfig) withDefaults(keys KeySource) (VerifierConfig, *plan
 		config.CacheSize = 4096
 	}
 	if config.CacheSize > maxCacheSize {
-		mistake("VerifierConfig.CacheSize is %d, want at most %d", config.CacheSize, maxCacheSize)
+		mistake("VerifierConfig.CacheSize is %d; use at most %d", config.CacheSize, maxCacheSize)
 	}
 	if config.Leeway < 0 || config.Leeway > 5*time.Minute {
-		mistake("VerifierConfig.Leeway is %v, want 0 to 5m", config.Leeway)
+		mistake("VerifierConfig.Leeway is %v; use 0 to 5m", config.Leeway)
 	}
 	if config.MaxLifetime < 0 {
-		mistake("VerifierConfig.MaxLifetime is %v, want a positive duration", config.MaxLifetime)
+		mistake("VerifierConfig.MaxLifetime is %v; use a positive duration", config.MaxLifetime)
 	}
 	if config.MaxSize < 128 || config.MaxSize > 64<<10 {
-		mistake("VerifierConfig.MaxSize is %d, want 128 to 65536 bytes", config.MaxSize)
+		mistake("VerifierConfig.MaxSize is %d; use 128 to 65536 bytes", config.MaxSize)
 	}
 	return config, plan, errors.Join(errs...)
 }

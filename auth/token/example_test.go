@@ -135,7 +135,7 @@ func ExampleVerifier_Verify_incorrect() {
 	}
 	_, err = access.Verify(context.Background(), signed)
 	fmt.Println(err)
-	// Output: auth/token: wrong type of token: typ is "rt+jwt", want "at+jwt"
+	// Output: auth/token: wrong type of token: typ is "rt+jwt"; expected "at+jwt"
 }
 
 // newPair returns an issuer and a verifier of one type of tokens.

@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// maxHeader is the longest header that is read, encoded. Any client can send
-// one, and reading it is all that a client without a key can cause beyond one
-// verification; with a thumbprint for the kid it has some 130 bytes.
+// maxHeader is the length of the longest header that is read, encoded. Any client
+// can send one, and reading it is the only work that a client without a key can
+// cause beyond one verification. With a thumbprint as kid a header has some 130
+// bytes.
 const maxHeader = 1024
 
 // maxHeaders bounds Verifier.headers. Headers beyond it are read each time.
 const maxHeaders = 64
 
-// A decision is what the header of a token led to.
+// A decision is the result of reading the header of a token.
 type decision struct {
 	key     *key
 	generic bool // a type that tokens for other purposes have too
@@ -26,9 +27,9 @@ type decision struct {
 	expires                  time.Time
 }
 
-// headers are the decisions on header strings that stood before a valid
-// signature, made with the keys of one state. Issuers write few different ones,
-// and clients without a key can add none.
+// headers are the decisions on headers of tokens with a valid signature, made
+// with the keys of one state. Issuers write few different headers, and clients
+// without a key can add none.
 type headers struct {
 	state     *ringState
 	decisions map[string]*decision
@@ -111,8 +112,8 @@ func (v *Verifier) readHeader(encoded []byte) (*header, error) {
 	return h, nil
 }
 
-// decide returns which key of the state a header names. If none has its ID, the
-// decision has no key and no error.
+// decide returns the key of the state that a header names. If no key has its ID,
+// the decision has no key and no error.
 func (v *Verifier) decide(h *header, state *ringState, now time.Time) (*decision, error) {
 	d := h.decision
 	switch {
@@ -120,12 +121,12 @@ func (v *Verifier) decide(h *header, state *ringState, now time.Time) (*decision
 		return nil, &rejection{reason: ErrKey, member: "kid", want: "one of " + state.names(now)}
 	case h.kid == "":
 		if d.key = state.only(h.alg, now); d.key == nil {
-			return nil, &rejection{reason: ErrKey, member: "kid", want: "one of " + state.names(now) + ", for not exactly one key is for " + quote(string(h.alg))}
+			return nil, &rejection{reason: ErrKey, member: "kid", want: "one of " + state.names(now) + ", because not exactly one key is for " + quote(string(h.alg))}
 		}
 	default:
 		var known bool
 		if d.key, known = state.lookup(h.kid, h.alg, now); d.key == nil && known {
-			return nil, &rejection{reason: ErrAlgorithm, member: "alg", got: string(h.alg), want: fmt.Sprintf("%v, for the key %s", state.algorithms(h.kid, now), quote(h.kid))}
+			return nil, &rejection{reason: ErrAlgorithm, member: "alg", got: string(h.alg), want: fmt.Sprintf("%v for the key %s", state.algorithms(h.kid, now), quote(h.kid))}
 		}
 		if d.key == nil {
 			return &d, nil
@@ -201,9 +202,9 @@ func (v *Verifier) wantTypes() string {
 	return strings.Join(types, " or ")
 }
 
-// isType reports whether typ is a media type: with or without "application/"
-// before it, in any case (RFC 7515 section 4.1.9), for the example of RFC 9068
-// itself says at+JWT where the text says at+jwt.
+// isType reports whether typ is a media type: with or without "application/", in
+// any case (RFC 7515 section 4.1.9). The example of RFC 9068 has at+JWT where its
+// text has at+jwt.
 func isType(typ, want string) bool {
 	const prefix = "application/"
 	if n := len(typ) - len(want); n == len(prefix) && strings.EqualFold(typ[:n], prefix) {

@@ -15,29 +15,29 @@ import (
 
 // IssuerConfig configures an [Issuer].
 type IssuerConfig struct {
-	// Issuer is the "iss" of the tokens: the URL of the service that signs
-	// users in. Required.
+	// Issuer is the "iss" of the tokens: the URL of the service that signs users
+	// in. Required.
 	Issuer string
 
-	// Audience is the "aud" of the tokens: the service they are for.
+	// Audience is the "aud" of the tokens: the service that accepts them.
 	// Required.
 	Audience string
 
 	// Type is the "typ" of the tokens. Default: [TypeAccess].
 	Type string
 
-	// Lifetime is how long a token is valid. Before it ends, rights can be
-	// withdrawn only by a Revoker or Hooks.Active. Default: 15 minutes.
+	// Lifetime is how long a token is valid, at least 1 second. Meanwhile only a
+	// Revoker or Hooks.Active can withdraw rights. Default: 15 minutes.
 	Lifetime time.Duration
 
-	// SignTimeout bounds each call of a Signer that is not a key in memory,
-	// like a key management system. At most 64 calls run at once; calls
-	// that hang count until they return. Default: 3 seconds.
+	// SignTimeout bounds each call of a Signer that is not a key in memory, such
+	// as a key management system. At most 64 calls run at once, including calls
+	// that hang. Default: 3 seconds.
 	SignTimeout time.Duration
 }
 
-// maxSigning bounds the calls of a Signer that are under way, so that one which
-// hangs does not collect goroutines.
+// maxSigning bounds the concurrent calls of a Signer, so that a Signer that hangs
+// does not collect goroutines.
 const maxSigning = 64
 
 // An Issuer signs tokens. It is safe for concurrent use.
@@ -48,27 +48,27 @@ type Issuer struct {
 }
 
 // NewIssuer returns an Issuer that signs with the keys of the ring. The error
-// lists every mistake, for example a time at which no key may sign.
+// lists every mistake, such as a time at which no key may sign.
 func NewIssuer(ring *Keyring, config IssuerConfig) (*Issuer, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("auth/token: "+format, args...)) }
 	switch {
 	case !ring.made():
-		mistake("the Keyring is nil or zero, want one from NewKeyring")
+		mistake("the Keyring is nil or zero; use NewKeyring")
 	case !slices.ContainsFunc(ring.state.Load().keys, (*key).canSign):
-		mistake("the Keyring has no key that can sign, want one with Secret or Signer")
+		mistake("the Keyring has no key that can sign; pass a key with Secret or Signer")
 	}
 	if config.Issuer == "" {
-		mistake(`IssuerConfig.Issuer is empty, want the "iss" of the tokens, such as https://auth.example.com`)
+		mistake(`IssuerConfig.Issuer is empty; use the "iss" of the tokens, such as https://auth.example.com`)
 	}
 	if config.Audience == "" {
-		mistake(`IssuerConfig.Audience is empty, want the "aud" of the tokens, such as https://api.example.com`)
+		mistake(`IssuerConfig.Audience is empty; use the "aud" of the tokens, such as https://api.example.com`)
 	}
 	for _, f := range [...]struct{ name, value string }{
 		{"Issuer", config.Issuer}, {"Audience", config.Audience}, {"Type", config.Type},
 	} {
 		if !plainText(f.value) {
-			mistake("IssuerConfig.%s is %q, want UTF-8 without control characters", f.name, f.value)
+			mistake("IssuerConfig.%s is %q; use UTF-8 without control characters", f.name, f.value)
 		}
 	}
 	if config.Type == "" {
@@ -76,11 +76,11 @@ func NewIssuer(ring *Keyring, config IssuerConfig) (*Issuer, error) {
 	}
 	setDefault(&config.Lifetime, 15*time.Minute)
 	if config.Lifetime < time.Second {
-		mistake("IssuerConfig.Lifetime is %v, want at least 1s", config.Lifetime)
+		mistake("IssuerConfig.Lifetime is %v; use at least 1s", config.Lifetime)
 	}
 	setDefault(&config.SignTimeout, 3*time.Second)
 	if config.SignTimeout < 0 {
-		mistake("IssuerConfig.SignTimeout is %v, want a positive duration", config.SignTimeout)
+		mistake("IssuerConfig.SignTimeout is %v; use a positive duration", config.SignTimeout)
 	}
 	if errs == nil {
 		if at, found := ring.state.Load().gap(time.Now(), config.Lifetime); found {
@@ -99,10 +99,10 @@ func NewIssuer(ring *Keyring, config IssuerConfig) (*Issuer, error) {
 	return &Issuer{config: config, ring: ring, signing: make(chan struct{}, maxSigning)}, nil
 }
 
-// Name returns IssuerConfig.Issuer, the "iss" of the tokens.
+// Name returns IssuerConfig.Issuer.
 func (i *Issuer) Name() string { return i.config.Issuer }
 
-// Lifetime returns how long tokens are valid.
+// Lifetime returns IssuerConfig.Lifetime.
 func (i *Issuer) Lifetime() time.Duration { return i.config.Lifetime }
 
 // payload is the claims set in the order of RFC 9068 section 2.2.
@@ -122,18 +122,17 @@ type payload struct {
 	Tenant   string       `json:"tenant,omitempty"`
 }
 
-// Issue signs a token for p. It sets p.Issuer, and p.Client, p.Credential,
-// p.IssuedAt and p.Expires if they are empty. p.Subject is required. The issue
-// time has microseconds, so that a revocation can tell two sign-ins within one
-// second apart.
+// Issue signs a token for p. p.Subject is required. Issue sets p.Issuer, and
+// p.Client, p.Credential, p.IssuedAt and p.Expires if they are empty. The issue
+// time has microseconds, so that revocations can separate two sign-ins within a
+// second.
 //
-// If extra is not nil, it is marshalled to a JSON object with members that become
-// claims; [Claims] reads them. A member that this package writes itself is an
-// error. A nil map or pointer adds nothing.
+// If extra is not nil, the members of its JSON object become claims, which
+// [Claims] reads. A member that this package writes itself is an error.
 //
-// Issue returns an error for a token that a Verifier would reject as malformed,
-// and if the Signer fails or takes longer than IssuerConfig.SignTimeout or ctx
-// allow; answer that with 503. What a key management system returns is verified.
+// Issue also returns an error for a token that a Verifier would reject as
+// malformed, and if the Signer fails or exceeds IssuerConfig.SignTimeout or ctx:
+// answer 503. The signature of a key management system is verified.
 func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (string, error) {
 	if p.Subject == "" {
 		return "", errors.New("auth/token: Issue needs a Principal with a Subject")
@@ -212,8 +211,8 @@ func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (s
 	return input + "." + encode(signature), nil
 }
 
-// sign calls k, and does not wait for one that is not in memory longer than it
-// may take. A call that is given up keeps its place until it returns.
+// sign signs with k. It does not wait longer than SignTimeout for a Signer that
+// is not in memory. A call that is given up keeps its place until it returns.
 func (i *Issuer) sign(ctx context.Context, k *key, input []byte) ([]byte, error) {
 	if !k.remote {
 		return k.sign(input)
@@ -254,15 +253,15 @@ func (i *Issuer) sign(ctx context.Context, k *key, input []byte) ([]byte, error)
 	}
 }
 
-// checkNames finds what json.Marshal would quietly replace, making two subjects
-// one, and what a verifier refuses.
+// checkNames returns an error for text that json.Marshal would replace, which
+// could make two subjects equal, or that a verifier rejects.
 func checkNames(p *identity.Principal) error {
 	for _, f := range [...]struct{ name, value string }{
 		{"Subject", p.Subject}, {"Client", p.Client}, {"Credential", p.Credential},
 		{"Session", p.Session}, {"Tenant", p.Tenant},
 	} {
 		if !plainText(f.value) {
-			return fmt.Errorf("auth/token: Principal.%s is %q, want UTF-8 without control characters", f.name, f.value)
+			return fmt.Errorf("auth/token: Principal.%s is %q; use UTF-8 without control characters", f.name, f.value)
 		}
 	}
 	for _, f := range [...]struct {
@@ -271,7 +270,7 @@ func checkNames(p *identity.Principal) error {
 	}{{"Roles", p.Roles}, {"Factors", p.Factors}} {
 		for name := range f.set.All() {
 			if !plainText(name) {
-				return fmt.Errorf("auth/token: Principal.%s has %q, want UTF-8 without control characters", f.name, name)
+				return fmt.Errorf("auth/token: Principal.%s has %q; use UTF-8 without control characters", f.name, name)
 			}
 		}
 	}

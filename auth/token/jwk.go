@@ -13,12 +13,12 @@ import (
 	"strings"
 )
 
-// parseJWKS reads the JWK Set (RFC 7517 section 5) of another issuer. It leaves
-// out what it does not know, as section 5 says, and what is wrong; refused names
-// each entry of the second kind with the reason. An entry that is wrong affects
-// no other one, with two exceptions: a published private key is a secret no
-// more, whatever other entries have it, and of two different keys with one ID and
-// one algorithm neither is used, because their order would choose between them.
+// parseJWKS reads the JWK Set (RFC 7517 section 5) of another issuer. As section
+// 5 requires, it leaves out unknown and invalid entries; refused names each
+// invalid entry with the reason. An invalid entry affects no other entry, with
+// two exceptions: a key whose private half is published is rejected in all
+// entries, and two different keys with one ID and one algorithm are both
+// rejected, because their order would choose between them.
 func parseJWKS(s string, accepted []Algorithm, uses []string) (state *ringState, refused, err error) {
 	var errs []error
 	var found []*key
@@ -60,7 +60,7 @@ func parseJWKS(s string, accepted []Algorithm, uses []string) (state *ringState,
 		case published[k.material]:
 			errs = append(errs, fmt.Errorf("the key %.100q is in the set with its private half too", k.id))
 		case slices.ContainsFunc(found, func(other *key) bool { return twin(other) && other.material != k.material }):
-			errs = append(errs, fmt.Errorf("two different keys have the ID %.100q and the algorithm %s, want one", k.id, k.alg))
+			errs = append(errs, fmt.Errorf("two different keys have the ID %.100q and the algorithm %s; publish one of them", k.id, k.alg))
 		case slices.ContainsFunc(found[:i], twin): // the same key once more
 		default:
 			state.add(k)
@@ -75,16 +75,16 @@ var (
 	jwkMembers = newMembers(append([]string{"kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "issuer"}, privateNames...)...)
 )
 
-// privateNames are those of private and secret keys: RFC 7518 sections 6.2.2,
-// 6.3.2 and 6.4.1, RFC 8037 section 2.
+// privateNames are the members of private and secret keys: RFC 7518 sections
+// 6.2.2, 6.3.2 and 6.4.1, RFC 8037 section 2.
 var privateNames = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
-// parseJWK reads one key. It returns a nil key for one that is not meant for
-// signatures with an accepted algorithm, and an error for one that is wrong. A
-// key beside an error is one whose private half is published.
+// parseJWK reads one key. It returns a nil key if the key is not meant for
+// signatures with an accepted algorithm, and an error if the key is invalid. A
+// key beside an error is a key whose private half is published.
 //
-// An optional member that is null, an empty string or an empty array is absent:
-// some libraries write all the members that they know.
+// An optional member that is null, an empty string or an empty array is absent,
+// because some libraries write all members that they know.
 func parseJWK(s string, accepted []Algorithm, uses []string) (k *key, id string, err error) {
 	var kty, use, alg, crv, issuer, private string
 	var x, y, n, e []byte
@@ -179,7 +179,7 @@ func publicJWK(kty, crv string, x, y, n, e []byte, fits []Algorithm) (*key, erro
 		curve := suites[fits[0]].curve
 		// RFC 7518 section 6.2.1.2: the full size of a coordinate.
 		if size := (curve.Params().BitSize + 7) / 8; len(x) != size || len(y) != size {
-			return nil, fmt.Errorf("x and y have %d and %d bytes, want %d", len(x), len(y), size)
+			return nil, fmt.Errorf("x and y have %d and %d bytes instead of %d", len(x), len(y), size)
 		}
 		var err error
 		public, err = ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
@@ -203,8 +203,8 @@ func publicJWK(kty, crv string, x, y, n, e []byte, fits []Algorithm) (*key, erro
 	return k, nil
 }
 
-// fitting returns those of the accepted algorithms that a key of that type and
-// curve can be for (RFC 7518 sections 3.3 to 3.5, RFC 8037 section 3.1), each once.
+// fitting returns the accepted algorithms that a key of that type and curve can
+// be for (RFC 7518 sections 3.3 to 3.5, RFC 8037 section 3.1), each once.
 func fitting(kty, crv string, accepted []Algorithm) (fits []Algorithm) {
 	for _, alg := range accepted {
 		s, ok := suites[alg], false

@@ -11,15 +11,14 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// jwksMaxAge is how long clients may keep the JWK Set. A key is published for
-// longer before it signs, see publishLead.
+// jwksMaxAge is how long clients may cache the JWK Set. A key is published for
+// longer before it signs; see publishLead.
 const jwksMaxAge = 5 * time.Minute
 
-// JWKSHandler returns a handler that serves the public keys of the ring as a JWK
-// Set (RFC 7517 section 5): the keys that sign, will sign soon, or have signed
-// tokens that are still valid. The usual path is /.well-known/jwks.json. HS keys
-// are never in it. Clients may cache it for five minutes. The route is public in
-// the route ledger.
+// JWKSHandler returns a public handler that serves the JWK Set of the ring (RFC
+// 7517 section 5): the keys that sign, will sign soon, or signed tokens that are
+// still valid, never HS keys. Clients may cache it for five minutes. The usual
+// path is /.well-known/jwks.json.
 func (ring *Keyring) JWKSHandler() http.Handler {
 	cacheControl := fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds()))
 	return guard.Public("public keys")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -32,9 +32,8 @@ import (
 // An Algorithm is a signature algorithm of RFC 7518 section 3.1 or RFC 8037.
 type Algorithm string
 
-// The algorithms. ES256 suits most hosts: its tokens are small, and other services
-// verify them with a public key. HS256 is for tokens that only the issuer
-// verifies, because its key both signs and verifies.
+// The algorithms. ES256 suits most hosts. HS256 is for tokens that only the
+// issuer verifies, because its key both signs and verifies.
 const (
 	HS256 Algorithm = "HS256"
 	HS384 Algorithm = "HS384"
@@ -50,10 +49,9 @@ const (
 	ES512 Algorithm = "ES512"
 	EdDSA Algorithm = "EdDSA" // Ed25519 keys, with the name of RFC 8037
 
-	// Ed25519 is the name that RFC 9864 gives to EdDSA with an Ed25519 key.
-	// Verifiers accept tokens, JWK Sets and configuration with either name.
-	// Keys with Algorithm Ed25519 sign tokens that verifiers of RFC 8037
-	// alone reject.
+	// Ed25519 is the name of EdDSA with an Ed25519 key in RFC 9864. Verifiers
+	// accept tokens, JWK Sets and configuration with either name. Verifiers that
+	// know only RFC 8037 reject tokens of keys with Algorithm Ed25519.
 	Ed25519 Algorithm = "Ed25519"
 )
 
@@ -62,49 +60,45 @@ func (a Algorithm) same(b Algorithm) bool {
 	return a == b || suites[a].family == familyEdDSA && suites[b].family == familyEdDSA
 }
 
-// A Key signs or verifies tokens with one algorithm. A token cannot choose another
-// algorithm. Exactly one of Secret, Signer and Public must be set.
+// A Key signs or verifies tokens with one algorithm, which a token cannot change.
+// Exactly one of Secret, Signer and Public must be set.
 type Key struct {
 	Algorithm Algorithm
 
-	// Secret is the key of an HS algorithm: random bytes, at least as many as
-	// the hash has (RFC 7518 section 3.2), 32 for HS256.
+	// Secret is the key of an HS algorithm: random bytes, at least as many as the
+	// hash has (RFC 7518 section 3.2), 32 for HS256.
 	Secret guard.Secret `json:"-"`
 
-	// Signer is a private key, or a key management system that holds one,
-	// wrapped by [NewSigner].
+	// Signer is a private key, or a key management system, wrapped by
+	// [NewSigner].
 	Signer Signer `json:"-"`
 
-	// Public is the public key of another signer, or of an earlier key. It
-	// verifies and does not sign.
+	// Public is a key that verifies and does not sign.
 	Public crypto.PublicKey `json:"-"`
 
-	// ID is the "kid" that another issuer gives to the key of Public or
-	// Secret. With a Signer it is an error. If empty, the thumbprint of the
-	// key (RFC 7638).
+	// ID is the "kid" that another issuer gives to the key of Public or Secret.
+	// With a Signer it is an error. Default: the thumbprint of the key (RFC
+	// 7638).
 	ID string
 
-	// AcceptHighS accepts both spellings of an ECDSA signature: (r, s) and
-	// (r, n-s). Set it if another program signs with the key and does not
-	// normalize s, as most do not. If false, signatures with s above n/2 are
-	// rejected; this package never makes them. What an attacker gains: a
-	// second string for a valid token, which defeats code that identifies
-	// tokens by their bytes. Keys with an ID, which belong to another issuer,
-	// and keys of a [Remote] accept both. For other algorithms it is an error.
+	// AcceptHighS accepts both forms of an ECDSA signature, (r, s) and (r, n-s).
+	// Set it if another program signs with the key and does not normalize s, as
+	// most do not. An attacker gains a second string for a valid token, which
+	// defeats code that identifies tokens by their bytes. Keys with an ID and
+	// keys of a [Remote] always accept both. For other algorithms AcceptHighS is
+	// an error.
 	AcceptHighS bool
 
 	// PublishFrom is when the key is published and begins to verify, SignFrom
-	// is when it begins to sign, and VerifyUntil is when it is retired. It
-	// stops signing one token lifetime before VerifyUntil. A zero PublishFrom
-	// or SignFrom means from the start, a zero VerifyUntil means for ever. See
-	// [Keyring].
+	// when it begins to sign, and VerifyUntil when it is retired; it stops
+	// signing one token lifetime before. Default: from the start, and for ever.
+	// See [Keyring].
 	PublishFrom, SignFrom, VerifyUntil time.Time
 }
 
 // GenerateKey returns a new random key for the algorithm. RSA keys have 2048
 // bits, HS keys as many as their hash. The key exists in memory only: after a
-// restart, tokens that it signed are invalid. [GeneratePrivateKey] returns a key
-// to be stored.
+// restart, its tokens are invalid. To store a key, use [GeneratePrivateKey].
 func GenerateKey(alg Algorithm) (Key, error) {
 	s, ok := suites[alg]
 	if !ok {
@@ -139,7 +133,7 @@ func generate(alg Algorithm) (crypto.Signer, error) {
 	}
 }
 
-// Format prints the algorithm, whatever the verb.
+// Format prints the algorithm for every verb.
 func (k Key) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "token.Key(%s)", k.Algorithm) }
 
 type family int
@@ -178,9 +172,9 @@ var suites = map[Algorithm]suite{
 	Ed25519: {family: familyEdDSA, method: jwt.SigningMethodEdDSA},
 }
 
-// halfOrders are the largest s of ECDSA signatures that the keys of our own
-// rings make and accept: n/2, rounded down, for the order n of the curve. Of
-// the two signatures (r, s) and (r, n-s), exactly one has such an s.
+// halfOrders are the largest s of ECDSA signatures that the keys of a Keyring
+// make and accept: n/2, rounded down, for the order n of the curve. Of the two
+// signatures (r, s) and (r, n-s), exactly one has such an s.
 var halfOrders = func() map[elliptic.Curve][]byte {
 	half := make(map[elliptic.Curve][]byte)
 	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
@@ -245,7 +239,7 @@ type mac struct {
 func newKey(k Key) (*key, error) {
 	s, ok := suites[k.Algorithm]
 	if !ok {
-		return nil, fmt.Errorf("the Algorithm is %q, want one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519", string(k.Algorithm))
+		return nil, fmt.Errorf("the Algorithm is %q; use one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519", string(k.Algorithm))
 	}
 	set := 0
 	for _, given := range [...]bool{!k.Secret.IsZero(), !k.Signer.IsZero(), k.Public != nil} {
@@ -254,16 +248,16 @@ func newKey(k Key) (*key, error) {
 		}
 	}
 	if set != 1 {
-		return nil, fmt.Errorf("%d of Secret, Signer and Public are set, want exactly one", set)
+		return nil, fmt.Errorf("%d of Secret, Signer and Public are set; set exactly one", set)
 	}
 	if err := checkTimes(k); err != nil {
 		return nil, err
 	}
 	if k.ID != "" && !k.Signer.IsZero() {
-		return nil, errors.New("the ID is set beside a Signer, want none: a key that signs is named by its thumbprint")
+		return nil, errors.New("the ID is set beside a Signer; leave it empty, because the ID of a key that signs is its thumbprint")
 	}
 	if !plainText(k.ID) || len(k.ID) > maxKeyID {
-		return nil, fmt.Errorf("the ID is %.100q, want up to %d bytes of UTF-8 without control characters", k.ID, maxKeyID)
+		return nil, fmt.Errorf("the ID is %.100q; use up to %d bytes of UTF-8 without control characters", k.ID, maxKeyID)
 	}
 	out := &key{
 		alg:         k.Algorithm,
@@ -301,8 +295,8 @@ func newKey(k Key) (*key, error) {
 	return out, out.setPublic(public, k.ID)
 }
 
-// checkSigner finds the private keys that would panic sooner or later: a nil
-// pointer, and those that lack what signing takes.
+// checkSigner returns an error for private keys that would panic later: nil
+// pointers and incomplete keys.
 func checkSigner(s crypto.Signer) error {
 	if v := reflect.ValueOf(s); v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Errorf("the Signer is a nil %T", s)
@@ -321,7 +315,7 @@ func checkSigner(s crypto.Signer) error {
 		return checkSigner(*private)
 	case ed25519.PrivateKey:
 		if len(private) != ed25519.PrivateKeySize {
-			return fmt.Errorf("the Signer is an Ed25519 key of %d bytes, want %d", len(private), ed25519.PrivateKeySize)
+			return fmt.Errorf("the Signer is an Ed25519 key of %d bytes instead of %d", len(private), ed25519.PrivateKeySize)
 		}
 	}
 	return nil
@@ -343,14 +337,14 @@ func (k *key) setSecret(from Key) error {
 		return fmt.Errorf("%s needs Secret", k.alg)
 	}
 	if want := k.suite.hash.Size(); len(secret) < want {
-		return fmt.Errorf("the Secret has %d bytes, want at least %d random ones (RFC 7518 section 3.2)", len(secret), want)
+		return fmt.Errorf("the Secret has %d bytes; use at least %d random bytes (RFC 7518 section 3.2)", len(secret), want)
 	}
 	if bytes.Contains(secret, []byte("-----BEGIN ")) {
 		// Somebody's public key used as a secret is a secret everybody knows.
-		return errors.New("the Secret is a PEM file, want random bytes; give a private key as Signer")
+		return errors.New("the Secret is a PEM file; use random bytes, or pass a private key as Signer")
 	}
 	if len(bytes.Trim(secret, "\x00")) == 0 {
-		return errors.New("the Secret is all zeros, want random bytes: it was made and never filled")
+		return errors.New("the Secret is all zeros; fill it with random bytes")
 	}
 	k.newMAC = func() hash.Hash { return hmac.New(k.suite.hash.New, secret) }
 	k.macs.New = func() any {
@@ -361,8 +355,8 @@ func (k *key) setSecret(from Key) error {
 	return nil
 }
 
-// setPublic checks and copies the public key, so that the host's own cannot
-// change the ring's afterwards. Its ID is name, or else its thumbprint.
+// setPublic checks and copies the public key, so that the host cannot change the
+// key of the ring. Its ID is name, or else its thumbprint.
 func (k *key) setPublic(public crypto.PublicKey, name string) error {
 	if v := reflect.ValueOf(public); v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Errorf("the key is a nil %T", public)
@@ -377,7 +371,7 @@ func (k *key) setPublic(public crypto.PublicKey, name string) error {
 			return errors.New("the key is an incomplete *ecdsa.PublicKey")
 		}
 		if pub.Curve != k.suite.curve {
-			return fmt.Errorf("the key is on curve %s, want %s for %s (RFC 7518 section 3.4)", pub.Params().Name, k.suite.curve.Params().Name, k.alg)
+			return fmt.Errorf("the key is on curve %s; use %s for %s (RFC 7518 section 3.4)", pub.Params().Name, k.suite.curve.Params().Name, k.alg)
 		}
 		point, err := pub.Bytes() // which checks that it is on the curve
 		if err != nil {
@@ -400,11 +394,11 @@ func (k *key) setPublic(public crypto.PublicKey, name string) error {
 			return errors.New("the RSA key has a modulus that is missing, negative or even")
 		}
 		if bits := pub.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-			return fmt.Errorf("the RSA key has %d bits, want %d to %d (RFC 7518 section 3.3)", bits, minRSABits, maxRSABits)
+			return fmt.Errorf("the RSA key has %d bits; use %d to %d (RFC 7518 section 3.3)", bits, minRSABits, maxRSABits)
 		}
 		if pub.E < 3 || pub.E%2 == 0 || pub.E > math.MaxInt32 {
 			// crypto/rsa refuses larger ones at each use.
-			return fmt.Errorf("the RSA key has the public exponent %d, want an odd one from 3 to 2^31-1", pub.E)
+			return fmt.Errorf("the RSA key has the public exponent %d; use an odd one from 3 to 2^31-1", pub.E)
 		}
 		jwk := rsaJWK{"RSA", encode(pub.N.Bytes()), encode(big.NewInt(int64(pub.E)).Bytes()), jwkUse{"sig", string(k.alg), ""}}
 		k.material = thumbprint(fmt.Sprintf(`{"e":%q,"kty":"RSA","n":%q}`, jwk.E, jwk.N))
@@ -417,7 +411,7 @@ func (k *key) setPublic(public crypto.PublicKey, name string) error {
 			return fmt.Errorf("the key is an Ed25519 key, which %s cannot use", k.alg)
 		}
 		if len(pub) != ed25519.PublicKeySize {
-			return fmt.Errorf("the Ed25519 key has %d bytes, want %d", len(pub), ed25519.PublicKeySize)
+			return fmt.Errorf("the Ed25519 key has %d bytes instead of %d", len(pub), ed25519.PublicKeySize)
 		}
 		if smallOrder(pub) {
 			return errors.New("the Ed25519 key is a point of small order, with which anybody can sign: it was made and never filled")
@@ -429,15 +423,15 @@ func (k *key) setPublic(public crypto.PublicKey, name string) error {
 		k.jwk = jwk
 		k.public = ed25519.PublicKey(bytes.Clone(pub))
 	default:
-		return fmt.Errorf("the key is a %T, want *ecdsa.PublicKey, *rsa.PublicKey or ed25519.PublicKey", public)
+		return fmt.Errorf("the key is a %T; use an *ecdsa.PublicKey, *rsa.PublicKey or ed25519.PublicKey", public)
 	}
 	return nil
 }
 
-// smallOrder reports whether pub is one of the points of order 1, 2, 4 or 8,
-// in any encoding. A key of zeros is one of them. Under such a key signatures
-// can be made up without a private key, which a KMS or generator never yields
-// and a mistake easily does.
+// smallOrder reports whether pub is a point of order 1, 2, 4 or 8, in any
+// encoding, such as a key of zeros. Signatures under such a key can be made
+// without a private key. A generator never returns one, but an unfilled key is
+// one.
 func smallOrder(pub ed25519.PublicKey) bool {
 	y := [ed25519.PublicKeySize]byte(pub)
 	y[31] &= 0x7f // the sign of x
@@ -454,7 +448,7 @@ func smallOrder(pub ed25519.PublicKey) bool {
 	return false
 }
 
-// canSign reports whether the key has what signing takes.
+// canSign reports whether the key can sign.
 func (k *key) canSign() bool { return k.newMAC != nil || k.signer != nil }
 
 // sign returns the signature of RFC 7515 section 5.1 over input.
@@ -504,10 +498,10 @@ func (k *key) sign(input []byte) ([]byte, error) {
 	return out, nil
 }
 
-// sized returns what a Signer returned, if it has the size of a signature.
+// sized returns the signature of a Signer if it has the right size.
 func (k *key) sized(signature []byte, err error, size int) ([]byte, error) {
 	if err == nil && len(signature) != size {
-		err = fmt.Errorf("the Signer returned %d bytes, want the %d of a signature", len(signature), size)
+		err = fmt.Errorf("the Signer returned %d bytes instead of the %d of a signature", len(signature), size)
 	}
 	if err != nil {
 		return nil, err

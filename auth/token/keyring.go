@@ -15,9 +15,9 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// publishLead is how long a key must be published before it signs: twice as
-// long as clients may keep the JWK Set, so that no token is signed with a key
-// that a client could not know.
+// publishLead is how long a key must be published before it signs: twice as long
+// as clients may cache the JWK Set, so that each client knows the key of each
+// token.
 const publishLead = 2 * jwksMaxAge
 
 // clockMargin is how far the clocks of an issuer's processes may be apart. A
@@ -60,23 +60,21 @@ type KeyInfo struct {
 	State     KeyState
 }
 
-// A Keyring holds the keys of one issuer and rotates them by the clock. The key
-// with the latest SignFrom that is not in the future signs; among equals, the key
-// that was given first. Each key verifies from its PublishFrom to its VerifyUntil.
-// All processes of an issuer that have next month's key begin to sign with it at
-// the same time.
+// A Keyring holds the keys of one issuer and rotates them by the clock: each key
+// verifies from its PublishFrom to its VerifyUntil, and the key with the latest
+// SignFrom that is not in the future signs; among equals, the first. All
+// processes that have next month's key begin to sign with it at the same time.
 //
 //	token.NewKeyring(
 //		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(march), VerifyUntil: april1.Add(time.Hour)},
 //		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(april), PublishFrom: april1.Add(-24 * time.Hour), SignFrom: april1},
 //	)
 //
-// Two rules hold at each moment. A key that signs was published for at least ten
-// minutes, twice as long as clients may cache the JWK Set. No token outlives the
-// key that verifies it, even if clocks differ by up to a minute.
+// A key that signs was published for at least ten minutes, twice as long as
+// clients may cache the JWK Set. No token outlives the key that verifies it, even
+// if clocks differ by up to a minute.
 //
-// A Keyring is safe for concurrent use. Use [NewKeyring]; the zero Keyring has no
-// keys.
+// A Keyring is safe for concurrent use. The zero Keyring has no keys.
 type Keyring struct {
 	// Hooks.Observe receives guard.EventKeysReplaced from [Keyring.Replace]. Set it
 	// before the ring is used. No other hook is called.
@@ -88,14 +86,14 @@ type Keyring struct {
 }
 
 // A ringState is the keys that a ring has at one time. It is never changed, so
-// what was decided with it holds for as long as the ring has it.
+// decisions made with it hold for as long as the ring has it.
 type ringState struct {
 	keys []*key // by SignFrom, the latest first
 	byID map[string][]*key
 }
 
-// NewKeyring returns a ring of the given keys. The error lists every mistake, such
-// as a key that would sign before clients could know it.
+// NewKeyring returns a ring of the given keys. The error lists every mistake,
+// such as a SignFrom less than ten minutes after PublishFrom.
 func NewKeyring(keys ...Key) (*Keyring, error) {
 	state, err := newRingState(keys)
 	if err != nil {
@@ -113,14 +111,12 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 	return ring, nil
 }
 
-// Replace sets the keys of the ring. It takes effect at once, for all Issuers and
-// Verifiers of the ring. A key that is left out no longer verifies, so Replace
-// withdraws stolen keys.
+// Replace sets the keys of the ring, at once, for all its Issuers and Verifiers.
+// A key that is left out no longer verifies, so Replace withdraws stolen keys.
 //
 // Replace returns an error, and changes nothing, if a new key would sign before
 // the ring has published it for ten minutes although a previous key could sign
-// meanwhile, or if there would be a time at which no key may sign before the
-// turn of a later key.
+// meanwhile, or if at some time no key could sign before a later key begins.
 func (ring *Keyring) Replace(keys ...Key) error {
 	state, err := newRingState(keys)
 	if err != nil {
@@ -189,7 +185,7 @@ func (ring *Keyring) replace(state *ringState) (*ringState, error) {
 	return old, nil
 }
 
-// load returns the keys there are. A Keyring that nobody made has none.
+// load returns the keys of the ring. A zero Keyring has none.
 func (ring *Keyring) load() *ringState {
 	if state := ring.state.Load(); state != nil {
 		return state
@@ -250,11 +246,11 @@ func checkTimes(k Key) error {
 	var errs []error
 	signs := !k.Signer.IsZero() || !k.Secret.IsZero()
 	if signs && !k.PublishFrom.IsZero() && k.SignFrom.Before(k.PublishFrom.Add(publishLead)) {
-		errs = append(errs, fmt.Errorf("the SignFrom is %v and the PublishFrom %v, want SignFrom at least %v later, for clients keep the JWK Set for %v",
+		errs = append(errs, fmt.Errorf("the SignFrom is %v and the PublishFrom %v; set SignFrom at least %v later, because clients cache the JWK Set for %v",
 			date(k.SignFrom), date(k.PublishFrom), publishLead, jwksMaxAge))
 	}
 	if until := latest(k.SignFrom, k.PublishFrom); !k.VerifyUntil.IsZero() && !k.VerifyUntil.After(until) {
-		errs = append(errs, fmt.Errorf("the VerifyUntil is %v, want it later than SignFrom and PublishFrom", date(k.VerifyUntil)))
+		errs = append(errs, fmt.Errorf("the VerifyUntil is %v; set it later than SignFrom and PublishFrom", date(k.VerifyUntil)))
 	}
 	return errors.Join(errs...)
 }
@@ -319,11 +315,11 @@ func gapError(at time.Time, lifetime time.Duration) error {
 		date(at), lifetime)
 }
 
-// A KeySource has the keys of a [Verifier]. [*Keyring], [*Remote] and [*KeySet]
-// implement it; other packages cannot.
+// A KeySource has the keys of a [Verifier]: a [*Keyring], [*Remote] or [*KeySet].
+// Other packages cannot implement it.
 type KeySource interface {
-	// current returns the keys there are at now. An error says that they
-	// cannot be known, which is answered 503.
+	// current returns the keys at now. An error means that they are unknown,
+	// which is answered 503.
 	current(now time.Time) (*ringState, error)
 
 	// unknown returns the error for a token with that key ID, which is not
@@ -337,7 +333,7 @@ type KeySource interface {
 	// accepts reports whether keys of the source may be for that algorithm.
 	accepts(alg Algorithm) bool
 
-	// made reports whether it is one that its constructor returned.
+	// made reports whether the KeySource was returned by its constructor.
 	made() bool
 }
 
@@ -397,7 +393,7 @@ func (s *ringState) jwks(now time.Time) ([]byte, error) {
 	return json.Marshal(set)
 }
 
-// Format prints the algorithms and IDs of the keys, whatever the verb.
+// Format prints the algorithms and IDs of the keys for every verb.
 func (ring *Keyring) Format(f fmt.State, _ rune) {
 	var names []string
 	for _, k := range ring.load().keys {

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// A KeySet is the keys of a JWK Set that a host has as a file or embeds. It is a
-// [KeySource], and never changes. It is safe for concurrent use.
+// A KeySet is the keys of a JWK Set from a file. It is a [KeySource], never
+// changes, and is safe for concurrent use.
 type KeySet struct {
 	state      *ringState
 	algorithms []Algorithm
 }
 
 // ParseKeySet returns the keys of a JWK Set (RFC 7517 section 5) that are for one
-// of the algorithms. HS algorithms are an error. Keys for other algorithms and
+// of the algorithms; HS algorithms are an error. Keys for other algorithms and
 // uses are left out. ParseKeySet returns an error if no key remains, or if a key
 // is malformed or private.
 func ParseKeySet(jwks []byte, algorithms ...Algorithm) (*KeySet, error) {

@@ -360,7 +360,7 @@ func (v *Verifier) checkIssuer(c *claims, d *decision) (issuer string, err error
 		}
 	}
 	if d.issuer != "" && d.issuer != c.issuer {
-		return "", &rejection{reason: ErrIssuer, member: "iss of the header", got: d.issuer, want: "that of the claims, " + quote(c.issuer)}
+		return "", &rejection{reason: ErrIssuer, member: "iss of the header", got: d.issuer, want: "the iss of the claims, " + quote(c.issuer)}
 	}
 	if d.key != nil && d.key.issuer != "" && (f.KeyIssuers || len(f.Tenants) > 0 || f.InsecureAnyTenant) && !fillsTemplate(d.key.issuer, c.issuer) {
 		return "", wrong(c.issuer, "the issuer of its key, "+quote(d.key.issuer))
@@ -404,7 +404,7 @@ func (p *plan) checkConditions(c *claims, d *decision) error {
 		}
 	}
 	if !d.expires.IsZero() && !d.expires.Equal(c.expires) {
-		return &rejection{reason: ErrClaim, member: "exp of the header", got: date(d.expires), want: "that of the claims, " + date(c.expires)}
+		return &rejection{reason: ErrClaim, member: "exp of the header", got: date(d.expires), want: "the exp of the claims, " + date(c.expires)}
 	}
 	for i := range p.require {
 		ok, got, err := p.require[i].met(c)

@@ -9,11 +9,11 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// CheckIssuer returns why v would not accept the tokens that i issues, or would
-// not notice that revoker ends them: another issuer, audience, type, keyring or
-// Revoker, no Revoker, a MaxLifetime shorter than the tokens' lifetime, or a
-// Leeway of less than twice [identity.MaxClockSkew], by which tokens may be
-// dated ahead. It returns all mistakes, each naming the field and its value.
+// CheckIssuer returns every reason why v would not accept the tokens of i, or
+// would not detect that revoker ends them: another issuer, audience, type,
+// keyring or Revoker, no Revoker, a MaxLifetime shorter than the tokens'
+// lifetime, or a Leeway of less than twice [identity.MaxClockSkew], by which
+// tokens may be dated ahead.
 func (v *Verifier) CheckIssuer(i *Issuer, revoker Revoker) error {
 	var errs []error
 	mistake := func(format string, args ...any) {
@@ -62,8 +62,7 @@ func same(a, b Revoker) bool {
 // MaxLifetime returns VerifierConfig.MaxLifetime.
 func (v *Verifier) MaxLifetime() time.Duration { return v.config.MaxLifetime }
 
-// UsesSecret reports whether the bytes are the secret of an HS256, HS384 or
-// HS512 key of the Issuer's ring.
+// UsesSecret reports whether secret is an HS key of the Issuer's ring.
 func (i *Issuer) UsesSecret(secret []byte) bool {
 	id := thumbprint(fmt.Sprintf(`{"k":%q,"kty":"oct"}`, encode(secret)))
 	for _, k := range i.ring.load().keys {

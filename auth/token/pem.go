@@ -12,13 +12,13 @@ import (
 	"fmt"
 )
 
-// ParsePrivateKey returns the key in a PEM file: PKCS #8 ("PRIVATE KEY"), as of
-// openssl genpkey, SEC 1 ("EC PRIVATE KEY") or PKCS #1 ("RSA PRIVATE KEY"). The
-// curve gives the Algorithm: ES256, ES384 or ES512, and EdDSA for Ed25519. An RSA
-// key gets RS256; set Algorithm for another one. [NewKeyring] checks the key.
+// ParsePrivateKey returns the key in a PEM file: PKCS #8 ("PRIVATE KEY"), SEC 1
+// ("EC PRIVATE KEY") or PKCS #1 ("RSA PRIVATE KEY"). The curve gives the
+// Algorithm, EdDSA for Ed25519; an RSA key gets RS256, which the caller may
+// change. [NewKeyring] checks the key.
 //
-// A file with an encrypted key, a public key, a certificate, several keys, or text
-// around the key is an error. The error quotes nothing of the file.
+// A file with an encrypted key, a public key, a certificate, several keys, or
+// text around the key is an error, which quotes nothing of the file.
 func ParsePrivateKey(file []byte) (Key, error) {
 	block, rest := pem.Decode(file)
 	switch {
@@ -67,9 +67,9 @@ func ParsePrivateKey(file []byte) (Key, error) {
 	return k, nil
 }
 
-// GeneratePrivateKey returns a new random private key for the algorithm as a PEM
-// file of PKCS #8, for [ParsePrivateKey]. RSA keys have 2048 bits. Write it with
-// file mode 0600. An HS algorithm, whose key is random bytes, is an error.
+// GeneratePrivateKey returns a new random private key as a PEM file of PKCS #8,
+// for [ParsePrivateKey]. RSA keys have 2048 bits. Write it with file mode 0600.
+// HS algorithms are an error.
 func GeneratePrivateKey(alg Algorithm) ([]byte, error) {
 	private, err := generate(alg)
 	if err != nil {

@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// A Path names a claim: the name of a member of the claims, and for nested
-// claims the names of the members on the way. It has no wildcards, and dots in
-// names are dots: Path{"kubernetes.io", "namespace"}.
+// A Path names a claim, and for nested claims the members on the way. It has no
+// wildcards, and dots in names are dots: Path{"kubernetes.io", "namespace"}.
 type Path []string
 
 // String returns the names, quoted if need be, joined by " > ".
@@ -25,44 +24,39 @@ func (p Path) String() string {
 }
 
 // A Profile describes the tokens of an issuer that does not follow RFC 9068, and
-// what they grant here. It applies to one Verifier, and so to one issuer. The
-// zero Profile accepts RFC 9068 only. Each field states what an attacker gains
-// if it is set without need.
+// what they grant here. The zero Profile accepts RFC 9068 only. Each field states
+// what an attacker gains if it is set without need.
 //
-// A Verifier with a Profile treats its issuer as VerifierConfig.Foreign: the
-// Principal has the scopes, roles, factors, tenant and authentication time that
-// the Profile names, and nothing else. A claim that the Profile does not name
-// cannot make a token malformed.
+// The Principal has the scopes, roles, factors, tenant and authentication time
+// that the Profile names, and nothing else. A claim that the Profile does not
+// name cannot make a token malformed.
 //
 // With any type but [TypeAccess], a token with one of the claims nonce, at_hash,
 // c_hash, s_hash or events is rejected: the first four are claims of ID tokens,
-// the last one of logout and security event tokens. IDTokens accepts the first
-// four.
+// which IDTokens accepts, the last one of logout and security event tokens.
 type Profile struct {
-	// Types are the accepted values of the header member "typ". If empty,
-	// VerifierConfig.Type. An attacker gains the use of tokens for other
-	// purposes that the issuer signs under the added type, for example ID tokens
-	// under "JWT".
+	// Types are the accepted values of the header member "typ". Default:
+	// VerifierConfig.Type. An attacker gains the use of other tokens that the
+	// issuer signs under an added type, for example ID tokens under "JWT".
 	Types []string
 
-	// NoType also accepts tokens without "typ", whatever Types lists. An
-	// attacker gains the use of signed JWTs of unknown purpose.
+	// NoType also accepts tokens without "typ". An attacker gains the use of
+	// signed JWTs of unknown purpose.
 	NoType bool
 
-	// IDTokens accepts ID tokens of OpenID Connect. Their audience is a
-	// client, so Audience is the client's ID. If the audience has several
-	// values, the claim "azp" must be Audience. An attacker gains the use of
-	// ID tokens that leaked from the client with that ID.
+	// IDTokens accepts ID tokens of OpenID Connect; Audience is then the ID of
+	// the client. If the audience has several values, the claim "azp" must be
+	// Audience. An attacker gains the use of ID tokens that leaked from that
+	// client.
 	IDTokens bool
 
-	// NoKeyID accepts tokens without a key ID if the KeySource has exactly
-	// one key of the token's algorithm. An attacker gains nothing: the
-	// signature is verified with that key.
+	// NoKeyID accepts tokens without a key ID if the KeySource has exactly one
+	// key of the token's algorithm. An attacker gains nothing.
 	NoKeyID bool
 
-	// IgnoreHeaders are members of the header that carry keys or places of
-	// keys, of "jku", "x5u", "x5c" and "jwk", which are otherwise rejected.
-	// They are never used. An attacker gains nothing.
+	// IgnoreHeaders are header members with keys or places of keys, of "jku",
+	// "x5u", "x5c" and "jwk", that do not make a token malformed. They are never
+	// used. An attacker gains nothing.
 	IgnoreHeaders []string
 
 	// IssuerAliases are further values of "iss" for the same issuer. The
@@ -71,18 +65,17 @@ type Profile struct {
 	IssuerAliases []string
 
 	// Tenants are the accepted tenants if VerifierConfig.Issuer has a path
-	// segment {tenantid}. TenantClaim is
-	// required, and "iss" must be the issuer with that tenant filled in, which
-	// is then the Principal's Issuer.
+	// segment {tenantid}. TenantClaim is required, and "iss" must be the issuer
+	// with that tenant, which is then the Principal's Issuer.
 	Tenants []string
 
-	// InsecureAnyTenant accepts each tenant that is a UUID, instead of
-	// Tenants. An attacker gains access by creating a tenant.
+	// InsecureAnyTenant accepts each tenant that is a UUID, instead of Tenants.
+	// An attacker gains access by creating a tenant.
 	InsecureAnyTenant bool
 
-	// KeyIssuers enforces the member "issuer" of the keys in a JWK Set, which
-	// restricts a key to one issuer or, with {tenantid}, to issuers of that
-	// form. It is always enforced with Tenants and InsecureAnyTenant.
+	// KeyIssuers enforces the member "issuer" of keys in a JWK Set, which
+	// restricts a key to one issuer or, with {tenantid}, to issuers of that form.
+	// It is always enforced with Tenants and InsecureAnyTenant.
 	KeyIssuers bool
 
 	// NoIssuer accepts tokens without "iss" and rejects tokens with one.
@@ -90,98 +83,97 @@ type Profile struct {
 	// controls all subjects with the prefix.
 	NoIssuer bool
 
-	// SubjectClaims are tried in order for the subject: the first claim that
-	// is present and not empty. If empty, "sub". An attacker gains another
-	// user's account if a claim can be chosen by users or reused.
+	// SubjectClaims are tried in order; the first that is present and not empty
+	// is the subject. Default: "sub". An attacker gains another user's account if
+	// users can choose a claim or its values are reused.
 	SubjectClaims []Path
 
 	// SubjectPrefix is what the subject must begin with. It ends in "/" or ":".
 	SubjectPrefix string
 
-	// AudienceClaim must be or contain VerifierConfig.Audience. If empty,
-	// "aud". An attacker gains, with a claim that names the client, the use
-	// of tokens of that client for other services.
+	// AudienceClaim must be or contain VerifierConfig.Audience. Default: "aud".
+	// If the claim names the client, an attacker gains the use of tokens of that
+	// client for other services.
 	AudienceClaim Path
 
-	// ClientClaim is the client that the token was issued to. If empty,
+	// ClientClaim is the client that the token was issued to. Default:
 	// "client_id".
 	ClientClaim Path
 
-	// ClientOptional accepts tokens without a client. With an empty
-	// ClientClaim no client is read. An attacker gains the use of tokens of
-	// issuers that mark ID tokens only by the missing client.
+	// ClientOptional accepts tokens without a client. With an empty ClientClaim
+	// no client is read. An attacker gains the use of tokens of issuers that mark
+	// ID tokens only by the missing client.
 	ClientOptional bool
 
-	// CredentialClaim is the ID of the token, by which it can be revoked. If
-	// empty, "jti".
+	// CredentialClaim is the ID by which the token can be revoked. Default:
+	// "jti".
 	CredentialClaim Path
 
-	// CredentialOptional derives the ID of a token without CredentialClaim
-	// from its header and claims: "sha256-" and the SHA-256 of both, never of
-	// the signature. An attacker gains nothing, but revocations by an ID that
-	// the issuer has do not find these tokens.
+	// CredentialOptional derives the ID of a token without CredentialClaim:
+	// "sha256-" and the SHA-256 of its header and claims. An attacker gains
+	// nothing, but revocations by an ID that the issuer has do not find these
+	// tokens.
 	CredentialOptional bool
 
-	// SessionClaim is the sign-in session. If empty, "sid". A token without
-	// it has no session.
+	// SessionClaim is the sign-in session. Default: "sid". A token without it has
+	// no session.
 	SessionClaim Path
 
 	// IssuedAtOptional accepts tokens without "iat". They must expire within
-	// MaxLifetime from now, and each revocation of the form "before a time"
-	// revokes them. An attacker gains the use of tokens older than MaxLifetime.
+	// MaxLifetime from now, and each revocation "before a time" revokes them. An
+	// attacker gains the use of tokens older than MaxLifetime.
 	IssuedAtOptional bool
 
 	// TenantClaim is the tenant. If empty, the Principal has no tenant. An
 	// attacker gains another tenant's data if users can choose the claim.
 	TenantClaim Path
 
-	// AuthTimeClaim is when the user was authenticated. If empty, the
-	// Principal has no AuthTime, so no route with a maximum age accepts it.
+	// AuthTimeClaim is when the user was authenticated. If empty, no route with a
+	// maximum age accepts the Principal.
 	AuthTimeClaim Path
 
-	// Scopes, Roles and Factors are what tokens grant. If empty, nothing. If
-	// two of Scopes are present in a token, they must grant the same.
+	// Scopes, Roles and Factors are what tokens grant. If empty, nothing. If two
+	// of Scopes are present in a token, they must grant the same.
 	Scopes, Roles, Factors []Grant
 
 	// RequireGrant rejects tokens that grant no scope and no role.
 	RequireGrant bool
 
-	// Require are conditions that each token must meet, and Refuse are
-	// conditions that no token may meet.
+	// Require are conditions that each token must meet, Refuse are conditions
+	// that no token may meet.
 	Require, Refuse []Condition
 
-	// PaddedBase64 expects the three parts of the token in base64url with
-	// padding, and rejects them without. AudienceHeader and ClientHeader are
-	// members of the header that take the place of AudienceClaim and
-	// ClientClaim; if set, the header's "iss" and "exp" must equal the claims'
-	// where they are present. They describe the tokens of AWS load balancers.
+	// PaddedBase64 requires padding in the three parts of the token.
+	// AudienceHeader and ClientHeader are header members that replace
+	// AudienceClaim and ClientClaim; if set, "iss" and "exp" of the header, where
+	// present, must equal the claims. They describe the tokens of AWS load
+	// balancers.
 	PaddedBase64                 bool
 	AudienceHeader, ClientHeader string
 }
 
-// A Grant is a claim with values that become scopes, roles or factors, if Names
-// lists them.
+// A Grant is a claim whose values become scopes, roles or factors, as Names lists
+// them.
 type Grant struct {
-	// Claim is a string or an array of strings. A string is one value, for
-	// Scopes a list separated by spaces. An attacker gains roles if users can
-	// write the claim.
+	// Claim is a string or an array of strings. A string is one value, for Scopes
+	// a list separated by spaces. An attacker gains roles if users can write the
+	// claim.
 	Claim Path
 
-	// Member is the member of each element that has the value, if the claim
-	// is an array of objects.
+	// Member is the member of each element that has the value, if the claim is an
+	// array of objects.
 	Member string
 
-	// Keys takes the names of the members as values, if the claim is an
-	// object.
+	// Keys takes the names of the members as values, if the claim is an object.
 	Keys bool
 
-	// Names maps values of the claim to names of scopes, roles or factors of
-	// this service. Values that are not in it grant nothing. See [Same].
+	// Names maps values of the claim to names of scopes, roles or factors of this
+	// service. Other values grant nothing. See [Same].
 	Names map[string]string
 
-	// InsecureAll grants each value under its own name, beside Names. An
-	// attacker that can name or assign a role at the issuer gains the role of
-	// that name here, "admin" for example.
+	// InsecureAll grants each other value under its own name. An attacker that
+	// can name or assign a role at the issuer gains the role of that name here,
+	// for example "admin".
 	InsecureAll bool
 }
 
@@ -199,8 +191,8 @@ type Condition struct {
 	Claim Path
 
 	// Is are the values of which the claim must be one: strings, booleans or
-	// integers. The type counts: "true" is not true. If empty, the claim must
-	// be present and neither null nor an empty string.
+	// integers. "true" is not true. If empty, the claim must be present and
+	// neither null nor an empty string.
 	Is []any
 }
 
@@ -226,7 +218,7 @@ func (c Condition) values() []string {
 // tenantPlaceholder is the part of an issuer that a tenant fills.
 const tenantPlaceholder = "{tenantid}"
 
-// A plan is what a Verifier reads from claims, prepared.
+// A plan is what a Verifier reads from claims, as prepared from its config.
 type plan struct {
 	foreign bool // nothing is granted that the Profile does not name
 	known   *members
@@ -263,8 +255,8 @@ type condition struct {
 	Condition
 }
 
-// clone returns a copy that shares no memory with f, so that a host may change
-// its own one later.
+// clone returns a copy that shares no memory with f, so that the host may change
+// f.
 func (f Profile) clone() Profile {
 	paths := func(all []Path) []Path {
 		all = slices.Clone(all)
@@ -299,8 +291,8 @@ func (f Profile) clone() Profile {
 	return f
 }
 
-// newPlan prepares config, whose Profile may be zero. mistake reports what is
-// wrong with it.
+// newPlan prepares config, whose Profile may be zero. It calls mistake for each
+// mistake.
 func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *plan {
 	f := &config.Profile
 	p := &plan{
@@ -319,7 +311,7 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 		}
 		for _, name := range path {
 			if name == "" || !plainText(name) {
-				mistake("VerifierConfig.Profile.%s has the name %q, want the name of a claim", field, name)
+				mistake("VerifierConfig.Profile.%s has the name %q; use the name of a claim", field, name)
 			}
 		}
 		if r.top = slices.Index(names, path[0]); r.top < 0 {
@@ -373,15 +365,15 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 		for _, g := range all {
 			switch {
 			case len(g.Claim) == 0:
-				mistake("VerifierConfig.Profile.%s has a Grant without a Claim, want a Path", field)
+				mistake("VerifierConfig.Profile.%s has a Grant without a Claim; set its Path", field)
 			case len(g.Names) == 0 && !g.InsecureAll:
 				mistake("VerifierConfig.Profile.%s: the Grant of %v has no Names, so it grants nothing; list what it may grant, token.Same(…)", field, g.Claim)
 			case g.Member != "" && g.Keys:
-				mistake("VerifierConfig.Profile.%s: the Grant of %v has Member and Keys, want one of them", field, g.Claim)
+				mistake("VerifierConfig.Profile.%s: the Grant of %v has Member and Keys; set one of them", field, g.Claim)
 			}
 			for _, name := range g.Names {
 				if name == "" || !plainText(name) || field == "Scopes" && (!validScope(name) || strings.Contains(name, " ")) {
-					mistake("VerifierConfig.Profile.%s: the Grant of %v has the name %q, want one that a Principal can have", field, g.Claim, name)
+					mistake("VerifierConfig.Profile.%s: the Grant of %v has the name %q; use visible ASCII for scopes, and UTF-8 without control characters for others", field, g.Claim, name)
 				}
 			}
 			prepared := grant{ref: read(field, g.Claim), Grant: g, spaced: spaced, strict: !p.foreign}
@@ -396,17 +388,17 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 	conditions := func(field string, all []Condition) (out []condition) {
 		for _, c := range all {
 			if len(c.Claim) == 0 {
-				mistake("VerifierConfig.Profile.%s has a Condition without a Claim, want a Path", field)
+				mistake("VerifierConfig.Profile.%s has a Condition without a Claim; set its Path", field)
 			}
 			for _, v := range c.Is {
 				switch v := v.(type) {
 				case string:
 					if v == "" {
-						mistake("VerifierConfig.Profile.%s: %v is compared with an empty string, which is the same as no claim; want a value", field, c.Claim)
+						mistake("VerifierConfig.Profile.%s: %v is compared with an empty string, which is the same as no claim; use a value", field, c.Claim)
 					}
 				case bool, int, int64:
 				default:
-					mistake("VerifierConfig.Profile.%s: %v is compared with a %T, want a string, bool or int", field, c.Claim, v)
+					mistake("VerifierConfig.Profile.%s: %v is compared with a %T; use a string, bool or int", field, c.Claim, v)
 				}
 			}
 			out = append(out, condition{read(field, c.Claim), c})
@@ -427,40 +419,40 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 		p.events = read("", Path{"events"})
 	}
 	if len(names) > maxNames {
-		mistake("VerifierConfig.Profile reads %d claims, want at most %d", len(names), maxNames)
+		mistake("VerifierConfig.Profile reads %d claims; use at most %d", len(names), maxNames)
 		names = names[:0]
 	}
 	p.known = newMembers(names...)
 	p.checkIssuers(config, mistake)
 	for _, name := range f.IgnoreHeaders {
 		if !slices.Contains(keyHeaders, name) {
-			mistake("VerifierConfig.Profile.IgnoreHeaders has %q, want of %v", name, keyHeaders)
+			mistake("VerifierConfig.Profile.IgnoreHeaders has %q; use names of %v", name, keyHeaders)
 		}
 	}
 	for _, name := range []string{f.AudienceHeader, f.ClientHeader} {
 		if slices.Contains(headerMembers.names, name) {
-			mistake("VerifierConfig.Profile has the header member %q as audience or client, want one with another meaning", name)
+			mistake("VerifierConfig.Profile has the header member %q as audience or client, which has another meaning; use another one", name)
 		}
 	}
 	if len(f.Types) > 0 && config.Type != "" {
-		mistake("VerifierConfig.Type is %q beside Profile.Types, want one of them", config.Type)
+		mistake("VerifierConfig.Type is %q beside Profile.Types; set one of them", config.Type)
 	}
 	for _, t := range f.Types {
 		if t == "" || !plainText(t) {
-			mistake("VerifierConfig.Profile.Types has %q, want a media type; NoType accepts tokens without one", t)
+			mistake("VerifierConfig.Profile.Types has %q; use a media type, or NoType for tokens without a type", t)
 		}
 	}
 	if f.SubjectPrefix != "" && !strings.HasSuffix(f.SubjectPrefix, "/") && !strings.HasSuffix(f.SubjectPrefix, ":") {
-		mistake("VerifierConfig.Profile.SubjectPrefix is %q, want it to end in / or :", f.SubjectPrefix)
+		mistake("VerifierConfig.Profile.SubjectPrefix is %q; end it with / or :", f.SubjectPrefix)
 	}
 	if f.NoIssuer && f.SubjectPrefix == "" {
-		mistake("VerifierConfig.Profile.NoIssuer is true without SubjectPrefix, want the prefix of all subjects")
+		mistake("VerifierConfig.Profile.NoIssuer is true without SubjectPrefix; set the prefix of all subjects")
 	}
 	return p
 }
 
-// genericTypes reports whether a type is accepted that tokens for other purposes
-// have too.
+// genericTypes reports whether an accepted type is also the type of tokens for
+// other purposes.
 func (p *plan) genericTypes(config *VerifierConfig) bool {
 	if config.Profile.NoType {
 		return true
@@ -479,7 +471,7 @@ func (p *plan) checkIssuers(config *VerifierConfig, mistake func(format string, 
 	p.issuers = map[string]string{config.Issuer: config.Issuer}
 	for _, alias := range f.IssuerAliases {
 		if alias == "" || !plainText(alias) {
-			mistake("VerifierConfig.Profile.IssuerAliases has %q, want an issuer", alias)
+			mistake("VerifierConfig.Profile.IssuerAliases has %q; use an issuer", alias)
 		}
 		p.issuers[alias] = config.Issuer
 	}
@@ -491,20 +483,20 @@ func (p *plan) checkIssuers(config *VerifierConfig, mistake func(format string, 
 	case !multi && places == 0:
 		return
 	case !multi:
-		mistake("VerifierConfig.Issuer is %q without Profile.Tenants, want the tenants that are accepted", config.Issuer)
+		mistake("VerifierConfig.Issuer is %q without Profile.Tenants; list the accepted tenants", config.Issuer)
 	case places != 1 || !strings.HasSuffix(before, "/") || after != "" && after[0] != '/':
-		mistake("VerifierConfig.Issuer is %q, want one path segment that is %s for Profile.Tenants", config.Issuer, tenantPlaceholder)
+		mistake("VerifierConfig.Issuer is %q; use one path segment %s for Profile.Tenants", config.Issuer, tenantPlaceholder)
 	case len(f.TenantClaim) == 0:
-		mistake("VerifierConfig.Profile.TenantClaim is empty, want the claim of the tenant for Profile.Tenants")
+		mistake("VerifierConfig.Profile.TenantClaim is empty; set it for Profile.Tenants")
 	case len(f.Tenants) > 0 && f.InsecureAnyTenant:
-		mistake("VerifierConfig.Profile.InsecureAnyTenant is true beside Tenants, want one of them")
+		mistake("VerifierConfig.Profile.InsecureAnyTenant is true beside Tenants; set one of them")
 	case len(f.IssuerAliases) > 0:
-		mistake("VerifierConfig.Profile.IssuerAliases is set beside Tenants, want one of them")
+		mistake("VerifierConfig.Profile.IssuerAliases is set beside Tenants; set one of them")
 	}
 	delete(p.issuers, config.Issuer)
 	for _, tenant := range f.Tenants {
 		if !isSegment(tenant) {
-			mistake("VerifierConfig.Profile.Tenants has %q, want letters, digits, '-', '_' and '.'", tenant)
+			mistake("VerifierConfig.Profile.Tenants has %q; use letters, digits, '-', '_' and '.'", tenant)
 		}
 		filled := before + tenant + after
 		p.issuers[filled] = filled
@@ -537,5 +529,5 @@ func isUUID(s string) bool {
 	return true
 }
 
-// ownPlan is the plan of a Verifier of our own tokens: what an Issuer writes.
+// ownPlan is the plan for tokens of an Issuer of this package.
 var ownPlan = newPlan(&VerifierConfig{}, func(string, ...any) {})

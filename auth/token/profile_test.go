@@ -13,27 +13,27 @@ import (
 func TestMistakesOfAProfileAreJoined(t *testing.T) {
 	k := kits()[token.HS256]
 	for want, p := range map[string]token.Profile{
-		`SubjectClaims has an empty Path`:                                      {SubjectClaims: []token.Path{{}}},
-		`ClientClaim has the name ""`:                                          {ClientClaim: token.Path{"a", ""}},
-		`Scopes has a Grant without a Claim`:                                   {Scopes: []token.Grant{{Names: token.Same("a")}}},
-		`Roles: the Grant of a > b has no Names, so it grants nothing`:         {Roles: []token.Grant{{Claim: token.Path{"a", "b"}}}},
-		`Factors: the Grant of a has Member and Keys`:                          {Factors: []token.Grant{{Claim: token.Path{"a"}, Names: token.Same("a"), Member: "m", Keys: true}}},
-		`Scopes: the Grant of a has the name "b c"`:                            {Scopes: []token.Grant{{Claim: token.Path{"a"}, Names: map[string]string{"a": "b c"}}}},
-		`Roles: the Grant of a has the name ""`:                                {Roles: []token.Grant{{Claim: token.Path{"a"}, Names: map[string]string{"a": ""}}}},
-		`Require has a Condition without a Claim`:                              {Require: []token.Condition{{Is: []any{"x"}}}},
-		`Refuse: a is compared with a float64`:                                 {Refuse: []token.Condition{{Claim: token.Path{"a"}, Is: []any{1.5}}}},
-		`Require: a is compared with an empty string`:                          {Require: []token.Condition{{Claim: token.Path{"a"}, Is: []any{""}}}},
-		`IgnoreHeaders has "crit"`:                                             {IgnoreHeaders: []string{"jku", "crit"}},
-		`Types has ""`:                                                         {Types: []string{""}},
-		`SubjectPrefix is "spiffe://a", want it to end in / or :`:              {SubjectPrefix: "spiffe://a"},
-		`NoIssuer is true without SubjectPrefix`:                               {NoIssuer: true},
-		`RequireGrant is true without Scopes and Roles`:                        {RequireGrant: true},
-		`IssuerAliases has ""`:                                                 {IssuerAliases: []string{""}},
-		`VerifierConfig.Issuer is "` + issuerName + `", want one path segment`: {Tenants: []string{"a"}, TenantClaim: token.Path{"tid"}},
-		`has the header member "kid" as audience or client`:                    {AudienceHeader: "kid"},
-		`reads 73 claims, want at most 64`:                                     manyClaims(),
-		`has the name "a\x00"`:                                                 {TenantClaim: token.Path{"a\x00"}},
-		`Profile.SubjectPrefix is "a\n/"`:                                      {SubjectPrefix: "a\n/"},
+		`SubjectClaims has an empty Path`:                                     {SubjectClaims: []token.Path{{}}},
+		`ClientClaim has the name ""`:                                         {ClientClaim: token.Path{"a", ""}},
+		`Scopes has a Grant without a Claim`:                                  {Scopes: []token.Grant{{Names: token.Same("a")}}},
+		`Roles: the Grant of a > b has no Names, so it grants nothing`:        {Roles: []token.Grant{{Claim: token.Path{"a", "b"}}}},
+		`Factors: the Grant of a has Member and Keys`:                         {Factors: []token.Grant{{Claim: token.Path{"a"}, Names: token.Same("a"), Member: "m", Keys: true}}},
+		`Scopes: the Grant of a has the name "b c"`:                           {Scopes: []token.Grant{{Claim: token.Path{"a"}, Names: map[string]string{"a": "b c"}}}},
+		`Roles: the Grant of a has the name ""`:                               {Roles: []token.Grant{{Claim: token.Path{"a"}, Names: map[string]string{"a": ""}}}},
+		`Require has a Condition without a Claim`:                             {Require: []token.Condition{{Is: []any{"x"}}}},
+		`Refuse: a is compared with a float64`:                                {Refuse: []token.Condition{{Claim: token.Path{"a"}, Is: []any{1.5}}}},
+		`Require: a is compared with an empty string`:                         {Require: []token.Condition{{Claim: token.Path{"a"}, Is: []any{""}}}},
+		`IgnoreHeaders has "crit"`:                                            {IgnoreHeaders: []string{"jku", "crit"}},
+		`Types has ""`:                                                        {Types: []string{""}},
+		`SubjectPrefix is "spiffe://a"; end it with / or :`:                   {SubjectPrefix: "spiffe://a"},
+		`NoIssuer is true without SubjectPrefix`:                              {NoIssuer: true},
+		`RequireGrant is true without Scopes and Roles`:                       {RequireGrant: true},
+		`IssuerAliases has ""`:                                                {IssuerAliases: []string{""}},
+		`VerifierConfig.Issuer is "` + issuerName + `"; use one path segment`: {Tenants: []string{"a"}, TenantClaim: token.Path{"tid"}},
+		`has the header member "kid" as audience or client`:                   {AudienceHeader: "kid"},
+		`reads 73 claims; use at most 64`:                                     manyClaims(),
+		`has the name "a\x00"`:                                                {TenantClaim: token.Path{"a\x00"}},
+		`Profile.SubjectPrefix is "a\n/"`:                                     {SubjectPrefix: "a\n/"},
 	} {
 		_, err := token.NewVerifier(k.ring, token.VerifierConfig{Issuer: issuerName, Audience: audience, InsecureNoRevoker: true, Profile: p})
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -43,7 +43,7 @@ func TestMistakesOfAProfileAreJoined(t *testing.T) {
 	for want, c := range map[string]token.VerifierConfig{
 		`Issuer is "https://a/{tenantid}/" without Profile.Tenants`: {Issuer: "https://a/{tenantid}/"},
 		"Profile.TenantClaim is empty":                              {Issuer: "https://a/{tenantid}/", Profile: token.Profile{Tenants: []string{"a"}}},
-		"want one path segment that is {tenantid}":                  {Issuer: "https://{tenantid}.a/", Profile: token.Profile{Tenants: []string{"a"}, TenantClaim: token.Path{"tid"}}},
+		"use one path segment {tenantid}":                           {Issuer: "https://{tenantid}.a/", Profile: token.Profile{Tenants: []string{"a"}, TenantClaim: token.Path{"tid"}}},
 		`Tenants has "../b"`:                                        {Issuer: "https://a/{tenantid}", Profile: token.Profile{Tenants: []string{"../b"}, TenantClaim: token.Path{"tid"}}},
 		"InsecureAnyTenant is true beside Tenants":                  {Issuer: "https://a/{tenantid}", Profile: token.Profile{Tenants: []string{"b"}, InsecureAnyTenant: true, TenantClaim: token.Path{"tid"}}},
 		`VerifierConfig.Type is "JWT" beside Profile.Types`:         {Issuer: "a", Type: "JWT", Profile: token.Profile{Types: []string{"JWT"}}},
@@ -331,7 +331,7 @@ func TestProfileIsACopy(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	_, err = v.Verify(t.Context(), k.raw(k.header("typ", `"JWT"`), payload("uid", `"u"`, "use", `"y"`)))
-	if err == nil || !strings.Contains(err.Error(), `use is "y", want one of ["x"]`) {
+	if err == nil || !strings.Contains(err.Error(), `use is "y"; expected one of ["x"]`) {
 		t.Errorf("%v", err)
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Reasons why a token is rejected, for [errors.Is]. Each is an ErrInvalid.
-// The text of the error names the member, the expected value and the value in
-// the token, for logs. The client learns only that the token is invalid.
+// Reasons why a token is rejected, for [errors.Is]. Each wraps ErrInvalid. The
+// text of the error names the member, the expected value and the value in the
+// token, for logs; the client learns only that the token is invalid.
 var (
 	ErrInvalid   = guard.NewReason("auth/token: invalid token")
 	ErrMalformed = guard.NewReason("auth/token: malformed token", ErrInvalid)               // size, envelope, header or claims
@@ -46,9 +46,9 @@ func (r *rejection) Error() string {
 	s := r.reason.Error() + ": " + r.member
 	switch {
 	case r.key != nil:
-		s += ", want that of the key " + quote(r.key.id) + " with " + string(r.key.alg)
+		s += " does not match the key " + quote(r.key.id) + " with " + string(r.key.alg)
 	case r.most != 0:
-		s += fmt.Sprintf(" is %d, want at most %d", r.n, r.most)
+		s += fmt.Sprintf(" is %d; at most %d is accepted", r.n, r.most)
 	case r.got != "" && r.gotIsQuoted && plainText(r.got) && len(r.got) <= maxQuoted:
 		s += " is " + r.got
 	case r.got != "":
@@ -57,7 +57,7 @@ func (r *rejection) Error() string {
 		s += " is missing"
 	}
 	if r.want != "" {
-		s += ", want " + r.want
+		s += "; expected " + r.want
 	}
 	if r.unverified {
 		s += " (the signature was not verified)"
@@ -78,13 +78,13 @@ func quote(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
-// malformed returns the rejection of a token of which a part cannot be read. The
-// part is not quoted.
+// malformed returns the rejection of a token with an unreadable part, which is
+// not quoted.
 func malformed(part, want string) error {
 	return &rejection{reason: ErrMalformed, member: part, want: want, unnamed: true}
 }
 
-// missing returns the rejection of a token without a member that is required.
+// missing returns the rejection of a token without a required member.
 func missing(member, want string) error {
 	return &rejection{reason: ErrMalformed, member: member, want: want}
 }

@@ -21,70 +21,64 @@ import (
 
 // RemoteConfig configures a [Remote].
 type RemoteConfig struct {
-	// URL is where the issuer publishes its JWK Set: the "jwks_uri" of its
-	// metadata (RFC 8414 section 2). It is https, or http to this machine.
-	// Required, unless Issuer is set.
+	// URL is the "jwks_uri" of the issuer (RFC 8414 section 2): https, or http to
+	// this machine. Required, unless Issuer is set.
 	URL string
 
-	// Issuer is the issuer with the metadata that has the URL. The "issuer" of the
+	// Issuer is the issuer whose metadata has the URL. The "issuer" of the
 	// metadata must be equal to it, to the letter. It is an error beside URL.
 	Issuer string
 
-	// MetadataURL is where the metadata of Issuer is. If empty,
+	// MetadataURL is where the metadata of Issuer is. Default:
 	// /.well-known/openid-configuration below Issuer.
 	MetadataURL string
 
-	// KeyHosts are further hosts on which the URL in the metadata may be. The
-	// host of the metadata is always accepted. An attacker that controls the metadata or one
-	// of the hosts can publish keys.
+	// KeyHosts are the hosts on which the URL in the metadata may be, beside the
+	// host of the metadata. An attacker that controls the metadata or one of the
+	// hosts can publish keys.
 	KeyHosts []string
 
 	// Uses are the accepted values of "use" in keys. Keys without it are
-	// accepted. An attacker gains the use of keys for other purposes. If
-	// empty, "sig".
+	// accepted. An attacker gains the use of keys for other purposes. Default:
+	// "sig".
 	Uses []string
 
-	// Algorithms are the accepted algorithms of the keys. Keys for other
-	// algorithms are left out. HS algorithms are an error, because their keys
-	// must not be published. Required.
+	// Algorithms are the accepted algorithms of the keys, except HS algorithms.
+	// Keys for other algorithms are left out. Required.
 	Algorithms []Algorithm
 
-	// Client makes the requests. Redirects to another scheme or host are
-	// rejected whatever its CheckRedirect returns. Its Timeout bounds a fetch;
-	// without one, 5 seconds do. If nil, a client that keeps no connections
-	// open.
+	// Client makes the requests. Redirects to another scheme or host are rejected
+	// whatever its CheckRedirect returns. Its Timeout bounds a fetch; default: 5
+	// seconds. If nil, a client that keeps no connections open.
 	Client *http.Client
 
-	// Refresh is the age at which keys are fetched again, in the background
-	// of a request that needs one. A shorter max-age in the response is
-	// obeyed, but not below Cooldown. Issuers of this package publish a key
-	// for ten minutes before it signs, and a withdrawn key verifies here
-	// until the next fetch. Default: 5 minutes.
+	// Refresh is the age at which keys are fetched again, in the background of a
+	// request. A shorter max-age in the response is obeyed, but not below
+	// Cooldown. A withdrawn key verifies until the next fetch. Default: 5
+	// minutes.
 	Refresh time.Duration
 
-	// Cooldown is the least time from one fetch to the next, also after a
-	// failed one. Default: 30 seconds.
+	// Cooldown is the minimum time between two fetches, also after a failure. At
+	// least 1 second. Default: 30 seconds.
 	Cooldown time.Duration
 
-	// MaxStale is how long keys are used after the last successful fetch.
-	// After it, requests are answered 503. An attacker that blocks the URL
-	// keeps a withdrawn key valid for that long. Default: 24 hours.
+	// MaxStale is how long keys are used after the last successful fetch. Then
+	// requests are answered 503. An attacker that blocks the URL keeps a
+	// withdrawn key valid for that long. Default: 24 hours.
 	MaxStale time.Duration
 
-	// MaxSize is the size of the largest response that is read, in bytes.
+	// MaxSize is the maximum size of a response in bytes, 1 KiB to 16 MiB.
 	// Default: 256 KiB.
 	MaxSize int
 
-	// OnError is called at most once after each fetch: if the fetch failed, if
-	// keys were rejected while other keys of the set are used, and with the
-	// number of tokens with unknown key IDs that were answered 503, which have
-	// no events of their own then. It is called in the background and must
-	// return soon. If nil, errors are discarded.
+	// OnError is called in the background, at most once after each fetch: if the
+	// fetch failed, if keys of the set were rejected, and with the number of
+	// tokens with unknown key IDs that were answered 503, which have no events of
+	// their own then. It must return soon. If nil, errors are discarded.
 	OnError func(error)
 
-	// InsecureHTTP allows http URLs that do not lead to this machine. An
-	// attacker on the network can then replace the keys, and sign tokens for
-	// each user of the issuer.
+	// InsecureHTTP allows http URLs to other machines. An attacker on the network
+	// can then replace the keys, and sign tokens for each user of the issuer.
 	InsecureHTTP bool
 }
 
@@ -94,21 +88,17 @@ const (
 	maxRedirects  = 3
 )
 
-// A Remote is a [KeySource] with the published keys of another issuer.
+// A Remote is a [KeySource] with the published keys of another issuer. It is safe
+// for concurrent use.
 //
-// No request waits for the network. If a request needs keys that are older than
-// Refresh or a key that is not known, a single fetch begins in the background,
-// unless one began less than a Cooldown ago. The request is answered at once:
-// with the known key, with 401 if the keys are fresh and do not include the key,
-// or with 503 and Retry-After if that is unknown: no fetch has succeeded, the
-// keys are older than MaxStale, the last fetch failed, or no fetch has begun
-// since a token first named the key. So an issuer that signs with a key before it
-// publishes the key causes 503, and no 401. A token that no key would make valid
-// is 401 at once and causes no fetch.
-//
-// A successful fetch replaces all keys. Nothing in a token leads to a request.
-//
-// Each fetch has a goroutine, which ends with the fetch. A Remote is safe for concurrent use.
+// No request waits for the network. A request that needs keys older than Refresh,
+// or an unknown key, begins a single fetch in the background, unless one began
+// less than a Cooldown ago. It is answered at once: with the known key; with 401
+// if a fetch that began after a token first named the key succeeded without it;
+// with 503 and Retry-After otherwise, and if the keys are older than MaxStale. A
+// token that no key would make valid is 401 at once and causes no fetch. A
+// successful fetch replaces all keys. Nothing in a token chooses the URL of a
+// request.
 type Remote struct {
 	config RemoteConfig
 	client *http.Client
@@ -122,7 +112,7 @@ type Remote struct {
 	missed  missedKeys
 }
 
-// A knowledge is what is known of the issuer's keys. It is never changed.
+// A knowledge is the known keys of the issuer. It is never changed.
 type knowledge struct {
 	state *ringState // nil if nothing was ever fetched
 	print string     // of the keys in state, to tell whether others came
@@ -151,7 +141,7 @@ func (f *fetch) ended() bool {
 	}
 }
 
-// NewRemote returns a Remote without keys. It makes no request; call
+// NewRemote returns a Remote without keys. It makes no request: call
 // [Remote.Fetch] before the first request arrives. The error lists every mistake.
 func NewRemote(config RemoteConfig) (*Remote, error) {
 	var errs []error
@@ -165,10 +155,10 @@ func NewRemote(config RemoteConfig) (*Remote, error) {
 			mistake("URL %w", err)
 		}
 		if config.MetadataURL != "" || len(config.KeyHosts) > 0 {
-			mistake("MetadataURL or KeyHosts is set without Issuer, want the issuer whose metadata has the URL")
+			mistake("MetadataURL or KeyHosts is set without Issuer; set Issuer to the issuer whose metadata has the URL")
 		}
 	case config.URL != "":
-		mistake("URL is %q beside Issuer, want one of them", config.URL)
+		mistake("URL is %q beside Issuer; set one of them", config.URL)
 	default:
 		if config.MetadataURL == "" {
 			config.MetadataURL = strings.TrimSuffix(config.Issuer, "/") + "/.well-known/openid-configuration"
@@ -191,16 +181,16 @@ func NewRemote(config RemoteConfig) (*Remote, error) {
 		config.MaxSize = 256 << 10
 	}
 	if config.Cooldown < time.Second {
-		mistake("Cooldown is %v, want at least 1s", config.Cooldown)
+		mistake("Cooldown is %v; use at least 1s", config.Cooldown)
 	}
 	if config.Refresh < config.Cooldown {
-		mistake("Refresh is %v, want at least the Cooldown of %v", config.Refresh, config.Cooldown)
+		mistake("Refresh is %v; use at least the Cooldown of %v", config.Refresh, config.Cooldown)
 	}
 	if config.MaxStale < config.Refresh {
-		mistake("MaxStale is %v, want at least the Refresh of %v", config.MaxStale, config.Refresh)
+		mistake("MaxStale is %v; use at least the Refresh of %v", config.MaxStale, config.Refresh)
 	}
 	if config.MaxSize < 1<<10 || config.MaxSize > 16<<20 {
-		mistake("MaxSize is %d, want 1024 to 16777216 bytes", config.MaxSize)
+		mistake("MaxSize is %d; use 1024 to 16777216 bytes", config.MaxSize)
 	}
 	client := http.Client{Timeout: fetchTimeout}
 	if config.Client != nil {
@@ -215,7 +205,7 @@ func NewRemote(config RemoteConfig) (*Remote, error) {
 		}
 	}
 	if client.Timeout < 0 {
-		mistake("Client.Timeout is %v, want a positive duration", client.Timeout)
+		mistake("Client.Timeout is %v; use a positive duration", client.Timeout)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -227,22 +217,22 @@ func NewRemote(config RemoteConfig) (*Remote, error) {
 	return r, nil
 }
 
-// checkURL checks where keys are to come from.
+// checkURL returns an error if s is not a URL from which keys may be fetched.
 func checkURL(s string, insecure bool) error {
 	u, err := url.Parse(s)
 	switch {
 	case s == "":
-		return errors.New("is empty, want where the issuer publishes its JWK Set")
+		return errors.New("is empty; use the URL where the issuer publishes its JWK Set")
 	case err != nil:
 		return errors.New("is not a URL") // which may hold a password
 	case u.User != nil:
 		return errors.New("has a user name or password, which would end up in logs; let the Client send credentials")
 	case u.Hostname() == "" || u.Fragment != "":
-		return fmt.Errorf("is %q, want a host and no fragment", s)
+		return fmt.Errorf("is %q; use a URL with a host and without a fragment", s)
 	case u.Scheme == "https" || u.Scheme == "http" && (insecure || isLoopback(u.Hostname())):
 		return nil
 	}
-	return fmt.Errorf("is %q, want https", s)
+	return fmt.Errorf("is %q; use https", s)
 }
 
 func isLoopback(host string) bool {
@@ -250,7 +240,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// stayOnHost refuses to be led elsewhere, and asks next about the rest.
+// stayOnHost rejects redirects to another host, and calls next for other
+// redirects.
 func stayOnHost(next func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(r *http.Request, via []*http.Request) error {
 		from := via[0].URL
@@ -267,10 +258,9 @@ func stayOnHost(next func(*http.Request, []*http.Request) error) func(*http.Requ
 }
 
 // Fetch fetches the keys and waits for the result, at most until ctx ends. If a
-// fetch is under way, or one began less than a Cooldown ago, Fetch returns the
-// result of that one. It returns an error if the fetch failed or the set has no
-// usable key. A host may start in spite of an error: the Remote tries again when
-// requests arrive.
+// fetch is under way, or began less than a Cooldown ago, Fetch returns its
+// result. The error means that the fetch failed or the set has no usable key. A
+// host may start nevertheless: the Remote tries again when requests arrive.
 func (r *Remote) Fetch(ctx context.Context) error {
 	f := r.begin(time.Now())
 	select {
@@ -281,8 +271,8 @@ func (r *Remote) Fetch(ctx context.Context) error {
 	}
 }
 
-// begin begins a fetch, unless one is under way or began less than a Cooldown
-// ago, and returns it or that one. It does not wait for it.
+// begin returns the fetch that is under way or began less than a Cooldown ago, or
+// else begins one. It does not wait.
 func (r *Remote) begin(now time.Time) *fetch {
 	if f := r.last.Load(); f != nil && now.Sub(f.began) < r.config.Cooldown {
 		return f // what a flood of unknown keys comes to, without a lock
@@ -333,8 +323,8 @@ func (r *Remote) run(f *fetch) {
 	}
 }
 
-// get makes the request. It returns the keys of a set without one that can be
-// used beside the error: those of before are withdrawn all the same.
+// get makes the request. If the set has no usable key, get returns its empty
+// state beside the error, because the earlier keys are withdrawn.
 func (r *Remote) get(ctx context.Context) (state *ringState, print string, refresh time.Duration, refused, err error) {
 	defer func() {
 		if failed := recover(); failed != nil {
@@ -369,14 +359,14 @@ func (r *Remote) get(ctx context.Context) (state *ringState, print string, refre
 	return state, fingerprint(state), refresh, refused, err
 }
 
-// A foundURL is the place of the keys as the metadata states it.
+// A foundURL is the URL of the keys in the metadata.
 type foundURL struct {
 	url string
 	at  time.Time
 }
 
-// metadataAge is how long the place of the keys is used before the metadata is
-// read again. After a fetch that failed it is read again at once.
+// metadataAge is how long the URL of the keys is used before the metadata is read
+// again. After a failed fetch the metadata is read again at once.
 const metadataAge = time.Hour
 
 // locate returns where the JWK Set is.
@@ -408,7 +398,7 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("metadata: %w", err)
 	case issuer != r.config.Issuer:
-		return "", fmt.Errorf("metadata: the issuer is %.200q, want RemoteConfig.Issuer, %q", issuer, r.config.Issuer)
+		return "", fmt.Errorf("metadata: the issuer is %.200q instead of RemoteConfig.Issuer, %q", issuer, r.config.Issuer)
 	}
 	if err := checkURL(where, r.config.InsecureHTTP); err != nil {
 		return "", fmt.Errorf("metadata: the jwks_uri %w", err)
@@ -416,7 +406,7 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 	from, _ := url.Parse(r.config.MetadataURL)
 	to, err := url.Parse(where)
 	if err != nil || to.Host != from.Host && !slices.Contains(r.config.KeyHosts, to.Host) {
-		return "", fmt.Errorf("metadata: the jwks_uri is on the host %.200q, want %q or one of RemoteConfig.KeyHosts", to.Host, from.Host)
+		return "", fmt.Errorf("metadata: the jwks_uri is on the host %.200q instead of %q; add its host to RemoteConfig.KeyHosts if it may publish keys", to.Host, from.Host)
 	}
 	r.keysURL.Store(&foundURL{where, time.Now()})
 	return where, nil
@@ -437,11 +427,11 @@ func (r *Remote) download(ctx context.Context, where string, types ...string) ([
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("the status is %d, want 200", response.StatusCode)
+		return nil, nil, fmt.Errorf("the status is %d instead of 200", response.StatusCode)
 	}
 	contentType := response.Header.Get("Content-Type")
 	if media, _, err := mime.ParseMediaType(contentType); err != nil || !slices.Contains(types, media) {
-		return nil, nil, fmt.Errorf("the Content-Type is %.100q, want %s", contentType, strings.Join(types, " or "))
+		return nil, nil, fmt.Errorf("the Content-Type is %.100q instead of %s", contentType, strings.Join(types, " or "))
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, int64(r.config.MaxSize)+1))
 	if err != nil {
@@ -453,8 +443,8 @@ func (r *Remote) download(ctx context.Context, where string, types ...string) ([
 	return body, response.Header, nil
 }
 
-// maxAge returns how long a response may be kept (RFC 9111 section 5.2.2), and
-// whether it says so. Directives that forbid keeping it are a max-age of 0.
+// maxAge returns the max-age of a response (RFC 9111 section 5.2.2), and whether
+// it has one. no-store and no-cache count as a max-age of 0.
 func maxAge(header http.Header) (age time.Duration, ok bool) {
 	for _, line := range header.Values("Cache-Control") {
 		for directive := range strings.SplitSeq(line, ",") {
@@ -538,10 +528,10 @@ func (r *Remote) accepts(alg Algorithm) bool {
 
 var errUnseen = errors.New("a token names a key that the last JWK Set did not have; it is fetched again")
 
-// missedKeys remembers since which fetch a key ID has been looked for. Anybody
-// can send IDs, so it has a bound: if it is full, it forgets them all, and those
-// that come again wait for one more fetch. It never takes a key that the issuer
-// has just begun to use for one that does not exist.
+// missedKeys holds, for each unknown key ID, the number of fetches when it was
+// first looked for. Clients can send any ID, so the map is bounded: when it is
+// full it is cleared, and the IDs that come again wait for one more fetch. A new
+// key of the issuer is therefore never taken for one that does not exist.
 type missedKeys struct {
 	mu     sync.Mutex
 	number map[string]uint64
@@ -566,7 +556,7 @@ func (m *missedKeys) since(kid string, fetches *atomic.Uint64) uint64 {
 	return number
 }
 
-// forget removes what later fetches have found.
+// forget removes the IDs of keys that a later fetch has found.
 func (m *missedKeys) forget(found *ringState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -577,7 +567,7 @@ func (m *missedKeys) forget(found *ringState) {
 	}
 }
 
-// orLate returns why the keys of k may not be those of now.
+// orLate returns why the keys of k may be out of date.
 func (k *knowledge) orLate() error {
 	if k.err != nil {
 		return k.err
@@ -585,8 +575,8 @@ func (k *knowledge) orLate() error {
 	return errors.New("nobody needed them for a while, and they are being fetched")
 }
 
-// unavailable is answered 503, and says when to come back: after the fetch that
-// is under way, or when the next one may begin.
+// unavailable returns a 503 with the time to retry: after the fetch that is under
+// way, or when the next one may begin.
 func (r *Remote) unavailable(now time.Time, err error) *guard.Denial {
 	var wait time.Duration
 	if f := r.last.Load(); f.ended() {
@@ -595,7 +585,7 @@ func (r *Remote) unavailable(now time.Time, err error) *guard.Denial {
 	return guard.Unavailable(max(wait, 0), err)
 }
 
-// Format prints where the keys are from, whatever the verb.
+// Format prints the URL of the keys for every verb.
 func (r *Remote) Format(f fmt.State, _ rune) {
 	where, _, _ := strings.Cut(r.name(), "?") // in which there may be a secret
 	fmt.Fprintf(f, "token.Remote(%s)", where)

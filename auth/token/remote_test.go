@@ -150,7 +150,7 @@ func TestRemoteMistakesAreJoined(t *testing.T) {
 		}
 	}
 	_, err = token.NewRemote(token.RemoteConfig{URL: "ftp://x", Refresh: time.Second, MaxStale: time.Millisecond, MaxSize: 1 << 30, Algorithms: []token.Algorithm{"none", token.HS256, token.HS512, token.ES256}})
-	for _, want := range []string{`URL is "ftp://x", want https`, `Algorithms has "none"`, "Algorithms has HS256", "Algorithms has HS512", "Refresh is 1s", "MaxStale is 1ms", "MaxSize is 1073741824"} {
+	for _, want := range []string{`URL is "ftp://x"; use https`, `Algorithms has "none"`, "Algorithms has HS256", "Algorithms has HS512", "Refresh is 1s", "MaxStale is 1ms", "MaxSize is 1073741824"} {
 		if err == nil || !strings.Contains(err.Error(), "auth/token: RemoteConfig."+want) {
 			t.Errorf("NewRemote = %v, want it to mention %q", err, want)
 		}

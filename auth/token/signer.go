@@ -8,15 +8,14 @@ import (
 	"log/slog"
 )
 
-// A Signer is the private key of a [Key], or a key management system that holds
-// one. It prints as "[redacted]" under every verb of fmt and in every encoder,
-// also in unexported fields of other structs, which private keys of the standard
-// library do not. It is a [crypto.Signer].
+// A Signer is a private key, or a key management system that holds one. It prints
+// as "[redacted]" under every verb of fmt and in every encoder, also in
+// unexported fields of other structs. It is a [crypto.Signer].
 type Signer struct {
 	reveal func() crypto.Signer // fmt prints the address of a func
 }
 
-// NewSigner wraps a private key. A nil private makes the zero Signer.
+// NewSigner wraps a private key. NewSigner(nil) is the zero Signer.
 func NewSigner(private crypto.Signer) Signer {
 	if private == nil {
 		return Signer{}
@@ -27,7 +26,7 @@ func NewSigner(private crypto.Signer) Signer {
 	return Signer{func() crypto.Signer { return private }}
 }
 
-// Unwrap returns what [NewSigner] was given, nil for the zero Signer.
+// Unwrap returns the argument of [NewSigner], nil for the zero Signer.
 func (s Signer) Unwrap() crypto.Signer {
 	if s.reveal == nil {
 		return nil
@@ -57,7 +56,7 @@ func (s Signer) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]b
 // String returns "[redacted]".
 func (Signer) String() string { return "[redacted]" }
 
-// Format writes "[redacted]" whatever the verb.
+// Format writes "[redacted]" for every verb.
 func (s Signer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // LogValue returns "[redacted]".

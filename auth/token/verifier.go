@@ -13,13 +13,12 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Verifier verifies the tokens of one issuer. It is a [guard.Authenticator]
-// for bearer tokens, and safe for concurrent use.
+// A Verifier verifies the tokens of one issuer. It is a [guard.Authenticator] for
+// bearer tokens, and safe for concurrent use.
 //
-// A token of a [Keyring] has one spelling: an envelope that another decoder
-// would repair is rejected, and so is the second ECDSA signature that each one
-// implies. Tokens of other issuers, and of keys with Key.AcceptHighS, have one
-// envelope and, with an ES algorithm, two valid signatures.
+// A token of a [Keyring] has one accepted spelling. A token of another issuer, or
+// of a key with Key.AcceptHighS, has two with an ES algorithm, which differ in
+// the signature.
 type Verifier struct {
 	config      VerifierConfig
 	plan        *plan
@@ -34,7 +33,7 @@ type Verifier struct {
 
 type scratch struct{ token, part, signature []byte }
 
-// NewVerifier returns a Verifier of tokens that are signed with the keys: a
+// NewVerifier returns a Verifier of tokens that are signed with the keys of a
 // [*Keyring], a [*Remote] or a [*KeySet]. The error lists every mistake.
 func NewVerifier(keys KeySource, config VerifierConfig) (*Verifier, error) {
 	config, plan, err := config.withDefaults(keys)
@@ -62,13 +61,10 @@ func NewVerifier(keys KeySource, config VerifierConfig) (*Verifier, error) {
 	return v, nil
 }
 
-// Verify returns the Principal of a token. The error is one of the reasons, such
-// as [ErrExpired], if the token is invalid, and another error if the Revoker or
-// the KeySource failed.
-//
-// The order is fixed: size, envelope, header, key, signature, claims, Revoker.
-// If the key is not known, the claims are read before the signature, but only to
-// reject a token that no key would make valid.
+// Verify returns the Principal of a token. The error wraps [ErrInvalid] and the
+// reason, such as [ErrExpired], if the token is invalid, and is another error if
+// the Revoker or the KeySource failed. If the key is unknown, the claims are read
+// before the signature, but only to reject a token that no key would make valid.
 func (v *Verifier) Verify(ctx context.Context, token string) (*identity.Principal, error) {
 	return v.verify(ctx, token, nil)
 }
@@ -105,14 +101,14 @@ func (v *Verifier) verify(ctx context.Context, token string, p *identity.Princip
 	return v.notRevoked(ctx, p)
 }
 
-// notRevoked returns p unless the Revoker has p's credential.
+// notRevoked returns p unless the Revoker reports p's credential as revoked.
 func (v *Verifier) notRevoked(ctx context.Context, p *identity.Principal) (*identity.Principal, error) {
 	if v.config.Revoker == nil {
 		return p, nil
 	}
 	revoked, err := v.config.Revoker.Revoked(ctx, p)
 	if err != nil {
-		return nil, guard.CannotDecide("auth/token: asking whether a token is revoked", err)
+		return nil, guard.CannotDecide("auth/token: checking whether a token is revoked", err)
 	}
 	if revoked {
 		return nil, fmt.Errorf("%w: %.*q of session %.*q, subject %.*q", ErrRevoked,
@@ -144,8 +140,8 @@ func (v *Verifier) parts(token string) (header, body, signature string, err erro
 	return header, body, signature, nil
 }
 
-// open checks everything about a token but its claims, and returns its payload
-// and what its header led to.
+// open checks a token except for its claims. It returns the payload and the
+// decision on the header.
 func (v *Verifier) open(token string, state *ringState, now time.Time) (payload string, _ *decision, err error) {
 	header, body, signature, err := v.parts(token)
 	if err != nil {
@@ -216,9 +212,10 @@ func (v *Verifier) verifySignature(token string) ([]byte, error) {
 	return []byte(payload), nil
 }
 
-// unknownKey returns the error for a token whose key is not known: a verdict if
-// no key would make the token valid or the KeySource is sure, errKeysChanged if
-// state is not that of the KeySource any more, else an error that is answered 503.
+// unknownKey returns the error for a token with an unknown key: a rejection if no
+// key would make the token valid or the KeySource certainly lacks the key,
+// errKeysChanged if state is no longer the state of the KeySource, else an error
+// that is answered 503.
 func (v *Verifier) unknownKey(kid, token string, state *ringState, now time.Time) error {
 	if v.keys.fetches() && !v.anyType {
 		if verdict := v.rejectUnverified(token, now); verdict != nil {
@@ -241,8 +238,8 @@ func (v *Verifier) unknownKey(kid, token string, state *ringState, now time.Time
 }
 
 // rejectUnverified returns why a token would be invalid under any key, nil if it
-// could be valid. The signature is not verified, so nothing that the token says
-// is used for anything else.
+// could be valid. The signature is not verified, so the content of the token is
+// used for nothing else.
 func (v *Verifier) rejectUnverified(token string, now time.Time) error {
 	header, body, _, err := v.parts(token)
 	if err != nil {
@@ -278,8 +275,8 @@ func asUnverified(err error) error {
 	return err
 }
 
-// remember keeps the decision on a header, in a copy of the map that readers
-// have.
+// remember stores the decision on a header in a copy of the map, which readers
+// share.
 func (v *Verifier) remember(header string, state *ringState, d *decision) {
 	v.headersMu.Lock()
 	defer v.headersMu.Unlock()
@@ -335,7 +332,7 @@ func (v *Verifier) judge(token, payload string, d *decision, now time.Time, p *i
 	case !c.audienceIsOurs:
 		return from, &rejection{reason: ErrAudience, member: v.audienceName(), got: string(c.audience), want: quote(v.config.Audience), gotIsQuoted: f.AudienceHeader == ""}
 	case c.severalAudiences && v.plan.idTokens && c.azp != v.config.Audience:
-		return from, &rejection{reason: ErrAudience, member: "azp", got: c.azp, want: quote(v.config.Audience) + ", for aud has several values"}
+		return from, &rejection{reason: ErrAudience, member: "azp", got: c.azp, want: quote(v.config.Audience) + ", because aud has several values"}
 	case !strings.HasPrefix(c.subject, f.SubjectPrefix) || len(c.subject) == len(f.SubjectPrefix):
 		return from, &rejection{reason: ErrClaim, member: v.plan.subject[0].path.String(), got: c.subject, want: "a name with the prefix " + quote(f.SubjectPrefix)}
 	case !now.Before(c.expires):
@@ -349,7 +346,7 @@ func (v *Verifier) judge(token, payload string, d *decision, now time.Time, p *i
 		return from, err
 	}
 	if f.RequireGrant && c.scopes.Len() == 0 && c.roles.Len() == 0 {
-		return from, &rejection{reason: ErrClaim, member: "the claims of Profile.Scopes and Profile.Roles", got: "without a value that grants anything", want: "one that does"}
+		return from, &rejection{reason: ErrClaim, member: "a value that grants a scope or a role of the Profile"}
 	}
 	*p = identity.Principal{
 		Issuer:     issuer,

@@ -16,14 +16,11 @@ import (
 // Verifiers accepts the tokens of several issuers, each with its own [Verifier].
 // It is a [guard.Authenticator], and safe for concurrent use.
 //
-// The claim "iss" chooses the Verifier, and that Verifier alone decides, with its
-// own keys and settings. The claim is read strictly before the signature is
-// verified, and is used for nothing else: a token with a forged "iss" is rejected
-// by the keys of the issuer that it names. A token is never tried with two
-// Verifiers.
-//
-// Among several Verifiers of one issuer, the type of the token chooses, or one
-// claim for which each Verifier has a Condition in Profile.Require.
+// The claim "iss" chooses one Verifier, which alone decides, with its own keys
+// and settings. The claim is read before the signature is verified, and is used
+// for nothing else: the keys of the issuer that a forged "iss" names reject the
+// token. Among several Verifiers of one issuer, the type of the token chooses, or
+// one claim for which each Verifier has a Condition in Profile.Require.
 type Verifiers struct {
 	all      []*Verifier
 	byIssuer map[string]*verifierGroup
@@ -32,8 +29,8 @@ type Verifiers struct {
 	known    *members         // of the claims that choose
 }
 
-// A verifierGroup is the Verifiers of one issuer. If there are several, exactly
-// one of byType and byClaim tells them apart.
+// A verifierGroup is the Verifiers of one issuer. If there are several, either
+// byType or claim chooses between them.
 type verifierGroup struct {
 	verifiers []*Verifier
 	byType    bool
@@ -43,15 +40,15 @@ type verifierGroup struct {
 }
 
 // NewVerifiers returns a Verifiers of the given Verifiers. The error lists every
-// mistake: Verifiers of one issuer that one token could match, Verifiers with
-// different challenges or headers, more than one Verifier with Profile.NoIssuer.
+// mistake, such as Verifiers of one issuer that one token could match, Verifiers
+// with different challenges or headers, or two Verifiers with Profile.NoIssuer.
 func NewVerifiers(verifiers ...*Verifier) (*Verifiers, error) {
 	var errs []error
 	mistake := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("auth/token: "+format, args...))
 	}
 	if len(verifiers) == 0 {
-		mistake("NewVerifiers has no Verifier, want at least one")
+		mistake("NewVerifiers has no Verifier; pass at least one")
 	}
 	v := &Verifiers{all: slices.Clone(verifiers), byIssuer: make(map[string]*verifierGroup)}
 	var usable []*Verifier
@@ -74,7 +71,7 @@ func NewVerifiers(verifiers ...*Verifier) (*Verifiers, error) {
 		switch {
 		case one.plan.noIssuer:
 			if v.noIssuer != nil {
-				mistake("Verifier %d is the second one with Profile.NoIssuer, want at most one", i)
+				mistake("Verifier %d is the second one with Profile.NoIssuer; pass at most one", i)
 			}
 			v.noIssuer = &verifierGroup{verifiers: []*Verifier{one}}
 		case one.config.Profile.InsecureAnyTenant:
@@ -118,7 +115,7 @@ func NewVerifiers(verifiers ...*Verifier) (*Verifiers, error) {
 		}
 	}
 	if len(names) > maxNames {
-		mistake("NewVerifiers would read %d claims to choose, want at most %d", len(names), maxNames)
+		mistake("NewVerifiers would read %d claims to choose; use at most %d", len(names), maxNames)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -127,8 +124,8 @@ func NewVerifiers(verifiers ...*Verifier) (*Verifiers, error) {
 	return v, nil
 }
 
-// tellApart finds what tells the Verifiers of the group apart: types or a claim
-// of which each one accepts other values.
+// tellApart finds the types, or the claim, of which each Verifier of the group
+// accepts other values. It reports whether it found any.
 func (g *verifierGroup) tellApart() bool {
 	types := func(v *Verifier) []string {
 		var all []string
@@ -159,7 +156,7 @@ func (g *verifierGroup) tellApart() bool {
 }
 
 // valuesOf returns the only values that v accepts of a claim, each with its type,
-// nil if it accepts any.
+// nil if v accepts any value.
 func (v *Verifier) valuesOf(path Path) []string {
 	if slices.Equal(v.plan.audience.path, path) && path[0] != "aud" {
 		return []string{fmt.Sprintf("string %s", v.config.Audience)}
@@ -184,7 +181,8 @@ func typed(v any) string {
 	return fmt.Sprint(v)
 }
 
-// disjoint reports whether each Verifier has values, and none has one of another's.
+// disjoint reports whether each Verifier has values, and no two Verifiers have a
+// value in common.
 func (g *verifierGroup) disjoint(values func(*Verifier) []string) bool {
 	owner := make(map[string]*Verifier)
 	for _, v := range g.verifiers {
@@ -202,13 +200,12 @@ func (g *verifierGroup) disjoint(values func(*Verifier) []string) bool {
 	return true
 }
 
-// Verify returns the Principal of a token, as [Verifier.Verify] of the Verifier
-// that the token's issuer chooses.
+// Verify returns the Principal of a token, as [Verifier.Verify] does.
 func (v *Verifiers) Verify(ctx context.Context, token string) (*identity.Principal, error) {
 	return v.verify(ctx, token, nil)
 }
 
-// Authenticate extracts the bearer token from the request and verifies it as
+// Authenticate extracts the token from the request and verifies it, as
 // [Verifier.Authenticate] does.
 func (v *Verifiers) Authenticate(r *http.Request) (*identity.Principal, error) {
 	return authenticate(v, v.all[0], r)
@@ -280,7 +277,7 @@ func (v *Verifiers) choose(token string) (*Verifier, error) {
 		}
 	}
 	if group == nil {
-		return nil, &rejection{reason: ErrIssuer, member: "iss", got: issuer, want: "that of one of the Verifiers", unverified: true}
+		return nil, &rejection{reason: ErrIssuer, member: "iss", got: issuer, want: "the issuer of one of the Verifiers", unverified: true}
 	}
 	return group.choose(header, values[:])
 }

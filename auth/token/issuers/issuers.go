@@ -2,7 +2,7 @@
 // of common identity providers.
 //
 //	preset := issuers.Keycloak("https://sso.example.com/realms/demo", "orders-api")
-//	preset.Verifier.Revoker = revoked
+//	preset.Verifier.Revoker = revoked // or InsecureNoRevoker
 //	preset.Verifier.Profile.Roles = []token.Grant{{
 //		Claim: token.Path{"resource_access", "orders-api", "roles"},
 //		Names: map[string]string{"editor": "editor"},
@@ -11,13 +11,12 @@
 //
 // A [Preset] is plain data: print it, compare it with the provider's
 // documentation, and change it. A preset grants nothing: tokens state the
-// identity of the caller, and the scopes, roles and factors that the host adds to the Profile.
-// Each preset needs a Revoker, or InsecureNoRevoker for issuers of tokens that
-// cannot be revoked.
+// identity of the caller, and the scopes, roles and factors that the host adds to
+// the Profile.
 //
 // The settings were taken from the providers' documentation and source code on
-// 2026-12-01; each function names the source. Providers change their tokens:
-// test with a token of your tenant.
+// 2026-12-01; each function names the source. Providers change their tokens: test
+// with a token of your tenant.
 package issuers
 
 import (
@@ -27,14 +26,14 @@ import (
 	"github.com/gatewright/gatewright/auth/token"
 )
 
-// A Preset is the configuration of a Verifier and of the keys that it uses.
+// A Preset is the configuration of a Verifier and of its keys.
 type Preset struct {
 	Keys     token.RemoteConfig
 	Verifier token.VerifierConfig
 }
 
-// NewVerifier returns the Verifier of the preset, and its keys. Call the Fetch
-// method of the keys before the first request.
+// NewVerifier returns the Verifier of the preset, and its keys. Call their Fetch
+// method before the first request.
 func (p Preset) NewVerifier() (*token.Verifier, *token.Remote, error) {
 	keys, err := token.NewRemote(p.Keys)
 	if err != nil {
@@ -54,7 +53,7 @@ func preset(issuer, audience, keys string, profile token.Profile) Preset {
 	}
 }
 
-// is returns a condition that no token meets if there are no values: NewVerifier
+// is returns a condition. Without values no token meets it, and NewVerifier
 // reports it.
 func is(name string, values ...string) token.Condition {
 	c := token.Condition{Claim: token.Path{name}}
@@ -72,11 +71,11 @@ var jwtOnly = []string{"JWT"}
 // Keycloak accepts access tokens of a realm, such as
 // "https://sso.example.com/realms/demo". audience is the client ID of this
 // service, which an audience mapper must add to the tokens. Scopes are in the
-// claim "scope", roles in realm_access > roles and in resource_access > CLIENT >
+// claim "scope", roles in realm_access > roles and resource_access > CLIENT >
 // roles.
 //
-// Source: Keycloak 26, JsonWebToken.java, AccessToken.java and the upgrading
-// guide of 25.0.
+// Source: Keycloak 26, JsonWebToken.java, AccessToken.java, upgrading guide of
+// 25.0.
 func Keycloak(realmURL, audience string) Preset {
 	return preset(realmURL, audience, realmURL+"/protocol/openid-connect/certs", token.Profile{
 		Types:       jwtOnly,
@@ -85,13 +84,13 @@ func Keycloak(realmURL, audience string) Preset {
 	})
 }
 
-// Entra accepts version 2.0 access tokens of one tenant of Microsoft Entra ID
-// for the application with the ID app. The host must list Scopes of the claim
-// "scp" or Roles of the claim "roles": each application of the tenant can obtain
-// a token without either, and RequireGrant rejects these tokens.
+// Entra accepts version 2.0 access tokens of one tenant of Microsoft Entra ID for
+// the application with the ID app. The host must list Scopes of the claim "scp"
+// or Roles of the claim "roles": each application of the tenant can obtain a
+// token without either, which RequireGrant rejects.
 //
-// Source: Microsoft identity platform, access token claims reference and signing
-// key rollover.
+// Source: Microsoft identity platform, access token claims reference, signing key
+// rollover.
 func Entra(tenant, app string) Preset {
 	p := entra(app, tenant)
 	p.Verifier.Issuer = "https://login.microsoftonline.com/" + tenant + "/v2.0"
@@ -99,7 +98,7 @@ func Entra(tenant, app string) Preset {
 	return p
 }
 
-// EntraTenants accepts what [Entra] accepts, of each of the tenants.
+// EntraTenants accepts the tokens that [Entra] accepts, of each of the tenants.
 func EntraTenants(app string, tenants ...string) Preset {
 	p := entra(app, "common")
 	p.Verifier.Issuer = "https://login.microsoftonline.com/{tenantid}/v2.0"
@@ -140,7 +139,7 @@ func Auth0(domain, audience string) Preset {
 // subject is the login, which can be given to another user; set SubjectClaims to
 // {{"uid"}} for the permanent ID.
 //
-// Source: Okta developer documentation, OAuth claims and key rotation.
+// Source: Okta developer documentation, OAuth claims, key rotation.
 func Okta(issuer, audience string) Preset {
 	return preset(issuer, audience, issuer+"/v1/keys", token.Profile{
 		NoType:      true,
@@ -152,7 +151,7 @@ func Okta(issuer, audience string) Preset {
 // client. These tokens have no audience: all services of the client accept the
 // same tokens. Groups are in the claim "cognito:groups".
 //
-// Source: Amazon Cognito developer guide, and aws-jwt-verify.
+// Source: Amazon Cognito developer guide, aws-jwt-verify.
 func CognitoAccess(region, pool, client string) Preset {
 	p := cognito(region, pool, client, "access")
 	p.Verifier.Profile.AudienceClaim = token.Path{"client_id"}
@@ -176,11 +175,11 @@ func cognito(region, pool, client, use string) Preset {
 	})
 }
 
-// Google accepts ID tokens of Google accounts for an OAuth client. hostedDomain
-// is the Workspace domain that the accounts must belong to. The e-mail address
-// of an account does not prove its domain; the claim "hd" does.
+// Google accepts ID tokens of Google accounts of the Workspace domain
+// hostedDomain for an OAuth client. The claim "hd" proves the domain; the e-mail
+// address does not.
 //
-// Source: Google, OpenID Connect, and google-auth-library-nodejs.
+// Source: Google, OpenID Connect, google-auth-library-nodejs.
 func Google(client, hostedDomain string) Preset {
 	p := google(client)
 	p.Verifier.Profile.ClientClaim = token.Path{"azp"}
@@ -215,8 +214,8 @@ func google(audience string) Preset {
 	return p
 }
 
-// Firebase accepts ID tokens of a Firebase project. Anonymous sign-ins are
-// accepted too; refuse them with a Condition on firebase > sign_in_provider.
+// Firebase accepts ID tokens of a Firebase project, also of anonymous sign-ins;
+// refuse them with a Condition on firebase > sign_in_provider.
 //
 // Source: firebase-admin-go, token_verifier.go.
 func Firebase(project string) Preset {
@@ -231,9 +230,9 @@ func Firebase(project string) Preset {
 
 // GitHubActions accepts tokens of workflows in the repositories with the given
 // IDs, of the owner with the given ID. Each repository on GitHub can obtain a
-// token with any audience, and names can be reused, so the IDs decide. Add a
-// Condition on "ref" or "environment": by default a pull request's workflow is
-// accepted as well.
+// token with any audience, and names can be reused, so the IDs decide. A pull
+// request's workflow is accepted too, unless a Condition on "ref" or
+// "environment" excludes it.
 //
 // Source: GitHub documentation, OpenID Connect reference.
 func GitHubActions(audience, ownerID string, repositoryIDs ...string) Preset {
@@ -247,12 +246,12 @@ func GitHubActions(audience, ownerID string, repositoryIDs ...string) Preset {
 	return p
 }
 
-// Kubernetes accepts projected service account tokens of a cluster, of the given
-// namespaces, which become the tenant. The keys are found by discovery; for a cluster
-// with an endpoint that needs credentials, set Keys.Client. Tokens of deleted pods
-// remain valid until they expire; only the TokenReview API rejects them.
+// Kubernetes accepts projected service account tokens of the given namespaces of
+// a cluster, which become the tenant. The keys are found by discovery; if the
+// endpoint needs credentials, set Keys.Client. Tokens of deleted pods remain
+// valid until they expire; only the TokenReview API rejects them.
 //
-// Source: Kubernetes, pkg/serviceaccount/claims.go and KEP-4193.
+// Source: Kubernetes, pkg/serviceaccount/claims.go, KEP-4193.
 func Kubernetes(issuer, audience string, namespaces ...string) Preset {
 	namespace := is("", namespaces...)
 	namespace.Claim = token.Path{"kubernetes.io", "namespace"}
@@ -270,11 +269,11 @@ func Kubernetes(issuer, audience string, namespaces ...string) Preset {
 
 // CloudflareAccess accepts the tokens that Cloudflare Access adds to requests for
 // the application with the audience tag. teamDomain is, for example,
-// "example.cloudflareaccess.com". Users and service tokens are accepted. Service
-// tokens have the client ID as subject and as client.
+// "example.cloudflareaccess.com". Service tokens are accepted too, with the
+// client ID as subject and as client.
 //
-// Source: Cloudflare One documentation, application token and validating JSON
-// web tokens.
+// Source: Cloudflare One documentation, application token, validating JSON web
+// tokens.
 func CloudflareAccess(teamDomain, audienceTag string) Preset {
 	issuer := "https://" + teamDomain
 	p := preset(issuer, audienceTag, issuer+"/cdn-cgi/access/certs", token.Profile{
@@ -290,9 +289,9 @@ func CloudflareAccess(teamDomain, audienceTag string) Preset {
 }
 
 // GoogleIAP accepts the tokens that Google Identity-Aware Proxy adds to requests.
-// audience names the backend, such as
-// "/projects/123/global/backendServices/456". All customers of Google Cloud share
-// the keys, so only the audience excludes tokens of other customers.
+// audience names the backend, such as "/projects/123/global/backendServices/456".
+// All customers of Google Cloud share the keys, so only the audience excludes
+// their tokens.
 //
 // Source: Google Cloud, securing your app with signed headers.
 func GoogleIAP(audience string) Preset {
@@ -310,9 +309,9 @@ func GoogleIAP(audience string) Preset {
 
 // Supabase accepts access tokens of a project that signs with ES256 or RS256.
 // projectURL is, for example, "https://abc.supabase.co". The session is
-// session_id. The claim user_metadata is written by users: never grant from it.
+// session_id. Users write the claim user_metadata: never grant from it.
 //
-// Source: Supabase, JWT claims reference, and supabase/auth.
+// Source: Supabase, JWT claims reference, supabase/auth.
 func Supabase(projectURL string) Preset {
 	issuer := strings.TrimSuffix(projectURL, "/") + "/auth/v1"
 	p := preset(issuer, "authenticated", issuer+"/.well-known/jwks.json", token.Profile{
