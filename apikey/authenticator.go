@@ -414,12 +414,15 @@ func (a *Authenticator) find(ctx context.Context, key string, parts parts) (*Rec
 	var given Hash
 	var err error
 	legacy := parts.id == ""
+	begun, method := a.config.Hooks.Begin(), "apikey.KeyByID"
 	if legacy {
 		given = a.config.LegacyHash(key)
+		method = "apikey.KeyByHash"
 		found, err = a.legacy.KeyByHash(ctx, given)
 	} else {
 		found, err = a.store.KeyByID(ctx, parts.id)
 	}
+	a.config.Hooks.Measured(ctx, begun, "store", method, err)
 	missing := errors.Is(err, ErrNotFound)
 	switch {
 	case err != nil && !missing:
@@ -492,7 +495,9 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	r, err := guard.Once(ctx, recordKey{a}, func() (*Record, error) {
 		ctx, cancel := context.WithTimeout(ctx, a.config.StoreTimeout)
 		defer cancel()
+		begun := a.config.Hooks.Begin()
 		r, err := a.store.KeyByID(ctx, p.Credential)
+		a.config.Hooks.Measured(ctx, begun, "store", "apikey.KeyByID", err)
 		if err == nil && r == nil {
 			err = errors.New("neither a record nor an error")
 		}

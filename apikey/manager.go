@@ -183,7 +183,7 @@ func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) 
 	}
 	for range attempts {
 		key := m.mint(&r)
-		err := m.store.WriteKeys(ctx, nil, &r)
+		err := m.write(ctx, nil, &r)
 		switch {
 		case err == nil:
 			r.Version = 1
@@ -515,7 +515,7 @@ func (m *Manager) change(ctx context.Context, id, doing string, edit func(*Recor
 		if err != nil {
 			return Record{}, err
 		}
-		err = m.store.WriteKeys(ctx, r, created)
+		err = m.write(ctx, r, created)
 		switch {
 		case err == nil:
 			return *r, nil
@@ -530,12 +530,22 @@ func (m *Manager) change(ctx context.Context, id, doing string, edit func(*Recor
 	return Record{}, fmt.Errorf("apikey: %s: %w", doing, ErrConflict)
 }
 
+// write is WriteKeys of the store.
+func (m *Manager) write(ctx context.Context, old, new *Record) error {
+	begun := m.config.Hooks.Begin()
+	err := m.store.WriteKeys(ctx, old, new)
+	m.config.Hooks.Measured(ctx, begun, "store", "apikey.WriteKeys", err)
+	return err
+}
+
 // load returns a record that is the caller's own.
 func (m *Manager) load(ctx context.Context, id string) (*Record, error) {
 	if id == "" || identity.CheckNames(id) != nil {
 		return nil, ErrNotFound // no store has it, and a database may fail on it
 	}
+	begun := m.config.Hooks.Begin()
 	r, err := m.store.KeyByID(ctx, id)
+	m.config.Hooks.Measured(ctx, begun, "store", "apikey.KeyByID", err)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil, ErrNotFound

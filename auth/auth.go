@@ -111,6 +111,8 @@ type Server struct {
 	config            Config
 	users             UserStore
 	tokens            *token.Issuer
+	sessions          RefreshStore
+	challenges        ChallengeStore
 	hooks             guard.Hooks // answers in the form of RFC 6749
 	refresh           *token.Issuer
 	refreshVerifier   *token.Verifier
@@ -212,7 +214,11 @@ func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) 
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, users: users, tokens: tokens, hooks: config.Hooks}
+	s := &Server{config: config, users: users, tokens: tokens, sessions: config.Sessions, challenges: config.Challenges, hooks: config.Hooks}
+	if config.Hooks.Measure != nil {
+		s.sessions = measuredSessions{config.Sessions, config.Hooks}
+		s.challenges = measuredChallenges{config.Challenges, config.Hooks}
+	}
 	s.hooks.Deny = denyOAuth
 	if err := s.prepare(); err != nil {
 		return nil, err

@@ -149,7 +149,7 @@ func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *iden
 	if err != nil {
 		return nil, nil, err
 	}
-	err = s.config.Sessions.CreateRefresh(ctx, Session{
+	err = s.sessions.CreateRefresh(ctx, Session{
 		ID:      p.Session,
 		Subject: p.Subject,
 		Tenant:  p.Tenant,

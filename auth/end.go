@@ -136,7 +136,9 @@ func (s *Server) endEarlier(ctx context.Context, which identity.Revocation) erro
 	if err := s.mark(ctx, which); err != nil {
 		return err
 	}
+	begun := s.config.Hooks.Begin()
 	all, err := lists.Sessions(ctx, which.Subject)
+	s.config.Hooks.Measured(ctx, begun, "store", "auth.Sessions", err)
 	if err != nil {
 		return unavailable("listing sessions", err)
 	}
@@ -185,7 +187,7 @@ func (s *Server) mark(ctx context.Context, which identity.Revocation) error {
 func (s *Server) deleteSessions(ctx context.Context, which identity.Revocation) error {
 	ctx, cancel := outlasting(ctx, deleteTimeout)
 	defer cancel()
-	if err := s.config.Sessions.RevokeRefresh(ctx, which); err != nil {
+	if err := s.sessions.RevokeRefresh(ctx, which); err != nil {
 		return unavailable("ending sessions", err)
 	}
 	return nil

@@ -131,7 +131,7 @@ func (s *Server) UseGrant(ctx context.Context, p *identity.Principal, purpose, g
 	if g.Subject != p.Subject || g.Tenant != p.Tenant || g.Session != p.Session || !g.Scopes.Contains(use) {
 		return fmt.Errorf("auth: the grant was made for another subject, session or purpose: %w", identity.ErrNotProven)
 	}
-	first, err := s.config.Challenges.AttemptChallenge(ctx, hashOf("grant "+g.Credential), 1, g.Expires)
+	first, err := s.challenges.AttemptChallenge(ctx, hashOf("grant "+g.Credential), 1, g.Expires)
 	if err != nil {
 		return unavailable("using up a grant", err)
 	}
@@ -164,14 +164,16 @@ func (s *Server) VerifyPassword(ctx context.Context, p *identity.Principal, give
 	// Counted before the work, so that parallel guesses cannot outrun the count.
 	window := moment().Truncate(proofWindow)
 	until := window.Add(proofWindow)
-	allowed, err := s.config.Challenges.AttemptChallenge(ctx, hashOf(fmt.Sprintf("password %d %s", window.Unix(), p.Subject)), proofAttempts, until)
+	allowed, err := s.challenges.AttemptChallenge(ctx, hashOf(fmt.Sprintf("password %d %s", window.Unix(), p.Subject)), proofAttempts, until)
 	switch {
 	case err != nil:
 		return unavailable("counting an attempt at a password", err)
 	case !allowed:
 		return guard.TooManyAttempts(max(time.Until(until), time.Second), errors.New("auth: too many attempts at a password"))
 	}
+	begun := s.config.Hooks.Begin()
 	ok, _, err := s.config.Passwords.Verify(ctx, given, user.PasswordHash)
+	s.measureHash(ctx, begun, ok, err)
 	switch {
 	case errors.Is(err, password.ErrMalformed), errors.Is(err, password.ErrUnsupported):
 		return fmt.Errorf("auth: a stored password hash: %w: %v", identity.ErrNotProven, err)

@@ -127,7 +127,7 @@ func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) 
 	// Counted before the code is looked at, so that parallel guesses cannot
 	// outrun the count.
 	id := hashOf(p.Credential)
-	allowed, err := s.config.Challenges.AttemptChallenge(ctx, id, mfaAttempts, p.Expires)
+	allowed, err := s.challenges.AttemptChallenge(ctx, id, mfaAttempts, p.Expires)
 	if err != nil {
 		return nil, "", unavailable("counting an attempt at a second factor", err)
 	}
@@ -141,7 +141,7 @@ func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) 
 	if method == "" {
 		return nil, "", invalidGrant(wrongCode, errors.New("wrong second factor"))
 	}
-	first, err := s.config.Challenges.FinishChallenge(ctx, id)
+	first, err := s.challenges.FinishChallenge(ctx, id)
 	if err != nil {
 		return nil, "", unavailable("finishing a second-factor challenge", err)
 	}

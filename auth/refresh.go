@@ -154,7 +154,7 @@ func (s *Server) current(ctx context.Context, p *identity.Principal, detail stri
 // successor.
 func (s *Server) advance(ctx context.Context, p *identity.Principal, now time.Time) (next string, _ Rotated, _ error) {
 	next = successor(s.derive[0], p.Session, p.Credential)
-	rotated, err := s.config.Sessions.RotateRefresh(ctx, Rotation{
+	rotated, err := s.sessions.RotateRefresh(ctx, Rotation{
 		Session: p.Session,
 		Old:     hashOf(p.Credential),
 		New:     hashOf(next),

@@ -164,7 +164,9 @@ func (s *Server) userOfPassword(r *http.Request, login, username, given string) 
 		// password is correct.
 		encoded = user.PasswordHash
 	}
+	begun := s.config.Hooks.Begin()
 	ok, upgraded, err := s.config.Passwords.Verify(password.WithClient(ctx, r.RemoteAddr), given, encoded)
+	s.measureHash(ctx, begun, ok, err)
 	refused := func(reason string) error {
 		d := invalidGrant(wrongPassword, errors.New(reason))
 		d.Login = username

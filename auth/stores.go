@@ -21,22 +21,25 @@ func wellFormed(id string) bool {
 
 // userByLogin returns nil if the user does not exist.
 func (s *Server) userByLogin(ctx context.Context, login string) (*User, error) {
-	return userOf(ctx, s.users.UserByLogin, login)
+	return s.userOf(ctx, "auth.UserByLogin", s.users.UserByLogin, login)
 }
 
 // userByID returns nil if the user does not exist.
 func (s *Server) userByID(ctx context.Context, id string) (*User, error) {
-	return userOf(ctx, s.users.UserByID, id)
+	return s.userOf(ctx, "auth.UserByID", s.users.UserByID, id)
 }
 
-func userOf(ctx context.Context, look func(context.Context, string) (*User, error), id string) (*User, error) {
+func (s *Server) userOf(ctx context.Context, method string, look func(context.Context, string) (*User, error), id string) (*User, error) {
 	if !wellFormed(id) {
 		return nil, nil
 	}
+	begun := s.config.Hooks.Begin()
 	user, err := look(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		user, err = nil, nil
+	}
+	s.config.Hooks.Measured(ctx, begun, "store", method, err)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, nil
 	case err != nil:
 		return nil, unavailable("looking a user up", err)
 	}
@@ -48,11 +51,13 @@ func (s *Server) clientByID(ctx context.Context, id string) (*Client, error) {
 	if !wellFormed(id) {
 		return nil, nil
 	}
+	begun := s.config.Hooks.Begin()
 	client, err := s.config.Clients.ClientByID(ctx, id)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, nil
-	case err != nil:
+	if errors.Is(err, ErrNotFound) {
+		client, err = nil, nil
+	}
+	s.config.Hooks.Measured(ctx, begun, "store", "auth.ClientByID", err)
+	if err != nil {
 		return nil, unavailable("looking a client up", err)
 	}
 	return client, nil

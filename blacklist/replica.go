@@ -184,7 +184,10 @@ func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.config.WriteTimeout)
 	defer cancel()
-	if _, err := r.log.Append(ctx, entries...); err != nil {
+	begun := r.config.Hooks.Begin()
+	_, err := r.log.Append(ctx, entries...)
+	r.config.Hooks.Measured(ctx, begun, "store", "blacklist.Append", err)
+	if err != nil {
 		return fmt.Errorf("recording a revocation: %w", err)
 	}
 	for _, e := range entries {
@@ -522,7 +525,9 @@ func (r *Replica) read(ctx context.Context) error {
 func (r *Replica) page(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.config.ReadTimeout)
 	defer cancel()
+	begun := r.config.Hooks.Begin()
 	entries, last, err := r.log.Since(ctx, r.position, pageSize)
+	r.config.Hooks.Measured(ctx, begun, "store", "blacklist.Since", err)
 	if err != nil {
 		return 0, err
 	}

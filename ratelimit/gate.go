@@ -259,7 +259,9 @@ func (g *gate) chargeStore(ctx context.Context, charges []Charge) (states []Stat
 	var answered []State
 	var charged Receipt
 	err = g.call(ctx, true, func(ctx context.Context) (func(), error) {
+		begun := g.hooks.Begin()
 		states, receipt, err := g.store.Take(ctx, charges)
+		g.hooks.Measured(ctx, begun, "store", "ratelimit.Take", err)
 		if err == nil && len(states) != len(charges) {
 			err = fmt.Errorf("ratelimit: the store answered %d of %d charges", len(states), len(charges))
 		}

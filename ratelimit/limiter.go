@@ -219,6 +219,13 @@ func (r *Reservation) End(ctx context.Context, refund bool) {
 
 // decide charges the limits of r.
 func (l *Limiter) decide(r *http.Request, s *scratch) (admission, error) {
+	begun := l.config.Hooks.Begin()
+	owed, err := l.chargeFor(r, s)
+	l.config.Hooks.Measured(r.Context(), begun, "limit", l.config.Name, err)
+	return owed, err
+}
+
+func (l *Limiter) chargeFor(r *http.Request, s *scratch) (admission, error) {
 	s.states = s.states[:0]
 	s.plan = l.plan
 	if l.config.LimitsFor != nil {

@@ -156,7 +156,9 @@ func (s *Service) load(ctx context.Context, user string) (Record, error) {
 	if user == "" || len(user) > maxUser || !utf8.ValidString(user) || strings.Contains(user, "\x00") {
 		return Record{}, fmt.Errorf("totp: the name of a user has %d bytes; use 1 to %d of UTF-8 without NUL", len(user), maxUser)
 	}
+	begun := s.config.Hooks.Begin()
 	r, err := s.store.LoadTOTP(ctx, user)
+	s.config.Hooks.Measured(ctx, begun, "store", "totp.LoadTOTP", err)
 	if err != nil {
 		return Record{}, guard.CannotDecide("totp: loading a record", err)
 	}
@@ -165,7 +167,9 @@ func (s *Service) load(ctx context.Context, user string) (Record, error) {
 
 // save saves r and sets its version to that of the store.
 func (s *Service) save(ctx context.Context, user string, r *Record) (bool, error) {
+	begun := s.config.Hooks.Begin()
 	saved, err := s.store.SaveTOTP(ctx, user, *r)
+	s.config.Hooks.Measured(ctx, begun, "store", "totp.SaveTOTP", err)
 	if err != nil {
 		return false, guard.CannotDecide("totp: saving a record", err)
 	}

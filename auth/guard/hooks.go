@@ -36,6 +36,12 @@ type Hooks struct {
 	// It returns nil, [ErrInactive] (401), or the error of a store (503). If nil, all
 	// callers are considered active.
 	Active func(ctx context.Context, p *identity.Principal) error
+
+	// Measure receives the duration and the outcome of guards, decisions of limiters,
+	// calls of stores, password hashes and fetches of keys, in the goroutine of the
+	// operation. It must not block. [Hooks.Provide] does not give it. If nil, nothing is
+	// measured.
+	Measure func(ctx context.Context, m Measurement)
 }
 
 // Require returns a guard of the host's own: if check returns an error, the error
@@ -52,8 +58,12 @@ func (h Hooks) Require(check func(*http.Request) error, demands ...Requirement) 
 }
 
 func (h Hooks) guarded(next http.Handler, check func(*http.Request) error, demands ...Requirement) *described {
+	kinds := kindsOf(demands)
 	return describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := check(r); err != nil {
+		begun := h.Begin()
+		err := check(r)
+		h.Measured(r.Context(), begun, "guard", kinds, err)
+		if err != nil {
 			h.Refuse(w, r, err)
 			return
 		}

@@ -188,7 +188,15 @@ func (id *identifier) handler(next http.Handler) http.Handler {
 		rc := &requestContext{Context: r.Context(), id: id}
 		r = r.WithContext(rc)
 		rc.source = sourceOf(r)
+		begun := id.hooks.Begin()
 		p, by, err := id.identify(r)
+		if id.hooks.Measure != nil {
+			scheme := ""
+			if by != nil {
+				scheme = by.Challenge().Scheme
+			}
+			id.hooks.Measured(r.Context(), begun, "identify", scheme, err)
+		}
 		if err != nil {
 			id.hooks.Refuse(w, r, err)
 			return
@@ -220,7 +228,8 @@ func anotherCaller(ctx context.Context, p *identity.Principal) bool {
 	return ok && !outer.Same(p) || identity.Ambiguous(ctx)
 }
 
-// identify returns nil, nil, nil for an anonymous request.
+// identify returns nil, nil, nil for an anonymous request, and with an error the
+// authenticator that returned it.
 func (id *identifier) identify(r *http.Request) (*identity.Principal, Authenticator, error) {
 	if len(r.Header["Authorization"]) > 1 {
 		return nil, nil, InvalidRequest("The request carries more than one Authorization header.",
@@ -248,10 +257,7 @@ func (id *identifier) identify(r *http.Request) (*identity.Principal, Authentica
 		}
 		found, caller, verdict = a, p, err
 	}
-	if verdict != nil {
-		return nil, nil, verdict
-	}
-	return caller, found, nil
+	return caller, found, verdict
 }
 
 // nobody reports whether p names no caller.

@@ -133,6 +133,13 @@ func (b *Budget) acquire(ctx context.Context, n int64) error {
 	return err
 }
 
+// Usage returns how many calls hash now and how many wait for their turn, for metrics.
+func (b *Budget) Usage() (hashing, waiting int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.running, b.queue.waiting
+}
+
 // giveUp takes w out of the queue. If it got its permit in the same moment,
 // that goes to the next; and if it stood in front, those behind may fit.
 func (b *Budget) giveUp(w *waiter) {

@@ -77,6 +77,10 @@ type RemoteConfig struct {
 	// their own then. It must return soon. If nil, errors are discarded.
 	OnError func(error)
 
+	// Measure receives the duration and the outcome of each fetch; see
+	// [guard.Hooks]. If nil, fetches are not measured.
+	Measure func(context.Context, guard.Measurement)
+
 	// InsecureHTTP allows http URLs to other machines. An attacker on the network
 	// can then replace the keys, and sign tokens for each user of the issuer.
 	InsecureHTTP bool
@@ -292,6 +296,8 @@ func (r *Remote) begin(now time.Time) *fetch {
 func (r *Remote) run(f *fetch) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.client.Timeout)
 	defer cancel()
+	hooks := guard.Hooks{Measure: r.config.Measure}
+	begun := hooks.Begin()
 	state, print, refresh, refused, err := r.get(ctx)
 	old := r.known.Load()
 	next := &knowledge{state: old.state, print: old.print, at: old.at, number: old.number, refresh: old.refresh, err: err}
@@ -311,13 +317,14 @@ func (r *Remote) run(f *fetch) {
 	n := r.unseen.Swap(0)
 	f.err = err
 	close(f.done)
+	defer func() { _ = recover() }() // a panic of the host's functions would end the process
+	hooks.Measured(ctx, begun, "fetch", r.name(), err)
 	if r.config.OnError != nil {
 		var unseen error
 		if n > 0 {
 			unseen = fmt.Errorf("auth/token: before this fetch, %d tokens with key IDs that %s had not published were answered 503", n, r.name())
 		}
 		if err := errors.Join(err, refused, unseen); err != nil {
-			defer func() { _ = recover() }() // it would end the process
 			r.config.OnError(err)
 		}
 	}

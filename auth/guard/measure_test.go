@@ -1,0 +1,95 @@
+package guard_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/identity"
+)
+
+// slow is an authenticator that takes its time.
+type slow struct {
+	took time.Duration
+	err  error
+}
+
+func (s slow) Authenticate(r *http.Request) (*identity.Principal, error) {
+	time.Sleep(s.took)
+	if r.Header.Get("Authorization") == "" {
+		return nil, guard.ErrNoCredentials
+	}
+	return &identity.Principal{Issuer: "test", Subject: "1"}, s.err
+}
+
+func (slow) Challenge() guard.Challenge { return guard.Challenge{Scheme: "Slow"} }
+
+func TestIdentifyAndGuardsAreMeasured(t *testing.T) {
+	for name, tt := range map[string]struct {
+		authorization string
+		err, refused  error
+		want          []string
+	}{
+		"let through": {"Slow x", nil, nil, []string{"identify Slow succeeded 3s", "guard caller succeeded 0s", "guard check role succeeded 5s"}},
+		"anonymous":   {"", nil, nil, []string{"identify  succeeded 3s", "guard caller failed 0s"}},
+		"rejected":    {"Slow x", guard.InvalidToken("Slow", errors.New("expired")), nil, []string{"identify Slow failed 3s"}},
+		"unreadable":  {"Slow x", guard.CannotDecide("test", guard.Forbidden(nil)), nil, []string{"identify Slow undecided 3s"}},
+		"refused":     {"Slow x", nil, guard.Forbidden(errors.New("no")), []string{"identify Slow succeeded 3s", "guard caller succeeded 0s", "guard check role failed 5s"}},
+		"disabled":    {"Slow x", nil, fmt.Errorf("test: %w", guard.ErrInactive), []string{"identify Slow succeeded 3s", "guard caller succeeded 0s", "guard check role failed 5s"}},
+		"not proven":  {"Slow x", nil, identity.ErrNotProven, []string{"identify Slow succeeded 3s", "guard caller succeeded 0s", "guard check role failed 5s"}},
+		"a reason":    {"Slow x", nil, guard.NewReason("test: no"), []string{"identify Slow succeeded 3s", "guard caller succeeded 0s", "guard check role failed 5s"}},
+		"undecided":   {"Slow x", nil, guard.Unavailable(0, nil), []string{"identify Slow succeeded 3s", "guard caller succeeded 0s", "guard check role undecided 5s"}},
+		"any error":   {"Slow x", nil, context.Canceled, []string{"identify Slow succeeded 3s", "guard caller succeeded 0s", "guard check role undecided 5s"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var got []string
+			hooks := guard.Hooks{Measure: func(_ context.Context, m guard.Measurement) {
+				got = append(got, fmt.Sprint(m.Operation, " ", m.Name, " ", m.Outcome, " ", m.Duration))
+			}}
+			check := hooks.Require(func(*http.Request) error { time.Sleep(5 * time.Second); return tt.refused },
+				guard.Requirement{Kind: guard.KindCheck}, guard.Requirement{Kind: guard.KindRole})
+			handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) })
+			h := hooks.Identify(slow{3 * time.Second, tt.err})(hooks.Authenticated(check(handler)))
+			r := httptest.NewRequest("GET", "/", nil)
+			if tt.authorization != "" {
+				r.Header.Set("Authorization", tt.authorization)
+			}
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", tt.want) {
+				t.Errorf("%s:\ngot  %q\nwant %q", name, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestMeasuredWithoutMeasureDoesNothing(t *testing.T) {
+	var hooks guard.Hooks
+	begun := hooks.Begin()
+	hooks.Measured(t.Context(), begun, "store", "x", nil)
+	if !begun.IsZero() {
+		t.Errorf("Begin returned %v", begun)
+	}
+}
+
+// BenchmarkMeasure is a guard without Measure, and with one that does nothing.
+func BenchmarkMeasure(b *testing.B) {
+	pass := func(*http.Request) error { return nil }
+	for name, hooks := range map[string]guard.Hooks{
+		"nil": {}, "set": {Measure: func(context.Context, guard.Measurement) {}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			h := hooks.Require(pass)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			r, w := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
+			b.ReportAllocs()
+			for b.Loop() {
+				h.ServeHTTP(w, r)
+			}
+		})
+	}
+}
