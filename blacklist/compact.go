@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// DeleteExpired deletes entries that expired before the moment, and returns how
-// many. It writes a new file, and does nothing unless half of the file has
+// DeleteExpired deletes entries that expired before the moment, and returns their
+// number. It writes a new file, and does nothing unless half of the file has
 // expired and the file has 128 KiB or more. Append waits only while the files are
 // exchanged.
 func (f *File) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
@@ -189,8 +189,8 @@ func (w *atWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// endingUnits counts units by the hour in which they expire, so that what there
-// is to gain is known without reading the file.
+// endingUnits counts units by the hour in which they expire, so that
+// DeleteExpired can compute what it would free without reading the file.
 type endingUnits map[int64]int64
 
 const hour = int64(time.Hour / time.Microsecond)

@@ -13,9 +13,8 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An ID is the first half of a SHA-256 of the identifiers that a revocation
-// names. It has no key: an attacker with read access to a [Log] can check
-// guesses.
+// An ID is half of a SHA-256 of the identifiers that a revocation names. It has
+// no key: an attacker with read access to a [Log] can check guesses.
 type ID [16]byte
 
 // A Kind is the set of fields of a revocation that are not empty, as a sum:
@@ -57,15 +56,14 @@ type Entry struct {
 	Kind Kind
 	ID   ID // of the issuer and the fields of Kind
 
-	// Spare is the ID of the session that the entry does not match. Zero: no
-	// session is spared.
+	// Spare is the ID of a session that the entry does not match. Zero: none.
 	Spare ID
 
 	// Before is the moment up to which issued credentials are revoked. Zero:
 	// whenever issued.
 	Before int64
 
-	// Expires is the moment from which the entry may be deleted. Zero: never.
+	// Expires is when the entry may be deleted. Zero: never.
 	Expires int64
 }
 
@@ -93,16 +91,16 @@ func (e Entry) Matches(p *identity.Principal) bool {
 // expired reports whether e has expired at a moment in microseconds since 1970.
 func (e Entry) expired(now int64) bool { return e.Expires != 0 && e.Expires <= now }
 
-// Validate returns all mistakes in e, joined, or nil. Implementations of [Log]
-// call it in Append, and in Since for the entries that they read. Entries of a
-// newer version of this package may be mistakes.
+// Validate returns all mistakes in e. A [Log] calls it in Append, and in Since
+// for the entries that it reads. It may reject entries of a newer version of this
+// package.
 func (e Entry) Validate() error {
 	var wrong []error
 	if e.Kind >= kinds {
 		wrong = append(wrong, fmt.Errorf("blacklist: Entry.Kind is %d, which is not less than %d; if a later version wrote it, this program is too old", e.Kind, kinds))
 	}
 	if e.Kind == 0 && e.Before == 0 {
-		wrong = append(wrong, errors.New("blacklist: Entry has neither Kind nor Before and would refuse everybody for ever"))
+		wrong = append(wrong, errors.New("blacklist: Entry has neither Kind nor Before and would refuse every caller for ever"))
 	}
 	if e.Spare != (ID{}) && e.Before == 0 {
 		wrong = append(wrong, errors.New("blacklist: Entry.Spare is set without Before"))
@@ -127,7 +125,7 @@ func fieldsOf(p *identity.Principal) (k Kind) {
 	return k
 }
 
-// An issuer that IDs are made of.
+// An issuerID has the hashes of an issuer from which IDs are made.
 type issuerID struct {
 	name   string
 	digest ID
@@ -257,8 +255,8 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// microsUp is micros rounded up, and zero for no time at all: with it a moment
-// covers what it should, and up to a microsecond more.
+// microsUp is micros rounded up, so that a moment covers up to a microsecond
+// more, never less. It is zero for the zero time.
 func microsUp(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

@@ -230,5 +230,5 @@ func ExampleMemory_Revoke_incorrect() {
 	err := revoked.Revoke(context.Background(), identity.Revocation{Issuer: "demo", Subject: subject})
 	fmt.Println(err)
 	// Output:
-	// blacklist: Revocation has neither Credential, Session, Subject, Tenant nor Before and would refuse everybody for ever; to revoke all that the issuer has issued so far, set Before to now
+	// blacklist: Revocation has neither Credential, Session, Subject, Tenant nor Before and would refuse every caller for ever; to revoke all that the issuer has issued so far, set Before to now
 }

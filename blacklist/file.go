@@ -30,11 +30,8 @@ type FileConfig struct {
 // and makes a lost file an error and not an empty log.
 //
 // After a failed write, for example to a full disk, each Append first repairs the
-// end of the file, or returns an error; no restart is needed. A disk that stalls
-// delays Append.
-//
-// File needs flock. On systems without it OpenFile returns
-// [errors.ErrUnsupported].
+// end of the file, or returns an error. A disk that stalls delays Append. On
+// systems without flock OpenFile returns [errors.ErrUnsupported].
 type File struct {
 	path string
 	disk disk
@@ -92,9 +89,9 @@ type handle struct {
 // write that a crash has interrupted before its acknowledgement. Close the File
 // after Run of its [Replica] has returned.
 //
-// OpenFile returns [ErrDamaged] if the file was changed after it was written.
-// Restore a backup, or accept that some logouts are undone and set
-// FileConfig.InsecureSkipDamaged.
+// OpenFile returns [ErrDamaged] if the file was changed after it was written:
+// restore a backup, or set FileConfig.InsecureSkipDamaged, which undoes some
+// logouts.
 func OpenFile(path string, config FileConfig) (*File, error) {
 	return openFile(osDisk{}, path, config)
 }
@@ -253,9 +250,9 @@ func (f *File) Append(ctx context.Context, entries ...Entry) (uint64, error) {
 	}
 }
 
-// enqueue adds entries to the batch that is written next, and returns how many
-// units that has with them. It returns 0 units if the batch is full and has to be
-// written first: the callers who filled it may have been cancelled.
+// enqueue adds entries to the batch that is written next, and returns its number
+// of units. It returns 0 if the batch is full and must be written first, because
+// the callers that filled it may have been cancelled.
 func (f *File) enqueue(entries []Entry) (*batch, int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -281,8 +278,9 @@ func (f *File) enqueue(entries []Entry) (*batch, int64, error) {
 	return b, b.count, nil
 }
 
-// settle returns when the batch was written, by this caller if no other one has
-// the turn. It fails only if the context ends while another caller has the turn.
+// settle returns when the batch was written, by this caller unless another caller
+// has the turn. It fails only if the context ends while another caller has the
+// turn.
 func (f *File) settle(ctx context.Context, b *batch) error {
 	select {
 	case f.turn <- struct{}{}:

@@ -29,10 +29,9 @@ type GuardConfig struct {
 // ErrRevoked is wrapped by the refusal of a revoked credential, for logs.
 var ErrRevoked = errors.New("blacklist: the credential was revoked")
 
-// A Guard refuses callers with revoked credentials. The authenticators of this
-// module call a Revoker themselves: a Guard is for hosts with their own sign-in,
-// which can set guard.Hooks.Active instead, and for routes that require
-// [Replica.Direct]. A Guard is safe for concurrent use.
+// A Guard refuses callers with revoked credentials. Authenticators of this module
+// call a Revoker themselves: a Guard is for hosts with their own sign-in, and for
+// routes that require [Replica.Direct]. It is safe for concurrent use.
 type Guard struct {
 	revoker  revocationChecker
 	optional bool
@@ -45,8 +44,8 @@ type revocationChecker interface {
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
-// NewGuard returns a Guard that calls the revoker, which is a [Revoker] or any
-// value with the method Revoked. It returns all mistakes in its arguments, joined.
+// NewGuard returns a Guard that calls revoker.Revoked. The error lists every
+// mistake.
 func NewGuard(revoker interface {
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }, config GuardConfig) (*Guard, error) {
@@ -81,9 +80,8 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 	return g.hooks.Require(func(r *http.Request) error { return g.Check(r.Context()) }, g.demands...)(next)
 }
 
-// Check decides as [Guard.Handler] does about the caller in ctx, for open
-// WebSockets and other protocols. It returns nil, a [*guard.Denial], or the error
-// of ctx.
+// Check decides about the caller in ctx as Handler does, for open WebSockets and
+// other protocols. It returns nil, a [*guard.Denial], or the error of ctx.
 func (g *Guard) Check(ctx context.Context) error {
 	if _, ok := identity.FromContext(ctx); !ok && g.optional && !identity.Ambiguous(ctx) {
 		return nil

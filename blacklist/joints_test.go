@@ -436,7 +436,7 @@ func TestGuardOfAClientThatIsGone(t *testing.T) {
 
 func TestNewGuardReportsEveryMistake(t *testing.T) {
 	_, err := blacklist.NewGuard(nil, blacklist.GuardConfig{Scheme: "Bearer realm=x"})
-	for _, want := range []string{"blacklist: the revoker is nil; pass", `blacklist: GuardConfig.Scheme is "Bearer realm=x", want`} {
+	for _, want := range []string{"blacklist: the revoker is nil; pass", `blacklist: GuardConfig.Scheme is "Bearer realm=x"; use`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}

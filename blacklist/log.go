@@ -9,14 +9,13 @@ import (
 )
 
 // A Log keeps entries in the order in which they were recorded, for [Replica]
-// values on any number of machines. It is safe for concurrent use.
-// blacklisttest.RunLog is the conformance suite.
+// values on any number of machines. It is safe for concurrent use. Test it with
+// blacklisttest.RunLog.
 //
-// Each entry has a sequence number of at least one, greater than the numbers of
-// all earlier entries. Numbers may be left out. No number is given twice, not
-// after a restart, and not after the log has lost entries in a failover: a store
-// that counts from its last entry takes the time in microseconds if that is
-// greater.
+// Each entry has a sequence number of at least one, greater than all earlier
+// numbers. Numbers may be left out. No number is given twice, not after a
+// restart, and not after a failover that lost entries: a store that counts from
+// its last entry takes the time in microseconds if that is greater.
 type Log interface {
 	// Append records entries in their order, and returns the sequence number of
 	// the last. When it returns nil, the entries are durable, and each Since that
@@ -26,8 +25,8 @@ type Log interface {
 	Append(ctx context.Context, entries ...Entry) (last uint64, err error)
 
 	// Since returns at most max entries with sequence numbers greater than after,
-	// in their order, and the number of the last entry; without entries, last is
-	// after. If it returns fewer than max, the log has no more entries.
+	// in their order, and the number of the last entry, or after without entries.
+	// If it returns fewer than max, the log has no more entries.
 	//
 	// When Since has returned last, no entry with a number up to last may appear
 	// later. Databases that number rows before they commit them need a lock
@@ -49,15 +48,15 @@ type expirer interface {
 	DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error)
 }
 
-// A Clock is a [Log] that can read the clock of the machine that keeps the log.
-// [Replica.Ready] compares it with the local clock.
+// A Clock is a [Log] that can read the clock of its server, which [Replica.Ready]
+// compares with the local clock.
 type Clock interface {
 	Now(ctx context.Context) (time.Time, error)
 }
 
 // ErrRewound is returned by [Log.Since] for a sequence number that the log has
 // never given: an older log has replaced it. A [Replica] then reads the whole
-// log, and keeps what it has.
+// log, and keeps its entries.
 var ErrRewound = errors.New("blacklist: the log has not come as far as the sequence number; it was replaced by an older one")
 
 // MemoryLog is a [Log] in the memory of this process, for tests. The zero value
@@ -66,7 +65,7 @@ var ErrRewound = errors.New("blacklist: the log has not come as far as the seque
 type MemoryLog struct {
 	// MaxEntries bounds the entries, of about 64 bytes each. At the bound,
 	// expired entries are deleted; if that frees too few, Append returns
-	// [ErrFull]. Set it before first use. Default, and for less than one:
+	// [ErrFull]. Set it before first use. Default, also for values below one:
 	// 1,000,000.
 	MaxEntries int
 
@@ -81,8 +80,7 @@ var (
 	_ expirer = (*MemoryLog)(nil)
 )
 
-// Append implements [Log]. It records all entries, or returns an error and records
-// no entry.
+// Append implements [Log]. It records all entries or none.
 func (m *MemoryLog) Append(ctx context.Context, entries ...Entry) (uint64, error) {
 	if err := checkAll(ctx, entries); err != nil {
 		return 0, err
@@ -125,8 +123,8 @@ func (m *MemoryLog) Since(ctx context.Context, after uint64, max int) ([]Entry, 
 	return append([]Entry(nil), m.entries[from:to]...), m.numbers[to-1], nil
 }
 
-// DeleteExpired deletes entries that expired before the moment, and returns how
-// many.
+// DeleteExpired deletes entries that expired before the moment, and returns their
+// number.
 func (m *MemoryLog) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err

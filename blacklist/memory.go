@@ -14,19 +14,17 @@ import (
 )
 
 // ErrFull is returned by [Memory], [MemoryLog] and [Replica] at MaxEntries, if no
-// entry has expired. Entries are never evicted, because each entry is a logout.
+// entry has expired. Entries are never evicted.
 var ErrFull = errors.New("blacklist: there is no room for more revocations, and none has expired; MaxEntries says how many there may be")
 
 // Memory is a [Revoker] in the memory of this process, which loses everything at
 // a restart. The zero value is ready for use. It is safe for concurrent use, and
-// must not be copied after first use.
-//
-// Calls of Revoke delete expired entries a few at a time. If the wall clock is
-// set back, revocations last longer.
+// must not be copied after first use. If the wall clock is set back, revocations
+// last longer.
 type Memory struct {
 	// MaxEntries bounds the revocations, of about 350 bytes each, and less than 4
-	// kB with strings of [MaxLength]. Set it before first use. Default, and for
-	// less than one: 1,000,000.
+	// kB with strings of [MaxLength]. Set it before first use. Default, also for
+	// values below one: 1,000,000.
 	MaxEntries int
 
 	mu      sync.RWMutex
@@ -39,7 +37,7 @@ type Memory struct {
 
 var _ Revoker = (*Memory)(nil)
 
-// Revoke implements [Revoker]. It ignores the context, because it does not wait.
+// Revoke implements [Revoker]. It ignores the context.
 func (m *Memory) Revoke(_ context.Context, r identity.Revocation) error {
 	if err := Validate(r); err != nil {
 		return err
@@ -258,10 +256,9 @@ func (m *Memory) add(name string, e *entry) {
 	m.ending.update(e)
 }
 
-// sweep drops expired entries, at most so many that readers do not notice the
-// lock. More than one, so that a backlog shrinks although each call may add an
-// entry; at least one if there is one, so that a Memory is full only of live
-// entries.
+// sweep drops expired entries: at most eight, so that readers do not wait long
+// for the lock, and more than one, so that a backlog shrinks although each call
+// may add an entry.
 func (m *Memory) sweep(now time.Time) {
 	for range 8 {
 		if len(m.ending) == 0 || !past(m.ending[0].expires, now) {
@@ -303,11 +300,11 @@ func (i *issuer) entry(t target) *entry {
 	return i.entries[t]
 }
 
-// A target has the fields that a revocation is compared by. It is a struct and not one
-// string, so that no choice of identifiers makes two targets equal.
+// A target has the fields that a revocation is compared by. It is a struct and
+// not one string, so that no choice of identifiers makes two targets equal.
 //
-// sparing is whether a session is spared, not which one: of two revocations that differ
-// in Spare alone, the later must not replace the earlier.
+// sparing is whether a session is spared, not which one: of two revocations that
+// differ in Spare alone, the later must not replace the earlier.
 type target struct {
 	credential, session, subject, tenant string
 	sparing                              bool
@@ -387,8 +384,8 @@ type entry struct {
 	position int       // in endings, or absent
 }
 
-// matches reports whether e, found by the fields of p, also matches its date
-// of issue, now. No entry matches nothing.
+// matches reports whether e, found by the fields of p, also matches the issue
+// time of p, now. A nil entry matches nothing.
 func (e *entry) matches(p *identity.Principal) bool {
 	if e == nil || !e.before.IsZero() && !p.IssuedAt.Before(e.before) {
 		return false

@@ -6,9 +6,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// recentMarks is the order of the latest entries with a Before, for requests
-// that are under way when they are recorded. Entries without a Before match
-// whatever the order is.
+// recentMarks is the order of the latest entries with a Before, for sign-ins that
+// are under way when the entries are recorded. Entries without a Before match in
+// any order.
 type recentMarks struct {
 	mu   sync.Mutex
 	list []numberedEntry // by number

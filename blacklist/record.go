@@ -43,8 +43,8 @@ const (
 	fileVersion = 1
 )
 
-// ErrDamaged is returned by [OpenFile] and [File.Since] for a file that was changed
-// after it was written.
+// ErrDamaged is returned by [OpenFile] and [File.Since] for a file that was
+// changed after it was written.
 var ErrDamaged = errors.New("blacklist: the file was damaged after it was written")
 
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
@@ -240,9 +240,10 @@ func (r *reader) entry() (Entry, error) {
 }
 
 // scan calls f with each entry of the file, and returns where the last whole
-// one ends, and where the last batch begins. What a write that was cut off has left behind is not an error; it
-// was never acknowledged. What was damaged later is, unless skipped is not nil:
-// then it is counted there and passed over.
+// entry ends, and where the last batch begins. The rest of a write that was cut
+// off is not an error, because it was never acknowledged. A part that was damaged
+// later is an error, unless skipped is not nil: then the part is counted there
+// and passed over.
 func scan(from io.ReaderAt, size int64, skipped *int64, f func(Entry)) (end, batch int64, err error) {
 	r := newReader(from, size, 0, 1<<18)
 	end = r.offset()

@@ -16,8 +16,8 @@ import (
 
 // ReplicaConfig configures a [Replica]. The zero ReplicaConfig is ready for use.
 type ReplicaConfig struct {
-	// Poll is the time between two readings of the log in [Replica.Run].
-	// Default: 250 ms.
+	// Poll is the time between two readings of the log in [Replica.Run]. Default:
+	// 250 ms.
 	Poll time.Duration
 
 	// Wake begins a reading at once: send to it on a message of LISTEN/NOTIFY or
@@ -27,16 +27,16 @@ type ReplicaConfig struct {
 
 	// MaxStale bounds the age of the last complete reading. When it is older,
 	// callers that are not known to be revoked are refused with 503. It must be
-	// longer than Poll and ReadTimeout together. Default: 5 s.
+	// longer than Poll and ReadTimeout together. Default: 5 seconds.
 	MaxStale time.Duration
 
 	// ReadTimeout bounds one call of [Log.Since], and WriteTimeout one of
-	// [Log.Append]. Defaults: 500 ms and 5 s.
+	// [Log.Append]. Defaults: 500 ms and 5 seconds.
 	ReadTimeout, WriteTimeout time.Duration
 
 	// MaxEntries bounds the entries, of about 25 bytes each, or 60 with Before.
 	// At the bound, Revoke returns [ErrFull], and if other machines record more,
-	// this one becomes stale: nothing is evicted. Default: 20,000,000.
+	// this one becomes stale. Default: 20,000,000.
 	MaxEntries int
 
 	// InsecureFailOpen accepts callers while the log has not been read for longer
@@ -48,29 +48,25 @@ type ReplicaConfig struct {
 
 	// OnEntry is called with each entry that is recorded after the first reading,
 	// possibly more than once, to evict callers from caches by [Entry.Matches].
-	// Revoked already uses the entry. OnEntry is called in the goroutine that
-	// reads or revokes, and must not block.
+	// Revoked already uses the entry. OnEntry must not block readings and
+	// revocations, which call it.
 	OnEntry func(Entry)
 
 	// Hooks.Observe receives guard.EventUnavailable when the log can no longer be
-	// read, guard.EventAvailable when it can be read again, and
-	// guard.EventTokenRevoked for each revocation of the host. No other hook is
-	// called.
+	// read. No other hook is called.
 	Hooks guard.Hooks
 }
 
-// ErrStale is returned by [Replica.Revoked] if the log has not been read for longer
-// than MaxStale, or not at all.
+// ErrStale is returned by [Replica.Revoked] if the log has not been read for
+// longer than MaxStale, or not at all.
 var ErrStale = errors.New("blacklist: the log was not read lately enough to decide who is revoked")
 
-// A Replica is a [Revoker] that holds all entries of a [Log] in memory, so that
-// Revoked does no I/O. It follows the log while [Replica.Run] runs. It is safe
-// for concurrent use.
+// A Replica is a [Revoker] that holds all entries of a [Log] in memory. It
+// follows the log while [Replica.Run] runs. It is safe for concurrent use.
 //
 // When Revoke returns nil, the revocation is in the log and in effect on this
-// machine; on other machines it takes effect a Poll later. While the log cannot
-// be read, known revocations stay refused, and other callers are accepted until
-// MaxStale is over and then refused with 503, until a reading succeeds.
+// machine; on other machines it takes effect a Poll later. See the package
+// documentation for outages.
 //
 // Entries count until they expire by the clock of this machine, and are kept for
 // an hour longer, so that setting the clock back by up to an hour undoes no
@@ -108,8 +104,8 @@ const compactEvery = 10 * time.Minute
 // pageSize is how many entries are read in one call.
 const pageSize = 4096
 
-// NewReplica returns a Replica of the log, which it has not read yet, or all
-// mistakes in its arguments, joined.
+// NewReplica returns a Replica of the log, which it has not read yet. The error
+// lists every mistake.
 func NewReplica(log Log, config ReplicaConfig) (*Replica, error) {
 	var errs []error
 	if log == nil {
@@ -160,8 +156,7 @@ func (r *Replica) Revoke(ctx context.Context, what identity.Revocation) error {
 }
 
 // RevokeAll records several revocations in one step of the log, for example of a
-// user's tokens and API keys, which have different issuers. If one is invalid,
-// RevokeAll records nothing.
+// user's tokens and API keys. If one is invalid, RevokeAll records nothing.
 func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) error {
 	now, caller := r.now(), ctx
 	entries := make([]Entry, 0, len(all))
@@ -235,8 +230,8 @@ func (r *Replica) Checkpoint(ctx context.Context) (uint64, error) {
 }
 
 // RevokedSince implements [Revoker]. It reads the log to its end, unless p is
-// known to be revoked. The Replica keeps the order of the last 4096 entries with
-// a Before and compares older entries by their Before alone.
+// known to be revoked. It knows the order of the last 4096 entries with a Before
+// and compares older entries by their Before alone.
 func (r *Replica) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
 	revoked, err := r.Direct().Revoked(ctx, p)
 	if revoked || err != nil {
@@ -270,8 +265,7 @@ func (r *Replica) learn(e Entry, report bool) error {
 }
 
 // Revoked implements [Revoker]. It allocates nothing, does no I/O, takes no lock
-// and ignores the context. It returns [ErrStale] if the last reading of the log
-// is too old.
+// and ignores the context. It returns [ErrStale] if the last reading is too old.
 func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, error) {
 	if err := checkPrincipal(p); err != nil {
 		return false, err
@@ -291,7 +285,7 @@ func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, err
 		return false, err
 	}
 	if last := r.reported.Load(); (last == unread || since-time.Duration(last) >= time.Second) && r.reported.CompareAndSwap(last, int64(since)) {
-		r.observe(fmt.Errorf("callers are let in all the same: %w", err))
+		r.observe(fmt.Errorf("InsecureFailOpen accepts callers nevertheless: %w", err))
 	}
 	return false, nil
 }
@@ -308,8 +302,8 @@ func (r *Replica) Staleness() time.Duration {
 
 // Ready returns nil if the log was read to its end not longer than MaxStale ago,
 // also with InsecureFailOpen. It does not wait. If the log is a [Clock], Ready
-// also returns an error while the clock of this machine differs from the log's by
-// more than [identity.MaxClockSkew].
+// returns an error while the clock of this machine differs from the log's by more
+// than [identity.MaxClockSkew].
 func (r *Replica) Ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -326,8 +320,8 @@ func (r *Replica) Ready(ctx context.Context) error {
 // compareEvery is how often the clocks of this machine and of the log are compared.
 const compareEvery = 10 * time.Second
 
-// compareClocks compares the clocks. An error of the log leaves what is known of
-// them.
+// compareClocks compares the clocks. After an error of the log, the last result
+// stays.
 func (r *Replica) compareClocks(ctx context.Context) {
 	clock, ok := r.log.(Clock)
 	since := time.Since(r.start)
@@ -445,8 +439,7 @@ type reading struct {
 }
 
 // Refresh reads the new entries of the log, the first call all entries, and
-// returns when Revoked uses them, or the error of ctx. Concurrent calls share the
-// next reading.
+// returns when Revoked uses them. Concurrent calls share the next reading.
 func (r *Replica) Refresh(ctx context.Context) error {
 	for {
 		err, abandoned := r.refresh(ctx)
@@ -548,8 +541,8 @@ func (r *Replica) page(ctx context.Context) (int, error) {
 
 // Direct returns a Revoker that reads the log before it reports that a caller is
 // not revoked, for routes on which a revocation on another machine must count at
-// once. Concurrent calls share the next reading. If the log cannot be read,
-// Direct returns an error (503), whatever MaxStale and InsecureFailOpen are.
+// once. Concurrent calls share the next reading. If the log cannot be read, it
+// returns an error (503), whatever MaxStale and InsecureFailOpen are.
 func (r *Replica) Direct() Revoker { return direct{r} }
 
 type direct struct{ *Replica }
@@ -567,7 +560,7 @@ func (d direct) Revoked(ctx context.Context, p *identity.Principal) (bool, error
 	return d.set.revoked(p, d.now), nil
 }
 
-// checkPrincipal returns why nothing could ever revoke p.
+// checkPrincipal returns an error if no revocation could ever match p.
 func checkPrincipal(p *identity.Principal) error {
 	switch {
 	case p == nil:

@@ -9,18 +9,18 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Revoker records revocations and reports whether one of them matches a caller.
-// It is safe for concurrent use.
+// A Revoker records revocations and reports whether one matches a caller. It is
+// safe for concurrent use.
 //
 // A revocation matches a principal if all of these hold. Its Issuer, and each of
 // its Credential, Session, Subject and Tenant that is not empty, equals the
 // principal's, byte for byte. Its Before is zero, or the principal's IssuedAt is
-// zero or earlier, as an instant, to the millisecond or finer. Its Spare is empty
-// or differs from the principal's Session. Its Expires is zero or in the future.
+// zero or earlier, to the millisecond or finer. Its Spare is empty or differs
+// from the principal's Session. Its Expires is zero or in the future.
 //
-// An implementation may merge revocations that name the same fields with the same
-// values, and the same Spare, into one entry with the latest Before and the
-// latest Expires, where zero is latest. Expired entries are not merged.
+// An implementation may merge revocations with the same fields, values and Spare
+// into one with the latest Before and the latest Expires, where zero is latest,
+// but not expired ones.
 type Revoker interface {
 	// Revoke records r. When Revoke returns nil, the revocation is as durable as
 	// the store, and Revoked of the same value matches it. Values on other
@@ -28,32 +28,30 @@ type Revoker interface {
 	//
 	// Recording a revocation twice, or one that has expired, does nothing. A
 	// revocation that [Validate] rejects is an error and has no effect. After any
-	// other error r may be recorded; calling again is safe. Callers answer 503,
-	// and do not report a logout.
+	// other error r may be recorded; call Revoke again, and answer 503 instead of
+	// reporting a logout.
 	Revoke(ctx context.Context, r identity.Revocation) error
 
 	// Revoked reports whether a revocation matches p. It neither changes nor
 	// keeps p. If it cannot decide, because the store is down, ctx is cancelled,
-	// the data is too old, or p is nil or without Issuer, it returns an error.
-	// Callers answer 503 on an error and ignore the first result.
+	// the data is too old, or p is nil or without Issuer, it returns an error,
+	// which is answered 503.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 
 	// RevokeNow revokes all credentials that match r and were issued up to now on
 	// any machine, if the clocks differ by no more than [identity.MaxClockSkew].
-	// It records r with a Before that it returns: later than the present by
+	// It records r with the Before that it returns: later than the present by
 	// MaxClockSkew, and later than every Before that IssueTime has returned. r
 	// has no Before, Credential or Session.
 	RevokeNow(ctx context.Context, r identity.Revocation) (before time.Time, err error)
 
 	// IssueTime returns the IssuedAt of a credential that is issued to p now: the
 	// present, or the latest Before of the revocations that match p, if that is
-	// later by no more than twice MaxClockSkew. A sign-in after a RevokeNow is
-	// therefore accepted, even if the clocks differ. IssueTime uses known
-	// revocations and does not read the store.
+	// later by no more than twice MaxClockSkew. So a sign-in after a RevokeNow is
+	// accepted, even if the clocks differ. IssueTime does not read the store.
 	IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error)
 
-	// Checkpoint reads the store and returns its position, a number that grows
-	// with the revocations that are recorded. Pass it to RevokedSince.
+	// Checkpoint reads the store and returns its position, for RevokedSince.
 	Checkpoint(ctx context.Context) (uint64, error)
 
 	// RevokedSince reads the store, and reports whether p is revoked, or a
@@ -79,8 +77,7 @@ const orderWindow = time.Minute
 // errors: a store that cut them would revoke other credentials.
 const MaxLength = 512
 
-// Validate returns all mistakes in r, joined, or nil. Implementations of [Revoker]
-// call it first.
+// Validate returns all mistakes in r. Implementations of [Revoker] call it first.
 func Validate(r identity.Revocation) error {
 	var wrong []error
 	if r.Issuer == "" {
@@ -88,7 +85,7 @@ func Validate(r identity.Revocation) error {
 	}
 	if r.Credential == "" && r.Session == "" && r.Subject == "" && r.Tenant == "" && r.Before.IsZero() {
 		wrong = append(wrong, errors.New("blacklist: Revocation has neither Credential, Session, Subject, Tenant nor Before"+
-			" and would refuse everybody for ever; to revoke all that the issuer has issued so far, set Before to now"))
+			" and would refuse every caller for ever; to revoke all that the issuer has issued so far, set Before to now"))
 	}
 	if r.Spare != "" && r.Before.IsZero() {
 		wrong = append(wrong, errors.New("blacklist: Revocation.Spare is set without Before"+

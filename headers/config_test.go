@@ -351,7 +351,7 @@ func TestMistakesAreErrorsOfTheConstructor(t *testing.T) {
 			if err == nil {
 				t.Fatalf("no error, want one with %q", tt.parts)
 			}
-			if !strings.HasPrefix(err.Error(), "headers: ") || !strings.Contains(err.Error(), ", want ") {
+			if !strings.HasPrefix(err.Error(), "headers: ") || !strings.Contains(err.Error(), "; use ") {
 				t.Errorf("got %q, want the package and what to do", err)
 			}
 			for _, part := range tt.parts {

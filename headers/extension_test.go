@@ -151,7 +151,7 @@ func TestEmptyListsAreNamedAsEmpty(t *testing.T) {
 	_, hosts := headers.NewTrustedHosts(nil, headers.HostsConfig{})
 	_, origins := headers.NewCORS(nil, headers.CORSConfig{})
 	_, policy := headers.New(headers.Config{CSP: &headers.CSP{}})
-	for want, err := range map[string]error{"headers: hosts is empty, want": hosts, "headers: origins is empty, want": origins, "Config.CSP.DefaultSrc is empty": policy} {
+	for want, err := range map[string]error{"headers: hosts is empty; use": hosts, "headers: origins is empty; use": origins, "Config.CSP.DefaultSrc is empty": policy} {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), `is ""`) {
 			t.Errorf("%v, want %q", err, want)
 		}

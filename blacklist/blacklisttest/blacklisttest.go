@@ -1,6 +1,5 @@
 // Package blacklisttest has the conformance suites of [blacklist.Revoker] and
-// [blacklist.Log]. A host that stores revocations in its own database calls [Run] or
-// [RunLog] from a test:
+// [blacklist.Log], for hosts that store revocations in their own database:
 //
 //	func TestRevocations(t *testing.T) {
 //		blacklisttest.Run(t, func(t *testing.T) blacklist.Revoker {
@@ -8,10 +7,8 @@
 //		})
 //	}
 //
-// # Security considerations
-//
-// The suites cannot test that a revocation survives a crash, that it takes effect on
-// other machines in time, nor that an unreachable store returns an error.
+// The suites cannot test that a revocation survives a crash, that it takes effect
+// on other machines in time, nor that an unreachable store returns an error.
 package blacklisttest
 
 import (
@@ -20,14 +17,12 @@ import (
 	"github.com/gatewright/gatewright/blacklist"
 )
 
-// Run checks each rule of [blacklist.Revoker] in a subtest, on a Revoker that open
-// returns for the subtest. A broken rule fails with what happened and the reason for the
-// rule.
+// Run checks each rule of [blacklist.Revoker] in a subtest. A failed subtest
+// prints what happened and why the rule exists.
 //
-// Issuers are random, so open may return the same store every time, including entries of
-// other tests. open cleans up with [testing.T.Cleanup]. The clocks of the store and of
-// the test must agree to a few milliseconds. Run waits about half a second for
-// revocations to expire.
+// Issuers are random, so open may return the same store every time. The clocks of
+// the store and of the test must agree to a few milliseconds. Run waits about
+// half a second for revocations to expire.
 func Run(t *testing.T, open func(t *testing.T) blacklist.Revoker) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {

@@ -13,12 +13,9 @@ import (
 	"github.com/gatewright/gatewright/blacklist"
 )
 
-// RunLog checks each rule of [blacklist.Log] in a subtest, and DeleteExpired if the log
-// has this method. open returns a log for a subtest, or another view of a log that other
-// subtests have written to, and cleans up with [testing.T.Cleanup].
-//
-// Entries are random, so the log need not be empty. RunLog cannot test that an entry
-// survives a crash, nor that an unreachable store returns an error.
+// RunLog checks each rule of [blacklist.Log] in a subtest, and DeleteExpired if
+// the log has this method. Entries are random, so open may return a log that
+// other subtests have written to.
 func RunLog(t *testing.T, open func(t *testing.T) blacklist.Log) {
 	for _, rule := range logRules {
 		t.Run(rule.name, func(t *testing.T) {

@@ -21,10 +21,10 @@ type Config struct {
 	// "gatewright:blacklist".
 	Prefix string
 
-	// InsecureEviction accepts any maxmemory-policy, and a server
-	// that does not show it. If the server evicts, an
-	// attacker who can fill its memory deletes logouts: processes that start
-	// later accept stolen tokens again. Default: only noeviction is accepted.
+	// InsecureEviction accepts any maxmemory-policy, and a server that does not
+	// show it. If the server evicts, an attacker that can fill its memory deletes
+	// logouts: processes that start later accept stolen tokens again. Default:
+	// only noeviction is accepted.
 	InsecureEviction bool
 
 	// InsecureVolatile accepts a server without an append-only file, which
@@ -51,8 +51,7 @@ const (
 )
 
 // New returns a Log on the server where eval runs Lua scripts: see package
-// auth/redisstore. It returns all mistakes in its arguments, joined, and does not
-// use the server.
+// auth/redisstore. The error lists every mistake. New does not use the server.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Log, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:blacklist",
@@ -185,8 +184,8 @@ func (l *Log) since(ctx context.Context, after uint64, most int) ([]blacklist.En
 	return entries, after, nil
 }
 
-// DeleteExpired deletes entries that expired before the moment, and returns how
-// many, also beside an error. Several processes may call it at the same time.
+// DeleteExpired deletes entries that expired before the moment, and returns their
+// number, also beside an error. Several processes may call it at the same time.
 func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	defer func() { err = l.db.Wrap(err, "deleting what has expired") }()
 	for {

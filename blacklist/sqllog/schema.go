@@ -2,8 +2,7 @@ package sqllog
 
 import "github.com/gatewright/gatewright/internal/sqldb"
 
-// A Dialect is the SQL of a database. One value serves the SQL stores of all
-// packages.
+// A Dialect is the SQL of a database, the same type in all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -13,8 +12,8 @@ const (
 )
 
 // Schema returns the statements that create the tables, to execute, by several
-// processes at once too, or to copy into a migration. Tables that exist are not
-// changed. Schema panics if the dialect is unknown.
+// processes at once too, or to copy into a migration. It changes no existing
+// table and panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// Moments are microseconds since 1970, and 0 for none: an index on expires
 	// then needs no NULL. The second table has one row, which outlives the

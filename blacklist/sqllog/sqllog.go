@@ -18,7 +18,7 @@ const pkg = "blacklist/sqllog"
 
 // Config configures a [Log].
 type Config struct {
-	// Dialect is the SQL that the database understands. Required.
+	// Dialect is the SQL of the database. Required.
 	Dialect Dialect
 }
 
@@ -31,9 +31,8 @@ type Log struct {
 
 var _ blacklist.Log = (*Log)(nil)
 
-// New returns a Log on db, whose tables exist: see [Schema]. It returns all
-// mistakes in its arguments, joined, and does not use the database. The host
-// closes db.
+// New returns a Log on db, whose tables exist: see [Schema]. The error lists
+// every mistake. New does not use the database. The host closes db.
 func New(db *sql.DB, config Config) (*Log, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Log {
 		return &Log{db, numberStatement(config.Dialect), sinceStatement(db), deleteStatement(config.Dialect)}
@@ -41,8 +40,7 @@ func New(db *sql.DB, config Config) (*Log, error) {
 }
 
 // Ready proves that the database takes writes: it inserts and deletes an entry,
-// in one transaction that no other transaction sees. Call it at start and for
-// readiness.
+// in one transaction. Call it at start and for readiness.
 func (l *Log) Ready(ctx context.Context) error {
 	return l.db.Ready(ctx, `INSERT INTO gatewright_revocations (number, kind, id, spare, revoked_before, expires)
 		VALUES ($1, 0, '', '', 0, 0)`,
@@ -53,8 +51,8 @@ func (l *Log) Ready(ctx context.Context) error {
 // databases take, which is 32,766 of SQLite.
 const rowsPerInsert = 500
 
-// Append implements [blacklist.Log]. It records all entries or none; after an error
-// of the commit it is unknown which.
+// Append implements [blacklist.Log]. It records all entries or none; after an
+// error of the commit it is unknown which.
 func (l *Log) Append(ctx context.Context, entries ...blacklist.Entry) (last uint64, err error) {
 	const doing = "appending"
 	if err := ctx.Err(); err != nil {
@@ -203,8 +201,8 @@ func (r *row) entry() (e blacklist.Entry, err error) {
 const rowsPerDelete = 5000
 
 // DeleteExpired deletes entries that expired before the moment, in statements of
-// 5000 rows, and returns how many, also beside an error. Several processes may call
-// it at the same time.
+// 5000 rows, and returns their number, also beside an error. Several processes
+// may call it at the same time.
 func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	for {
 		n, err := l.db.Exec(ctx, "deleting what has expired", l.expired, sqldb.Micros(before), rowsPerDelete)

@@ -18,12 +18,12 @@ import (
 	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
-// Members returns the members of the body of r, all of them strings and no others: a JSON object,
-// or a form as a page sends it, application/x-www-form-urlencoded or
-// multipart/form-data. An empty body has no members, whatever its Content-Type. A
-// body of another Content-Type is 415, one of more than limit bytes 413, and every
-// other mistake 400, with the name of the member: a member that is not among names,
-// occurs twice, is no string, or stands in the URL, where secrets end up in logs.
+// Members returns the members of the body of r, all strings: a JSON object, or a
+// form, application/x-www-form-urlencoded or multipart/form-data. An empty body
+// has no members, whatever its Content-Type. Another Content-Type is 415, more
+// than limit bytes are 413, and every other mistake is 400, with the name of the
+// member: a member that is not among names, occurs twice, is no string, or stands
+// in the URL, which ends up in logs.
 func Members(w http.ResponseWriter, r *http.Request, limit int64, names ...string) (map[string]string, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

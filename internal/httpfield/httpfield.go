@@ -29,6 +29,6 @@ func IsAlnum(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// TrimOWS removes optional white space (RFC 9110 section 5.6.3), which is less than
-// what Unicode calls space.
+// TrimOWS removes optional white space (RFC 9110 section 5.6.3): spaces and tabs
+// only.
 func TrimOWS(s string) string { return strings.Trim(s, " \t") }

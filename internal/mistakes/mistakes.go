@@ -1,5 +1,5 @@
-// Package mistakes collects what is wrong with a configuration, so that constructors
-// report everything at once and in the same words.
+// Package mistakes collects the mistakes in a configuration, so that constructors
+// report all of them at once, in the same words.
 package mistakes
 
 import (
@@ -18,10 +18,10 @@ type List struct {
 	all []error
 }
 
-// Bad adds that a field has a value and what to set instead. It shows the value as
-// [Shown] does: do not pass secrets.
-func (l *List) Bad(field string, value any, want string) {
-	l.Add("%s is %s, want %s", field, Shown(value), want)
+// Bad adds that a field has a value, and what to use instead. It shows the value
+// as [Shown] does: do not pass secrets.
+func (l *List) Bad(field string, value any, instead string) {
+	l.Add("%s is %s; use %s", field, Shown(value), instead)
 }
 
 // Add adds a mistake in other words.

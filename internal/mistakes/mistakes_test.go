@@ -23,11 +23,11 @@ func TestAListReportsEveryMistake(t *testing.T) {
 	l.Bad("Config.Text", strings.Repeat("x", 1000), "less")
 	l.Add("Config.File: %w", io.ErrUnexpectedEOF)
 	err := l.Err()
-	want := `auth/shop: Config.Wait is -1s, want a positive duration
-auth/shop: Config.Names[3] is "a\nb", want names
-auth/shop: Config.Host is empty, want a host
-auth/shop: Config.Store is nil, want a Store
-auth/shop: Config.Text is "` + strings.Repeat("x", 100) + `"…, want less
+	want := `auth/shop: Config.Wait is -1s; use a positive duration
+auth/shop: Config.Names[3] is "a\nb"; use names
+auth/shop: Config.Host is empty; use a host
+auth/shop: Config.Store is nil; use a Store
+auth/shop: Config.Text is "` + strings.Repeat("x", 100) + `"…; use less
 auth/shop: Config.File: unexpected EOF`
 	if err == nil || err.Error() != want || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got\n%v\nwant\n%s", err, want)

@@ -46,7 +46,7 @@ type DB struct {
 }
 
 // New returns a DB for the store of a package, whose path begins each error. It
-// returns all mistakes in the arguments, joined, and does not call eval.
+// returns every mistake in the arguments, and does not call eval.
 func New(pkg string, eval Eval, s Settings) (*DB, error) {
 	var mistakes []error
 	if eval == nil {
@@ -74,7 +74,7 @@ func Open[Store any](pkg string, eval Eval, s Settings, wrap func(*DB) Store) (s
 	return wrap(db), nil
 }
 
-// strange reports whether a Prefix must not have c. Braces would make a hash tag.
+// strange reports whether c is not allowed in a Prefix. Braces would make a hash tag.
 func strange(c rune) bool {
 	return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune(":._-/", c))
 }
@@ -86,7 +86,7 @@ func (d *DB) Prefix() string { return d.settings.Prefix }
 // begin with it in one slot.
 func (d *DB) Tag() string { return "{" + d.settings.Prefix + "}:" }
 
-// Digest returns 43 characters that stand for a name of any length in a key.
+// Digest returns 43 characters that represent a name of any length in a key.
 func Digest(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -151,7 +151,7 @@ func (d *DB) Accept(role, policy, aof string) error {
 	return nil
 }
 
-// Flag returns a truth as a script reads it.
+// Flag returns a boolean as a script reads it.
 func Flag(set bool) string {
 	if set {
 		return "1"
@@ -191,8 +191,8 @@ func ReadyKey(key string) string { return key + ":ready" }
 var ErrReplica = errors.New("the server is a replica, which has writes late and takes none;" +
 	" connect to the primary, and drop connections on READONLY as the package documentation shows")
 
-// Wrap returns err with the path of the package and what it was doing, and says
-// what to do about errors that the host can mend. It returns nil if err is nil.
+// Wrap returns err with the path of the package and the failed operation, and with
+// what to do about errors that the host can fix. It returns nil if err is nil.
 func (d *DB) Wrap(err error, doing string) error {
 	if err == nil {
 		return nil
@@ -254,8 +254,8 @@ func Yes(reply any, err error) (bool, error) {
 	return false, fmt.Errorf("the reply is a %T instead of 0 or 1", reply)
 }
 
-// MaxNumber is the greatest number that Lua, which has doubles only, can tell from
-// the next.
+// MaxNumber is the greatest number that Lua, which has doubles only, can distinguish
+// from the next.
 const MaxNumber = 1 << 53
 
 // Number returns a number that the server wrote in decimal: 0 to [MaxNumber].

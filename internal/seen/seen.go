@@ -1,5 +1,6 @@
-// Package seen remembers which pairs, such as a credential and an address, were
-// good lately, so that guesses of others do not lock them out.
+// Package seen remembers which pairs of, for example, a credential and an address
+// were accepted lately. A throttle exempts these pairs, so that other clients'
+// failed attempts do not lock them out.
 package seen
 
 import (
@@ -19,14 +20,14 @@ const (
 	sets = Max / ways
 )
 
-// A Pair is a part of a hash of both, which clients cannot choose.
+// A Pair is a part of a hash of both values, which clients cannot choose.
 type Pair [16]byte
 
-// Pairs remembers the last [Max] pairs, in a table that is made at the first Add.
-// A new pair takes the place of the oldest of its set. Forgetting a pair is safe:
-// its owner is then limited like a stranger. Only the owner of a good credential
-// can add a pair, so a stranger pushes nothing out. The zero Pairs is ready for
-// use and safe for concurrent use.
+// Pairs remembers the last [Max] pairs, in a table that is allocated at the first
+// Add. A new pair replaces the oldest pair of its set. A forgotten pair is only
+// throttled like a pair that was never seen. Callers add pairs only after a
+// successful authentication, so an attacker without a valid credential cannot
+// evict pairs. The zero Pairs is ready for use and safe for concurrent use.
 type Pairs struct {
 	mu    sync.Mutex
 	start time.Time

@@ -67,7 +67,7 @@ type DB struct {
 }
 
 // New returns a DB for the store of a package, whose path begins each error. It
-// returns all mistakes in the arguments, joined, and does not use the database.
+// returns every mistake in the arguments, and does not use the database.
 func New(pkg string, db *sql.DB, dialect Dialect) (*DB, error) {
 	var mistakes []error
 	if db == nil {
@@ -170,8 +170,8 @@ func (t Tx) Query(ctx context.Context, query string, args []any, scan func(*sql.
 	return each(scan)(t.tx.QueryContext(ctx, query, args...))
 }
 
-// ErrText is wrapped by errors of a text that a caller passed and PostgreSQL
-// cannot store. The database was not used.
+// ErrText is wrapped by errors about a text of the caller that PostgreSQL cannot
+// store. The database was not used.
 var ErrText = errors.New("a text has a NUL or invalid UTF-8")
 
 func checkText(args []any) error {
@@ -209,13 +209,13 @@ func (d *DB) tx(ctx context.Context, f func(Tx) error) error {
 }
 
 // ErrReadOnly is wrapped by errors of a server or a connection that takes no
-// writes and therefore may lack what was written elsewhere.
+// writes, and therefore may lack writes to another server.
 var ErrReadOnly = errors.New("the database is read-only here: a standby, or default_transaction_read_only;" +
 	" connect to the primary, as target_session_attrs=read-write does, and drop connections that are read-only")
 
 // readOnly is a condition: the server is a standby, or the transaction is
 // read-only. A former primary that was fenced by default_transaction_read_only
-// lacks what the new primary has.
+// lacks the writes to the new primary.
 const readOnly = `(pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on')`
 
 // Writable is an expression: whether the database takes writes.
@@ -355,8 +355,8 @@ func sqlState(err error) string {
 	return ""
 }
 
-// Wrap returns err with the path of the package and what it was doing, and says
-// what to do about errors of PostgreSQL that the host can mend. It returns nil if
+// Wrap returns err with the path of the package and the failed operation, and with
+// what to do about errors of PostgreSQL that the host can fix. It returns nil if
 // err is nil.
 func (d *DB) Wrap(err error, doing string) error {
 	if err == nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Refusal returns the answer to the error of verifying a proof, for a package: 400
-// invalid_proof for [identity.ErrNotProven], a [guard.Denial] as it is, 503 for
-// other errors, and nil for nil.
+// Refusal returns the answer to an error of verifying a proof: 400 invalid_proof
+// for [identity.ErrNotProven], a [guard.Denial] as it is, 503 for other errors,
+// and nil for nil.
 func Refusal(pkg string, err error) error {
 	if err == nil {
 		return nil
