@@ -139,7 +139,7 @@ func curl(t *testing.T, p *process) string {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("curl is not installed")
 	}
-	_, after, _ := strings.Cut(p.out.String(), "\ncurl ")
+	_, after, _ := strings.Cut(p.out.String(), "curl ")
 	line, _, _ := strings.Cut(after, "\n")
 	out, err := exec.CommandContext(t.Context(), "sh", "-c", "curl -m 20 "+line).CombinedOutput()
 	if err != nil {

@@ -72,7 +72,8 @@ func (f *demoFlag) IsBoolFlag() bool { return true }
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(io.Discard)
+	flags.Usage = func() {} // only for -h, and not before each error
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` to listen on; for all addresses of the machine, as :8080, -issuer or -host says by which names clients reach it")
 	flags.StringVar(&o.issuer, "issuer", "", "`URL` at which clients reach the server, the issuer of its tokens (default: made of -addr, or of the first -host if that is every address)")
 	flags.StringVar(&o.db, "db", "", "`file` of the SQLite database, or postgres://user@host/database for servers on several machines, which takes its password from PGPASSWORD or ~/.pgpass too (default: gatewright/server.db in the user's cache directory)")
@@ -101,8 +102,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.insecureNoLimits, "insecure-no-limits", false, "limit nothing but /limited/, for load tests: passwords can be guessed without end")
 	flags.BoolVar(&o.openPage, "open", false, "open the page in the browser when the server listens")
 	flags.BoolVar(&o.listRoutesAndEnd, "routes", false, "print each route with what it demands, and end")
-	if err := flags.Parse(args); err != nil {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		printHelp(stderr, flags)
 		return o, err
+	case err != nil:
+		return o, explainFlags(err, flags)
 	}
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", withoutRest(flags.Arg(0)))

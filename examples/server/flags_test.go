@@ -128,7 +128,7 @@ func TestCurlLineWorksWhateverTheFlagsAre(t *testing.T) {
 	}
 	// From here only the proxy may come.
 	p := start(t, "-db", fromTemplate(t), "-issuer", "https://app.example.com", "-trusted-proxy", "10.0.0.1")
-	if !strings.Contains(p.out.String(), "\ncurl -s https://app.example.com/token ") {
+	if !strings.HasPrefix(p.out.String(), "curl -s https://app.example.com/token ") {
 		t.Errorf("it prints\n%s", p.out.String())
 	}
 }

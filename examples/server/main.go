@@ -2,7 +2,8 @@
 // has, put together the way a host would.
 //
 // It listens on 127.0.0.1:8080, keeps its database in the user's cache
-// directory, and prints a curl line that signs a demo user in:
+// directory, and prints a curl line that signs a demo user in, and what is on, off
+// and insecure; -h lists the flags by groups, with examples:
 //
 //	go -C examples run ./server
 //
@@ -88,6 +89,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -165,7 +167,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	keys, err := loadSecrets(o.secrets)
 	if err != nil {
-		return err
+		return fmt.Errorf("-secrets %s: %w", o.secrets, err)
 	}
 	db, err := o.open(ctx)
 	if err != nil {
@@ -246,7 +248,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		served <- server.Serve(listener)
 	}()
 	page := origin(app.ways.page) + "/"
-	greet(stdout, url, page, o, demo, keys.DemoPassword)
+	greet(stdout, url, o, demo, keys.DemoPassword, o.features(listener.Addr(), page, len(demo) > 0, app.ways.post.outbox != nil), page)
 	if o.openPage {
 		if err := openInBrowser(page); err != nil {
 			log.Warn("-open: the page was not opened", "error", err)
@@ -336,19 +338,12 @@ func openInBrowser(url string) error {
 	return nil
 }
 
-// greet prints what a newcomer does next: where the server is, and a curl line
-// that works as it stands.
-func greet(w io.Writer, local, page string, o options, demo []demoUser, password string) {
-	fmt.Fprintf(w, "Gatewright's reference server listens on %s\n", local)
-	if o.issuer != local {
-		fmt.Fprintf(w, "Clients reach it at %s\n", o.issuer)
-	}
-	fmt.Fprintf(w, "Open %s in a browser\n", page)
-	fmt.Fprintf(w, "Database %s, secrets %s\n", o.db, o.secrets)
-	if o.redisOptions != nil {
-		fmt.Fprintf(w, "Redis %s\n", nameOfRedis(o.redisOptions))
-	}
-	curl := "curl -s "
+// greet prints what a newcomer does next: a curl line that works as it stands, where
+// the server is, and what is on, off and insecure. The curl line is the first, so that
+// a program can run it.
+func greet(w io.Writer, local string, o options, demo []demoUser, password string, features []feature, page string) {
+	var b bytes.Buffer
+	url, curl := local, "curl -s "
 	switch {
 	case o.tlsCert != "":
 		curl += "-k "
@@ -356,18 +351,32 @@ func greet(w io.Writer, local, page string, o options, demo []demoUser, password
 	case o.trustsLoopback():
 		curl += "-H 'X-Forwarded-Proto: https' " // as the proxy sends it
 	default:
-		local = strings.TrimSuffix(o.issuer, "/") // requests from here, in the clear, are refused
+		url = strings.TrimSuffix(o.issuer, "/") // requests from here, in the clear, are refused
 	}
 	if len(demo) == 0 {
-		fmt.Fprintln(w, "There are no demo users. Register a user; -make-admin NAME gives a user the role of administrator:")
-		fmt.Fprintf(w, "%s%s/users/ -H 'Content-Type: application/json' -d '{\"username\":\"%s\",\"password\":\"%s\"}'\n",
-			curl, local, "user-"+strings.ToLower(rand.Text()[:6]), rand.Text())
-		return
+		fmt.Fprintf(&b, "%s%s/users/ -H 'Content-Type: application/json' -d '{\"username\":\"%s\",\"password\":\"%s\"}'\n",
+			curl, url, "user-"+strings.ToLower(rand.Text()[:6]), rand.Text())
+	} else {
+		fmt.Fprintf(&b, "%s%s/token -d grant_type=password -d username=%s -d password=%s\n", curl, url, demo[0].Username, password)
 	}
-	fmt.Fprintf(w, "Demo users, all with the password %s:\n", password)
-	for _, u := range demo {
-		fmt.Fprintf(w, "  %-6s %s\n", u.Username, u.note)
+	fmt.Fprintf(&b, "\nGatewright's reference server listens on %s\n", local)
+	if o.issuer != local {
+		fmt.Fprintf(&b, "Clients reach it at %s\n", o.issuer)
 	}
-	fmt.Fprintln(w, "Sign in:")
-	fmt.Fprintf(w, "%s%s/token -d grant_type=password -d username=%s -d password=%s\n", curl, local, demo[0].Username, password)
+	fmt.Fprintf(&b, "Open %s in a browser\n", page)
+	fmt.Fprintf(&b, "Database %s, secrets %s\n", o.db, o.secrets)
+	if o.redisOptions != nil {
+		fmt.Fprintf(&b, "Redis %s\n", nameOfRedis(o.redisOptions))
+	}
+	if len(demo) == 0 {
+		fmt.Fprintln(&b, "There are no demo users. The first line registers a user; -make-admin NAME gives a user the role of administrator.")
+	} else {
+		fmt.Fprintf(&b, "The first line signs %s in. All demo users have its password:\n", demo[0].Username)
+		for _, u := range demo {
+			fmt.Fprintf(&b, "  %-6s %s\n", u.Username, u.note)
+		}
+	}
+	fmt.Fprintln(&b)
+	printFeatures(&b, features, isTerminal(w))
+	_, _ = w.Write(b.Bytes()) // a server whose output is closed serves all the same
 }

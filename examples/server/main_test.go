@@ -47,9 +47,8 @@ func start(t *testing.T, args ...string) *process {
 		cancel()
 		<-ended
 	})
-	// The curl line is the last that is printed.
 	for range 3000 {
-		if text := p.out.String(); strings.Contains(text, "\ncurl ") {
+		if text := p.out.String(); strings.HasPrefix(text, "curl ") {
 			_, after, _ := strings.Cut(text, "listens on ")
 			p.url, _, _ = strings.Cut(after, "\n")
 			return p
@@ -174,7 +173,7 @@ func TestFirstStartMakesADatabaseThatTheSecondStartUses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "server.db")
 	first := start(t, "-db", path)
 	_, password, _ := strings.Cut(first.out.String(), "-d password=")
-	password = strings.TrimSpace(password)
+	password, _, _ = strings.Cut(password, "\n")
 	pair := (&site{url: first.url}).signIn(t, "alice", password)
 	first.stop()
 	if err := first.stopped(t); err != nil {
@@ -217,7 +216,7 @@ func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 func TestServerSpeaksTLS(t *testing.T) {
 	certFile, keyFile, pool := certificate(t)
 	p := start(t, "-db", fromTemplate(t), "-tls-cert", certFile, "-tls-key", keyFile)
-	if !strings.HasPrefix(p.url, "https://") || !strings.Contains(p.out.String(), "\ncurl -s -k https://") {
+	if !strings.HasPrefix(p.url, "https://") || !strings.HasPrefix(p.out.String(), "curl -s -k https://") {
 		t.Errorf("it prints\n%s", p.out.String())
 	}
 	secure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
