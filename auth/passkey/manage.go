@@ -206,7 +206,8 @@ func (rp *RelyingParty) Remove() http.Handler {
 		if err != nil {
 			return err
 		}
-		if err := rp.authorize(ctx, p, proof, true); err != nil {
+		// The removal is the event, and not the use of the passkey that proves it.
+		if err := rp.authorize(guard.NestedChange(ctx), p, proof, true); err != nil {
 			return err
 		}
 		keepLast := true
