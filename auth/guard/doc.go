@@ -4,7 +4,7 @@
 //
 // A host builds one [Hooks], identifies callers with it and guards its routes:
 //
-//	hooks := guard.Hooks{Observe: guard.Log(slog.Default())}
+//	hooks := guard.Hooks{Observe: guard.Limited(guard.Log(slog.Default()), 600)}
 //	mux := guard.NewMux(hooks, tokens) // tokens is a guard.Authenticator
 //	mux.Handle("POST /token", guard.Public("sign-in")(signIn))
 //	mux.Handle("GET /users/me", hooks.Authenticated(me))
@@ -66,7 +66,8 @@
 //
 // Clients see Code and Detail of a Denial, never its Err. Bodies of refusals with one
 // Code are equal. Observe is called before the response is written: one that blocks
-// delays the request. A Deny that panics is not recovered.
+// delays the request. Clients cause refusals at will: [Limited] bounds the lines of a
+// log. A Deny that panics is not recovered.
 //
 // The package imports the standard library and auth/identity only.
 package guard

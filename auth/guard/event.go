@@ -42,6 +42,9 @@ const (
 	EventAvailable    EventName = "sys_available"     // a store answers again; not an OWASP name
 	EventKeysReplaced EventName = "sys_keys_replaced" // the keys of a ring were replaced; not an OWASP name
 
+	// EventOmitted has the number of events that [Limited] left out; not an OWASP name.
+	EventOmitted EventName = "sys_events_omitted"
+
 	// EventMisconfigured reports that a request suggests a mistake in the
 	// configuration, at most once a minute per kind; not an OWASP name.
 	EventMisconfigured EventName = "sys_misconfigured"

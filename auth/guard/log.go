@@ -192,7 +192,7 @@ func cleanGroup(v slog.Value) []slog.Attr {
 
 func (e Event) level() slog.Level {
 	switch {
-	case e.Name == EventMisconfigured, e.Name == EventCrossOrigin && e.Denial == nil:
+	case e.Name == EventMisconfigured, e.Name == EventOmitted, e.Name == EventCrossOrigin && e.Denial == nil:
 		return slog.LevelWarn // clients can cause it
 	case e.Name == EventTokenReuse, e.Err != nil:
 		return slog.LevelError

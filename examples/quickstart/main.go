@@ -25,7 +25,7 @@ import (
 func main() {
 	listener := must(net.Listen("tcp", cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080")))
 	self := "http://" + listener.Addr().String()
-	hooks := guard.Hooks{Observe: guard.Log(slog.Default())}
+	hooks := guard.Hooks{Observe: guard.Limited(guard.Log(slog.Default()), 600)}
 	revoked := new(blacklist.Memory)
 
 	// Who may sign in: one user, whose password is made up now.

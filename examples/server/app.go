@@ -100,7 +100,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	a.wake = make(chan struct{}, 1)
 	a.demo = s.demo
 	a.longestRequest = cmp.Or(s.longestRequest, longestRequest)
-	logged := guard.Log(log)
+	logged := guard.Limited(guard.Log(log), 600)
 	a.hooks = guard.Hooks{Observe: func(ctx context.Context, e guard.Event) {
 		logged(ctx, e)
 		a.began(ctx, e)

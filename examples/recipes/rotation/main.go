@@ -75,6 +75,7 @@ func (k *keeper) replace(keys ...token.Key) error {
 // newServer returns the routes of a service with the keys of k.
 func newServer(k *keeper, self string) (http.Handler, *token.Issuer) {
 	hooks := guard.Hooks{Observe: guard.Log(slog.Default())}
+	k.ring.Hooks = hooks // each Replace is an event
 	tokens := must(token.NewIssuer(k.ring, token.IssuerConfig{Issuer: self, Audience: self, Lifetime: lifetime}))
 	verifier := must(token.NewVerifier(k.ring, token.VerifierConfig{Issuer: self, Audience: self, Revoker: new(blacklist.Memory)}))
 	mux := guard.NewMux(hooks, verifier)
