@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
@@ -132,9 +134,29 @@ func (s *Server) principal(ctx context.Context, in signIn, session string) (*ide
 	return p, nil
 }
 
+// newSession returns a random session ID. It contains until, in microseconds since
+// 1970, because tokens are signed with the ID: a step-up finds there when the session
+// that it replaces must end.
+func newSession(until time.Time) string {
+	if until.IsZero() {
+		return rand.Text()
+	}
+	return rand.Text() + "." + strconv.FormatInt(until.UnixMicro(), 36)
+}
+
+// endOf returns the until of newSession.
+func endOf(session string) time.Time {
+	_, end, _ := strings.Cut(session, ".")
+	micros, err := strconv.ParseInt(end, 36, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros)
+}
+
 // open opens a session, and deletes it if in was ended meanwhile.
 func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *identity.Principal, error) {
-	p, err := s.principal(ctx, in, rand.Text())
+	p, err := s.principal(ctx, in, newSession(in.until))
 	if err != nil {
 		return nil, nil, err
 	}

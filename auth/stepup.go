@@ -15,7 +15,8 @@ import (
 // StepUp returns the handler that verifies a second factor of a signed-in caller
 // (RFC 9470). It reads code from a form or a JSON object of at most 8 KiB and answers with new tokens
 // for the scopes of the caller's token. Their factors include the new one, and the time
-// of authentication is now. The caller's session ends; if anything fails before that,
+// of authentication is now. The new session ends no later than an [identity.Proof.Until]
+// of the caller's session. The caller's session ends; if anything fails before that,
 // it continues unchanged. A session has five attempts in each ten minutes of the clock;
 // further attempts are answered 429.
 //
@@ -79,6 +80,7 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string, roo
 		scopes:   p.Scopes,
 		factors:  p.Factors.With(method),
 		authTime: e.began,
+		until:    endOf(p.Session),
 		from:     p,
 		refused:  wrongCode,
 	})

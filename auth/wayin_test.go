@@ -245,6 +245,29 @@ func TestASessionEndsWithItsProof(t *testing.T) {
 	})
 }
 
+func TestAStepUpKeepsTheEndOfTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, withFactor(later(nil)))
+		p := identity.Proof{Subject: alice, Factors: identity.NewSet("fed"), Until: time.Now().Add(time.Hour)}
+		a := h.enter(proves(p))
+		h.want(a, 200, "")
+		for range 2 {
+			a = h.stepUp(a.access(), "code", code)
+			h.want(a, 200, "")
+		}
+		all, err := h.store.Sessions(t.Context(), alice)
+		if err != nil || len(all) != 1 || all[0].Expires.Sub(p.Until).Abs() > time.Millisecond {
+			t.Errorf("%v, %v, want one session until %v", all, err, p.Until)
+		}
+		time.Sleep(50 * time.Minute)
+		a = h.refresh(a.refresh())
+		h.want(a, 200, "")
+		time.Sleep(10*time.Minute + time.Second)
+		h.want(h.refresh(a.refresh()), 400, "invalid_grant")
+		h.want(h.me(a.access()), 401, "invalid_token")
+	})
+}
+
 func TestStoresThatFailGiveNoToken(t *testing.T) {
 	for name, change := range map[string]func(*setup){
 		"the factor": withFactor(&factor{required: func() (bool, error) { return false, errDown }}),
