@@ -261,6 +261,22 @@ func (c *Cookies) logout(w http.ResponseWriter, r *http.Request) (ended *identit
 	if err := c.check(r); err != nil {
 		return nil, err
 	}
+	all, err := c.sessions(r)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range all {
+		if err := c.server.logout(r, p); err != nil {
+			return nil, err
+		}
+		ended = p
+	}
+	return ended, nil
+}
+
+// sessions returns the principals of the valid refresh token and access token of the
+// browser, one if both are of one session.
+func (c *Cookies) sessions(r *http.Request) (all []*identity.Principal, _ error) {
 	for _, cookie := range [...]struct {
 		name   string
 		verify *token.Verifier
@@ -278,38 +294,35 @@ func (c *Cookies) logout(w http.ResponseWriter, r *http.Request) (ended *identit
 			continue
 		case err != nil:
 			return nil, unavailable("verifying a token", err)
-		case ended != nil && ended.Session == p.Session:
+		case len(all) > 0 && all[0].Session == p.Session:
 			continue
 		}
-		if err := c.server.logout(r, p); err != nil {
-			return nil, err
-		}
-		ended = p
+		all = append(all, p)
 	}
-	return ended, nil
+	return all, nil
 }
 
-// replacing signs in with signIn and ends the previous session of the browser.
+// replacing signs in with signIn and ends the previous session of the browser. The
+// access token names it too: a browser sends no SameSite=Strict cookie when another
+// site redirects to SignInRedirect.
 func (c *Cookies) replacing(r *http.Request, signIn func() (result, error)) (result, error) {
-	before, present, err := c.read(r, c.refresh)
+	before, err := c.sessions(r)
 	if err != nil {
 		return result{}, err
 	}
 	out, err := signIn()
-	if err != nil || !present || out.challenge != nil { // a challenge does not end the session
+	if err != nil || out.challenge != nil { // a challenge does not end the session
 		return out, err
 	}
-	p, err := c.server.refreshVerifier.Verify(r.Context(), before)
-	switch {
-	case errors.Is(err, token.ErrInvalid):
-		return out, nil
-	case err != nil:
-		return result{}, unavailable("verifying a refresh token", err)
+	for _, p := range before {
+		if p.Issuer != c.server.tokens.Name() || p.Session == "" {
+			continue // a token that another system issued
+		}
+		if err := c.server.endSessions(r.Context(), identity.Revocation{Session: p.Session}); err != nil {
+			return result{}, err
+		}
+		c.server.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked, Principal: p})
 	}
-	if err := c.server.endSessions(r.Context(), identity.Revocation{Session: p.Session}); err != nil {
-		return result{}, err
-	}
-	c.server.hooks.Emit(r, guard.Event{Name: guard.EventTokenRevoked, Principal: p})
 	return out, nil
 }
 

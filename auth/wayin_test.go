@@ -437,6 +437,35 @@ func TestSignInWithCookies(t *testing.T) {
 	}
 }
 
+// A browser sends no SameSite=Strict cookie when an identity provider redirects to the
+// callback, so the refresh token is missing there.
+func TestASignInRedirectEndsTheSessionOfTheBrowser(t *testing.T) {
+	h := newHost(t, withCookies)
+	session := func(w *httptest.ResponseRecorder) string {
+		for _, c := range w.Result().Cookies() {
+			if c.Name == accessCookie {
+				return c.Value
+			}
+		}
+		t.Fatalf("%d %v", w.Code, w.Header())
+		return ""
+	}
+	before := session(recorded(h.cookies.SignIn(proves(passkeyOf(alice))), request("/session/passkey")))
+	h.events.take()
+	r := httptest.NewRequest("GET", "/callback", nil)
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.AddCookie(&http.Cookie{Name: accessCookie, Value: before})
+	after := session(recorded(h.cookies.SignInRedirect(proves(passkeyOf(alice)), "/home"), r))
+	if all, err := h.store.Sessions(t.Context(), alice); err != nil || len(all) != 1 {
+		t.Errorf("%d sessions, %v: the session that the browser had must end", len(all), err)
+	}
+	if all := h.events.take(); named(all, guard.EventTokenRevoked) != 1 {
+		t.Errorf("%v", all)
+	}
+	h.want(h.me(before), 401, "invalid_token")
+	h.want(h.me(after), 200, "")
+}
+
 func TestSignInRedirect(t *testing.T) {
 	h := newHost(t, func(s *setup) {
 		s.cookies = new(auth.CookieConfig)
