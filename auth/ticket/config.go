@@ -125,8 +125,9 @@ type Config struct {
 
 	// Claim removes the passkeys, second factors and API keys of a subject
 	// with an unverified address, and its password unless keepPassword is set:
-	// an attacker may have registered the address first. If nil, only
-	// VerifyEmail works for unverified addresses.
+	// an attacker may have registered the address first. It is called before
+	// and after EndSessions. If nil, only VerifyEmail works for unverified
+	// addresses.
 	Claim func(ctx context.Context, subject string, keepPassword bool) error
 
 	// Accept makes the account of the invitation t, from fields of the form, if

@@ -217,7 +217,7 @@ func TestAnUnverifiedAccountIsClaimedByTheOwnerOfTheAddress(t *testing.T) {
 		s.change("1", unverified)
 		token, cookie := s.requested(ticket.SignInLink, "ada@example.com")
 		s.accepted(cookie, "token", token, "1")
-		if u := s.users["1"]; !u.Verified || u.PasswordHash != "" || fmt.Sprint(s.claimed, s.ended) != "[1] [1]" {
+		if u := s.users["1"]; !u.Verified || u.PasswordHash != "" || fmt.Sprint(s.claimed, s.ended) != "[1 1] [1]" {
 			t.Errorf("%+v, %v, %v", u, s.claimed, s.ended)
 		}
 	})
@@ -226,8 +226,48 @@ func TestAnUnverifiedAccountIsClaimedByTheOwnerOfTheAddress(t *testing.T) {
 		s.change("1", unverified)
 		token, _ := s.requested(ticket.ResetPassword, "ada@example.com")
 		s.ok(s.post(s.service.Use(ticket.ResetPassword), nil, "", "token", token, "password", strong), 204)
-		if u := s.users["1"]; !u.Verified || u.PasswordHash != "hash of "+strong || fmt.Sprint(s.claimed) != "[1]" {
+		if u := s.users["1"]; !u.Verified || u.PasswordHash != "hash of "+strong || fmt.Sprint(s.claimed) != "[1 1]" {
 			t.Errorf("%+v, %v", u, s.claimed)
+		}
+	})
+	t.Run("by a reset not without Config.Claim", func(t *testing.T) {
+		s := newSite(t, func(s *site) { s.config.Claim = nil })
+		s.change("1", unverified)
+		token, _ := s.requested(ticket.ResetPassword, "ada@example.com")
+		s.ok(s.post(s.service.Use(ticket.ResetPassword), nil, "", "token", token, "password", strong), 400)
+		if u := s.users["1"]; u.Verified || u.PasswordHash != "hash of ada" {
+			t.Errorf("a refused reset changed %+v", u)
+		}
+	})
+	t.Run("by Config.Claim before and after sessions end", func(t *testing.T) {
+		var steps []string
+		s := newSite(t, func(s *site) {
+			s.config.EndSessions = func(context.Context, string) error { steps = append(steps, "end"); return nil }
+			s.config.Claim = func(context.Context, string, bool) error { steps = append(steps, "claim"); return nil }
+		})
+		s.change("1", unverified)
+		token, cookie := s.requested(ticket.SignInLink, "ada@example.com")
+		s.accepted(cookie, "token", token, "1")
+		if fmt.Sprint(steps) != "[claim end claim]" {
+			t.Errorf("%v: a session of the intruder could add a passkey after the last Claim", steps)
+		}
+	})
+	t.Run("whose other tickets end", func(t *testing.T) {
+		s := newSite(t)
+		intruder := caller("1")
+		s.ok(s.post(s.service.Request(ticket.ChangeEmail), intruder, "", "email", "intruder@example.com", "proof", "right"), 202)
+		token, _ := s.sent()
+		s.ok(s.post(s.service.Use(ticket.ChangeEmail), intruder, "", "token", token), 204)
+		undo, m := s.sent() // to another address of the intruder
+		if m.Purpose != ticket.UndoEmail {
+			t.Fatal(m)
+		}
+		s.change("1", func(u *ticket.User) { u.Email, u.Verified = "victim@example.com", false }) // by a form of the host
+		token, cookie := s.requested(ticket.SignInLink, "victim@example.com")
+		s.accepted(cookie, "token", token, "1")
+		s.ok(s.post(s.service.Use(ticket.UndoEmail), nil, "", "token", undo), 400)
+		if u := s.users["1"]; u.Email != "victim@example.com" {
+			t.Errorf("the intruder has the account again: %+v", u)
 		}
 	})
 	t.Run("not without Config.Claim", func(t *testing.T) {

@@ -58,6 +58,9 @@ func (s *Service) useReset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.claimable(u); err != nil {
+		return err
+	}
 	// Before and after the change: a process that is killed between the two
 	// leaves no session of a thief beside a new password.
 	if err := s.endSessions(ctx, u); err != nil {
@@ -107,16 +110,34 @@ func (s *Service) claim(ctx context.Context, u *User, keepPassword bool) error {
 	if u.Verified {
 		return nil
 	}
-	if s.config.Claim == nil {
-		return invalidTicket(errors.New("ticket: the address was never verified, and Config.Claim is nil"))
+	if err := s.claimable(u); err != nil {
+		return err
 	}
-	if err := s.config.Claim(guard.NestedChange(ctx), u.Subject, keepPassword); err != nil {
-		return guard.CannotDecide("ticket: claiming an account", err)
+	// Config.Claim before and after the sessions end: without a password nobody
+	// signs in between, and what a session has made meanwhile goes with the rest.
+	for _, step := range [...]func() error{
+		func() error { return s.config.Claim(guard.NestedChange(ctx), u.Subject, keepPassword) },
+		func() error { return s.endSessions(ctx, u) },
+		func() error { return s.config.Claim(guard.NestedChange(ctx), u.Subject, keepPassword) },
+	} {
+		if err := step(); err != nil {
+			return guard.CannotDecide("ticket: claiming an account", err)
+		}
 	}
-	if err := s.endSessions(ctx, u); err != nil {
+	// Links to undo an earlier change of the address too, which lead back to who
+	// registered.
+	if err := s.endTickets(ctx, Which{Subject: u.Subject}); err != nil {
 		return err
 	}
 	return s.setEmail(ctx, u.Subject, u.Email, u.Email)
+}
+
+// claimable returns why the owner of an address cannot claim the account of u.
+func (s *Service) claimable(u *User) error {
+	if !u.Verified && s.config.Claim == nil {
+		return invalidTicket(errors.New("ticket: the address was never verified, and Config.Claim is nil"))
+	}
+	return nil
 }
 
 func (s *Service) useAddress(w http.ResponseWriter, r *http.Request, caller *identity.Principal, p Purpose) error {
