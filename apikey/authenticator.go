@@ -158,9 +158,9 @@ func (a *Authenticator) denial(err error) *guard.Denial {
 }
 
 // Verify returns the Principal of a key, for callers without an http.Request.
-// remoteAddr has the form of http.Request.RemoteAddr. The error wraps
-// [ErrInvalid] for a bad key, is a *guard.Denial (429) from the Throttle, and is
-// another error if Verify could not decide.
+// remoteAddr may have a port. The error wraps [ErrInvalid] for a bad key, is a
+// *guard.Denial (429) from the Throttle, and is another error if Verify could not
+// decide.
 func (a *Authenticator) Verify(ctx context.Context, key, remoteAddr string) (*identity.Principal, error) {
 	p := new(identity.Principal)
 	if err := a.verify(ctx, key, remoteAddr, p); err != nil {
@@ -481,9 +481,8 @@ type recordKey struct{ a *Authenticator }
 // ErrNoKey means that no key of this Authenticator identified the request.
 var ErrNoKey = errors.New("apikey: the request was not identified by a key")
 
-// Record returns the record of the key that identified the request of ctx. It
-// queries the store at most once per request. The error is [ErrNoKey] if no key
-// of this Authenticator identified the request.
+// Record returns the record of the key that identified the request of ctx, with
+// at most one query per request, or [ErrNoKey].
 func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok || p.Issuer != a.issuer || p.Credential == "" || identity.CheckNames(p.Credential) != nil {
@@ -512,8 +511,8 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	return r.Clone(), nil
 }
 
-// Handler guards routes that accept only API keys: it identifies the caller and
-// refuses requests without a key. On a guard.Mux use guard.Hooks.Accept instead.
+// Handler guards routes that accept only API keys. On a guard.Mux use
+// guard.Hooks.Accept instead.
 func (a *Authenticator) Handler(next http.Handler) http.Handler {
 	return a.config.Hooks.Identify(a)(demand(a.config.Hooks, a, a.issuer, a.config.FastAPIStatusCodes)(next))
 }

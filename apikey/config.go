@@ -19,10 +19,9 @@ type Revoker interface {
 // A Throttle limits guesses at keys by address, such as a *ratelimit.KeyThrottle.
 // It is safe for concurrent use.
 type Throttle interface {
-	// ReserveAddr charges one attempt to an address without a port, before the
-	// store is queried. A positive retryAfter refuses the attempt (429).
-	// Otherwise the caller calls settle once, which refunds the charge unless the
-	// outcome is guard.Failed.
+	// ReserveAddr charges one attempt to an address without a port. A positive
+	// retryAfter refuses the attempt (429). Otherwise the caller calls settle
+	// once, which refunds the charge unless the outcome is guard.Failed.
 	ReserveAddr(ctx context.Context, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error)
 }
 
@@ -32,28 +31,28 @@ type Config struct {
 	Format Format
 
 	// Peppers are the secrets of the keyed hashes. The first makes new hashes,
-	// all verify. To add a pepper, append it in all processes, then move it to
-	// the front. Keys of a removed pepper are refused. Required.
+	// all verify. To add one, append it in all processes, then move it to the
+	// front. Keys of a removed pepper are refused. Required.
 	Peppers []Pepper
 
 	// Revoker is called on each use of a good key. If nil, other processes may
 	// accept a revoked key for up to CacheTTL.
 	Revoker Revoker
 
-	// OwnerRights returns the current rights of p, the key's owner; the caller
-	// gets the roles and scopes that both key and owner have. It must not change
-	// p. guard.ErrInactive refuses the key (401), other errors are 503. If nil, a
-	// key keeps rights that its owner has lost.
+	// OwnerRights returns the rights of p, the key's owner; the caller gets those
+	// that the key has too. It must not change p. guard.ErrInactive refuses the
+	// key (401), other errors are 503. If nil, a key keeps rights that its owner
+	// has lost.
 	OwnerRights func(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error)
 
-	// Throttle limits attempts with keys that are not cached as good; use a
-	// ratelimit.KeyThrottle. A key that the store accepted from the same address
-	// (for IPv6, the same /64) in the last 30 days is not charged; each process
-	// remembers 65,536 such pairs. If nil, each well-formed guess costs a query.
+	// Throttle limits attempts with keys that are not cached as good. A key that
+	// was good from the same address (for IPv6, the same /64) in the last 30 days
+	// is not charged; each process remembers 65,536 such pairs. If nil, each
+	// well-formed guess costs a query.
 	Throttle Throttle
 
-	// CacheTTL is how long the record of a good key is cached. Meanwhile, changes
-	// by other processes are not seen. At most 5 minutes. Negative: no cache.
+	// CacheTTL is how long the record of a good key is cached, and changes by
+	// other processes are not seen. At most 5 minutes. Negative: no cache.
 	// Default: 5 seconds.
 	CacheTTL time.Duration
 
@@ -81,28 +80,25 @@ type Config struct {
 
 	// LegacyHash hashes keys of an older scheme: 1 to 256 visible ASCII
 	// characters that do not begin with the prefix and an underscore. The store
-	// must be a [HashFinder]. Junk reaches the store, because older keys have no
-	// checksum. If nil, older keys are refused.
+	// must be a [HashFinder]. Junk reaches it, because older keys have no
+	// checksum.
 	LegacyHash func(key string) Hash
 
 	// Header names the header that carries keys, beside "Authorization: ApiKey".
 	// Default: X-API-Key.
 	Header string
 
-	// Bearer also reads keys from "Authorization: Bearer": a credential that
-	// begins with the prefix and an underscore is a key, and no other
-	// authenticator gets it. Keys of an older scheme are not read there.
+	// Bearer also reads keys that begin with the prefix and an underscore from
+	// "Authorization: Bearer". No other authenticator gets these credentials.
 	Bearer bool
 
 	// InsecureQueryParameter names a query parameter that may carry the key. URLs
-	// leak through logs, browser histories, Referer headers and caches. Only
-	// inner handlers see the URL without the parameter. If empty, keys in URLs
-	// are ignored.
+	// leak through logs, browser histories, Referer headers and caches. Inner
+	// handlers see the URL without the parameter.
 	InsecureQueryParameter string
 
 	// FastAPIStatusCodes answers bad keys with 403 "Invalid API key" and, in
-	// [Authenticator.Handler], missing keys with 403 "API key required". Default:
-	// 401 with a challenge.
+	// [Authenticator.Handler], missing keys with 403 "API key required".
 	FastAPIStatusCodes bool
 
 	// Realm is the realm of the challenge (RFC 9110 section 11.5).

@@ -3,11 +3,12 @@
 //
 //	keys, err := apikey.New(store, apikey.Config{ // store is sqlstore.New(db, …)
 //		Format:      format, // apikey.NewFormat("acme", "live")
-//		Peppers:     []apikey.Pepper{{ID: "2026", Secret: pepper}}, // 32 random bytes, not in the database
+//		Peppers:     []apikey.Pepper{{ID: "2026", Secret: pepper}},
 //		Revoker:     revoked,         // a blacklist, shared by all processes
 //		OwnerRights: accounts.Rights, // of auth.Accounts
 //		Hooks:       hooks,
 //	})
+//	…
 //	manager, err := apikey.NewManager(keys, store, apikey.ManagerConfig{Revoker: revoked, Hooks: hooks})
 //	…
 //	mux := guard.NewMux(hooks, bearer, keys)
@@ -16,28 +17,25 @@
 //
 // Requests carry a key in X-API-Key, in "Authorization: ApiKey …", and with
 // Config.Bearer in "Authorization: Bearer …". Two keys are answered 400, no key
-// is 401 with a challenge, a bad key is 401 invalid_token with one body for all
-// reasons, a good key from outside its AllowedPrefixes is 403, and a failing
-// store is 503.
+// 401 with a challenge, a bad key 401 invalid_token with one body for all
+// reasons, a good key from outside its AllowedPrefixes 403, and a failing store
+// 503.
 //
 // # Order
 //
 // An Authenticator checks the spelling and checksum, then the cache of good keys.
 // For other keys it calls the Throttle, the cache of refused keys, and the store,
 // and compares in constant time, against a dummy if the key does not exist. On
-// each use it checks dates, networks, the Revoker and the owner's rights. Changes
-// of a record by another process are seen after CacheTTL; a revocation by
-// [Manager] is seen when the Revoker has it.
+// each use it checks dates, networks, the Revoker and the owner's rights.
 //
 // Behind a proxy, the middleware that sets r.RemoteAddr must come first:
 // otherwise AllowedPrefixes and the Throttle see the proxy.
 //
 // # Keys of an older scheme
 //
-// Config.LegacyHash accepts keys that the application issued before. Add each as
-// a Record by WriteKeys, with its Hash, an empty PepperID, and an ID that the
-// host chooses, then delete the old keys. [Manager.Rotate] replaces an older key
-// by a new one.
+// Config.LegacyHash accepts keys that the application issued before. Add each by
+// WriteKeys as a Record with its Hash, an empty PepperID, and an ID that the host
+// chooses. [Manager.Rotate] replaces an older key by a new one.
 //
 // # Security considerations
 //
@@ -45,15 +43,12 @@
 // key. Send keys over TLS only. Give each program its own key, with few scopes
 // and an expiry. Logs of all request headers reveal keys.
 //
-// An attacker who reads the database cannot find out keys; an older key only as
-// far as it was random. An attacker who writes to the database cannot make a key
-// without the pepper, but can give a key another owner or other rights, or undo
-// its revocation.
+// An attacker who reads the database cannot find out keys, except older keys that
+// were not random. An attacker who writes to it cannot make a key without the
+// pepper, but can give a key another owner or other rights, or undo its
+// revocation.
 //
 // Without a Throttle, well-formed guesses reach the store at the rate at which
 // they arrive. With a Throttle, an attacker behind a shared address can block
 // keys that were not good from that address in the last 30 days.
-//
-// [Manager.Rotate] does not compare rights: unless the host does, a narrow
-// credential gets a broad key by rotating it.
 package apikey

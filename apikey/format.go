@@ -14,10 +14,9 @@ import (
 //
 //	acme_live_4kT9xQ2mWb7Z_<43 characters: 256 random bits><6 characters: CRC-32>
 //
-// Secret scanners find the prefix. The environment keeps test keys off the live
-// service. The identifier may be logged. A key has one spelling only. The
-// checksum refuses typing errors and junk without a query; an attacker can
-// compute it.
+// The environment keeps test keys off the live service. The identifier may be
+// logged. A key has one spelling only. The checksum refuses junk without a query;
+// an attacker can compute it.
 type Format struct {
 	prefix string
 	heads  []head
@@ -42,8 +41,8 @@ const (
 
 // NewFormat returns the Format of keys with the prefix and one of the
 // environments. Default: "live". A name is a lower-case letter and up to 15
-// lower-case letters and digits; "static" is reserved for [NewStatic]. The error
-// lists every mistake. A live service needs only its own environment.
+// lower-case letters and digits; "static" is reserved. The error lists every
+// mistake.
 func NewFormat(prefix string, environments ...string) (Format, error) {
 	var errs []error
 	switch {
@@ -159,9 +158,8 @@ func checkBody(body string, crc uint32) error {
 	return nil
 }
 
-// Regexp returns an expression for secret scanners, in the syntax that RE2, PCRE
-// and Go share. It matches every text with the shape of a key, in any
-// surroundings; [Format.Parse] rejects matches that are no keys.
+// Regexp returns an expression for secret scanners, in the syntax of RE2, PCRE
+// and Go. It matches every text with the shape of a key, in any surroundings.
 func (f Format) Regexp() *regexp.Regexp {
 	if len(f.heads) == 0 {
 		return regexp.MustCompile(`[^\s\S]`) // matches nothing, as the format does

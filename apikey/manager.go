@@ -51,8 +51,8 @@ type Spec struct {
 
 // ManagerConfig configures a [Manager].
 type ManagerConfig struct {
-	// Revoker spreads revocations of keys, and reports whether the maker of a key
-	// was revoked meanwhile. Use the Revoker of auth.Config and Config. Required.
+	// Revoker spreads revocations, and reports whether the maker of a key was
+	// revoked meanwhile. Use the Revoker of auth.Config and Config. Required.
 	Revoker ManagerRevoker
 
 	// Hooks receives the events of created, revoked and switched keys. Target is
@@ -60,8 +60,7 @@ type ManagerConfig struct {
 	Hooks guard.Hooks
 }
 
-// ManagerRevoker has the methods of blacklist.Revoker that a [Manager] calls,
-// with the same rules.
+// ManagerRevoker is the part of blacklist.Revoker that a [Manager] calls.
 type ManagerRevoker interface {
 	// Revoke records r, and returns after the revocation is certain to hold.
 	Revoke(ctx context.Context, r identity.Revocation) error
@@ -76,7 +75,7 @@ type ManagerRevoker interface {
 
 // A Manager issues, rotates and revokes keys. It does not authorize: check keys
 // that requests name by [Manager.Owned]. It is safe for concurrent use, by
-// several processes if the store is.
+// several processes too.
 type Manager struct {
 	keys   *Authenticator
 	store  KeyWriter
@@ -92,8 +91,8 @@ var (
 	ErrAlreadyRotated = errors.New("apikey: the key was replaced already")
 
 	// ErrMakerRevoked means that the maker of the key was revoked before Issue or
-	// Rotate returned, for example by a logout. The new key is revoked. It wraps
-	// [guard.ErrInactive], which is answered 401.
+	// Rotate returned. The new key is revoked. It wraps [guard.ErrInactive]
+	// (401).
 	ErrMakerRevoked = fmt.Errorf("apikey: the maker of the key was revoked: %w", guard.ErrInactive)
 
 	// ErrNotRotatable means that the key has ended, is switched off, or has an
@@ -119,8 +118,8 @@ const (
 	revocationLife = 2 * maxCacheTTL
 )
 
-// NewManager returns a Manager of the keys that the Authenticator accepts. store
-// has the data of the Authenticator's store. The error lists every mistake.
+// NewManager returns a Manager of the keys that the Authenticator accepts, in the
+// same store. The error lists every mistake.
 func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Manager, error) {
 	var errs []error
 	if keys == nil {
@@ -138,17 +137,17 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 	return &Manager{keys: keys, store: store, config: config}, nil
 }
 
-// Issue makes a key for its maker by: the caller (see [identity.FromContext]), or
-// a Principal for an operator's program. Show the Secret to the owner once.
+// Issue makes a key for its maker by: the caller, or a Principal for an
+// operator's program. Show the Secret to the owner once.
 //
 // If the Revoker fails, or reports by as revoked after the key is stored, Issue
 // revokes the key and returns an error. To end all credentials of a user, first
-// revoke the user, for example with auth.Server.EndSessions, then the keys of
-// [Manager.List]: no key made meanwhile is left.
+// revoke the user, then the keys of [Manager.List]: no key made meanwhile is
+// left.
 //
-// The error is [ErrSpec], which includes rights that Config.OwnerRights does not
-// grant the owner, [ErrTooMany], [ErrMakerRevoked], or another error of the
-// store, the Revoker or OwnerRights.
+// The error is [ErrSpec], also for rights that Config.OwnerRights does not grant
+// the owner, [ErrTooMany], [ErrMakerRevoked], or another error of the store, the
+// Revoker or OwnerRights.
 func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) (Secret, Record, error) {
 	now := moment()
 	if spec.Environment == "" {
@@ -356,13 +355,12 @@ func printable(s string) bool {
 
 // Rotate replaces a key by a new one with the same name, owner, rights, networks
 // and limits. It does not compare rights: check that by has all rights of the
-// record (see [Manager.Owned]), or a narrow credential gets a broad key.
+// record, or a narrow credential gets a broad key.
 //
-// Both keys are good for the overlap, up to 366 days. Then the old key is
-// refused, by other processes within CacheTTL, because the Revoker is not called:
-// if an attacker may have the old key, call [Manager.Revoke] as well. The new key
-// lasts as long as the old one from CreatedAt to ExpiresAt; if CreatedAt is zero,
-// both expire together.
+// Both keys are good for the overlap, up to 366 days; then the old key is
+// refused, by other processes within CacheTTL. If an attacker may have the old
+// key, call [Manager.Revoke] as well. The new key lasts as long as the old one
+// from CreatedAt to ExpiresAt; if CreatedAt is zero, both expire together.
 //
 // Of concurrent rotations one succeeds. The errors are [ErrNotFound],
 // [ErrAlreadyRotated], [ErrNotRotatable], [ErrMakerRevoked] (the old key stays
@@ -413,13 +411,12 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 	return key, successor, nil
 }
 
-// Revoke ends a key for good, in the store and then through the Revoker. This
-// process refuses the key at once, other processes when their Revoker has the
-// revocation, and after CacheTTL in any case. A successor stays good.
-//
-// After any error, call Revoke again, on any Manager of the store: it calls the
-// Revoker for a revoked key too. The event is emitted when the store is updated,
-// also if the Revoker then fails. For a missing key the error is [ErrNotFound].
+// Revoke ends a key for good, in the store and then through the Revoker: in this
+// process at once, in others when their Revoker has the revocation, and after
+// CacheTTL in any case. A successor stays good. After any error, call Revoke
+// again, on any Manager of the store. The event is emitted when the store is
+// updated, also if the Revoker then fails. For a missing key the error is
+// [ErrNotFound].
 func (m *Manager) Revoke(ctx context.Context, id string) error {
 	changed := false
 	r, err := m.change(ctx, id, "revoking a key", func(r *Record) (*Record, error) {
@@ -464,8 +461,7 @@ func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
 }
 
 // List returns the keys of an owner that have not ended, newest first, at most
-// [MaxListed]. If the store is not a [KeyLister], the error is
-// errors.ErrUnsupported.
+// [MaxListed], or errors.ErrUnsupported if the store is not a [KeyLister].
 func (m *Manager) List(ctx context.Context, owner string) ([]Record, error) {
 	lister, ok := m.store.(KeyLister)
 	if !ok {

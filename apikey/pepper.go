@@ -10,8 +10,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A Pepper is a secret kept apart from the database. Records hold an HMAC-SHA-256
-// of the key under the pepper. Keys have 256 random bits and need no slow hash.
+// A Pepper is a secret kept apart from the database: records hold an HMAC-SHA-256
+// of the key under it.
 type Pepper struct {
 	// ID names the pepper in records, in up to 64 bytes. Never reuse it for
 	// another secret.

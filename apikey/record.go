@@ -81,8 +81,8 @@ func (r *Record) Clone() Record {
 	return c
 }
 
-// End returns when the key ends by itself: at ExpiresAt or, after a rotation, at
-// GraceUntil. It is zero if the key does not end.
+// End returns when the key ends by itself, at ExpiresAt or, after a rotation, at
+// GraceUntil; zero if never.
 func (r *Record) End() time.Time {
 	end := r.ExpiresAt
 	if r.rotated() && (end.IsZero() || r.GraceUntil.Before(end)) {

@@ -6,9 +6,8 @@ import (
 	"log/slog"
 )
 
-// A Secret holds an API key. Under every verb of fmt, in slog and in
-// encoding/json, also within other structs, it prints as its public part:
-// acme_live_4kT9xQ2mWb7Z_[redacted].
+// A Secret holds an API key. Under every verb of fmt and in encoders, also within
+// other structs, it prints as its public part: acme_live_4kT9xQ2mWb7Z_[redacted].
 type Secret struct {
 	// A function, since fmt calls no methods of unexported fields of other
 	// structs, and follows a pointer there under the wrong verb.

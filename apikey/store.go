@@ -17,11 +17,10 @@ var (
 	ErrTooMany  = errors.New("apikey: the owner has as many keys as one may have")
 )
 
-// A KeyStore finds the records of keys. It is safe for concurrent use.
-//
-// Look-ups return [ErrNotFound] for a missing key; any other error is answered
-// 503. They return inactive and ended keys too, and compare IDs byte for byte.
-// The returned record belongs to the caller.
+// A KeyStore finds the records of keys, inactive and ended ones too. It is safe
+// for concurrent use. IDs are compared byte for byte. The error for a missing key
+// is [ErrNotFound]; any other error is answered 503. The returned record belongs
+// to the caller.
 //
 // A store may also be a [HashFinder], [KeyLister], [KeyWriter], [KeyBounder] and
 // [UsageRecorder]. Test it with apikeytest.Run.
@@ -54,13 +53,10 @@ type KeyWriter interface {
 	// step. Either argument may be nil. WriteKeys neither changes nor keeps them.
 	//
 	// update replaces the record with its ID and Version, except LastUsedAt, and
-	// increments Version: of several concurrent updates of one Version, one
-	// succeeds. Otherwise the error is [ErrConflict], or [ErrNotFound] if the ID
-	// does not exist.
-	//
-	// created is stored with Version 1 and no LastUsedAt. The error is
-	// ErrConflict if its ID exists, and [ErrTooMany] at the bound of a
-	// [KeyBounder].
+	// increments Version. Otherwise the error is [ErrConflict], or [ErrNotFound]
+	// if the ID does not exist. created is stored with Version 1 and no
+	// LastUsedAt. The error is ErrConflict if its ID exists, and [ErrTooMany] at
+	// the bound of a [KeyBounder].
 	//
 	// After nil the write is as durable as the store; after these three errors
 	// nothing was written; after any other error the outcome is unknown.
@@ -68,10 +64,10 @@ type KeyWriter interface {
 }
 
 // A KeyBounder is a [KeyWriter] that bounds the keys of an owner that have not
-// ended. WriteKeys counts in the atomic step that adds the record, so concurrent
-// writes cannot exceed the bound, and after the update of the same call, so a key
-// replaced without an overlap makes room for its successor. Ended records are not
-// counted, and a call that only updates is not refused.
+// ended. WriteKeys counts in the atomic step that adds the record, after the
+// update of the same call, so a key replaced without an overlap makes room for
+// its successor. Created records that have ended, and calls that only update, are
+// not refused.
 type KeyBounder interface {
 	// KeysPerOwner returns the bound, or 0 if there is no bound.
 	KeysPerOwner() int

@@ -123,8 +123,9 @@ func (u *usage) write(ctx context.Context, now time.Time) error {
 }
 
 // Flush writes when keys were last used. Call it after the server has shut down;
-// before, a request writes every Config.UsageInterval. The error reports a failed
-// write, whose uses stay pending, or uses lost because of Config.MaxPendingUses.
+// before, a request writes every Config.UsageInterval. After a failed write the
+// uses stay pending. The error also reports uses lost because of
+// Config.MaxPendingUses.
 func (a *Authenticator) Flush(ctx context.Context) error {
 	if a.usage.recorder == nil {
 		return nil

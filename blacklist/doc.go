@@ -1,8 +1,6 @@
 // Package blacklist records revocations, so that a logout takes effect before the
-// token expires.
-//
-// A [File] keeps revocations on the disk, and a [Replica] holds them in memory,
-// so that a check does no I/O:
+// token expires. A [File] keeps revocations on the disk, and a [Replica] holds
+// them in memory, so that a check does no I/O:
 //
 //	log, err := blacklist.OpenFile("/var/lib/app/revocations.log", blacklist.FileConfig{})
 //	…
@@ -15,8 +13,8 @@
 //	token.VerifierConfig{Revoker: revoked} // checks each token
 //	auth.Config{Revoker: revoked}          // checks, and revokes on logout
 //
-// Hosts that use package auth call EndSessions of its Server. Other hosts revoke
-// everything that a user was issued up to now with [Replica.RevokeNow]:
+// Hosts without package auth revoke everything that a user was issued up to now
+// with [Replica.RevokeNow]:
 //
 //	_, err := revoked.RevokeNow(ctx, identity.Revocation{
 //		Issuer:  "https://accounts.example.com",
@@ -24,16 +22,10 @@
 //		Spare:   caller.Session,                   // stays signed in
 //		Expires: time.Now().Add(longestTokenLife), // when the last token has expired
 //	})
-//	// On an error answer 503: old tokens still work.
 //
-// An [identity.Revocation] names a token's ID, a session, a user, a tenant, or
-// everything of an issuer before a moment; never the bytes of a token. API keys
-// have an issuer of their own: to end everything that a user has, call
-// [Replica.RevokeAll] with each issuer.
-//
-// Several machines share a [Log] of package sqllog or redislog. Package
-// blacklisttest tests other Revokers and Logs. [Memory] is for tests. A [Guard]
-// checks callers of hosts with their own sign-in.
+// Several machines share a [Log] of package sqllog or redislog. [Memory] is for
+// tests. API keys have an issuer of their own: to end everything that a user has,
+// call [Replica.RevokeAll] with each issuer.
 //
 // # Order
 //
@@ -42,22 +34,20 @@
 //
 // # Outages
 //
-// A Replica that cannot read its log refuses known revocations, accepts other
-// callers until the last reading is ReplicaConfig.MaxStale old (5 seconds), and
-// then returns errors. A standby, a fenced primary and a Redis replica are
-// outages too. A logout that cannot be recorded is an error at once. On other
-// machines a revocation counts after a Poll (250 ms), and never later than
-// MaxStale.
+// A Replica that cannot read its log, also because the server is a standby or
+// read-only, refuses known revocations, accepts other callers until the last
+// reading is ReplicaConfig.MaxStale old (5 seconds), and then returns errors. A
+// logout that cannot be recorded is an error at once. On other machines a
+// revocation counts after a Poll (250 ms), and never later than MaxStale.
 //
 // # Times of issue
 //
 // A credential issued at the moment of Before is not revoked. RevokeNow chooses a
-// Before later than every IssuedAt so far, also by clocks that are ahead by
-// [identity.MaxClockSkew]. Issue what follows with the date of
-// [Replica.IssueTime]; otherwise a sign-in right after it is refused, as is one in
-// the same second if issue times are coarser than microseconds. After a sign-in is
-// stored, call [Replica.RevokedSince] with the [Replica.Checkpoint] of its
-// beginning, so that a revocation at the same time ends it.
+// Before later than every IssuedAt so far. Issue what follows with the date of
+// [Replica.IssueTime]; otherwise a sign-in right after it is refused, as is one
+// in the same second if issue times are coarser than microseconds. After a
+// sign-in is stored, call [Replica.RevokedSince] with the [Replica.Checkpoint] of
+// its beginning, so that a revocation at the same time ends it.
 //
 // # Security considerations
 //
@@ -66,15 +56,13 @@
 // not share them, nor a [File].
 //
 // An attacker with write access to a File can revoke any caller, and undo
-// logouts: the checksums detect accidents, not forgeries. An attacker with read
-// access sees when revocations happened, and for guessable identifiers, of which
-// user. Keep the file in a folder of the program's own. A restored backup lacks
-// the logouts since.
+// logouts. An attacker with read access sees when revocations happened, and for
+// guessable identifiers, of which user. Keep the file in a folder of the
+// program's own. A restored backup lacks the logouts since.
 //
 // A revocation must not expire before the last credential that it matches,
 // including the clock leeway of the verifier; otherwise the credential is
-// accepted again. Clocks of the machines may differ by [identity.MaxClockSkew];
-// beyond that [Replica.Ready] returns an error if the log is a [Clock].
+// accepted again. Clocks of the machines may differ by [identity.MaxClockSkew].
 //
 // An empty field of a revocation matches everything: with Before and an empty
 // Subject, a revocation of one user signs out all users.

@@ -13,8 +13,8 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An ID is half of a SHA-256 of the identifiers that a revocation names. It has
-// no key: an attacker with read access to a [Log] can check guesses.
+// An ID is half of a SHA-256 of the identifiers that a revocation names. An
+// attacker with read access to a [Log] can check guesses.
 type ID [16]byte
 
 // A Kind is the set of fields of a revocation that are not empty, as a sum:
@@ -91,9 +91,8 @@ func (e Entry) Matches(p *identity.Principal) bool {
 // expired reports whether e has expired at a moment in microseconds since 1970.
 func (e Entry) expired(now int64) bool { return e.Expires != 0 && e.Expires <= now }
 
-// Validate returns all mistakes in e. A [Log] calls it in Append, and in Since
-// for the entries that it reads. It may reject entries of a newer version of this
-// package.
+// Validate returns all mistakes in e. A [Log] calls it in Append and Since. It
+// may reject entries of a newer version of this package.
 func (e Entry) Validate() error {
 	var wrong []error
 	if e.Kind >= kinds {

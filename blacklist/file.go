@@ -14,24 +14,24 @@ import (
 // FileConfig configures a [File]. The zero FileConfig is ready for use.
 type FileConfig struct {
 	// InsecureSkipDamaged opens a damaged file without the damaged part. Each
-	// entry in that part was a logout: an attacker with a stolen token can use
-	// the token again until it expires. Default: OpenFile returns [ErrDamaged].
+	// entry in that part was a logout: stolen tokens are accepted again until
+	// they expire.
 	InsecureSkipDamaged bool
 }
 
 // A File is a [Log] in a file of this machine, for one process. Append syncs
 // before it returns, so acknowledged entries survive a crash and, if the disk
-// keeps its promises, a power cut. Concurrent calls share a sync. File is safe
-// for concurrent use.
+// keeps its promises, a power cut. File is safe for concurrent use.
 //
-// An entry takes 32 or 64 bytes with a checksum. The file grows until half of it
-// has expired; then DeleteExpired replaces it by a new one, written with the
-// suffix ".new". A file with the suffix ".lock" lets one process open the log,
-// and makes a lost file an error and not an empty log.
+// An entry takes 32 or 64 bytes with a checksum, which detects accidents and not
+// forgeries. The file grows until half of it has expired; then DeleteExpired
+// replaces it, with the suffix ".new" while it is written. A file with the suffix
+// ".lock" lets one process open the log, and makes a lost file an error and not
+// an empty log.
 //
-// After a failed write, for example to a full disk, each Append first repairs the
-// end of the file, or returns an error. A disk that stalls delays Append. On
-// systems without flock OpenFile returns [errors.ErrUnsupported].
+// After a failed write, for example to a full disk, Append repairs the end of the
+// file, or returns an error. A disk that stalls delays Append. On systems without
+// flock OpenFile returns [errors.ErrUnsupported].
 type File struct {
 	path string
 	disk disk
@@ -86,12 +86,10 @@ type handle struct {
 
 // OpenFile opens the log at path, or creates an empty log in an existing folder
 // if there never was one. It reads the whole file, and removes the rest of a
-// write that a crash has interrupted before its acknowledgement. Close the File
-// after Run of its [Replica] has returned.
-//
-// OpenFile returns [ErrDamaged] if the file was changed after it was written:
-// restore a backup, or set FileConfig.InsecureSkipDamaged, which undoes some
-// logouts.
+// write that a crash has interrupted before its acknowledgement. It returns
+// [ErrDamaged] if the file was changed after it was written: restore a backup, or
+// set FileConfig.InsecureSkipDamaged. Close the File after Run of its [Replica]
+// has returned.
 func OpenFile(path string, config FileConfig) (*File, error) {
 	return openFile(osDisk{}, path, config)
 }

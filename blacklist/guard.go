@@ -75,13 +75,13 @@ func NewGuard(revoker interface {
 
 // Handler returns middleware around next. It refuses a request without a caller
 // with 401 unless GuardConfig.Optional is set, a revoked caller with 401
-// invalid_token, and every caller with 503 while the revoker returns an error.
+// invalid_token, and every caller with 503 while the revoker fails.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return g.hooks.Require(func(r *http.Request) error { return g.Check(r.Context()) }, g.demands...)(next)
 }
 
-// Check decides about the caller in ctx as Handler does, for open WebSockets and
-// other protocols. It returns nil, a [*guard.Denial], or the error of ctx.
+// Check decides about the caller in ctx as Handler does, for example of an open
+// WebSocket. It returns nil, a [*guard.Denial], or the error of ctx.
 func (g *Guard) Check(ctx context.Context) error {
 	if _, ok := identity.FromContext(ctx); !ok && g.optional && !identity.Ambiguous(ctx) {
 		return nil

@@ -26,11 +26,9 @@ type Log interface {
 
 	// Since returns at most max entries with sequence numbers greater than after,
 	// in their order, and the number of the last entry, or after without entries.
-	// If it returns fewer than max, the log has no more entries.
-	//
-	// When Since has returned last, no entry with a number up to last may appear
-	// later. Databases that number rows before they commit them need a lock
-	// around Append.
+	// If it returns fewer than max, the log has no more entries. Then no entry
+	// with a number up to last may appear later: databases that number rows
+	// before they commit them need a lock around Append.
 	//
 	// Expired entries may be left out. An after that the log has not reached is
 	// [ErrRewound]. An entry that cannot be read is an error.
@@ -39,7 +37,7 @@ type Log interface {
 	// error), which [Replica.Run] calls every ten minutes. It deletes entries
 	// that expired before the moment. The numbers of the remaining entries do not
 	// become smaller, and a Since that continues from an earlier number returns
-	// all remaining entries behind that number.
+	// all of them behind that number.
 	Since(ctx context.Context, after uint64, max int) (entries []Entry, last uint64, err error)
 }
 
@@ -48,25 +46,22 @@ type expirer interface {
 	DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error)
 }
 
-// A Clock is a [Log] that can read the clock of its server, which [Replica.Ready]
-// compares with the local clock.
+// A Clock is a [Log] that can read the clock of its server, for [Replica.Ready].
 type Clock interface {
 	Now(ctx context.Context) (time.Time, error)
 }
 
 // ErrRewound is returned by [Log.Since] for a sequence number that the log has
-// never given: an older log has replaced it. A [Replica] then reads the whole
-// log, and keeps its entries.
+// never given. A [Replica] then reads the whole log, and keeps its entries.
 var ErrRewound = errors.New("blacklist: the log has not come as far as the sequence number; it was replaced by an older one")
 
 // MemoryLog is a [Log] in the memory of this process, for tests. The zero value
 // is ready for use. It is safe for concurrent use, and must not be copied after
 // first use.
 type MemoryLog struct {
-	// MaxEntries bounds the entries, of about 64 bytes each. At the bound,
-	// expired entries are deleted; if that frees too few, Append returns
-	// [ErrFull]. Set it before first use. Default, also for values below one:
-	// 1,000,000.
+	// MaxEntries bounds the entries, of about 64 bytes each. At the bound, Append
+	// returns [ErrFull] unless entries have expired. Set it before first use.
+	// Default, also for values below one: 1,000,000.
 	MaxEntries int
 
 	mu      sync.RWMutex

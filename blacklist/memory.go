@@ -17,10 +17,9 @@ import (
 // entry has expired. Entries are never evicted.
 var ErrFull = errors.New("blacklist: there is no room for more revocations, and none has expired; MaxEntries says how many there may be")
 
-// Memory is a [Revoker] in the memory of this process, which loses everything at
-// a restart. The zero value is ready for use. It is safe for concurrent use, and
-// must not be copied after first use. If the wall clock is set back, revocations
-// last longer.
+// Memory is a [Revoker] in the memory of this process. The zero value is ready
+// for use. It is safe for concurrent use, and must not be copied after first use.
+// If the wall clock is set back, revocations last longer.
 type Memory struct {
 	// MaxEntries bounds the revocations, of about 350 bytes each, and less than 4
 	// kB with strings of [MaxLength]. Set it before first use. Default, also for

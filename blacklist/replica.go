@@ -25,9 +25,9 @@ type ReplicaConfig struct {
 	// polled.
 	Wake <-chan struct{}
 
-	// MaxStale bounds the age of the last complete reading. When it is older,
-	// callers that are not known to be revoked are refused with 503. It must be
-	// longer than Poll and ReadTimeout together. Default: 5 seconds.
+	// MaxStale bounds the age of the last complete reading, after which callers
+	// that are not known to be revoked are refused with 503. It must be longer
+	// than Poll and ReadTimeout together. Default: 5 seconds.
 	MaxStale time.Duration
 
 	// ReadTimeout bounds one call of [Log.Since], and WriteTimeout one of
@@ -35,21 +35,20 @@ type ReplicaConfig struct {
 	ReadTimeout, WriteTimeout time.Duration
 
 	// MaxEntries bounds the entries, of about 25 bytes each, or 60 with Before.
-	// At the bound, Revoke returns [ErrFull], and if other machines record more,
-	// this one becomes stale. Default: 20,000,000.
+	// At the bound, Revoke returns [ErrFull], and entries of other machines make
+	// this one stale. Default: 20,000,000.
 	MaxEntries int
 
-	// InsecureFailOpen accepts callers while the log has not been read for longer
-	// than MaxStale, with an event at most once a second. An attacker that can
-	// cut this machine off from the log can use a token that was revoked
-	// elsewhere. Known revocations, [Replica.Direct], and the time before the
-	// first reading are not affected. Default: 503.
+	// InsecureFailOpen accepts callers while the last reading is older than
+	// MaxStale, with an event at most once a second. An attacker that can cut
+	// this machine off from the log can use a token that was revoked elsewhere.
+	// Known revocations, [Replica.Direct], and the time before the first reading
+	// are not affected.
 	InsecureFailOpen bool
 
 	// OnEntry is called with each entry that is recorded after the first reading,
 	// possibly more than once, to evict callers from caches by [Entry.Matches].
-	// Revoked already uses the entry. OnEntry must not block readings and
-	// revocations, which call it.
+	// Revoked already uses the entry. OnEntry must not block.
 	OnEntry func(Entry)
 
 	// Hooks.Observe receives guard.EventUnavailable when the log can no longer be
@@ -62,11 +61,9 @@ type ReplicaConfig struct {
 var ErrStale = errors.New("blacklist: the log was not read lately enough to decide who is revoked")
 
 // A Replica is a [Revoker] that holds all entries of a [Log] in memory. It
-// follows the log while [Replica.Run] runs. It is safe for concurrent use.
-//
-// When Revoke returns nil, the revocation is in the log and in effect on this
-// machine; on other machines it takes effect a Poll later. See the package
-// documentation for outages.
+// follows the log while [Replica.Run] runs. It is safe for concurrent use. A
+// revocation takes effect on this machine when Revoke returns nil, on other
+// machines a Poll later.
 //
 // Entries count until they expire by the clock of this machine, and are kept for
 // an hour longer, so that setting the clock back by up to an hour undoes no
@@ -155,8 +152,8 @@ func (r *Replica) Revoke(ctx context.Context, what identity.Revocation) error {
 	return r.RevokeAll(ctx, what)
 }
 
-// RevokeAll records several revocations in one step of the log, for example of a
-// user's tokens and API keys. If one is invalid, RevokeAll records nothing.
+// RevokeAll records several revocations in one step of the log. If one is
+// invalid, it records nothing.
 func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) error {
 	now, caller := r.now(), ctx
 	entries := make([]Entry, 0, len(all))
@@ -230,8 +227,8 @@ func (r *Replica) Checkpoint(ctx context.Context) (uint64, error) {
 }
 
 // RevokedSince implements [Revoker]. It reads the log to its end, unless p is
-// known to be revoked. It knows the order of the last 4096 entries with a Before
-// and compares older entries by their Before alone.
+// known to be revoked. It compares entries older than the last 4096 with a Before
+// by their Before alone.
 func (r *Replica) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
 	revoked, err := r.Direct().Revoked(ctx, p)
 	if revoked || err != nil {
@@ -302,8 +299,7 @@ func (r *Replica) Staleness() time.Duration {
 
 // Ready returns nil if the log was read to its end not longer than MaxStale ago,
 // also with InsecureFailOpen. It does not wait. If the log is a [Clock], Ready
-// returns an error while the clock of this machine differs from the log's by more
-// than [identity.MaxClockSkew].
+// returns an error while the clocks differ by more than [identity.MaxClockSkew].
 func (r *Replica) Ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -539,10 +535,10 @@ func (r *Replica) page(ctx context.Context) (int, error) {
 	return len(entries), nil
 }
 
-// Direct returns a Revoker that reads the log before it reports that a caller is
-// not revoked, for routes on which a revocation on another machine must count at
-// once. Concurrent calls share the next reading. If the log cannot be read, it
-// returns an error (503), whatever MaxStale and InsecureFailOpen are.
+// Direct returns a Revoker for routes on which a revocation on another machine
+// must count at once: it reads the log before it reports that a caller is not
+// revoked. Concurrent calls share the next reading. If the log cannot be read, it
+// returns an error, whatever MaxStale and InsecureFailOpen are.
 func (r *Replica) Direct() Revoker { return direct{r} }
 
 type direct struct{ *Replica }

@@ -27,28 +27,25 @@ type Revoker interface {
 	// machines match it after a time that the implementation documents.
 	//
 	// Recording a revocation twice, or one that has expired, does nothing. A
-	// revocation that [Validate] rejects is an error and has no effect. After any
-	// other error r may be recorded; call Revoke again, and answer 503 instead of
-	// reporting a logout.
+	// revocation that [Validate] rejects is an error. After any other error r may
+	// be recorded; call Revoke again, and do not report a logout.
 	Revoke(ctx context.Context, r identity.Revocation) error
 
 	// Revoked reports whether a revocation matches p. It neither changes nor
 	// keeps p. If it cannot decide, because the store is down, ctx is cancelled,
-	// the data is too old, or p is nil or without Issuer, it returns an error,
-	// which is answered 503.
+	// the data is too old, or p is nil or without Issuer, it returns an error.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 
-	// RevokeNow revokes all credentials that match r and were issued up to now on
-	// any machine, if the clocks differ by no more than [identity.MaxClockSkew].
-	// It records r with the Before that it returns: later than the present by
-	// MaxClockSkew, and later than every Before that IssueTime has returned. r
-	// has no Before, Credential or Session.
+	// RevokeNow revokes all credentials that match r and were issued up to now,
+	// if clocks differ by no more than [identity.MaxClockSkew]. It records r with
+	// the Before that it returns: later than the present by MaxClockSkew, and
+	// later than every Before that IssueTime has returned. r has no Before,
+	// Credential or Session.
 	RevokeNow(ctx context.Context, r identity.Revocation) (before time.Time, err error)
 
 	// IssueTime returns the IssuedAt of a credential that is issued to p now: the
 	// present, or the latest Before of the revocations that match p, if that is
-	// later by no more than twice MaxClockSkew. So a sign-in after a RevokeNow is
-	// accepted, even if the clocks differ. IssueTime does not read the store.
+	// later by no more than twice MaxClockSkew. It does not read the store.
 	IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error)
 
 	// Checkpoint reads the store and returns its position, for RevokedSince.

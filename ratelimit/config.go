@@ -37,8 +37,8 @@ type Config struct {
 	Name string
 
 	// Secret is the key of the hash that turns addresses and callers into keys of
-	// the Store: 16 bytes or more from crypto/rand, the same in all processes
-	// that share the Store. Default: random.
+	// the Store: 16 bytes or more, the same in all processes that share the
+	// Store. Default: random.
 	Secret guard.Secret
 
 	// Cost returns what a request costs; less than 1 counts as 1. A cost above
@@ -47,13 +47,12 @@ type Config struct {
 
 	// Refund reports whether the charge of a request that was answered with
 	// status is given back. A client that can cause that status is not limited.
-	// If the handler panics, nothing is given back. If nil, nothing is given
-	// back.
+	// If the handler panics, nothing is given back.
 	Refund func(status int) bool
 
-	// LimitsFor returns the limits of a request, for example by tenant or plan.
-	// An error refuses the request: a [guard.Denial] as it is, any other error
-	// with 503. If LimitsFor or the Plan is nil, the limits of New apply.
+	// LimitsFor returns the limits of a request, for example by plan. An error
+	// refuses the request: a [guard.Denial] as it is, any other error with 503.
+	// If LimitsFor or the Plan is nil, the limits of New apply.
 	LimitsFor func(*http.Request) (*Plan, error)
 
 	// Skip reports whether a request is not limited. It must not depend on what a
@@ -74,9 +73,8 @@ type Config struct {
 	// Timeout bounds a call of the Store, 1 ms to 10 s. Default: 50 ms.
 	Timeout time.Duration
 
-	// Local counts in this process while the Store does not answer, for limits
-	// whose Down is [Local], and counts Concurrent limits. It counts all other
-	// requests too, and a request that it refuses does not reach the Store.
+	// Local counts in this process for limits whose Down is [Local], and for
+	// Concurrent limits. A request that it refuses does not reach the Store.
 	// Default: a new [Memory].
 	Local *Memory
 
@@ -91,8 +89,8 @@ type Config struct {
 // Events of this package. A refusal is [guard.EventRateLimit].
 const (
 	// EventSharedQuota reports, at most once a minute for each reason, that
-	// unrelated requests share a quota: requests without an address, requests
-	// whose route is unknown to [ByRoute], or the routes behind a wildcard.
+	// unrelated requests share a quota: requests without an address or, with
+	// [ByRoute], without a known route or behind one wildcard.
 	EventSharedQuota guard.EventName = "ratelimit_shared_quota"
 	// EventStoreDown and EventStoreUp report that calls of the Store have
 	// stopped, because three in a row failed, and that the Store answers again.

@@ -17,27 +17,26 @@
 //
 // # Several processes
 //
-// Without [Config.Store] each process counts in a [Memory] of its own. A shared
-// Store is called once per request, at most 256 times at once by a limiter. After
-// three failures in a row it is called every 250 ms only, until it answers again.
-// Meanwhile [Limit.Down] decides. Concurrent limits always count in the process.
+// Without [Config.Store] each process counts for itself, in a [Memory]. A shared
+// Store is called once per request, at most 256 times at once by a limiter, and
+// after three failures in a row only every 250 ms until it answers. Meanwhile
+// [Limit.Down] decides.
 //
 // # Responses
 //
 // A refusal is 429 with problem details and an exact Retry-After, plus up to a
-// tenth so that clients do not come back at once. RateLimit and RateLimit-Policy
-// follow draft-ietf-httpapi-ratelimit-headers-10, and change with it. A request
-// that costs more than a limit ever allows is 413. A Valve refuses with 503.
+// tenth to spread retries. RateLimit and RateLimit-Policy follow
+// draft-ietf-httpapi-ratelimit-headers-10, and change with it. A request that
+// costs more than a limit ever allows is 413. A Valve refuses with 503.
 //
 // # Security considerations
 //
 // A limit by address limits addresses, not people: many share an address behind a
-// NAT, and a botnet has many addresses. It is as trustworthy as r.RemoteAddr:
-// without trusted proxies, all clients of a reverse proxy are one.
+// NAT, and a botnet has many addresses. Without trusted proxies, all clients of a
+// reverse proxy are one address.
 //
-// Processes that count in memory, because they have no Store or the Store is
-// down, admit the quota each, unless [Config.Nodes] divides it. A Memory forgets
-// everything when the process ends.
+// Processes that count in memory admit the quota each, unless [Config.Nodes]
+// divides it. A Memory forgets everything when the process ends.
 //
 // A thousand addresses within their limits are still a thousand requests. The
 // bytes of a refused request have been received. A refused request is not

@@ -11,13 +11,12 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A KeyFunc chooses the quota of a request by adding fields to k: requests with
-// the same fields share a quota. It must not keep k. An error refuses the
+// A KeyFunc chooses the quota of a request by adding fields to k, which it must
+// not keep: requests with the same fields share a quota. An error refuses the
 // request: a [guard.Denial] as it is, any other error with 503.
 //
-// Fields are compared byte for byte, so normalise them first. Never add what a
-// client may choose freely, such as a header or the path: each new value has a
-// new quota.
+// Normalise fields, which are compared byte for byte. Never add what a client may
+// choose freely, such as a header or the path: each new value has a new quota.
 type KeyFunc func(r *http.Request, k *KeyBuilder) error
 
 // A KeyBuilder collects the fields of a key. Different sequences of Add and
@@ -170,10 +169,9 @@ func addPrincipal(p *identity.Principal, k *KeyBuilder) {
 //
 //	ratelimit.ByPerson("https://api.example.com", "apikey:acme_live")
 //
-// Name only issuers whose subjects are users of the host: callers of another
-// issuer could spend the quota of a user. Callers of other issuers count as with
-// [ByPrincipal]. Anonymous requests are refused with 401. ByPerson panics without
-// issuers.
+// Name only issuers whose subjects are users of the host: other issuers could
+// spend the quota of a user, so their callers count as with [ByPrincipal].
+// Anonymous requests are refused with 401. ByPerson panics without issuers.
 func ByPerson(issuers ...string) KeyFunc {
 	if len(issuers) == 0 {
 		panic("ratelimit: ByPerson needs the issuers whose subjects are users of the host")
@@ -211,14 +209,12 @@ func ByTenant(r *http.Request, k *KeyBuilder) error {
 }
 
 // ByRoute counts for the route that the request matched: the method and
-// r.Pattern, as http.ServeMux and chi set it, never the path, which clients can
-// spell in many ways. If the pattern has no method, the method of the request
-// counts, HEAD as GET, and all methods that RFC 9110 and RFC 5789 do not define
-// as one. Combine ByRoute by [Join].
+// r.Pattern, as http.ServeMux and chi set it, never the path. If the pattern has
+// no method, the method of the request counts, HEAD as GET, and all methods that
+// RFC 9110 and RFC 5789 do not define as one. Combine ByRoute by [Join].
 //
 // In front of the mux all requests share one quota; behind an outer router whose
-// pattern ends in a wildcard, all routes of the wildcard. [EventSharedQuota]
-// reports both.
+// pattern ends in a wildcard, all its routes. [EventSharedQuota] reports both.
 func ByRoute(r *http.Request, k *KeyBuilder) error {
 	method, pattern := r.Method, r.Pattern
 	if m, rest, ok := strings.Cut(pattern, " "); ok {

@@ -12,12 +12,12 @@ import (
 
 // A KeyThrottle limits failed attempts with API keys by address. It implements
 // apikey.Throttle and is safe for concurrent use. Concurrent guesses are all
-// counted, because an attempt is charged before it is verified.
+// counted.
 type KeyThrottle struct{ limiter *Limiter }
 
 // NewKeyThrottle returns a KeyThrottle that lets an address fail as often as
-// limits allow. Cost, Refund, LimitsFor, Skip, Fields and InsecureShadow of
-// config have no effect. The error lists every mistake.
+// limits allow. Cost, Refund, LimitsFor, Skip, Fields and InsecureShadow have no
+// effect. The error lists every mistake.
 func NewKeyThrottle(config Config, limits ...Limit) (*KeyThrottle, error) {
 	limiter, err := New(ByIP, config, limits...)
 	if err != nil {
@@ -26,10 +26,8 @@ func NewKeyThrottle(config Config, limits ...Limit) (*KeyThrottle, error) {
 	return &KeyThrottle{limiter}, nil
 }
 
-// ReserveAddr charges one attempt from an address without a port, grouped as by
-// [KeyBuilder.AddAddr]. A positive retryAfter refuses the attempt. Otherwise the
-// caller calls settle when the attempt is over, which gives the charge back
-// unless outcome is [guard.Failed].
+// ReserveAddr implements apikey.Throttle. Addresses are grouped as by
+// [KeyBuilder.AddAddr].
 func (t *KeyThrottle) ReserveAddr(ctx context.Context, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
 	ip, _ := netip.ParseAddr(addr)
 	reservation, err := t.limiter.ReserveAddr(ctx, 1, ip)

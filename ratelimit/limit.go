@@ -12,14 +12,14 @@ import (
 type Kind uint8
 
 const (
-	// Strict admits at most Quota in any window of length Window, wherever the
-	// window begins. Quotas of up to ten keep exact times. Larger quotas count in
-	// tenths of the window, which come back after 1.0 to 1.1 windows.
+	// Strict admits at most Quota in any window of length Window, wherever it
+	// begins. Quotas above ten count in tenths of the window, which come back
+	// after 1.0 to 1.1 windows.
 	Strict Kind = iota
 
-	// Smooth admits Quota per Window at an even rate and Burst at once: the
-	// generic cell rate algorithm, a token bucket. In any time t it admits at
-	// most Burst + Quota·t/Window, which in one window is more than Quota.
+	// Smooth admits Quota per Window at an even rate and Burst at once, a token
+	// bucket. In any time t it admits at most Burst + Quota·t/Window, which in
+	// one window is more than Quota.
 	Smooth
 
 	// Concurrent admits Quota requests at a time in this process, whatever the
@@ -79,8 +79,7 @@ const (
 )
 
 // A Limit is how much may be spent in how much time. Limits that agree in Name,
-// Kind and Window count together for a key; Quota, Burst and Down may differ
-// between requests, for example after a change of plan.
+// Kind and Window count together for a key.
 type Limit struct {
 	// Name appears in response fields and logs: 1 to 64 bytes of printable ASCII,
 	// different for the limits of a request. Default: the window, "minute" or
@@ -215,11 +214,10 @@ func wordsOf(d time.Duration, space string) string {
 	return d.String()
 }
 
-// Parse reads limits as slowapi and Flask-Limiter write them: "5/minute", "10 per
-// 5 minutes", and several separated by ';', ',' or '|'. Units are second, minute,
-// hour, day, month (30 days) and year (360 days), singular, plural, or
-// abbreviated to s, sec, m, min, h, d, mo and y, in any case of letters. The
-// limits are Strict.
+// Parse reads Strict limits as slowapi and Flask-Limiter write them: "5/minute",
+// "10 per 5 minutes", and several separated by ';', ',' or '|'. Units are second,
+// minute, hour, day, month (30 days) and year (360 days), singular, plural, or
+// abbreviated to s, sec, m, min, h, d, mo and y, in any case of letters.
 func Parse(s string) ([]Limit, error) {
 	var limits []Limit
 	if len(s) > maxParse {

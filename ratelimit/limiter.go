@@ -62,8 +62,7 @@ type scratch struct {
 
 // Handler returns next behind the limits. The place in a Concurrent limit is free
 // again when next returns or panics, also after a hijack. Several Limiters in a
-// row each add their values to the response fields; give their limits different
-// names.
+// row each add to the response fields; give their limits different names.
 func (l *Limiter) Handler(next http.Handler) http.Handler {
 	if next == nil {
 		panic("ratelimit: no handler to limit")
@@ -164,7 +163,7 @@ func (l *Limiter) Check(r *http.Request) error {
 // WebSocket message. It counts together with a [KeyFunc] that adds the same
 // fields. It returns the refusal as a [guard.Denial], or a Reservation, which the
 // caller must end if a limit is Concurrent. Skip, LimitsFor, Cost and
-// InsecureShadow of [Config] have no effect.
+// InsecureShadow have no effect.
 func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)

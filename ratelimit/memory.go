@@ -16,12 +16,10 @@ type duration = time.Duration
 // use. A Memory is safe for concurrent use and must not be copied after first
 // use.
 //
-// Each limit has a table of fixed size. If more keys are live than the table has
-// places, a new key evicts another and inherits what evicted keys have spent. So
-// a flood of keys gets no client a new quota, but a new key may be refused for
-// what others spent; that refusal wraps [ErrFull]. With four places for each live
-// key, fewer than one new key in a thousand is refused, even if all others have
-// used up their quota.
+// Each limit has a table of fixed size. A new key in a full table inherits what
+// evicted keys have spent: a flood of keys gets no client a new quota, but a new
+// key may be refused, with [ErrFull], for what others spent. With four places for
+// each live key, fewer than one new key in a thousand is refused.
 type Memory struct {
 	// Bytes is the size of the table of each limit. A key of a Strict limit takes
 	// 73 bytes, of a Smooth limit 18. Set it before first use. Default: 16 MiB,
@@ -87,8 +85,8 @@ type Stats struct {
 	Refused uint64  // charges refused with State.Full
 }
 
-// Stats returns one entry for each limit, in the order of first use. It samples
-// the tables and is cheap. If Load exceeds a half, double Bytes.
+// Stats returns one entry for each limit. It is cheap. If Load exceeds a half,
+// double Bytes.
 func (m *Memory) Stats() []Stats {
 	now := m.now()
 	var all []Stats

@@ -12,18 +12,16 @@ import (
 )
 
 // A SignIn limits attempts to sign in. It implements auth.Throttle and is safe
-// for concurrent use. Concurrent guesses are all counted, because an attempt is
-// charged before the password is verified.
+// for concurrent use. Concurrent guesses are all counted.
 //
 // Four limits count failures: Pair, of one login from one address; Address, of
 // all logins from one address; Login, of one login from everywhere; Global, of
-// all attempts. Two limits protect the processors that hash passwords from one
-// address: InFlight bounds attempts at the same time, Attempts all attempts.
+// all attempts. InFlight and Attempts bound the passwords that are hashed for one
+// address.
 //
 // So that an attacker cannot lock users out, Login and Global do not count
 // attempts from an address from which the login has signed in before, and a
-// used-up Global only limits each other address to one attempt per Slow. Sessions
-// and their refreshes are not limited.
+// used-up Global only limits each other address to one attempt per Slow.
 type SignIn struct {
 	gate    *gate
 	config  SignInConfig
@@ -50,23 +48,23 @@ type SignInConfig struct {
 	// 800-63B-4 section 3.2.2), 600 per minute.
 	Pair, Address, Login, Global Limit
 
-	// Attempts is how many attempts one address may make, failed or successful;
-	// undecided attempts are given back. Allow ten times Address or more, because
-	// an office behind a NAT is one address. Default: 20 times Address.
+	// Attempts is how many attempts one address may make, failed or successful.
+	// Allow ten times Address or more, because an office behind a NAT is one
+	// address. Default: 20 times Address.
 	Attempts Limit
 
 	// InFlight is how many attempts from one address may be under way at once in
-	// this process. Up to 64 more wait for up to 5 seconds, first come, first
-	// served; further attempts are refused. Default: 16.
+	// this process. Up to 64 more wait for up to 5 seconds; further attempts are
+	// refused. Default: 16.
 	InFlight int
 
 	// Slow is the time between two attempts of an unknown address while Global is
 	// used up, more than Address.Window / Address.Quota. Default: 5 minutes.
 	Slow time.Duration
 
-	// Known reports whether login has signed in from addr before, as passed to
-	// Reserve, for example from the host's sessions. Reserve returns its error.
-	// If nil, this process remembers 65,536 pairs for 30 days.
+	// Known reports whether login has signed in from addr before, for example
+	// from the host's sessions. Reserve returns its error. If nil, this process
+	// remembers 65,536 pairs for 30 days.
 	Known func(ctx context.Context, login, addr string) (bool, error)
 
 	// NetworkFactor is how many times Address, Attempts and InFlight all
@@ -176,18 +174,16 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 	return s, nil
 }
 
-// Reserve charges one attempt on login from addr, an address with or without a
-// port. It waits while InFlight attempts from the address are under way. A
-// positive retryAfter refuses the attempt. Otherwise the caller must call settle
-// when the attempt is over, or its place is never free again. An error means that
-// the limits could not be checked.
+// Reserve charges one attempt on login from addr, with or without a port. It
+// waits while InFlight attempts from the address are under way. A positive
+// retryAfter refuses the attempt. Otherwise the caller must call settle when the
+// attempt is over, or its place is never free again. An error means that the
+// limits could not be checked.
 //
-// After [guard.Failed] the charge stays, after [guard.Undecided] it is given
-// back, after [guard.Succeeded] all but Attempts is given back and the address
-// becomes known for the login.
-//
-// Invalid addresses count as one. Pass login in the form that the user store
-// compares.
+// After [guard.Failed] the charge stays; after [guard.Undecided] it is given
+// back; after [guard.Succeeded] all but Attempts is, and the address becomes
+// known for the login. Invalid addresses count as one. Pass login in the form
+// that the user store compares.
 func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
 	var pair, address, name KeyBuilder
 	ip, _ := addrOf(addr)

@@ -24,16 +24,15 @@ type Store interface {
 	// Charges count together if they agree in Key and in the Name, Kind and
 	// Window of the Limit. The Quota of a call holds for that call.
 	//
-	// Take returns an error and charges nothing if ctx has ended before, or if
+	// Take charges nothing and returns an error if ctx has ended before, or if
 	// [Validate] rejects the charges. After another error the charges may have
-	// been made; the caller does not repeat the call. Take does not keep charges.
+	// been made. Take does not keep charges.
 	Take(ctx context.Context, charges []Charge) ([]State, Receipt, error)
 
-	// Refund gives back the charges of receipt, at most once; see [Receipt.Use].
-	// They are given back to the window, or the part of a window, that was
-	// charged, never more than is still spent. A zero Receipt does nothing. After
-	// an error the charges may have been given back; the caller does not repeat
-	// the call.
+	// Refund gives back the charges of receipt, at most once; see [Receipt.Use]:
+	// to the window, or the part of a window, that was charged, never more than
+	// is still spent. A zero Receipt does nothing. After an error the charges may
+	// have been given back.
 	Refund(ctx context.Context, receipt Receipt) error
 }
 
@@ -61,12 +60,11 @@ type State struct {
 	Remaining int64
 
 	// RetryAfter is the time until the same charge fits if nothing else is
-	// charged for the key. It is zero unless Refused, and for [Concurrent]
-	// limits.
+	// charged for the key. It is zero unless Refused.
 	RetryAfter time.Duration
 
-	// Reset is the time until Remaining grows if nothing else is spent. It is
-	// zero if nothing is spent, and for Concurrent limits.
+	// Reset is the time until Remaining grows if nothing else is spent, zero if
+	// nothing is spent.
 	Reset time.Duration
 }
 

@@ -16,12 +16,9 @@ import (
 )
 
 // A Valve admits a number of requests per second to the process, from all clients
-// together. It is safe for concurrent use.
-//
-// Requests beyond the rate wait in a bounded queue, first come, first served. In
-// any time t at most Burst + rate·t requests enter. Refusals and clients that
-// disconnect use up no turn. A Burst below the rate times the lateness of timers,
-// about a millisecond, costs some of the rate.
+// together. Further requests wait in a bounded queue, first come, first served.
+// In any time t at most Burst + rate·t requests enter. Refusals and clients that
+// disconnect use up no turn. It is safe for concurrent use.
 type Valve struct {
 	config ValveConfig
 	rate   float64
@@ -34,8 +31,9 @@ type Valve struct {
 
 // ValveConfig configures a [Valve]. The zero ValveConfig is ready for use.
 type ValveConfig struct {
-	// Burst is how many requests may enter at once. Default: the requests of a
-	// tenth of a second, at least 1.
+	// Burst is how many requests may enter at once. Timers are late by about a
+	// millisecond: a Burst below the requests of that time costs some of the
+	// rate. Default: the requests of a tenth of a second, at least 1.
 	Burst int
 
 	// Queue is how many requests may wait, or -1 for none. Further requests are
@@ -97,8 +95,8 @@ func (v *Valve) Handler(next http.Handler) http.Handler {
 	return guard.Describe(h, next, guard.Requirement{Kind: guard.KindLimit, Values: []string{what}})
 }
 
-// Wait returns nil when the request may enter. It returns a [guard.Denial] at
-// once if the queue is full or the wait would exceed MaxWait, and when ctx ends.
+// Wait returns nil when the request may enter, and a [guard.Denial] if the queue
+// is full, the wait would exceed MaxWait, or ctx ends.
 func (v *Valve) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return clientGone(ctx, err)

@@ -6,7 +6,7 @@
 //		})
 //	}
 //
-// The suite cannot check that a change survives a crash, nor that an unreachable
+// It cannot check that a change survives a crash, nor that an unreachable
 // database gives an error.
 package apikeytest
 
@@ -18,13 +18,10 @@ import (
 )
 
 // Run checks each rule of [apikey.KeyStore], and of each optional interface that
-// the store implements, in a subtest. A failed subtest prints what happened and
-// why the rule exists.
-//
-// open returns a store with the given records, with Version 1 and without
-// LastUsedAt if it is a KeyWriter. IDs and owners are random, so the store may
-// have other records. The suite fills a KeyBounder: use a small bound, at least
-// four.
+// the store implements, in a subtest. open returns a store with the given
+// records, with Version 1 and without LastUsedAt if it is a KeyWriter. IDs and
+// owners are random, so the store may have other records. The suite fills a
+// KeyBounder: use a small bound, at least four.
 func Run(t *testing.T, open func(t *testing.T, records ...apikey.Record) apikey.KeyStore) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {

@@ -4,8 +4,6 @@
 //	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
-//	…
-//	keys, err := apikey.New(store, apikey.Config{…})
 //
 // A method that returned nil has committed. For SQLite in WAL mode, set
 // synchronous(full) if a revocation must survive a power cut. See package
@@ -59,8 +57,8 @@ const ends = `(CASE WHEN revoked <> 0 THEN 0
 	ELSE 9223372036854775807 END)`
 
 // Schema returns the statements that create the table, to execute, by several
-// processes at once too, or to copy into a migration. It changes no existing
-// table and panics if the dialect is unknown.
+// processes at once too, or to copy into a migration. It panics if the dialect is
+// unknown.
 func Schema(d Dialect) string {
 	// Times are microseconds since 1970, which both databases compare alike;
 	// 0 is none. Sets and networks are JSON.
@@ -117,8 +115,8 @@ var (
 	_ apikey.UsageRecorder = (*Store)(nil)
 )
 
-// New returns a Store on db, whose table exists: see [Schema]. The error lists
-// every mistake. New does not use the database. The host closes db.
+// New returns a Store on db, whose table exists: see [Schema]. It does not use
+// the database, and does not close it. The error lists every mistake.
 func New(db *sql.DB, config Config) (*Store, error) {
 	shared, err := sqldb.New(pkg, db, config.Dialect)
 	if config.MaxPerOwner > apikey.MaxListed {
@@ -135,7 +133,7 @@ func New(db *sql.DB, config Config) (*Store, error) {
 }
 
 // Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction. Call it at start and for readiness.
+// one transaction.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_api_keys (
 		id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires,
@@ -416,7 +414,8 @@ func (s *Store) RecordUse(ctx context.Context, uses []apikey.Use) error {
 }
 
 // DeleteExpired deletes the keys that ended before a moment, and returns their
-// number. Choose a moment some months ago to keep a record of who had which key.
+// number. Choose a moment some months ago to keep a record of the keys of each
+// owner.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
 	return s.db.Exec(ctx, "deleting ended keys", `DELETE FROM gatewright_api_keys WHERE revoked <> 0 AND revoked < $1
 		OR expires <> 0 AND expires < $1 OR grace_until <> 0 AND grace_until < $1`, before.UnixMicro())

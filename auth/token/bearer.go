@@ -23,10 +23,9 @@ const scheme = "Bearer"
 // 2.1) or VerifierConfig.Header, and verifies it. Without a token it returns
 // [guard.ErrNoCredentials].
 //
-// Tokens in the query or in a form are never accepted; beside a token in the
-// Authorization header they are answered 400. To find one, Authenticate reads up
-// to 64 KiB of a form that comes with a valid token, puts it back, and then
-// verifies the token again.
+// A second token in the query or in a form is answered 400. To find one,
+// Authenticate reads up to 64 KiB of a form that comes with a valid token, puts
+// it back, and verifies the token again.
 func (v *Verifier) Authenticate(r *http.Request) (*identity.Principal, error) {
 	return authenticate(v, v, r)
 }
@@ -107,14 +106,13 @@ func ambiguous() *guard.Denial {
 }
 
 // InCookie returns an authenticator for tokens in the cookie with the given name,
-// such as the "__session" of Clerk. A request with two such cookies is answered
-// 400, because a page of a subdomain can set the second one, and a cross-origin
-// request 403, unless config states otherwise. The scopes in config are granted
-// to tokens that have none; config.Issuer is not used. The error lists every
-// mistake.
+// such as the "__session" of Clerk. Two such cookies are answered 400, because a
+// page of a subdomain can set the second one, and a cross-origin request 403,
+// unless config states otherwise. The scopes in config are granted to tokens that
+// have none; config.Issuer is not used. The error lists every mistake.
 //
 // To accept tokens in the Authorization header too, pass both authenticators to
-// Identify; config.ExplicitWins decides on requests with both.
+// Identify.
 func (v *Verifier) InCookie(name string, config guard.SessionConfig) (*guard.Sessions, error) {
 	if v == nil || v.keys == nil {
 		return nil, errors.New("auth/token: InCookie of a nil or zero Verifier; use NewVerifier")

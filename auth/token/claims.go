@@ -13,12 +13,9 @@ import (
 )
 
 // Claims returns the claims of the token that authenticated the request of ctx,
-// as a T: a struct whose json tags name the claims. The caller may change the
-// result.
-//
-// Names match byte for byte, at every depth. Claims returns an error if the
-// caller presented no token, if a claim of T occurs twice or only in another
-// case, or if the claims do not fit T.
+// as a T: a struct whose json tags name the claims. Names match byte for byte, at
+// every depth. Claims returns an error if the caller presented no token, if a
+// claim of T occurs twice or only in another case, or if the claims do not fit T.
 func Claims[T any](ctx context.Context) (T, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok {

@@ -40,15 +40,14 @@ type VerifierConfig struct {
 	// InsecureNoRevoker is set.
 	Revoker Revoker
 
-	// InsecureNoRevoker accepts tokens without a Revoker. A stolen access token
-	// is then valid until it expires. Issuers that publish no revocations need
-	// it.
+	// InsecureNoRevoker accepts tokens without a Revoker, for issuers that
+	// publish no revocations. A stolen access token is then valid until it
+	// expires.
 	InsecureNoRevoker bool
 
 	// Foreign marks an issuer that belongs to another organization. Its tokens
-	// state only Subject, Client, Credential and Session; scopes, roles, factors,
-	// tenant and authentication time are ignored unless Profile names them. A
-	// Profile implies Foreign.
+	// state only Subject, Client, Credential and Session, and what Profile names.
+	// A Profile implies Foreign.
 	Foreign bool
 
 	// Profile describes tokens that differ from RFC 9068, and what tokens of a
@@ -56,9 +55,8 @@ type VerifierConfig struct {
 	Profile Profile
 
 	// Header is the request header that carries the token, without a scheme, like
-	// "Cf-Access-Jwt-Assertion". A client can send any header, so only the
-	// signature and the Audience count. Default: Authorization with the scheme
-	// Bearer. For cookies, see [Verifier.InCookie].
+	// "Cf-Access-Jwt-Assertion". A client can send any header. Default:
+	// Authorization with the scheme Bearer.
 	Header string
 
 	// Leeway is how far the issuer's clock may be ahead. It applies to "nbf" and

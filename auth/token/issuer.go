@@ -26,13 +26,13 @@ type IssuerConfig struct {
 	// Type is the "typ" of the tokens. Default: [TypeAccess].
 	Type string
 
-	// Lifetime is how long a token is valid, at least 1 second. Meanwhile only a
-	// Revoker or Hooks.Active can withdraw rights. Default: 15 minutes.
+	// Lifetime is how long a token is valid, at least 1 second. Default: 15
+	// minutes.
 	Lifetime time.Duration
 
 	// SignTimeout bounds each call of a Signer that is not a key in memory, such
-	// as a key management system. At most 64 calls run at once, including calls
-	// that hang. Default: 3 seconds.
+	// as a key management system. At most 64 calls run at once. Default: 3
+	// seconds.
 	SignTimeout time.Duration
 }
 
@@ -127,12 +127,10 @@ type payload struct {
 // time has microseconds, so that revocations can separate two sign-ins within a
 // second.
 //
-// If extra is not nil, the members of its JSON object become claims, which
-// [Claims] reads. A member that this package writes itself is an error.
-//
-// Issue also returns an error for a token that a Verifier would reject as
-// malformed, and if the Signer fails or exceeds IssuerConfig.SignTimeout or ctx:
-// answer 503. The signature of a key management system is verified.
+// The members of the JSON object of extra, unless it is nil, become claims, which
+// [Claims] reads. A member that this package writes is an error, as is a token
+// that a Verifier would reject as malformed. If the Signer fails, exceeds
+// IssuerConfig.SignTimeout or ctx, or returns a wrong signature, answer 503.
 func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (string, error) {
 	if p.Subject == "" {
 		return "", errors.New("auth/token: Issue needs a Principal with a Subject")

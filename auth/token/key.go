@@ -76,29 +76,26 @@ type Key struct {
 	// Public is a key that verifies and does not sign.
 	Public crypto.PublicKey `json:"-"`
 
-	// ID is the "kid" that another issuer gives to the key of Public or Secret.
-	// With a Signer it is an error. Default: the thumbprint of the key (RFC
+	// ID is the "kid" that another issuer gives to the key of Public or Secret;
+	// with a Signer it is an error. Default: the thumbprint of the key (RFC
 	// 7638).
 	ID string
 
 	// AcceptHighS accepts both forms of an ECDSA signature, (r, s) and (r, n-s).
-	// Set it if another program signs with the key and does not normalize s, as
-	// most do not. An attacker gains a second string for a valid token, which
-	// defeats code that identifies tokens by their bytes. Keys with an ID and
-	// keys of a [Remote] always accept both. For other algorithms AcceptHighS is
-	// an error.
+	// Set it if another program signs with the key and does not normalize s. An
+	// attacker gains a second string for a valid token, which defeats code that
+	// identifies tokens by their bytes. Keys with an ID and keys of a [Remote]
+	// always accept both. For other algorithms it is an error.
 	AcceptHighS bool
 
-	// PublishFrom is when the key is published and begins to verify, SignFrom
-	// when it begins to sign, and VerifyUntil when it is retired; it stops
-	// signing one token lifetime before. Default: from the start, and for ever.
-	// See [Keyring].
+	// PublishFrom is when the key begins to verify, SignFrom when it begins to
+	// sign, and VerifyUntil when it is retired; it stops signing one token
+	// lifetime before. Default: from the start, and for ever. See [Keyring].
 	PublishFrom, SignFrom, VerifyUntil time.Time
 }
 
-// GenerateKey returns a new random key for the algorithm. RSA keys have 2048
-// bits, HS keys as many as their hash. The key exists in memory only: after a
-// restart, its tokens are invalid. To store a key, use [GeneratePrivateKey].
+// GenerateKey returns a new random key, of 2048 bits for RSA. After a restart its
+// tokens are invalid; to store a key, use [GeneratePrivateKey].
 func GenerateKey(alg Algorithm) (Key, error) {
 	s, ok := suites[alg]
 	if !ok {

@@ -62,19 +62,16 @@ type KeyInfo struct {
 
 // A Keyring holds the keys of one issuer and rotates them by the clock: each key
 // verifies from its PublishFrom to its VerifyUntil, and the key with the latest
-// SignFrom that is not in the future signs; among equals, the first. All
-// processes that have next month's key begin to sign with it at the same time.
+// SignFrom that is not in the future signs; among equals, the first.
 //
 //	token.NewKeyring(
 //		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(march), VerifyUntil: april1.Add(time.Hour)},
 //		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(april), PublishFrom: april1.Add(-24 * time.Hour), SignFrom: april1},
 //	)
 //
-// A key that signs was published for at least ten minutes, twice as long as
-// clients may cache the JWK Set. No token outlives the key that verifies it, even
-// if clocks differ by up to a minute.
-//
-// A Keyring is safe for concurrent use. The zero Keyring has no keys.
+// A key must be published for ten minutes before it signs, because clients may
+// cache the JWK Set for five. No token outlives the key that verifies it, even if
+// clocks differ by a minute. A Keyring is safe for concurrent use.
 type Keyring struct {
 	// Hooks.Observe receives guard.EventKeysReplaced from [Keyring.Replace]. Set it
 	// before the ring is used. No other hook is called.
@@ -92,8 +89,7 @@ type ringState struct {
 	byID map[string][]*key
 }
 
-// NewKeyring returns a ring of the given keys. The error lists every mistake,
-// such as a SignFrom less than ten minutes after PublishFrom.
+// NewKeyring returns a ring of the given keys. The error lists every mistake.
 func NewKeyring(keys ...Key) (*Keyring, error) {
 	state, err := newRingState(keys)
 	if err != nil {
@@ -111,12 +107,12 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 	return ring, nil
 }
 
-// Replace sets the keys of the ring, at once, for all its Issuers and Verifiers.
-// A key that is left out no longer verifies, so Replace withdraws stolen keys.
+// Replace sets the keys of the ring, at once. A key that is left out no longer
+// verifies, so Replace withdraws stolen keys.
 //
-// Replace returns an error, and changes nothing, if a new key would sign before
-// the ring has published it for ten minutes although a previous key could sign
-// meanwhile, or if at some time no key could sign before a later key begins.
+// Replace changes nothing and returns an error if a new key would sign before it
+// is published for ten minutes although a previous key could sign meanwhile, or
+// if at some time no key could sign before a later key begins.
 func (ring *Keyring) Replace(keys ...Key) error {
 	state, err := newRingState(keys)
 	if err != nil {

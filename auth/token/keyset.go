@@ -8,17 +8,16 @@ import (
 	"time"
 )
 
-// A KeySet is the keys of a JWK Set from a file. It is a [KeySource], never
-// changes, and is safe for concurrent use.
+// A KeySet is the keys of a JWK Set from a file. It is a [KeySource] and safe for
+// concurrent use.
 type KeySet struct {
 	state      *ringState
 	algorithms []Algorithm
 }
 
-// ParseKeySet returns the keys of a JWK Set (RFC 7517 section 5) that are for one
-// of the algorithms; HS algorithms are an error. Keys for other algorithms and
-// uses are left out. ParseKeySet returns an error if no key remains, or if a key
-// is malformed or private.
+// ParseKeySet returns the keys of a JWK Set (RFC 7517 section 5) for the
+// algorithms, which may not be HS. Keys for other algorithms and uses are left
+// out. It is an error if no key remains, or if a key is malformed or private.
 func ParseKeySet(jwks []byte, algorithms ...Algorithm) (*KeySet, error) {
 	if err := checkPublicAlgorithms("auth/token: ParseKeySet: Algorithms", algorithms); err != nil {
 		return nil, err

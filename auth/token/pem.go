@@ -12,10 +12,9 @@ import (
 	"fmt"
 )
 
-// ParsePrivateKey returns the key in a PEM file: PKCS #8 ("PRIVATE KEY"), SEC 1
-// ("EC PRIVATE KEY") or PKCS #1 ("RSA PRIVATE KEY"). The curve gives the
-// Algorithm, EdDSA for Ed25519; an RSA key gets RS256, which the caller may
-// change. [NewKeyring] checks the key.
+// ParsePrivateKey returns the key in a PEM file: PKCS #8, SEC 1 or PKCS #1. The
+// curve gives the Algorithm, EdDSA for Ed25519; an RSA key gets RS256, which the
+// caller may change.
 //
 // A file with an encrypted key, a public key, a certificate, several keys, or
 // text around the key is an error, which quotes nothing of the file.
@@ -69,7 +68,6 @@ func ParsePrivateKey(file []byte) (Key, error) {
 
 // GeneratePrivateKey returns a new random private key as a PEM file of PKCS #8,
 // for [ParsePrivateKey]. RSA keys have 2048 bits. Write it with file mode 0600.
-// HS algorithms are an error.
 func GeneratePrivateKey(alg Algorithm) ([]byte, error) {
 	private, err := generate(alg)
 	if err != nil {

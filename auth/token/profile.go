@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// A Path names a claim, and for nested claims the members on the way. It has no
-// wildcards, and dots in names are dots: Path{"kubernetes.io", "namespace"}.
+// A Path names a claim, and for nested claims the members on the way. Dots in
+// names are dots: Path{"kubernetes.io", "namespace"}.
 type Path []string
 
 // String returns the names, quoted if need be, joined by " > ".
@@ -24,20 +24,18 @@ func (p Path) String() string {
 }
 
 // A Profile describes the tokens of an issuer that does not follow RFC 9068, and
-// what they grant here. The zero Profile accepts RFC 9068 only. Each field states
-// what an attacker gains if it is set without need.
-//
-// The Principal has the scopes, roles, factors, tenant and authentication time
-// that the Profile names, and nothing else. A claim that the Profile does not
-// name cannot make a token malformed.
+// what they grant: the Principal has the scopes, roles, factors, tenant and
+// authentication time that the Profile names, and no others. A claim that the
+// Profile does not name cannot make a token malformed. Each field states what an
+// attacker gains if it is set without need.
 //
 // With any type but [TypeAccess], a token with one of the claims nonce, at_hash,
-// c_hash, s_hash or events is rejected: the first four are claims of ID tokens,
-// which IDTokens accepts, the last one of logout and security event tokens.
+// c_hash and s_hash of ID tokens, unless IDTokens is set, or events of logout and
+// security event tokens is rejected.
 type Profile struct {
 	// Types are the accepted values of the header member "typ". Default:
-	// VerifierConfig.Type. An attacker gains the use of other tokens that the
-	// issuer signs under an added type, for example ID tokens under "JWT".
+	// VerifierConfig.Type. An attacker gains the use of other tokens under an
+	// added type, for example ID tokens under "JWT".
 	Types []string
 
 	// NoType also accepts tokens without "typ". An attacker gains the use of
@@ -45,28 +43,25 @@ type Profile struct {
 	NoType bool
 
 	// IDTokens accepts ID tokens of OpenID Connect; Audience is then the ID of
-	// the client. If the audience has several values, the claim "azp" must be
-	// Audience. An attacker gains the use of ID tokens that leaked from that
-	// client.
+	// the client, and "azp" too if there are several audiences. An attacker gains
+	// the use of ID tokens that leaked from that client.
 	IDTokens bool
 
 	// NoKeyID accepts tokens without a key ID if the KeySource has exactly one
 	// key of the token's algorithm. An attacker gains nothing.
 	NoKeyID bool
 
-	// IgnoreHeaders are header members with keys or places of keys, of "jku",
-	// "x5u", "x5c" and "jwk", that do not make a token malformed. They are never
-	// used. An attacker gains nothing.
+	// IgnoreHeaders are members of "jku", "x5u", "x5c" and "jwk" that do not make
+	// a token malformed. They are never used. An attacker gains nothing.
 	IgnoreHeaders []string
 
-	// IssuerAliases are further values of "iss" for the same issuer. The
-	// Principal has VerifierConfig.Issuer. An attacker that controls an alias
-	// controls the issuer.
+	// IssuerAliases are further values of "iss" for VerifierConfig.Issuer. An
+	// attacker that controls an alias controls the issuer.
 	IssuerAliases []string
 
 	// Tenants are the accepted tenants if VerifierConfig.Issuer has a path
-	// segment {tenantid}. TenantClaim is required, and "iss" must be the issuer
-	// with that tenant, which is then the Principal's Issuer.
+	// segment {tenantid}. "iss" must be the issuer with the tenant of
+	// TenantClaim, and is then the Principal's Issuer.
 	Tenants []string
 
 	// InsecureAnyTenant accepts each tenant that is a UUID, instead of Tenants.
@@ -74,45 +69,42 @@ type Profile struct {
 	InsecureAnyTenant bool
 
 	// KeyIssuers enforces the member "issuer" of keys in a JWK Set, which
-	// restricts a key to one issuer or, with {tenantid}, to issuers of that form.
-	// It is always enforced with Tenants and InsecureAnyTenant.
+	// restricts a key to one issuer or form of issuers. Tenants and
+	// InsecureAnyTenant imply it.
 	KeyIssuers bool
 
-	// NoIssuer accepts tokens without "iss" and rejects tokens with one.
-	// SubjectPrefix is required. An attacker that controls any of the keys
-	// controls all subjects with the prefix.
+	// NoIssuer accepts only tokens without "iss". SubjectPrefix is required. An
+	// attacker that controls a key controls all subjects with the prefix.
 	NoIssuer bool
 
-	// SubjectClaims are tried in order; the first that is present and not empty
-	// is the subject. Default: "sub". An attacker gains another user's account if
-	// users can choose a claim or its values are reused.
+	// SubjectClaims are tried in order; the first that is not empty is the
+	// subject. Default: "sub". An attacker gains another user's account if users
+	// can choose a claim or its values are reused.
 	SubjectClaims []Path
 
 	// SubjectPrefix is what the subject must begin with. It ends in "/" or ":".
 	SubjectPrefix string
 
 	// AudienceClaim must be or contain VerifierConfig.Audience. Default: "aud".
-	// If the claim names the client, an attacker gains the use of tokens of that
-	// client for other services.
+	// With a claim that names the client, an attacker gains the use of the
+	// client's tokens for other services.
 	AudienceClaim Path
 
 	// ClientClaim is the client that the token was issued to. Default:
 	// "client_id".
 	ClientClaim Path
 
-	// ClientOptional accepts tokens without a client. With an empty ClientClaim
-	// no client is read. An attacker gains the use of tokens of issuers that mark
-	// ID tokens only by the missing client.
+	// ClientOptional accepts tokens without a client. An attacker gains the use
+	// of tokens of issuers that mark ID tokens only by the missing client.
 	ClientOptional bool
 
 	// CredentialClaim is the ID by which the token can be revoked. Default:
 	// "jti".
 	CredentialClaim Path
 
-	// CredentialOptional derives the ID of a token without CredentialClaim:
-	// "sha256-" and the SHA-256 of its header and claims. An attacker gains
-	// nothing, but revocations by an ID that the issuer has do not find these
-	// tokens.
+	// CredentialOptional derives the ID of a token without CredentialClaim from
+	// its header and claims. An attacker gains nothing, but revocations by an ID
+	// of the issuer do not find these tokens.
 	CredentialOptional bool
 
 	// SessionClaim is the sign-in session. Default: "sid". A token without it has
@@ -132,8 +124,8 @@ type Profile struct {
 	// maximum age accepts the Principal.
 	AuthTimeClaim Path
 
-	// Scopes, Roles and Factors are what tokens grant. If empty, nothing. If two
-	// of Scopes are present in a token, they must grant the same.
+	// Scopes, Roles and Factors are what tokens grant. If two of Scopes are
+	// present in a token, they must grant the same.
 	Scopes, Roles, Factors []Grant
 
 	// RequireGrant rejects tokens that grant no scope and no role.
@@ -143,11 +135,10 @@ type Profile struct {
 	// that no token may meet.
 	Require, Refuse []Condition
 
-	// PaddedBase64 requires padding in the three parts of the token.
-	// AudienceHeader and ClientHeader are header members that replace
-	// AudienceClaim and ClientClaim; if set, "iss" and "exp" of the header, where
-	// present, must equal the claims. They describe the tokens of AWS load
-	// balancers.
+	// PaddedBase64 requires padding in the parts of the token. AudienceHeader and
+	// ClientHeader are header members that replace AudienceClaim and ClientClaim;
+	// then "iss" and "exp" of the header, if present, must equal the claims. They
+	// describe the tokens of AWS load balancers.
 	PaddedBase64                 bool
 	AudienceHeader, ClientHeader string
 }
@@ -167,13 +158,13 @@ type Grant struct {
 	// Keys takes the names of the members as values, if the claim is an object.
 	Keys bool
 
-	// Names maps values of the claim to names of scopes, roles or factors of this
-	// service. Other values grant nothing. See [Same].
+	// Names maps values of the claim to names of scopes, roles or factors here.
+	// Other values grant nothing. See [Same].
 	Names map[string]string
 
 	// InsecureAll grants each other value under its own name. An attacker that
-	// can name or assign a role at the issuer gains the role of that name here,
-	// for example "admin".
+	// can assign a role at the issuer gains the role of that name here, for
+	// example "admin".
 	InsecureAll bool
 }
 
@@ -190,9 +181,9 @@ func Same(names ...string) map[string]string {
 type Condition struct {
 	Claim Path
 
-	// Is are the values of which the claim must be one: strings, booleans or
-	// integers. "true" is not true. If empty, the claim must be present and
-	// neither null nor an empty string.
+	// Is are the accepted values: strings, booleans or integers; "true" is not
+	// true. If empty, the claim must be present and neither null nor an empty
+	// string.
 	Is []any
 }
 

@@ -7,8 +7,8 @@ import (
 )
 
 // Reasons why a token is rejected, for [errors.Is]. Each wraps ErrInvalid. The
-// text of the error names the member, the expected value and the value in the
-// token, for logs; the client learns only that the token is invalid.
+// text, for logs, has the value in the token and what was expected. The client
+// learns only that the token is invalid.
 var (
 	ErrInvalid   = guard.NewReason("auth/token: invalid token")
 	ErrMalformed = guard.NewReason("auth/token: malformed token", ErrInvalid)               // size, envelope, header or claims

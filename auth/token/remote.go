@@ -34,8 +34,8 @@ type RemoteConfig struct {
 	MetadataURL string
 
 	// KeyHosts are the hosts on which the URL in the metadata may be, beside the
-	// host of the metadata. An attacker that controls the metadata or one of the
-	// hosts can publish keys.
+	// host of the metadata. An attacker that controls one of them can publish
+	// keys.
 	KeyHosts []string
 
 	// Uses are the accepted values of "use" in keys. Keys without it are
@@ -44,37 +44,35 @@ type RemoteConfig struct {
 	Uses []string
 
 	// Algorithms are the accepted algorithms of the keys, except HS algorithms.
-	// Keys for other algorithms are left out. Required.
+	// Required.
 	Algorithms []Algorithm
 
-	// Client makes the requests. Redirects to another scheme or host are rejected
-	// whatever its CheckRedirect returns. Its Timeout bounds a fetch; default: 5
-	// seconds. If nil, a client that keeps no connections open.
+	// Client makes the requests. Redirects to another scheme or host are
+	// rejected. Its Timeout bounds a fetch; default: 5 seconds. If nil, a client
+	// that keeps no connections open.
 	Client *http.Client
 
 	// Refresh is the age at which keys are fetched again, in the background of a
-	// request. A shorter max-age in the response is obeyed, but not below
-	// Cooldown. A withdrawn key verifies until the next fetch. Default: 5
-	// minutes.
+	// request. Until then a withdrawn key verifies. A shorter max-age of the
+	// response is obeyed, but not below Cooldown. Default: 5 minutes.
 	Refresh time.Duration
 
 	// Cooldown is the minimum time between two fetches, also after a failure. At
 	// least 1 second. Default: 30 seconds.
 	Cooldown time.Duration
 
-	// MaxStale is how long keys are used after the last successful fetch. Then
-	// requests are answered 503. An attacker that blocks the URL keeps a
-	// withdrawn key valid for that long. Default: 24 hours.
+	// MaxStale is how long keys are used after the last successful fetch; then
+	// requests are answered 503. Default: 24 hours.
 	MaxStale time.Duration
 
 	// MaxSize is the maximum size of a response in bytes, 1 KiB to 16 MiB.
 	// Default: 256 KiB.
 	MaxSize int
 
-	// OnError is called in the background, at most once after each fetch: if the
-	// fetch failed, if keys of the set were rejected, and with the number of
-	// tokens with unknown key IDs that were answered 503, which have no events of
-	// their own then. It must return soon. If nil, errors are discarded.
+	// OnError is called in the background, at most once after each fetch: if it
+	// failed, if keys of the set were rejected, and with the number of tokens
+	// with unknown key IDs that were answered 503, which then cause no events. It
+	// must return soon.
 	OnError func(error)
 
 	// Measure receives the duration and the outcome of each fetch; see
@@ -82,7 +80,7 @@ type RemoteConfig struct {
 	Measure func(context.Context, guard.Measurement)
 
 	// InsecureHTTP allows http URLs to other machines. An attacker on the network
-	// can then replace the keys, and sign tokens for each user of the issuer.
+	// can then sign tokens for each user of the issuer.
 	InsecureHTTP bool
 }
 
@@ -96,13 +94,12 @@ const (
 // for concurrent use.
 //
 // No request waits for the network. A request that needs keys older than Refresh,
-// or an unknown key, begins a single fetch in the background, unless one began
-// less than a Cooldown ago. It is answered at once: with the known key; with 401
-// if a fetch that began after a token first named the key succeeded without it;
-// with 503 and Retry-After otherwise, and if the keys are older than MaxStale. A
-// token that no key would make valid is 401 at once and causes no fetch. A
-// successful fetch replaces all keys. Nothing in a token chooses the URL of a
-// request.
+// or an unknown key, begins a fetch in the background, at most one per Cooldown,
+// and is answered at once: 401 if a fetch that began after a token first named
+// the key succeeded without it, 503 with Retry-After if that is not known or the
+// keys are older than MaxStale. A token that no key would make valid is 401 and
+// causes no fetch. A successful fetch replaces all keys. Nothing in a token
+// chooses the URL of a request.
 type Remote struct {
 	config RemoteConfig
 	client *http.Client
@@ -145,8 +142,8 @@ func (f *fetch) ended() bool {
 	}
 }
 
-// NewRemote returns a Remote without keys. It makes no request: call
-// [Remote.Fetch] before the first request arrives. The error lists every mistake.
+// NewRemote returns a Remote without keys: call [Remote.Fetch] before the first
+// request arrives. The error lists every mistake.
 func NewRemote(config RemoteConfig) (*Remote, error) {
 	var errs []error
 	mistake := func(format string, args ...any) {
@@ -263,8 +260,7 @@ func stayOnHost(next func(*http.Request, []*http.Request) error) func(*http.Requ
 
 // Fetch fetches the keys and waits for the result, at most until ctx ends. If a
 // fetch is under way, or began less than a Cooldown ago, Fetch returns its
-// result. The error means that the fetch failed or the set has no usable key. A
-// host may start nevertheless: the Remote tries again when requests arrive.
+// result. After an error the Remote tries again when requests arrive.
 func (r *Remote) Fetch(ctx context.Context) error {
 	f := r.begin(time.Now())
 	select {

@@ -14,11 +14,9 @@ import (
 )
 
 // A Verifier verifies the tokens of one issuer. It is a [guard.Authenticator] for
-// bearer tokens, and safe for concurrent use.
-//
-// A token of a [Keyring] has one accepted spelling. A token of another issuer, or
-// of a key with Key.AcceptHighS, has two with an ES algorithm, which differ in
-// the signature.
+// bearer tokens, and safe for concurrent use. A token of a [Keyring] has one
+// accepted spelling; an ECDSA token of another issuer, or of a key with
+// Key.AcceptHighS, has two.
 type Verifier struct {
 	config      VerifierConfig
 	plan        *plan
@@ -61,10 +59,10 @@ func NewVerifier(keys KeySource, config VerifierConfig) (*Verifier, error) {
 	return v, nil
 }
 
-// Verify returns the Principal of a token. The error wraps [ErrInvalid] and the
-// reason, such as [ErrExpired], if the token is invalid, and is another error if
-// the Revoker or the KeySource failed. If the key is unknown, the claims are read
-// before the signature, but only to reject a token that no key would make valid.
+// Verify returns the Principal of a token. The error wraps [ErrInvalid] if the
+// token is invalid, and is another error if the Revoker or the KeySource failed.
+// If the key is unknown, the claims are read before the signature, but only to
+// reject a token that no key would make valid.
 func (v *Verifier) Verify(ctx context.Context, token string) (*identity.Principal, error) {
 	return v.verify(ctx, token, nil)
 }

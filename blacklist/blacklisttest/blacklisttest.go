@@ -1,14 +1,12 @@
 // Package blacklisttest has the conformance suites of [blacklist.Revoker] and
-// [blacklist.Log], for hosts that store revocations in their own database:
+// [blacklist.Log]:
 //
 //	func TestRevocations(t *testing.T) {
-//		blacklisttest.Run(t, func(t *testing.T) blacklist.Revoker {
-//			return &revocations{db: openTestDatabase(t)}
-//		})
+//		blacklisttest.Run(t, func(t *testing.T) blacklist.Revoker { return newRevoker(t) })
 //	}
 //
-// The suites cannot test that a revocation survives a crash, that it takes effect
-// on other machines in time, nor that an unreachable store returns an error.
+// They cannot test that a revocation survives a crash, that it takes effect on
+// other machines in time, nor that an unreachable store returns an error.
 package blacklisttest
 
 import (
@@ -17,12 +15,10 @@ import (
 	"github.com/gatewright/gatewright/blacklist"
 )
 
-// Run checks each rule of [blacklist.Revoker] in a subtest. A failed subtest
-// prints what happened and why the rule exists.
-//
-// Issuers are random, so open may return the same store every time. The clocks of
-// the store and of the test must agree to a few milliseconds. Run waits about
-// half a second for revocations to expire.
+// Run checks each rule of [blacklist.Revoker] in a subtest. Issuers are random,
+// so open may return the same store every time. The clocks of the store and of
+// the test must agree to a few milliseconds. Run waits about half a second for
+// revocations to expire.
 func Run(t *testing.T, open func(t *testing.T) blacklist.Revoker) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {

@@ -6,10 +6,6 @@
 //	log, err := redislog.New(func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
 //		return redis.NewScript(script).Run(ctx, client, keys, args...).Result()
 //	}, redislog.Config{})
-//	…
-//	err = log.Ready(ctx)
-//	…
-//	revoked, err := blacklist.NewReplica(log, blacklist.ReplicaConfig{})
 //
 // The host closes the client after Run of the Replica has returned. A cluster
 // keeps a Log on one node. See package
@@ -25,19 +21,16 @@
 // With appendfsync always an acknowledged Append survives a power cut; with
 // everysec the last second is lost. Append rejects a server that evicts or has no
 // append-only file. Replication is asynchronous, so a failover can lose the last
-// revocations to processes that start later. A [blacklist.File], or package
+// revocations to processes that start later; a [blacklist.File], or package
 // sqllog with synchronous replication, loses nothing.
 //
 // # Security considerations
 //
-// A replica, and a server that rejects writes, are outages of the log. A former
-// primary that was cut off, and accepts writes, cannot be distinguished from the
-// primary.
+// A former primary that was cut off, and accepts writes, cannot be distinguished
+// from the primary. The clocks of servers that take over from one another must
+// agree to within the time that a failover takes, or a number may be given twice.
 //
 // An attacker with write access to the server can revoke every caller, and undo
 // revocations for processes that start later. An attacker with read access can
 // check guesses of a user's name, and cannot make a token.
-//
-// The clocks of servers that take over from one another must agree to within the
-// time that a failover takes, or a number may be given twice.
 package redislog

@@ -23,13 +23,12 @@ type Config struct {
 
 	// InsecureEviction accepts any maxmemory-policy, and a server that does not
 	// show it. If the server evicts, an attacker that can fill its memory deletes
-	// logouts: processes that start later accept stolen tokens again. Default:
-	// only noeviction is accepted.
+	// logouts: processes that start later accept stolen tokens again.
 	InsecureEviction bool
 
 	// InsecureVolatile accepts a server without an append-only file, which
 	// forgets logouts when it ends: processes that start later accept stolen
-	// tokens again. Default: such a server is rejected.
+	// tokens again.
 	InsecureVolatile bool
 }
 
@@ -50,8 +49,8 @@ const (
 	entriesPerDelete = 1000
 )
 
-// New returns a Log on the server where eval runs Lua scripts: see package
-// auth/redisstore. The error lists every mistake. New does not use the server.
+// New returns a Log on the server where eval runs Lua scripts; it does not use
+// the server. The error lists every mistake.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Log, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:blacklist",
@@ -66,8 +65,7 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 // rights are the commands of the scripts.
 const rights = "+eval +evalsha +info +time +exists +set +del +xadd +xrange +xdel +xinfo +zadd +zrangebyscore +zrem"
 
-// Ready proves that the server takes writes and keeps them. Call it at start and
-// for readiness.
+// Ready proves that the server takes writes and keeps them.
 func (l *Log) Ready(ctx context.Context) error {
 	return l.db.Ready(ctx, redisdb.ReadyKey(l.keys[0]))
 }

@@ -12,8 +12,8 @@ const (
 )
 
 // Schema returns the statements that create the tables, to execute, by several
-// processes at once too, or to copy into a migration. It changes no existing
-// table and panics if the dialect is unknown.
+// processes at once too, or to copy into a migration. It panics if the dialect is
+// unknown.
 func Schema(d Dialect) string {
 	// Moments are microseconds since 1970, and 0 for none: an index on expires
 	// then needs no NULL. The second table has one row, which outlives the

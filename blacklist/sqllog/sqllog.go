@@ -31,8 +31,8 @@ type Log struct {
 
 var _ blacklist.Log = (*Log)(nil)
 
-// New returns a Log on db, whose tables exist: see [Schema]. The error lists
-// every mistake. New does not use the database. The host closes db.
+// New returns a Log on db, whose tables exist: see [Schema]. It does not use the
+// database, and does not close it. The error lists every mistake.
 func New(db *sql.DB, config Config) (*Log, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Log {
 		return &Log{db, numberStatement(config.Dialect), sinceStatement(db), deleteStatement(config.Dialect)}
@@ -40,7 +40,7 @@ func New(db *sql.DB, config Config) (*Log, error) {
 }
 
 // Ready proves that the database takes writes: it inserts and deletes an entry,
-// in one transaction. Call it at start and for readiness.
+// in one transaction.
 func (l *Log) Ready(ctx context.Context) error {
 	return l.db.Ready(ctx, `INSERT INTO gatewright_revocations (number, kind, id, spare, revoked_before, expires)
 		VALUES ($1, 0, '', '', 0, 0)`,
@@ -201,8 +201,7 @@ func (r *row) entry() (e blacklist.Entry, err error) {
 const rowsPerDelete = 5000
 
 // DeleteExpired deletes entries that expired before the moment, in statements of
-// 5000 rows, and returns their number, also beside an error. Several processes
-// may call it at the same time.
+// 5000 rows, and returns their number, also beside an error.
 func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	for {
 		n, err := l.db.Exec(ctx, "deleting what has expired", l.expired, sqldb.Micros(before), rowsPerDelete)

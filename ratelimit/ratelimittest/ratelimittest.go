@@ -1,13 +1,11 @@
 // Package ratelimittest is a conformance suite for stores of package ratelimit:
 //
 //	func TestLimits(t *testing.T) {
-//		ratelimittest.Run(t, func(t *testing.T) ratelimit.Store {
-//			return &limits{db: openTestDatabase(t)}
-//		})
+//		ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return newStore(t) })
 //	}
 //
-// The suite cannot check that an unreachable Store returns an error in time, nor
-// that its clock does not jump.
+// It cannot check that an unreachable Store returns an error in time, nor that
+// its clock does not jump.
 package ratelimittest
 
 import (
@@ -16,10 +14,9 @@ import (
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
-// Run checks each rule of [ratelimit.Store] in a subtest. A failed subtest prints
-// what happened and why the rule exists. Keys are random, so open may return the
-// same Store every time. Run waits about two seconds for windows to pass, and
-// needs a Store that answers within some 10 ms.
+// Run checks each rule of [ratelimit.Store] in a subtest. Keys are random, so
+// open may return the same Store every time. Run waits about two seconds for
+// windows to pass, and needs a Store that answers within some 10 ms.
 func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {

@@ -28,7 +28,7 @@ type Config struct {
 	// SpreadKeys lets a cluster count each [ratelimit.Key] on a node of its own.
 	// A Take of different keys is then an error, as is every request by IPv6
 	// address, which is charged by /64 and by /48. All processes of a Store need
-	// the same value. Default: all keys are in one slot.
+	// the same value.
 	SpreadKeys bool
 
 	// InsecureEviction accepts any maxmemory-policy, and a server that does not
@@ -50,8 +50,8 @@ func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
-// New returns a Store on the server where eval runs Lua scripts: see package
-// auth/redisstore. The error lists every mistake. New does not use the server.
+// New returns a Store on the server where eval runs Lua scripts; it does not use
+// the server. The error lists every mistake.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:ratelimit",
@@ -63,8 +63,8 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 // rights are the commands of the scripts.
 const rights = "+eval +evalsha +info +time +get +set +setrange +del"
 
-// Ready proves that the server takes writes and keeps them. Call it at start and
-// for readiness. Until it has succeeded once, Take checks first.
+// Ready proves that the server takes writes and keeps them. Until it has
+// succeeded once, Take checks first.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, redisdb.ReadyKey(s.key(&ratelimit.Charge{})))
 }

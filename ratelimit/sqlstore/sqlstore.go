@@ -5,19 +5,15 @@
 //	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.PostgreSQL)) // or a migration
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL})
-//	…
-//	limiter, err := ratelimit.New(ratelimit.ByIP, ratelimit.Config{
-//		Store: store, Name: "api", Secret: secret,
-//	}, ratelimit.MustParse("5/second;1000/hour")...)
 //
 // All charges of a request are one transaction, by the clock of PostgreSQL, or of
 // the machine for SQLite. Requests for one key wait for each other. Call
-// [Store.DeleteExpired] every minute.
+// [Store.DeleteExpired] every minute. See package
+// [github.com/gatewright/gatewright/auth/sqlstore] for pools, pgbouncer and
+// roles.
 //
-// PostgreSQL: the table is UNLOGGED. It is empty after a crash of the server,
-// which resets all limits; to keep it, create the table without that word. See
-// package [github.com/gatewright/gatewright/auth/sqlstore] for pools, pgbouncer
-// and roles.
+// PostgreSQL: the table is UNLOGGED. A crash of the server empties it, which
+// resets all limits; to keep it, create the table without that word.
 //
 // SQLite: use a file of its own with journal_mode(wal), busy_timeout(1000),
 // synchronous(off) and [sql.DB.SetMaxOpenConns] of 1. A power cut may damage the
@@ -25,10 +21,9 @@
 //
 // # Security considerations
 //
-// While the database is down, each process limits requests by itself: see
-// [ratelimit.Limit.Down]. If the clock is set back, charges are kept for one
-// window (1.1 windows of a Strict limit) from then on; if it is set forward,
-// charges are forgotten earlier by as much.
+// If the clock is set back, charges are kept for one window (1.1 windows of a
+// Strict limit) from then on; if it is set forward, charges are forgotten earlier
+// by as much.
 //
 // An attacker with write access to the table can reset every limit. Its keys are
 // hashes and do not show addresses. Each limited request holds a connection for
@@ -67,8 +62,8 @@ const (
 )
 
 // Schema returns the statements that create the table, to execute, by several
-// processes at once too, or to copy into a migration. It changes no existing
-// table and panics if the dialect is unknown.
+// processes at once too, or to copy into a migration. It panics if the dialect is
+// unknown.
 func Schema(d Dialect) string {
 	// No index on expires: it would have to be written with every request,
 	// and is read once a minute. In PostgreSQL half of each page is left free,
@@ -103,14 +98,14 @@ func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
-// New returns a Store on db, whose table exists: see [Schema]. The error lists
-// every mistake. New does not use the database. The host closes db.
+// New returns a Store on db, whose table exists: see [Schema]. It does not use
+// the database, and does not close it. The error lists every mistake.
 func New(db *sql.DB, config Config) (*Store, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db: db} })
 }
 
 // Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction. Call it at start and for readiness.
+// one transaction.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_limits (id, spent, expires) VALUES ($1, '', 0)`,
 		`DELETE FROM gatewright_limits WHERE id = $1`, []byte("ready "+rand.Text()))
@@ -169,9 +164,9 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	return err
 }
 
-// DeleteExpired deletes up to a thousand rows that count no more at before, and
-// returns their number; call it again if it was a thousand. In PostgreSQL, rows
-// that still count by the server's clock stay.
+// DeleteExpired deletes up to a thousand rows that count no more at before, in
+// PostgreSQL also by the server's clock, and returns their number; call it again
+// if it was a thousand.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
 	expired := `expires <= $1`
 	if s.db.Dialect() == PostgreSQL {

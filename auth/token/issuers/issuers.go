@@ -9,14 +9,10 @@
 //	}}
 //	verifier, keys, err := preset.NewVerifier()
 //
-// A [Preset] is plain data: print it, compare it with the provider's
-// documentation, and change it. A preset grants nothing: tokens state the
-// identity of the caller, and the scopes, roles and factors that the host adds to
-// the Profile.
-//
-// The settings were taken from the providers' documentation and source code on
-// 2026-12-01; each function names the source. Providers change their tokens: test
-// with a token of your tenant.
+// A [Preset] is plain data, which the host may change. It grants nothing: tokens
+// state the identity of the caller, and what the host adds to the Profile. The
+// settings are of 2026-12-01. Providers change their tokens: test with a token of
+// your tenant.
 package issuers
 
 import (
@@ -73,10 +69,8 @@ var jwtOnly = []string{"JWT"}
 // service, which an audience mapper must add to the tokens. Scopes are in the
 // claim "scope", roles in realm_access > roles and resource_access > CLIENT >
 // roles.
-//
-// Source: Keycloak 26, JsonWebToken.java, AccessToken.java, upgrading guide of
-// 25.0.
 func Keycloak(realmURL, audience string) Preset {
+	// Source: Keycloak 26, JsonWebToken.java, AccessToken.java, upgrading guide of 25.0.
 	return preset(realmURL, audience, realmURL+"/protocol/openid-connect/certs", token.Profile{
 		Types:       jwtOnly,
 		ClientClaim: token.Path{"azp"},
@@ -88,10 +82,8 @@ func Keycloak(realmURL, audience string) Preset {
 // the application with the ID app. The host must list Scopes of the claim "scp"
 // or Roles of the claim "roles": each application of the tenant can obtain a
 // token without either, which RequireGrant rejects.
-//
-// Source: Microsoft identity platform, access token claims reference, signing key
-// rollover.
 func Entra(tenant, app string) Preset {
+	// Source: Microsoft identity platform, access token claims reference, signing key rollover.
 	p := entra(app, tenant)
 	p.Verifier.Issuer = "https://login.microsoftonline.com/" + tenant + "/v2.0"
 	p.Verifier.Profile.Require = append(p.Verifier.Profile.Require, is("tid", tenant))
@@ -118,13 +110,12 @@ func entra(app, keysOf string) Preset {
 	})
 }
 
-// Auth0 accepts access tokens of the default profile for the API audience. domain
-// is the tenant domain, for example "example.eu.auth0.com", or a custom domain.
-// Scopes are in the claim "scope"; with RBAC, "permissions" has the rights of the
-// user. For the RFC 9068 profile, use a Profile with Scopes and TenantClaim only.
-//
-// Source: Auth0, access token profiles.
+// Auth0 accepts access tokens of the default profile for the API audience; domain
+// is the tenant domain or a custom domain. Scopes are in the claim "scope"; with
+// RBAC, "permissions" has the rights of the user. For the RFC 9068 profile, use a
+// Profile with Scopes and TenantClaim only.
 func Auth0(domain, audience string) Preset {
+	// Source: Auth0, access token profiles.
 	issuer := "https://" + domain + "/"
 	return preset(issuer, audience, issuer+".well-known/jwks.json", token.Profile{
 		Types:              jwtOnly,
@@ -136,11 +127,10 @@ func Auth0(domain, audience string) Preset {
 
 // Okta accepts access tokens of a custom authorization server, such as
 // "https://example.okta.com/oauth2/default". Scopes are in the claim "scp". The
-// subject is the login, which can be given to another user; set SubjectClaims to
-// {{"uid"}} for the permanent ID.
-//
-// Source: Okta developer documentation, OAuth claims, key rotation.
+// subject is the login, which can be given to another user; the claim "uid" is
+// permanent.
 func Okta(issuer, audience string) Preset {
+	// Source: Okta developer documentation, OAuth claims, key rotation.
 	return preset(issuer, audience, issuer+"/v1/keys", token.Profile{
 		NoType:      true,
 		ClientClaim: token.Path{"cid"},
@@ -148,11 +138,10 @@ func Okta(issuer, audience string) Preset {
 }
 
 // CognitoAccess accepts access tokens of a user pool that were issued to the app
-// client. These tokens have no audience: all services of the client accept the
-// same tokens. Groups are in the claim "cognito:groups".
-//
-// Source: Amazon Cognito developer guide, aws-jwt-verify.
+// client. They have no audience: all services of the client accept them. Groups
+// are in the claim "cognito:groups".
 func CognitoAccess(region, pool, client string) Preset {
+	// Source: Amazon Cognito developer guide, aws-jwt-verify.
 	p := cognito(region, pool, client, "access")
 	p.Verifier.Profile.AudienceClaim = token.Path{"client_id"}
 	return p
@@ -178,9 +167,8 @@ func cognito(region, pool, client, use string) Preset {
 // Google accepts ID tokens of Google accounts of the Workspace domain
 // hostedDomain for an OAuth client. The claim "hd" proves the domain; the e-mail
 // address does not.
-//
-// Source: Google, OpenID Connect, google-auth-library-nodejs.
 func Google(client, hostedDomain string) Preset {
+	// Source: Google, OpenID Connect, google-auth-library-nodejs.
 	p := google(client)
 	p.Verifier.Profile.ClientClaim = token.Path{"azp"}
 	p.Verifier.Profile.TenantClaim = token.Path{"hd"}
@@ -192,11 +180,10 @@ func Google(client, hostedDomain string) Preset {
 }
 
 // GoogleServiceAccount accepts ID tokens of the service accounts with the given
-// subjects, their numeric IDs. Each customer of Google Cloud can obtain a token
-// with any audience, so the audience alone proves nothing.
-//
-// Source: Google, service-to-service authentication.
+// numeric IDs. Each customer of Google Cloud can obtain a token with any
+// audience.
 func GoogleServiceAccount(audience string, subjects ...string) Preset {
+	// Source: Google, service-to-service authentication.
 	p := google(audience)
 	p.Verifier.Profile.ClientOptional = true
 	p.Verifier.Profile.Require = []token.Condition{is("sub", subjects...)}
@@ -216,9 +203,8 @@ func google(audience string) Preset {
 
 // Firebase accepts ID tokens of a Firebase project, also of anonymous sign-ins;
 // refuse them with a Condition on firebase > sign_in_provider.
-//
-// Source: firebase-admin-go, token_verifier.go.
 func Firebase(project string) Preset {
+	// Source: firebase-admin-go, token_verifier.go.
 	return preset("https://securetoken.google.com/"+project, project,
 		"https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com", token.Profile{
 			Types:              jwtOnly,
@@ -230,12 +216,10 @@ func Firebase(project string) Preset {
 
 // GitHubActions accepts tokens of workflows in the repositories with the given
 // IDs, of the owner with the given ID. Each repository on GitHub can obtain a
-// token with any audience, and names can be reused, so the IDs decide. A pull
-// request's workflow is accepted too, unless a Condition on "ref" or
-// "environment" excludes it.
-//
-// Source: GitHub documentation, OpenID Connect reference.
+// token with any audience. A pull request's workflow is accepted too, unless a
+// Condition on "ref" or "environment" excludes it.
 func GitHubActions(audience, ownerID string, repositoryIDs ...string) Preset {
+	// Source: GitHub documentation, OpenID Connect reference.
 	const issuer = "https://token.actions.githubusercontent.com"
 	p := preset(issuer, audience, issuer+"/.well-known/jwks", token.Profile{
 		Types:          jwtOnly,
@@ -247,12 +231,11 @@ func GitHubActions(audience, ownerID string, repositoryIDs ...string) Preset {
 }
 
 // Kubernetes accepts projected service account tokens of the given namespaces of
-// a cluster, which become the tenant. The keys are found by discovery; if the
-// endpoint needs credentials, set Keys.Client. Tokens of deleted pods remain
-// valid until they expire; only the TokenReview API rejects them.
-//
-// Source: Kubernetes, pkg/serviceaccount/claims.go, KEP-4193.
+// a cluster, which become the tenant. If the discovery endpoint needs
+// credentials, set Keys.Client. Tokens of deleted pods remain valid until they
+// expire.
 func Kubernetes(issuer, audience string, namespaces ...string) Preset {
+	// Source: Kubernetes, pkg/serviceaccount/claims.go, KEP-4193.
 	namespace := is("", namespaces...)
 	namespace.Claim = token.Path{"kubernetes.io", "namespace"}
 	p := preset(issuer, audience, "", token.Profile{
@@ -269,12 +252,10 @@ func Kubernetes(issuer, audience string, namespaces ...string) Preset {
 
 // CloudflareAccess accepts the tokens that Cloudflare Access adds to requests for
 // the application with the audience tag. teamDomain is, for example,
-// "example.cloudflareaccess.com". Service tokens are accepted too, with the
-// client ID as subject and as client.
-//
-// Source: Cloudflare One documentation, application token, validating JSON web
-// tokens.
+// "example.cloudflareaccess.com". Service tokens have the client ID as subject
+// and client.
 func CloudflareAccess(teamDomain, audienceTag string) Preset {
+	// Source: Cloudflare One documentation, application token, validating JSON web tokens.
 	issuer := "https://" + teamDomain
 	p := preset(issuer, audienceTag, issuer+"/cdn-cgi/access/certs", token.Profile{
 		Types:              jwtOnly,
@@ -292,9 +273,8 @@ func CloudflareAccess(teamDomain, audienceTag string) Preset {
 // audience names the backend, such as "/projects/123/global/backendServices/456".
 // All customers of Google Cloud share the keys, so only the audience excludes
 // their tokens.
-//
-// Source: Google Cloud, securing your app with signed headers.
 func GoogleIAP(audience string) Preset {
+	// Source: Google Cloud, securing your app with signed headers.
 	p := preset("https://cloud.google.com/iap", audience, "https://www.gstatic.com/iap/verify/public_key-jwk", token.Profile{
 		Types:              jwtOnly,
 		ClientOptional:     true,
@@ -307,12 +287,11 @@ func GoogleIAP(audience string) Preset {
 	return p
 }
 
-// Supabase accepts access tokens of a project that signs with ES256 or RS256.
-// projectURL is, for example, "https://abc.supabase.co". The session is
-// session_id. Users write the claim user_metadata: never grant from it.
-//
-// Source: Supabase, JWT claims reference, supabase/auth.
+// Supabase accepts access tokens of a project, such as "https://abc.supabase.co",
+// that signs with ES256 or RS256. Users write the claim user_metadata: never
+// grant from it.
 func Supabase(projectURL string) Preset {
+	// Source: Supabase, JWT claims reference, supabase/auth.
 	issuer := strings.TrimSuffix(projectURL, "/") + "/auth/v1"
 	p := preset(issuer, "authenticated", issuer+"/.well-known/jwks.json", token.Profile{
 		Types:              jwtOnly,
