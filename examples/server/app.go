@@ -25,6 +25,7 @@ import (
 	"github.com/gatewright/gatewright/auth/ticket"
 	"github.com/gatewright/gatewright/auth/token"
 	"github.com/gatewright/gatewright/blacklist"
+	"github.com/gatewright/gatewright/examples/observability"
 	"github.com/gatewright/gatewright/rbac"
 	"github.com/gatewright/gatewright/scopes"
 	"github.com/gatewright/gatewright/totp"
@@ -42,6 +43,8 @@ type settings struct {
 	outbox           bool                                // messages are shown at /outbox/ and sent nowhere
 	mail             func(context.Context, letter) error // sends a message; nil: none is sent
 	hops             int                                 // how many trusted proxies a request passes; zero: one
+
+	meter *meter // nil: nothing is measured
 
 	longestRequest time.Duration // zero: the constant of this name
 	limitTimeout   time.Duration // that limits wait for their store; zero: 50 ms
@@ -105,6 +108,10 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 		logged(ctx, e)
 		a.began(ctx, e)
 	}}
+	if s.meter != nil {
+		a.hooks.Observe = s.meter.Count(a.hooks.Observe)
+		a.hooks.Measure = s.meter.Measure
+	}
 	a.ways.page = pageOf(issuer)
 	var err error
 	a.me, err = auth.NewAccounts(a.loadUser, (*user).account, auth.AccountsConfig{
@@ -127,6 +134,11 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	a.revoked, errRevoked = blacklist.NewReplica(revocations, blacklist.ReplicaConfig{Wake: a.wake, Hooks: a.hooks})
 	if err := errors.Join(errFront, errKey, errLimits, errRevoked); err != nil {
 		return nil, err
+	}
+	if s.meter != nil {
+		if err := s.meter.Watch(observability.Sources{Revocations: a.revoked, Hashing: s.meter.hashing}); err != nil {
+			return nil, err
+		}
 	}
 	ring, err := keys.ring()
 	if err != nil {

@@ -70,7 +70,7 @@ func newFront(s settings, hooks guard.Hooks) (*front, error) {
 	// request what the others have seen would carry the flood on to the store.
 	if !s.insecureNoLimits {
 		f.valve, errs[5] = ratelimit.NewValve(3000, ratelimit.ValveConfig{Hooks: hooks})
-		f.address, errs[6] = ratelimit.New(ratelimit.ByIP, ratelimit.Config{Fields: ratelimit.FieldsNone, NetworkFactor: 2, Hooks: hooks},
+		f.address, errs[6] = ratelimit.New(ratelimit.ByIP, ratelimit.Config{Name: "address", Fields: ratelimit.FieldsNone, NetworkFactor: 2, Hooks: hooks},
 			ratelimit.MustParse("1500/second;20000/minute")...)
 	}
 	return &f, errors.Join(errs[:]...)

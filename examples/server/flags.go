@@ -52,6 +52,7 @@ type options struct {
 	listRoutesAndEnd bool
 	openPage         bool
 	smtp, mailFrom   string
+	metricsAddr      string                              // empty: no metrics
 	mail             func(context.Context, letter) error // nil: no mail server
 }
 
@@ -101,6 +102,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.skipDamaged, "insecure-skip-damaged", false, "open a file of -revocations of which a part was damaged: what was revoked in that part is good again")
 	flags.BoolVar(&o.insecureNoLimits, "insecure-no-limits", false, "limit nothing but /limited/, for load tests: passwords can be guessed without end")
 	flags.BoolVar(&o.openPage, "open", false, "open the page in the browser when the server listens")
+	flags.StringVar(&o.metricsAddr, "metrics-addr", "", "loopback `address` of a second listener with /metrics for Prometheus, as 127.0.0.1:9090 (default: none)")
 	flags.BoolVar(&o.listRoutesAndEnd, "routes", false, "print each route with what it demands, and end")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -112,7 +114,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", withoutRest(flags.Arg(0)))
 	}
-	errs := []error{o.checkNetwork(), o.parseDatabase(), o.parseRedis(redisURL)}
+	errs := []error{o.checkNetwork(), checkMetricsAddr(o.metricsAddr), o.parseDatabase(), o.parseRedis(redisURL)}
 	if o.smtp != "" || o.mailFrom != "" {
 		m, err := newMailer(o.smtp, o.mailFrom)
 		if err != nil {

@@ -30,6 +30,9 @@
 // /readyz is 503 when requests would be refused for what cannot be asked, and
 // tells of each store; "limits" is "local" where a process counts for itself.
 //
+// -metrics-addr 127.0.0.1:9090 serves /metrics for Prometheus on a second listener, which
+// only this machine reaches. examples/observability has a dashboard for it.
+//
 // -routes lists what each route demands. Bodies are JSON objects, unless they
 // are called forms, with these members:
 //
@@ -181,9 +184,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		}
 	}
 
-	passwords, err := password.New(password.Config{})
+	hashing, err := password.NewBudget(password.BudgetConfig{})
 	if err != nil {
 		return err
+	}
+	passwords, err := password.New(password.Config{Budget: hashing})
+	if err != nil {
+		return err
+	}
+	var metrics *meter
+	if o.metricsAddr != "" {
+		if metrics, err = newMeter(o.metricsAddr, hashing, log); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, metrics.close()) }()
+		log.Info("metrics for Prometheus", "url", "http://"+metrics.server.Addr+"/metrics")
 	}
 	stores, err := openBackends(ctx, o, db, log)
 	defer func() { err = errors.Join(err, stores.end()) }()
@@ -203,6 +218,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		corsOrigins:      o.corsOrigins,
 		insecureNoLimits: o.insecureNoLimits,
 		limitTimeout:     o.limitTimeout,
+		meter:            metrics,
 	}, log)
 	if err != nil {
 		return err
