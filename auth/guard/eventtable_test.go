@@ -20,7 +20,7 @@ import (
 // handler, either changes something and emits an event, or reads. The stores are
 // exempt: their callers emit the event.
 func TestEveryChangeHasAnEvent(t *testing.T) {
-	root := strings.TrimSpace(goOutput(t, "", "list", "-m", "-f", "{{.Dir}}", module))
+	root := moduleRoot(t)
 	touchFolders(t, root)
 	table := readEventTable(t)
 	declared := map[string]*goFunc{} // with package and receiver
@@ -67,6 +67,11 @@ func TestEveryChangeHasAnEvent(t *testing.T) {
 	if needed < 120 || changes < 40 {
 		t.Errorf("only %d functions and %d with events were found", needed, changes)
 	}
+}
+
+func moduleRoot(t *testing.T) string {
+	t.Helper()
+	return strings.TrimSpace(goOutput(t, "", "list", "-m", "-f", "{{.Dir}}", module))
 }
 
 // readEventTable returns the events of each function, none if it reads.

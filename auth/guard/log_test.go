@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -169,10 +170,15 @@ func TestLinesOfTheLogFollowTheSchema(t *testing.T) {
 	var all []guard.Event
 	hooks := guard.Hooks{Observe: func(_ context.Context, e guard.Event) { all = append(all, e) }}
 	at := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.FixedZone("", 3600))
-	for _, name := range []guard.EventName{guard.EventLoginSuccess, guard.EventLoginFail, guard.EventLoginFailMax, guard.EventTokenCreated,
-		guard.EventTokenRevoked, guard.EventTokenReuse, guard.EventPassword, guard.EventAuthzFail, guard.EventAuthzChange, guard.EventRateLimit,
-		guard.EventInputFail, guard.EventCrossOrigin, guard.EventUserCreated, guard.EventUserUpdated, guard.EventUserDeleted,
-		guard.EventUnavailable, guard.EventMisconfigured} {
+	names, root := map[string]bool{}, moduleRoot(t)
+	for _, dir := range folders(t, root) {
+		maps.Copy(names, parseFolder(t, filepath.Join(root, dir)).events)
+	}
+	if len(names) < 35 {
+		t.Errorf("only %d names of events were found", len(names))
+	}
+	for text := range names {
+		name := guard.EventName(text)
 		hooks.EmitContext(t.Context(), guard.Event{Name: name})
 		hooks.Emit(get("/"), guard.Event{Name: name, Time: at, Changes: []slog.Attr{
 			slog.Int("left", 7), slog.Bool("active", true), slog.Duration("overlap", time.Hour), slog.Time("before", at),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -75,7 +76,7 @@ func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Pr
 	// Keys too: whoever had the password, or a session, may have made one. The
 	// sessions first: a key that is being made finds that its maker is revoked,
 	// or is in the list of keys.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
+	ctx, cancel := context.WithTimeout(guard.NestedChange(context.WithoutCancel(r.Context())), endTimeout)
 	defer cancel()
 	if err := errors.Join(a.endOthers(ctx, p), a.revokeKeysOf(ctx, u)); err != nil {
 		return &guard.Denial{
@@ -140,9 +141,9 @@ func busy(err error) error {
 }
 
 // endOthers ends the sessions and tokens that p's user got before now, but for
-// p's own session. The change of the password is the event.
+// p's own session.
 func (a *app) endOthers(ctx context.Context, p *identity.Principal) error {
-	return a.signIn.EndSessions(guard.NestedChange(ctx), identity.Revocation{Subject: p.Subject, Spare: p.Session})
+	return a.signIn.EndSessions(ctx, identity.Revocation{Subject: p.Subject, Spare: p.Session})
 }
 
 // disableUser is POST /users/{username}/disable. It answers 200 when all that
@@ -195,6 +196,7 @@ func (a *app) setRoles(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.change(w, r, func(by, u *user) error {
+		before := *u
 		u.Roles, u.Permissions = identity.NewSet(roles...), identity.NewSet(permissions...)
 		may := func(by, now *user) error {
 			if err := a.mayAdminister(by, now, writeUsers); err != nil {
@@ -205,7 +207,10 @@ func (a *app) setRoles(w http.ResponseWriter, r *http.Request) {
 		if err := a.users.setRights(r.Context(), u.ID, by.ID, may, u.Roles, u.Permissions); err != nil {
 			return gone(err)
 		}
-		a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Target: strconv.FormatInt(u.ID, 10)})
+		a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Target: strconv.FormatInt(u.ID, 10), Changes: []slog.Attr{
+			slog.String("roles_before", before.Roles.String()), slog.String("roles", u.Roles.String()),
+			slog.String("permissions_before", before.Permissions.String()), slog.String("permissions", u.Permissions.String()),
+		}})
 		return nil
 	})
 }
@@ -242,7 +247,7 @@ func (a *app) removeUser(r *http.Request) error {
 		return gone(err)
 	}
 	a.hooks.Emit(r, guard.Event{Name: guard.EventUserDeleted, Target: strconv.FormatInt(u.ID, 10)})
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
+	ctx, cancel := context.WithTimeout(guard.NestedChange(context.WithoutCancel(r.Context())), endTimeout)
 	defer cancel()
 	subject := strconv.FormatInt(u.ID, 10)
 	return errors.Join(a.endEverything(ctx, u), a.removeFactors(ctx, subject), a.ways.tickets.End(ctx, ticket.Which{Subject: subject}))
@@ -311,7 +316,9 @@ func (a *app) setDisabled(r *http.Request, by, u *user, disabled bool) error {
 		return gone(err)
 	}
 	u.Disabled = disabled
-	a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Target: strconv.FormatInt(u.ID, 10)})
+	a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Target: strconv.FormatInt(u.ID, 10), Changes: []slog.Attr{
+		slog.Bool("disabled", disabled),
+	}})
 	return nil
 }
 

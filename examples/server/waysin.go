@@ -369,7 +369,6 @@ func (a *app) orderReset(r *http.Request) error {
 	if u.Email == "" || u.Disabled {
 		return &guard.Denial{Status: http.StatusConflict, Code: "conflict", Detail: "The account has no address, or is disabled."}
 	}
-	a.hooks.Emit(r, guard.Event{Name: guard.EventAuthzChange, Target: strconv.FormatInt(u.ID, 10)})
 	return a.ways.tickets.Issue(r.Context(), ticket.Order{Purpose: ticket.ResetPassword, Subject: strconv.FormatInt(u.ID, 10)})
 }
 
