@@ -121,7 +121,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (*identity.Principal, erro
 	return p, nil
 }
 
-// A malformed is what Format.Parse returns, and the refusal for it.
+// A malformed is an error of Format.Parse, and its refusal.
 type malformed struct {
 	reason error
 	denial *guard.Denial
@@ -336,7 +336,7 @@ func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now ti
 	}, nil
 }
 
-// A query is one query of the store, for which several requests may wait.
+// A query is one query of the store, for all requests that wait for it.
 type query struct {
 	done  chan struct{}
 	entry *entry

@@ -8,8 +8,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Reasons for which a key is refused, for [errors.Is] and the log. Each wraps
-// ErrInvalid and is answered 401 invalid_token, except ErrAddress: 403.
+// Reasons for which a key is refused, for [errors.Is]. Each wraps ErrInvalid and
+// is answered 401 invalid_token, except ErrAddress: 403.
 var (
 	ErrInvalid     = guard.NewReason("apikey: invalid")
 	ErrMalformed   = guard.NewReason("apikey: malformed", ErrInvalid)
@@ -40,7 +40,7 @@ var (
 type rejection struct {
 	reason error
 	id     string
-	record *Record // nil if there is none, or its content does not matter
+	record *Record // nil if it is missing or its content does not matter
 	given  string  // the address or environment that did not fit, or the peppers of the ring
 }
 

@@ -100,7 +100,7 @@ func (f Format) Environments() []string {
 	return all
 }
 
-// Parse returns the public parts of a key, which need not exist. The error wraps
+// Parse returns the public parts of a key, which need not exist, or
 // [ErrMalformed].
 func (f Format) Parse(key string) (id, environment string, err error) {
 	for i := range f.heads {
@@ -158,8 +158,8 @@ func checkBody(body string, crc uint32) error {
 	return nil
 }
 
-// Regexp returns an expression for secret scanners, in the syntax of RE2, PCRE
-// and Go. It matches every text with the shape of a key, in any surroundings.
+// Regexp returns an expression for secret scanners (RE2, PCRE and Go), which
+// matches every text with the shape of a key, in any surroundings.
 func (f Format) Regexp() *regexp.Regexp {
 	if len(f.heads) == 0 {
 		return regexp.MustCompile(`[^\s\S]`) // matches nothing, as the format does
@@ -236,8 +236,8 @@ var maxSecret = func() string {
 	return base62(all, secretWidth)
 }()
 
-// base62 writes a big-endian number with so many digits, the last ones if it
-// has more.
+// base62 writes a big-endian number with width digits, the last ones if it has
+// more.
 func base62(number [32]byte, width int) string {
 	out := make([]byte, width)
 	for i := width - 1; i >= 0; i-- {

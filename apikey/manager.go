@@ -62,14 +62,10 @@ type ManagerConfig struct {
 
 // ManagerRevoker is the part of blacklist.Revoker that a [Manager] calls.
 type ManagerRevoker interface {
-	// Revoke records r, and returns after the revocation is certain to hold.
 	Revoke(ctx context.Context, r identity.Revocation) error
 
-	// Checkpoint reads the log of revocations and returns its position.
 	Checkpoint(ctx context.Context) (uint64, error)
 
-	// RevokedSince reads the log, and reports whether p is revoked or a
-	// revocation that matches p was recorded after the checkpoint.
 	RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error)
 }
 
@@ -443,8 +439,8 @@ func (m *Manager) Revoke(ctx context.Context, id string) error {
 	return nil
 }
 
-// SetActive switches a key off or on, in other processes within CacheTTL. For a
-// missing key the error is [ErrNotFound].
+// SetActive switches a key off or on, in other processes within CacheTTL, or
+// returns [ErrNotFound].
 func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
 	changed := false
 	r, err := m.change(ctx, id, "switching a key", func(r *Record) (*Record, error) {
@@ -490,14 +486,14 @@ func (m *Manager) Owned(ctx context.Context, owner, id string) (Record, error) {
 	return *r, nil
 }
 
-// errUnchanged is what a change returns that has nothing to do.
+// errUnchanged is returned by an edit that has nothing to change.
 var errUnchanged = errors.New("apikey: nothing to change")
 
-// change reads a record, has it edited and writes it, again if another change
-// came between. edit may return a record to add in the same step.
+// change reads a record, calls edit and writes the record, and repeats this after
+// a concurrent change. edit may return a record to add in the same step.
 func (m *Manager) change(ctx context.Context, id, doing string, edit func(*Record) (created *Record, err error)) (Record, error) {
-	// What this process remembers may be what is being changed, and the
-	// write may have happened although it failed.
+	// The cached record is out of date after the change. A write that returned an
+	// error may have changed the record too.
 	defer m.keys.Evict(id)
 	for range attempts {
 		r, err := m.load(ctx, id)
@@ -548,13 +544,13 @@ func (m *Manager) load(ctx context.Context, id string) (*Record, error) {
 	case err != nil:
 		return nil, guard.CannotDecide("apikey: querying the store of keys", err)
 	case r == nil || r.ID != id:
-		return nil, errors.New("apikey: the store of keys returned another record, or none and no error")
+		return nil, errors.New("apikey: the store of keys returned another record, or neither a record nor an error")
 	}
 	own := r.Clone()
 	return &own, nil
 }
 
-// made returns what a new key is good for, for its event.
+// made describes a new key for its event.
 func made(r *Record) []slog.Attr {
 	changes := []slog.Attr{slog.String("name", r.Name), slog.String("environment", r.Environment), audit.Names("roles", r.Roles), audit.Names("scopes", r.Scopes)}
 	if !r.ExpiresAt.IsZero() {

@@ -16,15 +16,15 @@ import (
 var ErrFull = errors.New("apikey: Memory is full of keys")
 
 // A Memory is a store in the memory of this process, for tests and examples. The
-// zero Memory is ready for use. It is safe for concurrent use and must not be
-// copied.
+// zero Memory is ready for use; set fields before first use. It is safe for
+// concurrent use and must not be copied.
 type Memory struct {
-	// MaxKeys is the maximum number of records. Set it before first use. Default,
-	// also for values below one: 100,000.
+	// MaxKeys is the maximum number of records. Default, also for values below
+	// one: 100,000.
 	MaxKeys int
 
 	// MaxPerOwner bounds the keys of an owner: see [KeyBounder]. At most
-	// [MaxListed]. Negative: unlimited. Set it before first use. Default: 100.
+	// [MaxListed]. Negative: unlimited. Default: 100.
 	MaxPerOwner int
 
 	mu   sync.RWMutex

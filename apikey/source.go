@@ -22,7 +22,7 @@ const defaultHeader = "X-API-Key"
 // A source is where keys stand in a request.
 type source struct {
 	header    string // in canonical form
-	parameter string // of the query, "" for none
+	parameter string // of the query; empty if keys in URLs are ignored
 	scheme    string // of the Authorization header
 
 	// bearer reports whether a credential of the scheme Bearer is a key; nil

@@ -136,8 +136,8 @@ func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal
 		return nil, err
 	}
 	if len(key) <= maxLegacy {
-		// Hashes, so that lengths do not matter; all of them, so that it
-		// takes as long whichever it is.
+		// Hashes are compared, so that lengths do not matter, and all of them, so
+		// that the time does not depend on which key matches.
 		given := sha256.Sum256([]byte(key))
 		found := -1
 		for i := range s.keys {

@@ -8,9 +8,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Errors of stores, which may wrap them: ErrNotFound for a missing key,
-// ErrConflict for a record that has changed or an ID that exists, ErrTooMany at
-// the bound of a [KeyBounder].
+// Errors of stores, which may wrap them.
 var (
 	ErrNotFound = guard.NewReason("apikey: not found")
 	ErrConflict = errors.New("apikey: the key was changed in the meantime")
@@ -37,8 +35,8 @@ type HashFinder interface {
 
 // A KeyLister lists the keys of an owner.
 type KeyLister interface {
-	// KeysByOwner returns the records of owner that have not ended (see
-	// [Record.Ended]), newest first, at most [MaxListed].
+	// KeysByOwner returns the records of owner that have not ended, newest first,
+	// at most [MaxListed].
 	KeysByOwner(ctx context.Context, owner string) ([]Record, error)
 }
 

@@ -61,8 +61,8 @@ func (u *usage) note(ctx context.Context, e *entry, now time.Time) {
 		return
 	}
 	if err := u.write(ctx, now); err != nil {
-		// The key is as good as it was; only the record of its use is late. That
-		// is no act of the caller whose request writes.
+		// The key stays good; only the record of its use is late. The event has no
+		// Principal, because the caller of this request did not cause it.
 		u.hooks.EmitContext(context.Background(), guard.Event{Name: guard.EventUnavailable, Err: err})
 	}
 }

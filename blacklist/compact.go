@@ -54,10 +54,10 @@ func (f *File) DeleteExpired(ctx context.Context, before time.Time) (deleted int
 	return deleted, nil
 }
 
-// replace writes a new file, without what expired before the moment and without
-// what is damaged, and puts it into the place of the old one. It copies what is
-// there, calls take, which gets the turn, and copies what has come meanwhile.
-// With a nil take the caller has the turn from the start.
+// replace writes a new file, without entries that expired before the moment and without
+// damaged parts, and renames it to the old one. It copies the entries, calls take, which
+// gets the turn, and copies the entries appended meanwhile. If take is nil, the caller has
+// the turn from the start.
 //
 // The remaining entries receive the numbers of the last entries before: no number
 // becomes smaller, so a reader that continues from a number misses no entry, but may

@@ -24,10 +24,9 @@ type FileConfig struct {
 // keeps its promises, a power cut. File is safe for concurrent use.
 //
 // An entry takes 32 or 64 bytes with a checksum, which detects accidents and not
-// forgeries. The file grows until half of it has expired; then DeleteExpired
-// replaces it, with the suffix ".new" while it is written. A file with the suffix
-// ".lock" lets one process open the log, and makes a lost file an error and not
-// an empty log.
+// forgeries. The file grows until half of it has expired, when DeleteExpired
+// replaces it. A file with the suffix ".lock" lets one process open the log, and
+// makes a lost file an error and not an empty log.
 //
 // After a failed write, for example to a full disk, Append repairs the end of the
 // file, or returns an error. A disk that stalls delays Append. On systems without
@@ -37,8 +36,8 @@ type File struct {
 	disk disk
 	lock io.Closer
 
-	turn       chan struct{} // held by who writes to the file
-	compacting chan struct{} // held by who compacts; taken before turn
+	turn       chan struct{} // held by the goroutine that writes to the file
+	compacting chan struct{} // held during a compaction; taken before turn
 	// fault is why the end of the file must be repaired first, or nil. rewrite
 	// is true if only a new file can do that. clean is whether the last unit is
 	// a closedUnit. The goroutine with the turn uses these fields.
@@ -81,7 +80,7 @@ type batch struct {
 // from it.
 type handle struct {
 	diskFile
-	users int // for who has File.mu, this File among them
+	users int // guarded by File.mu; this File counts as one
 }
 
 // OpenFile opens the log at path, or creates an empty log in an existing folder

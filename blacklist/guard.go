@@ -14,7 +14,7 @@ import (
 
 // GuardConfig configures a [Guard]. The zero GuardConfig is ready for use.
 type GuardConfig struct {
-	// Optional lets requests without a caller pass. If false, they are refused
+	// Optional lets requests without a caller pass, which are otherwise refused
 	// with 401.
 	Optional bool
 
@@ -29,9 +29,9 @@ type GuardConfig struct {
 // ErrRevoked is wrapped by the refusal of a revoked credential, for logs.
 var ErrRevoked = errors.New("blacklist: the credential was revoked")
 
-// A Guard refuses callers with revoked credentials. Authenticators of this module
-// call a Revoker themselves: a Guard is for hosts with their own sign-in, and for
-// routes that require [Replica.Direct]. It is safe for concurrent use.
+// A Guard refuses callers with revoked credentials, for hosts with their own
+// sign-in, and for routes that require [Replica.Direct]: authenticators of this
+// module call a Revoker themselves. It is safe for concurrent use.
 type Guard struct {
 	revoker  revocationChecker
 	optional bool
@@ -73,8 +73,7 @@ func NewGuard(revoker interface {
 	return &Guard{revoker, config.Optional, config.Scheme, config.Hooks, demands}, nil
 }
 
-// Handler returns middleware around next. It refuses a request without a caller
-// with 401 unless GuardConfig.Optional is set, a revoked caller with 401
+// Handler returns middleware around next. It refuses a revoked caller with 401
 // invalid_token, and every caller with 503 while the revoker fails.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return g.hooks.Require(func(r *http.Request) error { return g.Check(r.Context()) }, g.demands...)(next)

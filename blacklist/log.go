@@ -26,8 +26,8 @@ type Log interface {
 
 	// Since returns at most max entries with sequence numbers greater than after,
 	// in their order, and the number of the last entry, or after without entries.
-	// If it returns fewer than max, the log has no more entries. Then no entry
-	// with a number up to last may appear later: databases that number rows
+	// If it returns fewer than max, the log has no more entries. Afterwards no
+	// entry with a number up to last may appear: databases that number rows
 	// before they commit them need a lock around Append.
 	//
 	// Expired entries may be left out. An after that the log has not reached is

@@ -18,8 +18,8 @@ import (
 var ErrFull = errors.New("blacklist: there is no room for more revocations, and none has expired; MaxEntries says how many there may be")
 
 // Memory is a [Revoker] in the memory of this process. The zero value is ready
-// for use. It is safe for concurrent use, and must not be copied after first use.
-// If the wall clock is set back, revocations last longer.
+// for use. It is safe for concurrent use, and must not be copied. If the wall
+// clock is set back, revocations last longer.
 type Memory struct {
 	// MaxEntries bounds the revocations, of about 350 bytes each, and less than 4
 	// kB with strings of [MaxLength]. Set it before first use. Default, also for
@@ -376,8 +376,8 @@ type entry struct {
 	issuer   *issuer
 	target   target
 	before   time.Time // zero: whenever issued
-	all      time.Time // the same for the session that is spared; zero: none of it
-	spare    string    // a session, empty for none
+	all      time.Time // the same for the spared session; zero: it is not revoked
+	spare    string    // a session; empty if no session is spared
 	expires  time.Time // zero: never
 	number   uint64    // of the last revocation that became part of it
 	position int       // in endings, or absent

@@ -193,8 +193,7 @@ func (r *reader) skip() {
 	r.next = r.next[min(unitSize, len(r.next)):]
 }
 
-// errBroken is returned by entry for what is not an entry: the unit at the
-// reader's index is not as it should be.
+// errBroken is returned by entry if the unit at the reader's index is not intact.
 var errBroken = errors.New("broken")
 
 // entry returns the next entry and goes past it. At the end of the file it is

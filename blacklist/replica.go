@@ -20,9 +20,8 @@ type ReplicaConfig struct {
 	// 250 ms.
 	Poll time.Duration
 
-	// Wake begins a reading at once: send to it on a message of LISTEN/NOTIFY or
-	// of a subscription. A lost message costs one Poll. If nil, the log is only
-	// polled.
+	// Wake begins a reading at once, for example on a message of LISTEN/NOTIFY. A
+	// lost message costs one Poll.
 	Wake <-chan struct{}
 
 	// MaxStale bounds the age of the last complete reading, after which callers
@@ -60,10 +59,8 @@ type ReplicaConfig struct {
 // longer than MaxStale, or not at all.
 var ErrStale = errors.New("blacklist: the log was not read lately enough to decide who is revoked")
 
-// A Replica is a [Revoker] that holds all entries of a [Log] in memory. It
-// follows the log while [Replica.Run] runs. It is safe for concurrent use. A
-// revocation takes effect on this machine when Revoke returns nil, on other
-// machines a Poll later.
+// A Replica is a [Revoker] that holds all entries of a [Log] in memory, and
+// follows the log while [Replica.Run] runs. It is safe for concurrent use.
 //
 // Entries count until they expire by the clock of this machine, and are kept for
 // an hour longer, so that setting the clock back by up to an hour undoes no
@@ -78,8 +75,8 @@ type Replica struct {
 	reported atomic.Int64 // when InsecureFailOpen was last reported, since start
 	failed   atomic.Pointer[error]
 
-	turn     chan struct{} // held by who reads the log
-	position uint64        // up to which it was read; for who holds turn
+	turn     chan struct{} // held by the goroutine that reads the log
+	position uint64        // up to which it was read; guarded by turn
 	reached  atomic.Uint64 // position after the last complete reading
 	latest   atomic.Int64  // the latest Before that IssueTime may have returned, in microseconds
 	recent   recentMarks
@@ -101,8 +98,8 @@ const compactEvery = 10 * time.Minute
 // pageSize is how many entries are read in one call.
 const pageSize = 4096
 
-// NewReplica returns a Replica of the log, which it has not read yet. The error
-// lists every mistake.
+// NewReplica returns a Replica of the log, not read yet. The error lists every
+// mistake.
 func NewReplica(log Log, config ReplicaConfig) (*Replica, error) {
 	var errs []error
 	if log == nil {
@@ -217,8 +214,7 @@ func (r *Replica) IssueTime(_ context.Context, p *identity.Principal) (time.Time
 	return time.UnixMicro(r.set.latest(p, now)), nil
 }
 
-// Checkpoint implements [Revoker]: it reads the log to its end. Concurrent calls
-// share a reading.
+// Checkpoint implements [Revoker]. Concurrent calls share a reading.
 func (r *Replica) Checkpoint(ctx context.Context) (uint64, error) {
 	if err := r.readNow(ctx); err != nil {
 		return 0, err
@@ -287,8 +283,8 @@ func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, err
 	return false, nil
 }
 
-// Staleness returns the age of the last complete reading of the log, or the
-// longest duration before the first reading.
+// Staleness returns the age of the last complete reading of the log, the longest
+// duration if there was none.
 func (r *Replica) Staleness() time.Duration {
 	fresh := r.fresh.Load()
 	if fresh == unread {
@@ -354,10 +350,11 @@ func (r *Replica) stale() error {
 	if last := r.failed.Load(); last != nil {
 		return fmt.Errorf("%w: %s: %w", ErrStale, how, *last)
 	}
-	return fmt.Errorf("%w: %s; Replica.Refresh does it, and Replica.Run goes on", ErrStale, how)
+	return fmt.Errorf("%w: %s; call Replica.Refresh, and keep Replica.Run running", ErrStale, how)
 }
 
-// observe reports what is no act of a caller.
+// observe emits an event about the log, without a Principal, because no caller
+// caused it.
 func (r *Replica) observe(err error) {
 	r.config.Hooks.EmitContext(context.Background(), guard.Event{Name: guard.EventUnavailable, Target: "log of revocations", Err: err})
 }
@@ -465,7 +462,7 @@ func (r *Replica) refresh(ctx context.Context) (err error, abandoned bool) {
 	}
 	defer func() { <-r.turn }()
 	select {
-	case <-mine.done: // by who had the turn before
+	case <-mine.done: // by the goroutine that had the turn before
 		return mine.err, mine.abandoned
 	default:
 	}
@@ -488,7 +485,7 @@ func (r *Replica) read(ctx context.Context) error {
 			rewound = true
 			r.position = 0
 		case err != nil:
-			if ctx.Err() == nil { // else it says nothing about the log
+			if ctx.Err() == nil { // else the caller ended the reading
 				err = fmt.Errorf("reading the log: %w", err)
 				if r.failed.Swap(&err) == nil {
 					r.observe(err)

@@ -12,15 +12,15 @@ import (
 // A Revoker records revocations and reports whether one matches a caller. It is
 // safe for concurrent use.
 //
-// A revocation matches a principal if all of these hold. Its Issuer, and each of
-// its Credential, Session, Subject and Tenant that is not empty, equals the
-// principal's, byte for byte. Its Before is zero, or the principal's IssuedAt is
-// zero or earlier, to the millisecond or finer. Its Spare is empty or differs
-// from the principal's Session. Its Expires is zero or in the future.
+// A revocation matches a principal if each of its Issuer, Credential, Session,
+// Subject and Tenant that is not empty equals the principal's, byte for byte; its
+// Before is zero, or the principal's IssuedAt is zero or earlier, to the
+// millisecond or finer; its Spare is empty or differs from the principal's
+// Session; and its Expires is zero or in the future.
 //
-// An implementation may merge revocations with the same fields, values and Spare
-// into one with the latest Before and the latest Expires, where zero is latest,
-// but not expired ones.
+// An implementation may merge unexpired revocations with the same fields, values
+// and Spare into one with the latest Before and the latest Expires, where zero is
+// latest.
 type Revoker interface {
 	// Revoke records r. When Revoke returns nil, the revocation is as durable as
 	// the store, and Revoked of the same value matches it. Values on other

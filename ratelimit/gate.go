@@ -283,7 +283,7 @@ func (g *gate) chargeStore(ctx context.Context, charges []Charge) (states []Stat
 	return answered, charged, nil
 }
 
-// Who a call's outcome belongs to.
+// States of a call.
 const (
 	pending int32 = iota
 	delivered
@@ -344,7 +344,7 @@ func (g *gate) call(ctx context.Context, probe bool, f func(context.Context) (un
 		}
 	}
 	if err != nil && ctx.Err() != nil {
-		return err // it says nothing about the store
+		return err // the client ended the call, not the store
 	}
 	if g.breaker.note(err) || err == nil {
 		g.report(err)
@@ -376,8 +376,9 @@ func protect(ctx context.Context, f func(context.Context) (func(), error)) (undo
 	return f(ctx)
 }
 
-// report sends EventStoreDown or EventStoreUp if it is news for this limiter.
-// Neither is an act of the caller whose request notices it.
+// report emits EventStoreDown or EventStoreUp if the state of the store has
+// changed for this limiter. The event has no Principal, because no caller caused
+// the change.
 func (g *gate) report(err error) {
 	if g.down.Load() == (err != nil) || g.down.Swap(err != nil) == (err != nil) {
 		return

@@ -27,7 +27,7 @@ const (
 	Concurrent
 )
 
-// String returns the name of the kind in lower case.
+// String returns the name in lower case.
 func (k Kind) String() string {
 	switch k {
 	case Strict:
@@ -56,7 +56,7 @@ const (
 	InsecureOpen
 )
 
-// String returns the name of the fallback in lower case.
+// String returns the name in lower case.
 func (d Down) String() string {
 	switch d {
 	case Local:
@@ -69,10 +69,12 @@ func (d Down) String() string {
 	return "Down(" + strconv.Itoa(int(d)) + ")"
 }
 
-// Bounds of a [Limit]. They keep every product of two of them within 63 bits,
-// and every number of a store within the 53 bits of a double.
+// MaxQuota is the largest Quota of a [Limit].
+const MaxQuota = 1_000_000_000
+
+// Bounds of a Limit. With MaxQuota they keep every product of two numbers within 63
+// bits, and every number of a store within the 53 bits of a double.
 const (
-	MaxQuota  = 1_000_000_000
 	minWindow = time.Millisecond
 	maxWindow = 366 * 24 * time.Hour
 	maxName   = 64 // bytes
@@ -171,7 +173,7 @@ func (l Limit) validate() error {
 	return errors.Join(wrong...)
 }
 
-// withDefaults fills in what was left out.
+// withDefaults sets the defaults of empty fields.
 func (l Limit) withDefaults() Limit {
 	if l.Kind == Concurrent && l.Name == "" {
 		l.Name = "in-flight"

@@ -13,8 +13,8 @@ import (
 type duration = time.Duration
 
 // Memory is a [Store] in the memory of this process. The zero value is ready for
-// use. A Memory is safe for concurrent use and must not be copied after first
-// use.
+// use; set fields before first use. A Memory is safe for concurrent use and must
+// not be copied.
 //
 // Each limit has a table of fixed size. A new key in a full table inherits what
 // evicted keys have spent: a flood of keys gets no client a new quota, but a new
@@ -22,13 +22,12 @@ type duration = time.Duration
 // each live key, fewer than one new key in a thousand is refused.
 type Memory struct {
 	// Bytes is the size of the table of each limit. A key of a Strict limit takes
-	// 73 bytes, of a Smooth limit 18. Set it before first use. Default: 16 MiB,
-	// 229,376 keys of a Strict limit, 917,504 of a Smooth limit.
+	// 73 bytes, of a Smooth limit 18. Default: 16 MiB, 229,376 keys of a Strict
+	// limit, 917,504 of a Smooth limit.
 	Bytes int
 
 	// MaxLimits bounds the tables: one for each limit, and one more for the /48
-	// of each limit by IPv6 address. More are an error. Set it before first use.
-	// Default: 64.
+	// of each limit by IPv6 address. More are an error. Default: 64.
 	MaxLimits int
 
 	once     sync.Once

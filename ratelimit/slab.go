@@ -35,8 +35,7 @@ func (s *slab) list(value string) []string {
 	if len(s.lists) == 0 {
 		s.lists = make([]string, slabLists)
 	}
-	// Without room behind it: what is appended to one must not end up in
-	// another.
+	// Its capacity is one, so that an append does not write into another list.
 	one := s.lists[:1:1]
 	s.lists = s.lists[1:]
 	one[0] = value

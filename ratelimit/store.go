@@ -8,13 +8,12 @@ import (
 	"time"
 )
 
-// A Store counts what was spent of [Strict] and [Smooth] limits. It is safe for
-// concurrent use, by several processes if it is shared. Test an implementation
-// with ratelimittest.Run.
+// A Store counts what was spent of [Strict] and [Smooth] limits, by its own
+// clock. It is safe for concurrent use. Test an implementation with
+// ratelimittest.Run.
 //
-// The Store's clock decides, never the caller's. Amounts are whole numbers; times
-// are whole microseconds or finer, rounded against the caller. Products of two
-// numbers of a [Limit] fit into 63 bits.
+// Amounts are whole numbers; times are whole microseconds or finer, rounded
+// against the caller. Products of two numbers of a [Limit] fit into 63 bits.
 type Store interface {
 	// Take makes all charges or none, in one step: concurrent calls admit no more
 	// than the same calls one after the other. It returns one State for each

@@ -22,10 +22,9 @@ import (
 // would be too little. For quotas up to ten it is the later of the two i-th
 // newest times; for Smooth limits, the later arrival time.
 //
-// The price is paid by newcomers, and by those who come back after they lost
-// their place: once the live keys exceed the places they may be refused for
-// what others have spent. The table shows the fraction of
-// new keys refused, for a Strict quota of 10; a key is live while any of its charges
+// Therefore new keys, and evicted keys that come back, may be refused for what other
+// keys have spent, once the live keys exceed the places. The table shows the fraction
+// of new keys refused, for a Strict quota of 10; a key is live while any of its charges
 // is within the window. TestPlotRefusedNewcomers draws it:
 //
 //	live keys per place:    0.25    0.5   0.75      1    1.5      2      3      5      8     12     20
@@ -195,7 +194,7 @@ func (s *ringSet) find(tag uint64) int {
 }
 
 func (s *ringSet) decide(t *table, i int, c *Charge, now int64) State {
-	// A newcomer may be one who was here before.
+	// A key without a place may have been evicted before.
 	r := &s.ghost
 	if i >= 0 {
 		r = &s.places[i].ring

@@ -131,7 +131,7 @@ func (v *Valve) enter() (*list.Element, error) {
 	// The clock is read under the lock, so that it never goes back for the
 	// limiter.
 	now := time.Now()
-	v.admit(now) // those who came earlier go first, as long as there are turns
+	v.admit(now) // earlier requests first, as many as the rate allows
 	if v.limiter.AllowN(now, 1) {
 		return nil, nil
 	}

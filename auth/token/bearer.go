@@ -178,7 +178,7 @@ func inQuery(r *http.Request) bool { return r.URL != nil && hasParameter(r.URL.R
 // has read a body to find out.
 func inForm(r *http.Request) (found, read bool) {
 	if r.PostForm.Has(parameter) {
-		return true, false // somebody in front of us has read the body
+		return true, false // an outer handler has read the body
 	}
 	if r.Body == nil || r.Body == http.NoBody {
 		return false, false
@@ -190,7 +190,7 @@ func inForm(r *http.Request) (found, read bool) {
 	if media, _, _ := mime.ParseMediaType(contentType[0]); media != "application/x-www-form-urlencoded" {
 		return false, false
 	}
-	// A read error is kept for the handler, who meets it at the same place.
+	// A read error is kept for the handler, which gets it at the same place.
 	var ahead bytes.Buffer
 	_, err := io.CopyN(&ahead, r.Body, maxForm)
 	found = hasParameter(ahead.String())

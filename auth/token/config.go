@@ -16,8 +16,8 @@ const (
 	TypeRefresh = "rt+jwt" // refresh tokens of package auth
 )
 
-// A Revoker reports which credentials were revoked before they expire, such as a
-// *blacklist.Replica. It is safe for concurrent use.
+// A Revoker reports which credentials were revoked, such as a *blacklist.Replica.
+// It is safe for concurrent use.
 type Revoker interface {
 	// Revoked reports whether the credential of p is revoked. An error is
 	// answered 503.
@@ -36,7 +36,7 @@ type VerifierConfig struct {
 	// Type is the "typ" that tokens must have. Default: [TypeAccess].
 	Type string
 
-	// Revoker is called for each token that is valid otherwise. Required, unless
+	// Revoker is called for each token that is otherwise valid. Required, unless
 	// InsecureNoRevoker is set.
 	Revoker Revoker
 

@@ -218,7 +218,7 @@ func (i *Issuer) sign(ctx context.Context, k *key, input []byte) ([]byte, error)
 	ctx, cancel := context.WithTimeout(ctx, i.config.SignTimeout)
 	defer cancel()
 	if err := ctx.Err(); err != nil {
-		return nil, err // and not a call whose answer nobody waits for
+		return nil, err // without a call whose result is not used
 	}
 	select {
 	case i.signing <- struct{}{}:

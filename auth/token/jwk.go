@@ -223,7 +223,7 @@ func fitting(kty, crv string, accepted []Algorithm) (fits []Algorithm) {
 	return fits
 }
 
-// allAlgorithms are those with a public key.
+// allAlgorithms are the algorithms with a public key.
 var allAlgorithms = []Algorithm{RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA}
 
 // absent reports whether v is null, an empty string, or an empty array or object.

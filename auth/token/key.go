@@ -219,9 +219,8 @@ type key struct {
 	// will: what Keyring.Replace goes by.
 	publishedSince time.Time
 
-	// The private material is in these functions only. fmt prints what
-	// unexported fields hold, and of a function it prints the address: so
-	// no verb, on no struct that a host may put us into, shows a secret.
+	// The private material is in these functions only, because fmt prints the
+	// content of unexported fields, but only the address of a function.
 	newMAC func() hash.Hash // of HMAC
 	remote bool             // signer may be anywhere, and needs a deadline
 	signer func(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
@@ -337,7 +336,7 @@ func (k *key) setSecret(from Key) error {
 		return fmt.Errorf("the Secret has %d bytes; use at least %d random bytes (RFC 7518 section 3.2)", len(secret), want)
 	}
 	if bytes.Contains(secret, []byte("-----BEGIN ")) {
-		// Somebody's public key used as a secret is a secret everybody knows.
+		// A public key is no secret: any client may know it.
 		return errors.New("the Secret is a PEM file; use random bytes, or pass a private key as Signer")
 	}
 	if len(bytes.Trim(secret, "\x00")) == 0 {
@@ -411,7 +410,7 @@ func (k *key) setPublic(public crypto.PublicKey, name string) error {
 			return fmt.Errorf("the Ed25519 key has %d bytes instead of %d", len(pub), ed25519.PublicKeySize)
 		}
 		if smallOrder(pub) {
-			return errors.New("the Ed25519 key is a point of small order, with which anybody can sign: it was made and never filled")
+			return errors.New("the Ed25519 key is a point of small order, under which any client can sign; use a generated key")
 		}
 		jwk := okpJWK{"OKP", "Ed25519", encode(pub), jwkUse{"sig", string(k.alg), ""}}
 		k.material = thumbprint(fmt.Sprintf(`{"crv":"Ed25519","kty":"OKP","x":%q}`, jwk.X))

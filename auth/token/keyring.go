@@ -139,7 +139,8 @@ func (ring *Keyring) Replace(keys ...Key) error {
 	return nil
 }
 
-// replace puts state in force, if it may be, and returns what was before.
+// replace sets the state of the ring, unless a rule of Replace forbids it, and
+// returns the previous state.
 func (ring *Keyring) replace(state *ringState) (*ringState, error) {
 	ring.changing.Lock()
 	defer ring.changing.Unlock()
@@ -159,8 +160,8 @@ func (ring *Keyring) replace(state *ringState) (*ringState, error) {
 		if !k.canSign() {
 			continue
 		}
-		// One that the ring has as it is now, or with an earlier turn, was
-		// looked at before.
+		// A key that the ring has already, with the same or an earlier SignFrom,
+		// was checked before.
 		before, signs := old.key(k.id), latest(now, k.signFrom)
 		if before != nil && before.canSign() && !signs.Before(latest(now, before.signFrom)) {
 			continue

@@ -75,12 +75,11 @@ func (s *KeySet) String() string {
 	return "token.KeySet(" + strings.Join(names, ", ") + ")"
 }
 
-// VerifySignature verifies the signature of a token with the keys, and returns
-// its claims, for hosts with rules of their own. It checks size, envelope, header
-// and signature as a [Verifier] does, and nothing else: not the type, issuer,
-// audience or expiry. An attacker that obtains a token that the issuer signed for
-// any purpose passes it; the caller must check all of them. The errors are the
-// same as in [Verifier.Verify].
+// VerifySignature checks size, envelope, header and signature of a token as a
+// Verifier does, and returns its claims, for hosts with rules of their own. It
+// checks nothing else: an attacker can use any token that the issuer signed for
+// any purpose, so the caller must check type, issuer, audience and expiry. The
+// errors are those of Verifier.Verify.
 func VerifySignature(keys KeySource, token string) (claims []byte, err error) {
 	if keys == nil || !keys.made() {
 		return nil, errors.New("auth/token: VerifySignature: the KeySource is nil or zero; use NewKeyring, NewRemote or ParseKeySet")

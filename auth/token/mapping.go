@@ -86,8 +86,8 @@ func malformedClaim(path Path, v value, want string) error {
 	return &rejection{reason: ErrMalformed, member: path.String(), got: string(v), want: want, gotIsQuoted: true}
 }
 
-// read fills c from payload. It rejects what is malformed of what the plan
-// reads, and leaves it to the verifier whether the values are acceptable.
+// read fills c from payload. It rejects malformed claims that the plan reads. The
+// Verifier decides whether their values are acceptable.
 func (p *plan) read(payload, audience string, c *claims) error {
 	err := object(payload, p.known, func(i int, v value) error {
 		c.values[i] = v

@@ -199,13 +199,12 @@ func (g *verifierGroup) disjoint(values func(*Verifier) []string) bool {
 	return true
 }
 
-// Verify returns the Principal of a token, as [Verifier.Verify] does.
+// Verify is [Verifier.Verify] of the Verifier of the token's issuer.
 func (v *Verifiers) Verify(ctx context.Context, token string) (*identity.Principal, error) {
 	return v.verify(ctx, token, nil)
 }
 
-// Authenticate extracts the token from the request and verifies it, as
-// [Verifier.Authenticate] does.
+// Authenticate is [Verifier.Authenticate] for several issuers.
 func (v *Verifiers) Authenticate(r *http.Request) (*identity.Principal, error) {
 	return authenticate(v, v.all[0], r)
 }
@@ -236,7 +235,7 @@ func (v *Verifiers) verify(ctx context.Context, token string, p *identity.Princi
 
 // choose returns the Verifier that decides on the token.
 func (v *Verifiers) choose(token string) (*Verifier, error) {
-	// The largest of what they accept; the one that is chosen has its own.
+	// The largest MaxSize; the chosen Verifier applies its own.
 	widest := v.all[0]
 	for _, one := range v.all[1:] {
 		if one.config.MaxSize > widest.config.MaxSize {

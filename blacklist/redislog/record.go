@@ -30,8 +30,8 @@ func encode(e blacklist.Entry) string {
 	return string(binary.BigEndian.AppendUint32(b, checksum(b)))
 }
 
-// decode returns the entry of bytes, or why it is none. It might be somebody's
-// logout, so it is never passed over.
+// decode returns the entry of bytes, or an error. An unreadable entry may be a
+// logout, so it is never skipped.
 func decode(s string) (e blacklist.Entry, err error) {
 	b := []byte(s)
 	switch {

@@ -23,10 +23,10 @@ local function told(section, name)
 end
 `
 
-// appendScript records entries: of each ARGV has its bytes, and when it expires
-// or nothing. Before them, whether the server must not evict, and must have an
-// append-only file. It returns what the server says of both, and the last
-// number, which is "" if it was refused.
+// appendScript records entries: ARGV has, for each entry, its bytes and when it
+// expires, or nothing, after two flags: whether the server must not evict, and
+// must have an append-only file. It returns the server's settings for both, and
+// the last number, which is "" if the server was rejected.
 const appendScript = lastFunction + `
 local policy, aof = '', ''
 if ARGV[1] == '1' then

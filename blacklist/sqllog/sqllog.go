@@ -178,8 +178,8 @@ type row struct {
 	id, spare             []byte
 }
 
-// entry returns the entry, or why it is none. It might be somebody's logout, so
-// it is never passed over.
+// entry returns the entry, or an error. An unreadable entry may be a logout, so
+// it is never skipped.
 func (r *row) entry() (e blacklist.Entry, err error) {
 	switch {
 	case !r.kind.Valid || !r.before.Valid || !r.expires.Valid:

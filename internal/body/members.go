@@ -100,7 +100,7 @@ func (f fields) readJSON(b []byte) error {
 	case err != nil:
 		return err
 	}
-	// strictjson ignores what it is not given to read.
+	// strictjson ignores members that are not in its list.
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(b, &all); err != nil {
 		return invalid("The body must be a JSON object in UTF-8.")

@@ -5,7 +5,7 @@ package cache
 import "sync/atomic"
 
 // A Set is the places of values with the same part of a hash. A reader compares
-// each value, which may be nil, with what it looks for.
+// each value, which may be nil, with the value that it looks for.
 type Set[T any] [4]atomic.Pointer[T]
 
 // A Table is sets, a power of two. The zero Table has none.

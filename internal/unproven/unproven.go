@@ -21,7 +21,7 @@ func Refusal(pkg string, err error) error {
 		d.Event = guard.EventLoginFail
 		return d
 	}
-	// The error itself: one that only wraps a refusal comes from elsewhere.
+	// Only the error itself: an error that wraps a Denial has another cause.
 	if d, ok := err.(*guard.Denial); ok {
 		return d
 	}

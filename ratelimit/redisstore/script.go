@@ -1,27 +1,25 @@
 package redisstore
 
-// The scripts are asked by every request, so they make few calls, and neither
-// tables nor functions where one value will do. What they keep and are told is
-// packed, for Lua reads and writes text slowly: all numbers are doubles, "<d",
-// which hold the whole ones up to 2^53 exactly.
+// The scripts run for every request, so they make few calls, and use neither
+// tables nor functions where one value suffices. Stored values and arguments are
+// packed, because Lua reads and writes text slowly: all numbers are doubles,
+// "<d", which hold integers up to 2^53 exactly.
 //
-// A Strict limit is kept as the sum of what is spent and then, the
-// newest first, when it is free again and how much that is:
+// A Strict limit is stored as the sum of its spent units and then, the newest
+// first, as pairs of a moment and the units that are free again at that moment:
 //
 //	sum  free units  free units  …
 //
-// so that what changes most is at the beginning, a new one is put in front, and
-// what has left the window is cut off at the end. A Smooth limit is its
-// theoretical arrival time, in microseconds and nanoseconds.
+// The parts that change most are at the beginning: new pairs are put in front,
+// and pairs that have left the window are cut off at the end. A Smooth limit is
+// its theoretical arrival time, in microseconds and nanoseconds.
 //
-// ARGV[1] has, for each key, chargeSize bytes: how it is counted, and five
+// ARGV[1] has, for each key, chargeSize bytes: the kind of counting, and five
 // numbers:
 //
-//	exact, by parts  cost, quota, window, a tenth of the window, nothing
-//	smooth           the window, and what it costs and what may be owed, each
-//	                 in microseconds and nanoseconds
-//
-// What is in flight is counted as what is spent is, but given back.
+//	exact, by parts  cost, quota, window, a tenth of the window, 0
+//	smooth           the window, and the cost and the tolerance, each in
+//	                 microseconds and nanoseconds
 const (
 	countsExactly = 0 // each charge is free after the window
 	countsByParts = 1 // all charges of a tenth of the window are free together
@@ -30,14 +28,14 @@ const (
 	chargeSize = 1 + 5*8
 )
 
-// common begins both scripts.
+// common begins each script.
 const common = `
 local call, read, write, sub = redis.call, struct.unpack, struct.pack, string.sub
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 `
 
-// decide tells whether the i-th charge fits, and what it is that it fits into.
+// decide computes whether the i-th charge fits, and the stored state of its key.
 const decide = `
   local kind, a, b, c, d, e = read('<Bddddd', ARGV[1], i * 41 - 40)
   local value, refused, moved = call('GET', KEYS[i]), false, false
@@ -94,7 +92,8 @@ const decide = `
   end
 `
 
-// charge makes the i-th charge if all fit, and sets what is answered: x, y and z.
+// charge makes the i-th charge if all fit, and sets its part of the reply: x, y
+// and z.
 const charge = `
   local x, y, z = 0, 0, 0
   if kind < 2 then
@@ -147,17 +146,17 @@ const charge = `
   end
 `
 
-// takeScript decides about all charges, and then makes all or none. What comes
-// first is a short way for what most requests are: one charge, that fits, in the
-// same tenth of the window as the one before it. One charge needs no plan either.
+// takeScript decides about all charges, and then makes all or none. It begins
+// with a fast path for the usual request: a single charge that fits, in the same
+// tenth of the window as the charge before it.
 //
-// The answer is the moment of the charges, or 0 if one was refused and none was
-// made, and for each key
+// The reply is the moment of the charges, or 0 if a charge was refused and none
+// was made, and for each key
 //
-//	exact, by parts  what remains, and Reset
+//	exact, by parts  Remaining, and Reset
 //	smooth           the debt in microseconds and nanoseconds
 //
-// and, if one was refused, whether it is this one, and RetryAfter.
+// and, if a charge was refused, whether it is this one, and RetryAfter.
 const takeScript = common + `
 if #KEYS == 1 then
   local kind, cost, quota, window, tenth = read('<Bdddd', ARGV[1])
@@ -196,9 +195,9 @@ end
 return answer
 `
 
-// refundScript gives charges back that were made at the moment that ARGV[2] is:
-// the same units, or ones that are free no later. What has come back by itself
-// is not given back once more.
+// refundScript gives back charges that were made at the moment ARGV[2]: the same
+// units, or units that are free no later. Units that have come back by themselves
+// are not given back again.
 const refundScript = common + `
 local moment = tonumber(ARGV[2])
 for i = 1, #KEYS do

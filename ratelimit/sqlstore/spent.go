@@ -21,7 +21,7 @@ const (
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 
-// An entry is what is free again at the same moment.
+// An entry is the units that are free again at one moment.
 type entry struct{ free, units int64 }
 
 // A spent is the content of a row: the entries of a Strict limit, ascending, or
@@ -29,13 +29,13 @@ type entry struct{ free, units int64 }
 type spent struct {
 	list  []entry
 	tat   int64
-	moved bool // the clock was set back, and this no longer is what the row says
+	moved bool // the clock was set back, so the row must be written
 }
 
 var errDamaged = errors.New("a row of the table is damaged")
 
-// parse reads a row, and drops what is free by now. What is kept longer than it
-// may ever be, because the clock was set back, is cut.
+// parse reads a row, and drops units that are free by now. If the clock was set
+// back, it shortens moments that are further ahead than a charge can be.
 func parse(l *ratelimit.Limit, row string, now int64) (s spent, err error) {
 	if l.Kind == ratelimit.Smooth {
 		if row != "" {

@@ -26,7 +26,7 @@ type Call struct {
 	Args   []any
 }
 
-// Ready reports whether the call is that of Ready.
+// Ready reports whether the call runs the script of Ready.
 func (c Call) Ready() bool { return len(c.Keys) == 1 && strings.HasSuffix(c.Keys[0], ":ready") }
 
 // Eval records the call and replies.

@@ -43,7 +43,7 @@ type DB struct {
 	committed  int
 }
 
-// A Statement is one that was executed.
+// A Statement is an executed statement.
 type Statement struct {
 	Text string
 	Args []driver.Value
@@ -85,7 +85,7 @@ func CheckStore(t *testing.T, pkg string, schema func(sqldb.Dialect) string, bin
 	schema(0)
 }
 
-// Statements returns what was executed.
+// Statements returns the executed statements.
 func (d *DB) Statements() []Statement {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -99,7 +99,7 @@ func (d *DB) Isolations() []sql.IsolationLevel {
 	return slices.Clone(d.isolations)
 }
 
-// Committed returns how many transactions were.
+// Committed returns the number of committed transactions.
 func (d *DB) Committed() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
