@@ -422,7 +422,7 @@ func (a *Authenticator) find(ctx context.Context, key string, parts parts) (*Rec
 	} else {
 		found, err = a.store.KeyByID(ctx, parts.id)
 	}
-	a.config.Hooks.Measured(ctx, begun, "store", method, err)
+	a.config.Hooks.Measured(ctx, begun, "store", method, failure(err))
 	missing := errors.Is(err, ErrNotFound)
 	switch {
 	case err != nil && !missing:
@@ -496,7 +496,7 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 		defer cancel()
 		begun := a.config.Hooks.Begin()
 		r, err := a.store.KeyByID(ctx, p.Credential)
-		a.config.Hooks.Measured(ctx, begun, "store", "apikey.KeyByID", err)
+		a.config.Hooks.Measured(ctx, begun, "store", "apikey.KeyByID", failure(err))
 		if err == nil && r == nil {
 			err = errors.New("neither a record nor an error")
 		}

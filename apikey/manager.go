@@ -526,7 +526,7 @@ func (m *Manager) change(ctx context.Context, id, doing string, edit func(*Recor
 func (m *Manager) write(ctx context.Context, old, new *Record) error {
 	begun := m.config.Hooks.Begin()
 	err := m.store.WriteKeys(ctx, old, new)
-	m.config.Hooks.Measured(ctx, begun, "store", "apikey.WriteKeys", err)
+	m.config.Hooks.Measured(ctx, begun, "store", "apikey.WriteKeys", failure(err))
 	return err
 }
 
@@ -537,7 +537,7 @@ func (m *Manager) load(ctx context.Context, id string) (*Record, error) {
 	}
 	begun := m.config.Hooks.Begin()
 	r, err := m.store.KeyByID(ctx, id)
-	m.config.Hooks.Measured(ctx, begun, "store", "apikey.KeyByID", err)
+	m.config.Hooks.Measured(ctx, begun, "store", "apikey.KeyByID", failure(err))
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil, ErrNotFound

@@ -52,22 +52,26 @@ func (h Hooks) Begin() (begun time.Time) {
 //	user, err := users.ByID(ctx, id)
 //	hooks.Measured(ctx, begun, "store", "users.ByID", err)
 //
-// A nil err is [Succeeded]. A [*Denial] with a status below 500, [ErrInactive],
+// A nil err is [Succeeded]. A [*Denial] with a status of 400 to 498, [ErrInactive],
 // [identity.ErrNotProven] and errors of [NewReason] are [Failed]. Other errors are
-// [Undecided].
+// [Undecided], and so is a Denial of a store or a fetch.
 func (h Hooks) Measured(ctx context.Context, begun time.Time, operation, name string, err error) {
 	if h.Measure == nil {
 		return
 	}
-	h.Measure(ctx, Measurement{operation, name, outcomeOf(err), time.Since(begun)})
+	h.Measure(ctx, Measurement{operation, name, outcomeOf(operation, err), time.Since(begun)})
 }
 
-func outcomeOf(err error) Outcome {
+func outcomeOf(operation string, err error) Outcome {
 	if err == nil {
 		return Succeeded
 	}
 	if d, ok := errors.AsType[*Denial](err); ok {
-		if d.Status >= 400 && d.Status < 500 {
+		// A refusal in the error of a store is of another system.
+		if d == nil || operation == "store" || operation == "fetch" {
+			return Undecided
+		}
+		if d.Status >= 400 && d.Status < 500 && d.Status != statusClientGone {
 			return Failed
 		}
 		return Undecided

@@ -68,6 +68,42 @@ func TestIdentifyAndGuardsAreMeasured(t *testing.T) {
 	}
 }
 
+func TestErrorsThatDecideNothingAreUndecided(t *testing.T) {
+	var none *guard.Denial
+	for name, tt := range map[string]struct {
+		operation string
+		err       error
+		want      guard.Outcome
+	}{
+		"a nil *Denial":                  {"guard", none, guard.Undecided},
+		"a wrapped nil *Denial":          {"guard", fmt.Errorf("test: %w", none), guard.Undecided},
+		"a client that went away":        {"limit", guard.NewDenial(499, guard.CodeClientGone, "", nil), guard.Undecided},
+		"a refusal of a store's server":  {"store", fmt.Errorf("test: %w", guard.Forbidden(nil)), guard.Undecided},
+		"a refusal of an issuer":         {"fetch", guard.Unauthenticated(), guard.Undecided},
+		"a limit that is exceeded":       {"limit", guard.TooManyAttempts(0, nil), guard.Failed},
+		"a row that the store has not":   {"store", nil, guard.Succeeded},
+		"a store without an answer":      {"store", context.DeadlineExceeded, guard.Undecided},
+		"a password that does not match": {"hash", identity.ErrNotProven, guard.Failed},
+	} {
+		var got []guard.Outcome
+		hooks := guard.Hooks{Measure: func(_ context.Context, m guard.Measurement) { got = append(got, m.Outcome) }}
+		hooks.Measured(t.Context(), hooks.Begin(), tt.operation, "x", tt.err)
+		if len(got) != 1 || got[0] != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+func TestMeasureDoesNotChangeTheAnswerToANilDenial(t *testing.T) {
+	var none *guard.Denial
+	hooks := guard.Hooks{Measure: func(context.Context, guard.Measurement) {}}
+	w := httptest.NewRecorder()
+	hooks.Require(func(*http.Request) error { return none })(nothing).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("the answer is %d, want 503", w.Code)
+	}
+}
+
 func TestMeasuredWithoutMeasureDoesNothing(t *testing.T) {
 	var hooks guard.Hooks
 	begun := hooks.Begin()
