@@ -239,10 +239,27 @@ func (a *app) joinKeys(db *sql.DB, keys *secrets) error {
 	return err
 }
 
+// firstReading reads the log of revocations, in several attempts: the first connection
+// to a busy database takes longer than the ReadTimeout of the replica.
+func (a *app) firstReading(ctx context.Context) error {
+	const within, pause = 5 * time.Second, 100 * time.Millisecond
+	for end := time.Now().Add(within); ; {
+		err := a.revoked.Refresh(ctx)
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
 // start reads what was revoked before, goes on reading until ctx ends, and
 // makes the demo users of a new database. Whoever ends ctx waits for following.
 func (a *app) start(ctx context.Context, keys *secrets) error {
-	if err := a.revoked.Refresh(ctx); err != nil {
+	if err := a.firstReading(ctx); err != nil {
 		return fmt.Errorf("loading revocations: %w", err)
 	}
 	a.following.Go(func() {
