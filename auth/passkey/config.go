@@ -70,6 +70,13 @@ type Config struct {
 	// If nil, the last passkey cannot be removed.
 	AnotherWayIn func(ctx context.Context, subject string) (bool, error)
 
+	// Revoked reports whether the session of the caller was ended, by reading
+	// the log of revocations, not a replica. It is called before and after a
+	// passkey is added, and before one is removed. If it returns true or an
+	// error, the change is refused, and an added passkey is removed again. If nil, a passkey that is
+	// added while the session ends on another machine may stay.
+	Revoked func(ctx context.Context, p *identity.Principal) (bool, error)
+
 	// Fresh is the greatest age of a sign-in that may add or remove a passkey:
 	// 1 minute to 24 hours. Default: 10 minutes.
 	Fresh time.Duration

@@ -210,6 +210,9 @@ func (rp *RelyingParty) Remove() http.Handler {
 		if err := rp.authorize(guard.NestedChange(ctx), p, proof, true); err != nil {
 			return err
 		}
+		if err := rp.stillSignedIn(ctx, p); err != nil {
+			return err
+		}
 		keepLast := true
 		if rp.config.AnotherWayIn != nil {
 			another, err := rp.config.AnotherWayIn(ctx, p.Subject)

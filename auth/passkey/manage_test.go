@@ -423,6 +423,53 @@ func TestRegistrationWithAStoreThatFailsIs503(t *testing.T) {
 	}
 }
 
+// The session has ended on another machine, and this one has not heard of it yet.
+func TestASessionThatHasEndedAddsAndRemovesNoPasskey(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		revoked bool
+		err     error
+		status  int
+	}{{"ended", true, nil, 401}, {"the log is down", false, errDown, 503}} {
+		calls := 1000 // until the session ends
+		s := newSite(t, func(c *passkey.Config) {
+			c.Revoked = func(_ context.Context, p *identity.Principal) (bool, error) {
+				if p.Session == "" {
+					t.Error("Revoked was called without a session")
+				}
+				if calls--; calls >= 0 {
+					return false, nil
+				}
+				return test.revoked, test.err
+			}
+		})
+		first, second := s.registered("ada"), passkeytest.New(origin)
+		ada := caller("ada", "pwd", "otp")
+		created, err := second.Create(s.creation(ada))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.changes = nil
+		calls = 1 // between the two looks at the log
+		s.ok(s.call(s.rp.Register(), "POST", ada, string(created)), test.status)
+		all, err := s.store.Passkeys(t.Context(), "ada")
+		if err != nil || len(all) != 1 || len(s.changes) > 0 {
+			t.Errorf("%s: %d passkeys, %v, %v: the one of the ended session stays", test.name, len(all), err, s.changes)
+		}
+		if created, err = second.Create(s.creation(ada)); err != nil {
+			t.Fatal(err)
+		}
+		seen := s.onceSeen
+		s.ok(s.call(s.rp.Register(), "POST", ada, string(created)), test.status)
+		if s.onceSeen != seen {
+			t.Errorf("%s: the challenge of a session that had ended was used", test.name)
+		}
+		s.ok(s.call(s.rp.Remove(), "DELETE", ada, `{"proof":"right"}`, base64.RawURLEncoding.EncodeToString(all[0].ID)), test.status)
+		s.accepted(s.assertion(first), "ada")
+		s.rejected(s.assertion(second))
+	}
+}
+
 func TestRelatedOriginsListsOriginsOfPages(t *testing.T) {
 	s := newSite(t, func(c *passkey.Config) {
 		c.Origins = []string{origin, "https://example.de", "android:apk-key-hash:abc", "http://localhost:8080"}

@@ -110,6 +110,9 @@ func (rp *RelyingParty) register(ctx context.Context, p *identity.Principal, tex
 	if err != nil {
 		return Passkey{}, err
 	}
+	if err := rp.stillSignedIn(ctx, p); err != nil {
+		return Passkey{}, err
+	}
 	if err := rp.spend(ctx, challenge, expires); err != nil {
 		if errors.Is(err, identity.ErrNotProven) {
 			err = invalidRegistration(err)
@@ -135,7 +138,35 @@ func (rp *RelyingParty) register(ctx context.Context, p *identity.Principal, tex
 	case err != nil:
 		return Passkey{}, guard.CannotDecide("passkey: adding a passkey", err)
 	}
+	// Again after AddPasskey: what ends sessions and then removes passkeys finds
+	// this one, or Revoked finds the end of the session.
+	if err := rp.stillSignedIn(ctx, p); err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+		defer cancel()
+		if errRemove := rp.store.RemovePasskey(ctx, added.Subject, added.ID, false); errRemove != nil && !errors.Is(errRemove, ErrNotFound) {
+			return Passkey{}, guard.CannotDecide("passkey: removing a passkey of a session that has ended", errRemove)
+		}
+		return Passkey{}, err
+	}
 	return added, nil
+}
+
+// removeTimeout bounds what goes on after the client has hung up.
+const removeTimeout = 10 * time.Second
+
+// stillSignedIn returns an error if the session of the caller has ended.
+func (rp *RelyingParty) stillSignedIn(ctx context.Context, p *identity.Principal) error {
+	if rp.config.Revoked == nil {
+		return nil
+	}
+	revoked, err := rp.config.Revoked(ctx, p)
+	switch {
+	case err != nil:
+		return guard.CannotDecide("passkey: Config.Revoked", err)
+	case revoked:
+		return fmt.Errorf("%w: the session was ended during a change of passkeys", guard.ErrInactive)
+	}
+	return nil
 }
 
 // checkRegistrationChallenge returns when the challenge of a registration

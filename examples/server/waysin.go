@@ -103,6 +103,9 @@ func (a *app) joinPasskeys(keys *secrets) error {
 		Authorize: func(ctx context.Context, p *identity.Principal, proof string) error {
 			return a.signIn.VerifyPassword(ctx, p, proof)
 		},
+		Revoked: func(ctx context.Context, p *identity.Principal) (bool, error) {
+			return a.revoked.Direct().Revoked(ctx, p)
+		},
 		SecondFactor: func(ctx context.Context, subject string) (bool, error) { return a.factors.Required(ctx, subject) },
 		AnotherWayIn: func(ctx context.Context, subject string) (bool, error) {
 			u, err := a.users.byID(ctx, subject)
