@@ -146,6 +146,11 @@ type Config struct {
 	// is signed in.
 	InsecureAnyBrowser bool
 
+	// TrustedOrigins are further origins with pages that may request sign-in
+	// links and codes, such as "https://app.example.com". Default: pages of the
+	// server and of the origin of Base.
+	TrustedOrigins []string
+
 	// Lifetimes replaces lifetimes, 1 minute to 30 days. Default: 10 minutes
 	// for sign-in, 1 hour for ResetPassword and ChangeEmail, 24 hours for
 	// VerifyEmail, 7 days for Invitation and UndoEmail.
@@ -210,6 +215,15 @@ func New(store Store, users Users, config Config) (*Service, error) {
 	if config.EndSessions == nil {
 		mistake("Config.EndSessions is nil; use the EndSessions of auth.Server")
 	}
+	protection := http.NewCrossOriginProtection()
+	if u, err := url.Parse(config.Base); err == nil && u.Host != "" {
+		_ = protection.AddTrustedOrigin(u.Scheme + "://" + u.Host) // a mistake in Base is listed above
+	}
+	for i, origin := range config.TrustedOrigins {
+		if err := protection.AddTrustedOrigin(origin); err != nil {
+			mistake("Config.TrustedOrigins[%d]: %w", i, err)
+		}
+	}
 	valid := map[Purpose]time.Duration{}
 	for p, d := range lifetimes {
 		valid[p] = d
@@ -239,7 +253,7 @@ func New(store Store, users Users, config Config) (*Service, error) {
 	if config.Hooks.Measure != nil {
 		store = measuredStore{store, config.Hooks}
 	}
-	s := &Service{config: config, store: store, users: users, queue: make(chan func(context.Context), config.Queue)}
+	s := &Service{config: config, store: store, users: users, protection: protection, queue: make(chan func(context.Context), config.Queue)}
 	s.start()
 	return s, nil
 }

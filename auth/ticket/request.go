@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -21,7 +22,8 @@ const CookieName = "__Host-ticket"
 //
 // For ResetPassword, SignInLink and SignInCode it is public, takes the field email, and
 // answers 202 for every well-formed address. For sign-in it binds the ticket to the
-// browser. After 25 wrong codes in 30 days a link is sent, not a code.
+// browser and answers 403 to a page of another origin; see Config.TrustedOrigins.
+// After 25 wrong codes in 30 days a link is sent, not a code.
 //
 // For VerifyEmail it demands a caller, whose stored address receives a link. For
 // ChangeEmail it demands a caller and takes the fields email, the new address, and
@@ -56,12 +58,14 @@ func (s *Service) request(w http.ResponseWriter, r *http.Request, p Purpose) err
 	}
 	t := Ticket{Purpose: p}
 	cookie := ""
-	if p == SignInLink || p == SignInCode {
+	if p == SignInCode || p == SignInLink && !s.config.InsecureAnyBrowser {
+		// A page of another site must not bind the browser to a ticket for a
+		// mailbox of its own.
+		if err := s.protection.Check(r); err != nil {
+			return guard.Forbidden(fmt.Errorf("ticket: %w", err))
+		}
 		cookie = newSecret()
 		t.Browser = cookieBrowser(cookie)
-		if p == SignInLink && s.config.InsecureAnyBrowser {
-			t.Browser, cookie = [32]byte{}, ""
-		}
 		if p == SignInCode {
 			t.ID = cookieID(cookie)
 		}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,8 @@ type Service struct {
 	config Config
 	store  Store
 	users  Users
+
+	protection *http.CrossOriginProtection
 
 	queue   chan func(context.Context)
 	workers sync.WaitGroup

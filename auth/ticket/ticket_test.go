@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -291,6 +292,54 @@ func TestASignInLinkPassesInTheBrowserThatRequestedIt(t *testing.T) {
 	}
 	s.accepted(cookie, "token", token, "1")
 	s.rejected(cookie, "token", token)
+}
+
+// An attacker's page requests a link to the attacker's own mailbox in the browser of a
+// victim, who would then open the attacker's account.
+func TestAPageOfAnotherOriginBindsNoTicketToABrowser(t *testing.T) {
+	s := newSite(t, func(s *site) { s.config.TrustedOrigins = []string{"https://app.example.com"} })
+	send := func(p ticket.Purpose, headers ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", "https://example.com/sign-in/link", strings.NewReader("email=eve@example.com"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for pair := range slices.Chunk(headers, 2) {
+			r.Header.Set(pair[0], pair[1])
+		}
+		return s.do(s.service.Request(p), r, nil, "")
+	}
+	for _, p := range []ticket.Purpose{ticket.SignInLink, ticket.SignInCode} {
+		for _, headers := range [][]string{
+			{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"},
+			{"Sec-Fetch-Site", "same-site", "Origin", "https://blog.example.com"},
+			{"Origin", "https://evil.example"},
+			{"Origin", "null"},
+		} {
+			if w := s.ok(send(p, headers...), 403); len(w.Result().Cookies()) > 0 {
+				t.Errorf("%v: a cookie was set", headers)
+			}
+		}
+		s.flush()
+		if len(s.mails) > 0 {
+			t.Errorf("%v was sent", s.mails)
+		}
+		for _, headers := range [][]string{
+			{"Sec-Fetch-Site", "same-origin", "Origin", "https://example.com"},
+			{"Sec-Fetch-Site", "same-site", "Origin", "https://app.example.com"},
+			{"Origin", "https://example.com"},
+			{}, // no browser
+		} {
+			s.ok(send(p, headers...), 202)
+		}
+		s.flush()
+		s.mails = nil
+	}
+	s.ok(send(ticket.ResetPassword, "Sec-Fetch-Site", "cross-site"), 202) // binds nothing
+	s.config.InsecureAnyBrowser = true
+	s.open()
+	s.ok(send(ticket.SignInLink, "Sec-Fetch-Site", "cross-site"), 202)
+	s.config.TrustedOrigins = []string{"https://app.example.com/"}
+	if _, err := ticket.New(s.store, s, s.config); err == nil || !strings.Contains(err.Error(), "TrustedOrigins[0]") {
+		t.Error(err)
+	}
 }
 
 func TestInsecureAnyBrowser(t *testing.T) {
