@@ -153,7 +153,7 @@ func (a *app) disableUser(w http.ResponseWriter, r *http.Request) {
 		if err := a.setDisabled(r, by, u, true); err != nil {
 			return err
 		}
-		return a.endEverything(r.Context(), u)
+		return a.endWithLinks(r.Context(), u)
 	})
 }
 
@@ -166,7 +166,7 @@ func (a *app) enableUser(w http.ResponseWriter, r *http.Request) {
 		}
 		// Once more, and first: disabling may have come no further than to
 		// the mark, or not have been done here.
-		if err := a.endEverything(r.Context(), u); err != nil {
+		if err := a.endWithLinks(r.Context(), u); err != nil {
 			return err
 		}
 		return a.setDisabled(r, by, u, false)
@@ -328,6 +328,13 @@ func (a *app) endEverything(ctx context.Context, u *user) error {
 	ctx, cancel := context.WithTimeout(guard.NestedChange(context.WithoutCancel(ctx)), endTimeout)
 	defer cancel()
 	return errors.Join(a.endAll(ctx, u), a.revokeKeysOf(ctx, u))
+}
+
+// endWithLinks is endEverything, and ends the mailed links and codes of u, which would
+// pass again when the account is enabled. A link to undo a change of the address stays.
+func (a *app) endWithLinks(ctx context.Context, u *user) error {
+	tickets := a.ways.tickets.End(guard.NestedChange(ctx), ticket.Which{Subject: strconv.FormatInt(u.ID, 10), Except: ticket.UndoEmail})
+	return errors.Join(a.endEverything(ctx, u), tickets)
 }
 
 // endAll ends every session of u, at once.

@@ -207,6 +207,17 @@ func TestForgottenPasswordIsReplacedByLink(t *testing.T) {
 	s.letters(t, "alice@example.com", "reset-password", 2) // the link, and that it was used
 }
 
+func TestLinksOfBeforeAnAccountWasDisabledStayInvalid(t *testing.T) {
+	s := openSiteAs(t, withOutbox())
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	s.do(t, "POST", "/forgot/", form("email", "alice@example.com"), formType).is(t, 202)
+	secret := secretOf(t, s.letters(t, "alice@example.com", "reset-password", 1)[0])
+	s.administer(t, admin.Access, "alice", "disable").is(t, 200)
+	s.administer(t, admin.Access, "alice", "enable").is(t, 200)
+	s.do(t, "POST", "/account/reset-password", form("token", secret, "password", testPassword), formType).has(t, "a link of before", 400, "invalid_ticket")
+	s.signInAlice(t)
+}
+
 func TestResetAsksForTheSecondFactorAtTheNextSignIn(t *testing.T) {
 	s := openSiteAs(t, withOutbox())
 	s.enrol(t, s.signInAlice(t).Access)

@@ -5,7 +5,7 @@
 -- +goose Up
 ALTER TABLE users ADD COLUMN email_verified BOOLEAN NOT NULL DEFAULT false;
 ALTER TABLE users ADD COLUMN email_key TEXT NOT NULL DEFAULT ''; -- the address in the form in which it is compared
-UPDATE users SET email_key = lower(email);
+UPDATE users SET email_key = lower(email COLLATE "C"); -- letters of ASCII only, as addressKey
 CREATE UNIQUE INDEX users_verified_email ON users (email_key) WHERE email_verified;
 CREATE INDEX users_email ON users (email_key);
 CREATE TABLE gatewright_passkeys (
