@@ -25,6 +25,11 @@ const (
 	grantAge  = 5 * time.Minute
 	grantSkew = 30 * time.Second
 
+	// clockMargin is how much longer a count of attempts is kept than it is
+	// needed: a machine with a clock that is ahead may delete it, and a count
+	// that is gone begins anew.
+	clockMargin = time.Minute
+
 	// proofAttempts is how many passwords VerifyPassword compares for one
 	// subject in each proofWindow of the clock.
 	proofAttempts = 10
@@ -131,7 +136,7 @@ func (s *Server) UseGrant(ctx context.Context, p *identity.Principal, purpose, g
 	if g.Subject != p.Subject || g.Tenant != p.Tenant || g.Session != p.Session || !g.Scopes.Contains(use) {
 		return fmt.Errorf("auth: the grant was made for another subject, session or purpose: %w", identity.ErrNotProven)
 	}
-	first, err := s.challenges.AttemptChallenge(ctx, hashOf("grant "+g.Credential), 1, g.Expires)
+	first, err := s.challenges.AttemptChallenge(ctx, hashOf("grant "+g.Credential), 1, g.Expires.Add(clockMargin))
 	if err != nil {
 		return unavailable("using up a grant", err)
 	}
@@ -164,7 +169,7 @@ func (s *Server) VerifyPassword(ctx context.Context, p *identity.Principal, give
 	// Counted before the work, so that parallel guesses cannot outrun the count.
 	window := moment().Truncate(proofWindow)
 	until := window.Add(proofWindow)
-	allowed, err := s.challenges.AttemptChallenge(ctx, hashOf(fmt.Sprintf("password %d %s", window.Unix(), p.Subject)), proofAttempts, until)
+	allowed, err := s.challenges.AttemptChallenge(ctx, hashOf(fmt.Sprintf("password %d %s", window.Unix(), p.Subject)), proofAttempts, until.Add(clockMargin))
 	switch {
 	case err != nil:
 		return unavailable("counting an attempt at a password", err)

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 )
@@ -89,6 +90,44 @@ func grant2(h *host, ctx context.Context, p *identity.Principal) string {
 		h.t.Fatal(err)
 	}
 	return g
+}
+
+// A forgetful store deletes challenges on a machine whose clock is ahead.
+type forgetful struct {
+	*auth.Memory
+	expires map[auth.TokenHash]time.Time
+}
+
+func (f forgetful) AttemptChallenge(ctx context.Context, id auth.TokenHash, limit int, expires time.Time) (bool, error) {
+	if e, ok := f.expires[id]; ok && !time.Now().Add(identity.MaxClockSkew).Before(e) {
+		id[0]++ // as if it had not been there
+	} else {
+		f.expires[id] = expires
+	}
+	return f.Memory.AttemptChallenge(ctx, id, limit, expires)
+}
+
+func TestWhatIsUsedUpStaysSoWhileClocksDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, withFactor(&factor{}), func(s *setup) { s.Challenges = forgetful{s.store, map[auth.TokenHash]time.Time{}} })
+		began, challenge := time.Now(), h.challenged()
+		in := h.answer(challenge, code)
+		h.want(in, 200, "")
+		p := h.callerOf(in.access())
+		grant, expires, err := h.server.Grant(t.Context(), p, "2fa", identity.Proof{Subject: alice, Factors: identity.NewSet("hwk")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.server.UseGrant(t.Context(), p, "2fa", grant); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(expires) - identity.MaxClockSkew + time.Second)
+		if err := h.server.UseGrant(t.Context(), p, "2fa", grant); !notProven(err) {
+			t.Errorf("a grant passes again: %v", err)
+		}
+		time.Sleep(time.Until(began.Add(10*time.Minute - identity.MaxClockSkew + time.Second)))
+		h.want(h.answer(challenge, code), 400, "invalid_grant")
+	})
 }
 
 func TestOfManyUsesOfOneGrantOneSucceeds(t *testing.T) {

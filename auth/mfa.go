@@ -127,7 +127,7 @@ func (s *Server) prove(ctx context.Context, p *identity.Principal, code string) 
 	// Counted before the code is looked at, so that parallel guesses cannot
 	// outrun the count.
 	id := hashOf(p.Credential)
-	allowed, err := s.challenges.AttemptChallenge(ctx, id, mfaAttempts, p.Expires)
+	allowed, err := s.challenges.AttemptChallenge(ctx, id, mfaAttempts, p.Expires.Add(clockMargin))
 	if err != nil {
 		return nil, "", unavailable("counting an attempt at a second factor", err)
 	}

@@ -113,6 +113,9 @@ type SessionLister interface {
 // A ChallengeStore counts attempts to answer second-factor challenges. It is safe
 // for concurrent use.
 //
+// The expires of a call is a minute later than the last moment at which a challenge
+// passes, because another machine, with a clock that is ahead, may delete it.
+//
 // authtest.RunChallenges is its conformance suite.
 type ChallengeStore interface {
 	// AttemptChallenge counts one attempt and reports whether it is among the

@@ -58,7 +58,7 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string, roo
 		return result{}, invalidGrant(wrongCode, errors.New("a scope of the session was withdrawn from the user"))
 	}
 	id, until := stepUpWindow(p.Session, e.began)
-	allowed, err := s.challenges.AttemptChallenge(ctx, id, mfaAttempts, until)
+	allowed, err := s.challenges.AttemptChallenge(ctx, id, mfaAttempts, until.Add(clockMargin))
 	switch {
 	case err != nil:
 		return result{}, unavailable("counting an attempt at a second factor", err)

@@ -25,6 +25,8 @@ const (
 
 	signInLifetime = 10 * time.Minute
 	boundLifetime  = 5 * time.Minute // of challenges for a known session
+
+	clockMargin = time.Minute // how much longer the use of a challenge is recorded
 )
 
 // The purposes of challenges. One that was made for a purpose passes for no other.

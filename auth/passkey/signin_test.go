@@ -248,6 +248,25 @@ func TestAnAssertionSignsInOnce(t *testing.T) {
 	s.rejected(assertion)
 }
 
+func TestTheUseOfAChallengeIsRecordedLongerThanItPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var recorded []time.Time
+		s := newSite(t)
+		s.config.Once = func(ctx context.Context, id [32]byte, expires time.Time) (bool, error) {
+			recorded = append(recorded, expires)
+			return s.once(ctx, id, expires)
+		}
+		s.open()
+		s.accepted(s.assertion(s.registered("ada")), "ada")
+		// Of the registration and of the sign-in, whose challenges live 5 and 10 minutes.
+		for i, lifetime := range []time.Duration{5 * time.Minute, 10 * time.Minute} {
+			if margin := recorded[i].Sub(time.Now()) - lifetime; margin < identity.MaxClockSkew {
+				t.Errorf("the use is recorded for %v longer than the challenge passes, less than clocks may differ", margin)
+			}
+		}
+	})
+}
+
 func TestAChallengeExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
