@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/totp"
 	factorstore "github.com/gatewright/gatewright/totp/sqlstore"
@@ -56,10 +57,26 @@ func (a *app) joinFactors(db *sql.DB, keys *secrets) error {
 		Revoked: func(ctx context.Context, p *identity.Principal) (bool, error) {
 			return a.revoked.Direct().Revoked(ctx, p)
 		},
-		End:   a.endUnderFactor,
+		End: a.endUnderFactor,
+		Notify: func(_ context.Context, c totp.Change) {
+			if text := factorNotices[c.Kind]; text != "" {
+				a.ways.post.tell(c.User, text)
+			}
+		},
 		Hooks: a.hooks,
 	})
 	return err
+}
+
+// factorNotices are the messages to a user whose second factor changes.
+var factorNotices = map[guard.EventName]string{
+	totp.EventConfirmed:    "One-time codes were set up.",
+	totp.EventReplaced:     "The app for one-time codes was replaced.",
+	totp.EventRemoved:      "One-time codes were removed.",
+	totp.EventReset:        "One-time codes were removed by an administrator.",
+	totp.EventRegenerated:  "The recovery codes were replaced.",
+	totp.EventRecoveryUsed: "A recovery code was used.",
+	totp.EventLocked:       "One-time codes are locked after many wrong ones.",
 }
 
 // grantFactor is the purpose of the grants that change a second factor.

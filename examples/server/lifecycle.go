@@ -73,6 +73,7 @@ func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Pr
 		}
 	}
 	a.hooks.Emit(r, guard.Event{Name: guard.EventPassword, Login: u.Username})
+	a.ways.post.tell(p.Subject, "The password was changed.")
 	// Keys too: whoever had the password, or a session, may have made one. The
 	// sessions first: a key that is being made finds that its maker is revoked,
 	// or is in the list of keys.

@@ -380,6 +380,19 @@ func TestOutboxIsForTheDeveloperAlone(t *testing.T) {
 	}
 }
 
+func TestUsersAreNotifiedOfNewPasswordsAndFactors(t *testing.T) {
+	s := openSiteAs(t, withOutbox())
+	alice := s.signInAlice(t)
+	s.enrol(t, alice.Access)
+	if told := s.letters(t, "alice@example.com", "notice", 1); !strings.HasPrefix(told[0].Text, "One-time codes were set up.") {
+		t.Errorf("the notice is %q", told[0].Text)
+	}
+	s.changePassword(t, alice.Access, s.keys.DemoPassword, testPassword).is(t, 204)
+	if told := s.letters(t, "alice@example.com", "notice", 2); !strings.HasPrefix(told[0].Text, "The password was changed.") {
+		t.Errorf("the notice is %q", told[0].Text)
+	}
+}
+
 // No message is written to the log, and none of its secrets.
 func TestMessagesAreNotInTheLog(t *testing.T) {
 	s := openSiteAs(t, withOutbox())
