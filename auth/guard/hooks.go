@@ -22,8 +22,9 @@ type Hooks struct {
 	Deny func(w http.ResponseWriter, r *http.Request, d *Denial)
 
 	// Observe receives refusals, sign-ins and changes of state, in the goroutine of
-	// the request before the response is written. It must not block. See [Log]. If
-	// nil, events are discarded.
+	// the request before the response is written, and events of stores in other
+	// goroutines. It must not block. See [Log] and [Limited]. If nil, events are
+	// discarded.
 	Observe func(ctx context.Context, e Event)
 
 	// SignIn returns the URL of the sign-in page, to which a browser that wants to
