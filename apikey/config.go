@@ -32,7 +32,7 @@ type Config struct {
 
 	// Peppers are the secrets of the keyed hashes. The first makes new hashes,
 	// all verify. To add one, append it in all processes, then move it to the
-	// front. Keys of a removed pepper are refused. Required.
+	// front. Required.
 	Peppers []Pepper
 
 	// Revoker is called on each use of a good key. If nil, other processes may
@@ -48,7 +48,7 @@ type Config struct {
 	// Throttle limits attempts with keys that are not cached as good. A key that
 	// was good from the same address (for IPv6, the same /64) in the last 30 days
 	// is not charged; each process remembers 65,536 such pairs. If nil, each
-	// well-formed guess costs a query.
+	// guess costs a query.
 	Throttle Throttle
 
 	// CacheTTL is how long the record of a good key is cached, and changes by
@@ -56,8 +56,8 @@ type Config struct {
 	// Default: 5 seconds.
 	CacheTTL time.Duration
 
-	// MissTTL is how long a refused key is cached, and may be refused after it
-	// became good. At most 1 second. Negative: no cache. Default: 1 second.
+	// MissTTL is how long a refused key is cached, also if it becomes good. At
+	// most 1 second. Negative: no cache. Default: 1 second.
 	MissTTL time.Duration
 
 	// CacheSize is the number of good keys to cache, half a kilobyte each. A
@@ -80,21 +80,19 @@ type Config struct {
 
 	// LegacyHash hashes keys of an older scheme: 1 to 256 visible ASCII
 	// characters that do not begin with the prefix and an underscore. The store
-	// must be a [HashFinder]. Junk reaches it, because older keys have no
-	// checksum.
+	// must be a [HashFinder], which junk reaches too.
 	LegacyHash func(key string) Hash
 
-	// Header names the header that carries keys, beside "Authorization: ApiKey".
-	// Default: X-API-Key.
+	// Header names the header that carries keys. Default: X-API-Key.
 	Header string
 
 	// Bearer also reads keys that begin with the prefix and an underscore from
 	// "Authorization: Bearer". No other authenticator gets these credentials.
 	Bearer bool
 
-	// InsecureQueryParameter names a query parameter that may carry the key. URLs
-	// leak through logs, browser histories, Referer headers and caches. Inner
-	// handlers see the URL without the parameter.
+	// InsecureQueryParameter names a query parameter that may carry the key, and
+	// which inner handlers do not see. URLs leak through logs, browser histories,
+	// Referer headers and caches.
 	InsecureQueryParameter string
 
 	// FastAPIStatusCodes answers bad keys with 403 "Invalid API key" and, in

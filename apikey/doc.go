@@ -13,7 +13,6 @@
 //	…
 //	mux := guard.NewMux(hooks, bearer, keys)
 //	mux.Handle("GET /protected/", hooks.Accept(keys)(protected))
-//	mux.Handle("POST /keys/", hooks.Accept(bearer)(createKey)) // calls manager.Issue
 //
 // Requests carry a key in X-API-Key, in "Authorization: ApiKey …", and with
 // Config.Bearer in "Authorization: Bearer …". Two keys are answered 400, no key
@@ -26,16 +25,14 @@
 // An Authenticator checks the spelling and checksum, then the cache of good keys.
 // For other keys it calls the Throttle, the cache of refused keys, and the store,
 // and compares in constant time, against a dummy if the key does not exist. On
-// each use it checks dates, networks, the Revoker and the owner's rights.
-//
-// Behind a proxy, the middleware that sets r.RemoteAddr must come first:
-// otherwise AllowedPrefixes and the Throttle see the proxy.
+// each use it checks dates, networks, the Revoker and the owner's rights. The
+// middleware that sets r.RemoteAddr must come first.
 //
 // # Keys of an older scheme
 //
 // Config.LegacyHash accepts keys that the application issued before. Add each by
 // WriteKeys as a Record with its Hash, an empty PepperID, and an ID that the host
-// chooses. [Manager.Rotate] replaces an older key by a new one.
+// chooses.
 //
 // # Security considerations
 //

@@ -40,9 +40,8 @@ const (
 )
 
 // NewFormat returns the Format of keys with the prefix and one of the
-// environments. Default: "live". A name is a lower-case letter and up to 15
-// lower-case letters and digits; "static" is reserved. The error lists every
-// mistake.
+// environments, by default "live". A name is a lower-case letter and up to 15
+// lower-case letters and digits, and not "static".
 func NewFormat(prefix string, environments ...string) (Format, error) {
 	var errs []error
 	switch {
@@ -100,7 +99,7 @@ func (f Format) Environments() []string {
 	return all
 }
 
-// Parse returns the public parts of a key, which need not exist, or
+// Parse returns the public parts of a key, which need not exist. The error wraps
 // [ErrMalformed].
 func (f Format) Parse(key string) (id, environment string, err error) {
 	for i := range f.heads {

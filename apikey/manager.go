@@ -19,8 +19,8 @@ import (
 
 // A Spec describes a new key.
 type Spec struct {
-	// Owner is the Subject of the key's Principals: the caller's Subject, never a
-	// value from the request. Required.
+	// Owner is the Subject of the key's Principals: the caller's, never a value
+	// from the request. Required.
 	Owner string
 
 	// Name is the owner's name for the key, up to 128 bytes without control and
@@ -358,10 +358,10 @@ func printable(s string) bool {
 // key, call [Manager.Revoke] as well. The new key lasts as long as the old one
 // from CreatedAt to ExpiresAt; if CreatedAt is zero, both expire together.
 //
-// Of concurrent rotations one succeeds. The errors are [ErrNotFound],
-// [ErrAlreadyRotated], [ErrNotRotatable], [ErrMakerRevoked] (the old key stays
-// replaced), [ErrTooMany] (during an overlap both keys count), and other errors
-// of the store or the Revoker.
+// The errors are [ErrNotFound], [ErrAlreadyRotated], also after a concurrent
+// rotation, [ErrNotRotatable], [ErrMakerRevoked] (the old key stays replaced),
+// [ErrTooMany] (during an overlap both keys count), and other errors of the store
+// or the Revoker.
 func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string, overlap time.Duration) (Secret, Record, error) {
 	if overlap < 0 || overlap > maxOverlap {
 		return Secret{}, Record{}, fmt.Errorf("apikey: the overlap is %v; use 0 to %v", overlap, maxOverlap)
@@ -409,10 +409,9 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 
 // Revoke ends a key for good, in the store and then through the Revoker: in this
 // process at once, in others when their Revoker has the revocation, and after
-// CacheTTL in any case. A successor stays good. After any error, call Revoke
-// again, on any Manager of the store. The event is emitted when the store is
-// updated, also if the Revoker then fails. For a missing key the error is
-// [ErrNotFound].
+// CacheTTL in any case. A successor stays good. After an error, call Revoke
+// again, on any Manager of the store; the event may have been emitted. For a
+// missing key the error is [ErrNotFound].
 func (m *Manager) Revoke(ctx context.Context, id string) error {
 	changed := false
 	r, err := m.change(ctx, id, "revoking a key", func(r *Record) (*Record, error) {

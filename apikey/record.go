@@ -163,8 +163,6 @@ func (h Hash) Equal(other Hash) bool {
 // String returns the length of the hash.
 func (h Hash) String() string { return "[hash of " + strconv.Itoa(len(h)) + " bytes]" }
 
-// Format prints String for every verb.
 func (h Hash) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
 
-// MarshalText returns String.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }

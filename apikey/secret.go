@@ -41,10 +41,8 @@ func (s Secret) String() string {
 	return shown
 }
 
-// Format prints String for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// LogValue returns String.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalText returns String. A response that carries the key needs

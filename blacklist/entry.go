@@ -17,7 +17,7 @@ import (
 // attacker with read access to a [Log] can check guesses.
 type ID [16]byte
 
-// A Kind is the set of fields of a revocation that are not empty, as a sum:
+// A Kind is the sum of the fields of a revocation that are not empty:
 // KindSubject|KindTenant is one user in one tenant. Zero is everything of the
 // issuer.
 type Kind uint8

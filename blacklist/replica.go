@@ -29,8 +29,8 @@ type ReplicaConfig struct {
 	// than Poll and ReadTimeout together. Default: 5 seconds.
 	MaxStale time.Duration
 
-	// ReadTimeout bounds one call of [Log.Since], and WriteTimeout one of
-	// [Log.Append]. Defaults: 500 ms and 5 seconds.
+	// ReadTimeout bounds a [Log.Since], and WriteTimeout a [Log.Append].
+	// Defaults: 500 ms and 5 seconds.
 	ReadTimeout, WriteTimeout time.Duration
 
 	// MaxEntries bounds the entries, of about 25 bytes each, or 60 with Before.
@@ -258,7 +258,7 @@ func (r *Replica) learn(e Entry, report bool) error {
 }
 
 // Revoked implements [Revoker]. It allocates nothing, does no I/O, takes no lock
-// and ignores the context. It returns [ErrStale] if the last reading is too old.
+// and ignores the context.
 func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, error) {
 	if err := checkPrincipal(p); err != nil {
 		return false, err

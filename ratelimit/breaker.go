@@ -7,10 +7,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Breaker stops calls to a [Store] after three failures in a row, and then
-// allows one call every 250 ms, for which no request waits, until the Store
-// answers. Limiters share the Breaker of a Store with a method Breaker()
-// *Breaker. The zero Breaker is ready for use and safe for concurrent use.
+// A Breaker stops calls to a [Store] after three failures in a row, except one
+// every 250 ms, for which no request waits, until the Store answers. Limiters
+// share the Breaker of a Store with a method Breaker() *Breaker. The zero Breaker
+// is ready for use and safe for concurrent use.
 type Breaker struct {
 	mu       sync.Mutex
 	failures int

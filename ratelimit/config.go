@@ -41,8 +41,8 @@ type Config struct {
 	// Store. Default: random.
 	Secret guard.Secret
 
-	// Cost returns what a request costs; less than 1 counts as 1. A cost above
-	// [Limit.Max] is refused with 413. Concurrent limits ignore Cost. Default: 1.
+	// Cost returns what a request costs, at least 1. A cost above [Limit.Max] is
+	// refused with 413. Concurrent limits ignore Cost. Default: 1.
 	Cost func(*http.Request) int64
 
 	// Refund reports whether the charge of a request that was answered with
@@ -56,7 +56,7 @@ type Config struct {
 	LimitsFor func(*http.Request) (*Plan, error)
 
 	// Skip reports whether a request is not limited. It must not depend on what a
-	// client can choose. If nil, every request is limited.
+	// client can choose.
 	Skip func(*http.Request) bool
 
 	// NetworkFactor is how many quotas all addresses of an IPv6 /48 share.
@@ -79,7 +79,7 @@ type Config struct {
 	Local *Memory
 
 	// Nodes divides each quota, to no less than one request, while the Store does
-	// not answer. Default: 1, each process admits the quota.
+	// not answer. Default: 1.
 	Nodes int64
 
 	// Hooks formats refusals and receives events.

@@ -32,14 +32,13 @@
 // # Security considerations
 //
 // A limit by address limits addresses, not people: many share an address behind a
-// NAT, and a botnet has many addresses. Without trusted proxies, all clients of a
-// reverse proxy are one address.
+// NAT, and a botnet has many addresses, each with its own quota. Without trusted
+// proxies, all clients of a reverse proxy are one address.
 //
 // Processes that count in memory admit the quota each, unless [Config.Nodes]
 // divides it. A Memory forgets everything when the process ends.
 //
-// A thousand addresses within their limits are still a thousand requests. The
-// bytes of a refused request have been received. A refused request is not
+// The bytes of a refused request have been received. A refused request is not
 // charged, so a client that keeps trying is admitted as soon as one that waits. A
 // client that can cause a refunded status is not limited; see [Config.Refund].
 package ratelimit

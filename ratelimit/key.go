@@ -104,10 +104,10 @@ func (k *KeyBuilder) reset(tag byte, name string) {
 	k.b, k.network, k.unknown = appendField(k.b[:0], tag, name), k.network[:0], 0
 }
 
-// ByIP counts for the address in r.RemoteAddr, as [KeyBuilder.AddAddr] groups it.
-// It ignores X-Forwarded-For, which clients can set: behind a reverse proxy, a
-// middleware that checks which proxies to trust must set RemoteAddr. Requests
-// without an address share one quota, which [EventSharedQuota] reports.
+// ByIP counts for the address in r.RemoteAddr. It ignores X-Forwarded-For, which
+// clients can set: behind a reverse proxy, a middleware that checks which proxies
+// to trust must set RemoteAddr. Requests without an address share one quota,
+// which [EventSharedQuota] reports.
 func ByIP(r *http.Request, k *KeyBuilder) error {
 	addr, ok := addrOf(r.RemoteAddr)
 	if !ok {
@@ -211,7 +211,7 @@ func ByTenant(r *http.Request, k *KeyBuilder) error {
 // ByRoute counts for the route that the request matched: the method and
 // r.Pattern, as http.ServeMux and chi set it, never the path. If the pattern has
 // no method, the method of the request counts, HEAD as GET, and all methods that
-// RFC 9110 and RFC 5789 do not define as one. Combine ByRoute by [Join].
+// RFC 9110 and RFC 5789 do not define as one.
 //
 // In front of the mux all requests share one quota; behind an outer router whose
 // pattern ends in a wildcard, all its routes. [EventSharedQuota] reports both.

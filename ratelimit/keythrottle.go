@@ -17,7 +17,7 @@ type KeyThrottle struct{ limiter *Limiter }
 
 // NewKeyThrottle returns a KeyThrottle that lets an address fail as often as
 // limits allow. Cost, Refund, LimitsFor, Skip, Fields and InsecureShadow have no
-// effect. The error lists every mistake.
+// effect.
 func NewKeyThrottle(config Config, limits ...Limit) (*KeyThrottle, error) {
 	limiter, err := New(ByIP, config, limits...)
 	if err != nil {

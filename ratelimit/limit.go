@@ -119,8 +119,7 @@ func (l Limit) Max() int64 {
 	return l.Quota
 }
 
-// String returns the limit for logs: "5 per minute", "100 per 10 seconds, smooth,
-// burst 10", "20 in flight".
+// String returns the limit for logs: "5 per minute", "20 in flight".
 func (l Limit) String() string {
 	switch l.Kind {
 	case Concurrent:

@@ -61,8 +61,8 @@ type scratch struct {
 }
 
 // Handler returns next behind the limits. The place in a Concurrent limit is free
-// again when next returns or panics, also after a hijack. Several Limiters in a
-// row each add to the response fields; give their limits different names.
+// again when next returns or panics, also after a hijack. Give the limits of
+// several Limiters in a row different names.
 func (l *Limiter) Handler(next http.Handler) http.Handler {
 	if next == nil {
 		panic("ratelimit: no handler to limit")

@@ -84,8 +84,8 @@ type Stats struct {
 	Refused uint64  // charges refused with State.Full
 }
 
-// Stats returns one entry for each limit. It is cheap. If Load exceeds a half,
-// double Bytes.
+// Stats returns one entry for each limit, cheaply. If Load exceeds a half, double
+// Bytes.
 func (m *Memory) Stats() []Stats {
 	now := m.now()
 	var all []Stats

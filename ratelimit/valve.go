@@ -17,8 +17,8 @@ import (
 
 // A Valve admits a number of requests per second to the process, from all clients
 // together. Further requests wait in a bounded queue, first come, first served.
-// In any time t at most Burst + rate·t requests enter. Refusals and clients that
-// disconnect use up no turn. It is safe for concurrent use.
+// In any time t at most Burst + rate·t requests enter. Requests that do not enter
+// use up no turn. It is safe for concurrent use.
 type Valve struct {
 	config ValveConfig
 	rate   float64

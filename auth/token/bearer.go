@@ -110,9 +110,6 @@ func ambiguous() *guard.Denial {
 // page of a subdomain can set the second one, and a cross-origin request 403,
 // unless config states otherwise. The scopes in config are granted to tokens that
 // have none; config.Issuer is not used. The error lists every mistake.
-//
-// To accept tokens in the Authorization header too, pass both authenticators to
-// Identify.
 func (v *Verifier) InCookie(name string, config guard.SessionConfig) (*guard.Sessions, error) {
 	if v == nil || v.keys == nil {
 		return nil, errors.New("auth/token: InCookie of a nil or zero Verifier; use NewVerifier")

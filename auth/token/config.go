@@ -26,14 +26,14 @@ type Revoker interface {
 
 // VerifierConfig configures a [Verifier].
 type VerifierConfig struct {
-	// Issuer is the "iss" that tokens must have, to the letter. Required.
+	// Issuer is the exact "iss" of the tokens. Required.
 	Issuer string
 
-	// Audience is the identifier of this service, which the "aud" of tokens must
-	// contain, to the letter. Required.
+	// Audience is the exact identifier of this service in the "aud" of the
+	// tokens. Required.
 	Audience string
 
-	// Type is the "typ" that tokens must have. Default: [TypeAccess].
+	// Type is the "typ" of the tokens. Default: [TypeAccess].
 	Type string
 
 	// Revoker is called for each token that is otherwise valid. Required, unless
@@ -59,8 +59,8 @@ type VerifierConfig struct {
 	// Authorization with the scheme Bearer.
 	Header string
 
-	// Leeway is how far the issuer's clock may be ahead. It applies to "nbf" and
-	// "iat", and not to "exp". At most 5 minutes. Default: 30 seconds.
+	// Leeway is how far the issuer's clock may be ahead, for "nbf" and "iat", not
+	// "exp". At most 5 minutes. Default: 30 seconds.
 	Leeway time.Duration
 
 	// MaxLifetime is the longest accepted time from "iat" to "exp". Default: 24
@@ -76,7 +76,7 @@ type VerifierConfig struct {
 	CacheSize int
 
 	// Realm and ResourceMetadata are parameters of the challenge (RFC 6750
-	// section 3, RFC 9728 section 5.1). Set one: RFC 6750 requires a parameter.
+	// section 3, RFC 9728 section 5.1), one of which RFC 6750 requires.
 	Realm, ResourceMetadata string
 }
 

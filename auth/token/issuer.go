@@ -15,12 +15,10 @@ import (
 
 // IssuerConfig configures an [Issuer].
 type IssuerConfig struct {
-	// Issuer is the "iss" of the tokens: the URL of the service that signs users
-	// in. Required.
+	// Issuer is the "iss" of the tokens, a URL. Required.
 	Issuer string
 
-	// Audience is the "aud" of the tokens: the service that accepts them.
-	// Required.
+	// Audience is the "aud" of the tokens. Required.
 	Audience string
 
 	// Type is the "typ" of the tokens. Default: [TypeAccess].
@@ -30,9 +28,8 @@ type IssuerConfig struct {
 	// minutes.
 	Lifetime time.Duration
 
-	// SignTimeout bounds each call of a Signer that is not a key in memory, such
-	// as a key management system. At most 64 calls run at once. Default: 3
-	// seconds.
+	// SignTimeout bounds each call of a key management system, of which at most
+	// 64 run at once. Default: 3 seconds.
 	SignTimeout time.Duration
 }
 

@@ -33,7 +33,7 @@ import (
 type Algorithm string
 
 // The algorithms. ES256 suits most hosts. HS256 is for tokens that only the
-// issuer verifies, because its key both signs and verifies.
+// issuer verifies.
 const (
 	HS256 Algorithm = "HS256"
 	HS384 Algorithm = "HS384"
@@ -49,9 +49,8 @@ const (
 	ES512 Algorithm = "ES512"
 	EdDSA Algorithm = "EdDSA" // Ed25519 keys, with the name of RFC 8037
 
-	// Ed25519 is the name of EdDSA with an Ed25519 key in RFC 9864. Verifiers
-	// accept tokens, JWK Sets and configuration with either name. Verifiers that
-	// know only RFC 8037 reject tokens of keys with Algorithm Ed25519.
+	// Ed25519 is the name of EdDSA with an Ed25519 key in RFC 9864. Verifiers of
+	// this package accept either name; others may know only EdDSA.
 	Ed25519 Algorithm = "Ed25519"
 )
 
@@ -65,12 +64,11 @@ func (a Algorithm) same(b Algorithm) bool {
 type Key struct {
 	Algorithm Algorithm
 
-	// Secret is the key of an HS algorithm: random bytes, at least as many as the
+	// Secret is the key of an HS algorithm: at least as many random bytes as the
 	// hash has (RFC 7518 section 3.2), 32 for HS256.
 	Secret guard.Secret `json:"-"`
 
-	// Signer is a private key, or a key management system, wrapped by
-	// [NewSigner].
+	// Signer is a private key, or a key management system.
 	Signer Signer `json:"-"`
 
 	// Public is a key that verifies and does not sign.
@@ -81,16 +79,16 @@ type Key struct {
 	// 7638).
 	ID string
 
-	// AcceptHighS accepts both forms of an ECDSA signature, (r, s) and (r, n-s).
-	// Set it if another program signs with the key and does not normalize s. An
-	// attacker gains a second string for a valid token, which defeats code that
-	// identifies tokens by their bytes. Keys with an ID and keys of a [Remote]
-	// always accept both. For other algorithms it is an error.
+	// AcceptHighS accepts both forms of an ECDSA signature, (r, s) and (r, n-s),
+	// for keys with which another program signs. An attacker gains a second
+	// string for a valid token, which defeats code that identifies tokens by
+	// their bytes. Keys with an ID and keys of a [Remote] always accept both. For
+	// other algorithms it is an error.
 	AcceptHighS bool
 
 	// PublishFrom is when the key begins to verify, SignFrom when it begins to
 	// sign, and VerifyUntil when it is retired; it stops signing one token
-	// lifetime before. Default: from the start, and for ever. See [Keyring].
+	// lifetime before. Default: from the start, and for ever.
 	PublishFrom, SignFrom, VerifyUntil time.Time
 }
 

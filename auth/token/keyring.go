@@ -108,11 +108,9 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 }
 
 // Replace sets the keys of the ring, at once. A key that is left out no longer
-// verifies, so Replace withdraws stolen keys.
-//
-// Replace changes nothing and returns an error if a new key would sign before it
-// is published for ten minutes although a previous key could sign meanwhile, or
-// if at some time no key could sign before a later key begins.
+// verifies. Replace changes nothing and returns an error if a new key would sign
+// before it is published for ten minutes although a previous key could sign
+// meanwhile, or if at some time no key could sign before a later key begins.
 func (ring *Keyring) Replace(keys ...Key) error {
 	state, err := newRingState(keys)
 	if err != nil {

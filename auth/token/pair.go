@@ -10,10 +10,9 @@ import (
 )
 
 // CheckIssuer returns every reason why v would not accept the tokens of i, or
-// would not detect that revoker ends them, such as another issuer, audience,
-// keyring or Revoker, a MaxLifetime shorter than the tokens' lifetime, or a
-// Leeway of less than twice [identity.MaxClockSkew], by which tokens may be dated
-// ahead.
+// would not detect that revoker ends them. v needs the Issuer, Audience, Type,
+// Keyring and Revoker of i, and a Leeway of at least twice
+// [identity.MaxClockSkew], by which tokens may be dated ahead.
 func (v *Verifier) CheckIssuer(i *Issuer, revoker Revoker) error {
 	var errs []error
 	mistake := func(format string, args ...any) {

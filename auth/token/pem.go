@@ -12,12 +12,10 @@ import (
 	"fmt"
 )
 
-// ParsePrivateKey returns the key in a PEM file: PKCS #8, SEC 1 or PKCS #1. The
-// curve gives the Algorithm, EdDSA for Ed25519; an RSA key gets RS256, which the
-// caller may change.
-//
-// A file with an encrypted key, a public key, a certificate, several keys, or
-// text around the key is an error, which quotes nothing of the file.
+// ParsePrivateKey returns the one unencrypted key in a PEM file: PKCS #8, SEC 1
+// or PKCS #1. The curve gives the Algorithm, EdDSA for Ed25519; an RSA key gets
+// RS256, which the caller may change. The error for any other file quotes nothing
+// of it.
 func ParsePrivateKey(file []byte) (Key, error) {
 	block, rest := pem.Decode(file)
 	switch {

@@ -111,8 +111,8 @@ type Profile struct {
 	// no session.
 	SessionClaim Path
 
-	// IssuedAtOptional accepts tokens without "iat". They must expire within
-	// MaxLifetime from now, and each revocation "before a time" revokes them. An
+	// IssuedAtOptional accepts tokens without "iat", which must expire within
+	// MaxLifetime from now; each revocation "before a time" revokes them. An
 	// attacker gains the use of tokens older than MaxLifetime.
 	IssuedAtOptional bool
 
@@ -146,16 +146,14 @@ type Profile struct {
 // A Grant is a claim whose values become scopes, roles or factors, as Names lists
 // them.
 type Grant struct {
-	// Claim is a string or an array of strings. A string is one value, for Scopes
-	// a list separated by spaces. An attacker gains roles if users can write the
-	// claim.
+	// Claim is an array of strings, or a string: one value, or scopes separated
+	// by spaces. An attacker gains roles if users can write the claim.
 	Claim Path
 
-	// Member is the member of each element that has the value, if the claim is an
-	// array of objects.
+	// Member is the member with the value, if the claim is an array of objects.
 	Member string
 
-	// Keys takes the names of the members as values, if the claim is an object.
+	// Keys takes the names of the members of an object as values.
 	Keys bool
 
 	// Names maps values of the claim to names of scopes, roles or factors here.

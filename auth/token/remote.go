@@ -25,8 +25,8 @@ type RemoteConfig struct {
 	// this machine. Required, unless Issuer is set.
 	URL string
 
-	// Issuer is the issuer whose metadata has the URL. The "issuer" of the
-	// metadata must be equal to it, to the letter. It is an error beside URL.
+	// Issuer is the issuer whose metadata has the URL and this exact "issuer". It
+	// is an error beside URL.
 	Issuer string
 
 	// MetadataURL is where the metadata of Issuer is. Default:
@@ -38,9 +38,8 @@ type RemoteConfig struct {
 	// keys.
 	KeyHosts []string
 
-	// Uses are the accepted values of "use" in keys. Keys without it are
-	// accepted. An attacker gains the use of keys for other purposes. Default:
-	// "sig".
+	// Uses are the accepted values of "use" in keys that have it. An attacker
+	// gains the use of keys for other purposes. Default: "sig".
 	Uses []string
 
 	// Algorithms are the accepted algorithms of the keys, except HS algorithms.
@@ -71,8 +70,7 @@ type RemoteConfig struct {
 
 	// OnError is called in the background, at most once after each fetch: if it
 	// failed, if keys of the set were rejected, and with the number of tokens
-	// with unknown key IDs that were answered 503, which then cause no events. It
-	// must return soon.
+	// with unknown key IDs that were answered 503, which then cause no events.
 	OnError func(error)
 
 	// Measure receives the duration and the outcome of each fetch; see
@@ -258,9 +256,9 @@ func stayOnHost(next func(*http.Request, []*http.Request) error) func(*http.Requ
 	}
 }
 
-// Fetch fetches the keys and waits for the result, at most until ctx ends. If a
-// fetch is under way, or began less than a Cooldown ago, Fetch returns its
-// result. After an error the Remote tries again when requests arrive.
+// Fetch fetches the keys, at most once per Cooldown, and waits for the result, at
+// most until ctx ends. After an error the Remote tries again when requests
+// arrive.
 func (r *Remote) Fetch(ctx context.Context) error {
 	f := r.begin(time.Now())
 	select {

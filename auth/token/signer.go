@@ -53,14 +53,10 @@ func (s Signer) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]b
 	return s.reveal().Sign(rand, digest, opts)
 }
 
-// String returns "[redacted]".
 func (Signer) String() string { return "[redacted]" }
 
-// Format writes "[redacted]" for every verb.
 func (s Signer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// LogValue returns "[redacted]".
 func (s Signer) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText returns "[redacted]".
 func (s Signer) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -61,8 +61,8 @@ func NewVerifier(keys KeySource, config VerifierConfig) (*Verifier, error) {
 
 // Verify returns the Principal of a token. The error wraps [ErrInvalid] if the
 // token is invalid, and is another error if the Revoker or the KeySource failed.
-// If the key is unknown, the claims are read before the signature, but only to
-// reject a token that no key would make valid.
+// If the key is unknown, the unverified claims are read, but only to reject the
+// token.
 func (v *Verifier) Verify(ctx context.Context, token string) (*identity.Principal, error) {
 	return v.verify(ctx, token, nil)
 }

@@ -16,10 +16,9 @@ import (
 // Verifiers accepts the tokens of several issuers, each with its own [Verifier].
 // It is a [guard.Authenticator], and safe for concurrent use.
 //
-// The claim "iss" chooses one Verifier, which alone decides. The claim is read
-// before the signature is verified, and is used for nothing else. Among several
-// Verifiers of one issuer, the type of the token chooses, or one claim for which
-// each has a Condition in Profile.Require.
+// The claim "iss" chooses one Verifier, which alone decides; the unverified claim
+// is used for nothing else. Among Verifiers of one issuer, the type of the token
+// chooses, or one claim for which each has a Condition in Profile.Require.
 type Verifiers struct {
 	all      []*Verifier
 	byIssuer map[string]*verifierGroup
@@ -38,9 +37,9 @@ type verifierGroup struct {
 	rest      []*members
 }
 
-// NewVerifiers returns a Verifiers. The error lists every mistake, such as
-// Verifiers that one token could match, Verifiers with different challenges or
-// headers, or two Verifiers with Profile.NoIssuer.
+// NewVerifiers returns a Verifiers. The error lists every mistake, such as two
+// Verifiers that one token could match, or that have different challenges or
+// headers.
 func NewVerifiers(verifiers ...*Verifier) (*Verifiers, error) {
 	var errs []error
 	mistake := func(format string, args ...any) {
