@@ -38,7 +38,8 @@ type Ticket struct {
 	Browser [32]byte
 
 	// State is a hash of the user's password hash, address, tenant and
-	// disabled flag.
+	// disabled flag. For UndoEmail it depends on whether the address was
+	// verified.
 	State [32]byte
 
 	// Subject and Tenant are the user's, Email is the address of the message.

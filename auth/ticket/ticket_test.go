@@ -271,6 +271,22 @@ func TestAnUnverifiedAccountIsClaimedByTheOwnerOfTheAddress(t *testing.T) {
 			t.Errorf("the intruder has the account again: %+v", u)
 		}
 	})
+	t.Run("by undoing a change", func(t *testing.T) {
+		s := newSite(t)
+		s.change("1", unverified)
+		intruder := caller("1")
+		s.ok(s.post(s.service.Request(ticket.ChangeEmail), intruder, "", "email", "intruder@example.com", "proof", "right"), 202)
+		token, _ := s.sent()
+		s.ok(s.post(s.service.Use(ticket.ChangeEmail), intruder, "", "token", token), 204)
+		undo, m := s.sent()
+		if m.Purpose != ticket.UndoEmail || m.To != "Ada@example.com" {
+			t.Fatal(m)
+		}
+		s.ok(s.post(s.service.Use(ticket.UndoEmail), nil, "", "token", undo), 204)
+		if u := s.users["1"]; u.Email != "Ada@example.com" || !u.Verified || u.PasswordHash != "" || fmt.Sprint(s.claimed) != "[1 1]" {
+			t.Errorf("%+v, %v: the passkeys of the intruder stay in an account that looks verified", u, s.claimed)
+		}
+	})
 	t.Run("not without Config.Claim", func(t *testing.T) {
 		s := newSite(t, func(s *site) { s.config.Claim = nil })
 		s.change("1", unverified)

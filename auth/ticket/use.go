@@ -58,7 +58,7 @@ func (s *Service) useReset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.claimable(u); err != nil {
+	if err := s.claimable(u.Verified); err != nil {
 		return err
 	}
 	// Before and after the change: a process that is killed between the two
@@ -110,9 +110,22 @@ func (s *Service) claim(ctx context.Context, u *User, keepPassword bool) error {
 	if u.Verified {
 		return nil
 	}
-	if err := s.claimable(u); err != nil {
+	if err := s.claimable(u.Verified); err != nil {
 		return err
 	}
+	if err := s.takeOver(ctx, u, keepPassword); err != nil {
+		return err
+	}
+	// Links to undo an earlier change of the address too, which lead back to the
+	// registrant.
+	if err := s.endTickets(ctx, Which{Subject: u.Subject}); err != nil {
+		return err
+	}
+	return s.setEmail(ctx, u.Subject, u.Email, u.Email)
+}
+
+// takeOver removes from an account what its registrant could use.
+func (s *Service) takeOver(ctx context.Context, u *User, keepPassword bool) error {
 	// Config.Claim before and after the sessions end: without a password nobody
 	// signs in between, and what a session has made meanwhile goes with the rest.
 	for _, step := range [...]func() error{
@@ -124,17 +137,12 @@ func (s *Service) claim(ctx context.Context, u *User, keepPassword bool) error {
 			return guard.CannotDecide("ticket: claiming an account", err)
 		}
 	}
-	// Links to undo an earlier change of the address too, which lead back to who
-	// registered.
-	if err := s.endTickets(ctx, Which{Subject: u.Subject}); err != nil {
-		return err
-	}
-	return s.setEmail(ctx, u.Subject, u.Email, u.Email)
+	return nil
 }
 
-// claimable returns why the owner of an address cannot claim the account of u.
-func (s *Service) claimable(u *User) error {
-	if !u.Verified && s.config.Claim == nil {
+// claimable returns why the owner of an address cannot claim its account.
+func (s *Service) claimable(verified bool) error {
+	if !verified && s.config.Claim == nil {
 		return invalidTicket(errors.New("ticket: the address was never verified, and Config.Claim is nil"))
 	}
 	return nil
@@ -158,7 +166,7 @@ func (s *Service) useAddress(w http.ResponseWriter, r *http.Request, caller *ide
 	}
 	s.emit(r, guard.EventUserUpdated, t)
 	if p == ChangeEmail && u.Email != "" && u.Email != t.Email {
-		s.sendUndo(t, u.Email)
+		s.sendUndo(t, u)
 	}
 	return s.done(w, r, p)
 }
@@ -175,13 +183,22 @@ func (s *Service) setEmail(ctx context.Context, subject, old, email string) erro
 	return nil
 }
 
-// sendUndo sends the link to undo a change to the old address.
-func (s *Service) sendUndo(changed Ticket, old string) {
+// neverVerified is the State of a link to undo the change of an address that was never
+// verified: its owner claims the account, which an intruder may have registered.
+var neverVerified = hashOf("never verified")
+
+// sendUndo sends the link to undo a change to the address of old, the user before it.
+func (s *Service) sendUndo(changed Ticket, old *User) {
 	s.enqueueOrRun(func(ctx context.Context) {
 		u, err := s.users.UserBySubject(ctx, changed.Subject)
 		if err == nil && u != nil {
-			// Without a State: a thief may change password and address again.
-			err = s.send(ctx, nil, Ticket{Purpose: UndoEmail, Subject: u.Subject, Tenant: u.Tenant, Email: old})
+			// The State is not the user's: a thief may change password and
+			// address again.
+			t := Ticket{Purpose: UndoEmail, Subject: u.Subject, Tenant: u.Tenant, Email: old.Email}
+			if !old.Verified {
+				t.State = neverVerified
+			}
+			err = s.send(ctx, nil, t)
 		}
 		if err != nil {
 			s.report(ctx, changed.Subject, err)
@@ -199,8 +216,17 @@ func (s *Service) useUndo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	verified := t.State != neverVerified
+	if err := s.claimable(verified); err != nil {
+		return err
+	}
 	if err := s.endSessions(ctx, u); err != nil {
 		return err
+	}
+	if !verified {
+		if err := s.takeOver(ctx, u, false); err != nil {
+			return err
+		}
 	}
 	if err := s.setEmail(ctx, t.Subject, u.Email, t.Email); err != nil {
 		return err
