@@ -170,6 +170,9 @@ func (s *Service) requestVerification(w http.ResponseWriter, r *http.Request, p 
 	if err != nil {
 		return err
 	}
+	if u.Email == "" {
+		return guard.InvalidRequest("The account has no address.", errors.New("ticket: the user has no address"))
+	}
 	return s.sendBound(w, r, p, u, Ticket{Purpose: VerifyEmail, Email: u.Email})
 }
 

@@ -275,8 +275,8 @@ func (s *Service) Issue(ctx context.Context, o Order) error {
 		if err != nil {
 			return fmt.Errorf("ticket: looking a user up: %w", err)
 		}
-		if u.Disabled {
-			return fmt.Errorf("ticket: the user %q is disabled", o.Subject)
+		if u.Disabled || u.Email == "" {
+			return fmt.Errorf("ticket: the user %q is disabled or has no address", o.Subject)
 		}
 		return s.send(ctx, nil, Ticket{Purpose: o.Purpose, State: stateOf(u), Subject: u.Subject, Tenant: u.Tenant, Email: u.Email})
 	case Invitation:

@@ -439,6 +439,19 @@ func TestProveTakesEitherATokenOrACode(t *testing.T) {
 	}
 }
 
+func TestAnAccountWithoutAnAddressGetsNoMessage(t *testing.T) {
+	s := newSite(t)
+	s.change("1", func(u *ticket.User) { u.Email = "" })
+	s.ok(s.post(s.service.Request(ticket.VerifyEmail), caller("1"), ""), 400)
+	if err := s.service.Issue(t.Context(), ticket.Order{Purpose: ticket.ResetPassword, Subject: "1"}); err == nil {
+		t.Error("a reset was issued")
+	}
+	s.flush()
+	if len(s.mails) > 0 || len(reasons(s.events)) != 1 { // the refusal
+		t.Errorf("%v, %v", s.mails, reasons(s.events))
+	}
+}
+
 func TestVerificationBelongsToTheSession(t *testing.T) {
 	s := newSite(t)
 	s.change("1", func(u *ticket.User) { u.Verified = false })
