@@ -32,7 +32,8 @@ type Config struct {
 	Origins []string
 
 	// TopOrigins are the origins of pages that may embed a page of Origins in
-	// a frame. Default: none.
+	// a frame. Some browsers do not report the origin of the embedding page:
+	// their frames are then accepted, so set frame-ancestors too. Default: none.
 	TopOrigins []string
 
 	// Issuer is the issuer of the access tokens. Callers of other issuers are
