@@ -32,7 +32,7 @@ type Config struct {
 
 	// Peppers are the secrets of the keyed hashes. The first makes new hashes,
 	// all verify. To add one, append it in all processes, then move it to the
-	// front. Required.
+	// front. Keys of a removed pepper are refused. Required.
 	Peppers []Pepper
 
 	// Revoker is called on each use of a good key. If nil, other processes may

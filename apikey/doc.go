@@ -26,7 +26,8 @@
 // For other keys it calls the Throttle, the cache of refused keys, and the store,
 // and compares in constant time, against a dummy if the key does not exist. On
 // each use it checks dates, networks, the Revoker and the owner's rights. The
-// middleware that sets r.RemoteAddr must come first.
+// middleware that sets r.RemoteAddr must come first: otherwise AllowedPrefixes
+// and the Throttle see the proxy.
 //
 // # Keys of an older scheme
 //

@@ -41,8 +41,8 @@ type Config struct {
 	// Store. Default: random.
 	Secret guard.Secret
 
-	// Cost returns what a request costs, at least 1. A cost above [Limit.Max] is
-	// refused with 413. Concurrent limits ignore Cost. Default: 1.
+	// Cost returns what a request costs; less than 1 counts as 1. A cost above
+	// [Limit.Max] is refused with 413. Concurrent limits ignore Cost. Default: 1.
 	Cost func(*http.Request) int64
 
 	// Refund reports whether the charge of a request that was answered with

@@ -70,7 +70,8 @@ type RemoteConfig struct {
 
 	// OnError is called in the background, at most once after each fetch: if it
 	// failed, if keys of the set were rejected, and with the number of tokens
-	// with unknown key IDs that were answered 503, which then cause no events.
+	// with unknown key IDs that were answered 503, which then cause no events. It
+	// must return soon.
 	OnError func(error)
 
 	// Measure receives the duration and the outcome of each fetch; see

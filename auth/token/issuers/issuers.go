@@ -231,8 +231,9 @@ func GitHubActions(audience, ownerID string, repositoryIDs ...string) Preset {
 }
 
 // Kubernetes accepts projected service account tokens of the given namespaces of
-// a cluster, which become the tenant. Tokens of deleted pods remain valid until
-// they expire.
+// a cluster, which become the tenant. If the discovery endpoint needs
+// credentials, set Keys.Client. Tokens of deleted pods remain valid until they
+// expire.
 func Kubernetes(issuer, audience string, namespaces ...string) Preset {
 	// Source: Kubernetes, pkg/serviceaccount/claims.go, KEP-4193.
 	namespace := is("", namespaces...)
