@@ -214,11 +214,8 @@ func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) 
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, users: users, tokens: tokens, sessions: config.Sessions, challenges: config.Challenges, hooks: config.Hooks}
-	if config.Hooks.Measure != nil {
-		s.sessions = measuredSessions{config.Sessions, config.Hooks}
-		s.challenges = measuredChallenges{config.Challenges, config.Hooks}
-	}
+	s := &Server{config: config, users: users, tokens: tokens, hooks: config.Hooks,
+		sessions: measuredSessions{config.Sessions, config.Hooks}, challenges: measuredChallenges{config.Challenges, config.Hooks}}
 	s.hooks.Deny = denyOAuth
 	if err := s.prepare(); err != nil {
 		return nil, err

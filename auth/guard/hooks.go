@@ -40,8 +40,7 @@ type Hooks struct {
 
 	// Measure receives the duration and the outcome of guards, decisions of limiters,
 	// calls of stores, password hashes and fetches of keys, in the goroutine of the
-	// operation. It must not block. [Hooks.Provide] does not give it. If nil, nothing is
-	// measured.
+	// operation. It must not block. If nil, nothing is measured.
 	Measure func(ctx context.Context, m Measurement)
 }
 

@@ -189,29 +189,29 @@ func (id *identifier) handler(next http.Handler) http.Handler {
 		r = r.WithContext(rc)
 		rc.source = sourceOf(r)
 		begun := id.hooks.Begin()
-		p, by, err := id.identify(r)
-		if id.hooks.Measure != nil {
-			scheme := ""
-			if by != nil {
-				scheme = by.Challenge().Scheme
-			}
-			id.hooks.Measured(r.Context(), begun, "identify", scheme, err)
+		p, at, err := id.identify(r)
+		scheme := ""
+		if at >= 0 {
+			scheme = id.challenges[at].Scheme
 		}
+		id.hooks.Measured(rc, begun, "identify", scheme, err)
 		if err != nil {
 			id.hooks.Refuse(w, r, err)
 			return
 		}
 		if p != nil {
 			if anotherCaller(rc.Context, p) {
-				id.hooks.Refuse(w, r, twoKinds(fmt.Errorf("guard: an outer middleware found another caller than the %s credentials name",
-					by.Challenge().Scheme)))
+				id.hooks.Refuse(w, r, twoKinds(fmt.Errorf("guard: an outer middleware found another caller than the %s credentials name", scheme)))
 				return
 			}
-			rc.by = by
+			rc.by = id.authenticators[at]
 			rc.principal.Store(p)
 			identity.Tell(rc.Context, p)
 			if id.hooks.Active != nil {
-				if err := id.hooks.Active(rc, p); err != nil {
+				begun := id.hooks.Begin()
+				err := id.hooks.Active(rc, p)
+				id.hooks.Measured(rc, begun, "active", "", err)
+				if err != nil {
 					id.hooks.Refuse(w, r, err)
 					return
 				}
@@ -228,18 +228,14 @@ func anotherCaller(ctx context.Context, p *identity.Principal) bool {
 	return ok && !outer.Same(p) || identity.Ambiguous(ctx)
 }
 
-// identify returns nil, nil, nil for an anonymous request, and with an error the
-// authenticator that returned it.
-func (id *identifier) identify(r *http.Request) (*identity.Principal, Authenticator, error) {
+// identify returns nil, -1, nil for an anonymous request, and with an error the index of
+// the authenticator that returned it.
+func (id *identifier) identify(r *http.Request) (caller *identity.Principal, at int, verdict error) {
 	if len(r.Header["Authorization"]) > 1 {
-		return nil, nil, InvalidRequest("The request carries more than one Authorization header.",
+		return nil, -1, InvalidRequest("The request carries more than one Authorization header.",
 			errors.New("guard: more than one Authorization header"))
 	}
-	var (
-		found   Authenticator
-		caller  *identity.Principal
-		verdict error
-	)
+	at = -1
 	claimed := id.bearerClaimed(r)
 	for i, a := range id.authenticators {
 		if claimed && id.bearer(i) {
@@ -249,15 +245,15 @@ func (id *identifier) identify(r *http.Request) (*identity.Principal, Authentica
 		if noCredentials(err) {
 			continue
 		}
-		if found != nil {
-			return nil, nil, twoKinds(fmt.Errorf("guard: both %s and %s credentials", found.Challenge().Scheme, a.Challenge().Scheme))
+		if at >= 0 {
+			return nil, -1, twoKinds(fmt.Errorf("guard: both %s and %s credentials", id.challenges[at].Scheme, id.challenges[i].Scheme))
 		}
 		if err == nil && (p == nil || nobody(p)) {
 			err = fmt.Errorf("guard: %T returned neither a principal nor an error", a)
 		}
-		found, caller, verdict = a, p, err
+		caller, at, verdict = p, i, err
 	}
-	return caller, found, verdict
+	return caller, at, verdict
 }
 
 // nobody reports whether p names no caller.

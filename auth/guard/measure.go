@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/identity"
@@ -16,6 +17,7 @@ type Measurement struct {
 	// Operation is the kind of operation:
 	//
 	//	identify  all authenticators of an Identify or a Mux
+	//	active    Hooks.Active
 	//	guard     a guard; the handler behind it is not included
 	//	limit     a decision of a limiter
 	//	store     a call of a store, a revocation log or a user table
@@ -32,21 +34,32 @@ type Measurement struct {
 	// [Undecided] if a store failed, a wait ended or the client disconnected.
 	Outcome Outcome
 
+	// Code is the code of the [Denial], empty without one. Codes are constants of
+	// this module and of the host's guards, which must not take them from clients.
+	Code string
+
 	// Duration is the time that the operation took.
 	Duration time.Duration
 }
 
-// Begin returns when an operation begins, for [Hooks.Measured]. It is the zero time if
-// Measure is nil.
+// processStart is where Begin counts from: time.Since reads one clock, and time.Now two.
+var processStart = time.Now()
+
+// measureProvided is set when a Hooks with Measure has been provided. Until then, Begin
+// and Measured of Hooks without Measure need not search the context.
+var measureProvided atomic.Bool
+
+// Begin returns when an operation begins, for [Hooks.Measured] only. It is the zero time
+// if nothing is measured.
 func (h Hooks) Begin() (begun time.Time) {
-	if h.Measure != nil {
-		begun = time.Now()
+	if h.Measure != nil || measureProvided.Load() {
+		begun = processStart.Add(time.Since(processStart))
 	}
 	return begun
 }
 
-// Measured passes an operation that began at begun and ends now to Measure, if there
-// is one:
+// Measured passes an operation that began at begun and ends now to Measure, or to the
+// Measure of [Hooks.Provide] around ctx. Without either it does nothing:
 //
 //	begun := hooks.Begin()
 //	user, err := users.ByID(ctx, id)
@@ -56,30 +69,44 @@ func (h Hooks) Begin() (begun time.Time) {
 // [identity.ErrNotProven] and errors of [NewReason] are [Failed]. Other errors are
 // [Undecided], and so is a Denial of a store or a fetch.
 func (h Hooks) Measured(ctx context.Context, begun time.Time, operation, name string, err error) {
-	if h.Measure == nil {
+	if begun.IsZero() {
 		return
 	}
-	h.Measure(ctx, Measurement{operation, name, outcomeOf(operation, err), time.Since(begun)})
+	measure := h.Measure
+	if measure == nil {
+		provided, ok := ctx.Value(providedKey{}).(*providedContext)
+		if !ok || provided.hooks.Measure == nil {
+			return
+		}
+		measure = provided.hooks.Measure
+	}
+	m := Measurement{Operation: operation, Name: name, Outcome: Succeeded, Duration: time.Since(begun)}
+	if err != nil {
+		m.Outcome, m.Code = outcomeOf(operation, err)
+	}
+	measure(ctx, m)
 }
 
-func outcomeOf(operation string, err error) Outcome {
-	if err == nil {
-		return Succeeded
-	}
+// outcomeOf returns the outcome of an operation with an error, and the code of the
+// refusal.
+func outcomeOf(operation string, err error) (Outcome, string) {
 	if d, ok := errors.AsType[*Denial](err); ok {
+		switch {
 		// A refusal in the error of a store is of another system.
-		if d == nil || operation == "store" || operation == "fetch" {
-			return Undecided
+		case d == nil, operation == "store", operation == "fetch":
+			return Undecided, ""
+		case d.Status >= 400 && d.Status < 500 && d.Status != statusClientGone:
+			return Failed, d.Code
 		}
-		if d.Status >= 400 && d.Status < 500 && d.Status != statusClientGone {
-			return Failed
-		}
-		return Undecided
+		return Undecided, d.Code
 	}
-	if _, ok := errors.AsType[*reason](err); ok || errors.Is(err, ErrInactive) || errors.Is(err, identity.ErrNotProven) {
-		return Failed
+	if errors.Is(err, ErrInactive) {
+		return Failed, CodeInvalidToken
 	}
-	return Undecided
+	if _, ok := errors.AsType[*reason](err); ok || errors.Is(err, identity.ErrNotProven) {
+		return Failed, ""
+	}
+	return Undecided, ""
 }
 
 // kindsOf returns the kinds of the requirements, for the Name of a guard.

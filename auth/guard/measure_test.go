@@ -106,26 +106,79 @@ func TestMeasureDoesNotChangeTheAnswerToANilDenial(t *testing.T) {
 
 func TestMeasuredWithoutMeasureDoesNothing(t *testing.T) {
 	var hooks guard.Hooks
-	begun := hooks.Begin()
-	hooks.Measured(t.Context(), begun, "store", "x", nil)
-	if !begun.IsZero() {
-		t.Errorf("Begin returned %v", begun)
-	}
+	hooks.Measured(t.Context(), hooks.Begin(), "store", "x", nil)
 }
 
-// BenchmarkMeasure is a guard without Measure, and with one that does nothing.
-func BenchmarkMeasure(b *testing.B) {
-	pass := func(*http.Request) error { return nil }
-	for name, hooks := range map[string]guard.Hooks{
-		"nil": {}, "set": {Measure: func(context.Context, guard.Measurement) {}},
-	} {
-		b.Run(name, func(b *testing.B) {
-			h := hooks.Require(pass)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-			r, w := httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()
-			b.ReportAllocs()
-			for b.Loop() {
-				h.ServeHTTP(w, r)
+func TestProvideGivesMeasureToHooksWithoutOne(t *testing.T) {
+	type host struct{ guard.Hooks } // as a package embeds it
+	synctest.Test(t, func(t *testing.T) {
+		var outer, inner []string
+		record := func(to *[]string) func(context.Context, guard.Measurement) {
+			return func(_ context.Context, m guard.Measurement) {
+				*to = append(*to, fmt.Sprint(m.Operation, " ", m.Name, " ", m.Outcome, m.Code, " ", m.Duration))
 			}
+		}
+		provided := guard.Hooks{Measure: record(&outer)}
+		own := host{guard.Hooks{Measure: record(&inner)}}
+		none := host{}
+		h := provided.Provide(none.Identify(slow{3 * time.Second, nil})(own.Authenticated(none.Authenticated(
+			http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				begun := none.Begin()
+				time.Sleep(time.Second)
+				none.Measured(r.Context(), begun, "store", "users.ByID", nil)
+			})))))
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Slow x")
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+		wantOuter := []string{"identify Slow succeeded 3s", "guard caller succeeded 0s", "store users.ByID succeeded 1s", "identify  succeeded 3s"}
+		wantInner := []string{"guard caller succeeded 0s", "guard caller failedunauthenticated 0s"}
+		if fmt.Sprintf("%q %q", outer, inner) != fmt.Sprintf("%q %q", wantOuter, wantInner) {
+			t.Errorf("provided %q, want %q;\nown %q, want %q", outer, wantOuter, inner, wantInner)
+		}
+	})
+}
+
+func TestActiveIsMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		hooks := guard.Hooks{
+			Measure: func(_ context.Context, m guard.Measurement) {
+				got = append(got, fmt.Sprint(m.Operation, " ", m.Outcome, " ", m.Code, " ", m.Duration))
+			},
+			Active: func(context.Context, *identity.Principal) error {
+				time.Sleep(2 * time.Second)
+				return guard.ErrInactive
+			},
+		}
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", "Slow x")
+		hooks.Identify(slow{3 * time.Second, nil})(nothing).ServeHTTP(httptest.NewRecorder(), r)
+		if want := []string{"identify succeeded  3s", "active failed invalid_token 2s"}; fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// BenchmarkMeasure is a guard without Measure, with one that does nothing, and with one
+// of Provide. Run it with -run '^$' and -count 1: after a Provide with Measure, Hooks
+// without Measure search the context.
+func BenchmarkMeasure(b *testing.B) {
+	measure := guard.Hooks{Measure: func(context.Context, guard.Measurement) {}}
+	as := func(h http.Handler) http.Handler { return h }
+	for _, row := range []struct {
+		name    string
+		hooks   guard.Hooks
+		provide func(http.Handler) http.Handler
+	}{{"nil", guard.Hooks{}, as}, {"set", measure, as}, {"provided", guard.Hooks{}, measure.Provide}} {
+		b.Run(row.name, func(b *testing.B) {
+			guarded := row.hooks.Require(func(*http.Request) error { return nil })(nothing)
+			row.provide(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				b.ReportAllocs()
+				for b.Loop() {
+					guarded.ServeHTTP(w, r)
+				}
+			})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 		})
 	}
 }

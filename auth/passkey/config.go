@@ -196,9 +196,7 @@ func New(store Store, config Config) (*RelyingParty, error) {
 		return nil, err
 	}
 	config.Origins, config.TopOrigins, config.Keys = slices.Clone(config.Origins), slices.Clone(config.TopOrigins), slices.Clone(config.Keys)
-	if config.Hooks.Measure != nil {
-		store = measuredStore{store, config.Hooks}
-	}
+	store = measuredStore{store, config.Hooks}
 	return &RelyingParty{config: config, store: store, macs: macs(config.Keys)}, nil
 }
 

@@ -250,9 +250,7 @@ func New(store Store, users Users, config Config) (*Service, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	if config.Hooks.Measure != nil {
-		store = measuredStore{store, config.Hooks}
-	}
+	store = measuredStore{store, config.Hooks}
 	s := &Service{config: config, store: store, users: users, protection: protection, queue: make(chan func(context.Context), config.Queue)}
 	s.start()
 	return s, nil
