@@ -65,8 +65,8 @@ func NewPrincipal(r *http.Request) *identity.Principal {
 //
 // Identify panics without authenticators, for an authenticator whose challenge
 // has no scheme, and for two authenticators that would judge the same credential:
-// two with the scheme Bearer, or two with equal challenges. A token.NewVerifiers
-// takes the tokens of several issuers.
+// two with the scheme Bearer, also if one belongs to an Identify within next, or two
+// with equal challenges. A token.NewVerifiers takes the tokens of several issuers.
 func (h Hooks) Identify(authenticators ...Authenticator) func(http.Handler) http.Handler {
 	if len(authenticators) == 0 {
 		panic("guard: Identify needs at least one Authenticator")
@@ -74,6 +74,9 @@ func (h Hooks) Identify(authenticators ...Authenticator) func(http.Handler) http
 	id := newIdentifier(h, authenticators)
 	id.mustDiffer()
 	return func(next http.Handler) http.Handler {
+		for inner := range layers(next) {
+			id.mustNotJudgeAgain(inner.settles)
+		}
 		d := describe(id.handler(next), next)
 		d.settles = id.authenticators
 		return d
@@ -178,6 +181,20 @@ func (id *identifier) mustDiffer() {
 			case id.lines[i] == id.lines[j]:
 				panic(fmt.Sprintf("guard: authenticators %d and %d (%T, %T) both have the challenge %s; use one authenticator, "+
 					"or two that read different headers and have different Realms", j, i, id.authenticators[j], id.authenticators[i], id.lines[i]))
+			}
+		}
+	}
+}
+
+// mustNotJudgeAgain panics if an Identify within judges bearer tokens with another
+// authenticator: each of the two would refuse the tokens of the other.
+func (id *identifier) mustNotJudgeAgain(inner []Authenticator) {
+	for i, outer := range id.authenticators {
+		for _, a := range inner {
+			same := reflect.ValueOf(outer).Comparable() && reflect.ValueOf(a).Comparable() && outer == a
+			if id.bearer(i) && !same && strings.EqualFold(a.Challenge().Scheme, "Bearer") {
+				panic(fmt.Sprintf("guard: an Identify within another one has another authenticator with the scheme Bearer (%T, %T), and each would "+
+					"refuse the other's tokens; use one token.NewVerifiers for several issuers, or one Identify for each group of routes", outer, a))
 			}
 		}
 	}

@@ -281,6 +281,7 @@ func TestASessionOfTheHostsOwnBesideAKeyIsRefusedInAnyOrder(t *testing.T) {
 }
 
 func TestIdentifyWithinIdentify(t *testing.T) {
+	same := bearer()
 	twins := bearer() // takes the bearer token for another person
 	twins.authenticate = func(r *http.Request) (*identity.Principal, error) {
 		return &identity.Principal{Issuer: "elsewhere", Subject: "ada's twin"}, nil
@@ -296,11 +297,11 @@ func TestIdentifyWithinIdentify(t *testing.T) {
 			"", want{401, []string{bearerLine, keyLine}, "", unauthenticatedBody}},
 		{"a bad inner credential names the outer kind too", apiKeys(), bearer(), []string{"Authorization: Bearer bad"},
 			"", want{401, []string{badBearerLine, keyLine}, "", invalidTokenBody}},
-		{"a scheme is asked for once", bearer(), bearer(), nil,
+		{"a scheme is asked for once", same, same, nil,
 			"", want{401, []string{bearerLine}, "", unauthenticatedBody}},
 		{"the outer caller stays", apiKeys(), bearer(), []string{"X-Api-Key: robot"},
 			"robot", want{200, nil, "", "hello robot"}},
-		{"the same caller twice is one", bearer(), bearer(), []string{"Authorization: Bearer ada"},
+		{"the same caller twice is one", same, same, []string{"Authorization: Bearer ada"},
 			"ada", want{200, nil, "", "hello ada"}},
 		{"credentials of two kinds are 400", apiKeys(), bearer(), []string{"X-Api-Key: robot", "Authorization: Bearer ada"},
 			"", want{400, nil, "", twoKindsBody}},
@@ -310,13 +311,31 @@ func TestIdentifyWithinIdentify(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			hooks, next := guard.Hooks{}, new(spy)
-			h := hooks.Identify(test.outer)(hooks.Identify(test.inner)(hooks.Authenticated(next)))
+			inner := hooks.Identify(test.inner)(hooks.Authenticated(next))
+			if test.inner == twins {
+				inner = http.HandlerFunc(inner.ServeHTTP) // hidden from the outer Identify
+			}
+			h := hooks.Identify(test.outer)(inner)
 			test.want.check(t, serve(h, get("/", test.header...)))
 			if got := strings.Join(next.callers, ","); got != test.caller {
 				t.Errorf("next ran for %q, want %q", got, test.caller)
 			}
 		})
 	}
+}
+
+func TestIdentifyWithinIdentifyRefusesAnotherAuthenticatorOfBearerTokens(t *testing.T) {
+	hooks := guard.Hooks{}
+	inner := hooks.Identify(bearer())(hooks.Authenticated(new(spy)))
+	for name, register := range map[string]func(){
+		"Identify": func() { hooks.Identify(apiKeys(), bearer())(inner) },
+		"Mux":      func() { guard.NewMux(hooks, bearer()).Handle("GET /", inner) },
+	} {
+		if got := mustPanic(t, register); !strings.Contains(got, "token.NewVerifiers") {
+			t.Errorf("%s: got %s, want a panic that names token.NewVerifiers", name, got)
+		}
+	}
+	hooks.Identify(apiKeys())(inner)
 }
 
 func TestHolderOutsideSeesTheCaller(t *testing.T) {

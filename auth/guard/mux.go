@@ -93,6 +93,7 @@ func (m *Mux) Handle(pattern string, h http.Handler) {
 func (m *Mux) mustLookFor(pattern string, h http.Handler) {
 	asked := slices.Clone(m.id.authenticators)
 	for d := range layers(h) {
+		m.id.mustNotJudgeAgain(d.settles)
 		asked = append(asked, d.settles...)
 		for _, wanted := range d.accepts {
 			// All that Accept has can be compared, and so with anything.
