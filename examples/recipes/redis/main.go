@@ -1,7 +1,7 @@
 // Command redis is one of several instances of a service that share a Redis:
 // sessions, revocations and limits are in it, so that a user signs in at one instance
 // and out at another, and limits hold for all together. The instances share the
-// folder of the secrets, too.
+// folder of the secrets, too, which the first makes: start it alone.
 //
 //	go -C examples run ./recipes/redis -redis 127.0.0.1:6379 -dir /etc/app -issuer https://app.example.com
 //
