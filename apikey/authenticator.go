@@ -336,6 +336,11 @@ func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now ti
 	}, nil
 }
 
+// CacheUse returns how many good keys were found in the cache, and how many were not and
+// cost a query of the store, for metrics. Requests that wait for the same query count
+// once. Both are zero without a cache.
+func (a *Authenticator) CacheUse() (hits, misses uint64) { return a.cache.use.Counts() }
+
 // A query is one query of the store, for all requests that wait for it.
 type query struct {
 	done  chan struct{}

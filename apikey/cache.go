@@ -46,6 +46,8 @@ type keyCache struct {
 	good   cache.Table[entry] // nil if nothing is cached
 	byID   cache.Table[entry]
 	misses cache.Table[miss]
+
+	use cache.Use // of good
 }
 
 func newCache(size int, ttl, missTTL time.Duration) *keyCache {
@@ -74,6 +76,7 @@ func (c *keyCache) get(s *sum, now time.Time) *entry {
 		// Not in constant time: what could be learnt from it is a part of a
 		// hash that leads nowhere.
 		if e := places[i].Load(); e != nil && e.sum == *s && c.fresh(e, now) {
+			c.use.Hit(index(s))
 			return e
 		}
 	}
@@ -101,7 +104,11 @@ func (c *keyCache) fresh(e *entry, now time.Time) bool {
 
 // put caches a good key whose query began in the given epoch.
 func (c *keyCache) put(e *entry, epoch uint64, now time.Time) {
-	if c.good == nil || c.epoch.Load() != epoch {
+	if c.good == nil {
+		return
+	}
+	c.use.Miss(index(&e.sum))
+	if c.epoch.Load() != epoch {
 		return
 	}
 	same := func(old *entry) bool { return old.sum == e.sum }

@@ -27,3 +27,21 @@ func TestOnlyFailuresOfTheStoreAreMeasuredAsUndecided(t *testing.T) {
 		t.Errorf("the outcomes are %v, want succeeded for an unknown key and undecided for a store that fails", got)
 	}
 }
+
+func TestCacheUseCountsGoodKeysOnly(t *testing.T) {
+	r := open(t, apikey.Config{})
+	key, _ := r.issue(nil)
+	for range 3 {
+		r.get(with(key))
+		r.get(with(wrongSecret(t, key)))
+	}
+	if hits, misses := r.keys.CacheUse(); hits != 2 || misses != 1 {
+		t.Errorf("%d hits and %d misses, want 2 and 1", hits, misses)
+	}
+	r = open(t, apikey.Config{CacheTTL: -1})
+	key, _ = r.issue(nil)
+	r.get(with(key))
+	if hits, misses := r.keys.CacheUse(); hits != 0 || misses != 0 {
+		t.Errorf("without a cache: %d hits and %d misses", hits, misses)
+	}
+}

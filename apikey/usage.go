@@ -115,7 +115,10 @@ func (u *usage) write(ctx context.Context, now time.Time) error {
 			u.add(id, second)
 		}
 	}()
-	if failed := u.recorder.RecordUse(ctx, uses); failed != nil {
+	begun := u.hooks.Begin()
+	failed := u.recorder.RecordUse(ctx, uses)
+	u.hooks.Measured(ctx, begun, "store", "apikey.RecordUse", failed)
+	if failed != nil {
 		return guard.CannotDecide("apikey: recording when keys were used", failed)
 	}
 	written = true

@@ -187,7 +187,9 @@ func (l *Limiter) reserve(ctx context.Context, s *scratch, cost int64, fields []
 		s.key.Add(f)
 	}
 	s.plan = l.plan
+	begun := l.config.Hooks.Begin()
 	admitted, err := l.charge(ctx, s, max(1, cost), true)
+	l.config.Hooks.Measured(ctx, begun, "limit", l.config.Name, err)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,8 +81,8 @@ type SignInConfig struct {
 	Local   *Memory
 	Nodes   int64
 
-	// Hooks.Observe receives events about the Store; the caller of Reserve
-	// reports refusals.
+	// Hooks.Observe receives events about the Store, and Hooks.Measure receives
+	// decisions; the caller of Reserve reports refusals.
 	Hooks guard.Hooks
 }
 
@@ -185,6 +186,17 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 // known for the login. Invalid addresses count as one. Pass login in the form
 // that the user store compares.
 func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
+	begun := s.config.Hooks.Begin()
+	settle, retryAfter, err = s.reserve(ctx, login, addr)
+	refused := err
+	if err == nil && retryAfter > 0 && !begun.IsZero() {
+		refused = guard.TooManyAttempts(retryAfter, nil)
+	}
+	s.config.Hooks.Measured(ctx, begun, "limit", cmp.Or(s.config.Name, "sign-in"), refused)
+	return settle, retryAfter, err
+}
+
+func (s *SignIn) reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
 	var pair, address, name KeyBuilder
 	ip, _ := addrOf(addr)
 	address.reset(tagSignIn, s.config.Name)

@@ -98,6 +98,13 @@ func (v *Valve) Handler(next http.Handler) http.Handler {
 // Wait returns nil when the request may enter, and a [guard.Denial] if the queue
 // is full, the wait would exceed MaxWait, or ctx ends.
 func (v *Valve) Wait(ctx context.Context) error {
+	begun := v.config.Hooks.Begin()
+	err := v.wait(ctx)
+	v.config.Hooks.Measured(ctx, begun, "limit", "valve", err)
+	return err
+}
+
+func (v *Valve) wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return clientGone(ctx, err)
 	}

@@ -17,6 +17,7 @@ import (
 // cannot evict entries.
 type cache struct {
 	sets setcache.Table[cached]
+	use  setcache.Use
 }
 
 // A cached is one entry. It is never changed.
@@ -39,7 +40,7 @@ func newCache(size int) *cache {
 	if size <= 0 {
 		return nil
 	}
-	return &cache{setcache.New[cached](size)}
+	return &cache{sets: setcache.New[cached](size)}
 }
 
 // good reports whether verifying the token again would have the same result.
@@ -72,6 +73,7 @@ func (c *cache) find(hash uint64, token string, state *ringState, now time.Time)
 	set := c.sets.Set(hash)
 	for i := range set {
 		if e := set[i].Load(); e != nil && e.hash == hash && e.token == token && e.good(state, now) {
+			c.use.Hit(hash)
 			return e
 		}
 	}
@@ -81,10 +83,15 @@ func (c *cache) find(hash uint64, token string, state *ringState, now time.Time)
 // put stores that token is valid from a moment on for p, and signed with a key of
 // state.
 func (c *cache) put(token string, state *ringState, k *key, from, now time.Time, p *identity.Principal) {
-	if c == nil || len(token) > maxCached {
+	if c == nil {
 		return
 	}
-	e := &cached{hashToken(token), strings.Clone(token), state, k, from, *p}
+	hash := hashToken(token)
+	c.use.Miss(hash)
+	if len(token) > maxCached {
+		return
+	}
+	e := &cached{hash, strings.Clone(token), state, k, from, *p}
 	c.sets.Set(e.hash).Put(e, uint8(e.hash>>62),
 		func(old *cached) bool { return old.hash == e.hash && old.token == token },
 		func(old *cached) bool { return !old.good(state, now) })
