@@ -20,4 +20,7 @@ type Sources struct {
 	Revocations *blacklist.Replica
 	Hashing     *password.Budget
 	Limits      []*ratelimit.Memory
+
+	// Caches are a *token.Verifier and an *apikey.Authenticator, each with a name.
+	Caches map[string]interface{ CacheUse() (hits, misses uint64) }
 }

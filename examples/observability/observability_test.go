@@ -28,6 +28,11 @@ import (
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
+// cacheUse is the cache of a Verifier or of an Authenticator.
+type cacheUse struct{ hits, misses uint64 }
+
+func (c cacheUse) CacheUse() (hits, misses uint64) { return c.hits, c.misses }
+
 func sources(t *testing.T) observability.Sources {
 	t.Helper()
 	replica, err := blacklist.NewReplica(new(blacklist.MemoryLog), blacklist.ReplicaConfig{})
@@ -41,7 +46,8 @@ func sources(t *testing.T) observability.Sources {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return observability.Sources{Revocations: replica, Hashing: budget, Limits: []*ratelimit.Memory{new(ratelimit.Memory)}}
+	return observability.Sources{Revocations: replica, Hashing: budget, Limits: []*ratelimit.Memory{new(ratelimit.Memory)},
+		Caches: map[string]interface{ CacheUse() (hits, misses uint64) }{"tokens": cacheUse{3, 1}}}
 }
 
 // drive sends requests to a limited route that needs a caller.
@@ -79,6 +85,8 @@ func TestPrometheusMetricsAreLintedAndOnTheDashboard(t *testing.T) {
 		`gatewright_operation_duration_seconds_count{name="caller",operation="guard",outcome="failed"} 2`,
 		`gatewright_events_total{event="excess_rate_limit_exceeded"} 1`,
 		`gatewright_revocations 0`, `gatewright_revocations_staleness_seconds `, `gatewright_hashes_waiting 0`, `gatewright_hashes_running 0`,
+		`gatewright_refusals_total{code="quota_exceeded",operation="limit"} 1`, `gatewright_refusals_total{code="unauthenticated",operation="guard"} 2`,
+		`gatewright_cache_lookups_total{cache="tokens",result="hit"} 3`, `gatewright_cache_lookups_total{cache="tokens",result="miss"} 1`,
 		`gatewright_limit_table_load_ratio{limit="`, `gatewright_limit_table_evictions_total{limit="`,
 	} {
 		if !strings.Contains(text, line) {
@@ -138,7 +146,7 @@ func TestOpenTelemetryRecordsDurationsAndGauges(t *testing.T) {
 		}
 	}
 	slices.Sort(names)
-	want := []string{"gatewright.hashes.waiting", "gatewright.limit.table.load", "gatewright.operation.duration", "gatewright.revocations", "gatewright.revocations.staleness"}
+	want := []string{"gatewright.cache.lookups", "gatewright.hashes.waiting", "gatewright.limit.table.load", "gatewright.operation.duration", "gatewright.revocations", "gatewright.revocations.staleness"}
 	if !slices.Equal(names, want) || refused != 1 {
 		t.Errorf("the metrics are %v, want %v; %d refusals, want 1", names, want, refused)
 	}

@@ -42,8 +42,20 @@ func NewOpenTelemetry(meter metric.Meter, from Sources) (func(context.Context, g
 			}))
 		errs = append(errs, err)
 	}
+	if len(from.Caches) > 0 {
+		_, err := meter.Int64ObservableCounter("gatewright.cache.lookups", metric.WithUnit("{lookup}"), metric.WithDescription("Valid credentials by whether they were found in the cache."),
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				for name, cache := range from.Caches {
+					hits, misses := cache.CacheUse()
+					o.Observe(int64(hits), metric.WithAttributes(attribute.String("cache", name), attribute.String("result", "hit")))
+					o.Observe(int64(misses), metric.WithAttributes(attribute.String("cache", name), attribute.String("result", "miss")))
+				}
+				return nil
+			}))
+		errs = append(errs, err)
+	}
 	return func(ctx context.Context, m guard.Measurement) {
 		durations.Record(ctx, m.Duration.Seconds(), metric.WithAttributes(
-			attribute.String("operation", m.Operation), attribute.String("name", m.Name), attribute.String("outcome", m.Outcome.String())))
+			attribute.String("operation", m.Operation), attribute.String("name", m.Name), attribute.String("outcome", m.Outcome.String()), attribute.String("code", m.Code)))
 	}, errors.Join(errs...)
 }

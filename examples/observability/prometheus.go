@@ -14,6 +14,7 @@ type Prometheus struct {
 	registerer prometheus.Registerer
 	durations  *prometheus.HistogramVec
 	events     *prometheus.CounterVec
+	refusals   *prometheus.CounterVec
 }
 
 // NewPrometheus registers a histogram of measurements and a counter of events. The
@@ -30,8 +31,12 @@ func NewPrometheus(r prometheus.Registerer) (*Prometheus, error) {
 			Name: "gatewright_events_total",
 			Help: "Audit events by name.",
 		}, []string{"event"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatewright_refusals_total",
+			Help: "Refusals by code.",
+		}, []string{"operation", "code"}),
 	}
-	return p, errors.Join(r.Register(p.durations), r.Register(p.events))
+	return p, errors.Join(r.Register(p.durations), r.Register(p.events), r.Register(p.refusals))
 }
 
 // Watch registers gauges of the sources.
@@ -53,6 +58,18 @@ func (p *Prometheus) Watch(from Sources) error {
 	if len(from.Limits) > 0 {
 		all = append(all, tables(from))
 	}
+	for name, cache := range from.Caches {
+		count := func(result string, read func() uint64) prometheus.Collector {
+			return prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name:        "gatewright_cache_lookups_total",
+				Help:        "Valid credentials by whether they were found in the cache.",
+				ConstLabels: prometheus.Labels{"cache": name, "result": result},
+			}, func() float64 { return float64(read()) })
+		}
+		all = append(all,
+			count("hit", func() uint64 { hits, _ := cache.CacheUse(); return hits }),
+			count("miss", func() uint64 { _, misses := cache.CacheUse(); return misses }))
+	}
 	var errs []error
 	for _, c := range all {
 		errs = append(errs, p.registerer.Register(c))
@@ -63,6 +80,9 @@ func (p *Prometheus) Watch(from Sources) error {
 // Measure is for guard.Hooks.
 func (p *Prometheus) Measure(_ context.Context, m guard.Measurement) {
 	p.durations.WithLabelValues(m.Operation, m.Name, m.Outcome.String()).Observe(m.Duration.Seconds())
+	if m.Outcome == guard.Failed && m.Code != "" {
+		p.refusals.WithLabelValues(m.Operation, m.Code).Inc()
+	}
 }
 
 // Count returns a function for guard.Hooks.Observe that counts events and passes them

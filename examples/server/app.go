@@ -135,11 +135,6 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	if err := errors.Join(errFront, errKey, errLimits, errRevoked); err != nil {
 		return nil, err
 	}
-	if s.meter != nil {
-		if err := s.meter.Watch(observability.Sources{Revocations: a.revoked, Hashing: s.meter.hashing}); err != nil {
-			return nil, err
-		}
-	}
 	ring, err := keys.ring()
 	if err != nil {
 		return nil, err
@@ -203,6 +198,13 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	}
 	if a.direct, err = blacklist.NewGuard(a.revoked.Direct(), blacklist.GuardConfig{Hooks: a.hooks}); err != nil {
 		return nil, err
+	}
+	if s.meter != nil {
+		err := s.meter.Watch(observability.Sources{Revocations: a.revoked, Hashing: s.meter.hashing,
+			Caches: map[string]interface{ CacheUse() (hits, misses uint64) }{"tokens": verifier, "keys": a.apiKeys}})
+		if err != nil {
+			return nil, err
+		}
 	}
 	a.databaseProof.check = a.keyStore.Ready // one table stands for all
 	a.redisProof.check = a.backends.redis

@@ -41,6 +41,8 @@ func TestMetricsOfAJourneyAreServedOnTheirOwnListenerOnly(t *testing.T) {
 		`{name="blacklist.Since",operation="store",outcome="succeeded"}`,
 		`operation="limit",outcome="succeeded"}`,
 		`gatewright_events_total{event="authn_login_success"} 1`,
+		`gatewright_cache_lookups_total{cache="tokens",result="hit"}`, `gatewright_cache_lookups_total{cache="keys",result="miss"} 1`,
+		`gatewright_refusals_total{code="forbidden",operation="guard"} 1`,
 		`gatewright_revocations_staleness_seconds`, `gatewright_hashes_waiting 0`, `go_goroutines`,
 	} {
 		if !strings.Contains(text, series) {
