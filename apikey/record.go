@@ -163,6 +163,8 @@ func (h Hash) Equal(other Hash) bool {
 // String returns the length of the hash.
 func (h Hash) String() string { return "[hash of " + strconv.Itoa(len(h)) + " bytes]" }
 
+// Format prints what String returns, whatever the verb.
 func (h Hash) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
 
+// MarshalText returns what String returns.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }

@@ -41,8 +41,10 @@ func (s Secret) String() string {
 	return shown
 }
 
+// Format prints what String returns, whatever the verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
+// LogValue returns what String returns.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalText returns String. A response that carries the key needs

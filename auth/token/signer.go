@@ -55,8 +55,11 @@ func (s Signer) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]b
 
 func (Signer) String() string { return "[redacted]" }
 
+// Format prints what String returns, whatever the verb.
 func (s Signer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
+// LogValue returns what String returns.
 func (s Signer) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
+// MarshalText returns what String returns.
 func (s Signer) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

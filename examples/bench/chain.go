@@ -39,8 +39,8 @@ const (
 // proxies, security headers, a list of hosts, CORS, a limit for each address, a
 // bearer token that may be revoked, a limit for each caller, and a scope.
 type chain struct {
-	handler                                 http.Handler
-	good, forged, expired, revoked, noScope string // tokens
+	handler                        http.Handler
+	good, forged, revoked, noScope string // tokens
 }
 
 // items is the handler behind the guards. It allocates nothing.
