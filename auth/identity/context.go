@@ -6,9 +6,8 @@ import (
 )
 
 // ContextKey is the key under which a context holds its *[Principal]. Use
-// [NewContext] and [FromContext]. The key is exported for implementations of
-// [context.Context] that carry a Principal among other values and save an
-// allocation.
+// [NewContext] and [FromContext]. The key is exported for other implementations of
+// [context.Context].
 type ContextKey struct{}
 
 // holderKey is where NewContext finds the Holder of an outer middleware.
@@ -17,11 +16,9 @@ type holderKey struct{}
 // NewContext returns a context that carries p and reports p to the [Holder] of an
 // outer middleware, if there is one. If p is nil, the context is anonymous.
 //
-// If ctx carries another caller already, or the same one with another credential,
-// the request has two kinds of credentials: the context is then [Ambiguous], and
-// every guard of this module answers 400. To replace the caller on purpose, for
-// example when an administrator acts as a user, remove the first one before:
-// NewContext(NewContext(ctx, nil), user).
+// If ctx already carries another caller, or the same caller with another credential,
+// the new context is [Ambiguous], and every guard answers 400. To replace the caller on
+// purpose, remove the first caller: NewContext(NewContext(ctx, nil), user).
 func NewContext(ctx context.Context, p *Principal) context.Context {
 	if p != nil {
 		if found, ok := FromContext(ctx); ok && !found.Same(p) || Ambiguous(ctx) {
@@ -39,9 +36,8 @@ func FromContext(ctx context.Context) (*Principal, bool) {
 	return p, p != nil
 }
 
-// Ambiguous reports whether ctx was given two different callers. Such a request
-// must be refused: one part of the system would act for the first caller, and
-// another part for the second.
+// Ambiguous reports whether ctx was given two different callers. Refuse such a
+// request.
 func Ambiguous(ctx context.Context) bool {
 	_, two := ctx.Value(ContextKey{}).(ambiguous)
 	return two
@@ -50,9 +46,8 @@ func Ambiguous(ctx context.Context) bool {
 // ambiguous stands in the place of the Principal.
 type ambiguous struct{}
 
-// A Holder lets a middleware that runs before authentication, like an access
-// log, read the caller afterwards. Values that an inner handler adds to a context
-// are not visible to the outer one.
+// A Holder lets a middleware that runs before authentication, like an access log,
+// read the caller afterwards.
 //
 //	ctx, holder := identity.WithHolder(r.Context())
 //	next.ServeHTTP(w, r.WithContext(ctx))
@@ -69,8 +64,8 @@ func WithHolder(ctx context.Context) (context.Context, *Holder) {
 	return context.WithValue(ctx, holderKey{}, h), h
 }
 
-// Principal returns a copy of the caller as it was when it was identified, nil
-// for an anonymous request. It is safe for concurrent use.
+// Principal returns a copy of the caller at identification, or nil if the request is
+// anonymous. It is safe for concurrent use.
 func (h *Holder) Principal() *Principal {
 	seen := h.principal.Load()
 	if seen == nil {
@@ -80,9 +75,8 @@ func (h *Holder) Principal() *Principal {
 	return &own
 }
 
-// Tell reports p to the Holder of ctx, if there is one. [NewContext] calls it;
-// implementations of [context.Context] that answer [ContextKey] have to call it
-// themselves.
+// Tell reports p to the Holder of ctx, if there is one. [NewContext] calls it; other
+// implementations of [context.Context] that answer [ContextKey] must call it.
 func Tell(ctx context.Context, p *Principal) {
 	h, ok := ctx.Value(holderKey{}).(*Holder)
 	if !ok {
@@ -92,7 +86,7 @@ func Tell(ctx context.Context, p *Principal) {
 		h.principal.Store(nil)
 		return
 	}
-	// A copy, for the handler may change its own while the log reads this.
+	// A copy, because the handler may change p while the log reads the copy.
 	seen := *p
 	h.principal.Store(&seen)
 }

@@ -10,15 +10,14 @@ import (
 const MaxName = 1024
 
 var (
-	errEncoding = errors.New("identity: a name has a NUL or invalid UTF-8, which no database stores alike")
+	errEncoding = errors.New("identity: a name has a NUL or invalid UTF-8")
 	errLength   = errors.New("identity: a name has more than 1024 bytes")
 )
 
-// CheckNames returns an error if one of names can name nothing that a store
-// keeps: it is not valid UTF-8, has a NUL, or has more than [MaxName] bytes.
-// Callers that take identifiers from requests call it before they use a store,
-// and treat an ill-formed name like an unknown one. The error does not quote the
-// name. An empty name is well-formed.
+// CheckNames returns an error if one of names is not valid UTF-8, has a NUL, or has
+// more than [MaxName] bytes. Call it before a store is used with identifiers of a
+// request, and treat an ill-formed name like an unknown one. The error does not quote
+// the name. An empty name is well-formed.
 func CheckNames(names ...string) error {
 	for _, name := range names {
 		switch {

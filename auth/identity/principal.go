@@ -97,7 +97,7 @@ func (p Principal) Format(f fmt.State, _ rune) {
 
 // MaxClockSkew is how far the clocks of the machines of one service may differ.
 // Revocations of everything up to now reach that far beyond the present, and
-// what is issued after one of them is dated accordingly.
+// credentials issued after such a revocation are dated accordingly.
 const MaxClockSkew = 5 * time.Second
 
 // A Revocation names credentials that are no longer valid: all that match every
@@ -116,10 +116,9 @@ type Revocation struct {
 	// that later sign-ins are valid. If zero, the time of issue does not matter.
 	Before time.Time
 
-	// Spare is a session that the revocation does not end although it matches:
-	// the session in which a password was changed. It requires Before, and
-	// excludes Credential and Session. Credentials without a session are not
-	// spared.
+	// Spare is a session that the revocation does not end, for example the
+	// session in which a password was changed. It requires Before, and excludes
+	// Credential and Session. Credentials without a session are not spared.
 	Spare string
 
 	// Expires is when the revocation may be forgotten, because every credential

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// A Proof is the result of a sign-in by other means than a password, like a
-// passkey, a mailed link or a check of the host's own. Package auth opens a
-// session for it.
+// A Proof is the result of a sign-in without a password, for example by a passkey or
+// a mailed link. Package auth opens a session for it.
 type Proof struct {
 	// Subject is the ID of the user, as the host's UserStore has it; never
 	// an e-mail address or a login. Required.
