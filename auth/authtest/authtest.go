@@ -5,14 +5,12 @@
 //		authtest.RunRefresh(t, func(t *testing.T) auth.RefreshStore { return newStore(t) })
 //	}
 //
-// Each rule is a subtest with a store of its own, and a failure says why the
-// rule is there. The suites take a second or two of real time, since a store's
-// clock may be the database's.
+// Each rule is a subtest with its own store. The suites take one or two seconds.
 //
 // # Security considerations
 //
-// What a test cannot see stays unproven: that a session or its end survives a
-// crash, and that a store that cannot be reached gives an error.
+// The suites do not test that sessions and revocations survive a crash, nor that an
+// unreachable store returns an error.
 package authtest
 
 import (
@@ -33,11 +31,9 @@ import (
 // RunUsers checks an [auth.UserStore]. open stores the given users under the given
 // logins, which are canonical, and returns a store with exactly these users.
 //
-// A table that cannot keep a field as it is given writes into users what it keeps
-// instead: another ID, because the database makes the IDs; no Tenant, because
-// there are none; the Scopes that follow from the Roles. open must not change
-// PasswordHash and Disabled. If the store is an [auth.PasswordUpdater], that is
-// checked as well. A failure names the field that differs and both values.
+// If the table stores another value of a field, for example an ID that the database
+// makes, open writes that value into users. open must not change PasswordHash and
+// Disabled. If the store is an [auth.PasswordUpdater], RunUsers checks that as well.
 func RunUsers(t *testing.T, open func(t *testing.T, users map[string]auth.User) auth.UserStore) {
 	given := map[string]auth.User{
 		"alice": {
@@ -217,8 +213,8 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 			return err
 		}
 		for _, after := range []time.Duration{0, time.Second, grace} {
-			// Another successor is wished for, as by a process whose keys
-			// were rotated meanwhile: what counts is what was stored.
+			// The caller proposes another successor, like a process with rotated
+			// keys; the store must return the successor that it stored.
 			got, err := rotate(s, "s1", "a", "x", time.Minute+after)
 			if err != nil {
 				return err
@@ -300,7 +296,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 				if err != nil {
 					failed = err
 				} else if got.Current != id("b") {
-					failed = errors.New("somebody was told another current token")
+					failed = errors.New("an answer had another current token")
 				}
 			})
 		}
@@ -446,8 +442,8 @@ type SessionStore interface {
 	auth.SessionLister
 }
 
-// RunSessions checks what a [SessionStore] has beyond [RunRefresh]. open
-// returns an empty store.
+// RunSessions checks the listing of sessions; run [RunRefresh] too. open returns an
+// empty store.
 func RunSessions(t *testing.T, open func(t *testing.T) SessionStore) {
 	ctx := context.Background()
 	now := time.Now().Truncate(time.Microsecond)

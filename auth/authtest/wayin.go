@@ -28,8 +28,8 @@ type Ceremony struct {
 	// Good returns a new request that proves the subject. Required.
 	Good func(t *testing.T, subject string) *http.Request
 
-	// Bad returns well-formed requests that prove no one: forged, expired, used
-	// before, for another host. Required.
+	// Bad returns well-formed requests that must be rejected: forged, expired,
+	// replayed, for another host. Required.
 	Bad func(t *testing.T) []*http.Request
 
 	// SingleUse is true if a request of Good signs in once only.
@@ -209,7 +209,7 @@ func (full) Reserve(context.Context, string, string) (func(guard.Outcome), time.
 	return nil, time.Minute, nil
 }
 
-// neverRight is a SecondFactor that is due and that no code proves.
+// neverRight is a required SecondFactor that rejects every code.
 type neverRight struct{}
 
 func (neverRight) Required(context.Context, string) (bool, error) { return true, nil }
