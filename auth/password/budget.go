@@ -16,8 +16,7 @@ type BudgetConfig struct {
 	// GOMEMLIMIT. Default: 256 MiB.
 	Memory int64
 
-	// Concurrent is how many calls may hash at once. More than there are processors
-	// slows down other requests and makes hashing no faster.
+	// Concurrent is how many calls may hash at once.
 	// Default: GOMAXPROCS at the time of NewBudget.
 	Concurrent int
 
@@ -30,14 +29,11 @@ type BudgetConfig struct {
 	MaxWait time.Duration
 }
 
-// A Budget bounds the memory and the processors that hashing takes. Without one, 200
-// sign-ins at the same time take 12 GiB. Any number of Hashers may share a Budget. Use
-// [NewBudget] to make one. It is safe for concurrent use.
+// A Budget bounds the memory and the processors that hashing takes. Hashers may share a
+// Budget; [NewBudget] makes one. It is safe for concurrent use.
 //
-// Clients take turns, as [WithClient] names them; the calls of one client are served in
-// the order in which they came. A call that needs little memory does not overtake the
-// call whose turn it is, so that a stream of small calls does not delay a large one
-// for ever.
+// Clients, as named by [WithClient], take turns; calls of one client are served in
+// order. A small call does not overtake a large one whose turn it is.
 type Budget struct {
 	memory     int64
 	concurrent int
@@ -164,8 +160,8 @@ func (b *Budget) release(n int64) {
 	b.serve()
 }
 
-// serve gives permits to those in front of the queue, as long as they fit.
-// Like the ones below it is called with the lock held.
+// serve gives permits to the first waiters, as long as they fit. The caller of serve,
+// fits, take and putBack holds the lock.
 func (b *Budget) serve() {
 	for w := b.queue.front(); w != nil && b.fits(w.size); w = b.queue.front() {
 		b.take(w.size)

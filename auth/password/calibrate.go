@@ -13,15 +13,13 @@ import (
 //
 //	params, err := password.Calibrate(ctx, 500*time.Millisecond, password.BudgetConfig{})
 //
-// Use it in a tool or a test and put the result into the configuration; do not call it
-// when the server starts. While hashes of several strengths are stored, the time of a
-// failure reveals more. When parameters change, list the earlier ones in
-// [Config.Imported].
+// Call it in a tool, not when the server starts, and put the result into the
+// configuration. When parameters change, list the earlier ones in [Config.Imported];
+// otherwise the time of a failure reveals more.
 //
 // Every proposal has 4 lanes, a salt of 16 bytes and a tag of 32. Calibrate takes some 10
-// to 60 times the target. It returns the error of ctx if ctx ends, and an error if the
-// weakest parameters allowed, 12 MiB and 3 passes, take longer than target or more
-// memory than there is.
+// to 60 times the target. It returns an error if ctx ends, or if the weakest parameters
+// allowed, 12 MiB and 3 passes, exceed target or budget.
 //
 // Defaults: a zero target is 250 ms; a zero budget.Memory is 256 MiB; a zero
 // budget.Concurrent is 4.

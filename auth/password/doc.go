@@ -25,17 +25,11 @@
 //
 // # Imported hashes
 //
-// These stored hashes are verified if their scheme is listed in [Config.Imported]:
-//
-//	listed as            Django                     passlib, PHC                          others
-//	always               argon2$argon2id$v=19$…     $argon2id$v=19$…                      Spring, OpenLDAP, Dovecot
-//	Bcrypt(12)           bcrypt$$2b$12$…            $2b$12$…                              $2a$, $2y$; Spring, Dovecot, Jenkins
-//	BcryptSHA256(12)     bcrypt_sha256$$2b$12$…     $bcrypt-sha256$v=2,t=2b,r=12$…        WordPress 6.8
-//	PBKDF2SHA256(1e6)    pbkdf2_sha256$1000000$…    $pbkdf2-sha256$29000$…                Werkzeug
-//	Scrypt{14, 8, 5}     scrypt$16384$salt$8$5$…    $scrypt$ln=16,r=8,p=1$…               Werkzeug, Spring, lambdaworks
-//
-// Any other hash is an [ErrUnsupported] that names the scheme and what to do. Store an
-// empty hash for users that Django marks by an exclamation mark.
+// Argon2id hashes of PHC, Django, Spring, OpenLDAP and Dovecot are always verified.
+// Hashes of [Bcrypt], [BcryptSHA256], [PBKDF2SHA256] and [Scrypt] are verified if their
+// scheme is listed in [Config.Imported]; each scheme documents its formats. For any other
+// hash Verify returns an [ErrUnsupported] that names the scheme. Store an empty hash for
+// users that Django marks by an exclamation mark.
 //
 // # Order
 //
@@ -45,13 +39,10 @@
 //
 // # Budget
 //
-// One argon2id run takes 64 MiB by default. A [Budget] bounds the memory and the
-// processors of all calls of its Hashers; calls beyond it wait, and [ErrBusy] is
-// returned when too many wait or one waits too long. [WithClient] names the client of
-// a call: clients take turns, so one client cannot use up the budget. A call that waits
-// returns when its context ends; a run that has begun is finished, on the goroutine of
-// the caller. Set GOMEMLIMIT or allow for twice the budget, because garbage is collected
-// late.
+// One argon2id run takes 64 MiB by default. A [Budget] bounds the memory and processors
+// of all calls of its Hashers. Calls beyond it wait until their context ends, and get
+// [ErrBusy] if too many wait or one waits too long. Clients take turns; [WithClient]
+// names the client of a call. A run that has begun is not cancelled.
 //
 // # Security considerations
 //
