@@ -27,8 +27,7 @@ import (
 // pkg begins each error.
 const pkg = "auth/passkey/sqlstore"
 
-// A Dialect is the SQL that a database understands. One value serves the SQL stores
-// of all packages.
+// A Dialect is the SQL dialect of a database, the same type for all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -37,12 +36,11 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the tables, for the host to execute
-// or to copy into a migration. Tables that exist are not changed. It panics if the
-// dialect is unknown.
+// Schema returns the statements that create the tables, to execute or to copy into a
+// migration. Existing tables are not changed. Schema panics if the dialect is unknown.
 func Schema(d Dialect) string {
-	// The second table counts the passkeys of each subject. Its row is locked
-	// first by whatever adds or removes one.
+	// The second table counts the passkeys of each subject. Statements that add or
+	// remove a passkey lock its row first.
 	return sqldb.Schema(pkg, d, `CREATE TABLE IF NOT EXISTS gatewright_passkeys (
 	id         BYTES    PRIMARY KEY,
 	subject    TEXT     NOT NULL,
@@ -81,9 +79,8 @@ func New(db *sql.DB, config Config) (*Store, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db} })
 }
 
-// Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction that no other transaction sees. Call it when the process starts
-// and from the readiness endpoint.
+// Ready checks that the database takes writes: it inserts and deletes a row in one
+// transaction. Call it when the process starts and from the readiness endpoint.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_passkey_counts (subject, passkeys) VALUES ($1, 0)`,
 		`DELETE FROM gatewright_passkey_counts WHERE subject = $1`, "ready "+rand.Text())
