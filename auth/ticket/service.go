@@ -281,7 +281,7 @@ func (s *Service) Issue(ctx context.Context, o Order) error {
 		return s.send(ctx, nil, Ticket{Purpose: o.Purpose, State: stateOf(u), Subject: u.Subject, Tenant: u.Tenant, Email: u.Email})
 	case Invitation:
 		if !isAddress(o.Email) || len(o.Data) > maxData {
-			return fmt.Errorf("ticket: the order has an address of %d bytes that is none, or %d bytes of Data; at most %d are possible", len(o.Email), len(o.Data), maxData)
+			return fmt.Errorf("ticket: the order has an invalid Email of %d bytes, or %d bytes of Data; use an e-mail address and at most %d bytes of Data", len(o.Email), len(o.Data), maxData)
 		}
 		return s.send(ctx, nil, Ticket{Purpose: o.Purpose, Tenant: o.Tenant, Email: o.Email, Data: o.Data})
 	}

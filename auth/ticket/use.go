@@ -72,16 +72,16 @@ func (s *Service) useReset(w http.ResponseWriter, r *http.Request) error {
 		}
 		return guard.CannotDecide("ticket: storing a new password", err)
 	}
-	// From here on the password is changed: a client that hangs up must not
-	// keep the sessions of a thief alive.
+	// The password is changed: a client that disconnects must not prevent the end
+	// of an attacker's sessions.
 	ctx = context.WithoutCancel(ctx)
 	s.emit(r, guard.EventPassword, t)
 	if err := s.claim(ctx, u, true); err != nil {
 		return err
 	}
 	s.notify(ResetPassword, u, u.Email, "the password was reset")
-	// A thief who changed the address could reset the password to get rid of the
-	// owner's link to undo that.
+	// Keep UndoEmail: an attacker who changed the address could otherwise reset the
+	// password to remove the owner's link that restores the address.
 	if err := s.end(ctx, u, Which{Except: UndoEmail}); err != nil {
 		return err
 	}
@@ -104,8 +104,8 @@ func (s *Service) endSessions(ctx context.Context, u *User) error {
 	return nil
 }
 
-// claim takes an account with an address that was never verified from whoever
-// registered it: the user has now proven to own the address.
+// claim calls Config.Claim for an account whose address was never verified: the user
+// has now proven to own the address, and another person may have registered it.
 func (s *Service) claim(ctx context.Context, u *User, keepPassword bool) error {
 	if u.Verified {
 		return nil

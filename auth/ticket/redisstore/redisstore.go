@@ -71,9 +71,9 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 	}, func(db *redisdb.DB) *Store { return &Store{db} })
 }
 
-// Ready proves that the server takes writes and keeps them: it sets and deletes a
-// key. Call it when the process starts and from the readiness endpoint. Until it
-// has succeeded once, every other method checks first and fails as Ready would.
+// Ready checks that the server takes writes and keeps them: it sets and deletes a
+// key. Call it when the process starts and from the readiness endpoint. Until it has
+// succeeded once, every other method runs the same check first.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, redisdb.ReadyKey(s.db.Tag()))
 }

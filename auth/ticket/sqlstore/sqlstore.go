@@ -33,8 +33,7 @@ import (
 // pkg begins each error.
 const pkg = "auth/ticket/sqlstore"
 
-// A Dialect is the SQL that a database understands. One value serves the SQL stores
-// of all packages.
+// A Dialect is the SQL dialect of a database, the same type for all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -43,9 +42,8 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the tables, for the host to execute
-// or to copy into a migration. Tables that exist are not changed. It panics if the
-// dialect is unknown.
+// Schema returns the statements that create the tables, to execute or to copy into a
+// migration. Existing tables are not changed. Schema panics if the dialect is unknown.
 func Schema(d Dialect) string {
 	// slot is the address for tickets that are replaced by address, and empty
 	// for those that are replaced by subject. lookup is what a ticket is found
@@ -97,9 +95,8 @@ func New(db *sql.DB, config Config) (*Store, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db} })
 }
 
-// Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction that no other transaction sees. Call it when the process starts
-// and from the readiness endpoint.
+// Ready checks that the database takes writes: it inserts and deletes a row in one
+// transaction. Call it when the process starts and from the readiness endpoint.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_wrong_codes (id, tenant, subject, at) VALUES ($1, '', '', 0)`,
 		`DELETE FROM gatewright_wrong_codes WHERE id = $1`, "ready "+rand.Text())
