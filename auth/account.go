@@ -11,14 +11,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Accounts implements, from the host's own user of type U, functions that other
-// packages take: whether the caller is active, the caller's current roles, the rights
-// of the user's API keys, and the current user. The user is loaded once per request,
-// however many guards and handlers need it.
-//
-// A credential is refused (401) if its user is disabled, does not exist, or is in
-// another tenant than the credential names. A user that moves to another tenant
-// therefore loses the old tenant at the next request, with tokens and with API keys:
+// Accounts implements functions that other packages take, from the host's user of type
+// U. The user is loaded once per request. A credential is refused (401) if its user is
+// disabled, does not exist, or is in another tenant than the credential names:
 //
 //	accounts, err := auth.NewAccounts(load, describe, auth.AccountsConfig{Issuers: …, KeyIssuers: …})
 //	…
@@ -38,8 +33,7 @@ type Accounts[U any] struct {
 type AccountsConfig struct {
 	// Issuers are the issuers of tokens with IDs of the host's users as
 	// subjects, for example token.Issuer.Name. Principals of all issuers that
-	// are not listed are refused: subject 1 of another issuer is not user 1.
-	// Required.
+	// are not listed are refused. Required.
 	Issuers []string
 
 	// KeyIssuers are the issuers of API keys: "apikey:" and the prefix of the
@@ -162,7 +156,7 @@ func (a *Accounts[U]) of(ctx context.Context, p *identity.Principal) (user U, ac
 	state := a.describe(found)
 	switch {
 	case state.ID != p.Subject:
-		return user, account, fmt.Errorf("auth: NewAccounts: for the user %.200q, load returned a user whom describe calls %.200q", p.Subject, state.ID)
+		return user, account, fmt.Errorf("auth: NewAccounts: for the user %.200q, load returned another user, with the ID %.200q", p.Subject, state.ID)
 	case state.Disabled:
 		return user, account, a.inactive(fmt.Errorf("%w: user %.200q is disabled", guard.ErrInactive, p.Subject))
 	case state.Tenant != p.Tenant:

@@ -18,10 +18,9 @@ import (
 )
 
 // A WayIn is a way to sign in other than a password: a passkey, a mailed link, an
-// identity provider, a directory, or a session of the host's own.
-// [Server.SignIn] and [Cookies.SignIn] open sessions for the subjects that it
-// proves. Throttle, Active, second factor, EndSessions and refresh work as for a
-// password.
+// identity provider, a directory, or a session of the host. [Server.SignIn] and
+// [Cookies.SignIn] open sessions for the subjects that it proves. Throttle, Active,
+// second factor, EndSessions and refresh work as for a password.
 type WayIn struct {
 	// Name names the way in events, for the Throttle, and in Client.Grants, for
 	// example "passkey". It has 1 to 32 lower-case letters, digits, '-' and '_'.
