@@ -6,11 +6,9 @@ import (
 	"strings"
 )
 
-// foreignSchemes are the beginnings of hashes that parse recognises without
-// verifying them. Only the names get into an error text: what stands between
-// the first two dollar signs may be anything, a password among it.
-//
-// The first that matches is taken.
+// foreignSchemes are the prefixes of hashes that parse recognises without verifying
+// them; the first match counts. Error texts contain only the names, because the text
+// between the first two dollar signs of a bad hash may be a password.
 var foreignSchemes = [...]struct{ prefix, name string }{
 	{"$argon2i$", "argon2i"},
 	{"argon2$argon2i$", "Django's argon2i"},

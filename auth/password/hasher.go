@@ -93,7 +93,7 @@ func (h *Hasher) hash(password string) string {
 // and nothing is known about the password. A verification that has begun is finished.
 func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok bool, upgraded string, err error) {
 	stored, problem := h.read(encoded)
-	// One permit for all the runs: who has begun never waits again.
+	// One permit for all runs, so that a call that has begun never waits again.
 	n := max(h.weight, stored.weight())
 	if err := h.budget.acquire(ctx, n); err != nil {
 		return false, "", err
@@ -106,8 +106,8 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok bool,
 			h.dummy(k, password)
 			continue
 		}
-		// In its place, for what ran before leaves the caches in a state
-		// that can be told by time.
+		// In the same order as for any hash: earlier runs change the state of the
+		// caches, which the time of a run reveals.
 		given, admitted := h.admit(password, stored)
 		match := subtle.ConstantTimeCompare(h.derive(stored, given), stored.tag) == 1
 		if match && admitted {
@@ -123,9 +123,8 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok bool,
 	return false, "", problem
 }
 
-// dummy does the work of one run of k over what password would be to it, and
-// throws away what comes of it. A long password costs a little more than a
-// short one, so it must do so here as well.
+// dummy runs k over the bytes of password that k would hash, and discards the result.
+// A long password costs a little more than a short one, here as well.
 func (h *Hasher) dummy(k kdf, password string) {
 	d := dummy(k)
 	given, _ := h.admit(password, d)
@@ -164,9 +163,8 @@ const (
 	hmacBlock    = 64
 )
 
-// admit returns the bytes that d is run over, and whether password may match a
-// hash of that scheme at all. If not, d is run over nothing, and what comes of
-// it does not count.
+// admit returns the bytes that d is run over, and whether password may match a hash of
+// that scheme. If not, d is run over no bytes, and the caller ignores the result.
 func (h *Hasher) admit(password string, d digest) (given []byte, ok bool) {
 	if password == "" || len(password) > h.maxLength {
 		return nil, false

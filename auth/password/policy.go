@@ -151,7 +151,7 @@ func onlyWords(folded string, context []string) bool {
 		}
 		words = append(words, strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) })...)
 	}
-	// The longest first, or "al" would leave "ice" of "alice".
+	// The longest first; otherwise "al" would leave "ice" of "alice".
 	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) })
 	rest := folded
 	for _, word := range words {
@@ -170,8 +170,8 @@ var sequences = [...]string{
 	"1QAZ2WSX3EDC4RFV5TGB6YHN7UJM",
 }
 
-// regular reports whether password is a short one again and again, or an
-// excerpt of a sequence.
+// regular reports whether password repeats up to 4 characters, or is an excerpt of a
+// sequence.
 func regular(password []rune) bool {
 	for period := 1; period <= 4; period++ {
 		if len(password) >= 2*period && slices.Equal(password[period:], password[:len(password)-period]) {

@@ -8,12 +8,11 @@ import (
 
 // WithClient returns a context that names the client of a call of [Hasher.Hash] or
 // [Hasher.Verify] by its address, with or without a port, as in
-// [net/http.Request.RemoteAddr]. Calls of a client wait for the [Budget] in a queue of
-// that client, and clients take turns, so no client delays another by more than one
-// turn.
+// [net/http.Request.RemoteAddr]. Clients take turns at the [Budget], so no client delays
+// another by more than one turn.
 //
 // IPv6 addresses of a /64 are one client, and the clients of a /48 share the turns of
-// one. Contexts without an address, and texts that are no address, are one client.
+// one. Missing and invalid addresses are one client.
 func WithClient(ctx context.Context, addr string) context.Context {
 	return context.WithValue(ctx, clientKey{}, clientOf(addr))
 }
@@ -93,8 +92,8 @@ func (q *queue) front() *waiter {
 	return a.waiters.Front().Value.(*waiter)
 }
 
-// serve takes the front out. The others of its address wait until all other
-// addresses of the network had a turn, and those of its network likewise.
+// serve removes the front. Other calls of its address wait until all other addresses of
+// the network had a turn, and other calls of its network until all other networks had one.
 func (q *queue) serve() {
 	n := q.networks.Front()
 	a := n.Value.(*network).addresses.Front()
@@ -103,7 +102,7 @@ func (q *queue) serve() {
 	q.remove(a.Value.(*address).waiters.Front().Value.(*waiter))
 }
 
-// remove takes w out, which is in the queue.
+// remove removes w, which must be in the queue.
 func (q *queue) remove(w *waiter) {
 	n := q.network(w.client.network)
 	in := n.Value.(*network)
@@ -125,7 +124,7 @@ func (q *queue) remove(w *waiter) {
 }
 
 // longest returns the newest waiter of the address with the most waiters, in the
-// network with the most. Between equals it is that of w, which is in the queue.
+// network with the most. If several have equally many, the address of w, which must be in the queue, wins.
 func (q *queue) longest(w *waiter) *waiter {
 	n := q.network(w.client.network).Value.(*network)
 	for e := q.networks.Front(); e != nil; e = e.Next() {
