@@ -77,13 +77,13 @@ func RunUsers(t *testing.T, open func(t *testing.T, users map[string]auth.User) 
 		return nil
 	}
 
-	run("a user is found by login and by ID", "both must lead to the same user, or a token would speak for another one than the password", func(s auth.UserStore, alice, _ auth.User) error {
+	run("a user is found by login and by ID", "both must return the same user; otherwise the token would be for another user than the password", func(s auth.UserStore, alice, _ auth.User) error {
 		return byBoth(s, "alice", alice)
 	})
-	run("a disabled user is returned as disabled", "auth refuses them after the same work as others; a store that hides them would tell by its time who is disabled", func(s auth.UserStore, _, bob auth.User) error {
+	run("a disabled user is returned as disabled", "auth refuses them after the same work as others; if the store omits them, the response time reveals which users are disabled", func(s auth.UserStore, _, bob auth.User) error {
 		return byBoth(s, "bob", bob)
 	})
-	run("an unknown user is ErrNotFound", "any other error is answered 503 and would tell who exists; and who answers to a second spelling is somebody else", func(s auth.UserStore, alice, bob auth.User) error {
+	run("an unknown user is ErrNotFound", "any other error is answered 503, which reveals the users that exist; another spelling is another user", func(s auth.UserStore, alice, bob auth.User) error {
 		for _, name := range []string{"carol", "", "alice ", alice.ID, "' OR '1'='1", "alice'--", "a%", "alic_"} {
 			if u, err := s.UserByLogin(ctx, name); !errors.Is(err, auth.ErrNotFound) {
 				return fmt.Errorf("UserByLogin(%q) = %v, %v; want auth.ErrNotFound", name, u, err)
@@ -208,7 +208,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		}
 		return expect(s, "s1", "b", "c", 90*time.Minute, auth.RefreshUnknown)
 	})
-	run("the predecessor may come back within the grace, and gets the same answer", "an answer that was lost on the way must not sign anybody out", func(s auth.RefreshStore) error {
+	run("the predecessor may come back within the grace, and gets the same answer", "a lost response must not end the session", func(s auth.RefreshStore) error {
 		if err := expect(s, "s1", "a", "b", time.Minute, auth.RefreshRotated); err != nil {
 			return err
 		}
@@ -226,7 +226,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		}
 		return nil
 	})
-	run("a replay changes nothing, so the grace does not slide", "or a thief who replays every nine seconds stays for ever", func(s auth.RefreshStore) error {
+	run("a replay changes nothing, so the grace does not slide", "otherwise an attacker who replays every nine seconds keeps the session", func(s auth.RefreshStore) error {
 		if err := expect(s, "s1", "a", "b", 0, auth.RefreshRotated); err != nil {
 			return err
 		}
@@ -235,7 +235,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		}
 		return expect(s, "s1", "a", "b", grace+time.Microsecond, auth.RefreshReused)
 	})
-	run("a replay after the grace ends the session", "somebody has a copy of the token, and nobody can tell who", func(s auth.RefreshStore) error {
+	run("a replay after the grace ends the session", "the token was copied, and the server cannot distinguish the owner from the attacker", func(s auth.RefreshStore) error {
 		if err := expect(s, "s1", "a", "b", 0, auth.RefreshRotated); err != nil {
 			return err
 		}
@@ -259,7 +259,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		}
 		return expect(s, "s1", "c", "d", 2*time.Second, auth.RefreshUnknown)
 	})
-	run("a token that never was ends the session", "it is signed with our key and not ours: something is very wrong", func(s auth.RefreshStore) error {
+	run("a token that never was ends the session", "its signature is valid and the store never had it, so the signing key may have leaked", func(s auth.RefreshStore) error {
 		if err := expect(s, "s1", "z", "b", 0, auth.RefreshReused); err != nil {
 			return err
 		}
@@ -311,7 +311,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 	})
 
 	revoke := func(name string, which identity.Revocation, ended, alive []string) {
-		run(name, "what EndSessions was told to end must not be refreshed any more, and nothing else may end", func(s auth.RefreshStore) error {
+		run(name, "sessions that match must not be refreshed any more, and no other session may end", func(s auth.RefreshStore) error {
 			for range 2 { // the second time there is nothing left to do
 				if err := s.RevokeRefresh(ctx, which); err != nil {
 					return fmt.Errorf("RevokeRefresh: %w", err)
@@ -373,7 +373,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		}
 		return nil
 	})
-	run("the session that begins is never one of those that end", "clocks differ, and its user was told to be signed in", func(s auth.RefreshStore) error {
+	run("the session that begins is never one of those that end", "clocks differ, and the user has received its tokens", func(s auth.RefreshStore) error {
 		if err := s.CreateRefresh(ctx, older(session("s4", "alice", ""), time.Hour), id("a"), now.Add(idle), 1); err != nil {
 			return err
 		}
@@ -382,7 +382,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		}
 		return errors.Join(expect(s, "s1", "a", "b", 0, auth.RefreshUnknown), expect(s, "s2", "a", "b", 0, auth.RefreshUnknown))
 	})
-	run("a session that has expired takes no place", "or an old one would push out one that is alive", func(s auth.RefreshStore) error {
+	run("a session that has expired takes no place", "otherwise an expired session would evict a live one", func(s auth.RefreshStore) error {
 		err := errors.Join(
 			s.CreateRefresh(ctx, older(session("s4", "alice", ""), -time.Second), id("a"), now.Add(-time.Second), 10),
 			s.CreateRefresh(ctx, older(session("s5", "alice", ""), -time.Minute), id("a"), now.Add(idle), 3),
@@ -392,7 +392,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		}
 		return errors.Join(expect(s, "s1", "a", "b", 0, auth.RefreshRotated), expect(s, "s2", "a", "b", 0, auth.RefreshRotated))
 	})
-	run("of 32 sessions that begin at once the next one leaves no more than most", "a bound that parallel sign-ins get past is none", func(s auth.RefreshStore) error {
+	run("of 32 sessions that begin at once the next one leaves no more than most", "parallel sign-ins must not exceed the bound for good", func(s auth.RefreshStore) error {
 		var all sync.WaitGroup
 		errs := make([]error, 32)
 		for i := range errs {
@@ -425,7 +425,7 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		}
 		return nil
 	})
-	run("a cancelled context is an error or a full success", "an outcome that is neither would be taken for a decision", func(s auth.RefreshStore) error {
+	run("a cancelled context is an error or a full success", "the caller would treat any other outcome as a decision", func(s auth.RefreshStore) error {
 		cancelled, cancel := context.WithCancel(ctx)
 		cancel()
 		got, err := s.RotateRefresh(cancelled, auth.Rotation{Session: "s1", Old: id("a"), New: id("b"), Now: now, Grace: grace, Idle: idle})
@@ -484,7 +484,7 @@ func RunSessions(t *testing.T, open func(t *testing.T) SessionStore) {
 	run("the sessions of a subject are listed, the newest first", "people look for the one that they do not know", func(s SessionStore) error {
 		return expect(s, "alice", newest, middle, oldest)
 	})
-	run("nobody else's session is listed", "or people see, and end, those of others", func(s SessionStore) error {
+	run("sessions of other subjects are not listed", "otherwise users can see and end sessions of other users", func(s SessionStore) error {
 		for _, subject := range []string{"", "carol", "ALICE", "alice ", "alic_", "%", "s1", "' OR '1'='1"} {
 			if err := expect(s, subject); err != nil {
 				return err
@@ -505,7 +505,7 @@ func RunSessions(t *testing.T, open func(t *testing.T) SessionStore) {
 		}
 		return expect(s, "alice", newest, oldest)
 	})
-	run("a session that has expired is not listed", "nobody is signed in with it", func(s SessionStore) error {
+	run("a session that has expired is not listed", "it cannot be refreshed", func(s SessionStore) error {
 		idle, over := session("s5", "alice", time.Hour), session("s6", "alice", time.Hour)
 		over.Expires = now.Add(-time.Second)
 		err := errors.Join(
@@ -587,7 +587,7 @@ func RunChallenges(t *testing.T, open func(t *testing.T) auth.ChallengeStore) {
 	run("a finished challenge is over", "it was exchanged for a session, and must not be again", func(s auth.ChallengeStore) error {
 		return errors.Join(attempt(s, "a", true), finish(s, "a", true), finish(s, "a", false), attempt(s, "a", false))
 	})
-	run("an answer to the last attempt counts", "whoever gets it right at last has got it right", func(s auth.ChallengeStore) error {
+	run("an answer to the last attempt counts", "a right answer at the last attempt is a right answer", func(s auth.ChallengeStore) error {
 		return errors.Join(attempt(s, "a", true), attempt(s, "a", true), attempt(s, "a", true), finish(s, "a", true))
 	})
 	run("of 64 that finish at once one is first", "two codes answered in parallel would open two sessions", func(s auth.ChallengeStore) error {
@@ -617,7 +617,7 @@ func RunChallenges(t *testing.T, open func(t *testing.T) auth.ChallengeStore) {
 		}
 		return failed
 	})
-	run("a challenge that was never attempted cannot be finished", "nobody has answered it", func(s auth.ChallengeStore) error {
+	run("a challenge that was never attempted cannot be finished", "no answer was compared", func(s auth.ChallengeStore) error {
 		return finish(s, "a", false)
 	})
 }

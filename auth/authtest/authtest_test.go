@@ -74,8 +74,8 @@ var refreshDefects = []defect{
 var sessionDefects = []defect{
 	{"the oldest first", "the sessions of a subject are listed, the newest first"},
 	{"the tenant is forgotten", "the sessions of a subject are listed, the newest first"},
-	{"the sessions of everybody", "nobody else's session is listed"},
-	{"subjects in any case", "nobody else's session is listed"},
+	{"the sessions of everybody", "sessions of other subjects are not listed"},
+	{"subjects in any case", "sessions of other subjects are not listed"},
 	{"a refresh is a beginning", "a session that was refreshed is listed as it began"},
 	{"ended sessions are listed", "a session that was ended is not listed"},
 	{"idle sessions are listed", "a session that has expired is not listed"},
