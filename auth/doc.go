@@ -30,21 +30,16 @@
 //
 // # Refreshing
 //
-// Each refresh replaces the refresh token. The successor is derived from the old
-// token with a secret key, so concurrent and repeated requests with one token
-// receive the same successor. That holds for Config.RefreshGrace and for the
-// immediate predecessor. A replaced token that is presented later is a replay: the
-// session and its access tokens end, and the event is authn_token_reuse. Each
-// refresh loads the user again. A session ends after Config.RefreshIdle without a
-// refresh, and after Config.RefreshAbsolute in any case.
+// Each refresh loads the user and replaces the refresh token. Within Config.RefreshGrace,
+// repeated requests with the immediate predecessor receive the same successor. A
+// replaced token that is presented later is a replay: the session and its access tokens
+// end, and the event is authn_token_reuse. A session ends after Config.RefreshIdle
+// without a refresh, and after Config.RefreshAbsolute in any case.
 //
 // # Ending sessions
 //
-// When [Server.EndSessions] returns nil, nothing that began before the call is
-// accepted on any machine, including sign-ins, exchanges, step-ups and refreshes
-// under way. Each of these stores its session, then reads the log of revocations,
-// and deletes the session if it was revoked. Clocks of the machines may differ by
-// [identity.MaxClockSkew].
+// [Server.EndSessions] ends sessions on all machines, including sign-ins and refreshes
+// under way.
 //
 // # Differences from FastAPI's guide
 //

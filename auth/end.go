@@ -25,11 +25,10 @@ const (
 // session, for example the session that has changed the password. EndSessions fills in
 // Issuer and Expires.
 //
-// When EndSessions returns nil, nothing that began before the call is accepted
-// again, on any machine: also not a sign-in, an exchange, a step-up or a refresh
-// that was under way. A sign-in that begins afterwards succeeds. This holds while
-// the machines' clocks differ by no more than [identity.MaxClockSkew]. After an
-// error, call EndSessions again.
+// When EndSessions returns nil, no machine accepts anything that began before the call,
+// including sign-ins, exchanges, step-ups and refreshes under way. A sign-in that begins
+// afterwards succeeds. This holds while the machines' clocks differ by at most
+// [identity.MaxClockSkew]. After an error, call EndSessions again.
 //
 // A zero Before, or one within the last minute, means up to now. With an earlier
 // Before, sessions that began since then continue. An earlier Before requires a Subject
@@ -37,9 +36,8 @@ const (
 // returns an error. It also returns an error, after ending the sessions that it can, if
 // the subject has [MaxListed] sessions or more.
 //
-// A revocation of a Subject, a Tenant or a Before is remembered for as long as a
-// session can last, Config.RefreshAbsolute. That takes about 60 bytes in each
-// process.
+// A revocation of a Subject, a Tenant or a Before is kept for as long as a session can
+// last.
 func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) error {
 	if err := s.endSessions(ctx, which); err != nil {
 		return err

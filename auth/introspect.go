@@ -106,8 +106,8 @@ func (s *Server) introspect(r *http.Request, given string) (*introspection, erro
 	return out, nil
 }
 
-// refusedBy reports whether err is the verdict of Hooks.Active, in whatever
-// words, and not the failure of a store.
+// refusedBy reports whether err is a refusal of Hooks.Active and not the failure of a
+// store.
 func refusedBy(err error) bool {
 	if d, ok := errors.AsType[*guard.Denial](err); ok && d != nil {
 		return d.Status < http.StatusInternalServerError

@@ -89,10 +89,8 @@ func (s *Server) Metadata(m Metadata) (http.Handler, error) {
 	return serveDocument("authorization server metadata", document, s.config.Hooks)
 }
 
-// MetadataPath returns the path of the metadata of an issuer: the well-known
-// name goes between the host and the issuer's own path, which loses a slash at
-// its end (RFC 8414 section 3.1). As a pattern of a guard.Mux it needs no
-// further escape.
+// MetadataPath returns the path of the metadata of an issuer (RFC 8414 section 3.1),
+// escaped for use as a pattern of a guard.Mux.
 func MetadataPath(issuer string) (string, error) {
 	path, err := pathOf(issuer)
 	if err != nil {
@@ -150,9 +148,8 @@ func (m ResourceMetadata) Handler() (http.Handler, error) {
 	}{m.Resource, m.AuthorizationServers, m.Scopes, []string{"header"}}, m.Hooks)
 }
 
-// ResourceMetadataPath returns the path of the metadata of a resource. Only a
-// slash that is all of the resource's path is dropped (RFC 9728 section 3.1),
-// and a slash at the end of a longer one stays.
+// ResourceMetadataPath returns the path of the metadata of a resource (RFC 9728 section
+// 3.1). The path "/" of a resource is dropped; a longer path keeps its final slash.
 func ResourceMetadataPath(resource string) (string, error) {
 	path, err := pathOf(resource)
 	if err != nil {

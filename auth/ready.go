@@ -13,9 +13,7 @@ const readyLifetime = 5 * time.Second
 
 // Ready returns nil if the Server can sign access tokens and, with a
 // Config.Verifier, if that accepts them. It signs and verifies one token of a
-// subject without rights, and discards the token. The error says which of both
-// failed: for example, a key management system does not answer, the keyring has
-// no key for now, or the Verifier has no keys, other keys or a stale Revoker.
+// subject without rights, and discards the token. The error names the failed step.
 //
 // Call Ready before the first request, and from the handler that reports
 // readiness. Each call signs once, for which key management systems may charge.
