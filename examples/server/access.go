@@ -28,6 +28,7 @@ var (
 	deleteUsers     = permissions.Permission("delete:users")
 	deleteItems     = permissions.Permission("delete:items")
 	moderateContent = permissions.Permission("moderate:content")
+	readAudit       = permissions.Permission("read:audit")
 )
 
 //go:embed policy.json
@@ -52,7 +53,7 @@ func newPolicy() (rbac.Policy, error) {
 
 // grantable are the permissions that a user may have without a role.
 func grantable() []string {
-	return rbac.Names(readUsers, writeUsers, deleteUsers, deleteItems, moderateContent)
+	return rbac.Names(readUsers, writeUsers, deleteUsers, deleteItems, moderateContent, readAudit)
 }
 
 // newAccess joins what decides about rights with where they are kept: the

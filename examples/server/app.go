@@ -47,6 +47,8 @@ type settings struct {
 	meter *meter // nil: nothing is measured
 
 	longestRequest time.Duration // zero: the constant of this name
+	auditRetention time.Duration // how long rows of the audit trail are kept; zero: for ever
+	auditInterval  time.Duration // between two checkpoints of it; zero: a minute
 	limitTimeout   time.Duration // that limits wait for their store; zero: 50 ms
 	backends
 }
@@ -81,10 +83,12 @@ type app struct {
 	mux        *guard.Mux
 	document   []byte // of /openapi.json
 	ways       ways
+	audit      *trail
 
 	databaseProof, redisProof proof // that they take writes
 
 	longestRequest time.Duration
+	auditRetention time.Duration
 	demo           bool   // whether a new database gets demo users
 	demoHash       string // of the password that the demo users got; empty: there are none
 }
@@ -103,9 +107,15 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	a.wake = make(chan struct{}, 1)
 	a.demo = s.demo
 	a.longestRequest = cmp.Or(s.longestRequest, longestRequest)
+	a.auditRetention = s.auditRetention
+	var err error
+	if a.audit, err = newTrail(db, keys, s.auditInterval, log); err != nil {
+		return nil, err
+	}
 	logged := guard.Limited(guard.Log(log), 600)
 	a.hooks = guard.Hooks{Observe: func(ctx context.Context, e guard.Event) {
 		logged(ctx, e)
+		a.audit.observe(ctx, e)
 		a.began(ctx, e)
 	}}
 	if s.meter != nil {
@@ -113,7 +123,6 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 		a.hooks.Measure = s.meter.Measure
 	}
 	a.ways.page = pageOf(issuer)
-	var err error
 	a.me, err = auth.NewAccounts(a.loadUser, (*user).account, auth.AccountsConfig{
 		Issuers: []string{issuer}, KeyIssuers: []string{"apikey:" + keyPrefix}, Hooks: a.hooks,
 	})
@@ -261,6 +270,7 @@ func (a *app) firstReading(ctx context.Context) error {
 // start reads what was revoked before, goes on reading until ctx ends, and
 // makes the demo users of a new database. Whoever ends ctx waits for following.
 func (a *app) start(ctx context.Context, keys *secrets) error {
+	a.following.Go(func() { a.audit.run(ctx) })
 	if err := a.firstReading(ctx); err != nil {
 		return fmt.Errorf("loading revocations: %w", err)
 	}
@@ -402,6 +412,8 @@ func (a *app) routes(ring *token.Keyring) []route {
 		{"POST /users/{username}/enable", administrator(writeUsers), http.HandlerFunc(a.enableUser)},
 		{"GET /admin/users", administrator(writeUsers), http.HandlerFunc(a.listUsers)},
 		{"GET /admin/policy", administrator(writeUsers), http.HandlerFunc(a.showPolicy)},
+		{"GET /audit/{$}", administrator(readAudit), http.HandlerFunc(a.listAudit)},
+		{"GET /users/me/audit", inSession, http.HandlerFunc(a.listOwnAudit)},
 		{"POST /moderate/{$}", caller(a.access.Require(moderateContent)), http.HandlerFunc(a.moderate)},
 
 		{"GET /items/{$}", caller(a.scopes.Require("read:items")), http.HandlerFunc(a.listItems)},
@@ -523,7 +535,8 @@ func (a *app) sweep(ctx context.Context) {
 		_, errKeys := a.keyStore.DeleteExpired(ctx, now.Add(-30*24*time.Hour))
 		_, errTickets := a.ways.ticketStore.DeleteExpired(ctx, now)
 		_, errBegan := a.db.ExecContext(ctx, "DELETE FROM session_beginnings WHERE began < $1", now.Add(-longestSession).UnixMicro())
-		if err := errors.Join(err, errKeys, errTickets, errBegan); err != nil && ctx.Err() == nil {
+		errAudit := a.pruneAudit(ctx, now)
+		if err := errors.Join(err, errKeys, errTickets, errBegan, errAudit); err != nil && ctx.Err() == nil {
 			a.log.Error("dropping expired rows", "error", err)
 		}
 		select {

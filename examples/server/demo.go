@@ -144,6 +144,9 @@ func (a *app) replaceSecrets(ctx context.Context, keys *secrets) error {
 			return fmt.Errorf("-replace-secrets: ending what user %d has: %w", id, err)
 		}
 	}
+	if err := a.audit.restart(ctx); err != nil {
+		return fmt.Errorf("-replace-secrets: the audit trail: %w", err)
+	}
 	if err := keys.adopt(ctx, a.db); err != nil {
 		return fmt.Errorf("-replace-secrets: %w", err)
 	}

@@ -51,6 +51,9 @@ type options struct {
 	issuerMissing    bool // settle made one up
 	listRoutesAndEnd bool
 	openPage         bool
+	verifyAudit      bool
+	checkpoints      []string
+	auditRetention   time.Duration
 	smtp, mailFrom   string
 	metricsAddr      string                              // empty: no metrics
 	mail             func(context.Context, letter) error // nil: no mail server
@@ -101,6 +104,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.Func("cors-origin", "`origin` whose pages may use the server, as https://app.example.com; several as above", list(&o.corsOrigins))
 	flags.BoolVar(&o.skipDamaged, "insecure-skip-damaged", false, "open a file of -revocations of which a part was damaged: what was revoked in that part is good again")
 	flags.BoolVar(&o.insecureNoLimits, "insecure-no-limits", false, "limit nothing but /limited/, for load tests: passwords can be guessed without end")
+	flags.DurationVar(&o.auditRetention, "audit-retention", 0, "how `long` the rows of the audit trail are kept, as 8760h for a year (default: for ever)")
+	flags.BoolVar(&o.verifyAudit, "verify-audit", false, "verify the audit trail of the database with -secrets, and end; the exit status is 1 if rows were changed, removed or reordered")
+	flags.Func("checkpoint", "`checkpoint` of the audit trail, of a line \"audit checkpoint\" in the log, for -verify-audit; several with commas, or -, which reads a log from standard input", list(&o.checkpoints))
 	flags.BoolVar(&o.openPage, "open", false, "open the page in the browser when the server listens")
 	flags.StringVar(&o.metricsAddr, "metrics-addr", "", "loopback `address` of a second listener with /metrics for Prometheus, as 127.0.0.1:9090 (default: none)")
 	flags.BoolVar(&o.listRoutesAndEnd, "routes", false, "print each route with what it demands, and end")
@@ -122,6 +128,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		} else {
 			o.mail = m.send
 		}
+	}
+	if o.auditRetention < 0 || o.auditRetention > 0 && o.auditRetention < time.Hour {
+		errs = append(errs, fmt.Errorf("-audit-retention %s: want an hour or more, or 0 to keep all rows", o.auditRetention))
+	}
+	if len(o.checkpoints) > 0 && !o.verifyAudit {
+		errs = append(errs, errors.New("-checkpoint is for -verify-audit"))
 	}
 	if (o.tlsCert == "") != (o.tlsKey == "") {
 		errs = append(errs, errors.New("-tls-cert and -tls-key go together"))

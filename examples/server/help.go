@@ -24,7 +24,7 @@ var flagGroups = []struct {
 	{"Behind proxies, and pages of other origins", []string{"trusted-proxy", "trusted-proxy-hops", "cors-origin"}},
 	{"Where data is kept", []string{"db", "secrets", "redis", "revocations", "sessions", "factors", "limit-timeout"}},
 	{"Users and messages", []string{"demo", "make-admin", "smtp", "mail-from"}},
-	{"Operation", []string{"routes", "metrics-addr", "audit", "verify-audit"}},
+	{"Operation", []string{"routes", "metrics-addr", "audit-retention", "verify-audit", "checkpoint"}},
 	{"Recovery and load tests", []string{"replace-secrets", "insecure-skip-damaged", "insecure-no-limits"}},
 }
 

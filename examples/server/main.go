@@ -27,6 +27,18 @@
 // other servers in some milliseconds, as PostgreSQL or Redis announces it, and
 // within a second if they do not.
 //
+// Events are kept in the database, in an audit trail whose rows are chained with a key
+// of -secrets. The log has a signed checkpoint of it every minute and at the stop.
+// -verify-audit compares the two:
+//
+//	grep "audit checkpoint" server.log | server -db … -secrets … -verify-audit -checkpoint -
+//
+// It finds every row before the last checkpoint that was changed, removed or moved; rows
+// after it can be removed from the end unseen. Keep the log where the administrators of
+// the database cannot write. -audit-retention removes old rows, and the rest verifies.
+// Requests never wait for the trail: a flood of refusals, and events that the database
+// does not take in time, are counted in a row audit_skipped.
+//
 // /readyz is 503 when requests would be refused for what cannot be asked, and
 // tells of each store; "limits" is "local" where a process counts for itself.
 //
@@ -85,6 +97,9 @@
 //	POST   /invitations/                email; permission write:users, as is the next
 //	POST   /users/{username}/reset-password
 //	GET    /admin/users, /admin/policy  permission write:users
+//	GET    /audit/                      permission read:audit; event, subject, since, until, after, before,
+//	                                    order, limit and format (json or jsonl) in the query
+//	GET    /users/me/audit              the events of one's own account; the same, without subject
 //	GET    /                            a page for all of it; POST /session/… are its ways in, with cookies
 //	GET    /outbox/                     messages that would be sent, on the developer's machine only
 //	GET    /docs/, /openapi.json        the routes, to try them in a browser
@@ -153,6 +168,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if o.makeAdmin != "" {
 		return makeAdministrator(ctx, o, stdout)
 	}
+	if o.verifyAudit {
+		return verifyAudit(ctx, o, os.Stdin, stdout)
+	}
 
 	// Before anything else is touched or printed.
 	certificate, err := o.certificate()
@@ -219,6 +237,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		insecureNoLimits: o.insecureNoLimits,
 		limitTimeout:     o.limitTimeout,
 		meter:            metrics,
+		auditRetention:   o.auditRetention,
 	}, log)
 	if err != nil {
 		return err

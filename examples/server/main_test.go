@@ -396,6 +396,14 @@ func TestLogOfAWholeSessionHasNoSecret(t *testing.T) {
 			t.Errorf("the log has %.30q…", text)
 		}
 	}
+	// Neither has the audit trail.
+	for _, r := range must(rowsAfter(t.Context(), openTestDatabase(t, path), 0, 1000)) {
+		for _, text := range secret {
+			if text != "" && strings.Contains(r.event+r.login+r.target+r.subject, text) {
+				t.Errorf("row %d of the audit trail has %.30q…", r.seq, text)
+			}
+		}
+	}
 	// It is a log all the same.
 	for _, name := range []string{"authn_login_success", "authn_login_fail", "authn_token_created", "authn_token_reuse", "authn_token_revoked", "authn_password_change", "authz_change", "user_created", "input_validation_fail", "msg=request"} {
 		if !strings.Contains(log, name) {

@@ -30,6 +30,9 @@ import (
 // while TestOnPostgreSQL runs the tests of others.
 var onPostgres func(*testing.T, *settings) (*sql.DB, *secrets)
 
+// postgresURL is that of the server of TestOnPostgreSQL.
+var postgresURL string
+
 // A cluster is a PostgreSQL in which tests have a database each.
 type cluster struct {
 	*servers.Server
@@ -104,6 +107,7 @@ func TestOnPostgreSQL(t *testing.T) {
 		}
 		return db, keys
 	}
+	postgresURL = c.URL
 	defer func() { onPostgres = nil }()
 	for _, test := range []func(*testing.T){
 		// Users.
@@ -123,6 +127,19 @@ func TestOnPostgreSQL(t *testing.T) {
 		TestOwnerOfAnAddressTakesAnAccountBackThatWasRegisteredWithIt,
 		// Sessions.
 		TestOwnSessionsAreListedAndEnded,
+		// Audit trail.
+		TestTamperingWithAnyRowOfTheAuditTrailIsFound,
+		TestKilledServerLeavesAChainThatVerifies,
+		TestTwoNodesAppendToOneChain,
+		TestAppendWhoseCommitArrivedIsNotRepeated,
+		TestDatabaseThatComesBackGetsTheEventsOfTheOutage,
+		TestRetentionLeavesAChainThatVerifies,
+		TestRetentionCanRemoveEverything,
+		TestChainBeginsAnewWithOtherSecrets,
+		TestAuditTrailIsFilteredForAdministrators,
+		TestAuditTrailIsExportedAsJSONLines,
+		TestUsersReadTheEventsOfTheirOwnAccountOnly,
+		TestUserDoesNotReadTheEventsOfAFormerUserOfTheName,
 		// Roles.
 		TestRightsThatWereTakenAwayAreGoneAtTheNextRequest,
 		TestPermissionsOfOneUserComeOnTopOfTheirRoles,

@@ -67,8 +67,8 @@ func openDatabase(ctx context.Context, path string) (*sql.DB, error) {
 		return nil, err
 	}
 	// SQLite has one writer at a time; more connections would wait for its
-	// lock asleep instead of in the pool.
-	db.SetMaxOpenConns(2)
+	// lock asleep instead of in the pool. The third is that of the audit trail.
+	db.SetMaxOpenConns(3)
 	if err := migrate(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("database %s: %w", path, err), db.Close())
 	}
