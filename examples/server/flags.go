@@ -130,7 +130,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		}
 	}
 	if o.auditRetention < 0 || o.auditRetention > 0 && o.auditRetention < time.Hour {
-		errs = append(errs, fmt.Errorf("-audit-retention %s: want an hour or more, or 0 to keep all rows", o.auditRetention))
+		errs = append(errs, fmt.Errorf("-audit-retention %s: use an hour or more, or 0 to keep all rows", o.auditRetention))
 	}
 	if len(o.checkpoints) > 0 && !o.verifyAudit {
 		errs = append(errs, errors.New("-checkpoint is for -verify-audit"))
