@@ -102,7 +102,7 @@ func startServer(t *testing.T, args ...string) *server {
 	})
 	var found []string
 	for range 150 {
-		found = regexp.MustCompile(`all with the password (\S+):\n`).FindStringSubmatch(out.String())
+		found = regexp.MustCompile(`(?m)^curl .* password=(\S+)$`).FindStringSubmatch(out.String())
 		if r, err := http.Get("http://" + addr + "/readyz"); err == nil {
 			r.Body.Close()
 			if r.StatusCode == 200 && found != nil {

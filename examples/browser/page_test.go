@@ -55,6 +55,31 @@ func TestSignInTryTheRoutesAndSignOut(t *testing.T) {
 	b.fine()
 }
 
+func TestAuditTrailShowsOnesOwnAccountAndAllToAdministrators(t *testing.T) {
+	s := startServer(t)
+	b := newBrowser(t).open(s.local + "/")
+	b.signIn("alice", "not the password")
+	b.says("invalid_grant")
+	b.signIn("alice", s.password)
+	b.inside("alice")
+	b.wait("document.querySelector('#audit').textContent.includes('authn_login_success')")
+	b.press("#audit-own")
+	b.wait("document.querySelector('#audit').textContent.includes('authn_login_fail')")
+	if b.eval("document.querySelector('#audit-all').hidden") != true {
+		t.Error("the page offers every account to a user")
+	}
+	b.press("#logout")
+	b.says("Signed out.")
+	if got := b.text("#audit"); got != "" {
+		t.Errorf("after the sign-out the page still shows %q", got)
+	}
+	b.signIn("admin", s.password)
+	b.inside("admin")
+	b.press("#audit-all")
+	b.wait("[...document.querySelectorAll('#audit tr')].some(r=>r.textContent.includes('authn_login_fail'))")
+	b.fine()
+}
+
 func TestSignOutEndsTheOtherTabAndTheHistory(t *testing.T) {
 	s := startServer(t)
 	p := newBrowser(t)

@@ -147,7 +147,7 @@
   addEventListener("pageshow", (e) => { if (e.persisted) { me = null; show(false); enter(); } });
   document.addEventListener("visibilitychange", () => { if (!document.hidden && me) session(); });
 
-  const dynamic = ["claims", "sessions", "answer", "qr", "recovery", "passkeys", "key", "keys", "comments", "users", "policy", "letters", "name", "address", "codes-state"];
+  const dynamic = ["claims", "sessions", "answer", "qr", "recovery", "passkeys", "key", "keys", "audit", "comments", "users", "policy", "letters", "name", "address", "codes-state"];
   function show(inside) {
     if (!inside) for (const id of dynamic) $(id).replaceChildren();
     for (const f of document.querySelectorAll("#in form,#out form")) f.reset();
@@ -183,7 +183,7 @@
     $("address").textContent = me.email ? me.email + (me.email_verified ? " (verified)" : " (not verified)") : "No address.";
     $("verify").hidden = !me.email || me.email_verified;
     $("passkey-hint").textContent = canPasskey() ? "" : "Passkeys need a browser that has them, and the address " + home + ".";
-    $("s-admin").hidden = !isAdmin();
+    $("s-admin").hidden = $("audit-all").hidden = !isAdmin();
     tick();
   }
   function tick() {
@@ -301,6 +301,18 @@
     await keys();
   });
 
+  // ---- the audit trail ----
+  async function audit(path = "/users/me/audit") {
+    const r = await call("GET", path + "?limit=50");
+    if (!r.ok) return;
+    fill($("audit"), ...r.body.map((e) => {
+      const { outcome, request } = e.event || e;
+      return row(when(e.time), e.name, outcome || "–", e.by || e.subject || "nobody", e.address || (request && request.remote_addr) || "–");
+    }));
+  }
+  on("audit-own", "click", () => audit());
+  on("audit-all", "click", () => audit("/audit/"));
+
   // ---- comments ----
   const attacks = ["<script>alert(1)<\/script>", "<img src=x onerror=alert(1)>", '<a href="javascript:alert(1)">click</a>', "<svg><script>alert(1)<\/script></svg>", "<b>bold</b> and <i>italic</i>"];
   fill($("attacks"), ...attacks.map((a) => button(a, "", async () => { $("f-comment").elements.content.value = a; $("f-comment").elements.content.focus(); })));
@@ -359,7 +371,7 @@
   // ---- start ----
   async function all() {
     await session();
-    if (me) await Promise.all([sessions(), passkeys(), keys(), comments(), users()]);
+    if (me) await Promise.all([sessions(), passkeys(), keys(), audit(), comments(), users()]);
   }
   async function enter() {
     let r = await send("GET", "/session/");
