@@ -60,7 +60,7 @@ type Cookies struct {
 	server               *Server
 	protection           *http.CrossOriginProtection
 	access, refresh, mfa string // names
-	origin               origin // the host's own application, its access tokens bounded to fit into their cookie
+	room                 int    // bytes that an access token may have, to fit into its cookie
 }
 
 // maxCookie is the longest cookie that browsers must keep, with its name and its
@@ -99,9 +99,13 @@ func NewCookies(s *Server, config CookieConfig) (*Cookies, error) {
 	}
 	c.server = s
 	longest := c.cookie(c.access, "", 24*time.Hour*400, http.SameSiteStrictMode)
-	c.origin = origin{ownApplication, maxCookie - len(longest.String())}
+	c.room = maxCookie - len(longest.String())
 	return c, nil
 }
+
+// origin returns the host's own application with access tokens that fit into their
+// cookie.
+func (c *Cookies) origin() origin { return origin{ownApplication, c.room} }
 
 func (c *Cookies) trust(origin string) error {
 	if err := checkURL(origin, false); err != nil {
@@ -182,7 +186,7 @@ func (c *Cookies) Token() http.Handler {
 				Err:    errors.New("unknown grant_type"),
 			}
 		}
-		return c.replacing(r, func() (result, error) { return s.signIn(r, f, c.origin) })
+		return c.replacing(r, func() (result, error) { return s.signIn(r, f, c.origin()) })
 	})))
 }
 
@@ -197,7 +201,7 @@ func (c *Cookies) MFA() http.Handler {
 		if err := c.fill(r, f, c.mfa, "mfa_token"); err != nil {
 			return result{}, err
 		}
-		return c.replacing(r, func() (result, error) { return c.server.exchange(r, f, c.origin) })
+		return c.replacing(r, func() (result, error) { return c.server.exchange(r, f, c.origin()) })
 	}))
 }
 
@@ -211,7 +215,7 @@ func (c *Cookies) Refresh() http.Handler {
 		if err := c.fill(r, f, c.refresh, "refresh_token"); err != nil {
 			return result{}, err
 		}
-		out, err := s.rotate(r, f, c.origin)
+		out, err := s.rotate(r, f, c.origin())
 		if d, ok := errors.AsType[*guard.Denial](err); ok && d.Code == codeInvalidGrant {
 			return result{}, signedOut{err}
 		}
@@ -226,7 +230,7 @@ func (c *Cookies) StepUp() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: StepUp needs Config.SecondFactor")
 	}
-	return s.config.Hooks.Authenticated(c.handler(readCode, func(r *http.Request, f form) (result, error) { return s.stepUpForm(r, f, c.origin.room) }))
+	return s.config.Hooks.Authenticated(c.handler(readCode, func(r *http.Request, f form) (result, error) { return s.stepUpForm(r, f, c.origin().room) }))
 }
 
 // Logout returns the variant of [Server.Logout] for cookies: it ends the session of

@@ -121,7 +121,7 @@ func (c *Cookies) SignIn(w WayIn) http.Handler {
 			s.refuse(rw, r, err)
 			return
 		}
-		out, err := c.replacing(r, func() (result, error) { return s.signInBy(r, w, f, c.origin) })
+		out, err := c.replacing(r, func() (result, error) { return s.signInBy(r, w, f, c.origin()) })
 		if err != nil {
 			s.refuse(rw, r, err)
 			return
@@ -155,7 +155,7 @@ func (c *Cookies) SignInRedirect(w WayIn, to string) http.Handler {
 		}
 		rw.Header().Set("Cache-Control", "no-store")
 		rw.Header().Set("Referrer-Policy", "no-referrer") // the URL has a code
-		out, err := c.replacing(r, func() (result, error) { return s.signInBy(r, w, form{}, c.origin) })
+		out, err := c.replacing(r, func() (result, error) { return s.signInBy(r, w, form{}, c.origin()) })
 		target := to
 		switch {
 		case err != nil:

@@ -62,6 +62,7 @@ type app struct {
 	users      users
 	backends   backends
 	sessions   sessionStore
+	uses       uses
 	revoked    *blacklist.Replica
 	wake       chan struct{}  // tells revoked of something new
 	following  sync.WaitGroup // what start started
@@ -130,7 +131,13 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 		return nil, err
 	}
 	// From here on a disabled user is out at the next request, everywhere.
-	a.hooks.Active = a.me.Active
+	a.hooks.Active = func(ctx context.Context, p *identity.Principal) error {
+		err := a.me.Active(ctx, p)
+		if err == nil {
+			a.uses.note(p.Session)
+		}
+		return err
+	}
 
 	var errFront, errLimits, errRevoked error
 	a.front, errFront = newFront(s, a.hooks)
@@ -279,6 +286,7 @@ func (a *app) start(ctx context.Context, keys *secrets) error {
 			a.log.Error("revocations are not followed any more", "error", err)
 		}
 	})
+	a.following.Go(func() { a.writeUses(ctx) })
 	if a.backends.listen != nil {
 		a.following.Go(func() { a.listen(ctx) })
 	}
@@ -349,6 +357,7 @@ func (a *app) routes(ring *token.Keyring) []route {
 		{"/logout/{$}", nil, a.signIn.Logout()},
 		{"POST /logout/all", inSession, http.HandlerFunc(a.logoutAll)},
 		{"GET /sessions/{$}", inSession, http.HandlerFunc(a.listSessions)},
+		{"DELETE /sessions/{$}", inSession, http.HandlerFunc(a.endOtherSessions)},
 		{"DELETE /sessions/{id}", inSession, http.HandlerFunc(a.endSession)},
 
 		{"POST /2fa/setup/{$}", inSession, a.factors.SetupHandler()},

@@ -55,7 +55,7 @@
 //	POST   /logout/all                  none; ends all of one's sessions
 //	POST   /revoke, /introspect         form: token
 //	GET    /sessions/                   where one is signed in
-//	DELETE /sessions/{id}
+//	DELETE /sessions/{id}               DELETE /sessions/ ends all but this one
 //	POST   /users/                      username, password, email, full_name
 //	GET    /users/me, /users/{username}
 //	POST   /users/me/password           current_password, new_password

@@ -159,7 +159,7 @@ func TestEachRouteInEachOutcome(t *testing.T) {
 
 		{"own sessions", "GET", "/sessions/", "", []string{auth}, 200, "", data, "", ""},
 		{"own sessions, anonymously", "GET", "/sessions/", "", nil, 401, "unauthenticated", problem, "Bearer", ""},
-		{"POST of sessions", "POST", "/sessions/", "", []string{auth}, 405, "method_not_allowed", problem, "", "GET, HEAD"},
+		{"POST of sessions", "POST", "/sessions/", "", []string{auth}, 405, "method_not_allowed", problem, "", "DELETE, GET, HEAD"},
 		{"ending an own session", "DELETE", "/sessions/" + claims(t, second.Access).Session, "", []string{auth}, 204, "", "", "", ""},
 		{"ending it again", "DELETE", "/sessions/" + claims(t, second.Access).Session, "", []string{auth}, 404, "not_found", problem, "", ""},
 		{"ending somebody else's session", "DELETE", "/sessions/" + claims(t, mod.Access).Session, "", []string{auth}, 404, "not_found", problem, "", ""},

@@ -31,6 +31,10 @@ type listed struct {
 	Current bool         `json:"current"` // it is the one that asks
 	Began   string       `json:"began"`   // "password", "passkey", "mail", "step-up"; empty: not known
 	Factors identity.Set `json:"factors"` // that were proven then
+
+	Address   string    `json:"address"`       // from which it began
+	UserAgent string    `json:"user_agent"`    // with which it began
+	Used      time.Time `json:"used,omitzero"` // when it was used last
 }
 
 // hasSession refuses callers who are not in a session.
@@ -51,12 +55,13 @@ func (a *app) listSessions(w http.ResponseWriter, r *http.Request) {
 	}
 	out := make([]listed, 0, len(all))
 	for _, one := range all {
-		way, factors, err := a.beginning(r.Context(), one.ID)
+		f, err := a.facts(r.Context(), one.ID)
 		if err != nil {
 			a.hooks.Refuse(w, r, err)
 			return
 		}
-		out = append(out, listed{one.ID, one.Created.UTC(), one.Expires.UTC(), one.ID == p.Session, way, factors})
+		out = append(out, listed{ID: one.ID, Created: one.Created.UTC(), Expires: one.Expires.UTC(), Current: one.ID == p.Session,
+			Began: f.way, Factors: f.factors, Address: f.address, UserAgent: f.userAgent, Used: f.used})
 	}
 	writeJSON(w, http.StatusOK, out)
 }
@@ -71,6 +76,21 @@ func (a *app) endSession(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		err = a.signIn.EndSessions(r.Context(), identity.Revocation{Session: id, Subject: p.Subject})
+	}
+	if err != nil {
+		a.hooks.Refuse(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// endOtherSessions is DELETE /sessions/: it ends every session of the caller but this one.
+func (a *app) endOtherSessions(w http.ResponseWriter, r *http.Request) {
+	p, err := guard.Caller(r)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), endTimeout)
+		defer cancel()
+		err = a.endOthers(ctx, p)
 	}
 	if err != nil {
 		a.hooks.Refuse(w, r, err)

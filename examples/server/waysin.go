@@ -375,35 +375,6 @@ func (a *app) orderReset(r *http.Request) error {
 	return a.ways.tickets.Issue(r.Context(), ticket.Order{Purpose: ticket.ResetPassword, Subject: strconv.FormatInt(u.ID, 10)})
 }
 
-// began records how a session began. It is called for each event.
-func (a *app) began(ctx context.Context, e guard.Event) {
-	if e.Name != guard.EventLoginSuccess || e.Principal == nil || e.Principal.Session == "" {
-		return
-	}
-	way := e.Way
-	switch {
-	case strings.HasSuffix(e.Request.Path, "/2fa/verify/"), strings.HasSuffix(e.Request.Path, "/session/step-up"):
-		way = wayStepUp
-	case way == "":
-		way = wayPassword
-	}
-	_, err := a.db.ExecContext(context.WithoutCancel(ctx), "INSERT INTO session_beginnings (session, way, factors, began) VALUES ($1, $2, $3, $4) ON CONFLICT (session) DO NOTHING",
-		e.Principal.Session, way, e.Principal.Factors.String(), time.Now().UnixMicro())
-	if err != nil {
-		a.log.Warn("how a session began is not recorded", "error", err)
-	}
-}
-
-// beginning returns how a session began.
-func (a *app) beginning(ctx context.Context, session string) (way string, factors identity.Set, err error) {
-	var all string
-	err = a.db.QueryRowContext(ctx, "SELECT way, factors FROM session_beginnings WHERE session = $1", session).Scan(&way, &all)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", identity.Set{}, nil // it began before this was recorded
-	}
-	return way, identity.ParseSet(all), err
-}
-
 // A sessionView is what the page may know of the access token, which scripts cannot read.
 type sessionView struct {
 	Subject   string       `json:"subject"`
@@ -445,14 +416,14 @@ func (a *app) sessionOf(r *http.Request) (*sessionView, error) {
 	if err != nil {
 		return nil, err
 	}
-	way, _, errWay := a.beginning(ctx, p.Session)
+	f, errWay := a.facts(ctx, p.Session)
 	codes, errCodes := a.factors.Required(ctx, p.Subject)
 	passkeys, errPasskeys := a.ways.passkeys.Required(ctx, p.Subject)
 	if err := errors.Join(errWay, errCodes, errPasskeys); err != nil {
 		return nil, err
 	}
 	return &sessionView{
-		Subject: p.Subject, Username: u.Username, Email: u.Email, Verified: u.EmailVerified, Session: p.Session, Began: way, Factors: p.Factors,
+		Subject: p.Subject, Username: u.Username, Email: u.Email, Verified: u.EmailVerified, Session: p.Session, Began: f.way, Factors: p.Factors,
 		Roles: u.Roles, Scopes: p.Scopes, AuthTime: p.AuthTime.UTC(), IssuedAt: p.IssuedAt.UTC(), Expires: p.Expires.UTC(), Now: time.Now().UTC(),
 		Codes: codes, Passkeys: passkeys, Mailbox: a.ways.post.outbox != nil, AccountID: u.ID,
 	}, nil

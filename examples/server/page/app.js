@@ -198,9 +198,11 @@
   async function sessions() {
     const r = await call("GET", "/sessions/");
     if (!r.ok) return;
-    fill($("sessions"), ...r.body.map((s) => row(when(s.created), (s.began || "?") + (s.factors.length ? " (" + s.factors.join(" ") + ")" : ""),
+    fill($("sessions"), ...r.body.map((s) => row([when(s.created), el("div", { className: "soft", textContent: when(s.used) })], [(s.began || "?") + (s.factors.length ? " (" + s.factors.join(" ") + ")" : ""), el("div", { className: "soft", textContent: s.address, title: s.user_agent })],
       s.current ? "this one" : button("End", "session of " + when(s.created), async () => { await act("DELETE", "/sessions/" + s.id, {}, "The session is ended. Its tokens are refused at once."); await sessions(); }))));
   }
+
+  on("others", "click", async () => { const r = await act("DELETE", "/sessions/", {}, "Every other session is ended."); if (r.ok) await sessions(); });
 
   // ---- routes ----
   const routes = [["GET", "/users/me"], ["GET", "/users/mod"], ["GET", "/items/"], ["POST", "/items/", () => json({ name: "a chair" })], ["POST", "/moderate/", () => ({})], ["GET", "/admin/users"], ["DELETE", "/users/999999", () => ({})],
