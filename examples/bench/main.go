@@ -3,11 +3,11 @@
 //
 //	go -C examples/bench run .
 //	go -C examples/bench run . -job '^bearer RS256'
-//	go -C examples/bench run . -load 5s -write results
+//	go -C examples/bench run . -load 5s -write /tmp
 //
 // With -load it also measures a whole API over the loopback interface, at 1, 32 and
 // 256 connections, beside a handler without guards. With -write it writes a table and
-// charts; those in the folder results are of one such run.
+// charts into a folder.
 //
 // Command timing, in the folder of that name, compares the times of failed
 // sign-ins instead.

@@ -43,7 +43,7 @@ func (p *report) write(folder string) error {
 }
 
 func (p *report) markdown(w io.Writer) {
-	fmt.Fprintf(w, "# Measured\n\nBy `go -C examples/bench run . -write results` on %s with %s, %s/%s, %d processors%s.\nTimes depend on the machine and on what else it does: compare rows of one run.\n",
+	fmt.Fprintf(w, "# Measured\n\nBy `go -C examples/bench run .` on %s with %s, %s/%s, %d processors%s.\nTimes depend on the machine and on what else it does: compare rows of one run.\n",
 		time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor())
 	if len(p.rows) > 0 {
 		fmt.Fprintf(w, "\n| job | peer | its ns | allocs | our ns | allocs | ratio |\n|---|---|---:|---:|---:|---:|---:|\n")
