@@ -38,17 +38,19 @@ func (h *history) len() int {
 	return len(h.events)
 }
 
-// split returns what was asked for before a moment, and what after it.
-func (h *history) split(at time.Time) (before, after *history) {
+// split returns the requests that began before from, and those that began at or
+// after to. Requests that began between the two are in neither.
+func (h *history) split(from, to time.Time) (before, after *history) {
 	before, after = newHistory(), newHistory()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range h.events {
-		into := after
-		if e.before.Before(at) {
-			into = before
+		switch {
+		case e.before.Before(from):
+			before.add(e.before, e.after)
+		case !e.before.Before(to):
+			after.add(e.before, e.after)
 		}
-		into.add(e.before, e.after)
 	}
 	return before, after
 }
