@@ -15,6 +15,8 @@
 //     refreshes, introspects and revokes,
 //   - spectral and redocly find no error in /openapi.json, and a TypeScript client
 //     that is generated from it signs in and calls routes,
+//   - MDN's HTTP Observatory rates its answers A+ with 130 points, and the CSP
+//     Evaluator finds nothing in their policies,
 //   - kill -9 at any moment loses nothing that was acknowledged,
 //   - 200 sign-ins at once stay within the memory they may have, and the ones
 //     that are too many are told to come back,
@@ -45,6 +47,7 @@
 // servers), pgbouncer, and node with the packages that are installed by
 //
 //	npm --prefix examples/integration/jose ci
+//	npm --prefix examples/integration/observatory ci
 //	npm --prefix examples/integration/openapi ci
 //	npm --prefix examples/integration/qr ci
 //
