@@ -11,9 +11,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Accounts implements functions that other packages take, from the host's user of type
-// U. The user is loaded once per request. A credential is refused (401) if its user is
-// disabled, does not exist, or is in another tenant than the credential names:
+// Accounts adapts the host's user of type U to the functions that other packages
+// take. It loads the user once per request. If the user is disabled, missing or in
+// another tenant than the credential, the request is refused (401).
 //
 //	accounts, err := auth.NewAccounts(load, describe, auth.AccountsConfig{Issuers: …, KeyIssuers: …})
 //	…
@@ -31,33 +31,31 @@ type Accounts[U any] struct {
 
 // AccountsConfig configures [Accounts]. Issuers is required.
 type AccountsConfig struct {
-	// Issuers are the issuers of tokens with IDs of the host's users as
-	// subjects, for example token.Issuer.Name. Principals of all issuers that
-	// are not listed are refused. Required.
+	// Issuers are the issuers of tokens whose subjects are IDs of the host's users,
+	// for example token.Issuer.Name. Other Principals are refused. Required.
 	Issuers []string
 
-	// KeyIssuers are the issuers of API keys: "apikey:" and the prefix of the
-	// keys. A key has the roles in its record that its owner still has.
-	// Default: empty, API keys are refused.
+	// KeyIssuers are the issuers of API keys: "apikey:" and the keys' prefix. A key
+	// has the roles of its record that its owner still has. Default: API keys are
+	// refused.
 	KeyIssuers []string
 
 	// FastAPIStatusCodes answers a disabled user with 400 "Inactive user", as
-	// FastAPI's guide does, instead of 401 invalid_token. Clients that sign in
-	// again after a 401 then do not. Default: 401.
+	// FastAPI's guide does. Default: 401 invalid_token, after which clients sign in
+	// again.
 	FastAPIStatusCodes bool
 
-	// Hooks renders refusals of [Accounts.Handler] and receives events. Default:
-	// see [guard.Hooks].
+	// Hooks renders refusals of [Accounts.Handler] and receives events.
 	Hooks guard.Hooks
 }
 
-// NewAccounts returns Accounts that load the user p.Subject with load and read its
-// state with describe: ID, Tenant, Disabled, Roles and Scopes of the User count.
+// NewAccounts returns Accounts that load the user p.Subject with load. Of the User
+// from describe, ID, Tenant, Disabled, Roles and Scopes count.
 //
-// load returns [ErrNotFound] for a user that does not exist (401), a [*guard.Denial]
-// to choose the response, and any other error if the user cannot be loaded (503). If
-// users are members of several tenants, load returns the membership in p.Tenant, and
-// describe returns that Tenant. The error of NewAccounts lists every mistake.
+// load returns [ErrNotFound] for a missing user (401), a [*guard.Denial] to choose
+// the response, and any other error if the user cannot be loaded (503). If users
+// belong to several tenants, load returns the membership in p.Tenant, and describe
+// returns that Tenant. The error of NewAccounts lists every mistake.
 func NewAccounts[U any](load func(ctx context.Context, p *identity.Principal) (U, error), describe func(U) User, config AccountsConfig) (*Accounts[U], error) {
 	var errs []error
 	if load == nil {
@@ -81,16 +79,16 @@ func NewAccounts[U any](load func(ctx context.Context, p *identity.Principal) (U
 	return &Accounts[U]{load, describe, config}, nil
 }
 
-// Active returns nil if the user of p is active and in p.Tenant, an error that wraps
-// [guard.ErrInactive] if not (with FastAPIStatusCodes, the 400 Denial for a disabled
-// user), and other errors of load unchanged. It is made for guard.Hooks.Active.
+// Active implements guard.Hooks.Active. The error wraps [guard.ErrInactive] unless
+// the user of p is active and in p.Tenant; with FastAPIStatusCodes, it is the 400
+// Denial for a disabled user. Other errors of load are returned unchanged.
 func (a *Accounts[U]) Active(ctx context.Context, p *identity.Principal) error {
 	_, _, err := a.of(ctx, p)
 	return err
 }
 
-// Roles returns the current roles of p: the roles of the user, and for an API key the
-// roles that both the user and p.Roles have. It is made for rbac.Config.Roles.
+// Roles implements rbac.Config.Roles. It returns the user's current roles; for an
+// API key, only those that p.Roles has too.
 func (a *Accounts[U]) Roles(ctx context.Context, p *identity.Principal) ([]string, error) {
 	_, account, err := a.of(ctx, p)
 	if err != nil {
@@ -103,15 +101,15 @@ func (a *Accounts[U]) Roles(ctx context.Context, p *identity.Principal) ([]strin
 	return roles, nil
 }
 
-// Rights returns the current roles and scopes of p's user. It is made for
-// apikey.Config.OwnerRights.
+// Rights implements apikey.Config.OwnerRights. It returns the current roles and
+// scopes of p's user.
 func (a *Accounts[U]) Rights(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error) {
 	_, account, err := a.of(ctx, p)
 	return account.Roles, account.Scopes, err
 }
 
-// Current returns the user of the caller in ctx. Without a caller, it returns a 401
-// Denial. The other errors are the same as for Active.
+// Current returns the user of the caller in ctx, a 401 Denial without a caller, and
+// otherwise the errors of Active.
 func (a *Accounts[U]) Current(ctx context.Context) (U, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok {
@@ -122,8 +120,8 @@ func (a *Accounts[U]) Current(ctx context.Context) (U, error) {
 	return user, err
 }
 
-// Handler is the guard for routes that need an active user, as
-// get_current_active_user of FastAPI's guide does.
+// Handler is the guard for routes that need an active user, like FastAPI's
+// get_current_active_user.
 func (a *Accounts[U]) Handler(next http.Handler) http.Handler {
 	return a.config.Hooks.Require(func(r *http.Request) error {
 		_, err := a.Current(r.Context())

@@ -17,36 +17,33 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// Config configures a [Server]. Sessions, RefreshKeys and Revoker are required.
+// Config configures a [Server].
 type Config struct {
 	// Sessions stores sessions and hashes of refresh tokens. Required.
 	Sessions RefreshStore
 
-	// RefreshKeys are secrets of at least 32 random bytes, separate from the
-	// keys that sign access tokens. The first key makes refresh tokens and
-	// their successors; all keys verify. To rotate, put a new key first, and
-	// remove the old key after RefreshIdle. With several processes, first put
-	// the new key last in every process. Required.
+	// RefreshKeys are secrets of at least 32 random bytes, which sign no access
+	// tokens. The first key makes refresh tokens; all keys verify. To rotate, put a
+	// new key first, and remove the old key after RefreshIdle. With several
+	// processes, first put the new key last in every process. Required.
 	RefreshKeys []guard.Secret
 
-	// Revoker ends sessions and tokens. Give the same value to the
-	// token.Verifier; otherwise logging out does not end access tokens. A
-	// *blacklist.Replica is one. Required.
+	// Revoker ends sessions and tokens, for example a *blacklist.Replica. Give the
+	// same value to the token.Verifier; otherwise logout does not end access
+	// tokens. Required.
 	Revoker Revoker
 
-	// Verifier verifies the access tokens that the Server issues; use the
-	// Verifier of the host's routes. [Server.Revoke], [Server.Introspect]
-	// and [NewCookies] require it. New returns an error if the Verifier would
-	// not accept these tokens, or has another Revoker. Optional.
+	// Verifier verifies the Server's access tokens on the host's routes. New
+	// returns an error if the Verifier would not accept them or has another
+	// Revoker. [Server.Revoke], [Server.Introspect] and [NewCookies] require it.
 	Verifier *token.Verifier
 
-	// Passwords hashes and verifies passwords. If nil, New calls password.New
-	// with the zero Config.
+	// Passwords hashes and verifies passwords. Default: password.New with the zero
+	// Config.
 	Passwords *password.Hasher
 
-	// CanonicalLogin returns the form of a user name in the UserStore. If it
-	// returns an error, the name is treated as unknown. Default:
-	// [CanonicalLogin].
+	// CanonicalLogin returns the form of a user name in the UserStore. An error
+	// means an unknown user. Default: [CanonicalLogin].
 	CanonicalLogin func(login string) (string, error)
 
 	// Throttle limits attempts to sign in. If nil, passwords can be guessed as
@@ -54,59 +51,55 @@ type Config struct {
 	Throttle Throttle
 
 	// SecondFactor verifies second factors. [Server.MFA] and [Server.StepUp]
-	// require it. If nil, no second factor is required of any user.
+	// require it. If nil, users need no second factor.
 	SecondFactor SecondFactor
 
-	// Challenges counts the attempts at a second factor. Required with a
-	// SecondFactor.
+	// Challenges counts attempts at a second factor. Required with SecondFactor.
 	Challenges ChallengeStore
 
-	// Clients holds the registered applications of the host. Clients
-	// authenticate as in RFC 6749 section 2.3.1, and tokens are bound to the
-	// client that they were issued to. A request without a client_id is from
-	// [identity.FirstParty]. If nil, all requests are, and an Authorization
-	// header with a form is ignored.
+	// Clients holds the host's registered applications. Clients authenticate as in
+	// RFC 6749 section 2.3.1, and tokens are bound to the client they were issued
+	// to. A request without a client_id is from [identity.FirstParty]. If nil, all
+	// requests are, and an Authorization header with a form is ignored.
 	Clients ClientStore
 
-	// Claims returns additional claims for the access tokens of a user; see
-	// token.Issuer.Issue. An error is answered 503. If nil, none are added.
+	// Claims returns additional claims for a user's access tokens; see
+	// token.Issuer.Issue. An error is answered 503.
 	Claims func(ctx context.Context, u *User) (any, error)
 
-	// RefreshIdle is how long a refresh token is valid, and RefreshAbsolute
-	// how long a session lasts at most. Defaults: 14 days, 90 days.
+	// RefreshIdle is the lifetime of a refresh token, and RefreshAbsolute that of a
+	// session. Defaults: 14 days, 90 days.
 	RefreshIdle, RefreshAbsolute time.Duration
 
-	// RefreshGrace is how long a replaced refresh token is answered with the
-	// same successor. It applies to the immediate predecessor only and ends
-	// when the successor is used. Default: 10 seconds. At most one minute.
+	// RefreshGrace is how long the immediate predecessor of a refresh token
+	// receives the same successor. It ends when the successor is used. Default: 10
+	// seconds. At most one minute.
 	RefreshGrace time.Duration
 
-	// LostAnswerGrace extends RefreshGrace while the successor has never been
-	// presented, for clients that lose a response and retry minutes later. An
-	// attacker with a copy of a replaced token can use it for the same time,
-	// until the client refreshes again. Default: 0, only RefreshGrace applies.
-	// At most one hour.
+	// LostAnswerGrace extends RefreshGrace while the successor was never presented,
+	// for clients that lose a response. An attacker with a copy of the replaced
+	// token gains the same time. Default: RefreshGrace. At most one hour.
 	LostAnswerGrace time.Duration
 
-	// MaxSessions is how many sessions a user can have. When one more begins,
-	// the oldest ends: its refresh token is rejected, its access tokens expire.
+	// MaxSessions is how many sessions a user can have. Beyond it, the oldest
+	// session ends: its refresh token is rejected, its access tokens expire.
 	// Default: 100. At most [MaxListed].
 	MaxSessions int
 
-	// FastAPIStatusCodes answers a bad sign-in and a failed refresh with 401
-	// and "WWW-Authenticate: Bearer", as FastAPI's guide does, instead of
-	// the 400 of RFC 6749 section 5.2. The body stays the same. Default:
-	// 400.
+	// FastAPIStatusCodes answers a failed sign-in or refresh with 401 and
+	// "WWW-Authenticate: Bearer", as FastAPI's guide does. Default: 400, as in RFC
+	// 6749 section 5.2.
 	FastAPIStatusCodes bool
 
-	// Hooks receives events. Deny is called for refusals of callers by Logout,
-	// StepUp and Introspect; endpoints that read a form answer as in RFC 6749
-	// section 5.2 instead. Default: see [guard.Hooks].
+	// Hooks receives events. Deny renders refusals of callers by Logout, StepUp and
+	// Introspect; other endpoints answer as in RFC 6749 section 5.2.
 	Hooks guard.Hooks
 }
 
-// A Server implements the token endpoints of a first-party application. It is safe
-// for concurrent use if the arguments of New are.
+// A Server implements the token endpoints of a first-party application. Its
+// handlers are public in the route ledger, except Logout, StepUp and Introspect,
+// which need a caller and so run behind Hooks.Identify or in a guard.Mux. A Server
+// is safe for concurrent use.
 type Server struct {
 	config            Config
 	users             UserStore
@@ -138,7 +131,7 @@ const (
 )
 
 // New returns a server that signs in the users of the store and issues access
-// tokens with tokens. The error lists every mistake in config.
+// tokens with tokens. The error lists every mistake.
 func New(users UserStore, tokens *token.Issuer, config Config) (*Server, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("auth: "+format, args...)) }

@@ -17,32 +17,27 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Client is a registered application of the host, for example the back end of a web
-// site or a mobile app.
+// A Client is a registered application of the host.
 type Client struct {
-	// ID is the client_id. It is not a secret, never empty, and never
-	// [identity.FirstParty].
+	// ID is the client_id: public, never empty, and never [identity.FirstParty].
 	ID string
 
-	// Secrets are hashes of the client's secrets, from [NewClientSecret]. Each
-	// secret is accepted, so that secrets can be rotated. Required, unless
-	// Public is set.
+	// Secrets are hashes from [NewClientSecret]. Each secret is accepted, so that
+	// secrets can be rotated. Required unless Public is set.
 	Secrets []SecretHash
 
-	// Public marks a client that cannot keep a secret (RFC 6749 section 2.1),
-	// for example a mobile app; it does not authenticate. An empty Secrets
-	// does not imply Public, so removing the last secret does not disable
-	// authentication. Default: the client must authenticate.
+	// Public marks a client that cannot keep a secret (RFC 6749 section 2.1) and
+	// does not authenticate, for example a mobile app. An empty Secrets does not
+	// imply Public. Default: the client must authenticate.
 	Public bool
 
-	// Grants are the grant types that the client may use: "password",
-	// "refresh_token", and names of [WayIn]. Default: empty, every grant is
-	// refused.
+	// Grants are the grants that the client may use: "password", "refresh_token",
+	// and names of [WayIn]. Default: none.
 	Grants identity.Set
 }
 
-// Format prints the ID under every verb, and never Secrets. fmt does not call Format
-// for a Client in an unexported field: do not print structs with such a field.
+// Format prints the ID under every verb, and never Secrets. fmt does not call it
+// for a Client in an unexported field.
 func (c Client) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "client %q", c.ID) }
 
 // LogValue returns the ID and whether the client is public.
@@ -50,12 +45,11 @@ func (c Client) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", c.ID), slog.Bool("public", c.Public))
 }
 
-// A SecretHash is the SHA-256 of a client's secret. It protects secrets of 256 random
-// bits, not secrets that a person has chosen.
+// A SecretHash is the SHA-256 of a client's secret. It protects random secrets, not
+// secrets that a person has chosen.
 type SecretHash [sha256.Size]byte
 
-// NewClientSecret returns a new random secret for the client, and its hash for the
-// [ClientStore].
+// NewClientSecret returns a new secret of 256 random bits, and its hash.
 func NewClientSecret() (secret string, hash SecretHash) {
 	random := make([]byte, 32)
 	rand.Read(random)
@@ -65,9 +59,8 @@ func NewClientSecret() (secret string, hash SecretHash) {
 
 // A ClientStore loads registered clients. It is safe for concurrent use.
 type ClientStore interface {
-	// ClientByID returns the client with this ID, or an error that wraps
-	// [ErrNotFound]. Other errors are answered 503. The caller does not modify
-	// the returned Client.
+	// ClientByID returns the client, or an error that wraps [ErrNotFound]. Other
+	// errors are answered 503. The caller does not modify the Client.
 	ClientByID(ctx context.Context, id string) (*Client, error)
 }
 

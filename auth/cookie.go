@@ -14,25 +14,23 @@ import (
 	"github.com/gatewright/gatewright/internal/httpfield"
 )
 
-// CookieConfig configures [Cookies]. The zero CookieConfig is ready for use.
+// CookieConfig configures [Cookies].
 type CookieConfig struct {
-	// Name distinguishes the cookies of several applications on one host,
-	// because browsers share cookies between ports: with "shop" the cookies are
-	// __Host-shop-access_token and so on. Up to 32 letters, digits, '-' and
-	// '_'. Default: empty, as in __Host-access_token.
+	// Name distinguishes the cookies of several applications on one host, because
+	// browsers share cookies between ports: with "shop", the names begin with
+	// __Host-shop-. Up to 32 letters, digits, '-' and '_'. Default: empty.
 	Name string
 
-	// TrustedOrigins are further origins with pages that may send requests
-	// which change something, for example "https://app.example.com". The
-	// scheme is https, or http on this machine. Default: only pages of this
-	// server.
+	// TrustedOrigins are further origins whose pages may send requests that change
+	// something, for example "https://app.example.com". The scheme is https, or
+	// http on this machine. Default: only pages of this server.
 	TrustedOrigins []string
 }
 
 // Cookies keeps the tokens of a [Server] in cookies that scripts cannot read; no
-// response body contains a token. It is the [guard.Authenticator] of these cookies and
-// has variants of the Server's handlers that set and clear them. It is safe for
-// concurrent use.
+// response body contains a token. It is the [guard.Authenticator] of these cookies,
+// and its handlers set and clear them. They are public in the route ledger, except
+// StepUp. Cookies is safe for concurrent use.
 //
 //	cookies, err := auth.NewCookies(signIn, auth.CookieConfig{})
 //	…
@@ -41,18 +39,14 @@ type CookieConfig struct {
 //	mux.Handle("/session/refresh", cookies.Refresh())
 //	mux.Handle("/session/logout", cookies.Logout())
 //
-// The authenticator and the handlers reject cross-origin requests with 403, by
-// [http.CrossOriginProtection], for all methods except GET, HEAD and OPTIONS, and for
-// every WebSocket. Handlers of GET requests must not change anything.
+// [http.CrossOriginProtection] rejects cross-origin requests with 403, for all
+// methods except GET, HEAD and OPTIONS, and for every WebSocket. Handlers of GET
+// requests must not change anything.
 //
-// All cookies are Secure and HttpOnly, with the path "/", no Domain and the name
-// prefix __Host-, so that no other host, also no subdomain, can set them.
-//
-//   - __Host-access_token holds the access token. It is SameSite=Lax, so that
-//     links from other sites open signed in.
-//   - __Host-refresh_token holds the refresh token. It is SameSite=Strict.
-//   - __Host-mfa_token holds the challenge of a second factor. It is
-//     SameSite=Strict.
+// The cookies __Host-access_token (SameSite=Lax, so that links from other sites
+// open signed in), __Host-refresh_token and __Host-mfa_token (SameSite=Strict) are
+// Secure and HttpOnly. Their prefix prevents other hosts, also subdomains, from
+// setting them.
 //
 // Over plain HTTP, browsers ignore Secure cookies, except on localhost. Both tokens
 // are sent with every request to the host: proxies must accept headers of 8 KiB.
@@ -122,13 +116,13 @@ func (c *Cookies) trust(origin string) error {
 // 401 needs one (RFC 9110 section 15.5.2), and browsers ignore unknown schemes.
 const cookieScheme = "Cookie"
 
-// Challenge implements [guard.Authenticator]. Its scheme, "Cookie", is not a
-// registered one.
+// Challenge implements [guard.Authenticator]. Its scheme, "Cookie", is not
+// registered.
 func (c *Cookies) Challenge() guard.Challenge { return guard.Challenge{Scheme: cookieScheme} }
 
-// Authenticate takes the access token from its cookie and verifies it. Without the
-// cookie, it returns no credentials. Two cookies of that name are answered 400, and
-// cross-origin requests that could change something 403.
+// Authenticate verifies the access token in the cookie. It answers two cookies of
+// that name with 400, and cross-origin requests that could change something with
+// 403.
 func (c *Cookies) Authenticate(r *http.Request) (*identity.Principal, error) {
 	given, present, err := c.read(r, c.access)
 	switch {
@@ -170,11 +164,10 @@ func (c *Cookies) read(r *http.Request, name string) (value string, present bool
 	return value, n == 1, nil
 }
 
-// Token returns the variant of [Server.Token] that signs in with username and
-// password and sets the cookies. It answers 200 with expires_in and scope, or, if a
-// second factor is due, 400 mfa_required with expires_in and a cookie with the
-// challenge. The previous session of the browser ends (OWASP ASVS 5.0, 7.2.4). The
-// handler is public in the route ledger.
+// Token is [Server.Token] for a username and password, and sets the cookies. It
+// answers 200 with expires_in and scope, or 400 mfa_required with expires_in and a
+// cookie with the challenge. The browser's previous session ends (OWASP ASVS 5.0,
+// 7.2.4).
 func (c *Cookies) Token() http.Handler {
 	s := c.server
 	return guard.Public("sign-in")(c.handler(readForm, guided(s, func(r *http.Request, f form) (result, error) {
@@ -190,9 +183,8 @@ func (c *Cookies) Token() http.Handler {
 	})))
 }
 
-// MFA returns the variant of [Server.MFA] that takes the challenge from its cookie and
-// the code from the form, and sets the cookies of a session. The handler is public in
-// the route ledger. MFA panics without Config.SecondFactor.
+// MFA is [Server.MFA] with the challenge from its cookie, and sets the cookies of a
+// session.
 func (c *Cookies) MFA() http.Handler {
 	if c.server.config.SecondFactor == nil {
 		panic("auth: MFA needs Config.SecondFactor")
@@ -205,10 +197,9 @@ func (c *Cookies) MFA() http.Handler {
 	}))
 }
 
-// Refresh returns the variant of [Server.Refresh] that takes the refresh token from its
-// cookie and sets new cookies. The body is a form with a scope, or there is none.
-// If the token is rejected, the cookies are cleared. The handler is public in the
-// route ledger.
+// Refresh is [Server.Refresh] with the refresh token from its cookie, and sets new
+// cookies. The body is a form with a scope, or empty. A rejected token clears the
+// cookies.
 func (c *Cookies) Refresh() http.Handler {
 	s := c.server
 	return guard.Public("refresh")(c.handler(readOptionalForm, guided(s, func(r *http.Request, f form) (result, error) {
@@ -223,8 +214,7 @@ func (c *Cookies) Refresh() http.Handler {
 	})))
 }
 
-// StepUp returns the variant of [Server.StepUp] that sets the cookies of the new
-// session. It panics without Config.SecondFactor.
+// StepUp is [Server.StepUp] and sets the cookies of the new session.
 func (c *Cookies) StepUp() http.Handler {
 	s := c.server
 	if s.config.SecondFactor == nil {
@@ -233,13 +223,11 @@ func (c *Cookies) StepUp() http.Handler {
 	return s.config.Hooks.Authenticated(c.handler(readCode, func(r *http.Request, f form) (result, error) { return s.stepUpForm(r, f, c.origin().room) }))
 }
 
-// Logout returns the variant of [Server.Logout] for cookies: it ends the session of
-// the cookies and clears them. It accepts the refresh token too, so that logout works
-// after the access token has expired, and is therefore public in the route ledger.
-// Invalid cookies are also cleared.
+// Logout ends the session of the cookies and clears them, also invalid ones. It
+// accepts the refresh token too, so it works after the access token has expired.
 //
-// It answers 200 when the end of the session is durable, and 503 with unchanged
-// cookies otherwise.
+// It answers 200 when the end of the session is durable, and otherwise 503 with
+// unchanged cookies.
 func (c *Cookies) Logout() http.Handler {
 	s := c.server
 	return guard.Public("logout")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

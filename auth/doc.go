@@ -1,6 +1,6 @@
 // Package auth implements sign-in for the host's own users: an OAuth 2.0 token
-// endpoint, refresh tokens with rotation, logout, second factors, and other ways
-// to sign in.
+// endpoint, refresh tokens with rotation, logout, second factors, and other ways to
+// sign in.
 //
 //	signIn, err := auth.New(users, tokens, auth.Config{
 //		Sessions:    sessions,                                    // sqlstore.New(db, …)
@@ -16,30 +16,16 @@
 //	mux.Handle("/logout/", signIn.Logout())
 //	mux.Handle("GET /users/me", accounts.Handler(showMe)) // accounts is an Accounts
 //
-// The host implements [UserStore]; [Memory] is one for tests.
-//
-// # Signing in
-//
-// [Server.Token] accepts the password grant of RFC 6749 section 4.3 and the
-// refresh_token grant. The password grant is for first-party applications only
-// (RFC 9700 section 2.4). Every failed sign-in has the same response, after the
-// same work; the reason is in the event. If a second factor is due, the response
-// is a challenge, which [Server.MFA] exchanges for tokens. [Server.SignIn] takes
+// The host implements [UserStore]; [Memory] is one for tests. [Server.SignIn] takes
 // other ways to sign in, for example passkeys, and [Cookies] keeps the tokens of
 // browser pages in cookies.
 //
 // # Refreshing
 //
-// Each refresh loads the user and replaces the refresh token. Within Config.RefreshGrace,
-// repeated requests with the immediate predecessor receive the same successor. A
-// replaced token that is presented later is a replay: the session and its access tokens
-// end, and the event is authn_token_reuse. A session ends after Config.RefreshIdle
-// without a refresh, and after Config.RefreshAbsolute in any case.
-//
-// # Ending sessions
-//
-// [Server.EndSessions] ends sessions on all machines, including sign-ins and refreshes
-// under way.
+// Each refresh loads the user and replaces the refresh token. Within
+// Config.RefreshGrace, the immediate predecessor receives the same successor. A
+// replaced token that is presented later is a replay: the session and its access
+// tokens end, and the event is authn_token_reuse.
 //
 // # Differences from FastAPI's guide
 //
@@ -51,14 +37,18 @@
 //
 // # Security considerations
 //
+// Every failed sign-in has the same response, after the same work; the reason is in
+// the event.
+//
 // Without Config.Throttle, passwords can be guessed as fast as they are hashed.
 // Without TLS, passwords and tokens can be read.
 //
 // An attacker that uses a copy of a refresh token within the grace receives the
-// same successor as the owner. The session ends when one of the two presents, after
-// the grace, a token that its counterpart has replaced.
+// same successor as the owner. The session ends when either presents a replaced
+// token after the grace.
 //
-// A public client has no secret; its name proves nothing.
+// A public client has no secret; its name proves nothing. The password grant is for
+// first-party applications only (RFC 9700 section 2.4).
 //
 // The SecondFactor must limit how often codes can be guessed across challenges.
 //

@@ -18,26 +18,20 @@ const (
 	deleteTimeout = 15 * time.Second
 )
 
-// EndSessions ends the sessions that match which, including their refresh tokens,
-// access tokens, grants and second-factor challenges. Hosts call it after changing a
-// password or disabling an account. At least one of Session, Subject, Tenant and Before
-// must be set; a session must match all fields that are set. Spare excludes one
-// session, for example the session that has changed the password. EndSessions fills in
-// Issuer and Expires.
+// EndSessions ends the sessions that match all set fields of which, including their
+// refresh tokens, access tokens, grants and challenges, for example after a changed
+// password. It requires Session, Subject, Tenant or Before. Spare excludes one
+// session. EndSessions fills in Issuer and Expires.
 //
-// When EndSessions returns nil, no machine accepts anything that began before the call,
-// including sign-ins, exchanges, step-ups and refreshes under way. A sign-in that begins
-// afterwards succeeds. This holds while the machines' clocks differ by at most
-// [identity.MaxClockSkew]. After an error, call EndSessions again.
+// When EndSessions returns nil, no machine accepts anything that began before the
+// call, including sign-ins, exchanges, step-ups and refreshes under way, while the
+// machines' clocks differ by at most [identity.MaxClockSkew]. After an error, call
+// it again.
 //
-// A zero Before, or one within the last minute, means up to now. With an earlier
-// Before, sessions that began since then continue. An earlier Before requires a Subject
-// and a [SessionLister] as Config.Sessions; without them EndSessions does nothing and
-// returns an error. It also returns an error, after ending the sessions that it can, if
-// the subject has [MaxListed] sessions or more.
-//
-// A revocation of a Subject, a Tenant or a Before is kept for as long as a session can
-// last.
+// A Before that is zero or within the last minute means now. An earlier Before
+// requires a Subject and a [SessionLister] as Config.Sessions; otherwise
+// EndSessions does nothing and returns an error. It also returns an error, after
+// ending what it can, if the subject has [MaxListed] sessions or more.
 func (s *Server) EndSessions(ctx context.Context, which identity.Revocation) error {
 	if err := s.endSessions(ctx, which); err != nil {
 		return err

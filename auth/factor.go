@@ -7,10 +7,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// EitherFactor returns a SecondFactor that accepts passkeys and one-time codes, for
-// example of a *passkey.RelyingParty and a *totp.Service. A code that begins with "{"
-// is verified by passkeys, any other by codes. A second factor is required if passkeys
-// or codes requires one for the user.
+// EitherFactor returns a SecondFactor of passkeys and one-time codes, for example
+// of a *passkey.RelyingParty and a *totp.Service. A code that begins with "{" is
+// verified by passkeys. A second factor is required if either requires one.
 func EitherFactor(passkeys, codes SecondFactor) SecondFactor { return eitherFactor{passkeys, codes} }
 
 type eitherFactor struct{ passkeys, codes SecondFactor }

@@ -57,16 +57,15 @@ func (s *Server) prepareGrants() error {
 	return err
 }
 
-// Grant returns a one-time grant for the caller p and one purpose, for example "2fa",
-// valid for five minutes. A host calls it with a recent proof, of a passkey or of a
-// sign-in at an identity provider, and passes the grant to [Server.UseGrant] in a later
-// request. It requires Config.Challenges.
+// Grant returns a one-time grant for the caller p and one purpose, for example
+// "2fa", valid for five minutes in p's session. A host calls it with a recent
+// proof, for example of a passkey, and passes the grant to [Server.UseGrant] in a
+// later request. It requires Config.Challenges.
 //
-// The proof must have the caller's subject and, if set, tenant, at least one factor, and
-// a Time within the last five minutes; a zero Time counts as now. Otherwise Grant
-// returns an error that wraps [identity.ErrNotProven]. p must have a session of this
-// Server; without one, Grant returns a [*guard.Denial]. The grant is valid in that
-// session only. A purpose is printable ASCII without spaces, quotation marks and
+// The proof must have the caller's subject and, if set, tenant, at least one
+// factor, and a Time within the last five minutes; zero means now. Otherwise the
+// error wraps [identity.ErrNotProven]. Without a session of this Server, it is a
+// [*guard.Denial]. A purpose is printable ASCII without spaces, quotation marks and
 // backslashes.
 func (s *Server) Grant(ctx context.Context, p *identity.Principal, purpose string, proof identity.Proof) (grant string, expires time.Time, err error) {
 	if err := s.ownSession(p); err != nil {
@@ -112,12 +111,11 @@ func (s *Server) Grant(ctx context.Context, p *identity.Principal, purpose strin
 	return grant, g.Expires, nil
 }
 
-// UseGrant uses up a grant that [Server.Grant] made for the caller p and the purpose. Of
-// any number of calls with one grant, on any number of machines, one returns nil. The
-// error wraps [identity.ErrNotProven] for a grant that is malformed, expired, used or
-// revoked, or that was made for another subject, session or purpose. Without a session
-// of this Server, UseGrant returns a [*guard.Denial]. Further errors are failures of a
-// store (503) or invalid arguments.
+// UseGrant uses up a grant of [Server.Grant]: of all calls with one grant, on all
+// machines, one returns nil. The error wraps [identity.ErrNotProven] for a grant
+// that is malformed, expired, used, revoked or for another subject, session or
+// purpose. Without a session of this Server, it is a [*guard.Denial]. Other errors
+// are failures of a store (503) or invalid arguments.
 func (s *Server) UseGrant(ctx context.Context, p *identity.Principal, purpose, grant string) error {
 	if err := s.ownSession(p); err != nil {
 		return err
@@ -149,12 +147,13 @@ func (s *Server) UseGrant(ctx context.Context, p *identity.Principal, purpose, g
 	return nil
 }
 
-// VerifyPassword verifies the current password of the caller p, for a change that a
-// stolen access token must not be able to make. The error wraps [identity.ErrNotProven]
-// for a wrong password, and for a user that is missing, disabled or in another tenant.
-// It is a [*guard.Denial] without a session of this Server, and, with status 429, after
-// ten calls for one subject in each ten minutes of the clock. Further errors are failures
-// of a store (503). VerifyPassword requires Config.Challenges.
+// VerifyPassword verifies the password of the caller p, before a change that a
+// stolen access token must not be able to make. The error wraps
+// [identity.ErrNotProven] for a wrong password and for a user that is missing,
+// disabled or in another tenant. It is a [*guard.Denial] without a session of this
+// Server, and, with status 429, after ten calls for one subject in ten minutes.
+// Other errors are failures of a store (503). VerifyPassword requires
+// Config.Challenges.
 func (s *Server) VerifyPassword(ctx context.Context, p *identity.Principal, given string) error {
 	if err := s.ownSession(p); err != nil {
 		return err

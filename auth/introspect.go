@@ -35,12 +35,11 @@ func (i *introspection) write(w http.ResponseWriter) { writeJSON(w, http.StatusO
 
 // Introspect returns the handler of POST /introspect (RFC 7662), which reports to
 // another service whether an access token is valid, not revoked, and of an active
-// user. The caller needs the scope "introspect" (section 2.1), so the handler runs
-// behind Hooks.Identify or in a guard.Mux; otherwise it would be an oracle for
-// guessed and stolen tokens (section 4).
+// user. The caller needs the scope "introspect"; otherwise guessed and stolen
+// tokens could be tried (sections 2.1 and 4).
 //
-// Any other token, refresh tokens included, is answered {"active":false}. If a store
-// fails, the answer is 503. It panics without Config.Verifier.
+// Any other token, refresh tokens included, is answered {"active":false}, and a
+// failed store 503. Introspect panics without Config.Verifier.
 func (s *Server) Introspect() http.Handler {
 	if s.config.Verifier == nil {
 		panic("auth: Introspect needs Config.Verifier")

@@ -8,11 +8,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Logout returns the handler of POST /logout/, which ends the session of the request's
-// access token: the refresh tokens and all access tokens of the session at once. It
-// requires a caller, so it runs behind Hooks.Identify or in a guard.Mux.
-//
-// It answers 200 when the end is durable, and 503 otherwise.
+// Logout returns the handler of POST /logout/, which ends the session of the
+// request's access token, with all its tokens. It answers 200 when the end is
+// durable, and otherwise 503.
 func (s *Server) Logout() http.Handler {
 	hooks := s.config.Hooks
 	return hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

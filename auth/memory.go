@@ -14,14 +14,12 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// Memory is a [UserStore], [PasswordUpdater], [RefreshStore], [SessionLister],
-// [ChallengeStore] and [ClientStore] for tests. Its content is lost when the process
-// ends. The zero Memory is empty and ready for use. It is safe for concurrent use and
-// must not be copied after first use.
+// Memory is a store of users, sessions, challenges and clients for tests. The zero
+// Memory is empty and ready for use. It is safe for concurrent use and must not be
+// copied after first use.
 type Memory struct {
-	// MaxSessions limits the number of sessions, and the number of challenges.
-	// At the limit, new entries fail with [ErrFull]; no entry is evicted.
-	// Default: 100,000.
+	// MaxSessions limits sessions, and likewise challenges. At the limit, new
+	// entries fail with [ErrFull]. Default: 100,000.
 	MaxSessions int
 
 	mu         sync.Mutex
@@ -48,8 +46,8 @@ type memoryChallenge struct {
 	expires  time.Time
 }
 
-// SetUser adds a user with the given login, or replaces the user with the same ID. The
-// login is stored in the form of [CanonicalLogin].
+// SetUser adds a user, or replaces the user with the same ID. The login is stored
+// in the form of [CanonicalLogin].
 func (m *Memory) SetUser(login string, u User) error {
 	canonical, err := CanonicalLogin(login)
 	if err != nil {

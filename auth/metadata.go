@@ -12,24 +12,21 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Metadata is the authorization server metadata of a [Server] (RFC 8414). Empty URLs
-// are left out.
+// Metadata is the metadata of a [Server] (RFC 8414). Empty URLs are left out.
 type Metadata struct {
 	TokenEndpoint, RevocationEndpoint, IntrospectionEndpoint, JWKSURI string
 
-	// Scopes are the scopes to publish. Default: the member is omitted.
+	// Scopes are the scopes to publish.
 	Scopes []string
 
-	// InsecureHTTP allows URLs without TLS to hosts other than this machine.
-	// An attacker on the network can then direct clients to other endpoints.
-	// Default: http URLs to other hosts are errors.
+	// InsecureHTTP allows http URLs of other hosts. An attacker on the network can
+	// then direct clients to other endpoints.
 	InsecureHTTP bool
 }
 
-// Metadata returns the handler of the document that RFC 8414 section 3 puts at
-// the path [MetadataPath]. The document omits the password grant, which is for
-// first-party applications only (RFC 9700 section 2.4). The error lists every
-// mistake. It is public in the route ledger.
+// Metadata returns the handler of the document for the path [MetadataPath]. It
+// omits the password grant, which is for first-party applications only (RFC 9700
+// section 2.4). The error lists every mistake.
 func (s *Server) Metadata(m Metadata) (http.Handler, error) {
 	var errs []error
 	check := func(name, value string) {
@@ -89,8 +86,8 @@ func (s *Server) Metadata(m Metadata) (http.Handler, error) {
 	return serveDocument("authorization server metadata", document, s.config.Hooks)
 }
 
-// MetadataPath returns the path of the metadata of an issuer (RFC 8414 section 3.1),
-// escaped for use as a pattern of a guard.Mux.
+// MetadataPath returns the path of an issuer's metadata (RFC 8414 section 3.1),
+// escaped as a pattern of a guard.Mux.
 func MetadataPath(issuer string) (string, error) {
 	path, err := pathOf(issuer)
 	if err != nil {
@@ -102,28 +99,25 @@ func MetadataPath(issuer string) (string, error) {
 // ResourceMetadata is the metadata of a protected resource (RFC 9728).
 // token.VerifierConfig.ResourceMetadata puts its URL into challenges.
 type ResourceMetadata struct {
-	// Resource is the URL of the resource, to the letter as clients use it:
-	// the audience of its tokens. Required.
+	// Resource is the URL of the resource exactly as clients use it, the audience
+	// of its tokens. Required.
 	Resource string
 
-	// AuthorizationServers are the issuers of the tokens that the resource
-	// accepts. Required.
+	// AuthorizationServers are the issuers of accepted tokens. Required.
 	AuthorizationServers []string
 
-	// Scopes are the scopes to publish. Default: the member is omitted.
+	// Scopes are the scopes to publish.
 	Scopes []string
 
-	// InsecureHTTP allows http URLs; see Metadata.InsecureHTTP. Default: http
-	// URLs to other hosts are errors.
+	// InsecureHTTP allows http URLs of other hosts; see Metadata.InsecureHTTP.
 	InsecureHTTP bool
 
-	// Hooks renders refusals and receives events. Default: see [guard.Hooks].
+	// Hooks renders refusals and receives events.
 	Hooks guard.Hooks
 }
 
-// Handler returns the handler of the document that RFC 9728 section 3 puts at
-// the path [ResourceMetadataPath]. Its error lists every mistake. It is public
-// in the route ledger.
+// Handler returns the handler of the document for the path [ResourceMetadataPath],
+// public in the route ledger. The error lists every mistake.
 func (m ResourceMetadata) Handler() (http.Handler, error) {
 	var errs []error
 	if err := checkURL(m.Resource, m.InsecureHTTP); err != nil {
@@ -148,7 +142,7 @@ func (m ResourceMetadata) Handler() (http.Handler, error) {
 	}{m.Resource, m.AuthorizationServers, m.Scopes, []string{"header"}}, m.Hooks)
 }
 
-// ResourceMetadataPath returns the path of the metadata of a resource (RFC 9728 section
+// ResourceMetadataPath returns the path of a resource's metadata (RFC 9728 section
 // 3.1). The path "/" of a resource is dropped; a longer path keeps its final slash.
 func ResourceMetadataPath(resource string) (string, error) {
 	path, err := pathOf(resource)

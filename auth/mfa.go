@@ -58,11 +58,10 @@ func (s *Server) challenge(r *http.Request, e entry, in signIn) (*challenge, err
 	}, nil
 }
 
-// MFA returns the handler of POST /token/mfa, which exchanges a challenge for tokens. Its
-// form has the mfa_token of [Server.Token] and the code of a second factor, in at most
-// 8 KiB. A challenge
-// is valid for ten minutes, five attempts and one sign-in. The handler is public in the
-// route ledger. MFA panics without Config.SecondFactor.
+// MFA returns the handler of POST /token/mfa, which exchanges a challenge for
+// tokens. Its form of at most 8 KiB has the mfa_token of [Server.Token] and a code
+// of the second factor. A challenge is valid for ten minutes, five attempts and one
+// sign-in. MFA panics without Config.SecondFactor.
 func (s *Server) MFA() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: MFA needs Config.SecondFactor")

@@ -11,13 +11,10 @@ import (
 // readyLifetime is how long the token that Ready makes is valid.
 const readyLifetime = 5 * time.Second
 
-// Ready returns nil if the Server can sign access tokens and, with a
-// Config.Verifier, if that accepts them. It signs and verifies one token of a
-// subject without rights, and discards the token. The error names the failed step.
-//
-// Call Ready before the first request, and from the handler that reports
-// readiness. Each call signs once, for which key management systems may charge.
-// Ready does not read the UserStore and the RefreshStore.
+// Ready returns nil if the Server can sign access tokens and Config.Verifier
+// accepts them. It signs and verifies one token of a subject without rights, for
+// which a key management system may charge. The error names the failed step. Call
+// Ready before the first request, and for readiness. It does not read the stores.
 func (s *Server) Ready(ctx context.Context) error {
 	now := time.Now()
 	p := &identity.Principal{Subject: "gatewright.ready", IssuedAt: now, Expires: now.Add(min(readyLifetime, s.tokens.Lifetime()))}

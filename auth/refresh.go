@@ -13,12 +13,11 @@ import (
 )
 
 // Refresh returns the handler of POST /token/refresh, which exchanges the
-// refresh_token of the form for a new pair. The optional scope narrows the
-// access token, not the session (RFC 6749 section 6).
+// refresh_token of the form for a new pair. The optional scope narrows the access
+// token, not the session (RFC 6749 section 6).
 //
-// The user is loaded again. Every rejected refresh token is 400 invalid_grant, also
-// if the user was disabled or lost a scope of the session; the session of a disabled
-// user ends. It is public in the route ledger.
+// Every rejected refresh token is 400 invalid_grant, also if the user was disabled,
+// which ends the session, or has lost a scope of the session.
 func (s *Server) Refresh() http.Handler {
 	return endpoint(s, "refresh", readForm, guided(s, byClient(s, s.rotate)))
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/gatewright/gatewright/auth/token"
 )
 
-// Revoke returns the handler of POST /revoke (RFC 7009), which revokes the token in the
-// form. A refresh token ends its session including access tokens (section 2.1); an
-// access token ends alone. Possession of the token is sufficient; with Config.Clients,
-// the client that the token was issued to must authenticate as for Token.
+// Revoke returns the handler of POST /revoke (RFC 7009), which revokes the token in
+// the form. A refresh token ends its session including access tokens (section 2.1);
+// an access token ends alone. Possession of the token is sufficient; with
+// Config.Clients, its client must authenticate as for Token.
 //
-// It answers 200 when the end is durable, and also for unknown, expired and malformed
-// tokens (section 2.2), and 503 if a store fails. The parameter token_type_hint is
-// ignored. It is public in the route ledger. It panics without Config.Verifier.
+// It answers 200 when the end is durable, and for unknown, expired and malformed
+// tokens (section 2.2), and 503 if a store fails. It panics without
+// Config.Verifier.
 func (s *Server) Revoke() http.Handler {
 	if s.config.Verifier == nil {
 		panic("auth: Revoke needs Config.Verifier")

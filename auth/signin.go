@@ -21,15 +21,16 @@ const (
 )
 
 // Token returns the handler of POST /token: grant_type password signs in with
-// username and password, grant_type refresh_token refreshes as [Server.Refresh]
-// does. A form with a username and without a grant_type is a sign-in, as in FastAPI.
-// The optional scope requests fewer scopes than the user may have.
+// username and password (RFC 6749 section 4.3), grant_type refresh_token refreshes
+// as [Server.Refresh] does. A form with a username and without a grant_type is a
+// sign-in, as in FastAPI. The optional scope requests fewer scopes than the user
+// may have.
 //
-// It answers 200 with access_token, refresh_token, token_type, expires_in and, unless
-// empty, scope; 400 invalid_grant with the same body for every failed sign-in; 400
-// mfa_required with an mfa_token if a second factor is due; 400 for other mistakes in
-// the form; 401 invalid_client, see Config.Clients; 429 or 503 with Retry-After. The
-// handler is public in the route ledger.
+// It answers 200 with access_token, refresh_token, token_type, expires_in and,
+// unless empty, scope; 400 invalid_grant for every failed sign-in; 400 mfa_required
+// with an mfa_token for [Server.MFA] if a second factor is due; 400 for other
+// mistakes in the form; 401 invalid_client, see Config.Clients; 429 or 503 with
+// Retry-After.
 func (s *Server) Token() http.Handler {
 	return endpoint(s, "sign-in", readForm, guided(s, func(r *http.Request, f form) (result, error) {
 		c, err := s.client(r, f)

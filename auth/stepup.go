@@ -13,16 +13,14 @@ import (
 )
 
 // StepUp returns the handler that verifies a second factor of a signed-in caller
-// (RFC 9470). It reads code from a form or a JSON object of at most 8 KiB and answers with new tokens
-// for the scopes of the caller's token. Their factors include the new one, and the time
-// of authentication is now. The new session ends no later than an [identity.Proof.Until]
-// of the caller's session. The caller's session ends; if anything fails before that,
-// it continues unchanged. A session has five attempts in each ten minutes of the clock;
-// further attempts are answered 429.
+// (RFC 9470). It reads code from a form or a JSON object of at most 8 KiB and
+// answers with new tokens for the scopes of the caller's token, whose factors
+// include the new one and whose time of authentication is now. A wrong code is 400
+// invalid_grant. A session has five attempts in ten minutes; more are answered 429.
 //
-// The handler requires a caller with a session and so runs behind Hooks.Identify or
-// in a guard.Mux. A wrong code is 400 invalid_grant. StepUp panics without
-// Config.SecondFactor.
+// The new session ends no later than an [identity.Proof.Until] of the caller's. The
+// caller's session ends; if anything fails before that, it continues unchanged.
+// StepUp panics without Config.SecondFactor.
 func (s *Server) StepUp() http.Handler {
 	if s.config.SecondFactor == nil {
 		panic("auth: StepUp needs Config.SecondFactor")

@@ -12,31 +12,31 @@ import (
 
 // A User is the part of a host's user that package auth uses.
 type User struct {
-	// ID becomes the subject of tokens. It must never change and never be
-	// assigned to another user, so a login name is a poor choice.
+	// ID becomes the subject of tokens. It must never change and never be assigned
+	// to another user, so a login name is a poor choice.
 	ID string
 
-	// PasswordHash is an encoded hash of package password. Empty: the user
-	// has no password and cannot sign in with one.
+	// PasswordHash is an encoded hash of package password. Empty: the user cannot
+	// sign in with a password.
 	PasswordHash string
 
 	// Disabled users cannot sign in or refresh.
 	Disabled bool
 
-	// Tenant is the organisation of the user. Default: empty, no tenant.
+	// Tenant is the organisation of the user, if any.
 	Tenant string
 
 	// Roles become the roles of access tokens.
 	Roles identity.Set
 
-	// Scopes are all scopes that a token of this user may have. A sign-in
-	// without a scope parameter receives all of them.
+	// Scopes are all scopes that a token may have; without a scope parameter, it
+	// has all of them.
 	Scopes identity.Set
 }
 
 // Format prints the ID under every verb, and never PasswordHash. fmt does not call
-// Format for a User in an unexported field: do not print structs with such a field.
-// encoding/json and encoding/gob write all fields.
+// it for a User in an unexported field. encoding/json and encoding/gob write all
+// fields.
 func (u User) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "user %q", u.ID) }
 
 // LogValue returns the ID, the tenant and whether the user is disabled.
@@ -48,13 +48,12 @@ func (u User) LogValue() slog.Value {
 var ErrNotFound = errors.New("auth: not found")
 
 // A UserStore loads the host's users. It is safe for concurrent use.
+// authtest.RunUsers is the conformance suite.
 //
-// Both methods return an error that wraps [ErrNotFound] for a user that does not
-// exist; other errors are answered 503. Logins and IDs are compared byte for byte: a
-// store with numbers as IDs returns ErrNotFound for "01". Disabled users are returned
-// too. The caller does not modify the returned User.
-//
-// authtest.RunUsers is its conformance suite.
+// An error wraps [ErrNotFound] if the user does not exist; other errors are
+// answered 503. Logins and IDs are compared byte for byte: a store with numbers as
+// IDs returns ErrNotFound for "01". Disabled users are returned too. The caller
+// does not modify the User.
 type UserStore interface {
 	// UserByLogin returns the user with this login, in the form of
 	// Config.CanonicalLogin.
@@ -67,17 +66,15 @@ type UserStore interface {
 // A PasswordUpdater is a [UserStore] that can replace password hashes. Hashes of
 // older schemes or weaker parameters are then upgraded at sign-in.
 type PasswordUpdater interface {
-	// UpdatePasswordHash replaces the user's hash in one atomic step if the hash
-	// is still old, and does nothing otherwise, so that a concurrent change of
-	// the password wins.
+	// UpdatePasswordHash replaces the user's hash if it is still old, in one atomic
+	// step, so that a concurrent change of the password wins.
 	UpdatePasswordHash(ctx context.Context, id, old, new string) error
 }
 
 // CanonicalLogin is the default of Config.CanonicalLogin. It returns login without
-// surrounding spaces and in ASCII lower case. It returns an error for empty names, for
-// names of more than 254 bytes, and for names that are not printable ASCII, because
-// they can look like other names. A host with further names sets its own function, and
-// also calls the function at registration.
+// surrounding spaces, in ASCII lower case. Names that are empty, longer than 254
+// bytes or not printable ASCII, because they can look like other names, are errors.
+// Hosts call it at registration too.
 func CanonicalLogin(login string) (string, error) {
 	login = strings.Trim(login, " ")
 	if login == "" || len(login) > 254 {

@@ -17,9 +17,8 @@ import (
 	"github.com/gatewright/gatewright/internal/body"
 )
 
-// A WayIn is a way to sign in other than a password: a passkey, a mailed link, an
-// identity provider, a directory, or a session of the host. [Server.SignIn] and
-// [Cookies.SignIn] open sessions for the subjects that it proves. Throttle, Active,
+// A WayIn is a way to sign in other than a password, for example a passkey, a
+// mailed link, an identity provider, or a session of the host. Throttle, Active,
 // second factor, EndSessions and refresh work as for a password.
 type WayIn struct {
 	// Name names the way in events, for the Throttle, and in Client.Grants, for
@@ -27,24 +26,22 @@ type WayIn struct {
 	// Required.
 	Name string
 
-	// Prove verifies the request and returns the proven user. The body of the
-	// request is a form or JSON of at most 16 KiB. An error that wraps
-	// [identity.ErrNotProven] is answered 400 invalid_grant, a *guard.Denial
-	// of status 400 to 499 as it is, and every other error 503.
+	// Prove verifies the request and returns the proven user. The body is a form or
+	// JSON of at most 16 KiB. An error that wraps [identity.ErrNotProven] is
+	// answered 400 invalid_grant, a *guard.Denial of status 400 to 499 as it is,
+	// and every other error 503.
 	//
-	// The host is responsible for the Subject: a proof of an identity
-	// provider must be mapped by issuer and subject, never by e-mail address.
-	// Required.
+	// The host is responsible for the Subject: map a proof of an identity provider
+	// by issuer and subject, never by e-mail address. Required.
 	Prove func(r *http.Request) (*identity.Proof, error)
 
-	// Login returns the user name that the request claims, for a way with
-	// secrets that can be guessed, for example LDAP passwords. The Throttle
-	// then limits attempts by that name. An error is answered 400. If nil, the
-	// Throttle limits attempts by client address alone.
+	// Login returns the user name that the request claims, for a way with secrets
+	// that can be guessed, for example LDAP passwords: the Throttle also limits
+	// attempts by that name. An error is answered 400. Default: the Throttle limits
+	// attempts by client address only.
 	Login func(r *http.Request) (string, error)
 
-	// Second is when a second factor is required. Default: AskAlways, whenever
-	// Config.SecondFactor requires one for the user.
+	// Second is when a second factor is required. Default: AskAlways.
 	Second SecondRule
 }
 
@@ -55,10 +52,9 @@ const (
 	// AskAlways requires a second factor whenever Config.SecondFactor does.
 	AskAlways SecondRule = iota
 
-	// SkipIfMFA requires no second factor if the factors of the proof include
-	// "mfa". Set it only for a Prove that verifies several factors itself, like
-	// passkey.RelyingParty.Prove, never for factors that an identity provider
-	// claims.
+	// SkipIfMFA requires none if the factors of the proof include "mfa". Set it
+	// only for a Prove that verifies several factors itself, like
+	// passkey.RelyingParty.Prove, never for claims of an identity provider.
 	SkipIfMFA
 )
 
@@ -85,10 +81,9 @@ func (w WayIn) check() {
 
 // SignIn returns the handler that opens a session for the user that w proves. POST
 // takes a form or JSON for w.Prove; a form may also have scope and the client's
-// credentials. It answers as [Server.Token] does: 200 with tokens, 400
-// mfa_required, and 400 invalid_grant with one body whether the proof is wrong or
-// the user is unknown, disabled or of another tenant. It is public in the route
-// ledger. It panics if w is incomplete.
+// credentials. It answers as [Server.Token] does, and 400 invalid_grant whether the
+// proof is wrong or the user is unknown, disabled or of another tenant. It panics
+// if w is incomplete.
 func (s *Server) SignIn(w WayIn) http.Handler {
 	w.check()
 	return guard.Public("sign-in by " + w.Name)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -106,8 +101,8 @@ func (s *Server) SignIn(w WayIn) http.Handler {
 	}))
 }
 
-// SignIn returns the variant of [Server.SignIn] that sets the cookies. The session
-// that the browser had ends. The handler is public in the route ledger.
+// SignIn is [Server.SignIn] and sets the cookies. The browser's previous session
+// ends.
 func (c *Cookies) SignIn(w WayIn) http.Handler {
 	w.check()
 	s := c.server
@@ -130,14 +125,12 @@ func (c *Cookies) SignIn(w WayIn) http.Handler {
 	}))
 }
 
-// SignInRedirect returns the handler of the URL to which an identity provider
-// sends the browser back. GET calls w.Prove, which must verify the state of the
-// flow in a SameSite=Lax cookie of the host's own. It sets the cookies and
-// redirects to a path of this host with 303; if the sign-in fails, with the
-// parameter error, which is mfa_required if a second factor is due. Requests that
-// are not a navigation are answered 403. It is public in the route ledger.
-//
-// It panics unless to is an absolute path.
+// SignInRedirect returns the handler of the URL to which an identity provider sends
+// the browser back. GET calls w.Prove, which must verify the state of the flow in a
+// SameSite=Lax cookie of the host. It sets the cookies and redirects to a path of
+// this host with 303; if the sign-in fails, with the parameter error, which is
+// mfa_required if a second factor is due. Requests that are not a navigation are
+// answered 403. It panics unless to is an absolute path.
 func (c *Cookies) SignInRedirect(w WayIn, to string) http.Handler {
 	w.check()
 	if u, err := url.Parse(to); err != nil || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t#") || u.Host != "" || u.RawQuery != "" {
