@@ -111,7 +111,7 @@ func (c *compiler) declare() {
 		case why != "":
 			c.mistake("Permissions[%d] is %q: the name %s", i, name, why)
 		case own[name]:
-			c.mistake("Permissions[%d] is %q, which is there twice", i, name)
+			c.mistake("Permissions[%d] is %q, which is listed twice", i, name)
 		case known && other != name:
 			c.mistake("Permissions[%d] is %q, which differs from %q in upper and lower case only", i, name, other)
 		case !known:
@@ -122,17 +122,17 @@ func (c *compiler) declare() {
 		own[name] = true
 	}
 	if n := len(c.permissions); n > maxPermissions {
-		c.mistake("Permissions makes %d with those of the code, want at most %d", n, maxPermissions)
+		c.mistake("Permissions makes %d with Config.Permissions; use at most %d", n, maxPermissions)
 	}
 }
 
 // name numbers the roles.
 func (c *compiler) name() {
 	if len(c.names) == 0 {
-		c.mistake("Roles is empty, want at least one role: this policy would refuse everybody")
+		c.mistake("Roles is empty; define at least one role")
 	}
 	if len(c.names) > maxRoles {
-		c.mistake("Roles has %d, want at most %d", len(c.names), maxRoles)
+		c.mistake("Roles has %d roles; use at most %d", len(c.names), maxRoles)
 	}
 	folded := make(map[string]string)
 	for i, name := range c.names {
@@ -156,9 +156,9 @@ func (c *compiler) rules(r *role) {
 	for i, parent := range r.Inherits {
 		switch {
 		case c.roles[parent] == nil:
-			c.mistake("Roles[%q].Inherits[%d] is %q, which is no role of the policy", r.name, i, parent)
+			c.mistake("Roles[%q].Inherits[%d] is %q, which is not a role of the policy", r.name, i, parent)
 		case seen[parent]:
-			c.mistake("Roles[%q].Inherits[%d] is %q, which is there twice", r.name, i, parent)
+			c.mistake("Roles[%q].Inherits[%d] is %q, which is listed twice", r.name, i, parent)
 		}
 		seen[parent] = true
 	}
@@ -174,18 +174,18 @@ func (c *compiler) expand(bits bitset, role, field string, rules []string) {
 		case why != "":
 			c.mistake("Roles[%q].%s[%d] is %q: the name %s", role, field, i, rule, why)
 		case seen[rule]:
-			c.mistake("Roles[%q].%s[%d] is %q, which is there twice", role, field, i, rule)
+			c.mistake("Roles[%q].%s[%d] is %q, which is listed twice", role, field, i, rule)
 		case known:
 			bits.set(bit)
 		case !isWildcard(rule):
-			c.mistake("Roles[%q].%s[%d] is %q, which is no permission that is declared", role, field, i, rule)
+			c.mistake("Roles[%q].%s[%d] is %q, which is not a declared permission", role, field, i, rule)
 		default:
 			all, ok := c.expanded[rule]
 			if !ok {
 				all = c.wildcard(rule)
 			}
 			if all == nil {
-				c.mistake("Roles[%q].%s[%d] is %q, which stands for no permission that is declared", role, field, i, rule)
+				c.mistake("Roles[%q].%s[%d] is %q, which matches no declared permission", role, field, i, rule)
 				break
 			}
 			bits.add(all)
@@ -197,7 +197,7 @@ func (c *compiler) expand(bits bitset, role, field string, rules []string) {
 // wildcard returns the permissions that rule matches, or nil without a match.
 func (c *compiler) wildcard(rule string) bitset {
 	if len(c.expanded) == maxWildcards {
-		c.mistake("Roles has more than %d different wildcards, want names or fewer roles", maxWildcards)
+		c.mistake("Roles has more than %d different wildcards; use names or fewer roles", maxWildcards)
 	}
 	if len(c.expanded) > maxWildcards {
 		return newBitset(len(c.permissions)) // the mistake is recorded, once

@@ -109,7 +109,7 @@ func TestAskedForNothing(t *testing.T) {
 			if _, denied := errors.AsType[*guard.Denial](err); err == nil || denied {
 				t.Errorf("%v, want an error that is no Denial", err)
 			} else {
-				contains(t, err.Error(), "rbac: no ", " is asked for")
+				contains(t, err.Error(), "rbac: no ", " to check; pass at least one")
 			}
 			refused := guard.Hooks{}.Require(func(r *http.Request) error { return check(r.Context()) })
 			ask(caller("root"), refused).is(t, 503)
@@ -162,13 +162,13 @@ func TestTheReasonNamesUnknownRoles(t *testing.T) {
 	}{
 		{[]string{"user"}, `rbac: "ada" has no role that allows "users:delete"`},
 		{nil, `rbac: "ada" has no role that allows "users:delete"`},
-		{[]string{"user", "admn"}, `rbac: "ada" has no role that allows "users:delete"; of their 2 roles the policy does not have 1: "admn"`},
+		{[]string{"user", "admn"}, `rbac: "ada" has no role that allows "users:delete"; the policy does not have 1 of the 2 roles: "admn"`},
 		{[]string{"admin", "suspended"}, `rbac: "ada" has a role that denies "users:delete"`},
-		{[]string{"e", "d", "c", "b\nx", "a"}, `rbac: "ada" has no role that allows "users:delete"; of their 5 roles the policy does not have 5: "a", "b\nx", "c", …`},
-		{[]string{"x", "y", "z"}, `rbac: "ada" has no role that allows "users:delete"; of their 3 roles the policy does not have 3: "x", "y", "z"`},
-		{[]string{strings.Repeat("x", 64)}, `rbac: "ada" has no role that allows "users:delete"; of their 1 roles the policy does not have 1: "` + strings.Repeat("x", 64) + `"`},
-		{[]string{strings.Repeat("x", 65)}, `rbac: "ada" has no role that allows "users:delete"; of their 1 roles the policy does not have 1: "` + strings.Repeat("x", 64) + `"…`},
-		{[]string{strings.Repeat("x", 1000)}, `rbac: "ada" has no role that allows "users:delete"; of their 1 roles the policy does not have 1: "` + strings.Repeat("x", 64) + `"…`},
+		{[]string{"e", "d", "c", "b\nx", "a"}, `rbac: "ada" has no role that allows "users:delete"; the policy does not have 5 of the 5 roles: "a", "b\nx", "c", …`},
+		{[]string{"x", "y", "z"}, `rbac: "ada" has no role that allows "users:delete"; the policy does not have 3 of the 3 roles: "x", "y", "z"`},
+		{[]string{strings.Repeat("x", 64)}, `rbac: "ada" has no role that allows "users:delete"; the policy does not have 1 of the 1 roles: "` + strings.Repeat("x", 64) + `"`},
+		{[]string{strings.Repeat("x", 65)}, `rbac: "ada" has no role that allows "users:delete"; the policy does not have 1 of the 1 roles: "` + strings.Repeat("x", 64) + `"…`},
+		{[]string{strings.Repeat("x", 1000)}, `rbac: "ada" has no role that allows "users:delete"; the policy does not have 1 of the 1 roles: "` + strings.Repeat("x", 64) + `"…`},
 	} {
 		var heard audit
 		e := a.engine(t, rbac.Config{Hooks: heard.hooks()})

@@ -1,5 +1,5 @@
-// Package rbac decides what a caller may do: roles that inherit, permissions that
-// are allowed and denied, and objects with an owner and a tenant.
+// Package rbac authorizes callers by role: roles that inherit, permissions that are
+// allowed and denied, and objects with an owner and a tenant.
 //
 //	var perms rbac.Registry
 //
@@ -17,56 +17,39 @@
 //	}
 //	mux.Handle("DELETE /users/{id}", roles.Require(DeleteUsers)(deleteUser))
 //
-// A misspelt permission in the code does not compile. A misspelt permission in the
-// policy, which may be a JSON file, is an error of [New].
-//
 // # Decisions
 //
-// A permission is granted if one of the caller's roles allows it, itself or by
-// inheritance, and no role denies it. A denial wins over every rule that allows,
-// over wildcards and over ownership. A permission that no rule matches is refused.
-// A caller is refused without a subject, with more than [MaxRoles] roles, or, with
-// Config.Tenants, without a tenant. A request without a caller is 401, a store that
-// fails is 503, and every other refusal is the same 403; Denial.Err has the reason,
-// for the log. [Engine.Reload] replaces the policy for all later decisions.
+// A permission is granted if a role of the caller allows it, directly or by
+// inheritance, and no role denies it. A denial wins over every rule that allows, and
+// over ownership. Callers without a subject or with more than 256 roles are refused.
+// All tenants share one policy.
 //
-// [Engine.Owned] guards a route about one object: its owner may pass, and callers
-// with the permission, within the object's tenant. [Engine.Rows] returns the same
-// decision for a list, as values for a WHERE clause.
-//
-// All tenants share one policy, and Config.Roles returns the roles that the caller
-// has in Principal.Tenant.
+// Without a caller the response is 401, if Config.Roles fails 503, and otherwise the
+// same 403. Denial.Err has the reason, for the log.
 //
 // # Order
 //
-// [guard.Hooks.Identify] or a [guard.Mux] identifies the caller first. Config.Roles
-// is called once per request.
+// [guard.Hooks.Identify] or a [guard.Mux] identifies the caller first.
 //
 // # Security considerations
 //
-// Set Config.Roles, for example to the method Roles of auth.Accounts. Without it, a
-// role counts until the credential expires, and every issuer of accepted tokens can
-// make its users administrators.
+// Set Config.Roles. Without it, a role counts until the credential expires, and every
+// accepted issuer can make its users administrators.
 //
-// Roles describe the caller, not the credential: a token with one scope has all
-// roles of its user. Guard routes for limited tokens by package scopes too.
-// See Config.Roles for API keys.
+// A token with one scope has all roles of its user. Guard routes for limited tokens
+// by package scopes too; see Config.Roles for API keys.
 //
-// A role that the policy does not have neither grants nor denies anything. A typo in
-// the name of a role that only denies, for example "suspended", restores the denied
-// permissions: disable accounts by [guard.Hooks.Active] instead.
+// Roles that the policy does not have neither grant nor deny. A typo in a role that
+// only denies restores the permissions: disable accounts by [guard.Hooks.Active]
+// instead.
 //
-// A guard does not see what the handler does. A permission to change users covers
-// all fields, unless the handler calls [Engine.Can] for a field. Lists, searches and
-// exports show what their queries select; filter them by [Engine.Rows].
-// [Engine.Owned] states how an object is loaded once for guard and handler.
+// A guard decides about the route only. Check fields with [Engine.Can] and filter
+// lists with [Engine.Rows].
 //
-// A connection that outlives its request is checked when it begins. For each later
-// message, call [Engine.Check] with a context that does not descend from the
-// request's, which remembers roles:
+// A long connection is checked when it begins. For later messages, call
+// [Engine.Check] with a new context, because the request's context remembers roles:
 //
 //	err := roles.Check(identity.NewContext(context.Background(), p), SendMessages)
 //
-// A 404 for an object that the caller may not see hides it from status and body, not
-// from the time that loading takes.
+// A 404 for a hidden object does not hide the time that loading takes.
 package rbac

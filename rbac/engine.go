@@ -16,36 +16,30 @@ import (
 
 // Config configures an [Engine]. The zero Config is ready for use.
 type Config struct {
-	// Permissions holds the permissions that the code declares. After [New],
-	// no more can be declared. If nil, the policy declares all permissions,
-	// and the code gets them from [Engine.Permission].
+	// Permissions holds the permissions that the code declares. After
+	// [New], no more can be declared. If nil, only the policy declares
+	// permissions.
 	Permissions *Registry
 
-	// Roles returns the current roles of p in p.Tenant, so that a revoked
-	// role is lost at the next request and not when the credential expires.
-	// It is called once per request, however many guards the request passes,
-	// and again for other Principals. An error is answered 503, unless it is
-	// [guard.ErrInactive] or a [*guard.Denial]. Roles that the policy does
-	// not have grant nothing. It must be safe for concurrent use.
+	// Roles returns the current roles of p in p.Tenant, for example the
+	// method Roles of auth.Accounts. It is called once per request, and
+	// again for other Principals. For an API key with restricted roles, it
+	// must return only the roles in p.Roles that the owner still has.
 	//
-	// For an API key that may do less than its owner, Roles must not return
-	// all roles of the owner, but only the roles in p.Roles that the owner
-	// still has.
-	//
-	// If nil, p.Roles count, which are as old as the credential.
+	// Errors are answered 503, except [guard.ErrInactive] and a
+	// [*guard.Denial]. Roles must be safe for concurrent use. If nil,
+	// p.Roles count, which are as old as the credential.
 	Roles func(ctx context.Context, p *identity.Principal) ([]string, error)
 
-	// Tenants refuses every caller whose Principal.Tenant is empty. The
-	// tenants of an [Object] and of a caller are compared in any case.
-	// Default: callers need no tenant.
+	// Tenants refuses callers without a Principal.Tenant. Tenants of
+	// objects are always compared.
 	Tenants bool
 
-	// Hooks renders refusals and receives events. Default: see [guard.Hooks].
+	// Hooks renders refusals and receives events.
 	Hooks guard.Hooks
 }
 
-// An Engine decides by the policy in force what a caller may do. It is safe for
-// concurrent use.
+// An Engine decides by a policy what callers may do. It is safe for concurrent use.
 type Engine struct {
 	config Config
 	own    *Registry // of the permissions that only the policy declares
@@ -55,17 +49,16 @@ type Engine struct {
 	wanted wanted
 }
 
-// wanted has the roles and permissions that the guards of this engine require. A
-// policy that lacks one would refuse all requests of the route.
+// wanted has the roles and permissions that guards require. Without one of them, a
+// policy would refuse every request of a route.
 type wanted struct {
 	roles       map[string]bool
 	permissions map[string]bool // that only the policy declares
 }
 
-// New returns an Engine that decides by the policy. The error lists up to 100
-// mistakes: malformed, unknown and repeated names, cycles of inheritance, wildcards
-// without a match, and a policy without roles. Mistakes in rules are reported once
-// the names of all permissions and roles are correct.
+// New returns an Engine. The error lists up to 100 mistakes of the policy: malformed,
+// unknown and repeated names, inheritance cycles, wildcards without a match, no
+// roles. Rules are checked once all names are correct.
 func New(policy Policy, config Config) (*Engine, error) {
 	config.Permissions.seal()
 	c, err := compile(policy, config.Permissions.declared())
@@ -81,14 +74,10 @@ func New(policy Policy, config Config) (*Engine, error) {
 	return e, nil
 }
 
-// Reload replaces the policy. A decision under way ends with the old policy; every
-// later decision uses the new one, also within the same request.
-//
-// Reload returns an error, and the old policy stays in force, if the new policy has
-// mistakes or lacks a role or a permission that a guard of this engine requires. The
-// error lists them as [New] does. [Listing.Diff] returns the changes beforehand, for
-// review. Hooks.Observe receives [guard.EventAuthzChange] with the roles and permissions
-// that were gained and lost.
+// Reload replaces the policy for all later decisions; see [Listing.Diff] for a
+// preview. If the policy has mistakes, or lacks a role or permission that a guard
+// requires, Reload returns an error and the old policy stays in force. Otherwise
+// Hooks.Observe receives a [guard.EventAuthzChange] with the differences.
 func (e *Engine) Reload(policy Policy) error {
 	c, err := compile(policy, e.config.Permissions.declared())
 	if err != nil {
@@ -122,9 +111,13 @@ func reloaded(before, after *compiled) guard.Event {
 			e.Changes = append(e.Changes, slog.Int(key+"_count", len(names)), slog.Any(key, names))
 		}
 	}
-	var gained, lost, denials []string
+	var gained, lost, denials, added, removed []string
 	for _, c := range (&Listing{before}).Diff(&Listing{after}) {
 		switch name := c.Role + " " + c.Permission; {
+		case c.Role == "" && c.After.Verdict == Unknown:
+			removed = append(removed, c.Permission)
+		case c.Role == "":
+			added = append(added, c.Permission)
 		case c.Gained():
 			gained = append(gained, name)
 		case c.Lost():
@@ -141,6 +134,8 @@ func reloaded(before, after *compiled) guard.Event {
 	}
 	add("roles_added", without(after.names, before.roles))
 	add("roles_removed", without(before.names, after.roles))
+	add("permissions_added", added)
+	add("permissions_removed", removed)
 	return e
 }
 
@@ -148,26 +143,25 @@ func (w wanted) missing(c *compiled) error {
 	var mistakes []error
 	for _, name := range slices.Sorted(maps.Keys(w.roles)) {
 		if c.roles[name] == nil {
-			mistakes = append(mistakes, fmt.Errorf("rbac: Policy.Roles has no %q, which a guard asks for", name))
+			mistakes = append(mistakes, fmt.Errorf("rbac: Policy.Roles has no %q, which a guard requires", name))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.permissions)) {
 		if _, ok := c.bits[name]; !ok {
-			mistakes = append(mistakes, fmt.Errorf("rbac: Policy.Permissions has no %q, which a guard asks for", name))
+			mistakes = append(mistakes, fmt.Errorf("rbac: Policy.Permissions has no %q, which a guard requires", name))
 		}
 	}
 	return errors.Join(mistakes...)
 }
 
-// Permission returns the permission of that name, for names that are known at run
-// time only, for example from a configuration. It returns an error if neither the
-// code nor the policy in force declares the name. A permission that a later policy
-// no longer declares is refused to all callers.
+// Permission returns the permission with a name that is known at run time only, or an
+// error if neither code nor policy declares the name. A permission that a later
+// policy does not declare is refused to all callers.
 func (e *Engine) Permission(name string) (Permission, error) {
 	bit, ok := e.policy.Load().bits[name]
 	switch {
 	case !ok:
-		return Permission{}, fmt.Errorf("rbac: %q is no permission that is declared", name)
+		return Permission{}, fmt.Errorf("rbac: permission %q is not declared", name)
 	case bit < len(e.config.Permissions.declared()):
 		return Permission{e.config.Permissions, name, bit}, nil
 	}
@@ -179,9 +173,8 @@ func (e *Engine) knows(p Permission) bool {
 	return p.of != nil && (p.of == e.config.Permissions || p.of == e.own)
 }
 
-// Can reports whether one of p's roles allows the permission and no role denies it.
-// It returns false if that cannot be decided, because Config.Roles fails or ctx has
-// ended; [Engine.Check] returns the reason.
+// Can reports whether a role of p allows the permission and no role denies it. On
+// errors it returns false.
 func (e *Engine) Can(ctx context.Context, p *identity.Principal, permission Permission) bool {
 	v, err := e.view(ctx, p)
 	if err != nil || !e.knows(permission) {
@@ -195,11 +188,10 @@ func (e *Engine) Can(ctx context.Context, p *identity.Principal, permission Perm
 	return allowed && !denied
 }
 
-// Check returns nil if [Engine.Require] would let the caller in ctx pass, and a
-// [*guard.Denial] if it would refuse the caller. If Config.Roles fails or ctx has
-// ended, Check returns an error that wraps the cause; without permissions, it returns
-// an error too. [guard.Hooks.Refuse] answers both with 503, unless the cause is a
-// Denial or [guard.ErrInactive], or the client has closed the request.
+// Check decides as [Engine.Require] does about the caller in ctx. It returns nil or a
+// [*guard.Denial]. It returns another error without permissions, if Config.Roles
+// fails, and if ctx has ended; [guard.Hooks.Refuse] answers it 503, unless its cause
+// is a Denial or [guard.ErrInactive], or the client has closed the request.
 func (e *Engine) Check(ctx context.Context, permissions ...Permission) error {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)
@@ -217,7 +209,8 @@ func (e *Engine) Check(ctx context.Context, permissions ...Permission) error {
 	return nil
 }
 
-// CheckAny decides as [Engine.RequireAny] does; see [Engine.Check] for the errors.
+// CheckAny decides as [Engine.RequireAny] does and returns errors as [Engine.Check]
+// does.
 func (e *Engine) CheckAny(ctx context.Context, permissions ...Permission) error {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)
@@ -235,8 +228,8 @@ func (e *Engine) CheckAny(ctx context.Context, permissions ...Permission) error 
 	return err // of the last permission
 }
 
-// CheckRole decides as [Engine.RequireRole] does; see [Engine.Check] for the errors.
-// A role that the policy does not have is refused.
+// CheckRole decides as [Engine.RequireRole] does and returns errors as [Engine.Check]
+// does. It refuses unknown roles.
 func (e *Engine) CheckRole(ctx context.Context, roles ...string) error {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)
@@ -267,16 +260,15 @@ func (e *Engine) check(v view, p *identity.Principal, permission Permission) err
 	return nil
 }
 
-// asks calls the method asks of the view, after checking the permission. A policy
-// cannot deny a permission that it no longer declares, so such a permission is an
-// error and not only one that is not allowed.
+// asks calls view.asks for a permission of this engine that the policy declares. A
+// policy cannot deny an undeclared permission, so owners are refused it too.
 func (e *Engine) asks(v view, p *identity.Principal, permission Permission) (allowed, denied bool, err error) {
 	if !e.knows(permission) {
-		return false, false, v.refuse(p, "was asked for what is no permission of this Engine:", permission.name)
+		return false, false, v.refuse(p, "needs a permission that is not of this Engine:", permission.name)
 	}
 	bit, ok := v.bit(permission)
 	if !ok {
-		return false, false, v.refuse(p, "was asked for what the policy does not declare any more:", permission.name)
+		return false, false, v.refuse(p, "needs a permission that the policy does not declare:", permission.name)
 	}
 	allowed, denied = v.asks(bit)
 	return allowed, denied, nil
@@ -294,7 +286,7 @@ func (e *Engine) view(ctx context.Context, p *identity.Principal) (view, error) 
 		return view{}, guard.Forbidden(errNoTenant)
 	}
 	if err := ctx.Err(); err != nil {
-		return view{}, fmt.Errorf("rbac: nobody waits for the decision: %w", err)
+		return view{}, fmt.Errorf("rbac: the context has ended: %w", err)
 	}
 	roles := &p.Roles
 	if e.config.Roles != nil {
@@ -303,15 +295,14 @@ func (e *Engine) view(ctx context.Context, p *identity.Principal) (view, error) 
 			return view{}, err
 		}
 	}
-	if roles.Len() > MaxRoles {
+	if roles.Len() > maxRolesOfCaller {
 		return view{}, guard.Forbidden(errTooManyRoles)
 	}
 	return view{e.policy.Load(), roles}, nil
 }
 
-// verdictOf returns the error of a function of the host. A refusal counts only if
-// the function returns it itself: one that a store's error wraps is the verdict of
-// another system on another request.
+// verdictOf wraps an error of a function of the host. Only a refusal that the
+// function itself returned counts: a wrapped one may be another system's.
 func verdictOf(doing string, err error) error {
 	if d, ok := err.(*guard.Denial); ok && d != nil || errors.Is(err, guard.ErrInactive) {
 		return fmt.Errorf("%s: %w", doing, err)

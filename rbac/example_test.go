@@ -176,7 +176,7 @@ func ExampleParsePolicy() {
 	// Output:
 	// clerk false
 	// chief true
-	// rbac: the JSON of the policy, before byte 38: the member "Deny" is there twice, if only in other upper and lower case
+	// rbac: the JSON of the policy, before byte 38: the member "Deny" is repeated, possibly in another case
 }
 
 // Every mistake is found at once, and names what is meant.
@@ -191,9 +191,9 @@ func ExampleNew_incorrect() {
 	}}, rbac.Config{Permissions: &perms})
 	fmt.Println(err)
 	// Output:
-	// rbac: Policy.Roles["admin"].Allow[0] is "user:*", which stands for no permission that is declared
-	// rbac: Policy.Roles["editor"].Inherits[1] is "autor", which is no role of the policy
-	// rbac: Policy.Roles["user"].Allow[0] is "users:raed", which is no permission that is declared
+	// rbac: Policy.Roles["admin"].Allow[0] is "user:*", which matches no declared permission
+	// rbac: Policy.Roles["editor"].Inherits[1] is "autor", which is not a role of the policy
+	// rbac: Policy.Roles["user"].Allow[0] is "users:raed", which is not a declared permission
 	// rbac: Policy.Roles has a cycle of inheritance: admin → editor → admin
 }
 

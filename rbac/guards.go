@@ -8,9 +8,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Require returns a guard that lets callers with all of the permissions pass. It
-// panics without permissions, if a permission is not of this engine, and if the
-// policy in force no longer declares it.
+// Require returns a guard that passes callers with all of the permissions. It panics
+// without permissions, and if one is not of this engine or not in the policy.
 func (e *Engine) Require(permissions ...Permission) func(http.Handler) http.Handler {
 	permissions = slices.Clone(permissions)
 	names := e.want("Require", permissions)
@@ -19,8 +18,8 @@ func (e *Engine) Require(permissions ...Permission) func(http.Handler) http.Hand
 	}, guard.Requirement{Kind: guard.KindPermission, Values: names})
 }
 
-// RequireAny returns a guard that lets callers with at least one of the permissions
-// pass. It panics as [Engine.Require] does.
+// RequireAny returns a guard that passes callers with one of the permissions. It
+// panics as [Engine.Require] does.
 func (e *Engine) RequireAny(permissions ...Permission) func(http.Handler) http.Handler {
 	permissions = slices.Clone(permissions)
 	names := e.want("RequireAny", permissions)
@@ -29,13 +28,10 @@ func (e *Engine) RequireAny(permissions ...Permission) func(http.Handler) http.H
 	}, guard.Requirement{Kind: guard.KindPermission, Values: names, Any: true})
 }
 
-// RequireRole returns a guard that lets callers pass if they have at least one of
-// the roles, or a role that inherits one. To require two roles, nest two guards.
-// RequireRole panics without roles, and if the policy in force lacks a role; later
-// policies must have the roles too.
-//
-// Prefer [Engine.Require]: the route then names what it does, and the policy decides
-// which roles may do it. Use RequireRole where the role itself matters.
+// RequireRole returns a guard that passes callers with one of the roles, or with a
+// role that inherits one. It panics without roles, and if the policy lacks one; later
+// policies must have the roles too. Prefer [Engine.Require]: the policy then decides
+// about routes.
 func (e *Engine) RequireRole(roles ...string) func(http.Handler) http.Handler {
 	if len(roles) == 0 {
 		panic("rbac: RequireRole needs a role")
@@ -45,7 +41,7 @@ func (e *Engine) RequireRole(roles ...string) func(http.Handler) http.Handler {
 	defer e.mu.Unlock()
 	for _, name := range roles {
 		if e.policy.Load().roles[name] == nil {
-			panic(fmt.Sprintf("rbac: RequireRole(%q): the policy has no such role", name))
+			panic(fmt.Sprintf("rbac: RequireRole(%q): the policy does not have the role", name))
 		}
 	}
 	for _, name := range roles {
@@ -67,10 +63,10 @@ func (e *Engine) want(guard string, permissions []Permission) []string {
 	c := e.policy.Load()
 	for _, p := range permissions {
 		if !e.knows(p) {
-			panic(fmt.Sprintf("rbac: %s(%q): the permission is not of Config.Permissions nor from Engine.Permission", guard, p.name))
+			panic(fmt.Sprintf("rbac: %s(%q): the permission is neither in Config.Permissions nor from Engine.Permission", guard, p.name))
 		}
 		if _, ok := c.bit(p); !ok {
-			panic(fmt.Sprintf("rbac: %s(%q): the policy does not declare it any more", guard, p.name))
+			panic(fmt.Sprintf("rbac: %s(%q): the policy does not declare it", guard, p.name))
 		}
 	}
 	for _, p := range permissions {

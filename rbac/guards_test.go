@@ -215,7 +215,7 @@ func TestAGuardThatIsUsedWronglyPanics(t *testing.T) {
 		{"Require of nothing", func() { e.Require() }, "rbac: Require needs a permission"},
 		{"RequireAny of nothing", func() { e.RequireAny() }, "rbac: RequireAny needs a permission"},
 		{"RequireRole of nothing", func() { e.RequireRole() }, "rbac: RequireRole needs a role"},
-		{"RequireRole of an unknown role", func() { e.RequireRole("user", "supervisor") }, `rbac: RequireRole("supervisor"): the policy has no such role`},
+		{"RequireRole of an unknown role", func() { e.RequireRole("user", "supervisor") }, `rbac: RequireRole("supervisor"): the policy does not have the role`},
 		{"RequireRole of a blank role", func() { e.RequireRole("") }, `RequireRole("")`},
 		{"RequireAny with the zero Permission", func() { e.RequireAny(a.read, rbac.Permission{}) }, `rbac: RequireAny("")`},
 		{"Owned with the zero Permission", func() { e.Owned(rbac.Permission{}, load) }, `rbac: Owned("")`},

@@ -6,14 +6,11 @@ import (
 	"strings"
 )
 
-// A Listing lists what each role of a policy may do, in a fixed order, for reviews,
-// tests and pages that show users their permissions. [Engine.Reload] does not change
-// it. It is safe for concurrent use.
+// A Listing lists what each role of a policy may do. It is immutable.
 type Listing struct{ policy *compiled }
 
-// Listing returns the Listing of p with the permissions that the code declares;
-// declared may be nil. It returns the same errors as [New]. It does not end the
-// declaring of permissions.
+// Listing returns the Listing of p with the permissions that the code declares. It
+// leaves declared, which may be nil, open and returns errors as [New] does.
 func (p Policy) Listing(declared *Registry) (*Listing, error) {
 	c, err := compile(p, declared.declared())
 	if err != nil {
@@ -31,14 +28,12 @@ func (l *Listing) Roles() []string { return slices.Clone(l.policy.names) }
 // Permissions returns the names of all permissions, sorted.
 func (l *Listing) Permissions() []string { return slices.Sorted(slices.Values(l.policy.permissions)) }
 
-// May returns the permissions of a caller with this role only, sorted. It is empty
-// for an unknown role.
+// May returns the permissions that the role grants, sorted.
 func (l *Listing) May(role string) []string {
 	return slices.DeleteFunc(l.Permissions(), func(permission string) bool { return !l.may(role, permission) })
 }
 
-// Who returns the roles that each permit this by themselves, sorted. It is empty for
-// an unknown permission.
+// Who returns the roles that grant the permission, sorted.
 func (l *Listing) Who(permission string) []string {
 	return slices.DeleteFunc(l.Roles(), func(role string) bool { return !l.may(role, permission) })
 }
@@ -60,8 +55,8 @@ func (l *Listing) verdict(role, permission string) Verdict {
 	return Unallowed
 }
 
-// String returns a table with a line for each permission and a column for each role:
-// x if the role permits it, ! if the role denies it.
+// String returns a table with a line for each permission and a column for each role.
+// It marks grants with x and denials with !.
 func (l *Listing) String() string {
 	roles, permissions := l.Roles(), l.Permissions()
 	width := 0
@@ -92,7 +87,7 @@ func (l *Listing) String() string {
 	return b.String()
 }
 
-// A Verdict is the result of a role for a permission.
+// A Verdict is a role's result for a permission.
 type Verdict string
 
 // The verdicts.
@@ -103,20 +98,19 @@ const (
 	Unknown   Verdict = "unknown"   // the policy does not have the role or the permission
 )
 
-// A Witness is the reason of a verdict: the rule, and how the role inherits it.
+// A Witness explains a verdict.
 type Witness struct {
 	Verdict Verdict
 
-	// Path leads from the role to the role with the rule, each inheriting the
-	// next. It is a shortest path, and empty without a rule.
+	// Path is a shortest path from the role to the ancestor that has the
+	// rule. It is empty without a rule.
 	Path []string
 
 	// Rule is the entry of Allow or Deny.
 	Rule string
 }
 
-// String returns the witness on one line, for example
-// `admin → editor allows "posts:*"`.
+// String returns one line, for example `admin → editor allows "posts:*"`.
 func (w Witness) String() string {
 	switch w.Verdict {
 	case Allowed:
@@ -129,7 +123,7 @@ func (w Witness) String() string {
 	return "unknown"
 }
 
-// Why returns the verdict of the role for the permission, and the rule behind it.
+// Why returns the verdict of the role for the permission and explains it.
 func (l *Listing) Why(role, permission string) Witness {
 	r := l.policy.roles[role]
 	_, ok := l.policy.bits[permission]
@@ -177,28 +171,30 @@ func (l *Listing) witness(v Verdict, from *role, permission string, rules func(*
 	panic(fmt.Sprintf("rbac: no rule of %q is about %q", from.name, permission))
 }
 
-// A Change is a role and a permission with different verdicts in two policies, and the
-// reasons.
+// A Change is a difference between two policies: two verdicts of a role or, with an
+// empty Role, a permission that only one policy declares.
 type Change struct {
 	Role, Permission string
 	Before, After    Witness
 }
 
-// Gained reports whether the role permits it after the change and not before.
+// Gained reports whether only the new policy grants the permission to the role.
 func (c Change) Gained() bool { return c.After.Verdict == Allowed }
 
-// Lost reports whether the role permitted it before the change and not after. A
-// change that is neither gained nor lost adds or removes a denial of a permission
-// that the role does not have. It matters to callers with the permission by another
-// role.
+// Lost reports whether only the old policy grants the permission to the role. Other
+// changes concern denials, which matter to callers with further roles, or
+// declarations, which matter to owners.
 func (c Change) Lost() bool { return c.Before.Verdict == Allowed }
 
-// String returns the change on one line, for example
-// `+ editor posts:edit: editor allows "posts:*"; before, nothing allows it`.
-// It begins with + for a gain, - for a loss, and ! for a denial alone.
+// String returns one line, which begins with + for a gain, - for a loss, and !
+// otherwise.
 func (c Change) String() string {
 	sign := "!"
 	switch {
+	case c.Role == "" && c.After.Verdict == Unknown:
+		return fmt.Sprintf("! %s: not declared; before, declared", c.Permission)
+	case c.Role == "":
+		return fmt.Sprintf("! %s: declared; before, not declared", c.Permission)
 	case c.Gained():
 		sign = "+"
 	case c.Lost():
@@ -220,12 +216,16 @@ func (c Changes) String() string {
 }
 
 // Diff returns the changes from l to after, ordered by role and permission. Without
-// changes, both policies decide every permission alike for every caller, even if
-// their rules are written differently. Diff does not compare which roles exist and
-// which roles they inherit, which matters to [Engine.RequireRole].
+// changes, both policies decide alike about every permission. Diff does not compare
+// which roles exist or inherit each other, which matters to [Engine.RequireRole].
 func (l *Listing) Diff(after *Listing) Changes {
 	var changes Changes
 	permissions := union(l.Permissions(), after.Permissions())
+	for _, permission := range permissions {
+		if was, is := l.declared(permission), after.declared(permission); was != is {
+			changes = append(changes, Change{Permission: permission, Before: Witness{Verdict: was}, After: Witness{Verdict: is}})
+		}
+	}
 	for _, role := range union(l.policy.names, after.policy.names) {
 		for _, permission := range permissions {
 			if l.verdict(role, permission) != after.verdict(role, permission) {
@@ -234,6 +234,14 @@ func (l *Listing) Diff(after *Listing) Changes {
 		}
 	}
 	return changes
+}
+
+// declared returns the verdict for a permission that no rule matches.
+func (l *Listing) declared(permission string) Verdict {
+	if _, ok := l.policy.bits[permission]; ok {
+		return Unallowed
+	}
+	return Unknown
 }
 
 // union returns the sorted names of both lists.

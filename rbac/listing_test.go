@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatewright/gatewright/auth/identity"
 	"github.com/gatewright/gatewright/rbac"
 )
 
@@ -119,7 +120,8 @@ func TestDiff(t *testing.T) {
 	delete(next.Roles, "auditor")
 	after := must(next.Listing(&a.perms))(t)
 	got := before.Diff(after).String()
-	want := `- auditor posts:edit: unknown; before, auditor → admin → moderator allows "posts:*"
+	want := `! reports:print: declared; before, not declared
+- auditor posts:edit: unknown; before, auditor → admin → moderator allows "posts:*"
 ! auditor posts:write: unknown; before, auditor denies "*:write"
 ! auditor users:delete: unknown; before, auditor denies "users:delete"
 - auditor users:read: unknown; before, auditor → admin allows "users:*"
@@ -140,6 +142,34 @@ func TestDiff(t *testing.T) {
 	spelled.Roles["admin"] = rbac.Role{Inherits: []string{"user"}, Allow: []string{"*:delete", "users:write", "posts:edit"}}
 	if same := before.Diff(must(spelled.Listing(&a.perms))(t)); len(same) != 0 {
 		t.Errorf("the same in other words differs:\n%v", same)
+	}
+}
+
+func TestDiffHasPermissionsThatOnlyOnePolicyDeclares(t *testing.T) {
+	policy := func(permissions ...string) rbac.Policy {
+		return rbac.Policy{Permissions: permissions, Roles: map[string]rbac.Role{"user": {Allow: []string{"x"}}}}
+	}
+	one, two := policy("x"), policy("x", "y")
+	less, more := must(one.Listing(nil))(t), must(two.Listing(nil))(t)
+	if got, want := more.Diff(less).String(), "! y: not declared; before, declared\n"; got != want {
+		t.Errorf("a dropped permission is %q, want %q", got, want)
+	}
+	if got, want := less.Diff(more).String(), "! y: declared; before, not declared\n"; got != want {
+		t.Errorf("a new permission is %q, want %q", got, want)
+	}
+
+	// The difference is real: owners have declared permissions only.
+	e := must(rbac.New(two, rbac.Config{}))(t)
+	y := must(e.Permission("y"))(t)
+	ctx := identity.NewContext(t.Context(), &identity.Principal{Subject: "ada", Roles: identity.NewSet("user")})
+	if _, err := e.Rows(ctx, y); err != nil {
+		t.Errorf("an owner is refused what the policy declares: %v", err)
+	}
+	if err := e.Reload(one); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Rows(ctx, y); err == nil {
+		t.Error("an owner has what the policy does not declare")
 	}
 }
 
@@ -199,6 +229,15 @@ func TestDifferencesAgreeWithBruteForce(t *testing.T) {
 			}
 		}
 		changes := listings[0].Diff(listings[1])
+		for _, permission := range names {
+			if was, is := declared[0][permission], declared[1][permission]; was != is {
+				if len(changes) == 0 || changes[0].Role != "" || changes[0].Permission != permission ||
+					(changes[0].Before.Verdict == rbac.Unknown) == was || (changes[0].After.Verdict == rbac.Unknown) == is {
+					t.Fatalf("the declaration of %s is not, or not in its place, among\n%v", permission, changes)
+				}
+				changes = changes[1:]
+			}
+		}
 		for _, role := range roles {
 			for _, permission := range names {
 				// What a policy does not declare nobody is allowed or denied.

@@ -10,38 +10,34 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An Object describes an owned object to a decision.
+// An Object describes an object with an owner.
 type Object struct {
-	// Tenant is the tenant of the object. It must equal the tenant of the
-	// caller. Empty matches callers without a tenant only, never all callers.
+	// Tenant must equal the tenant of the caller. Empty matches callers
+	// without a tenant only.
 	Tenant string
 
-	// Issuer and Owner are the Principal.Issuer and Principal.Subject of the
-	// owner. Both are compared, because a Subject is unique within its Issuer
-	// only. If several issuers, for example of tokens and of API keys, use
-	// the host's user IDs as subjects, the loader checks that the caller's
-	// Issuer is among these issuers and sets Issuer to it. No caller owns an
-	// object with an empty Owner.
+	// Issuer and Owner are the Principal.Issuer and Principal.Subject of
+	// the owner; both must match. If several issuers use the host's user
+	// IDs as subjects, set Issuer to the caller's after checking that it is
+	// one of these. An empty Owner matches no caller.
 	Issuer, Owner string
 
 	// Visible answers refused callers of the same tenant with 403, which
-	// reveals that the object exists. Default: 404, as for an object that
-	// does not exist.
+	// reveals that the object exists. Default: 404.
 	Visible bool
 }
 
-// ErrNotFound is returned by the loader of [Engine.Owned] for an object that does
-// not exist. The response is the same 404 as for an object that is hidden from the
-// caller.
+// ErrNotFound is returned by the loader of [Engine.Owned] if the object does not
+// exist. The 404 is the same as for hidden objects.
 var ErrNotFound = errors.New("rbac: no such object")
 
-// Rows filters a list to the objects that [Engine.Owned] would let the caller have.
-// Tenant, All, Issuer and Owner are the arguments of
+// Rows filters a list as [Engine.Owned] does an object. Its fields are the arguments
+// of
 //
 //	WHERE tenant = ? AND (? OR (issuer = ? AND owner = ?))
 //
-// [Rows.Match] of the zero Rows returns false for every object. Do not put the zero
-// Rows into a query: it selects objects with neither tenant nor owner.
+// The zero Rows matches nothing. Do not use it in a query: it selects objects with
+// neither tenant nor owner.
 type Rows struct {
 	Tenant        string // objects of this tenant only,
 	All           bool   // of all owners,
@@ -53,10 +49,9 @@ func (w Rows) Match(o Object) bool {
 	return o.Tenant == w.Tenant && (w.All || w.Owner != "" && o.Owner == w.Owner && o.Issuer == w.Issuer)
 }
 
-// Rows returns the filter for the objects that the caller in ctx may have: with the
-// permission, all objects of the caller's tenant, and without it the caller's own.
-// If a role denies the permission, Rows returns a 403 [*guard.Denial]. See
-// [Engine.Check] for further errors.
+// Rows returns the filter for the caller in ctx: with the permission, all objects of
+// the tenant, otherwise the caller's own. If a role denies the permission, it returns
+// a 403 [*guard.Denial]. It returns other errors as [Engine.Check] does.
 func (e *Engine) Rows(ctx context.Context, permission Permission) (Rows, error) {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)
@@ -68,13 +63,13 @@ func (e *Engine) Rows(ctx context.Context, permission Permission) (Rows, error) 
 	case err != nil:
 		return Rows{}, err
 	case denied:
-		return Rows{}, v.refuse(p, "has a role that denies, be it their own or not,", permission.name)
+		return Rows{}, v.refuse(p, "has a role that denies, for own objects too,", permission.name)
 	}
 	return Rows{Tenant: p.Tenant, All: allowed, Issuer: p.Issuer, Owner: p.Subject}, nil
 }
 
-// CheckObject decides as [Engine.Owned] does about a loaded object; see
-// [Engine.Check] for the errors.
+// CheckObject decides as [Engine.Owned] does about a loaded object and returns errors
+// as [Engine.Check] does.
 func (e *Engine) CheckObject(ctx context.Context, permission Permission, o Object) error {
 	rows, err := e.Rows(ctx, permission)
 	if err != nil {
@@ -83,21 +78,17 @@ func (e *Engine) CheckObject(ctx context.Context, permission Permission, o Objec
 	return rows.check(permission, o)
 }
 
-// Owned returns a guard for a route about one object. It lets the owner and callers
-// with the permission pass, within the tenant of the object only. A role that denies
-// the permission denies it to the owner too.
+// Owned returns a guard for a route about one object. Within the object's tenant, it
+// passes the owner and callers with the permission. A denial applies to the owner
+// too. Refused callers are answered 404, or 403 in the tenant of a Visible object.
 //
-// An object of another tenant is answered 404. An object that the caller may not
-// have is answered 404, or 403 if it is Visible.
+// load returns the object, or [ErrNotFound]. Other errors are answered 503, except a
+// [*guard.Denial]. It is not called if the policy refuses the caller for every
+// object. Load the object through [guard.Once], so that the handler uses the checked
+// object.
 //
-// load returns the object that the request is about, or [ErrNotFound]. Any other
-// error is answered 503, unless it is a [*guard.Denial]. load is not called for
-// callers that the policy refuses for every object. Let load and the handler load
-// the object through [guard.Once], so that the handler uses the object that was
-// checked.
-//
-// The route ledger lists the owner beside the permission as "(owner)". Owned panics
-// if load is nil, and as [Engine.Require] does.
+// The route ledger shows the owner as "(owner)". Owned panics without load, and as
+// [Engine.Require] does.
 func (e *Engine) Owned(permission Permission, load func(*http.Request) (Object, error)) func(http.Handler) http.Handler {
 	if load == nil {
 		panic("rbac: Owned needs a loader")
@@ -116,7 +107,7 @@ func (e *Engine) Owned(permission Permission, load func(*http.Request) (Object, 
 			return verdictOf("rbac: loading the object", err)
 		case r.Context().Err() != nil:
 			// After the end of the context, the object may be incomplete.
-			return fmt.Errorf("rbac: nobody waits for the decision: %w", r.Context().Err())
+			return fmt.Errorf("rbac: the context has ended: %w", r.Context().Err())
 		}
 		return rows.check(permission, o)
 	}, guard.Requirement{Kind: guard.KindPermission, Values: append(names, owner), Any: true})
@@ -131,7 +122,7 @@ func (w Rows) check(permission Permission, o Object) error {
 	case w.Match(o):
 		return nil
 	case o.Tenant != w.Tenant:
-		return notFound(fmt.Errorf("rbac: %s of tenant %s asks for an object of tenant %s",
+		return notFound(fmt.Errorf("rbac: %s of tenant %s requests an object of tenant %s",
 			quote(w.Owner), quote(w.Tenant), quote(o.Tenant)))
 	}
 	why := fmt.Errorf("rbac: %s of issuer %s neither owns the object, which is %s's of issuer %s, nor has a role that allows %q",

@@ -6,13 +6,9 @@ import (
 	"sync"
 )
 
-// A Permission names an action, for example "users:delete". The code declares it in
-// a [Registry], or gets it from [Engine.Permission] if only the policy declares it.
-// A string does not convert to a Permission, so a misspelt one does not compile. The
-// zero Permission is never granted.
-//
-// Permissions are comparable: permissions of one registry with the same name are
-// equal.
+// A Permission names an action, for example "users:delete". It is declared in a
+// [Registry] or comes from [Engine.Permission]. Permissions of one registry with
+// equal names are equal. The zero Permission is never granted.
 type Permission struct {
 	of   *Registry
 	name string
@@ -26,9 +22,7 @@ const byName = -1
 // String returns the name.
 func (p Permission) String() string { return p.name }
 
-// Names returns the names of the permissions, for Allow and Deny of a [Role]:
-//
-//	rbac.Role{Allow: rbac.Names(ReadUsers, DeleteUsers)}
+// Names returns the names of the permissions, for Allow and Deny of a [Role].
 func Names(permissions ...Permission) []string {
 	names := make([]string, len(permissions))
 	for i, p := range permissions {
@@ -38,17 +32,8 @@ func Names(permissions ...Permission) []string {
 }
 
 // A Registry holds the permissions that the code declares, usually as package
-// variables:
-//
-//	var perms rbac.Registry
-//
-//	var (
-//		ReadUsers   = perms.Permission("users:read")
-//		DeleteUsers = perms.Permission("users:delete")
-//	)
-//
-// The zero Registry is empty and ready for use. It must not be copied after
-// first use. It is safe for concurrent use.
+// variables. The zero Registry is ready for use. It must not be copied after first
+// use and is safe for concurrent use.
 type Registry struct {
 	mu     sync.Mutex
 	names  []string // by bit
@@ -56,13 +41,10 @@ type Registry struct {
 	sealed bool
 }
 
-// Permission declares a permission and returns it. A name has one or more segments,
-// separated by colons, of ASCII letters, digits and the characters _ . - / @ +, and
-// at most 128 bytes.
-//
-// Permission panics if the name is malformed, if it was declared before, also if only
-// upper and lower case differ, if the registry holds 16,384 permissions, and after
-// [New] has used the registry.
+// Permission declares a permission. A name has at most 128 bytes, in segments
+// separated by colons, each of ASCII letters, digits and _ . - / @ +. Permission
+// panics if the name is malformed or declared already, in any case of letters, if the
+// registry holds 16,384 permissions, and after [New].
 func (r *Registry) Permission(name string) Permission {
 	if why := malformed(name); why != "" {
 		panic(fmt.Sprintf("rbac: Permission(%q): the name %s", name, why))
@@ -70,13 +52,13 @@ func (r *Registry) Permission(name string) Permission {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.sealed {
-		panic(fmt.Sprintf("rbac: Permission(%q) is declared after New, want it in a package variable", name))
+		panic(fmt.Sprintf("rbac: Permission(%q) is declared after New; declare it in a package variable", name))
 	}
 	if len(r.names) == maxPermissions {
-		panic(fmt.Sprintf("rbac: Permission(%q): there are %d already, the most there may be", name, maxPermissions))
+		panic(fmt.Sprintf("rbac: Permission(%q): the registry is full; use at most %d permissions", name, maxPermissions))
 	}
 	if other, ok := r.folded[strings.ToLower(name)]; ok {
-		panic(fmt.Sprintf("rbac: Permission(%q): there is %q already", name, other))
+		panic(fmt.Sprintf("rbac: Permission(%q): %q is declared already", name, other))
 	}
 	if r.folded == nil {
 		r.folded = make(map[string]string)
@@ -115,11 +97,10 @@ const (
 	maxWildcards   = 4096  // different ones, in a policy
 )
 
-// malformed returns what is wrong with the name of a role or a permission, or "" if
-// the name is correct.
+// malformed returns what is wrong with the name of a role or a permission, or "".
 func malformed(name string) string { return check(name, false) }
 
-// malformedRule is malformed for a name that may have wildcards.
+// malformedRule is malformed for names that may have wildcards.
 func malformedRule(rule string) string { return check(rule, true) }
 
 func check(name string, wildcards bool) string {
@@ -127,11 +108,11 @@ func check(name string, wildcards bool) string {
 	case name == "":
 		return "is empty"
 	case len(name) > maxName:
-		return fmt.Sprintf("has %d bytes, want at most %d", len(name), maxName)
+		return fmt.Sprintf("has %d bytes; use at most %d", len(name), maxName)
 	}
 	for segment := range strings.SplitSeq(name, ":") {
 		if segment == "" {
-			return "has an empty segment, want something on both sides of each colon"
+			return "has an empty segment; write a name on both sides of each colon"
 		}
 		if wildcards && segment == "*" {
 			continue
@@ -140,11 +121,11 @@ func check(name string, wildcards bool) string {
 			switch c := segment[i]; {
 			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("_.-/@+", c) >= 0:
 			case c == '*' && wildcards:
-				return "has a * beside other characters, want it to be a whole segment"
+				return "has a * beside other characters; use * as a whole segment"
 			case c == '*':
-				return "has a *, which only Allow and Deny may have"
+				return "has a *; use wildcards in Allow and Deny only"
 			default:
-				return fmt.Sprintf("has the character %q, want letters, digits and _ . - / @ + with colons between segments", rune(c))
+				return fmt.Sprintf("has the character %q; use letters, digits, _ . - / @ + and colons between segments", rune(c))
 			}
 		}
 	}

@@ -59,8 +59,8 @@ func TestDeclaringAPermissionWronglyPanics(t *testing.T) {
 		{"a reserved character", "users|read", "the name has the character '|'"},
 		{"an empty segment", "users::read", "the name has an empty segment"},
 		{"too long", strings.Repeat("x", 129), "the name has 129 bytes"},
-		{"twice", "users:read", `there is "users:read" already`},
-		{"twice in other case", "Users:Read", `there is "users:read" already`},
+		{"twice", "users:read", `"users:read" is declared already`},
+		{"twice in other case", "Users:Read", `"users:read" is declared already`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var r rbac.Registry
@@ -78,7 +78,7 @@ func TestDeclaringAPermissionWronglyPanics(t *testing.T) {
 		for i := range 16384 {
 			r.Permission(fmt.Sprint(i))
 		}
-		contains(t, panics(t, func() { r.Permission("more") }), "16384 already")
+		contains(t, panics(t, func() { r.Permission("more") }), "the registry is full; use at most 16384 permissions")
 	})
 	t.Run("128 bytes are fine", func(t *testing.T) {
 		var r rbac.Registry
@@ -117,9 +117,9 @@ func TestAPermissionOfSomethingElseIsGrantedToNobody(t *testing.T) {
 				if err == nil {
 					t.Fatal("no error")
 				}
-				contains(t, err.Error(), "403 forbidden", "no permission of this Engine")
+				contains(t, err.Error(), "403 forbidden", "a permission that is not of this Engine")
 			}
-			if message := panics(t, func() { e.Require(test.permission) }); !strings.Contains(message, "is not of Config.Permissions") {
+			if message := panics(t, func() { e.Require(test.permission) }); !strings.Contains(message, "is neither in Config.Permissions") {
 				t.Errorf("Require panics with %q", message)
 			}
 		})
@@ -179,7 +179,7 @@ func TestPermissionsByName(t *testing.T) {
 		if err == nil {
 			t.Fatal("a permission that is not declared any more passes")
 		}
-		contains(t, err.Error(), "does not declare any more")
+		contains(t, err.Error(), "the policy does not declare")
 	}
-	contains(t, panics(t, func() { e.Require(printing) }), "does not declare it any more")
+	contains(t, panics(t, func() { e.Require(printing) }), "does not declare it")
 }

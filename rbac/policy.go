@@ -10,46 +10,41 @@ import (
 	"strings"
 )
 
-// A Policy defines roles and their permissions. It is a Go literal, or JSON for
+// A Policy defines roles and their permissions, as a Go literal or as JSON for
 // [ParsePolicy]:
 //
 //	{
-//		"permissions": ["users:read", "users:write", "users:delete"],
+//		"permissions": ["users:read", "users:write"],
 //		"roles": {
-//			"user":  {"allow": ["users:read"]},
-//			"admin": {"inherits": ["user"], "allow": ["users:*"]},
-//			"auditor": {"inherits": ["admin"], "deny": ["users:write", "users:delete"]}
+//			"user":    {"allow": ["users:read"]},
+//			"admin":   {"inherits": ["user"], "allow": ["users:*"]},
+//			"auditor": {"inherits": ["admin"], "deny": ["users:write"]}
 //		}
 //	}
-//
-// [New], [Engine.Reload] and [Policy.Listing] check a Policy and copy it.
 type Policy struct {
-	// Permissions declares names in addition to Config.Permissions; a name in
-	// both is one permission. Allow and Deny can use declared names only.
-	// Default: the code declares all permissions.
+	// Permissions declares names in addition to Config.Permissions. Allow
+	// and Deny can use declared names only.
 	Permissions []string
 
-	// Roles are the roles by name. At least one is required.
+	// Roles are the roles by name, at least one.
 	Roles map[string]Role
 }
 
 // A Role allows and denies permissions.
 //
-// In Allow and Deny, the segment * matches any one segment of a name, and at the end
-// one or more: "users:*", "*:users", and "*" for everything. Wildcards match the
-// permissions that are declared when the policy is loaded; a wildcard without a match
-// is a mistake.
+// In Allow and Deny, the segment * matches one segment of a name, and at the end one
+// or more: "users:*", "*:users", "*". Wildcards match declared permissions; one
+// without a match is a mistake.
 type Role struct {
-	// Inherits names roles. All their rules apply to this role too, denials
-	// and inherited rules included.
+	// Inherits names roles whose rules, denials included, apply to this
+	// role too.
 	Inherits []string `json:"inherits,omitempty"`
 
 	// Allow lists the permissions that the role grants.
 	Allow []string `json:"allow,omitempty"`
 
-	// Deny lists the permissions that are refused to every caller with the
-	// role, even if a rule of this role, of a role that it inherits or that
-	// inherits it, or of any other role of the caller allows them.
+	// Deny lists the permissions that callers with this role never have,
+	// whatever this or another role allows.
 	Deny []string `json:"deny,omitempty"`
 }
 
@@ -62,8 +57,7 @@ func (p Policy) clone() Policy {
 	return own
 }
 
-// MarshalJSON returns the JSON that [ParsePolicy] reads, with the roles sorted by
-// name.
+// MarshalJSON returns JSON for [ParsePolicy], with the roles sorted by name.
 func (p Policy) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Permissions []string        `json:"permissions,omitempty"`
@@ -71,8 +65,7 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 	}{p.Permissions, p.Roles})
 }
 
-// UnmarshalJSON calls [ParsePolicy], so that a policy can be part of a larger
-// configuration.
+// UnmarshalJSON calls [ParsePolicy].
 func (p *Policy) UnmarshalJSON(data []byte) error {
 	read, err := ParsePolicy(data)
 	if err != nil {
@@ -86,12 +79,11 @@ func (p *Policy) UnmarshalJSON(data []byte) error {
 const maxPolicyBytes = 1 << 20
 
 // ParsePolicy reads a policy from JSON of at most 1 MiB. It returns an error, with
-// the position, for unknown and repeated members, members in other upper or lower
-// case, two roles whose names differ in case only, null, malformed names, and
-// anything after the end. It does not check the rules; [New] does.
+// the position, for null, trailing data, malformed names, and unknown or repeated
+// members, in any case of letters. [New] checks the rules.
 func ParsePolicy(data []byte) (Policy, error) {
 	if len(data) > maxPolicyBytes {
-		return Policy{}, fmt.Errorf("rbac: the JSON of the policy has %d bytes, want at most %d", len(data), maxPolicyBytes)
+		return Policy{}, fmt.Errorf("rbac: the JSON of the policy has %d bytes; use at most %d", len(data), maxPolicyBytes)
 	}
 	r := policyReader{json.NewDecoder(bytes.NewReader(data))}
 	p, err := r.policy()
@@ -114,7 +106,7 @@ func (r policyReader) policy() (p Policy, err error) {
 		case "roles":
 			p.Roles, err = r.roles()
 		default:
-			err = fmt.Errorf("unknown member %q, want permissions and roles", member)
+			err = fmt.Errorf("unknown member %q; use permissions and roles", member)
 		}
 		return err
 	})
@@ -122,7 +114,7 @@ func (r policyReader) policy() (p Policy, err error) {
 		return Policy{}, err
 	}
 	if _, err := r.dec.Token(); err != io.EOF {
-		return Policy{}, errors.New("there is more after the policy")
+		return Policy{}, errors.New("trailing data after the policy")
 	}
 	return p, nil
 }
@@ -156,7 +148,7 @@ func (r policyReader) role() (role Role, err error) {
 		case "deny":
 			role.Deny, err = r.names(malformedRule)
 		default:
-			err = fmt.Errorf("unknown member %q, want inherits, allow and deny", member)
+			err = fmt.Errorf("unknown member %q; use inherits, allow and deny", member)
 		}
 		return err
 	})
@@ -176,11 +168,11 @@ func (r policyReader) object(member func(name string) error) error {
 		}
 		name, ok := token.(string)
 		if !ok {
-			return fmt.Errorf("found %v, want the name of a member", token)
+			return fmt.Errorf("found %v instead of a member name", token)
 		}
 		// Valid names are ASCII; member refuses all other names.
 		if folded := strings.ToLower(name); seen[folded] {
-			return fmt.Errorf("the member %q is there twice, if only in other upper and lower case", name)
+			return fmt.Errorf("the member %q is repeated, possibly in another case", name)
 		} else {
 			seen[folded] = true
 		}
@@ -204,7 +196,7 @@ func (r policyReader) names(wrong func(string) string) ([]string, error) {
 		}
 		name, ok := token.(string)
 		if !ok {
-			return nil, fmt.Errorf("found %v, want a string", token)
+			return nil, fmt.Errorf("found %v instead of a string", token)
 		}
 		if why := wrong(name); why != "" {
 			return nil, fmt.Errorf("the name %q %s", name, why)
@@ -223,7 +215,7 @@ func (r policyReader) delim(want json.Delim) error {
 		return err
 	}
 	if token != want {
-		return fmt.Errorf("found %v, want %v", token, want)
+		return fmt.Errorf("found %v instead of %v", token, want)
 	}
 	return nil
 }

@@ -12,14 +12,14 @@ import (
 // Reasons, for the log, that do not depend on the policy.
 var (
 	errNoSubject    = errors.New("rbac: the caller's Principal.Subject is empty")
-	errNoTenant     = errors.New("rbac: the caller acts in no tenant")
-	errTooManyRoles = fmt.Errorf("rbac: the caller has more than %d roles", MaxRoles)
+	errNoTenant     = errors.New("rbac: the caller's Principal.Tenant is empty")
+	errTooManyRoles = fmt.Errorf("rbac: the caller has more than %d roles", maxRolesOfCaller)
 )
 
 // Errors of Check, CheckAny and CheckRole without arguments.
 var (
-	errNoPermission = errors.New("rbac: no permission is asked for, want at least one")
-	errNoRole       = errors.New("rbac: no role is asked for, want at least one")
+	errNoPermission = errors.New("rbac: no permission to check; pass at least one")
+	errNoRole       = errors.New("rbac: no role to check; pass at least one")
 )
 
 // A reason is why the policy refuses a caller. Error formats it, because without
@@ -37,8 +37,7 @@ func (v view) refuse(p *identity.Principal, why string, names ...string) error {
 	return guard.Forbidden(&reason{p.Subject, *v.roles, v.compiled, why, names})
 }
 
-// Error names the caller, what was refused, and the roles of the caller that the
-// policy does not have, for example misspelt ones.
+// Error names the caller, what was refused, and roles that the policy does not have.
 func (r *reason) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rbac: %s %s", quote(r.subject), r.why)
@@ -60,7 +59,7 @@ func (r *reason) Error() string {
 		}
 	}
 	if n > 0 {
-		fmt.Fprintf(&b, "; of their %d roles the policy does not have %d: %s", r.roles.Len(), n, strings.Join(unknown, ", "))
+		fmt.Fprintf(&b, "; the policy does not have %d of the %d roles: %s", n, r.roles.Len(), strings.Join(unknown, ", "))
 	}
 	if n > shown {
 		b.WriteString(", …")

@@ -45,6 +45,7 @@ func TestReloadIsAnEventWithTheDifference(t *testing.T) {
 	delete(next.Roles, "root")
 	next.Roles["user"] = rbac.Role{Allow: []string{"users:read", "users:delete"}}
 	next.Roles["guest"] = rbac.Role{Allow: []string{"users:delete"}}
+	next.Permissions = []string{"reports:print"}
 	if err := e.Reload(next); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestReloadIsAnEventWithTheDifference(t *testing.T) {
 	for _, c := range events[0].Changes {
 		got[c.Key] = c.Value.String()
 	}
-	for key, want := range map[string]string{"gained": "[guest users:delete moderator users:delete user users:delete]", "gained_count": "3", "roles_added": "[guest]", "roles_removed": "[root]"} {
+	for key, want := range map[string]string{"gained": "[guest users:delete moderator users:delete user users:delete]", "gained_count": "3", "roles_added": "[guest]", "roles_removed": "[root]", "permissions_added": "[reports:print]"} {
 		if got[key] != want {
 			t.Errorf("%s = %q, want %q", key, got[key], want)
 		}
@@ -85,9 +86,9 @@ func TestABadPolicyLeavesTheOldOneInForce(t *testing.T) {
 		{"empty", rbac.Policy{}, []string{"Policy.Roles is empty"}},
 		{"a typo", rbac.Policy{Roles: map[string]rbac.Role{"user": {Allow: []string{"users:raed"}}}}, []string{`"users:raed"`}},
 		{"without what guards ask for", rbac.Policy{Roles: map[string]rbac.Role{"user": {Allow: []string{"*"}}}}, []string{
-			`rbac: Policy.Roles has no "admin", which a guard asks for` + "\n",
-			`rbac: Policy.Roles has no "moderator", which a guard asks for` + "\n",
-			`rbac: Policy.Permissions has no "reports:print", which a guard asks for`,
+			`rbac: Policy.Roles has no "admin", which a guard requires` + "\n",
+			`rbac: Policy.Roles has no "moderator", which a guard requires` + "\n",
+			`rbac: Policy.Permissions has no "reports:print", which a guard requires`,
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

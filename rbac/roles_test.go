@@ -39,8 +39,8 @@ func TestWhoIsRefusedWhateverThePolicySays(t *testing.T) {
 		{"an empty subject, with roles from the host", rbac.Config{Roles: rolesAre("root")}, as(noSubject), 403, "Principal.Subject is empty"},
 		{"a request that was cancelled", rbac.Config{}, cancelled, 499, "context canceled"},
 		{"a request whose time is over", rbac.Config{}, late, 503, "deadline exceeded"},
-		{"no tenant where there are tenants", rbac.Config{Tenants: true}, as(caller("root")), 403, "acts in no tenant"},
-		{"no tenant, with roles from the host", rbac.Config{Tenants: true, Roles: rolesAre("root")}, as(caller("root")), 403, "acts in no tenant"},
+		{"no tenant where there are tenants", rbac.Config{Tenants: true}, as(caller("root")), 403, "Principal.Tenant is empty"},
+		{"no tenant, with roles from the host", rbac.Config{Tenants: true, Roles: rolesAre("root")}, as(caller("root")), 403, "Principal.Tenant is empty"},
 		{"a store that fails", rbac.Config{Roles: func(context.Context, *identity.Principal) ([]string, error) {
 			return []string{"root"}, errors.New("connection refused")
 		}}, as(caller("root")), 503, `rbac: the roles of "ada": connection refused`},

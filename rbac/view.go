@@ -6,11 +6,11 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// MaxRoles is the most roles that a caller may have. A caller with more is refused,
-// because a part of the roles may lack one that denies.
-const MaxRoles = 256
+// maxRolesOfCaller is the most roles of a caller. A part of more roles could lack one
+// that denies.
+const maxRolesOfCaller = 256
 
-// A view is a policy together with the roles of a caller, at most MaxRoles.
+// A view is a policy together with the roles of a caller, at most maxRolesOfCaller.
 type view struct {
 	*compiled
 	roles *identity.Set
