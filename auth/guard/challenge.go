@@ -11,10 +11,9 @@ import (
 )
 
 // A Challenge is one value of WWW-Authenticate (RFC 9110 section 11.6.1). Empty
-// fields are omitted. [Challenge.String] quotes every value.
+// fields are omitted.
 type Challenge struct {
-	// Scheme is the authentication scheme, like "Bearer" or "ApiKey".
-	// Required.
+	// Scheme is the authentication scheme, like "Bearer". Required.
 	Scheme string
 
 	// Realm names the protected space (RFC 9110 section 11.5).
@@ -23,29 +22,29 @@ type Challenge struct {
 	// Scope is the scope that the request needs (RFC 6750 section 3).
 	Scope identity.Set
 
-	// Error is a code of RFC 6750 section 3.1, or [CodeStepUp], empty if the request
-	// had no credentials. ErrorDescription and ErrorURI are for developers.
+	// Error is a code of RFC 6750 section 3.1, or [CodeStepUp], empty if the
+	// request had no credentials. ErrorDescription and ErrorURI are for developers.
 	Error, ErrorDescription, ErrorURI string
 
 	// ACRValues are the accepted authentication contexts in order of preference.
-	// MaxAge is the maximum age of the sign-in, in whole seconds; zero means any
-	// age (RFC 9470 section 3).
+	// MaxAge is the maximum age of the sign-in in whole seconds; zero means any
+	// (RFC 9470 section 3).
 	ACRValues []string
 	MaxAge    time.Duration
 
-	// ResourceMetadata is the URL of the metadata of the protected resource (RFC
-	// 9728 section 5.1).
+	// ResourceMetadata is the URL of the resource's metadata (RFC 9728 section
+	// 5.1).
 	ResourceMetadata string
 
-	// Params are further parameters, in this order. A name that occurs before is
-	// omitted.
+	// Params are further parameters. A name that occurs before is omitted.
 	Params []Param
 }
 
-// A Param is a parameter of a [Challenge] that has no field of its own.
+// A Param is a parameter of a [Challenge] without a field of its own.
 type Param struct{ Name, Value string }
 
-// String returns the challenge as it is sent, empty if Scheme is.
+// String returns the challenge as it is sent, every value quoted, empty without
+// Scheme.
 func (c Challenge) String() string {
 	scheme := token(c.Scheme)
 	if scheme == "" {

@@ -10,10 +10,9 @@ import (
 )
 
 // WithCaller returns a context whose caller is p, found by the authenticator by,
-// as if Identify had called it. It is for interceptors of other protocols, after
-// they verified a credential, and for tests; see package guardtest. An Identify or
-// a Mux within keeps the caller if the request has no credentials. Hooks.Active is
-// not called. WithCaller panics if p or by is nil.
+// for interceptors of other protocols and for tests; see package guardtest. An
+// Identify or a Mux within keeps the caller if the request has no credentials.
+// Hooks.Active is not called. WithCaller panics if p or by is nil.
 func WithCaller(ctx context.Context, p *identity.Principal, by Authenticator) context.Context {
 	if p == nil || by == nil {
 		panic("guard: WithCaller needs a Principal and an Authenticator")
@@ -31,10 +30,9 @@ func WithCaller(ctx context.Context, p *identity.Principal, by Authenticator) co
 // refuses, nil if all let r pass. It is for tests; see package guardtest.
 //
 // If h is a [Mux] or a guarded handler, the handler behind the last guard is not
-// called. Another router hides its guards: its handlers are called, with a
-// ResponseWriter that discards, and refusals that they write with [Hooks.Refuse]
-// are returned too. Without a guard around the handler that answers, Decide
-// returns another error.
+// called. Another router hides its guards: its handlers are called with a
+// ResponseWriter that discards, and what they write with [Hooks.Refuse] is returned
+// too. If the handler that answers has no guard, Decide returns another error.
 func Decide(h http.Handler, r *http.Request) error {
 	w := &trial{header: make(http.Header), serves: !endsInGuards(h)}
 	h.ServeHTTP(w, r)
@@ -95,23 +93,22 @@ func passes(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	next.ServeHTTP(w, r)
 }
 
-// A Ledger is the route ledger of another router than [Mux]. Its zero value is ready
-// for use. It is not safe for concurrent use.
+// A Ledger is the route ledger of another router than [Mux]. The zero Ledger is
+// ready for use. It is not safe for concurrent use.
 //
 //	var ledger guard.Ledger
 //	err := chi.Walk(router, ledger.Add)
 //	err = errors.Join(err, ledger.Err()) // refuse to start
 //
-// chi.Walk omits the middlewares of a Group around a Route or a Mount, so such routes
-// are refused if nothing else guards them; examples/routers/chi has a walk with them.
+// chi.Walk omits the middlewares of a Group around a Route or a Mount;
+// examples/routers/chi has a walk with them.
 type Ledger struct {
 	routes []Route
 	errs   []error
 }
 
-// Add adds a route with the middlewares that stand around its handler, outermost
-// first. It has the signature of chi.WalkFunc and always returns nil; [Ledger.Err]
-// returns the mistakes of all routes.
+// Add adds a route with the middlewares around its handler, outermost first. It has
+// the signature of chi.WalkFunc and always returns nil; see [Ledger.Err].
 func (l *Ledger) Add(method, pattern string, h http.Handler, middlewares ...func(http.Handler) http.Handler) error {
 	route := Route{Pattern: pattern}
 	if method != "" {
@@ -156,9 +153,8 @@ func (l *Ledger) Add(method, pattern string, h http.Handler, middlewares ...func
 	return nil
 }
 
-// Err returns an error for each route without a guard and without a reason to be
-// public, and for every other mistake for which [Mux.Handle] panics; nil without
-// mistakes. A Ledger without routes is an error too.
+// Err returns an error for each mistake for which [Mux.Handle] panics, for example
+// a route without a guard, and for a Ledger without routes.
 func (l *Ledger) Err() error {
 	if len(l.routes) == 0 && len(l.errs) == 0 {
 		return errors.New("auth/guard: the ledger has no routes")
@@ -166,5 +162,5 @@ func (l *Ledger) Err() error {
 	return errors.Join(l.errs...)
 }
 
-// Routes returns the ledger ordered by pattern, as [Mux.Routes] does.
+// Routes returns the ledger ordered by pattern.
 func (l *Ledger) Routes() []Route { return sortedRoutes(l.routes) }

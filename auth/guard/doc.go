@@ -10,19 +10,20 @@
 //	mux.Handle("GET /users/me", hooks.Authenticated(me))
 //	http.ListenAndServe("127.0.0.1:8080", mux)
 //
-// A [Mux] panics at registration for a route without a guard and without a reason to
-// be public. With http.ServeMux, chi or another router, put Identify around each
-// guarded handler or group, and not around the whole router, where it would reject a
-// stale token on the sign-in route too:
+// With http.ServeMux, chi or another router, put Identify around each guarded
+// handler or group. Around the whole router, it would reject a stale token on the
+// sign-in route too:
 //
 //	identify := hooks.Identify(tokens)
 //	mux.Handle("POST /token", signIn)
 //	mux.Handle("GET /users/me", identify(hooks.Authenticated(me)))
 //
+// Headers, hosts, HTTPS and CORS come before Identify; guards come after it.
+//
 // # Writing a guard
 //
-// A guard is a function that returns an error. Nil lets the request pass, a [*Denial]
-// refuses it, and any other error is answered 503:
+// A guard is a function that returns an error. Nil lets the request pass, a
+// [*Denial] refuses it, and any other error is answered 503:
 //
 //	officeHours := hooks.Require(func(r *http.Request) error {
 //		if h := time.Now().Hour(); h < 8 || h >= 18 {
@@ -31,11 +32,9 @@
 //		return nil
 //	})
 //
-// If a guard cannot decide because a store failed, it returns [CannotDecide], which
-// hides refusals in the store's error. The Check methods of this module decide
-// without a ResponseWriter. A check of the caller takes the context and begins with
-// [CallerFrom], so it serves other protocols too; a check of the request itself, of
-// its address or origin for example, takes the [*http.Request].
+// If a store fails, a guard returns [CannotDecide], which hides refusals in the
+// store's error. A check of the caller takes a context and begins with
+// [CallerFrom], so it serves other protocols too.
 //
 // # Events
 //
@@ -55,19 +54,13 @@
 //
 // testdata/event.schema.json is the JSON Schema of a line.
 //
-// # Order
-//
-// Headers, hosts, HTTPS and CORS come before Identify; guards come after it.
-//
 // # Security considerations
 //
-// Identify lets anonymous requests pass; only a guard refuses them. A handler behind
-// no guard is open, and outside of a Mux nothing reports it.
+// Identify lets anonymous requests pass; only a guard refuses them. A handler
+// behind no guard is open, and outside of a Mux or a Ledger nothing reports it.
 //
-// Clients see Code and Detail of a Denial, never its Err. Bodies of refusals with one
-// Code are equal. Observe is called before the response is written: one that blocks
-// delays the request. Clients cause refusals at will: [Limited] bounds the lines of a
-// log. A Deny that panics is not recovered.
-//
-// The package imports the standard library and auth/identity only.
+// Clients see Code and Detail of a Denial, never its Err. Observe is called before
+// the response is written: one that blocks delays the request. Clients cause
+// refusals at will: [Limited] bounds the lines of a log. A Deny that panics is not
+// recovered.
 package guard

@@ -13,13 +13,12 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An EventName is the name of an event in the OWASP Logging Vocabulary, without
-// parameters, which are fields of [Event].
+// An EventName is the name of an event in the OWASP Logging Vocabulary.
 type EventName string
 
 // The events of this module. The status of a refusal sets its name unless
-// Denial.Event is set: 401 EventLoginFail, 403 EventAuthzFail, 429
-// EventRateLimit, other 4xx EventInputFail, 5xx EventUnavailable.
+// Denial.Event is set: 401 EventLoginFail, 403 EventAuthzFail, 429 EventRateLimit,
+// other 4xx EventInputFail, 5xx EventUnavailable.
 const (
 	EventLoginSuccess EventName = "authn_login_success"   // a user signed in
 	EventLoginFail    EventName = "authn_login_fail"      // a sign-in or a credential was refused
@@ -42,66 +41,62 @@ const (
 	EventAvailable    EventName = "sys_available"     // a store answers again; not an OWASP name
 	EventKeysReplaced EventName = "sys_keys_replaced" // the keys of a ring were replaced; not an OWASP name
 
-	// EventOmitted has the number of events that [Limited] left out; not an OWASP name.
+	// EventOmitted has the number of events that [Limited] left out; not OWASP.
 	EventOmitted EventName = "sys_events_omitted"
 
 	// EventMisconfigured reports that a request suggests a mistake in the
-	// configuration, at most once a minute per kind; not an OWASP name.
+	// configuration, at most once a minute per kind; not OWASP.
 	EventMisconfigured EventName = "sys_misconfigured"
 )
 
-// An Event is one record of the audit trail. It contains no secret and no line
-// break: control characters in values from clients are replaced by '?', and long
-// values are truncated.
+// An Event is one record of the audit trail. In its strings, control characters are
+// replaced by '?', and long values are cut.
 type Event struct {
 	Name EventName
 
-	// Time is when the event happened, in UTC with microseconds. Emit sets it.
+	// Time is when the event happened, in UTC. Emit sets it.
 	Time time.Time
 
 	// Principal is the caller, nil for an anonymous request and for the program
 	// itself. It belongs to the request; copy it to keep it.
 	Principal *identity.Principal
 
-	// Login is the name used in a sign-in, cleaned.
+	// Login is the name used in a sign-in.
 	Login string
 
 	// Way is the name of the way to sign in, empty for a password.
 	Way string
 
-	// Target is the subject or the object of a change, cleaned. It is empty if
-	// the Principal is the target.
+	// Target is the subject or object of a change, empty if it is the Principal.
 	Target string
 
-	// Session is the session that was opened or ended, cleaned. It is empty if it
-	// is the Principal's.
+	// Session is the session that was opened or ended, empty if it is the
+	// Principal's.
 	Session string
 
-	// Changes are what changed, at most 16: keys of lower-case letters, digits
-	// and '_', with strings, numbers, booleans, times, durations and []string.
-	// Emit replaces every other value by "[redacted]", so a change never holds a
-	// secret by accident.
+	// Changes are what changed, at most 16: keys of lower-case letters, digits and
+	// '_', with strings, numbers, booleans, times, durations and []string. Emit
+	// replaces every other value by "[redacted]".
 	Changes []slog.Attr
 
-	// Denial is the refusal with its reason, nil if the request was not refused.
+	// Denial is the refusal with its reason, if the request was refused.
 	Denial *Denial
 
-	// Err is a failure that did not refuse the request, like a password hash
-	// that could not be upgraded.
+	// Err is a failure that did not refuse the request, like a password hash that
+	// could not be upgraded.
 	Err error
 
-	// Request is the request, cleaned. It is zero if the program acted without a
-	// request.
+	// Request is zero if the program acted without a request.
 	Request RequestFacts
 }
 
-// RequestFacts are the parts of a request that the audit trail keeps, cleaned. The
-// query is omitted: it may contain secrets.
+// RequestFacts are the parts of a request that an [Event] keeps. The query is
+// omitted: it may contain secrets.
 type RequestFacts struct {
 	Method, Pattern, Path, Host, RemoteAddr, UserAgent string
 
-	// TraceID is the trace ID of the header Traceparent (W3C Trace Context), empty
-	// if the header is missing, repeated or malformed. The client chooses it.
+	// TraceID is the trace ID of the header Traceparent (W3C Trace Context), if it
+	// is well-formed. The client chooses it.
 	TraceID string
 }
 
@@ -184,9 +179,9 @@ func isHex(s string) bool {
 	return true
 }
 
-// NestedChange returns a context in which events of changes are dropped. A method
-// that makes a change with the help of other methods passes it to them and emits one
-// event for the whole. Refusals and failures are still observed.
+// NestedChange returns a context that drops events of changes. A method that makes
+// a change with the help of other methods passes it to them and emits one event for
+// the whole. Refusals and failures are still observed.
 func NestedChange(ctx context.Context) context.Context {
 	if nested(ctx) {
 		return ctx

@@ -12,13 +12,13 @@ import (
 )
 
 // Hooks sets how refusals look, receives events and checks that accounts are
-// active. A host makes one and passes it to every package, which copies it. The zero
-// Hooks is ready for use. It is safe for concurrent use if its functions are.
+// active. A host makes one and passes it to every package. The zero Hooks is ready
+// for use.
 type Hooks struct {
-	// Deny writes the body of a refusal and its Content-Type. Status,
-	// WWW-Authenticate, Retry-After and Cache-Control are set before and stay. Deny
-	// must not send d.Err; d is a copy. Default: problem details (RFC 9457) with
-	// title, status, code and detail.
+	// Deny writes the body of a refusal and its Content-Type, after Status,
+	// WWW-Authenticate, Retry-After and Cache-Control were set. It must not send
+	// d.Err; d is a copy. Default: problem details (RFC 9457) with title, status,
+	// code and detail.
 	Deny func(w http.ResponseWriter, r *http.Request, d *Denial)
 
 	// Observe receives refusals, sign-ins and changes of state, in the goroutine of
@@ -27,26 +27,26 @@ type Hooks struct {
 	// discarded.
 	Observe func(ctx context.Context, e Event)
 
-	// SignIn returns the URL of the sign-in page, to which a browser that wants to
-	// show a page is redirected (303) instead of 401. See [SignInPage]. If nil, or if
-	// the URL is empty, browsers receive the 401 too.
+	// SignIn returns the URL of the sign-in page, to which browser navigations are
+	// redirected (303) instead of 401. See [SignInPage]. If nil, or for an empty
+	// URL, browsers receive the 401 too.
 	SignIn func(r *http.Request, d *Denial) string
 
-	// Active checks once per request, after any authenticator, that the account of the
-	// caller is active, so that a disabled account loses access at the next request.
-	// It returns nil, [ErrInactive] (401), or the error of a store (503). If nil, all
-	// callers are considered active.
+	// Active checks once per request that the account of the caller is active, so
+	// that a disabled account loses access at the next request. It returns nil,
+	// [ErrInactive] (401), or the error of a store (503). If nil, all callers are
+	// considered active.
 	Active func(ctx context.Context, p *identity.Principal) error
 
-	// Measure receives the duration and the outcome of guards, decisions of limiters,
-	// calls of stores, password hashes and fetches of keys, in the goroutine of the
-	// operation. It must not block. If nil, nothing is measured.
+	// Measure receives durations and outcomes; see [Measurement]. It is called in
+	// the goroutine of the operation and must not block. If nil, nothing is
+	// measured.
 	Measure func(ctx context.Context, m Measurement)
 }
 
-// Require returns a guard of the host's own: if check returns an error, the error
-// refuses the request. demands describe the guard in the route ledger; without any
-// it is listed as a check. Require panics if check is nil.
+// Require returns a guard of the host's own: an error of check refuses the request.
+// demands describe the guard in the route ledger; without any it is listed as a
+// check. Require panics if check is nil.
 func (h Hooks) Require(check func(*http.Request) error, demands ...Requirement) func(http.Handler) http.Handler {
 	if check == nil {
 		panic("guard: Require needs a check")
@@ -82,8 +82,8 @@ func (h Hooks) Authenticated(next http.Handler) http.Handler {
 // Caller returns the caller of r; see [CallerFrom].
 func Caller(r *http.Request) (*identity.Principal, error) { return CallerFrom(r.Context()) }
 
-// CallerFrom returns the caller that ctx carries. The error is a [*Denial]: 401
-// for an anonymous request, 400 for an ambiguous one (see [identity.NewContext]).
+// CallerFrom returns the caller that ctx carries. The error is a [*Denial]: 401 for
+// an anonymous request, 400 for an ambiguous one (see [identity.NewContext]).
 func CallerFrom(ctx context.Context) (*identity.Principal, error) {
 	if p, ok := identity.FromContext(ctx); ok {
 		return p, nil
@@ -96,10 +96,9 @@ func CallerFrom(ctx context.Context) (*identity.Principal, error) {
 	return nil, d
 }
 
-// Emit passes e to Observe, if there is one. It sets e.Request from r, e.Time to the
-// present, and e.Principal to the caller of r if e has none, and cleans e.Login,
-// e.Target, e.Session and e.Changes. An event with a Denial and without a Name has the
-// Name that Refuse gives it.
+// Emit passes e to Observe. It sets e.Request, e.Time and, if nil, e.Principal to
+// the caller of r, and cleans strings and e.Changes. An event with a Denial and
+// without a Name has the Name that Refuse gives it.
 func (h Hooks) Emit(r *http.Request, e Event) {
 	if h = h.within(r.Context()); h.Observe == nil {
 		return
@@ -108,8 +107,8 @@ func (h Hooks) Emit(r *http.Request, e Event) {
 	h.EmitContext(r.Context(), e)
 }
 
-// EmitContext is [Hooks.Emit] for code that has no request. It fills in the caller
-// that ctx carries, and the request if ctx is within Identify or Provide.
+// EmitContext is [Hooks.Emit] without a request. It fills in the caller that ctx
+// carries, and the request if ctx is within Identify or Provide.
 func (h Hooks) EmitContext(ctx context.Context, e Event) {
 	if h = h.within(ctx); h.Observe == nil || e.Name == EventNone || e.Denial == nil && e.Err == nil && nested(ctx) {
 		return
@@ -132,12 +131,11 @@ func (h Hooks) EmitContext(ctx context.Context, e Event) {
 	h.Observe(ctx, e)
 }
 
-// Refuse answers r with err, which becomes a Denial as [DenialOf] states, and
-// reports an event. All refusals of this module pass through it; handlers may call
-// it too.
+// Refuse answers r with [DenialOf] err and reports an event. All refusals of this
+// module pass through it; handlers may call it too.
 //
-// Every 401 carries the challenges of the Denial and of all authenticators.
-// Without any, its challenge is Bearer.
+// Every 401 carries the challenges of the Denial and of all authenticators; without
+// any, Bearer.
 func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	h = h.within(r.Context())
 	d := DenialOf(r.Context(), err)

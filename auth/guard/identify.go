@@ -18,19 +18,18 @@ import (
 type Authenticator interface {
 	// Authenticate returns the caller as a new Principal; see [NewPrincipal]. It
 	// returns [ErrNoCredentials] if the request does not carry its kind of
-	// credential, a [*Denial] for a credential that is rejected, and any other
-	// error if it cannot decide (503). It does not write to the response.
+	// credential, a [*Denial] for a rejected credential, and any other error if it
+	// cannot decide (503). It does not write to the response.
 	Authenticate(r *http.Request) (*identity.Principal, error)
 
-	// Challenge returns the challenge for the credential. It is the same at every
-	// call, has a Scheme and no Error.
+	// Challenge returns the challenge for the credential, the same at every call,
+	// with a Scheme and without an Error.
 	Challenge() Challenge
 }
 
-// NewPrincipal returns a zero Principal, which an [Authenticator] fills in and
-// returns as the caller of r. Within Identify, the first one of each request is
-// part of the request's context, which saves an allocation. A Principal that is
-// not returned has no effect.
+// NewPrincipal returns a zero Principal for an [Authenticator] to fill in and
+// return. Within Identify, the first one of each request saves an allocation. A
+// Principal that is not returned has no effect.
 func NewPrincipal(r *http.Request) *identity.Principal {
 	rc, ok := r.Context().(*requestContext)
 	if !ok {
@@ -47,26 +46,24 @@ func NewPrincipal(r *http.Request) *identity.Principal {
 //
 //   - No credentials: the request is anonymous, and the route's guard decides.
 //     Every 401 that follows carries the challenges of the authenticators.
-//   - Rejected credentials: 401. The request is not treated as anonymous, and no
-//     other authenticator can accept it.
+//   - Rejected credentials: 401. No other authenticator can accept the request.
 //   - Credentials of two kinds, or two Authorization headers: 400 invalid_request
 //     (RFC 6750 section 2). This includes a caller that an outer middleware found.
 //   - An authenticator that cannot decide: 503.
 //
 // An Authorization header with a scheme that no authenticator has is ignored.
 //
-// An authenticator of another scheme that has a method
+// An authenticator of another scheme shares "Authorization: Bearer" by a method
 //
 //	ClaimsBearer(credential string) bool
 //
-// shares "Authorization: Bearer": authenticators with the scheme Bearer are not
-// called for a credential for which the method returns true. API keys do so with
-// apikey.Config.Bearer.
+// which returns true for its credentials; authenticators with the scheme Bearer are
+// not called for them. API keys do so with apikey.Config.Bearer.
 //
-// Identify panics without authenticators, for an authenticator whose challenge
-// has no scheme, and for two authenticators that would judge the same credential:
-// two with the scheme Bearer, also if one belongs to an Identify within next, or two
-// with equal challenges. A token.NewVerifiers takes the tokens of several issuers.
+// Identify panics without authenticators, for a challenge without a scheme, and for
+// two authenticators that would judge the same credential: two with the scheme
+// Bearer, also if one belongs to an Identify within next, or two with equal
+// challenges. token.NewVerifiers takes the tokens of several issuers.
 func (h Hooks) Identify(authenticators ...Authenticator) func(http.Handler) http.Handler {
 	if len(authenticators) == 0 {
 		panic("guard: Identify needs at least one Authenticator")
@@ -83,11 +80,10 @@ func (h Hooks) Identify(authenticators ...Authenticator) func(http.Handler) http
 	}
 }
 
-// Accept returns a guard that takes callers of the given authenticators only.
-// Other callers receive the 401 of an anonymous request, with the challenges of
-// the accepted authenticators alone. Accept panics without authenticators and for
-// one that cannot be compared. [Mux.Handle] panics for one that neither the Mux
-// nor an Identify calls.
+// Accept returns a guard that takes callers of the given authenticators only. Other
+// callers receive the 401 of an anonymous request, with the challenges of these
+// authenticators. Accept panics without authenticators and for one that cannot be
+// compared.
 func (h Hooks) Accept(authenticators ...Authenticator) func(http.Handler) http.Handler {
 	if len(authenticators) == 0 {
 		panic("guard: Accept needs at least one Authenticator")

@@ -24,7 +24,7 @@ const (
 	KindPublic     Kind = "public"     // no demand; the value is the reason
 )
 
-// A Requirement is one demand of a guard, for the route ledger.
+// A Requirement is one demand of a guard in the route ledger.
 type Requirement struct {
 	Kind   Kind
 	Values []string // names of scopes, roles and so on; the reason of KindPublic and KindOptional
@@ -55,9 +55,9 @@ type described struct {
 }
 
 // Describe returns h, which guards next, and makes [Requirements] report the
-// demands. The guards of this module call it. A middleware of the host's own
-// between two guards calls it without demands, so that it does not hide the inner
-// guard. Describe panics if h or next is nil.
+// demands. A middleware of the host's own between two guards calls it without
+// demands, so that it does not hide the inner guard. Describe panics if h or next
+// is nil.
 func Describe(h, next http.Handler, demands ...Requirement) http.Handler {
 	return describe(h, next, demands...)
 }
@@ -89,12 +89,11 @@ func cloneAll(demands []Requirement) []Requirement {
 }
 
 // Requirements returns the demands of h and of the guards within it, outermost
-// first. The result is empty for a handler without a guard. A middleware that did
-// not call [Describe] hides the guards within it.
+// first, none for a handler without a guard. A middleware that did not call
+// [Describe] hides the guards within it.
 //
-// If another router keeps the middlewares of a route apart from h, as chi does
-// for With, Group and Route, pass them too, outermost first; chi.Walk lists them.
-// A middleware in this list hides nothing.
+// Pass middlewares that another router keeps apart from h, outermost first; they
+// hide nothing.
 func Requirements(h http.Handler, middlewares ...func(http.Handler) http.Handler) []Requirement {
 	var all []Requirement
 	for d := range stack(h, middlewares) {
@@ -147,14 +146,13 @@ func layers(h http.Handler) iter.Seq[*described] {
 }
 
 // Public returns middleware that marks a route as open without credentials, with
-// the reason: sign-in, health checks, documentation. A [Mux] ignores credentials
-// on a public route; an Identify around the route does not. Public panics if why
-// is empty.
+// the reason: sign-in, health checks, documentation. A [Mux] ignores credentials on
+// a public route; an Identify around the route does not. Public panics if why is
+// empty.
 func Public(why string) func(http.Handler) http.Handler { return open(KindPublic, why) }
 
-// Optional returns middleware that marks a route as open without credentials,
-// with the reason. If credentials are present, a [Mux] identifies the caller, and
-// refuses rejected credentials. Optional panics if why is empty.
+// Optional is [Public], but a [Mux] identifies callers who present credentials, and
+// refuses rejected ones.
 func Optional(why string) func(http.Handler) http.Handler { return open(KindOptional, why) }
 
 func open(kind Kind, why string) func(http.Handler) http.Handler {

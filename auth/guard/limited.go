@@ -11,15 +11,12 @@ import (
 // of their own; further names share one count.
 const maxLimitedNames = 256
 
-// Limited returns a function for Hooks.Observe that passes at most perMinute refusals
-// and failures of each name to observe in a minute, so that a flood of requests fills
-// no disk. At the end of a minute, [EventOmitted] has the name as Target and the number
-// of events that were left out. Changes of state are always passed. A number is lost if
-// the process ends before the minute does.
-//
-//	hooks := guard.Hooks{Observe: guard.Limited(guard.Log(slog.Default()), 600)}
-//
-// Limited panics if observe is nil or perMinute is less than one.
+// Limited returns a function for Hooks.Observe that passes at most perMinute
+// refusals and failures of each name to observe in a minute, and all changes of
+// state, so that a flood of requests fills no disk. At the end of the minute,
+// [EventOmitted] has the name as Target and the number of events left out, which is
+// lost if the process ends before. Limited panics if observe is nil or perMinute is
+// less than one.
 func Limited(observe func(context.Context, Event), perMinute int) func(context.Context, Event) {
 	if observe == nil || perMinute < 1 {
 		panic("guard: Limited needs a function and at least one event per minute")

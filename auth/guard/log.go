@@ -11,13 +11,12 @@ import (
 
 // Log returns a function for Hooks.Observe that writes each event to l, with the
 // event's name as the message. Refusals are warnings; failures of the server and
-// [EventTokenReuse] are errors; other events are information, and so are refusals
-// that clients cause at will: anonymous requests, 404 and 405 without a route, and
-// requests that the client gave up. Log panics if l is nil.
+// [EventTokenReuse] are errors; other events are information, and so are anonymous
+// requests, 404 and 405 without a route, and requests that the client gave up. Log
+// panics if l is nil.
 //
-// The attributes of one event take at most 4 KiB in a line of slog's JSONHandler and
-// TextHandler, without the logger's own; longer values are cut. The package page
-// lists them.
+// The attributes of one event, which the package page lists, take at most 4 KiB in
+// a line of slog's JSONHandler and TextHandler; longer values are cut.
 func Log(l *slog.Logger) func(context.Context, Event) {
 	if l == nil {
 		panic("guard: Log needs a logger")

@@ -9,10 +9,10 @@ import (
 	"sync"
 )
 
-// A Mux is a [http.ServeMux] that lists what each route demands. It panics at
-// registration for a route that has no guard and is not [Public], and it
-// identifies callers after routing. Register all routes before serving. Serving
-// is safe for concurrent use.
+// A Mux is a [http.ServeMux] that lists what each route demands and identifies
+// callers after routing. It panics at registration for a route that has no guard
+// and is not [Public]. Register all routes before serving. Serving is safe for
+// concurrent use.
 type Mux struct {
 	hooks   Hooks
 	mux     http.ServeMux
@@ -39,10 +39,8 @@ func (r Route) String() string {
 }
 
 // NewMux returns a Mux that identifies the callers of its guarded routes with the
-// given authenticators, as [Hooks.Identify] does, and that panics for the same
-// mistakes. Without authenticators, a middleware around the Mux has to identify
-// callers. Otherwise the authenticators must include every authenticator of a
-// [Hooks.Accept] in its routes.
+// authenticators as [Hooks.Identify] does, and that panics for the same mistakes.
+// Without authenticators, a middleware around the Mux has to identify callers.
 func NewMux(hooks Hooks, authenticators ...Authenticator) *Mux {
 	m := &Mux{hooks: hooks}
 	if len(authenticators) > 0 {
@@ -57,8 +55,8 @@ func NewMux(hooks Hooks, authenticators ...Authenticator) *Mux {
 
 // Handle registers h for pattern. It panics as ServeMux.Handle does, and if h has
 // no guard and is not [Public], if h has both, or if an Accept within h names an
-// authenticator that neither the Mux nor an Identify within h calls.
-// [Requirements] states which guards it sees.
+// authenticator that neither the Mux nor an Identify within h calls. [Requirements]
+// states which guards it sees.
 func (m *Mux) Handle(pattern string, h http.Handler) {
 	if isNil(h) {
 		panic(fmt.Sprintf("guard: route %q has no handler", pattern))
@@ -105,9 +103,9 @@ func (m *Mux) mustLookFor(pattern string, h http.Handler) {
 	}
 }
 
-// ServeHTTP calls the handler of the best matching pattern. Without one it
-// refuses the request: 404 "not_found", or 405 "method_not_allowed" with the
-// Allow header. The redirects of ServeMux to clean paths remain.
+// ServeHTTP calls the handler of the best matching pattern. Without one it refuses
+// the request: 404 "not_found", or 405 "method_not_allowed" with Allow. The
+// redirects of ServeMux to clean paths remain.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u, ok := m.writers.Get().(*unmatched)
 	if !ok {
@@ -153,8 +151,7 @@ func (u *unmatched) Write(p []byte) (int, error) {
 
 var errNoRoute = errors.New("guard: no route matches")
 
-// Routes returns the ledger ordered by pattern, for a golden file or the security
-// part of an OpenAPI document.
+// Routes returns the ledger ordered by pattern.
 func (m *Mux) Routes() []Route { return sortedRoutes(m.routes) }
 
 func sortedRoutes(routes []Route) []Route {

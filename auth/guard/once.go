@@ -16,9 +16,9 @@ type memo struct {
 type memoKey[T any] struct{ key any }
 
 // Once calls load once per request and key, and returns its result each time,
-// errors included. Use a type or a pointer of your own as key. Outside of
-// Identify, load is called each time. An Identify within another one begins anew,
-// because the caller may differ.
+// errors included. Use a type or a pointer of your own as key. Outside of Identify,
+// load is called each time; within an inner Identify it begins anew, because the
+// caller may differ.
 func Once[T any](ctx context.Context, key any, load func() (T, error)) (T, error) {
 	rc, ok := ctx.Value(requestKey{}).(*requestContext)
 	if !ok {

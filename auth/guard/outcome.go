@@ -1,15 +1,13 @@
 package guard
 
-// An Outcome is the result of an attempt to prove something with a password, a
-// code or a key. Packages that check credentials pass it to the package that
-// limits attempts.
+// An Outcome is the result of an attempt with a password, a code or a key.
 type Outcome uint8
 
 const (
 	// Undecided means that the credentials were not checked, because a store
-	// failed, the client disconnected or the machine was busy. It counts neither
-	// as a failure nor as a success; otherwise a client could disconnect in time
-	// to evade a limit.
+	// failed, the client disconnected or the machine was busy. It counts neither as
+	// a failure nor as a success; otherwise a client could evade a limit by
+	// disconnecting in time.
 	Undecided Outcome = iota
 
 	// Failed means that the credentials were checked and rejected.
@@ -19,7 +17,7 @@ const (
 	Succeeded
 )
 
-// String returns the name of the outcome in lower case.
+// String returns the name in lower case.
 func (o Outcome) String() string {
 	switch o {
 	case Failed:

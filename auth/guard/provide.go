@@ -6,13 +6,13 @@ import (
 )
 
 // Provide is a middleware that gives h to all guards and packages inside next:
-// where their own Hooks have no Deny, SignIn, Observe or Measure, they use that of h. A
-// host that puts it outermost sets Hooks once:
+// where their own Hooks have no Deny, SignIn, Observe or Measure, they use that of
+// h. A host that puts it outermost sets Hooks once:
 //
 //	server.Handler = hooks.Provide(limit.Handler(mux))
 //
-// It does not give Active, which belongs to [Hooks.Identify]. Events and measurements
-// that belong to no request, such as of a log that cannot be read, need the Hooks of
+// Active is not given: it belongs to [Hooks.Identify]. Events and measurements
+// outside of requests, such as of a log that cannot be read, need the Hooks of
 // their package.
 func (h Hooks) Provide(next http.Handler) http.Handler {
 	if h.Measure != nil {

@@ -14,41 +14,36 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Denial is an error that refuses a request. Guards and authenticators return
-// it, [Hooks.Refuse] renders it, and [errors.As] finds it.
-//
-// The constructors of this package, [InvalidToken] and so on, make the Denials
-// that this module uses; [NewDenial] makes any other.
+// A Denial is an error that refuses a request. Guards and authenticators return it,
+// and [Hooks.Refuse] renders it. The constructors of this package make the Denials
+// of this module; their err is the reason, for the log only.
 type Denial struct {
 	// Status is the HTTP status, 400 to 599. Any other value is sent as 500.
 	Status int
 
-	// Code is the stable, machine-readable name of the class of refusal,
-	// like "invalid_token". It is sent to the client.
+	// Code is the machine-readable class of refusal, like "invalid_token", which
+	// clients receive.
 	Code string
 
-	// Detail is a sentence for the person at the client. It must be identical
-	// for all refusals with the same Code; otherwise it reveals the reason.
+	// Detail is a sentence for the person at the client. It must be identical for
+	// all refusals with the same Code; otherwise it reveals the reason.
 	Detail string
 
-	// Challenges are the credentials that would help. A 401 needs at least one
-	// (RFC 9110 section 15.5.2); Hooks.Refuse adds the challenges of the
-	// authenticators, so guards may leave them out.
+	// Challenges are the credentials that would help. A 401 needs at least one (RFC
+	// 9110 section 15.5.2); Hooks.Refuse adds those of the authenticators.
 	Challenges []Challenge
 
-	// RetryAfter is how long the client should wait. It is rounded up to
-	// whole seconds. If zero, no Retry-After is sent, except with a 503,
-	// where it means one second.
+	// RetryAfter is how long the client should wait, rounded up to whole seconds.
+	// If zero, no Retry-After is sent, except one second with a 503.
 	RetryAfter time.Duration
 
-	// Event names the audit event. If empty, the status decides; see
-	// [EventName].
+	// Event names the audit event. Default: by Status; see [EventName].
 	Event EventName
 
 	// Login is the name used in a failed sign-in, for the log only.
 	Login string
 
-	// Err is the reason, for the log only. It is never sent to the client.
+	// Err is the reason, for the log only.
 	Err error
 
 	// only: no challenges but those of Challenges are sent.
@@ -83,8 +78,8 @@ func (d *Denial) clone() *Denial {
 	return &shown
 }
 
-// Codes of the refusals that several packages use. The first three are defined
-// by RFC 6750 section 3.1, CodeStepUp by RFC 9470 section 3.
+// Codes of refusals, by RFC 6750 section 3.1, RFC 9470 section 3 (CodeStepUp) and
+// this module.
 const (
 	CodeInvalidRequest    = "invalid_request"
 	CodeInvalidToken      = "invalid_token"
@@ -99,40 +94,35 @@ const (
 	CodeUnavailable       = "unavailable"
 )
 
-// NewDenial returns a Denial with the given status, code and detail, for
-// refusals that have no constructor of their own. err is the reason, for the
-// log only.
+// NewDenial returns a Denial for refusals that have no constructor of their own.
 func NewDenial(status int, code, detail string, err error) *Denial {
 	return &Denial{Status: status, Code: code, Detail: detail, Err: err}
 }
 
-// InvalidRequest returns a 400 for a request that cannot be read, or that
-// carries credentials in more than one way (RFC 6750 section 2). detail is sent
-// to the client and must not repeat what the client sent; err is for the log.
+// InvalidRequest returns a 400 for a request that cannot be read, or that carries
+// credentials in more than one way (RFC 6750 section 2). detail must not repeat
+// what the client sent.
 func InvalidRequest(detail string, err error) *Denial {
 	return NewDenial(http.StatusBadRequest, CodeInvalidRequest, detail, err)
 }
 
-// Unauthenticated returns a 401 for a request without credentials. Its
-// challenge carries no error code (RFC 6750 section 3.1).
+// Unauthenticated returns a 401 for a request without credentials.
 func Unauthenticated() *Denial {
 	return NewDenial(http.StatusUnauthorized, CodeUnauthenticated, "This needs you to be signed in.", ErrNoCredentials)
 }
 
-// InvalidToken returns a 401 for credentials that were checked and rejected,
-// whatever the reason: malformed, forged, expired, revoked. scheme is the
-// authentication scheme of the challenge with error="invalid_token"; err is the
-// reason, for the log.
+// InvalidToken returns a 401 for rejected credentials, whatever the reason:
+// malformed, forged, expired, revoked. scheme is the authentication scheme of the
+// challenge.
 func InvalidToken(scheme string, err error) *Denial {
 	d := NewDenial(http.StatusUnauthorized, CodeInvalidToken, "The credentials are not valid.", err)
 	d.Challenges = []Challenge{{Scheme: scheme, Error: CodeInvalidToken}}
 	return d
 }
 
-// StepUp returns a 401 for a sign-in that is too old or too weak for the route
-// (RFC 9470 section 3). c states what would do, in MaxAge, ACRValues and
-// ErrorDescription. StepUp sets c.Error, and sets an empty c.Scheme to "Bearer".
-// err is the reason, for the log.
+// StepUp returns a 401 for a sign-in that is too old or too weak for the route (RFC
+// 9470 section 3). c states what would do, in MaxAge, ACRValues and
+// ErrorDescription; StepUp sets c.Error. Default of c.Scheme: "Bearer".
 func StepUp(c Challenge, err error) *Denial {
 	c.Scheme, c.Error = cmp.Or(c.Scheme, "Bearer"), CodeStepUp
 	// Copies: c stands for a route, and a hook may change what it is shown.
@@ -143,8 +133,8 @@ func StepUp(c Challenge, err error) *Denial {
 }
 
 // InsufficientScope returns a 403 for a credential that lacks scopes (RFC 6750
-// section 3.1). scheme is the scheme of the challenge, and scope lists in it
-// what the route needs; err is the reason, for the log.
+// section 3.1). The challenge has the scheme and lists the scope that the route
+// needs.
 func InsufficientScope(scheme string, scope identity.Set, err error) *Denial {
 	d := NewDenial(http.StatusForbidden, CodeInsufficientScope, "The token is not good for this.", err)
 	d.Challenges = []Challenge{{Scheme: scheme, Error: CodeInsufficientScope, Scope: scope}}
@@ -152,20 +142,20 @@ func InsufficientScope(scheme string, scope identity.Set, err error) *Denial {
 	return d
 }
 
-// Forbidden returns a 403 for an identified caller that may not do this. The
-// client does not learn what would be needed; err is the reason, for the log.
+// Forbidden returns a 403 for a caller that may not do this. The client does not
+// learn what would be needed.
 func Forbidden(err error) *Denial {
 	return NewDenial(http.StatusForbidden, CodeForbidden, "Access denied", err)
 }
 
-// NotFound returns a 404 that is equal to the one for a path without a route,
-// so it can hide whether something exists. err is the reason, for the log.
+// NotFound returns a 404 that equals the one for a path without a route, so it can
+// hide whether something exists.
 func NotFound(err error) *Denial {
 	return NewDenial(http.StatusNotFound, CodeNotFound, "There is nothing here.", err)
 }
 
-// MethodNotAllowed returns a 405 and sets the Allow header of w to the methods
-// that are allowed. Without methods, the header is left as it is.
+// MethodNotAllowed returns a 405 and, if there are allowed methods, sets the Allow
+// header of w.
 func MethodNotAllowed(w http.ResponseWriter, allowed ...string) *Denial {
 	if len(allowed) > 0 {
 		w.Header()["Allow"] = []string{strings.Join(allowed, ", ")}
@@ -175,33 +165,30 @@ func MethodNotAllowed(w http.ResponseWriter, allowed ...string) *Denial {
 
 var errMethod = errors.New("guard: method not allowed")
 
-// TooLarge returns a 413 for a body that is longer than the handler reads. err
-// is the reason, for the log.
+// TooLarge returns a 413 for a body that is longer than the handler reads.
 func TooLarge(err error) *Denial {
 	return NewDenial(http.StatusRequestEntityTooLarge, CodeInvalidRequest, "The request is too large.", err)
 }
 
-// UnsupportedMediaType returns a 415 for a body with another media type than the
-// accepted ones. err is the reason, for the log.
+// UnsupportedMediaType returns a 415 for a body of another media type than
+// accepted.
 func UnsupportedMediaType(err error, accepted ...string) *Denial {
 	return NewDenial(http.StatusUnsupportedMediaType, CodeInvalidRequest,
 		"The body must be "+strings.Join(accepted, " or ")+".", err)
 }
 
-// TooManyAttempts returns a 429 for an attempt to prove something, with a
-// password or a code, that was rejected unseen because too many attempts
-// failed before it. wait is when the next attempt is possible; if zero, the
-// client does not learn it. err is the reason, for the log.
+// TooManyAttempts returns a 429 for an attempt with a password or a code that was
+// rejected unseen, because too many attempts failed before it. wait is when the
+// next attempt is possible; if zero, the client does not learn it.
 func TooManyAttempts(wait time.Duration, err error) *Denial {
 	d := NewDenial(http.StatusTooManyRequests, CodeTooManyAttempts, "There were too many attempts. Please wait.", err)
 	d.RetryAfter, d.Event = wait, EventLoginFailMax
 	return d
 }
 
-// Unavailable returns a 503 for a decision that could not be made, because a
-// store failed for example. Every error that is not a Denial is refused this
-// way; Unavailable adds when to try again. Like [CannotDecide] it hides the
-// verdicts in err.
+// Unavailable returns a 503 for a decision that could not be made, with when to try
+// again. Like [CannotDecide] it hides the verdicts in err. Every error that is not
+// a Denial is refused this way.
 func Unavailable(retryAfter time.Duration, err error) *Denial {
 	d := NewDenial(http.StatusServiceUnavailable, CodeUnavailable,
 		"The service cannot decide this right now. Please try again.", undecided(err))
@@ -209,18 +196,17 @@ func Unavailable(retryAfter time.Duration, err error) *Denial {
 	return d
 }
 
-// ErrNoCredentials is returned by an [Authenticator] if the request does not
-// carry the kind of credential that it looks for.
+// ErrNoCredentials is returned by an [Authenticator] if the request does not carry
+// its kind of credential.
 var ErrNoCredentials = errors.New("guard: no credentials")
 
-// ErrInactive is returned by Hooks.Active, or by any guard, if the caller's
-// account is disabled or gone. It is answered 401 invalid_token.
+// ErrInactive is returned by Hooks.Active or a guard if the caller's account is
+// disabled or gone. It is answered 401 invalid_token.
 var ErrInactive = errors.New("guard: account is not active")
 
-// NewReason returns an error with the given text, for a package variable that
-// names a reason of refusal, like token.ErrExpired. [errors.Is] reports
-// true for the error itself and for each of the parents. Two calls return two
-// different errors. [CannotDecide] hides reasons.
+// NewReason returns an error for a package variable that names a reason of refusal,
+// like token.ErrExpired. [errors.Is] is true for the error itself and for each of
+// the parents. [CannotDecide] hides reasons.
 func NewReason(text string, parents ...error) error { return &reason{text, parents} }
 
 type reason struct {
@@ -234,16 +220,15 @@ func (r *reason) Is(target error) bool {
 	return slices.ContainsFunc(r.parents, func(p error) bool { return errors.Is(p, target) })
 }
 
-// CannotDecide returns the error for a decision that could not be made because
-// a step of it failed: a store, a revoker, a key server. It is answered 503.
-// doing names the step with its package: "apikey: loading a key".
+// CannotDecide returns the error, answered 503, for a decision that could not be
+// made because a store, a revoker or a key server failed. doing names the step with
+// its package: "apikey: loading a key".
 //
-// The error has the text of err, and errors.Is and errors.As find what err
-// wraps, but for verdicts: a [*Denial], a [*http.MaxBytesError], [ErrInactive],
-// [ErrNoCredentials], [identity.ErrNotProven], errors of [NewReason], and error types that have a method
-// IsVerdict(). A store that is reached over a network may fail with a 401 of
-// its own, which is no verdict on the request in hand. From a Denial with
-// status 503 the RetryAfter is kept, up to an hour.
+// errors.Is and errors.As find what err wraps, but for verdicts: a [*Denial], a
+// [*http.MaxBytesError], [ErrInactive], [ErrNoCredentials],
+// [identity.ErrNotProven], errors of [NewReason], and error types that have a
+// method IsVerdict(). A 401 of a remote store is no verdict on the request in hand.
+// The RetryAfter of a Denial with status 503 is kept, up to an hour.
 func CannotDecide(doing string, err error) error { return &indecision{doing, err} }
 
 // undecided hides the verdicts of err.
@@ -314,8 +299,8 @@ func (u *indecision) retryAfter() time.Duration {
 var errClientGone = errors.New("guard: the client went away")
 
 // DenialOf returns the Denial with which [Hooks.Refuse] answers err, for other
-// protocols than HTTP. ctx is the context of the request. It is never nil: a
-// nil err is a 503 as well.
+// protocols than HTTP. ctx is the context of the request. A nil err is a 503 as
+// well.
 func DenialOf(ctx context.Context, err error) *Denial {
 	d, ok := errors.AsType[*Denial](err)
 	if !ok || d == nil {

@@ -9,9 +9,8 @@ import (
 type schemeKey struct{}
 
 // WithScheme returns a context that records the scheme of the client's request:
-// "https" in any case, otherwise "http". Call it only after the proxy was
-// verified: the scheme decides whether cookies are Secure and whether HSTS is
-// sent.
+// "https" in any case, otherwise "http". Call it only for a verified proxy: the
+// scheme decides whether cookies are Secure and whether HSTS is sent.
 func WithScheme(ctx context.Context, scheme string) context.Context {
 	settled := schemeHTTP
 	if strings.EqualFold(scheme, "https") {
@@ -23,8 +22,8 @@ func WithScheme(ctx context.Context, scheme string) context.Context {
 // The schemes as interface values, which saves an allocation per request.
 var schemeHTTP, schemeHTTPS any = "http", "https"
 
-// Scheme returns "https" or "http": the scheme set by [WithScheme], or the scheme
-// of the connection itself. It reads no header.
+// Scheme returns "https" or "http": the scheme set by [WithScheme], otherwise that
+// of the connection. It reads no header.
 func Scheme(r *http.Request) string {
 	if s, ok := r.Context().Value(schemeKey{}).(string); ok {
 		return s

@@ -46,6 +46,6 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String(
 // LogValue returns "[redacted]".
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText returns "[redacted]". There is no UnmarshalText, so a redacted
-// Secret cannot be read back by accident.
+// MarshalText returns "[redacted]". There is no UnmarshalText, so a redacted Secret
+// cannot be read back.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

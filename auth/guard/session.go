@@ -11,32 +11,31 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// SessionConfig configures [NewSessions]. The zero SessionConfig is strict.
+// SessionConfig configures [NewSessions].
 type SessionConfig struct {
-	// Issuer is the Issuer of principals for which the lookup sets none.
-	// Default: "session".
+	// Issuer is the Issuer of principals for which the lookup sets none. Default:
+	// "session".
 	Issuer string
 
 	// Scopes are the scopes of principals for which the lookup sets none.
-	// scopes.Config.FullIssuers grants all scopes to the callers of an issuer.
+	// scopes.Config.FullIssuers grants all scopes to an issuer's callers.
 	Scopes identity.Set
 
-	// ExplicitWins are headers of explicit credentials, like "Authorization". If a
-	// request carries one, its session is ignored. Default: a request with a session
-	// and another credential is answered 400.
+	// ExplicitWins are headers of explicit credentials, like "Authorization". With
+	// one of them, the session is ignored. Default: a request with a session and
+	// another credential is answered 400.
 	ExplicitWins []string
 
 	// TrustedOrigins are further origins whose pages may send requests with a session.
 	TrustedOrigins []string
 
-	// InsecureCrossOrigin disables the protection against cross-site request forgery:
-	// every page can then act for its visitors if browsers send the session by
-	// themselves.
+	// InsecureCrossOrigin disables the protection against cross-site request
+	// forgery: every page can then act for its visitors.
 	InsecureCrossOrigin bool
 }
 
 // Sessions is an [Authenticator] for sessions of the host's own. It is safe for
-// concurrent use if its lookup is.
+// concurrent use.
 type Sessions struct {
 	lookup     func(*http.Request) (*identity.Principal, error)
 	config     SessionConfig
@@ -44,8 +43,8 @@ type Sessions struct {
 }
 
 // NewSessions returns an authenticator that finds callers with lookup, which reads
-// the session that a library of the host's choice keeps, or a header that a trusted
-// proxy sets:
+// the session of a library of the host's choice, or a header that a trusted proxy
+// sets:
 //
 //	sessions, err := guard.NewSessions(func(r *http.Request) (*identity.Principal, error) {
 //		id := manager.GetString(r.Context(), "user") // scs
@@ -56,9 +55,9 @@ type Sessions struct {
 //	}, guard.SessionConfig{})
 //
 // lookup returns nil without an error if there is no session, and [ErrInactive] for
-// one that is no longer valid. Other errors are answered 503. Requests with a session
-// that a page of another origin sends, and that could change something, are answered
-// 403. The error of NewSessions lists all mistakes.
+// one that is no longer valid. Other errors are answered 503. Cross-origin requests
+// with a session that could change something are answered 403. The error of
+// NewSessions lists all mistakes.
 func NewSessions(lookup func(*http.Request) (*identity.Principal, error), config SessionConfig) (*Sessions, error) {
 	var errs []error
 	if lookup == nil {
@@ -86,7 +85,7 @@ func NewSessions(lookup func(*http.Request) (*identity.Principal, error), config
 	return s, nil
 }
 
-// Challenge asks for a session, with the scheme Session.
+// Challenge implements [Authenticator], with the scheme Session.
 func (s *Sessions) Challenge() Challenge { return Challenge{Scheme: "Session"} }
 
 // Authenticate returns the caller of the session of r.
@@ -149,7 +148,7 @@ func (s *Sessions) sameOrigin(r *http.Request) error {
 }
 
 // SignInPage returns a function for Hooks.SignIn that redirects to page with the
-// parameter next, the path and the query of the request. The page passes next to
+// parameter next, the path and query of the request. The page passes next to
 // [LocalPath] before it redirects back. SignInPage panics if page is no URL.
 func SignInPage(page string) func(*http.Request, *Denial) string {
 	u, err := url.Parse(page)
@@ -165,8 +164,8 @@ func SignInPage(page string) func(*http.Request, *Denial) string {
 	}
 }
 
-// LocalPath returns next if it is a path of this server, and "/" otherwise, so that a
-// link to the sign-in page cannot redirect to another server.
+// LocalPath returns next if it is a path of this server, and "/" otherwise, so that
+// a link to the sign-in page cannot redirect to another server.
 func LocalPath(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || u.Host != "" || u.Scheme != "" {
