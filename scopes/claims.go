@@ -12,25 +12,23 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// usual are the names of the claims with scopes: the name in RFC 9068 section 2.2.3,
-// and two older ones.
+// usual has the name of RFC 9068 section 2.2.3, and two older names.
 var usual = []string{"scope", "scp", "scopes"}
 
-// ParseClaims returns the scopes in claims, the JSON object of a token (for example
-// identity.Principal.Claims) or of an introspection response. names are the claims to
-// read. Default: "scope", "scp" and "scopes".
+// ParseClaims returns the scopes in claims, the JSON object of a token or of an
+// introspection response. names are the claims to read. Default: "scope", "scp" and
+// "scopes".
 //
-// A value is a string as for [Parse], or an array of strings with one scope each.
-// Without any of the claims, the set is empty. ParseClaims returns an error for any
-// other value or array element, for two of the claims with different scopes, for a
-// repeated claim, for a name that differs from one of names in case only, for claims
-// that are not a JSON object, and beyond [MaxBytes] or [MaxScopes]. With an error the
-// set is empty, and the error contains no values.
+// A value is a string as for [Parse] or an array of single scopes. Without the
+// claims, the set is empty. ParseClaims returns an error and an empty set for text
+// that is not a JSON object, for other values, for claims that differ, are repeated,
+// or have a name in another case, and beyond 64 KiB or 1000 scopes. The error
+// contains no values.
 func ParseClaims(claims string, names ...string) (identity.Set, error) {
 	if len(names) == 0 {
 		names = usual
 	}
-	if len(claims) > MaxBytes {
+	if len(claims) > maxBytes {
 		return identity.Set{}, errTooLong
 	}
 	if !json.Valid([]byte(claims)) {
@@ -65,7 +63,7 @@ func ParseClaims(claims string, names ...string) (identity.Set, error) {
 			return fmt.Errorf("%w (claim %q)", err, name)
 		}
 		if len(found) > 0 && !these.Equal(scopes) {
-			return fmt.Errorf("scopes: the claims %q and %q are not the same", found[0], name)
+			return fmt.Errorf("scopes: the claims %q and %q differ", found[0], name)
 		}
 		scopes, found = these, append(found, name)
 		return nil
@@ -90,7 +88,7 @@ func parseValue(value string) (identity.Set, error) {
 		names := few[:0]
 		err := elements(value, func(element string) error {
 			if element[0] != '"' {
-				return errors.New("scopes: a member that is not a string")
+				return errors.New("scopes: an array element is not a string")
 			}
 			name, err := text(element)
 			switch {
@@ -98,7 +96,7 @@ func parseValue(value string) (identity.Set, error) {
 				return err
 			case !isToken(name):
 				return errToken
-			case len(names) == MaxScopes:
+			case len(names) == maxScopes:
 				return errTooMany
 			}
 			names = append(names, name)
@@ -122,18 +120,12 @@ func text(quoted string) (string, error) {
 	return s, err
 }
 
-// FromClaims returns an authenticator that calls a and sets Principal.Scopes from
-// the claims with [ParseClaims], for issuers that do not write scopes as package token
-// reads them.
+// FromClaims returns an authenticator that calls a and replaces Principal.Scopes by
+// the scopes in Principal.Claims (see [ParseClaims]). Pass the returned authenticator
+// to guard.Hooks.Accept, not a.
 //
-//	tokens := scopes.FromClaims(verifier, "scp")
-//	mux := guard.NewMux(hooks, tokens)
-//
-// Scopes that a has set are replaced. Claims for which ParseClaims returns an error
-// are answered 401 invalid_token, and a caller without Principal.Claims 503.
+// Claims with mistakes are answered 401 invalid_token, a caller without claims 503.
 // FromClaims panics if a is nil or a name is empty.
-//
-// Pass the returned authenticator to guard.Hooks.Accept, not a.
 func FromClaims(a guard.Authenticator, names ...string) guard.Authenticator {
 	if a == nil {
 		panic("scopes: FromClaims needs an Authenticator")

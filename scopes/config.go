@@ -13,51 +13,39 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Config configures a [Middleware]. The zero Config is ready for use: scopes without
-// a hierarchy, and no authentication contexts.
+// Config configures a [Middleware]. The zero Config is ready for use.
 type Config struct {
-	// Implies maps a scope to the scopes that it includes: with
-	// "write": {"read"}, a credential with "write" passes where "read" is
-	// required. Implication is transitive. Names are literal; a "*" has no
-	// meaning. At most 100,000 pairs of scopes, indirect ones included.
-	//
-	// A cycle is an error, because a mistake like {"admin": {"write"},
-	// "write": {"admin"}} would be a privilege escalation from write to admin.
-	// To rename a scope, set {"old": {"new"}} and require the new one.
-	//
-	// Default: no scope implies another.
+	// Implies maps a scope to the scopes that it includes, transitively:
+	// with "write": {"read"}, "write" passes where "read" is required. At
+	// most 100,000 pairs, indirect ones included. A cycle is an error,
+	// because it would be a privilege escalation. To rename a scope, set
+	// {"old": {"new"}} and require the new one.
 	Implies map[string][]string
 
-	// FullIssuers are issuers whose callers have every scope, for the host's
-	// own sessions, which carry no scopes (guard.NewSessions, with the Issuer
-	// "session"). Principal.Scopes of these callers is ignored, so list no
-	// issuer of tokens. Default: empty.
+	// FullIssuers are issuers of the host's own sessions, for example
+	// "session" of guard.NewSessions, whose callers have every scope. List
+	// no issuer of tokens.
 	FullIssuers []string
 
-	// ACR defines the authentication contexts for [Middleware.Fresh] by their
-	// factors, for example "mfa" by pwd and otp. A caller has a context if
-	// identity.Principal.Factors contains all its factors. Default: no
-	// contexts.
+	// ACR defines authentication contexts for [Middleware.Fresh] by the
+	// factors that identity.Principal.Factors must contain.
 	ACR map[string]identity.Set
 
-	// Leeway is how far AuthTime may be ahead of the local clock; any maxAge
-	// refuses an AuthTime further ahead. Leeway does not extend maxAge. Up to
-	// 5 minutes. Default: 30 seconds.
+	// Leeway is how far AuthTime may be ahead of the local clock, up to 5
+	// minutes. It does not extend maxAge. Default: 30 seconds.
 	Leeway time.Duration
 
-	// Scheme is the authentication scheme of challenges, for example "DPoP".
-	// An API key without the scopes is challenged with "ApiKey" instead. The
-	// authenticator of the scheme supplies the realm and further parameters.
-	// Default: "Bearer".
+	// Scheme is the scheme of challenges, for example "DPoP". Its
+	// authenticator supplies further parameters. API keys are challenged
+	// with "ApiKey" for missing scopes. Default: "Bearer".
 	Scheme string
 
-	// FastAPIStatusCodes answers missing scopes with 401 and "Not enough
-	// permissions", as FastAPI's guide does, instead of 403. Clients that
-	// refresh their token after a 401 then do so in vain. Default: 403 (RFC
-	// 6750 section 3.1).
+	// FastAPIStatusCodes answers missing scopes with 401 "Not enough
+	// permissions", as FastAPI's guide does, although a new token does not
+	// help. Default: 403 (RFC 6750 section 3.1).
 	FastAPIStatusCodes bool
 
-	// Hooks renders refusals and receives events. Default: see [guard.Hooks].
+	// Hooks renders refusals and receives events.
 	Hooks guard.Hooks
 }
 
@@ -68,8 +56,8 @@ type Middleware struct {
 	config  Config // without the maps
 }
 
-// New returns a Middleware. The error lists every mistake in config, except that
-// cycles in Implies are reported once its names are correct.
+// New returns a Middleware. The error lists every mistake in config; cycles are
+// reported once the names in Implies are correct.
 func New(config Config) (*Middleware, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("scopes: "+format, args...)) }
@@ -78,25 +66,25 @@ func New(config Config) (*Middleware, error) {
 	errs = append(errs, err)
 	for _, name := range slices.Sorted(maps.Keys(config.ACR)) {
 		if !isToken(name) {
-			mistake("Config.ACR has the name %q, want printable ASCII without space, \" and \\, for acr_values is a list with spaces", name)
+			mistake("Config.ACR has the name %q; use printable ASCII without space, \" and \\", name)
 		}
 		// An empty set would be a context that every caller has.
 		if config.ACR[name].Len() == 0 {
-			mistake("Config.ACR[%q] is empty, want at least one factor", name)
+			mistake("Config.ACR[%q] is empty; add at least one factor", name)
 		}
 	}
 	for i, issuer := range config.FullIssuers {
 		if issuer == "" || strings.HasPrefix(issuer, "apikey:") {
-			mistake("Config.FullIssuers[%d] is %q, want the issuer of sessions; API keys have scopes of their own", i, issuer)
+			mistake("Config.FullIssuers[%d] is %q; use the issuer of sessions", i, issuer)
 		}
 	}
 	if config.Leeway < 0 || config.Leeway > 5*time.Minute {
-		mistake("Config.Leeway is %v, want 0 to 5m", config.Leeway)
+		mistake("Config.Leeway is %v; use 0 to 5m", config.Leeway)
 	}
 	config.Leeway = cmp.Or(config.Leeway, 30*time.Second)
 	config.Scheme = cmp.Or(config.Scheme, "Bearer")
 	if strings.Trim(config.Scheme, schemeBytes) != "" {
-		mistake("Config.Scheme is %q, want letters, digits and '-'", config.Scheme)
+		mistake("Config.Scheme is %q; use letters, digits and '-'", config.Scheme)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

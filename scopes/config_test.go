@@ -21,14 +21,14 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 		t.Fatalf("New: %v, %v; want an error alone", m, err)
 	}
 	for _, want := range []string{
-		`scopes: Config.Implies has the scope "", want`,
-		`scopes: Config.Implies has the scope "a b", want`,
-		`scopes: Config.Implies["a b"] has the scope "d\"", want`,
-		`scopes: Config.ACR["strong"] is empty, want at least one factor`,
-		`scopes: Config.ACR has the name "two words", want`,
-		`scopes: Config.ACR has the name "", want`,
-		`scopes: Config.Leeway is -1s, want 0 to 5m`,
-		`scopes: Config.Scheme is "Bearer realm", want`,
+		`scopes: Config.Implies has the scope ""; use`,
+		`scopes: Config.Implies has the scope "a b"; use`,
+		`scopes: Config.Implies["a b"] has the scope "d\""; use`,
+		`scopes: Config.ACR["strong"] is empty; add at least one factor`,
+		`scopes: Config.ACR has the name "two words"; use`,
+		`scopes: Config.ACR has the name ""; use`,
+		`scopes: Config.Leeway is -1s; use 0 to 5m`,
+		`scopes: Config.Scheme is "Bearer realm"; use`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
@@ -45,19 +45,19 @@ func TestNewRefuses(t *testing.T) {
 		config scopes.Config
 		want   string
 	}{
-		{"a leeway that is no leeway any more", scopes.Config{Leeway: 5*time.Minute + 1}, "want 0 to 5m"},
+		{"a leeway that is no leeway any more", scopes.Config{Leeway: 5*time.Minute + 1}, "use 0 to 5m"},
 		{"a scheme that ends the line", scopes.Config{Scheme: "Bearer\r\nX"}, "Config.Scheme"},
-		{"a scope that implies itself", scopes.Config{Implies: map[string][]string{"a": {"a"}}}, "circle, a → a,"},
-		{"two scopes that imply each other", scopes.Config{Implies: map[string][]string{"admin": {"write"}, "write": {"admin"}}}, "circle, admin → write → admin,"},
+		{"a scope that implies itself", scopes.Config{Implies: map[string][]string{"a": {"a"}}}, "cycle a → a;"},
+		{"two scopes that imply each other", scopes.Config{Implies: map[string][]string{"admin": {"write"}, "write": {"admin"}}}, "cycle admin → write → admin;"},
 		{
 			"a circle behind an entrance, with its exit left out",
 			scopes.Config{Implies: map[string][]string{"in": {"a"}, "a": {"b"}, "b": {"c"}, "c": {"a", "out"}, "out": {"end"}}},
-			"circle, a → b → c → a,",
+			"cycle a → b → c → a;",
 		},
 		{
 			"a circle behind an entrance whose name comes first",
 			scopes.Config{Implies: map[string][]string{"0": {"a", "b"}, "a": {"b"}, "b": {"a"}}},
-			"circle, a → b → a,",
+			"cycle a → b → a;",
 		},
 		{"a chain whose end is a million pairs away", scopes.Config{Implies: chain(1500)}, "more than 100000 pairs"},
 	}
@@ -77,7 +77,7 @@ func TestNewRefuses(t *testing.T) {
 func TestNewNamesEveryCircle(t *testing.T) {
 	_, err := scopes.New(scopes.Config{Implies: map[string][]string{"a": {"b"}, "b": {"a"}, "x": {"y"}, "y": {"x"}, "ok": {"a"}}})
 	if err == nil || !strings.Contains(err.Error(), "a → b → a") || !strings.Contains(err.Error(), "x → y → x") ||
-		strings.Count(err.Error(), "circle") != 2 {
+		strings.Count(err.Error(), "cycle") != 2 {
 		t.Errorf("New: %v, want both circles, once each", err)
 	}
 }

@@ -197,7 +197,7 @@ func ExampleParseClaims() {
 	// Output:
 	// read:items write:items <nil>
 	// read:items write:items <nil>
-	//  scopes: a member that is not a string (claim "scopes")
+	//  scopes: an array element is not a string (claim "scopes")
 }
 
 // The verifier reads "scope"; the tokens of this issuer have "scp".

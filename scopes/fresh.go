@@ -13,15 +13,13 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Fresh returns a guard that requires a recent or strong sign-in: not older than
-// maxAge, unless maxAge is zero, and with one of the authentication contexts acr, if
-// there are any. acr has names of [Config.ACR]; each is sufficient, and their order is
-// a preference for the client only.
+// Fresh returns a guard that requires a sign-in not older than maxAge, unless it is
+// zero, and with one of the authentication contexts acr, if any. Their order is a
+// preference for the client.
 //
 // Other callers are answered 401 insufficient_user_authentication with max_age and
-// acr_values (RFC 9470 section 3), so that the client can let its user sign in again
-// and retry. A sign-in at an unknown time is too old: any maxAge refuses API keys, and
-// any acr refuses API keys without factors.
+// acr_values (RFC 9470 section 3). A sign-in at an unknown time is too old, so any
+// maxAge refuses API keys.
 //
 // Fresh panics if maxAge is zero and acr is empty, if maxAge is negative or not a
 // whole number of seconds, and if an acr is not in Config.ACR.
@@ -47,10 +45,9 @@ func (m *Middleware) Fresh(maxAge time.Duration, acr ...string) func(http.Handle
 	}, demands...)
 }
 
-// CheckFresh decides as [Middleware.Fresh] does about the caller in ctx, for example
-// in a handler that requires a recent sign-in above a certain sum. It returns nil, or
-// a [*guard.Denial] for guard.Hooks.Refuse. For arguments with which Fresh panics, it
-// returns another error, which is answered 503.
+// CheckFresh decides as [Middleware.Fresh] does about the caller in ctx. It returns
+// nil, or a [*guard.Denial] for guard.Hooks.Refuse. If Fresh would panic, it returns
+// another error, which is answered 503.
 func (m *Middleware) CheckFresh(ctx context.Context, maxAge time.Duration, acr ...string) error {
 	p, err := guard.CallerFrom(ctx)
 	if err != nil {
@@ -66,9 +63,9 @@ func (m *Middleware) CheckFresh(ctx context.Context, maxAge time.Duration, acr .
 func (m *Middleware) usable(maxAge time.Duration, acr []string) error {
 	switch {
 	case maxAge == 0 && len(acr) == 0:
-		return errors.New("neither a maximal age nor an acr, want one of them")
+		return errors.New("maxAge is zero and acr is empty; pass one of them")
 	case maxAge < 0 || maxAge%time.Second != 0:
-		return fmt.Errorf("the maximal age is %v, want whole seconds", maxAge)
+		return fmt.Errorf("maxAge is %v; use whole seconds", maxAge)
 	}
 	for _, name := range acr {
 		if _, ok := m.acr[name]; !ok {
@@ -86,7 +83,7 @@ func (m *Middleware) fresh(p *identity.Principal, maxAge time.Duration, acr []st
 		case p.AuthTime.IsZero():
 			reason = "the time of the sign-in is unknown"
 		case age < -m.config.Leeway:
-			reason = "the sign-in is still to come"
+			reason = "the time of the sign-in is in the future"
 		case age > maxAge:
 			reason = "the sign-in is too old"
 		}
@@ -103,11 +100,9 @@ func (m *Middleware) fresh(p *identity.Principal, maxAge time.Duration, acr []st
 	return m.stepUp(maxAge, acr, reason)
 }
 
-// stepUp returns the refusal of RFC 9470. The response depends on the route alone;
-// the reason is for the log.
-//
-// An API key is challenged in the scheme of tokens too: a key never gains a sign-in,
-// whereas a token may.
+// stepUp returns the refusal of RFC 9470. The response depends on the route alone.
+// API keys are challenged in the scheme of tokens, because a key never gains a
+// sign-in.
 func (m *Middleware) stepUp(maxAge time.Duration, acr []string, reason string) *guard.Denial {
 	// The first two texts are from the examples in RFC 9470 section 3.
 	description := "A different authentication level is required"

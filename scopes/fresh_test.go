@@ -47,7 +47,7 @@ func TestFresh(t *testing.T) {
 		both    = `Bearer realm="example", error="insufficient_user_authentication", error_description="A more recent authentication of a different level is required", acr_values="mfa", max_age="60"`
 		old     = "scopes: the sign-in is too old"
 		unknown = "scopes: the time of the sign-in is unknown"
-		future  = "scopes: the sign-in is still to come"
+		future  = "scopes: the time of the sign-in is in the future"
 		unmet   = "scopes: none of mfa is proven"
 	)
 	tests := []struct {

@@ -28,7 +28,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		got, err := scopes.Parse(s)
 		fields := strings.Fields(s)
-		want := s == "" || grammar.MatchString(s) && len(s) <= scopes.MaxBytes && len(fields) <= scopes.MaxScopes
+		want := s == "" || grammar.MatchString(s) && len(s) <= maxBytes && len(fields) <= maxScopes
 		if (err == nil) != want {
 			t.Fatalf("Parse(%q): %v, want it to be good: %v", s, err, want)
 		}
@@ -77,7 +77,7 @@ func naive(claims string, names []string) (identity.Set, bool) {
 		names = []string{"scope", "scp", "scopes"}
 	}
 	none := identity.Set{}
-	if len(claims) > scopes.MaxBytes {
+	if len(claims) > maxBytes {
 		return none, false
 	}
 	d := json.NewDecoder(strings.NewReader(claims))
@@ -111,11 +111,11 @@ func naive(claims string, names []string) (identity.Set, bool) {
 		case bytes.Equal(value, []byte("null")):
 			good = false
 		case json.Unmarshal(value, &one) == nil:
-			if one != "" && (!grammar.MatchString(one) || strings.Count(one, " ") >= scopes.MaxScopes) {
+			if one != "" && (!grammar.MatchString(one) || strings.Count(one, " ") >= maxScopes) {
 				good = false
 			}
 			found[name] = identity.NewSet(strings.Fields(one)...)
-		case json.Unmarshal(value, &all) == nil && len(all) <= scopes.MaxScopes:
+		case json.Unmarshal(value, &all) == nil && len(all) <= maxScopes:
 			var list []string
 			for _, s := range all {
 				if s == nil || !grammar.MatchString(*s) || strings.Contains(*s, " ") {

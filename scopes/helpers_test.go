@@ -119,3 +119,9 @@ const (
 	insufficientBody = `{"title":"Forbidden","status":403,"code":"insufficient_scope","detail":"The token is not good for this."}` + "\n"
 	stepUpBody       = `{"title":"Unauthorized","status":401,"code":"insufficient_user_authentication","detail":"This needs a more recent or a stronger sign-in."}` + "\n"
 )
+
+// Bounds that the package documents.
+const (
+	maxBytes  = 64 << 10
+	maxScopes = 1000
+)

@@ -17,17 +17,17 @@ const maxPairs = 100_000
 // all scopes that imply it, directly or not.
 type hierarchy map[string]identity.Set
 
-// newHierarchy returns every mistake in the names, or, with correct names, the circles.
+// newHierarchy reports every mistake in the names or, with correct names, the cycles.
 func newHierarchy(implies map[string][]string) (hierarchy, error) {
 	var errs []error
 	parents := make(map[string][]string)
 	for _, name := range slices.Sorted(maps.Keys(implies)) {
 		if !isToken(name) {
-			errs = append(errs, fmt.Errorf("scopes: Config.Implies has the scope %q, want %s", name, tokenGrammar))
+			errs = append(errs, fmt.Errorf("scopes: Config.Implies has the scope %q; use %s", name, tokenGrammar))
 		}
 		for _, lesser := range implies[name] {
 			if !isToken(lesser) {
-				errs = append(errs, fmt.Errorf("scopes: Config.Implies[%q] has the scope %q, want %s", name, lesser, tokenGrammar))
+				errs = append(errs, fmt.Errorf("scopes: Config.Implies[%q] has the scope %q; use %s", name, lesser, tokenGrammar))
 			}
 			parents[lesser] = append(parents[lesser], name)
 		}
@@ -37,7 +37,7 @@ func newHierarchy(implies map[string][]string) (hierarchy, error) {
 	}
 	b := builder{implies, parents, make(hierarchy), 0}
 	// Remove scopes without parents, again and again. The remaining scopes are
-	// on a circle, or behind one.
+	// on a cycle, or behind one.
 	open := make(map[string]int, len(parents))
 	var ready []string
 	for lesser := range parents {
@@ -52,7 +52,7 @@ func newHierarchy(implies map[string][]string) (hierarchy, error) {
 		name := ready[len(ready)-1]
 		ready = ready[:len(ready)-1]
 		if !b.settle(name) {
-			return nil, fmt.Errorf("scopes: Config.Implies comes to more than %d pairs of scopes, want fewer", maxPairs)
+			return nil, fmt.Errorf("scopes: Config.Implies has more than %d pairs of scopes, indirect ones included; use fewer", maxPairs)
 		}
 		for _, lesser := range implies[name] {
 			if open[lesser]--; open[lesser] == 0 {
@@ -61,7 +61,7 @@ func newHierarchy(implies map[string][]string) (hierarchy, error) {
 			}
 		}
 	}
-	return b.all, b.circles(open)
+	return b.all, b.cycles(open)
 }
 
 type builder struct {
@@ -91,28 +91,27 @@ func (b *builder) settle(name string) bool {
 	return true
 }
 
-// circles names a circle for each group of scopes that imply each other. open has
-// the scopes that are on a circle or behind one.
-func (b *builder) circles(open map[string]int) error {
+// cycles names a cycle for each group of scopes that imply each other. open has
+// the scopes that are on a cycle or behind one.
+func (b *builder) cycles(open map[string]int) error {
 	var errs []error
-	told := make(map[string]bool)
+	reported := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(open)) {
 		// Some parent of an open scope is open too, so walking upwards ends at
 		// a visited scope.
 		var path []string
-		for !slices.Contains(path, name) && !told[name] {
+		for !slices.Contains(path, name) && !reported[name] {
 			path = append(path, name)
 			up := b.parents[name]
 			name = up[slices.IndexFunc(up, func(p string) bool { return open[p] > 0 })]
 		}
 		if i := slices.Index(path, name); i >= 0 {
-			circle := slices.Concat(path[i:], []string{name})
-			slices.Reverse(circle)
-			errs = append(errs, fmt.Errorf("scopes: Config.Implies goes in a circle, %s, want a hierarchy: "+
-				"whoever has one of these would have all", strings.Join(circle, " → ")))
+			cycle := slices.Concat(path[i:], []string{name})
+			slices.Reverse(cycle)
+			errs = append(errs, fmt.Errorf("scopes: Config.Implies has the cycle %s; remove one of its entries", strings.Join(cycle, " → ")))
 		}
 		for _, p := range path {
-			told[p] = true
+			reported[p] = true
 		}
 	}
 	return errors.Join(errs...)

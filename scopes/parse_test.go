@@ -45,13 +45,13 @@ func TestParse(t *testing.T) {
 		{"what is not UTF-8", "a\xff", "!"},
 		{"one good and one bad", "good b\"d", "!"},
 
-		{"as many as there may be", manyNames(scopes.MaxScopes), "…"},
-		{"one more", manyNames(scopes.MaxScopes + 1), "!"},
+		{"as many as there may be", manyNames(maxScopes), "…"},
+		{"one more", manyNames(maxScopes + 1), "!"},
 		{"ten thousand", manyNames(10_000), "!"},
-		{"one name a thousand times", strings.TrimSpace(strings.Repeat("a ", scopes.MaxScopes)), "a"},
-		{"one name once more", strings.TrimSpace(strings.Repeat("a ", scopes.MaxScopes+1)), "!"},
-		{"as long as may be", strings.Repeat("a", scopes.MaxBytes), strings.Repeat("a", scopes.MaxBytes)},
-		{"a byte longer", strings.Repeat("a", scopes.MaxBytes+1), "!"},
+		{"one name a thousand times", strings.TrimSpace(strings.Repeat("a ", maxScopes)), "a"},
+		{"one name once more", strings.TrimSpace(strings.Repeat("a ", maxScopes+1)), "!"},
+		{"as long as may be", strings.Repeat("a", maxBytes), strings.Repeat("a", maxBytes)},
+		{"a byte longer", strings.Repeat("a", maxBytes+1), "!"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestParse(t *testing.T) {
 			case err != nil:
 				t.Fatal(err)
 			case test.want == "…":
-				if got.Len() != scopes.MaxScopes {
+				if got.Len() != maxScopes {
 					t.Errorf("%d scopes", got.Len())
 				}
 			case got.String() != test.want:
@@ -141,8 +141,8 @@ var claimsCases = []struct {
 	{"a thousand scopes", `{"scope":["` + strings.ReplaceAll(manyNames(1000), " ", `","`) + `"]}`, nil, "…"},
 	{"a scope more", `{"scope":["` + strings.ReplaceAll(manyNames(1001), " ", `","`) + `"]}`, nil, "!"},
 	{"ten thousand scopes", `{"scope":"` + manyNames(10_000) + `"}`, nil, "!"},
-	{"as long as may be", `{"scope":"a","x":"` + strings.Repeat("x", scopes.MaxBytes-20) + `"}`, nil, "a"},
-	{"a byte longer", `{"scope":"a","x":"` + strings.Repeat("x", scopes.MaxBytes-19) + `"}`, nil, "!"},
+	{"as long as may be", `{"scope":"a","x":"` + strings.Repeat("x", maxBytes-20) + `"}`, nil, "a"},
+	{"a byte longer", `{"scope":"a","x":"` + strings.Repeat("x", maxBytes-19) + `"}`, nil, "!"},
 	{"very deep", `{"x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, nil, "!"},
 }
 

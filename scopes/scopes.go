@@ -13,7 +13,7 @@ import (
 )
 
 // Require returns a guard that requires all of the scopes. It panics without scopes,
-// and if one is not a scope of RFC 6749 section 3.3.
+// and if one is malformed (RFC 6749 section 3.3).
 func (m *Middleware) Require(scopes ...string) func(http.Handler) http.Handler {
 	scopes = mustBeScopes("Require", scopes)
 	return m.config.Hooks.Require(func(r *http.Request) error {
@@ -28,9 +28,9 @@ func (m *Middleware) Require(scopes ...string) func(http.Handler) http.Handler {
 	}, guard.Requirement{Kind: guard.KindScope, Values: scopes})
 }
 
-// RequireAny returns a guard that requires at least one of the scopes. Its challenge
-// names the first scope only, because clients request all scopes of a list: put the
-// scope with the least power first. RequireAny panics as [Middleware.Require] does.
+// RequireAny returns a guard that requires one of the scopes. Its challenge names the
+// first scope only, so put the scope with the least power first. It panics as
+// [Middleware.Require] does.
 func (m *Middleware) RequireAny(scopes ...string) func(http.Handler) http.Handler {
 	scopes = mustBeScopes("RequireAny", scopes)
 	return m.config.Hooks.Require(func(r *http.Request) error {
@@ -45,11 +45,10 @@ func (m *Middleware) RequireAny(scopes ...string) func(http.Handler) http.Handle
 	}, guard.Requirement{Kind: guard.KindScope, Values: scopes, Any: true})
 }
 
-// Check decides as [Middleware.Require] does about the caller in ctx, for scopes that
-// are known in the handler only, for WebSockets, and for other protocols. It returns
-// nil, or a [*guard.Denial] for guard.Hooks.Refuse. For arguments with which Require
-// panics, it returns another error, which is answered 503; call [Parse] first for
-// scopes that a client sends.
+// Check decides as [Middleware.Require] does about the caller in ctx. It returns nil,
+// or a [*guard.Denial] for guard.Hooks.Refuse. If Require would panic, it returns
+// another error, which is answered 503; call [Parse] first for scopes that a client
+// sends.
 func (m *Middleware) Check(ctx context.Context, scopes ...string) error {
 	p, err := guard.CallerFrom(ctx)
 	if err != nil {
@@ -79,9 +78,9 @@ func (m *Middleware) hasAny(granted identity.Set, scopes []string) bool {
 	return slices.ContainsFunc(scopes, func(name string) bool { return m.implied.passes(granted, name) })
 }
 
-// CheckAny decides as [Middleware.RequireAny] does about the caller in ctx. It returns
-// errors as [Middleware.Check] does; an invalid scope is no error if the caller has
-// another of the scopes.
+// CheckAny decides as [Middleware.RequireAny] does and returns errors as
+// [Middleware.Check] does. A malformed scope is no error if the caller has another
+// one.
 func (m *Middleware) CheckAny(ctx context.Context, scopes ...string) error {
 	p, err := guard.CallerFrom(ctx)
 	if err != nil {
@@ -96,30 +95,30 @@ func (m *Middleware) CheckAny(ctx context.Context, scopes ...string) error {
 	return nil
 }
 
-var errNone = errors.New("scopes: no scope is asked for, want at least one")
+var errNone = errors.New("scopes: no scope to check; pass at least one")
 
-// mustBeScopes returns a copy of scopes. It panics without scopes, and if one is
-// invalid, so that no caller could have it.
+// mustBeScopes returns a copy of scopes. It panics without scopes and for malformed
+// ones.
 func mustBeScopes(method string, scopes []string) []string {
 	if len(scopes) == 0 {
 		panic("scopes: " + method + " needs at least one scope")
 	}
 	for _, name := range scopes {
 		if !isToken(name) {
-			panic(fmt.Sprintf("scopes: %s has the scope %q, want %s", method, name, tokenGrammar))
+			panic(fmt.Sprintf("scopes: %s has the scope %q; use %s", method, name, tokenGrammar))
 		}
 	}
 	return slices.Clone(scopes)
 }
 
-// refuse returns the refusal of p, which lacks some of the wanted scopes. The response
-// lists the scopes in told and does not depend on p's scopes. An invalid scope is a
-// mistake of the host, not a refusal of p. Callers of a full issuer pass.
-func (m *Middleware) refuse(p *identity.Principal, wanted, told []string) error {
+// refuse returns the refusal of p, which lacks some of the required scopes, unless p
+// is of a full issuer. The response lists shown and does not depend on p. A malformed
+// scope is a mistake of the host, not a refusal.
+func (m *Middleware) refuse(p *identity.Principal, required, shown []string) error {
 	var missing []string
-	for _, name := range wanted {
+	for _, name := range required {
 		if !isToken(name) {
-			return fmt.Errorf("scopes: %q is asked for, want %s", name, tokenGrammar)
+			return fmt.Errorf("scopes: the scope %q is malformed; use %s", name, tokenGrammar)
 		}
 		if !m.implied.passes(p.Scopes, name) {
 			missing = append(missing, name)
@@ -132,7 +131,7 @@ func (m *Middleware) refuse(p *identity.Principal, wanted, told []string) error 
 	if isKey(p) {
 		scheme = "ApiKey"
 	}
-	d := guard.InsufficientScope(scheme, identity.NewSet(told...), fmt.Errorf("scopes: missing %s", strings.Join(missing, " ")))
+	d := guard.InsufficientScope(scheme, identity.NewSet(shown...), fmt.Errorf("scopes: missing %s", strings.Join(missing, " ")))
 	if m.config.FastAPIStatusCodes {
 		d.Status, d.Detail = http.StatusUnauthorized, "Not enough permissions"
 	}

@@ -43,8 +43,8 @@ func elements(s string, element func(value string) error) error {
 	return nil
 }
 
-// skip returns the end of the value that begins at i. Space behind a number or a
-// literal is counted as part of the value.
+// skip returns the end of the value at i. Space behind a number or a literal counts
+// as part of the value.
 func skip(s string, i int) int {
 	depth := 0
 	for ; i < len(s); i++ {
