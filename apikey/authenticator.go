@@ -29,6 +29,7 @@ type Authenticator struct {
 	legacy    HashFinder // nil without Config.LegacyHash
 	cache     *keyCache
 	usage     usage
+	networks  networks
 	pairs     seen.Pairs // keys and the addresses where they were good, with a Throttle
 	challenge guard.Challenge
 
@@ -92,6 +93,10 @@ func New(store KeyStore, config Config) (*Authenticator, error) {
 	}
 	if recorder, ok := store.(UsageRecorder); ok && config.UsageInterval > 0 {
 		a.usage.recorder = recorder
+	}
+	a.networks = networks{timeout: config.StoreTimeout, hooks: config.Hooks}
+	if config.ReportNetworks {
+		a.networks.recorder = store.(NetworkRecorder) // complete has seen that it is
 	}
 	return a, nil
 }
@@ -228,6 +233,7 @@ func (a *Authenticator) verify(ctx context.Context, key, remoteAddr string, p *i
 		p.Roles, p.Scopes = intersection(r.Roles, roles), intersection(r.Scopes, scopes)
 	}
 	a.usage.note(ctx, e, now)
+	a.networks.note(ctx, e, p, remoteAddr, now)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash/maphash"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,8 @@ type entry struct {
 	record Record    // our own copy; never changed
 	loaded time.Time // when the query began
 	used   atomic.Int64
+
+	network atomic.Pointer[netip.Prefix] // of the last use, once the store has it
 }
 
 // A miss is a key that was refused.

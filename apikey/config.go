@@ -78,6 +78,13 @@ type Config struct {
 	// lost, which an event or Flush reports. At most 1,048,576. Default: 65,536.
 	MaxPendingUses int
 
+	// ReportNetworks emits [EventNewNetwork] at the first use of a key from a
+	// network: the /24 of an IPv4 address, the /48 of an IPv6 address. The store
+	// must be a [NetworkRecorder]; it is read once per key and network, and
+	// written for each new one. Each process remembers 65,536 such pairs. If the
+	// store fails, the key is good and a later use is reported.
+	ReportNetworks bool
+
 	// LegacyHash hashes keys of an older scheme: 1 to 256 visible ASCII
 	// characters that do not begin with the prefix and an underscore. The store
 	// must be a [HashFinder], which junk reaches too.
@@ -145,6 +152,9 @@ func (c *Config) complete(store KeyStore, mistake func(format string, args ...an
 	}
 	places("CacheSize", &c.CacheSize, 4096)
 	places("MaxPendingUses", &c.MaxPendingUses, 1<<16)
+	if _, ok := store.(NetworkRecorder); c.ReportNetworks && store != nil && !ok {
+		mistake("Config.ReportNetworks is set and the KeyStore (%T) has no RecordNetwork; use a NetworkRecorder", store)
+	}
 	if _, ok := store.(HashFinder); c.LegacyHash != nil && store != nil && !ok {
 		mistake("Config.LegacyHash is set and the KeyStore (%T) has no KeyByHash; use a HashFinder", store)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -30,14 +31,22 @@ type Memory struct {
 	mu   sync.RWMutex
 	keys map[string]hidden.Value[*Record]
 	hash map[sum]string // of records without a PepperID: SHA-256 of the Hash, to the ID
+
+	networks map[string][]usedNetwork // by the ID of the key
+}
+
+type usedNetwork struct {
+	network netip.Prefix
+	at      time.Time
 }
 
 var (
-	_ KeyWriter     = (*Memory)(nil)
-	_ HashFinder    = (*Memory)(nil)
-	_ KeyLister     = (*Memory)(nil)
-	_ KeyBounder    = (*Memory)(nil)
-	_ UsageRecorder = (*Memory)(nil)
+	_ KeyWriter       = (*Memory)(nil)
+	_ HashFinder      = (*Memory)(nil)
+	_ KeyLister       = (*Memory)(nil)
+	_ KeyBounder      = (*Memory)(nil)
+	_ UsageRecorder   = (*Memory)(nil)
+	_ NetworkRecorder = (*Memory)(nil)
 )
 
 // KeyByID implements [KeyStore].
@@ -203,4 +212,23 @@ func (m *Memory) RecordUse(_ context.Context, uses []Use) error {
 		}
 	}
 	return nil
+}
+
+// RecordNetwork implements [NetworkRecorder].
+func (m *Memory) RecordNetwork(_ context.Context, id string, network netip.Prefix, at time.Time) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := m.networks[id]
+	if m.keys[id].Reveal() == nil || slices.ContainsFunc(all, func(u usedNetwork) bool { return u.network == network }) {
+		return 0, nil
+	}
+	if len(all) >= MaxNetworks {
+		slices.SortFunc(all, func(a, b usedNetwork) int { return a.at.Compare(b.at) })
+		all = slices.Delete(all, 0, 1)
+	}
+	if m.networks == nil {
+		m.networks = make(map[string][]usedNetwork)
+	}
+	m.networks[id] = append(all, usedNetwork{network, at})
+	return len(m.networks[id]), nil
 }

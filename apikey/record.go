@@ -127,19 +127,26 @@ func (r *Record) allows(remoteAddr string) bool {
 	if len(r.AllowedPrefixes) == 0 {
 		return true
 	}
-	var addr netip.Addr
-	if withPort, err := netip.ParseAddrPort(remoteAddr); err == nil {
-		addr = withPort.Addr()
-	} else if addr, err = netip.ParseAddr(remoteAddr); err != nil {
+	addr, ok := addrOf(remoteAddr)
+	if !ok {
 		return false
 	}
-	addr = addr.Unmap().WithZone("")
 	for _, p := range r.AllowedPrefixes {
 		if p.Contains(addr) {
 			return true
 		}
 	}
 	return false
+}
+
+// addrOf returns the address of a remote address, with or without a port.
+func addrOf(remoteAddr string) (addr netip.Addr, ok bool) {
+	if withPort, err := netip.ParseAddrPort(remoteAddr); err == nil {
+		addr = withPort.Addr()
+	} else if addr, err = netip.ParseAddr(remoteAddr); err != nil {
+		return addr, false
+	}
+	return addr.Unmap().WithZone(""), true
 }
 
 // unmapped returns an IPv4-mapped IPv6 prefix as an IPv4 prefix, because allows

@@ -3,6 +3,7 @@ package apikey
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
@@ -20,8 +21,8 @@ var (
 // is [ErrNotFound]; any other error is answered 503. The returned record belongs
 // to the caller.
 //
-// A store may also be a [HashFinder], [KeyLister], [KeyWriter], [KeyBounder] and
-// [UsageRecorder]. Test it with apikeytest.Run.
+// A store may also be a [HashFinder], [KeyLister], [KeyWriter], [KeyBounder],
+// [UsageRecorder] and [NetworkRecorder]. Test it with apikeytest.Run.
 type KeyStore interface {
 	// KeyByID returns the record with this ID.
 	KeyByID(ctx context.Context, id string) (*Record, error)
@@ -84,3 +85,16 @@ type UsageRecorder interface {
 	// occurs once. uses belongs to the caller.
 	RecordUse(ctx context.Context, uses []Use) error
 }
+
+// A NetworkRecorder keeps from which networks keys were used.
+type NetworkRecorder interface {
+	// RecordNetwork records network for a key. It returns 0 if network was
+	// recorded before or the key is missing, and then writes nothing. Otherwise it
+	// returns the number of networks of the key, this one included. Of concurrent
+	// calls for one network, by any process, one records it. More than
+	// [MaxNetworks] replace those with the oldest at.
+	RecordNetwork(ctx context.Context, id string, network netip.Prefix, at time.Time) (networks int, err error)
+}
+
+// MaxNetworks is the maximum number of networks that are recorded for a key.
+const MaxNetworks = 100

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatewright/gatewright/apikey"
@@ -39,7 +40,8 @@ func isBounder(s apikey.KeyStore) bool {
 	b, ok := s.(apikey.KeyBounder)
 	return ok && isWriter(s) && b.KeysPerOwner() > 0
 }
-func isRecorder(s apikey.KeyStore) bool { _, ok := s.(apikey.UsageRecorder); return ok }
+func isRecorder(s apikey.KeyStore) bool  { _, ok := s.(apikey.UsageRecorder); return ok }
+func isNetworked(s apikey.KeyStore) bool { _, ok := s.(apikey.NetworkRecorder); return ok }
 
 // A probe asks one store and collects what is wrong with the answers. It may be
 // used by several goroutines at once.
@@ -554,4 +556,73 @@ var rules = []rule{
 			p.stored(want, "it was changed, and used before")
 		},
 	},
+	{
+		name:   "a network of a key is recorded once",
+		reason: "each recorded network is an event and a notice to the owner, and processes do not know of each other.",
+		of:     isNetworked,
+		demand: demandNetworks,
+	},
+	{
+		name:   "a key has so many networks, and no more",
+		reason: "a stolen key that changes its address would fill the store.",
+		of:     isNetworked,
+		demand: func(p *probe) {
+			for i := range apikey.MaxNetworks + 2 {
+				p.network(p.full.ID, network(i), p.bare.CreatedAt.Add(time.Duration(i)*time.Second), min(i+1, apikey.MaxNetworks), "the number of networks of the key")
+			}
+			after := p.bare.CreatedAt.Add(time.Hour)
+			p.network(p.full.ID, network(2), after, 0, "it is not among the two oldest")
+			p.network(p.full.ID, network(0), after, apikey.MaxNetworks, "the oldest made room")
+			p.network(p.full.ID, network(1), after, apikey.MaxNetworks, "the second made room")
+			p.network(p.bare.ID, network(1), after, 1, "another key has networks of its own")
+			// A clock that is behind must not lose what it has just recorded.
+			p.network(p.full.ID, network(500), p.bare.CreatedAt.Add(-time.Hour), apikey.MaxNetworks, "it is new")
+			p.network(p.full.ID, network(500), after, 0, "it was recorded a moment ago")
+		},
+	},
+}
+
+// network returns one of many networks.
+func network(i int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
+}
+
+// network demands an answer of RecordNetwork.
+func (p *probe) network(id string, network netip.Prefix, at time.Time, want int, because string) {
+	got, err := p.store.(apikey.NetworkRecorder).RecordNetwork(p.ctx, id, network, at)
+	if err != nil || got != want {
+		p.errorf("RecordNetwork(%q, %v) = %d, %v; want %d: %s", id, network, got, err, want, because)
+	}
+}
+
+// demandNetworks is the rule of a NetworkRecorder.
+func demandNetworks(p *probe) {
+	now := p.bare.CreatedAt
+	six := netip.MustParsePrefix("2001:db8:1::/48")
+	p.network(p.full.ID, network(0), now, 1, "it is the first")
+	p.network(p.full.ID, network(0), now.Add(time.Hour), 0, "it is there")
+	p.network(p.full.ID, six, now, 2, "it is the second")
+	p.network(p.full.ID, six, now, 0, "it is there")
+	p.network(p.bare.ID, six, now, 1, "another key has networks of its own")
+	p.network("none"+p.unique, six, now, 0, "there is no such key")
+	p.network("none"+p.unique+"\x00", six, now, 0, "there is no such key")
+	p.stored(written(p.full, 1), "a network is no change of the key")
+
+	var wg sync.WaitGroup
+	var recorded atomic.Int64
+	for range 8 {
+		wg.Go(func() {
+			n, err := p.store.(apikey.NetworkRecorder).RecordNetwork(p.ctx, p.full.ID, network(1), now)
+			if err != nil || n != 0 && n != 3 {
+				p.errorf("RecordNetwork = %d, %v; want 3 once and 0 otherwise", n, err)
+			}
+			if n != 0 {
+				recorded.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := recorded.Load(); n != 1 {
+		p.errorf("of eight calls at once %d recorded the network, want one", n)
+	}
 }

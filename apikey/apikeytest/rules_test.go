@@ -2,6 +2,7 @@ package apikeytest
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -16,8 +17,15 @@ import (
 type naive struct {
 	fault string
 
-	mu   sync.Mutex
-	list []*apikey.Record
+	mu       sync.Mutex
+	list     []*apikey.Record
+	networks []used
+}
+
+type used struct {
+	id      string
+	network netip.Prefix
+	at      time.Time
 }
 
 func (n *naive) has(fault string) bool { return n.fault == fault }
@@ -215,6 +223,39 @@ func (n *naive) RecordUse(_ context.Context, uses []apikey.Use) error {
 	return nil
 }
 
+func (n *naive) RecordNetwork(_ context.Context, id string, network netip.Prefix, at time.Time) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.byID(id) == nil && !n.has("keeps networks of no key") {
+		return 0, nil
+	}
+	isNew := !slices.ContainsFunc(n.networks, func(u used) bool { return (u.id == id || n.has("mixes keys up")) && u.network == network })
+	if n.has("looks, then records") {
+		n.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		n.mu.Lock()
+	}
+	if !isNew && !n.has("records a network again") {
+		return 0, nil
+	}
+	var mine []used
+	for _, u := range n.networks {
+		if u.id == id {
+			mine = append(mine, u)
+		}
+	}
+	if len(mine) == apikey.MaxNetworks && !n.has("has any number of networks") {
+		oldest := slices.MinFunc(mine, func(a, b used) int { return a.at.Compare(b.at) })
+		if n.has("drops the newest network") {
+			oldest = slices.MaxFunc(mine, func(a, b used) int { return a.at.Compare(b.at) })
+		}
+		n.networks = slices.DeleteFunc(n.networks, func(u used) bool { return u == oldest })
+		mine = mine[1:]
+	}
+	n.networks = append(n.networks, used{id, network, at})
+	return len(mine) + 1, nil
+}
+
 // faults are what a store may do wrong, and the rule that finds it.
 var faults = map[string]string{
 	"keeps seconds":                     "a record comes back whole",
@@ -248,6 +289,12 @@ var faults = map[string]string{
 	"a use is a change":                 "the last use moves forward only",
 	"a use makes a key":                 "the last use moves forward only",
 	"a change sets the last use":        "a change leaves the last use as it is",
+	"keeps networks of no key":          "a network of a key is recorded once",
+	"mixes keys up":                     "a network of a key is recorded once",
+	"looks, then records":               "a network of a key is recorded once",
+	"records a network again":           "a network of a key is recorded once",
+	"has any number of networks":        "a key has so many networks, and no more",
+	"drops the newest network":          "a key has so many networks, and no more",
 }
 
 func TestRulesAcceptTheirLetter(t *testing.T) {

@@ -56,7 +56,7 @@ const ends = `(CASE WHEN revoked <> 0 THEN 0
 	WHEN expires <> 0 THEN expires
 	ELSE 9223372036854775807 END)`
 
-// Schema returns the statements that create the table, to execute, by several
+// Schema returns the statements that create the tables, to execute, by several
 // processes at once too, or to copy into a migration. It panics if the dialect is
 // unknown.
 func Schema(d Dialect) string {
@@ -86,6 +86,12 @@ func Schema(d Dialect) string {
 );
 CREATE INDEX IF NOT EXISTS gatewright_api_keys_living ON gatewright_api_keys (owner, `+ends+`);
 CREATE UNIQUE INDEX IF NOT EXISTS gatewright_api_keys_hash ON gatewright_api_keys (hash) WHERE pepper = '';
+CREATE TABLE IF NOT EXISTS gatewright_api_key_networks (
+	id         TEXT   NOT NULL,
+	network    TEXT   NOT NULL,
+	first_used BIGINT NOT NULL,
+	PRIMARY KEY (id, network)
+);
 `)
 }
 
@@ -108,14 +114,15 @@ type Store struct {
 }
 
 var (
-	_ apikey.KeyWriter     = (*Store)(nil)
-	_ apikey.HashFinder    = (*Store)(nil)
-	_ apikey.KeyLister     = (*Store)(nil)
-	_ apikey.KeyBounder    = (*Store)(nil)
-	_ apikey.UsageRecorder = (*Store)(nil)
+	_ apikey.KeyWriter       = (*Store)(nil)
+	_ apikey.HashFinder      = (*Store)(nil)
+	_ apikey.KeyLister       = (*Store)(nil)
+	_ apikey.KeyBounder      = (*Store)(nil)
+	_ apikey.UsageRecorder   = (*Store)(nil)
+	_ apikey.NetworkRecorder = (*Store)(nil)
 )
 
-// New returns a Store on db, whose table exists: see [Schema]. It does not use
+// New returns a Store on db, whose tables exist: see [Schema]. It does not use
 // the database, and does not close it. The error lists every mistake.
 func New(db *sql.DB, config Config) (*Store, error) {
 	shared, err := sqldb.New(pkg, db, config.Dialect)
@@ -413,10 +420,62 @@ func (s *Store) RecordUse(ctx context.Context, uses []apikey.Use) error {
 	})
 }
 
+// RecordNetwork implements [apikey.NetworkRecorder].
+func (s *Store) RecordNetwork(ctx context.Context, id string, network netip.Prefix, at time.Time) (networks int, err error) {
+	const doing = "recording a network"
+	if identity.CheckNames(id) != nil {
+		return 0, nil // no key has such an ID
+	}
+	if !network.IsValid() {
+		return 0, s.db.Wrap(errors.New("the network is invalid"), doing)
+	}
+	var one int
+	text := network.String()
+	// Without a lock first: most calls are about a network that is there.
+	found, err := s.db.Row(ctx, doing, `SELECT 1 FROM gatewright_api_key_networks WHERE id = $1 AND network = $2`, []any{id, text}, &one)
+	if err != nil || found {
+		return 0, err
+	}
+	err = s.db.Tx(ctx, doing, func(tx sqldb.Tx) error {
+		networks = 0
+		inserted, err := tx.Exec(ctx, `INSERT INTO gatewright_api_key_networks (id, network, first_used)
+			SELECT id, CAST($1 AS TEXT), CAST($2 AS BIGINT) FROM gatewright_api_keys WHERE id = $3 ON CONFLICT DO NOTHING`, text, sqldb.Micros(at), id)
+		if err != nil || inserted == 0 {
+			return err
+		}
+		if _, err := tx.Row(ctx, `SELECT count(*) FROM gatewright_api_key_networks WHERE id = $1`, []any{id}, &networks); err != nil {
+			return err
+		}
+		if networks <= apikey.MaxNetworks {
+			return nil
+		}
+		// The new one stays, also if the clock of another process is ahead.
+		_, err = tx.Exec(ctx, `DELETE FROM gatewright_api_key_networks WHERE id = $1 AND network IN (SELECT network
+			FROM gatewright_api_key_networks WHERE id = $1 AND network <> $2 ORDER BY first_used, network LIMIT $3)`, id, text, networks-apikey.MaxNetworks)
+		networks = apikey.MaxNetworks
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return networks, nil
+}
+
 // DeleteExpired deletes the keys that ended before a moment, and returns their
 // number. Choose a moment some months ago to keep a record of the keys of each
 // owner.
-func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
-	return s.db.Exec(ctx, "deleting ended keys", `DELETE FROM gatewright_api_keys WHERE revoked <> 0 AND revoked < $1
-		OR expires <> 0 AND expires < $1 OR grace_until <> 0 AND grace_until < $1`, before.UnixMicro())
+func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
+	err = s.db.Tx(ctx, "deleting ended keys", func(tx sqldb.Tx) error {
+		const ended = `revoked <> 0 AND revoked < $1 OR expires <> 0 AND expires < $1 OR grace_until <> 0 AND grace_until < $1`
+		// The networks first: afterwards nothing would connect them with these keys.
+		if _, err := tx.Exec(ctx, `DELETE FROM gatewright_api_key_networks WHERE id IN (SELECT id FROM gatewright_api_keys WHERE `+ended+`)`, before.UnixMicro()); err != nil {
+			return err
+		}
+		deleted, err = tx.Exec(ctx, `DELETE FROM gatewright_api_keys WHERE `+ended, before.UnixMicro())
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return deleted, nil
 }

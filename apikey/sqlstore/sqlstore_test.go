@@ -52,7 +52,11 @@ func calls(s *sqlstore.Store) map[string]func() (any, error) {
 		"WriteKeys, update": func() (any, error) { return nil, s.WriteKeys(ctx, r, nil) },
 		"WriteKeys, new":    func() (any, error) { return nil, s.WriteKeys(ctx, nil, r) },
 		"RecordUse":         func() (any, error) { return nil, s.RecordUse(ctx, []apikey.Use{{ID: "k", At: time.Now()}}) },
-		"DeleteExpired":     func() (any, error) { n, err := s.DeleteExpired(ctx, time.Now()); return or(n != 0), err },
+		"RecordNetwork": func() (any, error) {
+			n, err := s.RecordNetwork(ctx, "k", netip.MustParsePrefix("192.0.2.0/24"), time.Now())
+			return or(n != 0), err
+		},
+		"DeleteExpired": func() (any, error) { n, err := s.DeleteExpired(ctx, time.Now()); return or(n != 0), err },
 	}
 }
 
