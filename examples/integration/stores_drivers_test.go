@@ -52,7 +52,7 @@ func TestStoresWithOtherDrivers(t *testing.T) {
 				db := openDatabase(t, way.driver, postgres+way.options)
 				open = func(t *testing.T) *sql.DB {
 					for _, statement := range []string{
-						"DROP TABLE IF EXISTS gatewright_sessions, gatewright_challenges, gatewright_api_keys, gatewright_totp, gatewright_limits, gatewright_revocations, gatewright_revocations_end",
+						"DROP TABLE IF EXISTS gatewright_sessions, gatewright_challenges, gatewright_api_keys, gatewright_api_key_networks, gatewright_totp, gatewright_limits, gatewright_revocations, gatewright_revocations_end",
 						sqlSchema(way.dialect),
 					} {
 						if _, err := db.ExecContext(t.Context(), statement); err != nil {

@@ -411,6 +411,35 @@ func TestAPIKeyIsForItsNetworksOnly(t *testing.T) {
 	s.do(t, "GET", "/protected/", "", withKey(there.Key)).has(t, "from another network", 403, "forbidden")
 }
 
+// proxied is the header with which a trusted proxy passes on a client's address.
+func proxied(addr string) string { return "X-Forwarded-For: " + addr }
+
+func TestOwnersAreToldWhenAKeyIsUsedFromANewNetwork(t *testing.T) {
+	how := testSettings
+	how.outbox, how.trustedProxies = true, []string{"127.0.0.1"}
+	s := openSiteAs(t, how)
+	alice := s.signInAlice(t)
+	key := s.key(t, alice.Access, `{"name":"ci","scopes":["read:items"]}`)
+	for _, addr := range []string{"192.0.2.1", "192.0.2.77", "198.51.100.9", "192.0.2.1", "198.51.100.9"} {
+		s.do(t, "GET", "/protected/", "", withKey(key.Key), proxied(addr)).has(t, "a key from "+addr, 200, "")
+	}
+	// The first network of all is no news.
+	told := s.letters(t, "alice@example.com", "notice", 1)
+	if len(told) != 1 || !strings.Contains(told[0].Text, "The API key "+key.ID+" was used from a new network, 198.51.100.0/24.") || !strings.Contains(told[0].Text, "revoke the key") {
+		t.Errorf("the notices are %+v", told)
+	}
+	const query = "?event=apikey_new_network&order=seq"
+	own := into[[]ownEvent](t, s.do(t, "GET", "/users/me/audit"+query, "", bearer(alice.Access)), 200)
+	if len(own) != 2 || own[0].Network != "192.0.2.0/24" || own[1].Network != "198.51.100.0/24" || own[1].Key != key.ID || own[1].By != "you" || own[1].Address != "198.51.100.9:0" {
+		t.Errorf("the owner sees %+v", own)
+	}
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	all := s.do(t, "GET", "/audit/"+query, "", bearer(admin.Access)).body
+	if strings.Count(all, `"name":"apikey_new_network"`) != 2 || !strings.Contains(all, `"networks":2`) {
+		t.Errorf("administrators see %s", all)
+	}
+}
+
 func TestNothingIsNotNull(t *testing.T) {
 	s := openSite(t)
 	alice := s.signInAlice(t)

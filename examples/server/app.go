@@ -245,6 +245,8 @@ func (a *app) joinKeys(db *sql.DB, keys *secrets) error {
 		Revoker:     a.revoked,
 		OwnerRights: a.me.Rights,
 		Hooks:       a.hooks,
+
+		ReportNetworks: true,
 	}
 	if a.limits.keys != nil {
 		config.Throttle = a.limits.keys

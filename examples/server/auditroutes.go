@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatewright/gatewright/apikey"
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
@@ -198,6 +199,8 @@ type ownEvent struct {
 	Session   string    `json:"session,omitempty"`
 	Address   string    `json:"address,omitempty"`
 	UserAgent string    `json:"user_agent,omitempty"`
+	Key       string    `json:"key,omitempty"`     // of an event about an API key
+	Network   string    `json:"network,omitempty"` // from which an API key was used for the first time
 }
 
 func shownToUser(id string) func(*auditRow) any {
@@ -205,6 +208,7 @@ func shownToUser(id string) func(*auditRow) any {
 		var line struct {
 			Outcome, Way, Session string
 			Principal             struct{ Session string }
+			Changes               struct{ Network string }
 			Request               struct {
 				RemoteAddr string `json:"remote_addr"`
 				UserAgent  string `json:"user_agent"`
@@ -224,6 +228,9 @@ func shownToUser(id string) func(*auditRow) any {
 			return e
 		}
 		e.Way, e.Address, e.UserAgent = line.Way, line.Request.RemoteAddr, line.Request.UserAgent
+		if r.name == string(apikey.EventNewNetwork) {
+			e.Key, e.Network = r.target, line.Changes.Network
+		}
 		return e
 	}
 }

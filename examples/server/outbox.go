@@ -81,9 +81,14 @@ func newPost(box *outbox, send func(context.Context, letter) error, address func
 	return p
 }
 
-// tell sends a notice to a user without waiting. If too many wait, it is reported
-// and lost.
+// tell sends a notice about a sign-in or a session: see notify.
 func (p *post) tell(subject, text string) {
+	p.notify(subject, text+" If this was not you, change your password and sign out everywhere.")
+}
+
+// notify sends a notice to a user without waiting. If too many wait, it is reported
+// and lost.
+func (p *post) notify(subject, text string) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if p.closed {
@@ -103,7 +108,7 @@ func (p *post) sendNotice(n notice) error {
 	if err != nil || to == "" {
 		return err
 	}
-	return p.put(ctx, letter{To: to, Purpose: "notice", Text: n.text + " If this was not you, change your password and sign out everywhere."})
+	return p.put(ctx, letter{To: to, Purpose: "notice", Text: n.text})
 }
 
 // deliver is of ticket.Config.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatewright/gatewright/apikey"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 )
@@ -33,6 +34,9 @@ func (a *app) began(ctx context.Context, e guard.Event) {
 	p := e.Principal
 	switch {
 	case p == nil:
+		return
+	case e.Name == apikey.EventNewNetwork:
+		a.noticeNewNetwork(p.Subject, e)
 		return
 	case e.Name == guard.EventTokenReuse && p.Subject != "":
 		a.ways.post.tell(p.Subject, "A session was ended, because one of its refresh tokens was used twice.")
@@ -75,6 +79,24 @@ func (a *app) noticeNewDevice(ctx context.Context, subject, userAgent, address s
 	}
 	if before > 0 && same == 0 {
 		a.ways.post.tell(subject, "There was a sign-in with a new browser or program, from "+address+".")
+	}
+}
+
+// noticeNewNetwork sends a notice if an API key was used before and is used from a new
+// network now.
+func (a *app) noticeNewNetwork(owner string, e guard.Event) {
+	var network string
+	var networks int64
+	for _, change := range e.Changes {
+		switch change.Key {
+		case "network":
+			network = change.Value.String()
+		case "networks":
+			networks = change.Value.Int64()
+		}
+	}
+	if networks > 1 {
+		a.ways.post.notify(owner, "The API key "+e.Target+" was used from a new network, "+network+". If this was none of your programs, revoke the key.")
 	}
 }
 

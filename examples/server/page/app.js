@@ -309,7 +309,8 @@
     if (!r.ok) return;
     fill($("audit"), ...r.body.map((e) => {
       const { outcome, request } = e.event || e;
-      return row(when(e.time), e.name, outcome || "–", e.by || e.subject || "nobody", e.address || (request && request.remote_addr) || "–");
+      const network = e.network || (e.event && e.event.changes && e.event.changes.network);
+      return row(when(e.time), network ? e.name + " " + network : e.name, outcome || "–", e.by || e.subject || "nobody", e.address || (request && request.remote_addr) || "–");
     }));
   }
   on("audit-own", "click", () => audit());
