@@ -9,31 +9,28 @@ import (
 	"time"
 )
 
-// BudgetConfig configures a [Budget]. The zero BudgetConfig is a good start.
+// BudgetConfig configures a [Budget]. The zero BudgetConfig is ready for use.
 type BudgetConfig struct {
-	// Memory is how many bytes argon2id and scrypt may use at once, at least 1 MiB. The
-	// process needs up to twice as much, because garbage is collected late; set
-	// GOMEMLIMIT. Default: 256 MiB.
+	// Memory is how many bytes argon2id and scrypt may use at once, at least 1 MiB.
+	// The process needs up to twice as much; set GOMEMLIMIT. Default: 256 MiB.
 	Memory int64
 
-	// Concurrent is how many calls may hash at once.
-	// Default: GOMAXPROCS at the time of NewBudget.
+	// Concurrent is how many calls may hash at once. Default: GOMAXPROCS at the time
+	// of NewBudget.
 	Concurrent int
 
-	// MaxWaiting is how many calls may wait, or negative for none. With one more, the
-	// newest call of the client with the most calls waiting gets [ErrBusy]; see
-	// [WithClient]. Default: 32.
+	// MaxWaiting is how many calls may wait, or negative for none. Beyond it, the
+	// newest call of the client with the most waiting calls gets [ErrBusy]. Default:
+	// 32.
 	MaxWaiting int
 
 	// MaxWait is how long a call waits before it gets [ErrBusy]. Default: 5 seconds.
 	MaxWait time.Duration
 }
 
-// A Budget bounds the memory and the processors that hashing takes. Hashers may share a
-// Budget; [NewBudget] makes one. It is safe for concurrent use.
-//
-// Clients, as named by [WithClient], take turns; calls of one client are served in
-// order. A small call does not overtake a large one whose turn it is.
+// A Budget bounds the memory and processors of all Hashers that share it. Clients
+// take turns (see [WithClient]); a small call does not overtake a large one. A Budget
+// is safe for concurrent use.
 type Budget struct {
 	memory     int64
 	concurrent int
@@ -82,8 +79,7 @@ func NewBudget(config BudgetConfig) (*Budget, error) {
 	}, nil
 }
 
-// acquire returns once there is a permit for n bytes, which must not be more
-// than the whole budget, or with the reason why there is none.
+// acquire takes a permit for n bytes, at most the whole budget, or returns an error.
 func (b *Budget) acquire(ctx context.Context, n int64) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("password: before hashing: %w", err)
@@ -129,15 +125,15 @@ func (b *Budget) acquire(ctx context.Context, n int64) error {
 	return err
 }
 
-// Usage returns how many calls hash now and how many wait for their turn, for metrics.
+// Usage returns how many calls hash and how many wait, for metrics.
 func (b *Budget) Usage() (hashing, waiting int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.running, b.queue.waiting
 }
 
-// giveUp takes w out of the queue. If it got its permit in the same moment,
-// that goes to the next; and if it stood in front, those behind may fit.
+// giveUp removes w from the queue, and returns its permit if it has one already. The
+// next waiters may fit then.
 func (b *Budget) giveUp(w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -160,8 +156,8 @@ func (b *Budget) release(n int64) {
 	b.serve()
 }
 
-// serve gives permits to the first waiters, as long as they fit. The caller of serve,
-// fits, take and putBack holds the lock.
+// serve gives permits to the first waiters that fit. The caller of serve, fits, take
+// and putBack holds the lock.
 func (b *Budget) serve() {
 	for w := b.queue.front(); w != nil && b.fits(w.size); w = b.queue.front() {
 		b.take(w.size)

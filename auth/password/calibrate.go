@@ -7,22 +7,14 @@ import (
 	"time"
 )
 
-// Calibrate proposes parameters for [Config.Argon2id]: the strongest of which one run
+// Calibrate returns the strongest parameters for [Config.Argon2id] with which one run
 // takes at most target on this machine, and budget.Concurrent runs at most
-// budget.Memory. They are within the bounds of [New].
+// budget.Memory. The salt has 16 bytes and the tag 32. List the earlier parameters in
+// [Config.Imported].
 //
-//	params, err := password.Calibrate(ctx, 500*time.Millisecond, password.BudgetConfig{})
-//
-// Call it in a tool, not when the server starts, and put the result into the
-// configuration. When parameters change, list the earlier ones in [Config.Imported];
-// otherwise the time of a failure reveals more.
-//
-// Every proposal has 4 lanes, a salt of 16 bytes and a tag of 32. Calibrate takes some 10
-// to 60 times the target. It returns an error if ctx ends, or if the weakest parameters
-// allowed, 12 MiB and 3 passes, exceed target or budget.
-//
-// Defaults: a zero target is 250 ms; a zero budget.Memory is 256 MiB; a zero
-// budget.Concurrent is 4.
+// Call it in a tool: it takes some 10 to 60 times the target. Defaults: target 250
+// ms, budget.Memory 256 MiB, budget.Concurrent 4. It returns an error if ctx ends, or
+// if 12 MiB and 3 passes exceed target or budget.
 func Calibrate(ctx context.Context, target time.Duration, budget BudgetConfig) (Argon2id, error) {
 	return calibrate(ctx, target, budget, measure)
 }
@@ -38,12 +30,11 @@ func measure(k kdf) time.Duration {
 // measurements is how often each choice of parameters is measured.
 const measurements = 3
 
-// calibrate begins with 12 MiB and 3 passes, the cheapest that are allowed. It raises
-// the memory first, in steps of 1 MiB, and the passes only when all the memory is
-// taken, since memory is what makes a guess expensive on other hardware. RFC 9106
-// section 4 begins with all the memory and one pass instead, but its own recommendation
-// for less than 2 GiB has 3. Each choice is measured three times, and the fastest
-// counts, for other load can only slow it down.
+// calibrate begins with the cheapest allowed parameters and raises the memory in
+// steps of 1 MiB, then the passes, because memory makes guesses expensive on other
+// hardware. RFC 9106 section 4 begins with one pass, but recommends 3 below 2 GiB.
+// The fastest of three measurements counts, because other load can only slow a run
+// down.
 func calibrate(ctx context.Context, target time.Duration, c BudgetConfig, measure func(kdf) time.Duration) (Argon2id, error) {
 	if target == 0 {
 		target = 250 * time.Millisecond
@@ -120,10 +111,8 @@ func calibrate(ctx context.Context, target time.Duration, c BudgetConfig, measur
 	return Argon2id{Memory: mib << 10, Passes: passes, Lanes: lanes}.withDefaults(), nil
 }
 
-// largest returns the largest number from low to high that fits, where low is
-// known to. It doubles what it tries until one does not, and then looks between
-// the last two: so it tries nothing above twice the result, each try taking as
-// long as the number is large.
+// largest returns the largest number from low to high that fits; low does. It doubles
+// until a number does not fit and then bisects, because large numbers take long.
 func largest(low, high int, fits func(int) (bool, error)) (int, error) {
 	tooMuch := high + 1
 	for next := low; low < high && tooMuch > high; {

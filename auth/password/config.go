@@ -10,71 +10,56 @@ import (
 
 // Config configures a [Hasher]. The zero Config is safe.
 type Config struct {
-	// Argon2id are the parameters of new hashes. They must not be weaker than ASVS
-	// 5.0 Appendix C and OWASP allow: 47104 KiB with 1 pass, 19456 KiB with 2
-	// passes, 12288 KiB with 3 or more.
-	// Default: the second recommended option of RFC 9106 section 4: 64 MiB, 3
-	// passes, 4 lanes, a salt of 16 bytes and a tag of 32.
+	// Argon2id has the parameters of new hashes, at least as strong as ASVS 5.0
+	// Appendix C: 47104 KiB with 1 pass, 19456 with 2, 12288 with 3 or more. Default:
+	// the second option of RFC 9106 section 4 (64 MiB, 3 passes, 4 lanes).
 	Argon2id Argon2id
 
-	// Imported are the schemes of stored hashes that were made elsewhere or under an
-	// earlier Config. A hash of a listed scheme is verified, and upgraded when its user
-	// signs in. List at most one of each of [Bcrypt], [BcryptSHA256], [PBKDF2SHA256]
-	// and [Scrypt], with the highest cost among the stored hashes. Argon2id hashes are
-	// verified whether their parameters are listed or not; of a listed [Argon2id] only
-	// Memory, Passes and Lanes count.
+	// Imported are the schemes of stored hashes made elsewhere or under an earlier
+	// Config. Their hashes are verified, and upgraded at the sign-in. List at most one
+	// of each of [Bcrypt], [BcryptSHA256], [PBKDF2SHA256] and [Scrypt], with the
+	// highest stored cost. Of an [Argon2id], only Memory, Passes and Lanes count.
 	//
-	// Every failed verification does the work of all schemes listed, so list what is
-	// stored and remove a scheme when its last hash is gone. Bcrypt and BcryptSHA256
-	// share their work. Default: none.
+	// Remove unused schemes: each slows every failure down, except that Bcrypt and
+	// BcryptSHA256 share their work. Default: none.
 	Imported []Scheme
 
-	// Budget bounds the memory and processors of hashing. Share one Budget between all
-	// Hashers of a process. Default: a Budget of its own, of the zero [BudgetConfig].
+	// Budget bounds memory and processors. Share one Budget between all Hashers of a
+	// process. Default: a new Budget of the zero [BudgetConfig].
 	Budget *Budget
 
-	// MaxLength is the largest length of a password in bytes, 64 to 65536. A longer
-	// password is rejected by [Hasher.Hash] and matches nothing in [Hasher.Verify]; it
-	// is never truncated. Default: 1024.
+	// MaxLength is the largest length of a password in bytes, 64 to 65536. Longer
+	// passwords are rejected, not truncated. Default: 1024.
 	MaxLength int
 
-	// InsecureTruncate72 lets bcrypt hashes match passwords of more than 72 bytes by
-	// their first 72, as the library that made the hash may have done. Passwords with
-	// a NUL match no bcrypt hash all the same. It does not concern [BcryptSHA256].
-	//
-	// An attacker who knows the first 72 bytes of a password, for example a fixed
-	// prefix, can sign in with any continuation, which the upgraded hash then requires.
-	// Default: such passwords match no bcrypt hash.
+	// InsecureTruncate72 lets bcrypt hashes match passwords of more than 72 bytes
+	// without NUL by the first 72. An attacker with these bytes can sign in with any
+	// continuation, which the upgraded hash then requires.
 	InsecureTruncate72 bool
 
-	// InsecureArgon2id allows weaker parameters of new hashes. It is for tests.
-	//
-	// An attacker who steals the hashes guesses faster, at 64 KiB and 1 pass some 3000
-	// times as fast as at the default. Default: weaker parameters are an error.
+	// InsecureArgon2id allows weaker parameters of new hashes, for tests. At 64 KiB
+	// and 1 pass, stolen hashes are guessed some 3000 times faster.
 	InsecureArgon2id bool
 }
 
-// Argon2id are parameters of argon2id (RFC 9106). Fields that are zero have their
-// defaults.
+// Argon2id are parameters of argon2id (RFC 9106). Zero fields have their defaults.
 type Argon2id struct {
-	// Memory is the memory of one run in KiB, at least 8 for each lane.
-	// Default: 65536, which is 64 MiB.
+	// Memory is the memory of one run in KiB, at least 8 for each lane. Default:
+	// 65536.
 	Memory int
 
-	// Passes is the number of passes over the memory, 1 to 16. More memory is worth more
-	// than more passes. Default: 3.
+	// Passes is the number of passes over the memory, 1 to 16. Default: 3.
 	Passes int
 
-	// Lanes is the number of parts of the memory that can be computed in parallel, 1 to
-	// 16. The hash depends on it, so it must not depend on the machine. Default: 4.
+	// Lanes is the number of parallel parts, 1 to 16. The hash depends on it, so it
+	// must not depend on the machine. Default: 4.
 	Lanes int
 
 	// SaltLength is the length of the salt in bytes, 16 to 64, or from 8 with
 	// [Config.InsecureArgon2id]. Default: 16.
 	SaltLength int
 
-	// TagLength is the length of the hash in bytes, 16 to 64.
-	// Default: 32.
+	// TagLength is the length of the hash in bytes, 16 to 64. Default: 32.
 	TagLength int
 }
 
@@ -102,8 +87,7 @@ func (a Argon2id) kdf() kdf {
 	return kdf{memory: uint32(a.Memory), passes: uint32(a.Passes), lanes: uint8(a.Lanes)}
 }
 
-// maxConfigMemory is the most that a Config may ask for: twice the first
-// recommended option of RFC 9106 section 4.
+// maxConfigMemory is twice the first recommended option of RFC 9106 section 4.
 const maxConfigMemory = 4 << 20 // KiB
 
 func (a Argon2id) problems() (problems []string) {
@@ -129,10 +113,9 @@ func (a Argon2id) problems() (problems []string) {
 	return problems
 }
 
-// floor returns the least memory for new hashes, in KiB, of so many passes.
-// The pairs are those of ASVS 5.0 Appendix C and of OWASP's Password Storage
-// Cheat Sheet. The latter goes on to less memory with more passes; ASVS does
-// not, and neither does this package.
+// floor returns the least memory for new hashes in KiB, by ASVS 5.0 Appendix C and
+// OWASP's Password Storage Cheat Sheet, which alone allows less memory with more
+// passes.
 func floor(passes int) int {
 	switch {
 	case passes <= 1:
@@ -143,8 +126,7 @@ func floor(passes int) int {
 	return 12288
 }
 
-// tooWeak returns what keeps a, which has its defaults, from being used for
-// new hashes.
+// tooWeak returns why a, with its defaults, is too weak for new hashes.
 func (a Argon2id) tooWeak() (problems []string) {
 	if low := floor(a.Passes); a.Memory < low {
 		passes := "passes"

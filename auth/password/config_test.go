@@ -84,7 +84,7 @@ func TestNewNamesEveryMistake(t *testing.T) {
 			"password: Config.Imported[5].R is 33; set 1 to 32",
 			"password: Config.Imported[5].P is 17; set 1 to 16",
 			"password: Config.Imported[6].LogN is 16 with an R of 1; set less than 16 times that (RFC 7914 section 2)",
-			"password: Config.Imported[7] asks for 2^17 × 8 × 9 = 9437184 blocks; set at most 8388608",
+			"password: Config.Imported[7] takes 2^17 × 8 × 9 = 9437184 blocks; set at most 8388608",
 		}},
 		{"imported schemes that are listed twice", password.Config{Imported: []password.Scheme{
 			password.Bcrypt(4), password.BcryptSHA256(4), password.BcryptSHA256(5), password.PBKDF2SHA256(1), password.PBKDF2SHA256(1),

@@ -9,12 +9,11 @@ import (
 	"strings"
 )
 
-// The bounds on the parameters of a hash, whoever made it. What a stored hash
-// asks for is compared with them before anything is allocated: a row that
-// somebody could write to must not be able to take the process down.
+// Bounds of the parameters of a stored hash, checked before anything is allocated, so
+// that a manipulated row cannot exhaust the process.
 const (
 	maxEncoded = 512       // bytes of a stored hash
-	maxMemory  = 256 << 10 // KiB; a Config may go above it, and then it is the bound
+	maxMemory  = 256 << 10 // KiB, or the memory in Config, if more
 	maxPasses  = 16
 	maxLanes   = 16
 	minSalt    = 8  // bytes; RFC 9106 section 4 goes down to them
@@ -40,20 +39,18 @@ const (
 	bcryptAlphabet = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 )
 
-// malformed returns an error that is an [ErrMalformed]. What it says may name
-// numbers that were read as such, and never a part of the hash.
+// malformed returns an [ErrMalformed]. Its text may contain numbers that were parsed,
+// and never a part of the hash.
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)
 }
 
-// unsupported returns an error that is an [ErrUnsupported], under the same
-// rule.
+// unsupported returns an [ErrUnsupported], under the same rule.
 func unsupported(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrUnsupported}, args...)...)
 }
 
-// A spelling is one of the ways in which a hash is written. Those of bcrypt
-// also say what it was run over.
+// A spelling is a format of a hash. For bcrypt it also determines the input.
 type spelling uint8
 
 const (
@@ -100,7 +97,7 @@ var spellings = [...]struct {
 // A hash may have several spellings; [digest.String] writes one of them.
 func parse(encoded string, maxMemory uint32) (digest, error) {
 	if len(encoded) > maxEncoded {
-		return digest{}, malformed("it has %d bytes, want at most %d", len(encoded), maxEncoded)
+		return digest{}, malformed("it has %d bytes; the maximum is %d", len(encoded), maxEncoded)
 	}
 	if strings.HasPrefix(encoded, "{") {
 		return unlessWrong(parseBraced(encoded, maxMemory))
@@ -119,7 +116,7 @@ func parse(encoded string, maxMemory uint32) (digest, error) {
 	return digest{}, unsupported("it begins like no known scheme; a user without a password has an empty hash, and any other needs a new password")
 }
 
-// unlessWrong drops what was read of a hash that turned out to be wrong.
+// unlessWrong drops a partly read hash.
 func unlessWrong(d digest, err error) (digest, error) {
 	if err != nil {
 		return digest{}, err
@@ -127,7 +124,7 @@ func unlessWrong(d digest, err error) (digest, error) {
 	return d, nil
 }
 
-// inDjango returns a parse that gives what is read another spelling.
+// inDjango returns a parse that sets another spelling.
 func inDjango(parse func(string, uint32) (digest, error), s spelling) func(string, uint32) (digest, error) {
 	return func(fields string, maxMemory uint32) (digest, error) {
 		d, err := parse(fields, maxMemory)
@@ -144,7 +141,7 @@ func inDjango(parse func(string, uint32) (digest, error), s spelling) func(strin
 // and no optional one.
 func parseArgon2id(fields string, maxMemory uint32) (digest, error) {
 	if !strings.HasPrefix(fields, "v=") && strings.Count(fields, "$") == 2 {
-		return digest{}, unsupported("it is argon2id without a version, which means the draft version 16, want 19; its user needs a new password")
+		return digest{}, unsupported("it is argon2id without a version, which means the draft version 16 and not 19; its user needs a new password")
 	}
 	version, fields, _ := strings.Cut(fields, "$")
 	params, fields, _ := strings.Cut(fields, "$")
@@ -153,7 +150,7 @@ func parseArgon2id(fields string, maxMemory uint32) (digest, error) {
 		return digest{}, malformed("an argon2id hash has a version, parameters, a salt and a tag, and here one is missing")
 	}
 	if version == "v=16" {
-		return digest{}, unsupported("it is argon2id of the draft version 16, want 19; its user needs a new password")
+		return digest{}, unsupported("it is argon2id of the draft version 16 and not 19; its user needs a new password")
 	}
 	if version != "v=19" {
 		return digest{}, malformed("its version of argon2id is not spelled v=19")
@@ -169,13 +166,13 @@ func parseArgon2id(fields string, maxMemory uint32) (digest, error) {
 	memory, passes, lanes := numbers[0], numbers[1], numbers[2]
 	switch {
 	case passes < 1 || passes > maxPasses:
-		return digest{}, malformed("it has %d passes, want 1 to %d", passes, maxPasses)
+		return digest{}, malformed("it has %d passes, not 1 to %d", passes, maxPasses)
 	case lanes < 1 || lanes > maxLanes:
-		return digest{}, malformed("it has %d lanes, want 1 to %d", lanes, maxLanes)
+		return digest{}, malformed("it has %d lanes, not 1 to %d", lanes, maxLanes)
 	case memory < 8*lanes:
-		return digest{}, malformed("its memory is %d KiB with %d lanes, want at least 8 for each (RFC 9106 section 3.1)", memory, lanes)
+		return digest{}, malformed("its memory is %d KiB with %d lanes and less than 8 for each (RFC 9106 section 3.1)", memory, lanes)
 	case memory > maxMemory:
-		return digest{}, malformed("its memory is %d KiB, want at most %d, the smaller of the budget and the package's bound", memory, maxMemory)
+		return digest{}, malformed("its memory is %d KiB; the maximum is %d, the smaller of the budget and the package's bound", memory, maxMemory)
 	}
 
 	d := digest{kdf: kdf{memory: memory, passes: passes, lanes: uint8(lanes)}}
@@ -261,7 +258,7 @@ func parseBcrypt(fields string, _ uint32) (digest, error) {
 		return digest{}, malformed("it begins like bcrypt, and its version is not 2a, 2b or 2y")
 	}
 	if len(fields) != tag+bcryptTag {
-		return digest{}, malformed("it is bcrypt and has %d bytes, want %d", prefix+len(fields), prefix+tag+bcryptTag)
+		return digest{}, malformed("it is bcrypt and has %d bytes, not %d", prefix+len(fields), prefix+tag+bcryptTag)
 	}
 	tens, ones := fields[2]-'0', fields[3]-'0'
 	if tens > 9 || ones > 9 || fields[4] != '$' {
@@ -280,7 +277,7 @@ func parseBcrypt(fields string, _ uint32) (digest, error) {
 // the right length.
 func (d digest) checkBcrypt() error {
 	if d.cost < minCost || d.cost > maxCost {
-		return malformed("its bcrypt cost is %d, want %d to %d", d.cost, minCost, maxCost)
+		return malformed("its bcrypt cost is %d, not %d to %d", d.cost, minCost, maxCost)
 	}
 	for _, field := range [...][]byte{d.salt, d.tag} {
 		for _, c := range field {
@@ -446,7 +443,7 @@ func scryptOfN(n, r, p string, maxMemory uint32) (kdf, error) {
 		return kdf{}, malformed("its N, r and p are not decimal numbers below 2^32")
 	}
 	if bits.OnesCount32(numberN) != 1 {
-		return kdf{}, malformed("its N is %d, want a power of two (RFC 7914 section 2)", numberN)
+		return kdf{}, malformed("its N is %d, not a power of two (RFC 7914 section 2)", numberN)
 	}
 	return scryptOf(uint32(bits.TrailingZeros32(numberN)), numberR, numberP, maxMemory)
 }
@@ -455,27 +452,26 @@ func scryptOfN(n, r, p string, maxMemory uint32) (kdf, error) {
 func scryptOf(logN, r, p, maxMemory uint32) (kdf, error) {
 	switch {
 	case logN < 1 || logN > maxLogN:
-		return kdf{}, malformed("the binary logarithm of its N is %d, want 1 to %d", logN, maxLogN)
+		return kdf{}, malformed("the binary logarithm of its N is %d, not 1 to %d", logN, maxLogN)
 	case r < 1 || r > maxR:
-		return kdf{}, malformed("its r is %d, want 1 to %d", r, maxR)
+		return kdf{}, malformed("its r is %d, not 1 to %d", r, maxR)
 	case p < 1 || p > maxP:
-		return kdf{}, malformed("its p is %d, want 1 to %d", p, maxP)
+		return kdf{}, malformed("its p is %d, not 1 to %d", p, maxP)
 	case logN >= 16*r:
-		return kdf{}, malformed("the binary logarithm of its N is %d with an r of %d, want less than 16 times that (RFC 7914 section 2)", logN, r)
+		return kdf{}, malformed("the binary logarithm of its N is %d with an r of %d and not less than 16 times that (RFC 7914 section 2)", logN, r)
 	}
 	k := kdf{logN: uint8(logN), r: uint8(r), p: uint8(p)}
 	if n := k.scryptBlocks(); n > maxScryptBlocks {
-		return kdf{}, malformed("it asks for %d blocks, want at most %d", n, maxScryptBlocks)
+		return kdf{}, malformed("it takes %d blocks; the maximum is %d", n, maxScryptBlocks)
 	}
 	if k.kib() > maxMemory {
-		return kdf{}, malformed("its memory is %d KiB, want at most %d, the smaller of the budget and the package's bound", k.kib(), maxMemory)
+		return kdf{}, malformed("its memory is %d KiB; the maximum is %d, the smaller of the budget and the package's bound", k.kib(), maxMemory)
 	}
 	return k, nil
 }
 
-// importedSalt returns the salt of a hash of PBKDF2 or scrypt. Django's is
-// text, and goes in as it is. It may be short: that is not safe, but its user
-// may come in and get a new one.
+// importedSalt returns the salt of a PBKDF2 or scrypt hash. Django's is text and may
+// be short.
 func (d digest) importedSalt(encoding *base64.Encoding, s string) (salt []byte, ok bool) {
 	if d.spelling != django {
 		salt, ok = decode(encoding, s)
@@ -537,8 +533,7 @@ func (d digest) String() string {
 	return prefix + fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", d.memory, d.passes, d.lanes, raw(d.salt), raw(d.tag))
 }
 
-// scheme returns the one that the host lists to have d verified, or nil when
-// that is not needed.
+// scheme returns the Scheme that the host must list to have d verified, or nil.
 func (d digest) scheme() Scheme {
 	switch d.function() {
 	case bcryptFunction:

@@ -127,9 +127,9 @@ func ExamplePolicy_Check() {
 	// Tr0ub4dor&3
 	// The password has 11 characters, and needs at least 15.
 	// ILoveMyBoyfriend
-	// The password is on a list of those that are used often and guessed first.
+	// The password is on a list of passwords that are often used and guessed first.
 	// alice@gatewright2026
-	// The password has little in it but the name of the user or of this service.
+	// The password has little besides the name of the user or of this service.
 	// 123456
 	// The password has 6 characters, and needs at least 15.
 	// The password is a simple sequence or repetition of characters.

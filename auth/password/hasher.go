@@ -12,31 +12,28 @@ import (
 
 // Errors of this package. No error text contains any part of a password or a hash.
 var (
-	// ErrEmpty and ErrTooLong are returned by [Hasher.Hash], ErrTooLong by
-	// [Policy.Check] too.
+	// ErrEmpty is returned by [Hasher.Hash], ErrTooLong by Hash and [Policy.Check].
 	ErrEmpty   = errors.New("password: the password is empty")
 	ErrTooLong = errors.New("password: the password is longer than Config.MaxLength")
 
 	// ErrMalformed means that a stored hash is damaged or its parameters are out of
-	// bounds. ErrUnsupported means that its scheme is not listed in Config.Imported or
-	// not verified by this package; the text names the scheme and what to do. Answer
-	// the user as for a wrong password, and alert the host.
+	// bounds, ErrUnsupported that its scheme is not verified; the text names the
+	// scheme and what to do. Answer as for a wrong password, and alert the host.
 	ErrMalformed   = errors.New("password: the stored hash is malformed")
-	ErrUnsupported = errors.New("password: the stored hash is of a scheme that is not verified")
+	ErrUnsupported = errors.New("password: the stored hash has a scheme that is not verified")
 
-	// ErrBusy means that too many calls wait for the [Budget], or that the call has
-	// waited too long. Nothing was hashed. Respond with 503 and Retry-After.
+	// ErrBusy means that too many calls wait for the [Budget], or one waited too long.
+	// Nothing was hashed. Respond with 503 and Retry-After.
 	ErrBusy = errors.New("password: too many passwords are being hashed at the moment")
 )
 
-// A Hasher hashes and verifies passwords. Use [New] to make one. It is safe for
-// concurrent use.
+// A Hasher hashes and verifies passwords. It is safe for concurrent use.
 type Hasher struct {
 	params     Argon2id // of new hashes
-	bill       []kdf    // what a failed verification costs: params, then Config.Imported
+	bill       []kdf    // the work of a failed verification: params, then Config.Imported
 	imported   []Scheme // Config.Imported
-	weight     int64    // what it takes of the budget: the largest memory on the bill
-	readMemory uint32   // how many KiB a stored hash may ask for
+	weight     int64    // share of the budget: the largest memory on the bill
+	readMemory uint32   // bound of stored hashes, in KiB
 	maxLength  int
 	truncate   bool
 	budget     *Budget
@@ -44,12 +41,9 @@ type Hasher struct {
 	derive func(digest, []byte) []byte // derive; internal tests count here
 }
 
-// Hash returns a new hash of password as a PHC string:
-//
-//	$argon2id$v=19$m=65536,t=3,p=4$ salt $ tag
-//
-// It returns [ErrEmpty], [ErrTooLong], [ErrBusy], or the error of ctx if ctx ends while
-// the call waits for the [Budget].
+// Hash returns a new hash of password as a PHC string. It returns [ErrEmpty],
+// [ErrTooLong], [ErrBusy], or the error of ctx if ctx ends while the call waits for
+// the [Budget].
 func (h *Hasher) Hash(ctx context.Context, password string) (encoded string, err error) {
 	if password == "" {
 		return "", ErrEmpty
@@ -77,20 +71,18 @@ func (h *Hasher) hash(password string) string {
 	return d.String()
 }
 
-// Verify reports whether encoded, the stored hash of the user, is a hash of password.
-// Pass an empty encoded for a user who is unknown or has no password: Verify does the
-// same work and returns false. An empty password, and one longer than
-// [Config.MaxLength], match no hash.
+// Verify reports whether encoded is a hash of password. For users who are unknown or
+// have no password, pass an empty encoded: Verify does the same work and returns
+// false. Empty passwords and passwords longer than [Config.MaxLength] match no hash.
 //
-// If the password matches, upgraded may be a new hash to store instead of encoded: if
-// the stored hash is not argon2id, has parameters listed in [Config.Imported], or is
-// weaker than [Config.Argon2id]. Store it if encoded is still in its place; if that
-// fails, the sign-in succeeds nevertheless. Upgraded is empty if ctx has ended.
+// Upgraded is a new hash to store if encoded is still in its place. It is set if the
+// password matches and encoded is not argon2id, has parameters listed in
+// [Config.Imported], or is weaker than [Config.Argon2id], unless ctx has ended. If
+// storing fails, the sign-in succeeds nevertheless.
 //
-// Every call that returns false does the same work; see the security considerations.
 // [ErrMalformed] and [ErrUnsupported] concern the stored hash and are returned after
-// that work. Any other error is [ErrBusy] or the error of ctx; it is returned before,
-// and nothing is known about the password. A verification that has begun is finished.
+// the work of a wrong password, [ErrBusy] or the error of ctx before any work. A
+// verification that has begun is finished.
 func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok bool, upgraded string, err error) {
 	stored, problem := h.read(encoded)
 	// One permit for all runs, so that a call that has begun never waits again.
@@ -123,16 +115,16 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok bool,
 	return false, "", problem
 }
 
-// dummy runs k over the bytes of password that k would hash, and discards the result.
-// A long password costs a little more than a short one, here as well.
+// dummy runs k over the bytes of password that k would hash, because long passwords
+// cost a little more, and discards the result.
 func (h *Hasher) dummy(k kdf, password string) {
 	d := dummy(k)
 	given, _ := h.admit(password, d)
 	h.derive(d, given)
 }
 
-// read returns the stored hash, or a digest without a tag if there is none to
-// compare with.
+// read returns the stored hash, or a digest without a tag if there is no hash to
+// compare.
 func (h *Hasher) read(encoded string) (digest, error) {
 	if encoded == "" {
 		return digest{}, nil
@@ -142,7 +134,7 @@ func (h *Hasher) read(encoded string) (digest, error) {
 		return digest{}, err
 	}
 	if want := d.scheme(); want != nil && !slices.ContainsFunc(h.imported, func(s Scheme) bool { return s.name() == want.name() }) {
-		return digest{}, unsupported("it is %s; list password.%s in Config.Imported, or a higher cost if others have one", d.function(), spell(want))
+		return digest{}, unsupported("it is %s; list password.%s in Config.Imported, or the highest cost of all hashes", d.function(), spell(want))
 	}
 	return d, nil
 }
@@ -155,16 +147,16 @@ func spell(s Scheme) string {
 	return fmt.Sprintf("%s(%d)", s.name(), s)
 }
 
-// bcryptLength is how many bytes of a password bcrypt looks at, and hmacBlock
-// how many HMAC-SHA256 takes as they are: PBKDF2 and scrypt, which begins with
-// PBKDF2, have the password for its key.
+// bcryptLength is how many bytes of a password bcrypt uses, and hmacBlock how many
+// bytes HMAC-SHA256 uses as they are. PBKDF2, and scrypt by it, have the password as
+// the key.
 const (
 	bcryptLength = 72
 	hmacBlock    = 64
 )
 
-// admit returns the bytes that d is run over, and whether password may match a hash of
-// that scheme. If not, d is run over no bytes, and the caller ignores the result.
+// admit returns the bytes that d is run over, and whether password may match a hash
+// of its scheme. If not, the result of the run must be ignored.
 func (h *Hasher) admit(password string, d digest) (given []byte, ok bool) {
 	if password == "" || len(password) > h.maxLength {
 		return nil, false
@@ -193,15 +185,13 @@ func (h *Hasher) admit(password string, d digest) (given []byte, ok bool) {
 	return []byte(password), true
 }
 
-// ignores reports whether d is a hash of a part of password only, so that what
-// was typed today may not be what is typed tomorrow: WordPress trims.
+// ignores reports whether d is a hash of a part of password only: WordPress trims.
 func (d digest) ignores(password string) bool {
 	return d.spelling == wordPress && strings.Trim(password, phpSpace) != password
 }
 
-// keeps reports whether d stays stored once its password is known. It does
-// when it is what hash would make, and when it is stronger: nothing is
-// replaced by something weaker, unless the host listed it to be replaced.
+// keeps reports whether d stays stored after a match: if it is what hash would make,
+// or stronger and not listed for replacement.
 func (h *Hasher) keeps(d digest) bool {
 	if d.function() != argon2idFunction || slices.Contains(h.bill[1:], d.kdf) {
 		return false

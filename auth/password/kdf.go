@@ -56,9 +56,9 @@ func (f function) String() string {
 	return [...]string{"argon2id", "bcrypt", "PBKDF2-SHA256", "scrypt"}[f]
 }
 
-// A kdf is a key derivation function with its parameters: all that the time
-// of one run depends on. It is bcrypt when cost is set, PBKDF2 when iterations
-// is, scrypt when r is, and argon2id otherwise.
+// A kdf is a key derivation function with the parameters that its time depends on:
+// bcrypt if cost is set, PBKDF2 if iterations is, scrypt if r is, and otherwise
+// argon2id.
 type kdf struct {
 	cost       int    // bcrypt: 2^cost rounds
 	memory     uint32 // argon2id: KiB
@@ -154,11 +154,9 @@ func (k kdf) less(done kdf) (runs []kdf) {
 	return runs
 }
 
-// place returns which run of a bill the stored hash takes the place of, and what
-// is to be run after it to make up for a cheaper one. A run that is on the bill
-// is its own. Another is charged to the first of its function, which for
-// argon2id is the one of new hashes, and which for the others is the only one.
-// Without a stored hash it is none, which is -1.
+// place returns which run of a bill the stored hash replaces, -1 without a hash, and
+// the padding for a cheaper hash. An exact match replaces itself, any other the first
+// run of its function.
 func place(bill []kdf, stored digest) (at int, padding []kdf) {
 	if stored.tag == nil {
 		return -1, nil
@@ -175,9 +173,7 @@ func place(bill []kdf, stored digest) (at int, padding []kdf) {
 	return -1, nil
 }
 
-// A digest is a stored hash that has been read. For bcrypt, salt and tag are
-// in its own base64, the way the library wants them; for the others they are
-// the bytes that go in and come out.
+// A digest is a parsed stored hash. The salt and tag of bcrypt are in its own base64.
 type digest struct {
 	kdf
 	spelling  spelling
@@ -185,8 +181,7 @@ type digest struct {
 	salt, tag []byte
 }
 
-// dummy returns a digest that costs one run of k. What comes of running it is
-// thrown away.
+// dummy returns a digest that costs one run of k.
 func dummy(k kdf) digest {
 	if !k.isBcrypt() {
 		return digest{kdf: k, salt: make([]byte, 16), tag: make([]byte, 32)}
@@ -200,14 +195,9 @@ func dummy(k kdf) digest {
 	}
 }
 
-// derive runs the function of d once over password. It returns what is to be
-// compared with the tag of d: for bcrypt, whose library compares by itself and
-// in constant time, the tag or nothing, and for the others the key of that
-// length.
-//
-// It is the only place of this package where a key derivation function runs,
-// and the Hasher reaches it through a field, so a test that looks there sees
-// all the work there is.
+// derive runs the function of d once over password and returns the bytes to compare
+// with the tag of d. It is the only place that runs a key derivation function; tests
+// count its calls through a field of the Hasher.
 func derive(d digest, password []byte) []byte {
 	// Within the bounds that parse and New keep, neither scrypt nor PBKDF2
 	// fails, unless GODEBUG=fips140=only has PBKDF2 refuse a short salt. Then
@@ -228,12 +218,11 @@ func derive(d digest, password []byte) []byte {
 	return argon2.IDKey(password, d.salt, d.passes, d.memory, d.lanes, uint32(len(d.tag)))
 }
 
-// phpSpace is what WordPress trims, by PHP's trim, but for the NUL: a password
-// with one more matches no hash here.
+// phpSpace is what WordPress trims by PHP's trim, except NUL, which no hash here
+// matches.
 const phpSpace = " \t\n\r\x0b"
 
-// bcryptKey returns what d runs bcrypt over: the password, or a text that
-// stands for it.
+// bcryptKey returns the input of bcrypt: the password or its digest.
 func (d digest) bcryptKey(password []byte) []byte {
 	switch d.spelling {
 	case djangoSHA256:

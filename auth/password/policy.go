@@ -12,37 +12,34 @@ import (
 	"unicode/utf8"
 )
 
-// Errors of [Policy.Check], beside [ErrTooLong]; see there for their texts.
+// Errors of [Policy.Check], beside [ErrTooLong].
 var (
 	ErrTooShort = errors.New("password: the password is too short")
 	ErrNotText  = errors.New("password: the password is not valid UTF-8")
-	ErrBlocked  = errors.New("password: the password is one of those that are guessed first")
+	ErrBlocked  = errors.New("password: the password is easy to guess")
 )
 
-// PolicyConfig configures a [Policy]. The zero PolicyConfig is safe, except that it has
-// no list of breached passwords.
-//
-// There is no field for required kinds of characters or for the age of a password: NIST
-// SP 800-63B-4 section 3.1.1.2 forbids both.
+// PolicyConfig configures a [Policy]. The zero PolicyConfig is safe, but has no list
+// of breached passwords. NIST SP 800-63B-4 section 3.1.1.2 forbids required kinds of
+// characters and expiry.
 type PolicyConfig struct {
-	// MinLength is the least number of characters (code points), 8 to 64. Use less than
-	// 15 only if every account needs a second factor (NIST SP 800-63B-4 section
+	// MinLength is the least number of characters (code points), 8 to 64. Use less
+	// than 15 only if every account needs a second factor (NIST SP 800-63B-4 section
 	// 3.1.1.2). Default: 15.
 	MinLength int
 
-	// MaxLength is the largest length in bytes, 64 to 65536. Set it to
-	// [Config.MaxLength]. Default: 1024.
+	// MaxLength is the largest length in bytes, 64 to 65536, as [Config.MaxLength].
+	// Default: 1024.
 	MaxLength int
 
-	// Blocklist are passwords that users may not choose. Take a list of breached
-	// passwords from a source that you trust, such as SecLists or the NCSC. ASVS 5.0
-	// 6.2.4 requires 3000 that satisfy the rest of the policy; see [Blocklist.Count].
-	// Default: none.
+	// Blocklist has passwords that users may not choose, for example from SecLists.
+	// ASVS 5.0 6.2.4 requires 3000 that satisfy the rest of the policy; see
+	// [Blocklist.Count]. Default: none.
 	Blocklist *Blocklist
 }
 
-// A Policy checks new passwords. Do not use it at sign-in. Use [NewPolicy] to make one.
-// It is safe for concurrent use.
+// A Policy checks new passwords. Do not use it at sign-in. It is safe for concurrent
+// use.
 type Policy struct {
 	minLength, maxLength int
 	blocklist            *Blocklist
@@ -70,23 +67,19 @@ func NewPolicy(config PolicyConfig) (*Policy, error) {
 	return &Policy{c.MinLength, c.MaxLength, c.Blocklist}, nil
 }
 
-// Check returns nil if a user may choose the password. Otherwise it returns
-// [ErrTooShort], [ErrTooLong], [ErrNotText] and [ErrBlocked], joined, as English
-// sentences for the user that contain no part of the password. For other languages
-// use [errors.Is].
+// Check returns nil if a user may choose the password. Otherwise it joins
+// [ErrTooShort], [ErrTooLong], [ErrNotText] and [ErrBlocked], as English sentences
+// for the user without any part of the password.
 //
-// A password is blocked if, ignoring case, it
+// A password is blocked if, by Unicode case folding, it
 //
 //   - is on the blocklist as a whole;
-//   - consists of words of context, digits and punctuation. Pass what an attacker knows:
-//     the name of the service, the user's login, name and mail address. For
-//     alice@example.com this blocks "Alice-2026-10-11" and "alicealicealice", but not
-//     "alice drinks gin";
-//   - repeats up to 4 characters, or is an excerpt of the digits, the alphabet or a walk
-//     over the keyboard, forwards or backwards.
+//   - consists of words of context, digits and punctuation. Pass the name of the
+//     service and the user's login, name and mail address;
+//   - repeats up to 4 characters, or is an excerpt of the digits, the alphabet or a
+//     walk over the keyboard, forwards or backwards.
 //
-// Strength is not measured. Characters are compared by Unicode case folding without
-// normalisation. A password that is too long or not UTF-8 is not checked further.
+// Passwords that are too long or not UTF-8 are not checked further.
 func (p *Policy) Check(password string, context ...string) error {
 	if len(password) > p.maxLength {
 		return &refusal{ErrTooLong, fmt.Sprintf("The password has %d bytes, and may have %d at most.", len(password), p.maxLength)}
@@ -105,16 +98,16 @@ func (p *Policy) Check(password string, context ...string) error {
 	folded := fold(password)
 	switch {
 	case p.blocklist.has(folded):
-		errs = append(errs, &refusal{ErrBlocked, "The password is on a list of those that are used often and guessed first."})
+		errs = append(errs, &refusal{ErrBlocked, "The password is on a list of passwords that are often used and guessed first."})
 	case onlyWords(folded, context):
-		errs = append(errs, &refusal{ErrBlocked, "The password has little in it but the name of the user or of this service."})
+		errs = append(errs, &refusal{ErrBlocked, "The password has little besides the name of the user or of this service."})
 	case regular([]rune(folded)):
 		errs = append(errs, &refusal{ErrBlocked, "The password is a simple sequence or repetition of characters."})
 	}
 	return errors.Join(errs...)
 }
 
-// A refusal is one thing that is wrong with a password.
+// A refusal is one mistake of a password.
 type refusal struct {
 	kind error
 	text string
@@ -123,9 +116,8 @@ type refusal struct {
 func (r *refusal) Error() string { return r.text }
 func (r *refusal) Unwrap() error { return r.kind }
 
-// fold returns s with each character replaced by the least of those that
-// differ from it in case only, so that two are equal when [strings.EqualFold]
-// says so. It leaves invalid UTF-8 to its callers.
+// fold replaces each character by the least one that differs in case only, so that
+// equal results mean [strings.EqualFold]. s is valid UTF-8.
 func fold(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' {
@@ -139,9 +131,8 @@ func fold(s string) string {
 	}, s)
 }
 
-// onlyWords reports whether folded is one of the context, or has a word of it
-// inside and, all of those taken out, no letter. A word is as many letters as
-// stand together: what is between them may be different in the password.
+// onlyWords reports whether folded is one of the context, or has words of it, which
+// are runs of letters, and no further letters.
 func onlyWords(folded string, context []string) bool {
 	var words []string
 	for _, s := range context {
@@ -170,7 +161,7 @@ var sequences = [...]string{
 	"1QAZ2WSX3EDC4RFV5TGB6YHN7UJM",
 }
 
-// regular reports whether password repeats up to 4 characters, or is an excerpt of a
+// regular reports whether password repeats up to 4 characters or is an excerpt of a
 // sequence.
 func regular(password []rune) bool {
 	for period := 1; period <= 4; period++ {
@@ -186,8 +177,8 @@ func regular(password []rune) bool {
 	return false
 }
 
-// follows reports whether password goes around sequence by so many steps at a
-// time. It has to be longer than what could be an accident.
+// follows reports whether password goes around sequence in such steps. It is at least
+// 4 characters long, to exclude accidents.
 func follows(password []rune, sequence string, step int) bool {
 	if len(password) < 4 || password[0] > unicode.MaxASCII {
 		return false
@@ -211,15 +202,14 @@ const (
 	maxBlockLine = 4096
 )
 
-// A Blocklist is a set of passwords that are refused. Use [ReadBlocklist] to make one.
-// It is immutable and safe for concurrent use.
+// A Blocklist is an immutable set of passwords that are refused.
 type Blocklist struct {
 	folded map[string]struct{}
 }
 
-// ReadBlocklist reads passwords, one a line, from a list of at most 16 MiB with lines of
-// at most 4096 bytes that end in LF or CRLF. Spaces and number signs are part of a line.
-// A byte order mark, empty lines and lines that are not UTF-8 are skipped.
+// ReadBlocklist reads passwords, one a line, from at most 16 MiB with lines of at
+// most 4096 bytes that end in LF or CRLF. It skips a byte order mark, empty lines and
+// lines that are not UTF-8.
 func ReadBlocklist(r io.Reader) (*Blocklist, error) {
 	limited := &io.LimitedReader{R: r, N: maxBlocklist + 1}
 	scanner := bufio.NewScanner(limited)
@@ -244,8 +234,8 @@ func ReadBlocklist(r io.Reader) (*Blocklist, error) {
 	return b, nil
 }
 
-// Count returns the number of passwords on the list with at least minLength characters.
-// Passwords that differ only in case count as one.
+// Count returns the number of passwords with at least minLength characters. Passwords
+// that differ only in case count as one.
 func (b *Blocklist) Count(minLength int) (n int) {
 	if b == nil {
 		return 0

@@ -170,9 +170,9 @@ func TestPolicyTellsTheUser(t *testing.T) {
 		password string
 		want     string
 	}{
-		{"hunter2", "The password has 7 characters, and needs at least 15.\nThe password is on a list of those that are used often and guessed first."},
+		{"hunter2", "The password has 7 characters, and needs at least 15.\nThe password is on a list of passwords that are often used and guessed first."},
 		{"x", "The password has 1 character, and needs at least 15."},
-		{"alice", "The password has 5 characters, and needs at least 15.\nThe password has little in it but the name of the user or of this service."},
+		{"alice", "The password has 5 characters, and needs at least 15.\nThe password has little besides the name of the user or of this service."},
 		{"aaaaaaaaaaaaaaa", "The password is a simple sequence or repetition of characters."},
 		{strings.Repeat("x", 2000), "The password has 2000 bytes, and may have 1024 at most."},
 		{"hunter2hunter2\xff", "The password is not text in UTF-8."},

@@ -6,13 +6,11 @@ import (
 	"net/netip"
 )
 
-// WithClient returns a context that names the client of a call of [Hasher.Hash] or
-// [Hasher.Verify] by its address, with or without a port, as in
-// [net/http.Request.RemoteAddr]. Clients take turns at the [Budget], so no client delays
-// another by more than one turn.
-//
-// IPv6 addresses of a /64 are one client, and the clients of a /48 share the turns of
-// one. Missing and invalid addresses are one client.
+// WithClient returns a context that names the client of a call of a [Hasher] by its
+// address, with or without a port. Clients take turns at the [Budget], so no client
+// delays another by more than one turn. IPv6 addresses of a /64 are one client, and
+// the clients of a /48 share the turns of one. Missing and invalid addresses are one
+// client.
 func WithClient(ctx context.Context, addr string) context.Context {
 	return context.WithValue(ctx, clientKey{}, clientOf(addr))
 }
@@ -59,8 +57,8 @@ type address struct {
 	waiters list.List // of *waiter, the oldest in front
 }
 
-// A waiter is a call that waits. Done is closed, under the Budget's lock, when it
-// got its permit or was refused; by then it is out of the queue.
+// A waiter is a call that waits. Done is closed, under the Budget's lock, after it
+// left the queue with a permit or a refusal.
 type waiter struct {
 	client  client
 	size    int64 // bytes
@@ -92,8 +90,7 @@ func (q *queue) front() *waiter {
 	return a.waiters.Front().Value.(*waiter)
 }
 
-// serve removes the front. Other calls of its address wait until all other addresses of
-// the network had a turn, and other calls of its network until all other networks had one.
+// serve removes the front and moves its address and network to the back.
 func (q *queue) serve() {
 	n := q.networks.Front()
 	a := n.Value.(*network).addresses.Front()
@@ -124,7 +121,8 @@ func (q *queue) remove(w *waiter) {
 }
 
 // longest returns the newest waiter of the address with the most waiters, in the
-// network with the most. If several have equally many, the address of w, which must be in the queue, wins.
+// network with the most. Among equals, the address of w, which must be in the queue,
+// wins.
 func (q *queue) longest(w *waiter) *waiter {
 	n := q.network(w.client.network).Value.(*network)
 	for e := q.networks.Front(); e != nil; e = e.Next() {
