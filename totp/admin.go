@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A Status is what a page of settings shows of a user's factor.
+// A Status is the state of a user's factor, for a page of settings.
 type Status struct {
 	Enabled      bool
 	Locked       bool // after too many wrong guesses, until Unlock
@@ -25,13 +25,11 @@ func (s *Service) Status(ctx context.Context, user string) (Status, error) {
 	}, nil
 }
 
-// Import gives the user a factor with a secret of another system, without a code:
-// it is for moving users. The secret has 16 to 128 bytes, 10 or more with
-// Config.InsecureShortSecrets, and its codes have Config.Algorithm and
-// Config.Digits. Import returns [ErrEnrolled] if the user has a factor.
-//
-// Codes that the old system may have accepted are refused, so the first right
-// code comes within a minute.
+// Import gives the user a factor with a secret of another system, without a code.
+// The secret has 16 to 128 bytes, 10 or more with Config.InsecureShortSecrets, and
+// its codes have Config.Algorithm and Config.Digits. Codes that the old system may
+// have accepted are refused, so the first right code comes within a minute. Import
+// returns [ErrEnrolled] if the user has a factor.
 func (s *Service) Import(ctx context.Context, user string, secret []byte) (*RecoveryCodes, error) {
 	atLeast := minSecret
 	if s.config.InsecureShortSecrets {
@@ -64,8 +62,8 @@ func (s *Service) Import(ctx context.Context, user string, secret []byte) (*Reco
 	return codes, nil
 }
 
-// Unlock forgets the wrong guesses of a user, so that the next attempt is accepted
-// at once. The factor stays. The host must verify the user by other means first.
+// Unlock forgets the wrong attempts of a user, so that the next one is accepted at
+// once. The host must verify the user by other means first.
 func (s *Service) Unlock(ctx context.Context, user string) error {
 	r, err := s.update(ctx, user, func(r *Record) error {
 		r.Guesses = Guesses{}
@@ -77,10 +75,10 @@ func (s *Service) Unlock(ctx context.Context, user string) error {
 	return err
 }
 
-// Reset removes the factor of a user without a proof, for a user who lost the
-// authenticator and the recovery codes. The host must verify the user by other means
-// first, and refuse a caller who resets their own factor. Config.End is called before
-// and after; if it fails, call Reset again.
+// Reset removes the factor of a user who lost the authenticator and the recovery
+// codes. The host must verify the user by other means first, and refuse a caller
+// who resets their own factor. Config.End is called before and after; if it fails,
+// call Reset again.
 func (s *Service) Reset(ctx context.Context, user string) error {
 	if err := s.end(ctx, user, EventReset); err != nil {
 		return err

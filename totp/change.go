@@ -13,8 +13,7 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Names of the audit events of a factor, and kinds of a [Change]. The event has
-// the caller as its Principal and the user as its Target.
+// Names of the audit events of a factor, and kinds of a [Change].
 const (
 	EventBegun        guard.EventName = "factor_begun"                // a pending secret was made
 	EventConfirmed    guard.EventName = "factor_confirmed"            // a first factor, confirmed or imported

@@ -14,19 +14,18 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An Algorithm is the hash function of codes.
+// An Algorithm is the hash function of codes (RFC 6238).
 type Algorithm int
 
-// The algorithms of RFC 6238. Several authenticator apps ignore the algorithm in the
-// URI and use SHA-1. HMAC does not depend on the collision resistance that SHA-1
-// lacks.
+// Several authenticator apps ignore the algorithm in the URI and use SHA-1. HMAC
+// does not depend on the collision resistance that SHA-1 lacks.
 const (
 	SHA1 Algorithm = iota
 	SHA256
 	SHA512
 )
 
-// String returns the name of the algorithm in the URI.
+// String returns the name in the URI.
 func (a Algorithm) String() string {
 	switch a {
 	case SHA1:
@@ -39,101 +38,93 @@ func (a Algorithm) String() string {
 	return fmt.Sprintf("Algorithm(%d)", int(a))
 }
 
-// Config configures a [Service]. Issuer is required.
+// Config configures a [Service].
 type Config struct {
 	// Issuer is the name of the application in authenticator apps: 1 to 64
 	// bytes of UTF-8 without a colon. Required.
 	Issuer string
 
-	// Algorithm and Digits apply to new enrolments; existing factors keep
-	// theirs. Digits is 6 or 8; the period is 30 seconds. Default: SHA1 and 6,
-	// the only values that all apps support.
+	// Algorithm and Digits, 6 or 8, apply to new enrolments. The period is 30
+	// seconds. Default: SHA1 and 6, the only values that all apps support.
 	Algorithm Algorithm
 	Digits    int
 
-	// Strict accepts the code of the current 30 seconds only. If false, the
-	// codes of the previous and the next step are accepted too, as RFC 6238
-	// sections 5.2 and 6 allow.
+	// Strict accepts codes of the current 30 seconds only. Default: also codes of
+	// the previous and the next step (RFC 6238 sections 5.2 and 6).
 	Strict bool
 
 	// FirstWait is how long attempts are refused after the first wrong one: 1
-	// second to 1 hour. Each further one doubles the wait, up to Forgive.
-	// Default: 1 second.
+	// second to 1 hour. Each further one doubles the wait, up to Forgive. Default:
+	// 1 second.
 	FirstWait time.Duration
 
-	// Forgive is how long it takes until one wrong attempt no longer counts
-	// towards the waits: 1 minute to 30 days. A right code does not shorten
-	// it; otherwise an attacker with the password could use the owner's
-	// sign-ins to continue guessing. Default: 4 hours.
+	// Forgive is when a wrong attempt no longer counts towards the waits: 1 minute
+	// to 30 days. A right code does not shorten it; otherwise an attacker with the
+	// password could guess between the owner's sign-ins. Default: 4 hours.
 	Forgive time.Duration
 
-	// MaxFailures is the number of wrong attempts, without a right code in
-	// between, after which all are refused until [Service.Unlock]: 1 to 100,
-	// the maximum of NIST SP 800-63B-4 section 3.2.2. Default: 100.
+	// MaxFailures is the number of wrong attempts, without a right code in between,
+	// after which all are refused until [Service.Unlock]: 1 to 100, the maximum of
+	// NIST SP 800-63B-4 section 3.2.2. Default: 100.
 	MaxFailures int
 
-	// PendingFor is how long an enrolment can be confirmed: 1 minute to 1
-	// hour. Default: 10 minutes.
+	// PendingFor is how long an enrolment can be confirmed: 1 minute to 1 hour.
+	// Default: 10 minutes.
 	PendingFor time.Duration
 
-	// VerifyPassword verifies the current password of the caller, as a [Proof];
-	// see VerifyPassword of auth.Server. It returns [identity.ErrNotProven] for
-	// a wrong password, which counts like a wrong code. A [*guard.Denial] with
-	// status 429 is passed on; any other error is answered 503. If nil,
-	// passwords are no proof.
+	// VerifyPassword verifies the caller's password as a [Proof], for example by
+	// VerifyPassword of auth.Server. It returns [identity.ErrNotProven] for a wrong
+	// password, which counts like a wrong code. A [*guard.Denial] with status 429
+	// is passed on; any other error is answered 503. If nil, passwords are no
+	// proof.
 	VerifyPassword func(ctx context.Context, p *identity.Principal, password string) error
 
-	// UseGrant verifies and uses up a one-time grant of the caller, as a [Proof]:
-	// see Grant and UseGrant of auth.Server. It returns the
-	// errors of VerifyPassword. If nil, grants are no proof. If both fields are nil, a
-	// first factor cannot be confirmed, only imported.
+	// UseGrant uses up a one-time grant of the caller as a [Proof], for example by
+	// UseGrant of auth.Server, with the errors of VerifyPassword. If nil, grants
+	// are no proof. If both fields are nil, a first factor can only be imported.
 	UseGrant func(ctx context.Context, p *identity.Principal, grant string) error
 
-	// Revoked reports whether the session of the caller was ended, by reading
-	// the log of revocations, not a replica. It is called after a change by the
-	// caller was saved. If it returns true or an error, the change is taken back
-	// and refused. If nil, a change that is under way when the session ends may
-	// stay.
+	// Revoked reports whether the caller's session was ended, by reading the log of
+	// revocations, not a replica. It is called after a change was saved; if it
+	// returns true or an error, the change is taken back and refused. If nil, a
+	// change that is under way when the session ends may stay.
 	Revoked func(ctx context.Context, p *identity.Principal) (bool, error)
 
-	// End ends what was made under a factor that is removed, reset or replaced,
-	// for example API keys. It is called before the change, which an error
-	// prevents, and again after it. If nil, nothing is ended.
+	// End ends what was made under a factor that is removed, reset or replaced, for
+	// example API keys. It is called before the change, which an error prevents,
+	// and again after it.
 	End func(ctx context.Context, c Change) error
 
-	// InsecureShortSecrets lets [Service.Import] accept secrets of 10 to 15
-	// bytes, which older systems made. An attacker with a few codes can
-	// search for a secret of 80 bits, with large means; 128 bits are out of
-	// reach. If false, secrets have at least 16 bytes.
+	// InsecureShortSecrets lets [Service.Import] accept secrets of 10 to 15 bytes.
+	// An attacker with a few codes and large means can search for a secret of 80
+	// bits; 128 bits are out of reach.
 	InsecureShortSecrets bool
 
-	// QRSize is the width of the QR code of SetupHandler in pixels, 128 to 1024.
-	// The picture is larger if a module would have fewer than two pixels.
-	// Default: 320.
+	// QRSize is the width of SetupHandler's QR code in pixels, 128 to 1024. The
+	// picture is larger if a module would have fewer than two. Default: 320.
 	QRSize int
 
 	// ACRValues are the authentication contexts in the challenge of
-	// [Service.Handler] (RFC 9470 section 3). Default: empty.
+	// [Service.Handler] (RFC 9470 section 3).
 	ACRValues []string
 
-	// User returns the name under which the factor of a caller is stored, which
-	// package auth calls the subject. If several issuers are accepted, it must
-	// refuse callers of all but one. Its errors are refusals, like the errors of a guard.
-	// It is called after the body was read, so a host can refuse a caller
-	// after the end of the session. Default: the Subject, and 403 for callers without
-	// a Session, for example API keys.
+	// User returns the user of a caller, under which the factor is stored. If
+	// several issuers are accepted, it must refuse callers of all but one. Its
+	// errors are refusals, like the errors of a guard. It is called after the body
+	// was read. Default: the Subject, and 403 for callers without a Session, for
+	// example API keys.
 	User func(ctx context.Context, p *identity.Principal) (string, error)
 
-	// Account returns the name that authenticator apps show beside Issuer, for
-	// example an e-mail address: 1 to 254 bytes of UTF-8 without a colon. An error is
-	// answered 503. Default: the Subject.
+	// Account returns the name that authenticator apps show beside Issuer: 1 to 254
+	// bytes of UTF-8 without a colon. An error is answered 503. Default: the
+	// Subject.
 	Account func(ctx context.Context, p *identity.Principal) (string, error)
 
-	// Notify is called after a change was saved, for a message to the user. It
-	// must not block. If nil, nothing is called.
+	// Notify is called after a change was saved, for a message to the user. It must
+	// not block.
 	Notify func(ctx context.Context, c Change)
 
-	// Hooks renders refusals and receives events. Default: see [guard.Hooks].
+	// Hooks renders refusals and receives events.
 	Hooks guard.Hooks
 }
 
@@ -220,13 +211,11 @@ func (c Config) check() (errs []error) {
 	return errs
 }
 
-// Risk returns the probability that an attacker with the password of an account
-// guesses a code within a year, 0 to 1. It is 0.0066 for the zero Config, and New
-// refuses a Config above 0.01. For a Config with another mistake Risk returns 1.
-//
-// It assumes the worst case: the attacker tries as soon as an attempt is accepted,
-// and the owner signs in often enough that MaxFailures is never reached. Otherwise
-// the attacker has MaxFailures attempts in all, 0.0003 for the zero Config.
+// Risk returns the probability, 0 to 1, that an attacker with the password of an
+// account guesses a code within a year, trying as soon as an attempt is accepted,
+// while the owner's sign-ins prevent that MaxFailures is reached. It is 0.0066 for
+// the zero Config; New refuses more than 0.01. For a Config with another mistake
+// Risk returns 1.
 func (c Config) Risk() float64 {
 	c = c.withDefaults()
 	if c.FirstWait <= 0 || c.Forgive <= 0 || c.Digits < 1 {

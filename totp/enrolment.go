@@ -10,8 +10,8 @@ import (
 
 const redacted = "totp: secret not shown"
 
-// An Enrolment is a new secret, to be shown to its user once, as a QR code or as text.
-// It prints, logs and encodes no secret; only URI, Secret, PNG and SVG return it.
+// An Enrolment is a new secret, to be shown to its user once. Only URI, Secret, PNG
+// and SVG return it; it does not print.
 type Enrolment struct {
 	// Expires is when the enrolment can no longer be confirmed.
 	Expires time.Time
@@ -69,14 +69,13 @@ func (e Enrolment) URI() string { return e.show().uri }
 // Secret returns the secret in base32, to be typed into an app.
 func (e Enrolment) Secret() string { return e.show().secret }
 
-// PNG returns the QR code as a picture that is size pixels wide and high, 128 to
-// 1024. Every module has the same whole number of pixels, at least two, so the
-// picture is larger if size is too small. Around the code there are at least four
-// white modules, as ISO 18004 requires.
+// PNG returns the QR code as a picture of size times size pixels, 128 to 1024, or
+// larger if a module would have fewer than two. The margin is four modules (ISO
+// 18004).
 func (e Enrolment) PNG(size int) ([]byte, error) { return pngOf(e.show().uri, size) }
 
-// SVG returns the QR code as an SVG document without a fixed size, with four white
-// modules around it.
+// SVG returns the QR code as an SVG document without a fixed size, with the same
+// margin.
 func (e Enrolment) SVG() ([]byte, error) { return svgOf(e.show().uri) }
 
 // Format writes no secret.

@@ -14,8 +14,8 @@ const factor = "otp"
 
 // Handler returns the middleware that requires a second factor: "otp" among the
 // Factors of the Principal. An anonymous request is refused with 401, a caller
-// without the factor with 401 insufficient_user_authentication (RFC 9470). When the
-// factor was proven does not matter; see scopes.Middleware.Fresh for that.
+// without the factor with 401 insufficient_user_authentication (RFC 9470). For a
+// recent factor, see scopes.Middleware.Fresh.
 func (s *Service) Handler(next http.Handler) http.Handler {
 	return s.config.Hooks.Require(func(r *http.Request) error {
 		return s.Check(r.Context())
@@ -23,7 +23,7 @@ func (s *Service) Handler(next http.Handler) http.Handler {
 }
 
 // Check returns the [*guard.Denial] with which [Service.Handler] would refuse the
-// caller that ctx carries, or nil. It is for gRPC interceptors and WebSockets.
+// caller that ctx carries, or nil.
 func (s *Service) Check(ctx context.Context) error {
 	p, err := guard.CallerFrom(ctx)
 	if err != nil {

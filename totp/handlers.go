@@ -17,10 +17,9 @@ import (
 // maxBody is the largest body that is read, in bytes.
 const maxBody = 4 << 10
 
-// SetupHandler returns the handler of POST /2fa/setup/, which begins an enrolment. It
-// answers with the QR code in the format that Accept selects: image/png,
-// image/svg+xml, or application/json with uri, secret and expires_in (seconds). The
-// body is empty.
+// SetupHandler returns the handler of POST /2fa/setup/, which begins an enrolment.
+// It answers in the format that Accept selects: image/png, image/svg+xml, or
+// application/json with uri, secret and expires_in (seconds). The body is empty.
 func (s *Service) SetupHandler() http.Handler {
 	return s.handler(s.setup, http.MethodPost)
 }
@@ -68,10 +67,9 @@ func (s *Service) show(e *Enrolment, media string) ([]byte, error) {
 // and one proof: password, grant, or current_code, a code or recovery code of the
 // factor that is replaced.
 //
-// The body, of at most 4 KiB, is a JSON object of strings or a form, here and in the
-// other handlers; members in the URL are refused. A wrong code is 400 invalid_code, a
-// wrong proof 400 invalid_proof, no proof 403 proof_required, and an attempt during a
-// wait 429 too_many_attempts.
+// The body of all handlers is a JSON object of strings or a form, of at most 4 KiB.
+// A wrong code is 400 invalid_code, a wrong proof 400 invalid_proof, no proof 403
+// proof_required, and an attempt during a wait 429 too_many_attempts.
 func (s *Service) ConfirmHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		f, err := body.Members(w, r, maxBody, "code", "current_code", "password", "grant")
@@ -112,8 +110,8 @@ func (s *Service) RegenerateHandler() http.Handler {
 	}, http.MethodPost)
 }
 
-// DisableHandler returns the handler of DELETE /2fa/, or of a POST, which removes the
-// factor and answers 204. It reads a proof as [Service.RegenerateHandler] does.
+// DisableHandler returns the handler of DELETE /2fa/, or of a POST, which removes
+// the factor and answers 204. It reads a proof as [Service.RegenerateHandler] does.
 func (s *Service) DisableHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		proof, err := readProof(w, r)
@@ -129,11 +127,8 @@ func (s *Service) DisableHandler() http.Handler {
 }
 
 // VerifyHandler returns the handler of POST /2fa/verify/ of FastAPI's guide, which
-// uses up the code or recovery code in code. A wrong one is 400 invalid_code, also for
-// callers without a factor.
-//
-// It does not raise the session: [Service.Handler] refuses the caller as before. A
-// host with package auth uses the StepUp of auth.Server instead.
+// uses up the code or recovery code in code. A wrong one is 400 invalid_code, also
+// without a factor. It does not raise the session; the StepUp of auth.Server does.
 func (s *Service) VerifyHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		f, err := body.Members(w, r, maxBody, "code")

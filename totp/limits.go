@@ -5,19 +5,17 @@ import (
 	"time"
 )
 
-// A ThrottledError means that an attempt was refused without a comparison, because
-// of earlier wrong ones.
+// A ThrottledError means that an attempt was refused without a comparison.
 type ThrottledError struct {
 	// RetryAfter is how long attempts are refused.
 	RetryAfter time.Duration
 
-	// Locked means that Config.MaxFailures was reached: waiting does not help
-	// until the host calls [Service.Unlock].
+	// Locked means that Config.MaxFailures was reached: all attempts are refused
+	// until [Service.Unlock].
 	Locked bool
 }
 
-// IsVerdict keeps the ThrottledError of another service, inside the error of a
-// store, from being taken for one of this Service; see [guard.CannotDecide].
+// IsVerdict marks e as a verdict; see [guard.CannotDecide].
 func (e *ThrottledError) IsVerdict() {}
 
 func (e *ThrottledError) Error() string {

@@ -9,13 +9,12 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// Memory is a [Store] for tests and trials: it forgets all factors when the process
-// ends. The zero Memory is ready for use. It is safe for concurrent use and must not
-// be copied after first use.
+// Memory is a [Store] for tests: it forgets all factors when the process ends. The
+// zero Memory is ready for use. It is safe for concurrent use and must not be
+// copied after first use.
 type Memory struct {
-	// MaxUsers is the number of records that fit. Saving one more is
-	// [ErrFull]. It must not be changed after first use. Default, and for
-	// values below one: 100,000.
+	// MaxUsers is the maximum number of records; saving one more is [ErrFull]. It
+	// must not be changed after first use. Default: 100,000.
 	MaxUsers int
 
 	mu      sync.RWMutex

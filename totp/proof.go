@@ -11,9 +11,8 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Proof shows that the user is present and not only a session of the user,
-// which may be stolen. Confirm, Regenerate and Disable require one. The zero Proof
-// proves nothing. A Proof prints no secret.
+// A Proof shows that the user is present, not only a session, which may be stolen.
+// The zero Proof proves nothing. A Proof prints no secret.
 type Proof struct {
 	kind   proofKind
 	secret guard.Secret
@@ -28,18 +27,17 @@ const (
 	grantProof
 )
 
-// Password returns the proof by the current password of the user, which
-// Config.VerifyPassword verifies.
+// Password is the proof by the user's password, which Config.VerifyPassword
+// verifies.
 func Password(password string) Proof {
 	return Proof{passwordProof, guard.NewSecret([]byte(password))}
 }
 
-// Code returns the proof by a code or a recovery code of the active factor, which
-// is used up.
+// Code is the proof by a code or a recovery code of the active factor, which is
+// used up.
 func Code(code string) Proof { return Proof{codeProof, guard.NewSecret([]byte(code))} }
 
-// Grant returns the proof by a one-time grant, which Config.UseGrant verifies and
-// uses up.
+// Grant is the proof by a one-time grant, which Config.UseGrant uses up.
 func Grant(grant string) Proof { return Proof{grantProof, guard.NewSecret([]byte(grant))} }
 
 // prove compares a proof of p and returns what uses it up.

@@ -18,12 +18,12 @@ const (
 	recoveryGroup = 4 // characters between two hyphens
 )
 
-// RecoveryCodes are new recovery codes, to be shown to their user once. They print,
-// log and encode nothing; only All returns them.
+// RecoveryCodes are new recovery codes, to be shown to their user once. Only All
+// returns them; they do not print.
 type RecoveryCodes struct{ show func() []string }
 
-// All returns the codes, each of 24 characters in groups of four. They are accepted
-// in lower case and without the hyphens too.
+// All returns the codes, 24 characters in groups of four. Lower case and codes
+// without the hyphens are accepted too.
 func (c RecoveryCodes) All() []string { return slices.Clone(c.show()) }
 
 // Format writes no code.

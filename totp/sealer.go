@@ -13,16 +13,15 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// A Sealer encrypts the secrets that a [Store] keeps. A [Keyring] is one; a key
-// management service can be another. It is safe for concurrent use. An error is
-// answered 503.
+// A Sealer encrypts the secrets that a [Store] keeps, for example a [Keyring] or a
+// key management service. It is safe for concurrent use. An error is answered 503.
 type Sealer interface {
 	// Seal encrypts plain. Open returns plain for the same aad only.
 	Seal(ctx context.Context, plain, aad []byte) (box []byte, err error)
 
-	// Open decrypts box. It returns an error if box was changed or was sealed
-	// for another aad. If stale is true, the Service seals the secret again,
-	// under the current key, with the next change of the record.
+	// Open decrypts box, and returns an error if box was changed or was sealed for
+	// another aad. If stale is true, the Service seals the secret again with the
+	// next change of the record.
 	Open(ctx context.Context, box, aad []byte) (plain []byte, stale bool, err error)
 }
 
@@ -42,13 +41,13 @@ const (
 	boxHeader   = 1 + keyIDSize
 )
 
-// NewKeyring returns a Keyring of the given secrets, each of at least 32 random
-// bytes. Its error lists every mistake.
+// NewKeyring returns a Keyring of secrets of at least 32 random bytes each. The
+// error lists every mistake.
 //
-// To rotate, put a new secret first. If there are several processes, put it last in
-// all of them before it becomes the first in any. A user's secret is sealed again
-// with the next right code, so keep an old key for as long as a user may stay away.
-// Nonces are random, which allows 2^32 enrolments under one key.
+// To rotate, put a new secret first; with several processes, first last in all of
+// them. A user's secret is sealed again with the next right code, so keep an old
+// key for as long as a user may stay away. Nonces are random, which allows 2^32
+// enrolments under one key.
 func NewKeyring(secrets ...[]byte) (*Keyring, error) {
 	var errs []error
 	if len(secrets) == 0 {

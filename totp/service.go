@@ -16,8 +16,8 @@ import (
 // concurrent use.
 //
 // Begin, Confirm, Regenerate and Disable change the factor of the caller p, which
-// Config.User names. A caller with an AuthTime more than 30 seconds in the future is
-// refused.
+// Config.User names. A caller with an AuthTime more than 30 seconds in the future
+// is refused.
 type Service struct {
 	store  Store
 	sealer Sealer
@@ -25,26 +25,26 @@ type Service struct {
 	limits limits
 }
 
-// Errors of a [Service], beside [ThrottledError]. A wrong password or grant, and any
-// wrong proof in Confirm, is identity.ErrNotProven.
+// Errors of a [Service], beside [ThrottledError]. A wrong password or grant, and
+// any wrong proof in Confirm, is identity.ErrNotProven.
 var (
-	// ErrWrongCode is returned for wrong, malformed and used codes, and for
-	// users without a factor.
+	// ErrWrongCode is returned for wrong, malformed and used codes, and for users
+	// without a factor.
 	ErrWrongCode = guard.NewReason("totp: wrong code")
 
-	// ErrProofNeeded is returned for the zero [Proof], and for a kind of proof
-	// that the Config does not accept.
+	// ErrProofNeeded is returned for the zero [Proof], and for a kind of proof that
+	// the Config does not accept.
 	ErrProofNeeded = guard.NewReason("totp: a proof is needed")
 
 	// ErrEnrolled is returned by Import if the user has a factor.
 	ErrEnrolled = guard.NewReason("totp: the user has a second factor")
 
-	// ErrSameSession is the reason of the denial that VerifyFactor returns for
-	// a factor that was enrolled in the session that it would raise.
+	// ErrSameSession is the reason of VerifyFactor's Denial for a factor that was
+	// enrolled in the session that it would raise.
 	ErrSameSession = guard.NewReason("totp: the factor was enrolled in this session")
 )
 
-// A Result describes a code that was right.
+// A Result describes a right code.
 type Result struct {
 	// Recovery reports whether it was a recovery code.
 	Recovery bool
@@ -53,8 +53,8 @@ type Result struct {
 	RecoveryLeft int
 }
 
-// New returns a Service that keeps its records in store and seals its secrets
-// with sealer. Its error lists every mistake.
+// New returns a Service that keeps its records in store and seals its secrets with
+// sealer. The error lists every mistake.
 func New(store Store, sealer Sealer, config Config) (*Service, error) {
 	var errs []error
 	if store == nil {
@@ -76,8 +76,8 @@ func New(store Store, sealer Sealer, config Config) (*Service, error) {
 	}, nil
 }
 
-// Begin makes a new secret. It is pending until [Service.Confirm] and replaces only an
-// earlier pending one, so a session is enough.
+// Begin makes a new secret. It is pending until [Service.Confirm] and replaces only
+// an earlier pending one.
 func (s *Service) Begin(ctx context.Context, p *identity.Principal) (*Enrolment, error) {
 	user, err := s.userOf(ctx, p)
 	if err != nil {
@@ -111,10 +111,9 @@ func (s *Service) Begin(ctx context.Context, p *identity.Principal) (*Enrolment,
 	return e, nil
 }
 
-// Confirm makes the pending secret the factor, in place of an earlier one, if code is
-// one of its codes and proof is right. It returns new recovery codes, which cannot be
-// shown again. The code is used up. The factor does not raise the session p.Session;
-// see [Service.VerifyFactor].
+// Confirm makes the pending secret the factor, in place of an earlier one, if code
+// and proof are right, and uses the code up. It returns new recovery codes, which
+// cannot be shown again. The factor does not raise the session p.Session.
 func (s *Service) Confirm(ctx context.Context, p *identity.Principal, code string, proof Proof) (*RecoveryCodes, error) {
 	user, err := s.userOf(ctx, p)
 	if err != nil {
@@ -172,7 +171,7 @@ func (s *Service) Confirm(ctx context.Context, p *identity.Principal, code strin
 }
 
 // Regenerate replaces the caller's recovery codes. The new ones do not raise the
-// session p.Session; see [Service.VerifyFactor].
+// session p.Session.
 func (s *Service) Regenerate(ctx context.Context, p *identity.Principal, proof Proof) (*RecoveryCodes, error) {
 	user, err := s.userOf(ctx, p)
 	if err != nil {
@@ -207,7 +206,7 @@ func (s *Service) Regenerate(ctx context.Context, p *identity.Principal, proof P
 	return codes, nil
 }
 
-// Disable removes the caller's factor with its recovery codes.
+// Disable removes the caller's factor and recovery codes.
 func (s *Service) Disable(ctx context.Context, p *identity.Principal, proof Proof) error {
 	user, err := s.userOf(ctx, p)
 	if err != nil {
@@ -225,12 +224,10 @@ func (s *Service) Disable(ctx context.Context, p *identity.Principal, proof Proo
 	}, &kind)
 }
 
-// Verify uses up a code or a recovery code of the user. It returns [ErrWrongCode], a
-// [*ThrottledError], or an error of the store or the sealer. Of any number of calls
-// with one code, one succeeds.
-//
-// Verify the password or the session of the user first: wrong codes make the user
-// wait. To raise a session, call [Service.VerifyFactor].
+// Verify uses up a code or a recovery code of the user: of any number of calls with
+// one code, one succeeds. The error is [ErrWrongCode], a [*ThrottledError], or of
+// the store or the sealer. Wrong codes make the user wait, so verify the password
+// or the session first. To raise a session, call [Service.VerifyFactor].
 func (s *Service) Verify(ctx context.Context, user, code string) (Result, error) {
 	return s.verify(ctx, user, "", code)
 }
@@ -260,21 +257,19 @@ func (s *Service) verify(ctx context.Context, user, session, code string) (Resul
 	return result, nil
 }
 
-// Required reports whether the user has a factor. With [Service.VerifyFactor] it
-// makes a Service the SecondFactor of package auth.
+// Required reports whether the user has a factor. It implements auth.SecondFactor.
 func (s *Service) Required(ctx context.Context, user string) (bool, error) {
 	r, err := s.load(ctx, user)
 	return len(r.Active) > 0, err
 }
 
-// VerifyFactor uses up a code or a recovery code of p.Subject in order to raise the
-// session p.Session, or to open one if that is empty. It returns "otp" (RFC 8176) for
-// a right code and "" for a wrong one.
+// VerifyFactor implements auth.SecondFactor. It uses up a code or a recovery code
+// of p.Subject in order to raise the session p.Session, or to open one if that is
+// empty. It returns "otp" (RFC 8176) for a right code and "" for a wrong one.
 //
-// It returns a [*guard.Denial] without a comparison: 429 if the user has to wait, and
-// 403 if the secret or the recovery codes were made in p.Session, because what a
-// session enrolled proves nothing about that session. Other errors are failures of
-// the store or the sealer.
+// It returns a [*guard.Denial] without a comparison: 429 if the user has to wait,
+// and 403 if the secret or the recovery codes were made in p.Session. Other errors
+// are failures of the store or the sealer.
 func (s *Service) VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error) {
 	_, err = s.verify(ctx, p.Subject, p.Session, code)
 	throttled, isThrottled := errors.AsType[*ThrottledError](err)
