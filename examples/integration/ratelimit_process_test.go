@@ -187,6 +187,22 @@ func (one *worker) kill() {
 func (one *worker) pause()  { _ = one.cmd.Process.Signal(syscall.SIGSTOP) }
 func (one *worker) resume() { _ = one.cmd.Process.Signal(syscall.SIGCONT) }
 
+// await waits until more than the quota of each limit was admitted by requests that
+// began at or after since, whatever the load of the machine.
+func (w *workers) await(since time.Time) {
+	w.t.Helper()
+	for _, l := range w.specs[0].Limits {
+		_, after := w.all[l.Name].split(since, since)
+		for deadline := time.Now().Add(30 * time.Second); after.len() <= int(l.Quota); {
+			if time.Now().After(deadline) {
+				w.t.Fatalf("%s: %d were admitted within 30 s, want more than %d", l.Name, after.len(), l.Quota)
+			}
+			time.Sleep(20 * time.Millisecond) // other processes admit
+			_, after = w.all[l.Name].split(since, since)
+		}
+	}
+}
+
 // stop lets all end by themselves, so that what was admitted is known.
 func (w *workers) stop() {
 	for _, one := range w.each {

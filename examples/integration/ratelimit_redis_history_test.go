@@ -32,19 +32,19 @@ func TestHistoryOfLimitsInRedis(t *testing.T) {
 		{Name: "counted", Quota: 40, Window: 400 * time.Millisecond, Down: ratelimit.Closed},
 	}
 	w := work(t, inRedis(server, limits...)...)
-	time.Sleep(700 * time.Millisecond)
+	w.await(time.Time{})
 	for i := range 2 {
 		w.each[2*i].kill()
 		w.each[2*i+1].pause()
 		server.Kill(t)
 		server.Start(t)
 		w.start(2 * i)
-		time.Sleep(700 * time.Millisecond)
+		w.await(time.Now())
 		w.each[2*i+1].resume()
 		server.Pause()
 		time.Sleep(300 * time.Millisecond)
 		server.Continue()
-		time.Sleep(700 * time.Millisecond)
+		w.await(time.Now())
 	}
 	w.stop()
 	for _, l := range limits {
@@ -53,9 +53,6 @@ func TestHistoryOfLimitsInRedis(t *testing.T) {
 		t.Logf("%s: %d were admitted, at most %d of %d in a window", l.Name, all.len(), most, l.Quota)
 		if !ok {
 			t.Errorf("%s: %d were admitted in a window of %v, want at most %d", l.Name, most, l.Window, l.Quota)
-		}
-		if all.len() <= 4*int(l.Quota) {
-			t.Errorf("%s: %d were admitted in all, want more: nobody was admitted after the faults", l.Name, all.len())
 		}
 	}
 }

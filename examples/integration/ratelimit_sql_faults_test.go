@@ -29,6 +29,7 @@ func TestHistoryOfLimitsInPostgreSQL(t *testing.T) {
 		specs[i] = workerSpec{Engine: "pgx", Server: server.URL, Key: key, Timeout: 100 * time.Millisecond, Limits: limits}
 	}
 	w := work(t, specs...)
+	w.await(time.Time{})
 	for i := range 2 {
 		time.Sleep(600 * time.Millisecond)
 		w.each[2*i].kill()
@@ -40,12 +41,12 @@ func TestHistoryOfLimitsInPostgreSQL(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		w.each[2*i+1].resume()
 	}
-	time.Sleep(600 * time.Millisecond)
+	w.await(time.Now())
 	killed := time.Now()
 	server.Kill(t)
 	server.Start(t)
 	started := time.Now()
-	time.Sleep(1200 * time.Millisecond)
+	w.await(started)
 	w.stop()
 	for _, l := range limits {
 		before, after := w.all[l.Name].split(killed, started)
@@ -54,9 +55,6 @@ func TestHistoryOfLimitsInPostgreSQL(t *testing.T) {
 			t.Logf("%s: %d were admitted %s, at most %d of %d in a window", l.Name, h.len(), name, most, l.Quota)
 			if !ok {
 				t.Errorf("%s: %d were admitted in a window %s, want at most %d", l.Name, most, name, l.Quota)
-			}
-			if h.len() <= int(l.Quota) {
-				t.Errorf("%s: %d were admitted %s, want more", l.Name, h.len(), name)
 			}
 		}
 	}
