@@ -19,9 +19,8 @@ const (
 // maxRanges is how many ranges of an Accept header are looked at.
 const maxRanges = 32
 
-// negotiate returns the media type for the values of Accept (RFC 9110 section
-// 12.5.1): of those that are acceptable the one with the highest weight, and of
-// several with that the first of PNG, SVG, JSON.
+// negotiate returns the acceptable media type with the highest weight (RFC 9110
+// section 12.5.1); of equal ones the first of PNG, SVG, JSON.
 func negotiate(accept []string) (string, error) {
 	ranges := strings.Split(strings.Join(accept, ","), ",")
 	if len(ranges) > maxRanges {
@@ -44,8 +43,7 @@ func negotiate(accept []string) (string, error) {
 	return best, nil
 }
 
-// weightOf returns the weight that the most specific of the ranges gives to
-// offer, 0 to 1.
+// weightOf returns the weight of offer by the most specific of the ranges, 0 to 1.
 func weightOf(offer string, ranges []string) float64 {
 	kind, _, _ := strings.Cut(offer, "/")
 	patterns := []string{"*/*", kind + "/*", offer} // from broad to specific

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// A Status is the state of a user's factor, for a page of settings.
+// A Status is the state of a user's factor.
 type Status struct {
 	Enabled      bool
-	Locked       bool // after too many wrong guesses, until Unlock
+	Locked       bool // until Unlock; see Config.MaxFailures
 	RecoveryLeft int
 }
 
@@ -25,11 +25,10 @@ func (s *Service) Status(ctx context.Context, user string) (Status, error) {
 	}, nil
 }
 
-// Import gives the user a factor with a secret of another system, without a code.
-// The secret has 16 to 128 bytes, 10 or more with Config.InsecureShortSecrets, and
-// its codes have Config.Algorithm and Config.Digits. Codes that the old system may
-// have accepted are refused, so the first right code comes within a minute. Import
-// returns [ErrEnrolled] if the user has a factor.
+// Import gives the user a factor with a secret of another system, of 16 to 128 bytes,
+// or 10 with Config.InsecureShortSecrets, for Config.Algorithm and Config.Digits. If
+// the user has a factor, it returns [ErrEnrolled]. Codes that the other system may have
+// accepted are refused for up to a minute.
 func (s *Service) Import(ctx context.Context, user string, secret []byte) (*RecoveryCodes, error) {
 	atLeast := minSecret
 	if s.config.InsecureShortSecrets {
@@ -49,9 +48,9 @@ func (s *Service) Import(ctx context.Context, user string, secret []byte) (*Reco
 			return ErrEnrolled
 		}
 		r.clear()
-		// The code of the next step, which an app whose clock is fast has
-		// shown already, is the last that the other system accepts (RFC 6238
-		// section 6). Config.Strict says nothing about that system.
+		// The other system may have accepted the code of the next step, from
+		// an app with a fast clock (RFC 6238 section 6), whatever
+		// Config.Strict is here.
 		r.Active, r.Step, r.Recovery = box, stepOf(time.Now())+1, hashes
 		return nil
 	})
@@ -62,8 +61,7 @@ func (s *Service) Import(ctx context.Context, user string, secret []byte) (*Reco
 	return codes, nil
 }
 
-// Unlock forgets the wrong attempts of a user, so that the next one is accepted at
-// once. The host must verify the user by other means first.
+// Unlock clears the wrong attempts of a user. Verify the user by other means first.
 func (s *Service) Unlock(ctx context.Context, user string) error {
 	r, err := s.update(ctx, user, func(r *Record) error {
 		r.Guesses = Guesses{}
@@ -75,10 +73,9 @@ func (s *Service) Unlock(ctx context.Context, user string) error {
 	return err
 }
 
-// Reset removes the factor of a user who lost the authenticator and the recovery
-// codes. The host must verify the user by other means first, and refuse a caller
-// who resets their own factor. Config.End is called before and after; if it fails,
-// call Reset again.
+// Reset removes the factor of a user without a proof. Verify the user by other means
+// first, and refuse callers that reset their own factor. Config.End is called before
+// and after; if it fails, call Reset again.
 func (s *Service) Reset(ctx context.Context, user string) error {
 	if err := s.end(ctx, user, EventReset); err != nil {
 		return err

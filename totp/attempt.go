@@ -13,44 +13,42 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// An attempt is one guess: at a code, or at what else proves the user.
+// An attempt is one guess at a code or a proof.
 type attempt struct {
 	user string
 
-	// possible reports whether r has anything that a guess could hit. If not,
-	// the attempt is wrong and is not counted.
+	// possible reports whether r has a secret to compare with. If not, the
+	// attempt is wrong and is not counted.
 	possible func(r *Record, now time.Time) bool
 
-	// compare compares the guess. It does not change r. An error means that
-	// the guess was not compared.
+	// compare compares the guess and does not change r. After an error the
+	// guess was not compared.
 	compare func(r *Record, now time.Time) (outcome, error)
 
-	// before, if not nil, is called when the guess was right and before the
-	// change is saved. Its error stops the change.
+	// before, if not nil, is called between a right guess and the save of its
+	// change, which its error prevents.
 	before func() error
 }
 
 // An outcome is the result of a comparison.
 type outcome struct {
 	wrong  error         // why the guess is wrong, nil if it is right
-	use    func(*Record) // uses up a right guess, nil if there is nothing to use up
-	change func(*Record) // what the guess is for, nil for nothing else
+	use    func(*Record) // uses up a right guess; may be nil
+	change func(*Record) // makes the change that was requested; may be nil
 	factor bool          // whether a right guess was a code of the factor
 }
 
 func hasFactor(r *Record, _ time.Time) bool { return len(r.Active) > 0 }
 
-// maxConflicts is how often a change is repeated because another one was saved in
-// between.
+// maxConflicts bounds how often a change is repeated after concurrent saves.
 const maxConflicts = 100
 
 var errConflict = errors.New("totp: the record changed in between")
 
-// attempt takes one guess. It is counted as wrong, and the count is saved, before
-// the guess is compared: parallel guesses, a crash or a client that hangs up cannot
-// avoid the count. If the guess is right, the count is taken back in the same save
-// as the change. attempt returns the record as it was, less what the guess used up,
-// and as it was saved.
+// attempt makes one guess. The guess is saved as wrong before it is compared, so that
+// parallel guesses, a crash or a client that hangs up cannot avoid the count. A right
+// guess is uncounted in the same save as its change. attempt returns the record before
+// the change, without what the guess used up, and the saved one.
 func (s *Service) attempt(ctx context.Context, a attempt) (used, saved *Record, err error) {
 	var uncharged Guesses
 	var now time.Time
@@ -76,8 +74,7 @@ func (s *Service) attempt(ctx context.Context, a attempt) (used, saved *Record, 
 	}
 	switch {
 	case err != nil:
-		// Nothing was compared, or nothing may change, so nothing counts. If
-		// that cannot be saved, the attempt stays counted.
+		// If this cannot be saved, the attempt stays counted.
 		_, _ = s.settle(ctx, a.user, charged, func(r *Record) { r.Guesses = uncharged })
 		return nil, nil, err
 	case result.wrong != nil:
@@ -106,10 +103,9 @@ func (s *Service) attempt(ctx context.Context, a attempt) (used, saved *Record, 
 	return used, saved, nil
 }
 
-// settle saves the change that follows a comparison with charged. Only the pending
-// secret may have changed meanwhile, unless that is what was compared: whoever has
-// a session can begin an enrolment at any time, and must not be able to disturb
-// the owner's changes by that.
+// settle saves the change after a comparison with charged, unless the factor was
+// changed meanwhile. A changed pending secret is no conflict: a stolen session can
+// begin an enrolment at any time and must not disturb the owner's changes.
 func (s *Service) settle(ctx context.Context, user string, charged Record, change func(*Record)) (*Record, error) {
 	r := charged.clone()
 	for range maxConflicts {
@@ -165,7 +161,7 @@ func (s *Service) load(ctx context.Context, user string) (Record, error) {
 	return r, nil
 }
 
-// save saves r and sets its version to that of the store.
+// save saves r and sets r.Version to the version in the store.
 func (s *Service) save(ctx context.Context, user string, r *Record) (bool, error) {
 	begun := s.config.Hooks.Begin()
 	saved, err := s.store.SaveTOTP(ctx, user, *r)
@@ -179,5 +175,5 @@ func (s *Service) save(ctx context.Context, user string, r *Record) (bool, error
 	return saved, nil
 }
 
-// instant returns t as stores keep it: in UTC and to the microsecond.
+// instant returns t in UTC and in whole microseconds, as stores keep it.
 func instant(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

@@ -13,15 +13,16 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// Names of the audit events of a factor, and kinds of a [Change].
+// Audit events and kinds of a [Change]. The Principal of the event is the caller, the
+// Target is the user.
 const (
 	EventBegun        guard.EventName = "factor_begun"                // a pending secret was made
-	EventConfirmed    guard.EventName = "factor_confirmed"            // a first factor, confirmed or imported
-	EventReplaced     guard.EventName = "factor_replaced"             // another factor was confirmed in place of the first
+	EventConfirmed    guard.EventName = "factor_confirmed"            // a first factor was confirmed or imported
+	EventReplaced     guard.EventName = "factor_replaced"             // a confirmed factor replaced another
 	EventUsed         guard.EventName = "factor_used"                 // a code was used up
 	EventRecoveryUsed guard.EventName = "factor_recovery_used"        // a recovery code was used up
 	EventRegenerated  guard.EventName = "factor_recovery_regenerated" // the recovery codes were replaced
-	EventRemoved      guard.EventName = "factor_removed"              // by the user
+	EventRemoved      guard.EventName = "factor_removed"              // removed by the user
 	EventReset        guard.EventName = "factor_reset"                // removed by Reset
 	EventLocked       guard.EventName = "factor_locked"               // after Config.MaxFailures wrong guesses
 	EventUnlocked     guard.EventName = "factor_unlocked"             // by Unlock
@@ -29,15 +30,12 @@ const (
 
 // A Change is a change of a user's factor.
 type Change struct {
-	User string
-	Kind guard.EventName
-
-	// RecoveryLeft is the number of unused recovery codes.
-	RecoveryLeft int
+	User         string
+	Kind         guard.EventName
+	RecoveryLeft int // unused recovery codes
 }
 
-// changed reports a change that was saved. by is the caller, nil for the caller of
-// ctx if there is one.
+// changed reports a saved change. by is the caller, nil for the caller of ctx.
 func (s *Service) changed(ctx context.Context, by *identity.Principal, c Change) {
 	e := guard.Event{Name: c.Kind, Principal: by, Target: c.User, Changes: []slog.Attr{slog.String("factor", "totp")}}
 	if c.Kind != EventBegun && c.Kind != EventRemoved && c.Kind != EventReset {
@@ -61,13 +59,11 @@ func ends(kind guard.EventName) bool {
 	return kind == EventRemoved || kind == EventReset || kind == EventReplaced
 }
 
-// change makes a change of the caller's own factor, whose kind is known when the
-// guess was compared.
+// change changes the caller's own factor. kind is set by the comparison.
 //
-// What the factor was good for is ended twice: before the change, since the factor
-// must stay if that fails, and after it, for what was made in between. Then the
-// log is asked whether the session of p was ended meanwhile, in which case the
-// change is taken back.
+// Config.End is called before the change, so that its error keeps the factor, and
+// after it, for credentials that were made in between. If Config.Revoked reports that
+// the session of p has ended meanwhile, the change is taken back.
 func (s *Service) change(ctx context.Context, p *identity.Principal, proof Proof, a attempt, kind *guard.EventName) error {
 	if err := s.accepts(proof); err != nil {
 		return err
@@ -96,7 +92,7 @@ func (s *Service) change(ctx context.Context, p *identity.Principal, proof Proof
 	return s.end(ctx, a.user, *kind)
 }
 
-// end ends what was made under a factor that is going to end, or has ended.
+// end calls Config.End if the change ends a factor.
 func (s *Service) end(ctx context.Context, user string, kind guard.EventName) error {
 	if s.config.End == nil || !ends(kind) {
 		return nil
@@ -107,11 +103,11 @@ func (s *Service) end(ctx context.Context, user string, kind guard.EventName) er
 	return nil
 }
 
-// endTimeout bounds what goes on after the client has hung up.
+// endTimeout bounds takeBack, which continues after the client has hung up.
 const endTimeout = 10 * time.Second
 
-// takeBack restores the factor that was there before a change, less what the proof
-// used up, unless the record was changed again.
+// takeBack restores the factor before a change, without what the proof used up,
+// unless the record was changed again.
 func (s *Service) takeBack(ctx context.Context, user string, used, saved *Record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()

@@ -6,25 +6,21 @@ import (
 	"unicode/utf8"
 )
 
-// maxTyped is the longest input that is looked at, in bytes: a recovery code with
-// a character of three bytes after each of its own, and some space around it.
+// maxTyped is the longest input in bytes: a recovery code with a separator of three
+// bytes after each character, and some space around it.
 const maxTyped = 128
 
-// An input is what a user typed: the digits of a code, or else the bytes of a
-// recovery code.
+// An input has the digits of a code or the bytes of a recovery code.
 type input struct {
 	digits   string
 	recovery []byte
 }
 
-// parseCode reads what a user typed. It reports whether that can be a code or a
-// recovery code.
+// parseCode reads typed and reports whether it can be a code or a recovery code.
 //
-// Spaces, dashes and invisible characters are removed wherever they stand: apps
-// show "123 456", recovery codes are written in groups, and phone keyboards and
-// messengers replace a hyphen or add what cannot be seen. Every other character
-// that is not an ASCII digit or letter is refused, digits of other scripts among
-// them.
+// Spaces, dashes and invisible characters are removed: apps show "123 456", recovery
+// codes have groups, and phone keyboards and messengers replace hyphens or add
+// invisible characters. Other characters must be ASCII digits or letters.
 func parseCode(typed string) (in input, ok bool) {
 	if len(typed) > maxTyped || !utf8.ValidString(typed) {
 		return input{}, false
@@ -55,9 +51,8 @@ func parseCode(typed string) (in input, ok bool) {
 	return input{}, false
 }
 
-// isSeparator reports whether c only separates groups: Unicode spaces and dashes,
-// what looks like a dash without being one to Unicode, and invisible format
-// characters such as the zero-width space.
+// isSeparator reports whether c only separates groups: spaces, dashes, characters that
+// look like dashes, and invisible format characters.
 func isSeparator(c rune) bool {
 	return unicode.IsSpace(c) || unicode.In(c, unicode.Zs, unicode.Pd, unicode.Cf) || strings.ContainsRune("\u2212\u2043\u02d7\u30fc\uff70", c)
 }

@@ -17,8 +17,8 @@ import (
 // An Algorithm is the hash function of codes (RFC 6238).
 type Algorithm int
 
-// Several authenticator apps ignore the algorithm in the URI and use SHA-1. HMAC
-// does not depend on the collision resistance that SHA-1 lacks.
+// The algorithms of RFC 6238. Several authenticator apps support SHA1 only, whose
+// collisions do not affect HMAC.
 const (
 	SHA1 Algorithm = iota
 	SHA256
@@ -40,88 +40,81 @@ func (a Algorithm) String() string {
 
 // Config configures a [Service].
 type Config struct {
-	// Issuer is the name of the application in authenticator apps: 1 to 64
-	// bytes of UTF-8 without a colon. Required.
+	// Issuer is the application's name in authenticator apps: 1 to 64 bytes of
+	// UTF-8 without a colon.
 	Issuer string
 
-	// Algorithm and Digits, 6 or 8, apply to new enrolments. The period is 30
-	// seconds. Default: SHA1 and 6, the only values that all apps support.
+	// Algorithm and Digits (6 or 8) apply to new enrolments. Default: SHA1 and
+	// 6, which all apps support.
 	Algorithm Algorithm
 	Digits    int
 
-	// Strict accepts codes of the current 30 seconds only. Default: also codes of
-	// the previous and the next step (RFC 6238 sections 5.2 and 6).
+	// Strict refuses codes of the previous and the next 30-second step (RFC
+	// 6238 sections 5.2 and 6).
 	Strict bool
 
-	// FirstWait is how long attempts are refused after the first wrong one: 1
-	// second to 1 hour. Each further one doubles the wait, up to Forgive. Default:
-	// 1 second.
+	// FirstWait is the wait after a wrong attempt, 1 second to 1 hour. Each
+	// further one doubles it, up to Forgive. Default: 1 second.
 	FirstWait time.Duration
 
-	// Forgive is when a wrong attempt no longer counts towards the waits: 1 minute
-	// to 30 days. A right code does not shorten it; otherwise an attacker with the
-	// password could guess between the owner's sign-ins. Default: 4 hours.
+	// Forgive is the time after which one wrong attempt no longer lengthens the
+	// waits, 1 minute to 30 days. Default: 4 hours.
 	Forgive time.Duration
 
-	// MaxFailures is the number of wrong attempts, without a right code in between,
-	// after which all are refused until [Service.Unlock]: 1 to 100, the maximum of
-	// NIST SP 800-63B-4 section 3.2.2. Default: 100.
+	// MaxFailures is the number of wrong attempts since the last right code
+	// that lock the factor until [Service.Unlock]: 1 to 100 (NIST SP 800-63B-4
+	// section 3.2.2). Default: 100.
 	MaxFailures int
 
-	// PendingFor is how long an enrolment can be confirmed: 1 minute to 1 hour.
-	// Default: 10 minutes.
+	// PendingFor is how long an enrolment can be confirmed, 1 minute to 1
+	// hour. Default: 10 minutes.
 	PendingFor time.Duration
 
-	// VerifyPassword verifies the caller's password as a [Proof], for example by
-	// VerifyPassword of auth.Server. It returns [identity.ErrNotProven] for a wrong
-	// password, which counts like a wrong code. A [*guard.Denial] with status 429
-	// is passed on; any other error is answered 503. If nil, passwords are no
-	// proof.
+	// VerifyPassword verifies the caller's current password; see auth.Server.
+	// It returns [identity.ErrNotProven] for a wrong one, which counts like a
+	// wrong code, or a [*guard.Denial] with status 429. Other errors are
+	// answered 503. If nil, passwords are no [Proof].
 	VerifyPassword func(ctx context.Context, p *identity.Principal, password string) error
 
-	// UseGrant uses up a one-time grant of the caller as a [Proof], for example by
-	// UseGrant of auth.Server, with the errors of VerifyPassword. If nil, grants
-	// are no proof. If both fields are nil, a first factor can only be imported.
+	// UseGrant uses up a one-time grant of the caller; see auth.Server. It
+	// returns the errors of VerifyPassword. If nil, grants are no [Proof]. If
+	// both are nil, a first factor can only be imported.
 	UseGrant func(ctx context.Context, p *identity.Principal, grant string) error
 
-	// Revoked reports whether the caller's session was ended, by reading the log of
-	// revocations, not a replica. It is called after a change was saved; if it
-	// returns true or an error, the change is taken back and refused. If nil, a
-	// change that is under way when the session ends may stay.
+	// Revoked reports whether the session of p has ended, from the log of
+	// revocations, not a replica. It is called after a change by p was saved;
+	// true or an error takes the change back. If nil, the change stays.
 	Revoked func(ctx context.Context, p *identity.Principal) (bool, error)
 
-	// End ends what was made under a factor that is removed, reset or replaced, for
-	// example API keys. It is called before the change, which an error prevents,
-	// and again after it.
+	// End ends credentials, for example API keys, that were made under a
+	// removed, reset or replaced factor. It is called before the change, which
+	// its error prevents, and after it. If nil, nothing is ended.
 	End func(ctx context.Context, c Change) error
 
-	// InsecureShortSecrets lets [Service.Import] accept secrets of 10 to 15 bytes.
-	// An attacker with a few codes and large means can search for a secret of 80
-	// bits; 128 bits are out of reach.
+	// InsecureShortSecrets lets [Service.Import] accept secrets of 10 to 15
+	// bytes. A well-equipped attacker with a few codes can find a secret of 10.
 	InsecureShortSecrets bool
 
-	// QRSize is the width of SetupHandler's QR code in pixels, 128 to 1024. The
-	// picture is larger if a module would have fewer than two. Default: 320.
+	// QRSize is the size of the PNG of SetupHandler, 128 to 1024 pixels; see
+	// [Enrolment.PNG]. Default: 320.
 	QRSize int
 
-	// ACRValues are the authentication contexts in the challenge of
-	// [Service.Handler] (RFC 9470 section 3).
+	// ACRValues is acr_values in the challenge of [Service.Handler] (RFC 9470
+	// section 3). Default: empty.
 	ACRValues []string
 
-	// User returns the user of a caller, under which the factor is stored. If
-	// several issuers are accepted, it must refuse callers of all but one. Its
-	// errors are refusals, like the errors of a guard. It is called after the body
-	// was read. Default: the Subject, and 403 for callers without a Session, for
-	// example API keys.
+	// User returns the caller's user name in the Store, or the refusal. It must
+	// refuse all issuers but one. Handlers call it after the body was read, so
+	// it can refuse ended sessions. Default: the Subject, and 403 without a
+	// Session, for example for API keys.
 	User func(ctx context.Context, p *identity.Principal) (string, error)
 
-	// Account returns the name that authenticator apps show beside Issuer: 1 to 254
-	// bytes of UTF-8 without a colon. An error is answered 503. Default: the
-	// Subject.
+	// Account returns the account name in authenticator apps: 1 to 254 bytes of
+	// UTF-8 without a colon. An error is answered 503. Default: the Subject.
 	Account func(ctx context.Context, p *identity.Principal) (string, error)
 
-	// Notify is called after a change was saved, for a message to the user. It must
-	// not block.
+	// Notify, if not nil, is called after a change was saved, for a message to
+	// the user. It must not block.
 	Notify func(ctx context.Context, c Change)
 
 	// Hooks renders refusals and receives events.
@@ -211,18 +204,18 @@ func (c Config) check() (errs []error) {
 	return errs
 }
 
-// Risk returns the probability, 0 to 1, that an attacker with the password of an
-// account guesses a code within a year, trying as soon as an attempt is accepted,
-// while the owner's sign-ins prevent that MaxFailures is reached. It is 0.0066 for
-// the zero Config; New refuses more than 0.01. For a Config with another mistake
-// Risk returns 1.
+// Risk returns the probability that an attacker with the password of an account
+// guesses a code within a year, if the owner signs in often enough to never reach
+// MaxFailures. It is 0.0066 for the zero Config and 1 for an invalid one. New refuses
+// a Config above 0.01.
 func (c Config) Risk() float64 {
 	c = c.withDefaults()
 	if c.FirstWait <= 0 || c.Forgive <= 0 || c.Digits < 1 {
 		return 1
 	}
-	// One attempt for each time Forgive, after as many as fit while the waits
-	// still grow. Each has 3 codes of a million to hit, or 1 with Strict.
+	// One attempt per Forgive, after the attempts while the waits grow: 2204
+	// for the zero Config, each with 3 good codes of a million, 1 with Strict.
+	// If the owner never signs in, MaxFailures attempts: 0.0003.
 	attempts := float64(year) / float64(c.Forgive)
 	for wait := c.FirstWait; wait < c.Forgive; wait *= 2 {
 		attempts++
@@ -239,9 +232,8 @@ func (c Config) skew() int64 {
 	return 1
 }
 
-// checkLabel returns what keeps s out of the label of a URI. The colon parts
-// issuer and account, and apps differ in whether they look for it before or
-// after they unescape, so there is no way to write one.
+// checkLabel returns what the label of a URI must be if s cannot be one. A colon
+// separates issuer and account, and apps differ in whether an escaped one does.
 func checkLabel(s string, longest int) error {
 	switch {
 	case s == "" || len(s) > longest:

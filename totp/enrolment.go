@@ -10,14 +10,14 @@ import (
 
 const redacted = "totp: secret not shown"
 
-// An Enrolment is a new secret, to be shown to its user once. Only URI, Secret, PNG
-// and SVG return it; it does not print.
+// An Enrolment is a new secret, to be shown to the user once. Only URI, Secret, PNG and
+// SVG reveal it; fmt, slog and JSON do not.
 type Enrolment struct {
 	// Expires is when the enrolment can no longer be confirmed.
 	Expires time.Time
 
-	// A func, because fmt cannot call Format for a value in an unexported field
-	// of another struct, and prints only the address of a func.
+	// A func, because fmt does not call Format for unexported fields of other
+	// structs; of a func it prints only the address.
 	show func() shown
 }
 
@@ -49,9 +49,9 @@ func newEnrolment(k key, issuer, account string) (*Enrolment, error) {
 	return &Enrolment{show: func() shown { return s }}, nil
 }
 
-// escape writes s with everything escaped that is not unreserved (RFC 3986
-// section 2.3). Functions of net/url leave more as it is: a '+', which half of
-// the apps read as a space, and a '/' or '&' in a path.
+// escape escapes all bytes of s that are not unreserved (RFC 3986 section 2.3).
+// net/url does not escape '+', which half of the apps read as a space, nor '/' and '&'
+// in a path.
 func escape(b *strings.Builder, s string) {
 	for i := range len(s) {
 		c := s[i]
@@ -63,19 +63,17 @@ func escape(b *strings.Builder, s string) {
 	}
 }
 
-// URI returns the otpauth URI in the QR code. It contains the secret.
+// URI returns the otpauth URI of the QR code, with the secret.
 func (e Enrolment) URI() string { return e.show().uri }
 
-// Secret returns the secret in base32, to be typed into an app.
+// Secret returns the secret in base32.
 func (e Enrolment) Secret() string { return e.show().secret }
 
-// PNG returns the QR code as a picture of size times size pixels, 128 to 1024, or
-// larger if a module would have fewer than two. The margin is four modules (ISO
-// 18004).
+// PNG returns the QR code as a square of size pixels, 128 to 1024, or larger for two
+// pixels per module. It includes the white border of ISO 18004.
 func (e Enrolment) PNG(size int) ([]byte, error) { return pngOf(e.show().uri, size) }
 
-// SVG returns the QR code as an SVG document without a fixed size, with the same
-// margin.
+// SVG returns the QR code as an SVG document without a fixed size.
 func (e Enrolment) SVG() ([]byte, error) { return svgOf(e.show().uri) }
 
 // Format writes no secret.
@@ -84,5 +82,5 @@ func (e Enrolment) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
 // LogValue logs no secret.
 func (e Enrolment) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText writes no secret, into JSON either.
+// MarshalText writes no secret.
 func (e Enrolment) MarshalText() ([]byte, error) { return []byte(redacted), nil }

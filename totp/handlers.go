@@ -17,9 +17,9 @@ import (
 // maxBody is the largest body that is read, in bytes.
 const maxBody = 4 << 10
 
-// SetupHandler returns the handler of POST /2fa/setup/, which begins an enrolment.
-// It answers in the format that Accept selects: image/png, image/svg+xml, or
-// application/json with uri, secret and expires_in (seconds). The body is empty.
+// SetupHandler begins an enrolment by POST /2fa/setup/ without a body. As Accept
+// selects, the response is the QR code as image/png or image/svg+xml, or
+// application/json with uri, secret and expires_in (seconds).
 func (s *Service) SetupHandler() http.Handler {
 	return s.handler(s.setup, http.MethodPost)
 }
@@ -62,14 +62,14 @@ func (s *Service) show(e *Enrolment, media string) ([]byte, error) {
 	}{e.URI(), e.Secret(), int64(s.config.PendingFor / time.Second)})
 }
 
-// ConfirmHandler returns the handler of POST /2fa/confirm/, which makes the pending
-// secret the factor and answers with the JSON member recovery_codes. It reads code
-// and one proof: password, grant, or current_code, a code or recovery code of the
-// factor that is replaced.
+// ConfirmHandler calls [Service.Confirm] for POST /2fa/confirm/ and answers with the
+// JSON member recovery_codes. It reads code and one proof: password, grant, or
+// current_code, a code or recovery code of the replaced factor.
 //
-// The body of all handlers is a JSON object of strings or a form, of at most 4 KiB.
-// A wrong code is 400 invalid_code, a wrong proof 400 invalid_proof, no proof 403
-// proof_required, and an attempt during a wait 429 too_many_attempts.
+// All handlers read a JSON object of strings or a form, of at most 4 KiB, and refuse
+// members in the URL. A wrong code is 400 invalid_code, a wrong proof 400
+// invalid_proof, no proof 403 proof_required, and a throttled attempt 429
+// too_many_attempts.
 func (s *Service) ConfirmHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		f, err := body.Members(w, r, maxBody, "code", "current_code", "password", "grant")
@@ -92,9 +92,8 @@ func (s *Service) ConfirmHandler() http.Handler {
 	}, http.MethodPost)
 }
 
-// RegenerateHandler returns the handler that replaces recovery codes. It reads one
-// proof: code, a code or recovery code, password or grant. It answers as
-// [Service.ConfirmHandler] does.
+// RegenerateHandler calls [Service.Regenerate] and answers like
+// [Service.ConfirmHandler]. It reads one proof: password, grant or code.
 func (s *Service) RegenerateHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		proof, err := readProof(w, r)
@@ -110,8 +109,8 @@ func (s *Service) RegenerateHandler() http.Handler {
 	}, http.MethodPost)
 }
 
-// DisableHandler returns the handler of DELETE /2fa/, or of a POST, which removes
-// the factor and answers 204. It reads a proof as [Service.RegenerateHandler] does.
+// DisableHandler calls [Service.Disable] for DELETE /2fa/, or for a POST, and answers
+// 204. It reads a proof like [Service.RegenerateHandler].
 func (s *Service) DisableHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		proof, err := readProof(w, r)
@@ -126,9 +125,8 @@ func (s *Service) DisableHandler() http.Handler {
 	}, http.MethodDelete, http.MethodPost)
 }
 
-// VerifyHandler returns the handler of POST /2fa/verify/ of FastAPI's guide, which
-// uses up the code or recovery code in code. A wrong one is 400 invalid_code, also
-// without a factor. It does not raise the session; the StepUp of auth.Server does.
+// VerifyHandler calls [Service.Verify] for POST /2fa/verify/ of FastAPI's guide. It does
+// not raise the session; StepUp of auth.Server does.
 func (s *Service) VerifyHandler() http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		f, err := body.Members(w, r, maxBody, "code")
@@ -150,9 +148,9 @@ func (s *Service) VerifyHandler() http.Handler {
 	}, http.MethodPost)
 }
 
-// readProof reads a body that has a proof and nothing else. The body comes before
-// Config.User: who takes long to send it may have been signed out meanwhile, and
-// Config.User is the host's to refuse them.
+// readProof reads a body that has a proof and nothing else. It reads the body before
+// Config.User, so that Config.User can refuse a caller whose session ended while the
+// body arrived.
 func readProof(w http.ResponseWriter, r *http.Request) (Proof, error) {
 	f, err := body.Members(w, r, maxBody, "code", "password", "grant")
 	if err != nil {
@@ -185,10 +183,9 @@ func badRequest(detail string) error {
 // handler returns the handler of a caller's own factor.
 func (s *Service) handler(serve func(http.ResponseWriter, *http.Request, *identity.Principal) error, methods ...string) http.Handler {
 	answer := func(w http.ResponseWriter, r *http.Request) error {
-		// Whatever is answered is for this caller at this moment.
 		w.Header().Set("Cache-Control", "no-store")
 		if !slices.Contains(methods, r.Method) {
-			// A GET is what a page of another site can make a browser send.
+			// A page of another site can make a browser send a GET.
 			return guard.MethodNotAllowed(w, methods...)
 		}
 		p, err := guard.Caller(r)
@@ -204,8 +201,8 @@ func (s *Service) handler(serve func(http.ResponseWriter, *http.Request, *identi
 	}))
 }
 
-// denial returns the refusal for an error of a Service. An error of a store or a
-// sealer stays what it is, and is answered 503.
+// denial returns the refusal for an error of a Service. It returns errors of a store or
+// a sealer unchanged (503).
 func denial(err error) error {
 	throttled, isThrottled := errors.AsType[*ThrottledError](err)
 	switch {

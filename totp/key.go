@@ -13,13 +13,12 @@ import (
 	"github.com/pquerna/otp/hotp"
 )
 
-// base32Text is how authenticator apps take secrets: capital letters without
-// padding, which some of them do not skip.
+// base32Text has no padding, because some authenticator apps reject it.
 var base32Text = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// Bounds of a shared secret, in bytes. RFC 4226 section 4, R6, requires 128 bits;
-// shortSecret is what Config.InsecureShortSecrets accepts from other systems. A
-// secret longer than a block of the hash function adds nothing.
+// Bounds of a shared secret, in bytes. RFC 4226 section 4, R6, requires 128 bits.
+// shortSecret is the bound with Config.InsecureShortSecrets. A secret longer than a
+// block of the hash function adds no strength.
 const shortSecret, minSecret, maxSecret = 10, 16, 128
 
 // A key is a shared secret with the parameters of its codes, as it is sealed.
@@ -30,8 +29,8 @@ type key struct {
 
 	// secretFrom and recoveryFrom identify the sessions in which the secret
 	// was confirmed and the recovery codes were made. Neither raises its own
-	// session. Here, and not beside the sealed secret, so that whoever can
-	// write the store cannot change them.
+	// session. They are sealed, so that write access to the store cannot
+	// change them.
 	secretFrom, recoveryFrom sessionTag
 }
 
@@ -57,8 +56,8 @@ func newKey(a Algorithm, digits int) key {
 	return k
 }
 
-// check returns an error if k is not usable. An empty secret is the worst case:
-// anybody can compute its codes.
+// check returns an error if k is not usable. The codes of an empty secret, for example,
+// are public.
 func (k key) check(atLeast int) error {
 	switch {
 	case len(k.secret) < atLeast || len(k.secret) > maxSecret:
@@ -71,11 +70,11 @@ func (k key) check(atLeast int) error {
 	return nil
 }
 
-// Versions of a sealed key, its first byte. Keys of the first one have no tags.
+// Versions of a sealed key, its first byte.
 const untaggedKey, taggedKey = 1, 2
 
-// marshal returns k as it is sealed, with its parameters, so that the Config can
-// change without a change of existing factors.
+// marshal returns the plain text to seal. It has the parameters of k, so that a new
+// Config does not affect existing factors.
 func (k key) marshal() []byte {
 	b := []byte{taggedKey, byte(k.algorithm), byte(k.digits)}
 	b = append(b, k.secretFrom[:]...)
@@ -112,9 +111,9 @@ func stepOf(t time.Time) int64 {
 	return step
 }
 
-// match returns the step of which code is the code, out of those up to skew
-// before and after now, and after the last one that was used. Of two steps with
-// the same code it is the later one, or else the code would be good twice.
+// match returns the step of code, from now-skew to now+skew and after used. Of two
+// steps with the same code it returns the later one; otherwise the code could be used
+// twice.
 func (k key) match(code string, now, skew, used int64) (step int64, ok bool, err error) {
 	if err := k.check(shortSecret); err != nil {
 		return 0, false, err
@@ -132,8 +131,7 @@ func (k key) match(code string, now, skew, used int64) (step int64, ok bool, err
 	return step, ok, nil
 }
 
-// code returns the code of a step, which is not negative. text is the secret in
-// base32.
+// code returns the code of a non-negative step. text is the secret in base32.
 func (k key) code(text string, step int64) (string, error) {
 	return hotp.GenerateCodeCustom(text, uint64(step), hotp.ValidateOpts{
 		Digits:    otp.Digits(k.digits),

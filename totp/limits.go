@@ -5,17 +5,14 @@ import (
 	"time"
 )
 
-// A ThrottledError means that an attempt was refused without a comparison.
+// A ThrottledError is returned for an attempt refused without a comparison, because of
+// earlier wrong ones.
 type ThrottledError struct {
-	// RetryAfter is how long attempts are refused.
 	RetryAfter time.Duration
-
-	// Locked means that Config.MaxFailures was reached: all attempts are refused
-	// until [Service.Unlock].
-	Locked bool
+	Locked     bool // until Unlock; see Config.MaxFailures
 }
 
-// IsVerdict marks e as a verdict; see [guard.CannotDecide].
+// IsVerdict is for [guard.CannotDecide], which hides the error inside errors of stores.
 func (e *ThrottledError) IsVerdict() {}
 
 func (e *ThrottledError) Error() string {
@@ -42,9 +39,8 @@ func (l limits) refuse(g Guesses, now time.Time) error {
 	return nil
 }
 
-// charge counts a wrong code. Each wrong code is forgiven after the one before,
-// so the rate in the long run is one for each time forgive, whatever happens in
-// between; the waits only spread it.
+// charge counts a wrong code. Wrong codes are forgiven one after the other, so the
+// long-run rate is one per forgive; the waits only spread it.
 func (l limits) charge(g *Guesses, now time.Time) {
 	g.Failures++
 	if g.Forgiven.Before(now) {

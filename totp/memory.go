@@ -9,19 +9,17 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// Memory is a [Store] for tests: it forgets all factors when the process ends. The
-// zero Memory is ready for use. It is safe for concurrent use and must not be
-// copied after first use.
+// Memory is a [Store] in memory, for tests. The zero Memory is ready for use. It is
+// safe for concurrent use and must not be copied after first use. It has at most
+// 100,000 records; SaveTOTP returns [ErrFull] for another one.
 type Memory struct {
-	// MaxUsers is the maximum number of records; saving one more is [ErrFull]. It
-	// must not be changed after first use. Default: 100,000.
-	MaxUsers int
-
 	mu      sync.RWMutex
 	records map[string]hidden.Value[Record]
 }
 
 var _ Store = (*Memory)(nil)
+
+const maxRecords = 100_000
 
 // LoadTOTP implements [Store].
 func (m *Memory) LoadTOTP(_ context.Context, user string) (Record, error) {
@@ -39,11 +37,7 @@ func (m *Memory) SaveTOTP(_ context.Context, user string, r Record) (bool, error
 		return false, nil
 	}
 	if !exists {
-		limit := m.MaxUsers
-		if limit < 1 {
-			limit = 100_000
-		}
-		if len(m.records) >= limit {
+		if len(m.records) >= maxRecords {
 			return false, ErrFull
 		}
 		if m.records == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Proof shows that the user is present, not only a session, which may be stolen.
-// The zero Proof proves nothing. A Proof prints no secret.
+// A Proof shows that the user is present, not only a session, which may be stolen. It
+// prints no secret.
 type Proof struct {
 	kind   proofKind
 	secret guard.Secret
@@ -27,20 +27,18 @@ const (
 	grantProof
 )
 
-// Password is the proof by the user's password, which Config.VerifyPassword
-// verifies.
+// Password returns a proof by the current password, for Config.VerifyPassword.
 func Password(password string) Proof {
 	return Proof{passwordProof, guard.NewSecret([]byte(password))}
 }
 
-// Code is the proof by a code or a recovery code of the active factor, which is
-// used up.
+// Code returns a proof that uses up a code or a recovery code of the active factor.
 func Code(code string) Proof { return Proof{codeProof, guard.NewSecret([]byte(code))} }
 
-// Grant is the proof by a one-time grant, which Config.UseGrant uses up.
+// Grant returns a proof by a one-time grant, for Config.UseGrant.
 func Grant(grant string) Proof { return Proof{grantProof, guard.NewSecret([]byte(grant))} }
 
-// prove compares a proof of p and returns what uses it up.
+// prove verifies a proof of p.
 func (s *Service) prove(ctx context.Context, p *identity.Principal, user string, proof Proof, r *Record, now time.Time) (outcome, error) {
 	given := string(proof.secret.Bytes())
 	verify := s.config.VerifyPassword
@@ -80,7 +78,7 @@ func (s *Service) accepts(proof Proof) error {
 	return nil
 }
 
-// errWrongProof is identity.ErrNotProven of this package, and never of a store.
+// errWrongProof wraps identity.ErrNotProven, and no error of a store matches it.
 var errWrongProof = guard.NewReason("totp: wrong proof", identity.ErrNotProven)
 
 func notProven(err error) error { return fmt.Errorf("%w: %v", errWrongProof, err) }

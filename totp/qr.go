@@ -14,14 +14,13 @@ import (
 // quiet is the width of the white border, in modules.
 const quiet = 4
 
-// matrixOf returns the modules of the QR code that says text, black ones true.
-//
-// barcode.Scale, and with it Key.Image of pquerna/otp, would leave a border of
-// whatever pixels happen to be over, and none at all for some sizes.
+// matrixOf returns the modules of the QR code of text, black ones true. barcode.Scale,
+// and so Key.Image of pquerna/otp, leaves a border of the remaining pixels only, for
+// some sizes none.
 func matrixOf(text string) (modules [][]bool, err error) {
 	code, err := qr.Encode(text, qr.M, qr.Unicode)
 	if err != nil {
-		// The error says what the text was.
+		// err has the text, and so the secret.
 		return nil, errors.New("totp: the URI does not fit into a QR code")
 	}
 	n := code.Bounds().Dx()
@@ -38,7 +37,7 @@ func matrixOf(text string) (modules [][]bool, err error) {
 
 func pngOf(text string, size int) ([]byte, error) {
 	if size < minQR || size > maxQR {
-		return nil, fmt.Errorf("totp: the size of a QR code is %d, want %d to %d", size, minQR, maxQR)
+		return nil, fmt.Errorf("totp: the size of a QR code is %d; use %d to %d", size, minQR, maxQR)
 	}
 	modules, err := matrixOf(text)
 	if err != nil {

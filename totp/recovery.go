@@ -18,12 +18,12 @@ const (
 	recoveryGroup = 4 // characters between two hyphens
 )
 
-// RecoveryCodes are new recovery codes, to be shown to their user once. Only All
-// returns them; they do not print.
+// RecoveryCodes are new recovery codes, to be shown to the user once. Only All reveals
+// them; fmt, slog and JSON do not.
 type RecoveryCodes struct{ show func() []string }
 
-// All returns the codes, 24 characters in groups of four. Lower case and codes
-// without the hyphens are accepted too.
+// All returns the codes, each of 24 characters in groups of four. When a code is
+// entered, case and hyphens are ignored.
 func (c RecoveryCodes) All() []string { return slices.Clone(c.show()) }
 
 // Format writes no code.
@@ -32,7 +32,7 @@ func (c RecoveryCodes) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
 // LogValue logs no code.
 func (c RecoveryCodes) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText writes no code, into JSON either.
+// MarshalText writes no code.
 func (c RecoveryCodes) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // newRecovery returns new recovery codes of the user and their hashes.
@@ -53,8 +53,8 @@ func newRecovery(user string) (*RecoveryCodes, []RecoveryHash) {
 	return &RecoveryCodes{func() []string { return codes }}, hashes
 }
 
-// hashRecovery binds a recovery code to its user. It is random, and so long
-// that a plain hash keeps it (OWASP ASVS 5.0, 6.5.2).
+// hashRecovery binds a recovery code to its user. The code has 120 random bits, so a
+// plain hash suffices (OWASP ASVS 5.0, 6.5.2).
 func hashRecovery(user string, code []byte) RecoveryHash {
 	b := []byte("gatewright/totp/recovery\x00")
 	b = binary.BigEndian.AppendUint32(b, uint32(len(user)))
@@ -62,7 +62,7 @@ func hashRecovery(user string, code []byte) RecoveryHash {
 	return sha256.Sum256(append(b, code...))
 }
 
-// hasRecovery reports whether hash is of one of the recovery codes of r.
+// hasRecovery reports whether r has a recovery code with that hash.
 func (r *Record) hasRecovery(hash RecoveryHash) bool {
 	found := 0
 	for _, kept := range r.Recovery {

@@ -13,20 +13,20 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// A Sealer encrypts the secrets that a [Store] keeps, for example a [Keyring] or a
-// key management service. It is safe for concurrent use. An error is answered 503.
+// A Sealer encrypts secrets for a [Store]. It is safe for concurrent use. Its errors
+// are answered 503.
 type Sealer interface {
 	// Seal encrypts plain. Open returns plain for the same aad only.
 	Seal(ctx context.Context, plain, aad []byte) (box []byte, err error)
 
-	// Open decrypts box, and returns an error if box was changed or was sealed for
-	// another aad. If stale is true, the Service seals the secret again with the
-	// next change of the record.
+	// Open decrypts box. It returns an error if box was changed or sealed for
+	// another aad. If stale, the Service seals the secret again with the next
+	// right code.
 	Open(ctx context.Context, box, aad []byte) (plain []byte, stale bool, err error)
 }
 
-// A Keyring seals with AES-256-GCM under its first key and opens with any of its
-// keys. It is safe for concurrent use and prints no key.
+// A Keyring seals with AES-256-GCM under its first key and opens with each of its
+// keys. It prints no key.
 type Keyring struct{ keys []sealKey }
 
 type sealKey struct {
@@ -41,13 +41,11 @@ const (
 	boxHeader   = 1 + keyIDSize
 )
 
-// NewKeyring returns a Keyring of secrets of at least 32 random bytes each. The
-// error lists every mistake.
+// NewKeyring returns a Keyring of secrets of at least 32 random bytes, each for up to
+// 2^32 enrolments. Its error lists all mistakes.
 //
-// To rotate, put a new secret first; with several processes, first last in all of
-// them. A user's secret is sealed again with the next right code, so keep an old
-// key for as long as a user may stay away. Nonces are random, which allows 2^32
-// enrolments under one key.
+// To rotate, put a new secret last in every process, then first. Keep an old one until
+// all users have entered a code.
 func NewKeyring(secrets ...[]byte) (*Keyring, error) {
 	var errs []error
 	if len(secrets) == 0 {
@@ -77,11 +75,11 @@ func NewKeyring(secrets ...[]byte) (*Keyring, error) {
 }
 
 func newSealKey(secret []byte) (key sealKey, err error) {
-	// Derived, so that the name of a key says nothing of it, and a secret
-	// that serves another purpose too is another key here.
+	// Derived, so that the ID reveals nothing of the key, and a secret that has
+	// another use too is a different key here.
 	purpose := func(info string, size int) []byte {
 		derived, err := hkdf.Key(sha256.New, secret, nil, "gatewright/totp/"+info, size)
-		if err != nil { // a length that HKDF cannot make: it is constant
+		if err != nil { // only if size is too large
 			panic(err)
 		}
 		return derived

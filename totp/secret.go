@@ -7,13 +7,14 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// What a secret is sealed for. A pending one does not pass as an active one.
+// Purposes of a sealed secret. A pending one cannot be opened as an active one.
 const (
 	active  = "gatewright/totp/active"
 	pending = "gatewright/totp/pending"
 )
 
-// additional returns what binds a sealed secret to its purpose and its user.
+// additional returns the additional data, which binds a sealed secret to its purpose
+// and user.
 func additional(purpose, user string) []byte {
 	b := make([]byte, 0, len(purpose)+1+len(user))
 	return append(append(append(b, purpose...), 0), user...)
@@ -39,9 +40,8 @@ func (s *Service) open(ctx context.Context, purpose, user string, box []byte) (k
 	return k, stale, err
 }
 
-// compare compares what was typed with the codes or the recovery codes of the
-// active factor of r. It returns ErrSameSession, without a comparison, if they were
-// made in the session that they would raise.
+// compare compares typed with the codes or the recovery codes of the active factor of
+// r. If they were made in session, it returns ErrSameSession without a comparison.
 func (s *Service) compare(ctx context.Context, user, session string, typed input, r *Record, now time.Time) (outcome, error) {
 	if typed.digits == "" {
 		return s.compareRecovery(ctx, user, session, typed.recovery, r)

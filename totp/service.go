@@ -13,11 +13,8 @@ import (
 )
 
 // A Service sets up second factors and verifies their codes. It is safe for
-// concurrent use.
-//
-// Begin, Confirm, Regenerate and Disable change the factor of the caller p, which
-// Config.User names. A caller with an AuthTime more than 30 seconds in the future
-// is refused.
+// concurrent use. Methods with a caller p refuse an AuthTime more than 30 seconds in
+// the future; see Config.User.
 type Service struct {
 	store  Store
 	sealer Sealer
@@ -25,36 +22,32 @@ type Service struct {
 	limits limits
 }
 
-// Errors of a [Service], beside [ThrottledError]. A wrong password or grant, and
-// any wrong proof in Confirm, is identity.ErrNotProven.
+// Errors of a [Service], beside [ThrottledError]. A wrong password or grant, and each
+// wrong proof of Confirm, is identity.ErrNotProven.
 var (
 	// ErrWrongCode is returned for wrong, malformed and used codes, and for users
 	// without a factor.
 	ErrWrongCode = guard.NewReason("totp: wrong code")
 
-	// ErrProofNeeded is returned for the zero [Proof], and for a kind of proof that
-	// the Config does not accept.
+	// ErrProofNeeded is returned for the zero [Proof] and for proofs that the
+	// Config does not accept.
 	ErrProofNeeded = guard.NewReason("totp: a proof is needed")
 
 	// ErrEnrolled is returned by Import if the user has a factor.
 	ErrEnrolled = guard.NewReason("totp: the user has a second factor")
 
-	// ErrSameSession is the reason of VerifyFactor's Denial for a factor that was
-	// enrolled in the session that it would raise.
+	// ErrSameSession is in the denial of VerifyFactor for a factor that was
+	// made in the session.
 	ErrSameSession = guard.NewReason("totp: the factor was enrolled in this session")
 )
 
 // A Result describes a right code.
 type Result struct {
-	// Recovery reports whether it was a recovery code.
-	Recovery bool
-
-	// RecoveryLeft is the number of unused recovery codes.
-	RecoveryLeft int
+	Recovery     bool // it was a recovery code
+	RecoveryLeft int  // unused recovery codes
 }
 
-// New returns a Service that keeps its records in store and seals its secrets with
-// sealer. The error lists every mistake.
+// New returns a Service. Its error lists all mistakes.
 func New(store Store, sealer Sealer, config Config) (*Service, error) {
 	var errs []error
 	if store == nil {
@@ -76,7 +69,7 @@ func New(store Store, sealer Sealer, config Config) (*Service, error) {
 	}, nil
 }
 
-// Begin makes a new secret. It is pending until [Service.Confirm] and replaces only
+// Begin makes a new secret, which is pending until [Service.Confirm] and replaces only
 // an earlier pending one.
 func (s *Service) Begin(ctx context.Context, p *identity.Principal) (*Enrolment, error) {
 	user, err := s.userOf(ctx, p)
@@ -111,9 +104,9 @@ func (s *Service) Begin(ctx context.Context, p *identity.Principal) (*Enrolment,
 	return e, nil
 }
 
-// Confirm makes the pending secret the factor, in place of an earlier one, if code
-// and proof are right, and uses the code up. It returns new recovery codes, which
-// cannot be shown again. The factor does not raise the session p.Session.
+// Confirm uses up code, a code of the pending secret, and makes the secret the factor,
+// in place of an earlier one. It returns new recovery codes, which cannot be shown
+// again. The factor does not raise p.Session.
 func (s *Service) Confirm(ctx context.Context, p *identity.Principal, code string, proof Proof) (*RecoveryCodes, error) {
 	user, err := s.userOf(ctx, p)
 	if err != nil {
@@ -121,7 +114,7 @@ func (s *Service) Confirm(ctx context.Context, p *identity.Principal, code strin
 	}
 	typed, ok := parseCode(code)
 	if !ok || typed.digits == "" {
-		return nil, ErrWrongCode // nothing was compared, so nothing is counted
+		return nil, ErrWrongCode // not counted, because not compared
 	}
 	codes, hashes := newRecovery(user)
 	kind := EventConfirmed
@@ -135,8 +128,8 @@ func (s *Service) Confirm(ctx context.Context, p *identity.Principal, code strin
 			if err != nil {
 				return outcome{}, err
 			}
-			// No code of a pending secret has been used: r.Step is the step of
-			// the active one.
+			// No code of a pending secret was used; r.Step belongs to the
+			// active one.
 			step, ok, err := k.match(typed.digits, stepOf(now), s.config.skew(), -1)
 			if err != nil || !ok {
 				return outcome{wrong: ErrWrongCode}, err
@@ -144,7 +137,7 @@ func (s *Service) Confirm(ctx context.Context, p *identity.Principal, code strin
 			proven, err := s.prove(ctx, p, user, proof, r, now)
 			if err != nil || proven.wrong != nil {
 				if errors.Is(proven.wrong, ErrWrongCode) {
-					// Which of the two codes it was must be visible.
+					// The caller must see which of the two codes is wrong.
 					proven.wrong = notProven(proven.wrong)
 				}
 				return proven, err
@@ -170,8 +163,7 @@ func (s *Service) Confirm(ctx context.Context, p *identity.Principal, code strin
 	return codes, nil
 }
 
-// Regenerate replaces the caller's recovery codes. The new ones do not raise the
-// session p.Session.
+// Regenerate replaces the caller's recovery codes. The new ones do not raise p.Session.
 func (s *Service) Regenerate(ctx context.Context, p *identity.Principal, proof Proof) (*RecoveryCodes, error) {
 	user, err := s.userOf(ctx, p)
 	if err != nil {
@@ -224,19 +216,18 @@ func (s *Service) Disable(ctx context.Context, p *identity.Principal, proof Proo
 	}, &kind)
 }
 
-// Verify uses up a code or a recovery code of the user: of any number of calls with
-// one code, one succeeds. The error is [ErrWrongCode], a [*ThrottledError], or of
-// the store or the sealer. Wrong codes make the user wait, so verify the password
-// or the session first. To raise a session, call [Service.VerifyFactor].
+// Verify uses up a code or a recovery code of the user. It returns [ErrWrongCode], a
+// [*ThrottledError], or an error of the store or the sealer. Of concurrent calls with
+// one code, one succeeds. To raise a session, call [Service.VerifyFactor].
 func (s *Service) Verify(ctx context.Context, user, code string) (Result, error) {
 	return s.verify(ctx, user, "", code)
 }
 
-// verify is Verify for a session that the code is to raise, if it is not empty.
+// verify is Verify; session is the session to raise, or empty.
 func (s *Service) verify(ctx context.Context, user, session, code string) (Result, error) {
 	typed, ok := parseCode(code)
 	if !ok {
-		return Result{}, ErrWrongCode // nothing was compared, so nothing is counted
+		return Result{}, ErrWrongCode // not counted, because not compared
 	}
 	_, r, err := s.attempt(ctx, attempt{
 		user:     user,
@@ -263,12 +254,10 @@ func (s *Service) Required(ctx context.Context, user string) (bool, error) {
 	return len(r.Active) > 0, err
 }
 
-// VerifyFactor implements auth.SecondFactor. It uses up a code or a recovery code
-// of p.Subject in order to raise the session p.Session, or to open one if that is
-// empty. It returns "otp" (RFC 8176) for a right code and "" for a wrong one.
-//
-// It returns a [*guard.Denial] without a comparison: 429 if the user has to wait,
-// and 403 if the secret or the recovery codes were made in p.Session. Other errors
+// VerifyFactor uses up a code or a recovery code of p.Subject, to raise the session
+// p.Session or, if it is empty, to begin one. It returns "otp" (RFC 8176), or "" for a
+// wrong code. Without a comparison it returns a [*guard.Denial]: 429 if the user must
+// wait, 403 if the factor or the recovery codes were made in p.Session. Other errors
 // are failures of the store or the sealer.
 func (s *Service) VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error) {
 	_, err = s.verify(ctx, p.Subject, p.Session, code)
@@ -287,11 +276,11 @@ func (s *Service) VerifyFactor(ctx context.Context, p *identity.Principal, code 
 	return "", err
 }
 
-// clockSkew is how far AuthTime may lie in the future, for clocks that differ. It
-// is the default of scopes.Config.Leeway.
+// clockSkew is how far AuthTime may lie in the future; scopes.Config.Leeway has the
+// same default.
 const clockSkew = 30 * time.Second
 
-// userOf returns the name of the caller's factor.
+// userOf returns the user name of the caller.
 func (s *Service) userOf(ctx context.Context, p *identity.Principal) (string, error) {
 	if p == nil {
 		return "", guard.Unauthenticated()
