@@ -2,9 +2,12 @@ package auth_test
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 )
@@ -95,5 +98,64 @@ func TestSignInsAndStepUpsNameTheirFactors(t *testing.T) {
 	all := h.events.take()
 	if e := h.wantEvent(all, guard.EventLoginSuccess); len(all) != 1 || fmt.Sprint(e.Changes) != "[factors=[otp pwd] ended_session="+old+"]" {
 		t.Errorf("%d events, %s", len(all), summary(e))
+	}
+}
+
+func TestSignInsNameTheSessionsThatTheyEvict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, withFactor(&factor{
+			required: func() (bool, error) { return false, nil },
+			verify:   func(string, string) (string, error) { return "otp", nil },
+		}), func(s *setup) { s.MaxSessions = 2 })
+		var all []answer
+		var ids []string
+		for range 3 {
+			all = append(all, h.signedIn())
+			ids = append(ids, h.me(all[len(all)-1].access()).text("sid"))
+			time.Sleep(time.Second)
+		}
+		events := h.events.take()
+		for i, want := range []string{"[factors=[pwd]]", "[factors=[pwd]]", "[factors=[pwd] evicted_sessions=[" + ids[0] + "] reason=max_sessions]"} {
+			if len(events) != 3 || events[i].Name != guard.EventLoginSuccess || events[i].Principal.Session != ids[i] || fmt.Sprint(events[i].Changes) != want {
+				t.Fatalf("%d events, number %d is %s, want %s", len(events), i, summary(events[i]), want)
+			}
+		}
+		// The session of a step-up begins before the old session ends.
+		h.stepUp(all[2].access(), "code", code)
+		events = h.events.take()
+		want := "[factors=[otp pwd] ended_session=" + ids[2] + " evicted_sessions=[" + ids[1] + "] reason=max_sessions]"
+		if len(events) != 1 || fmt.Sprint(events[0].Changes) != want {
+			t.Errorf("%d events, %s, want %s", len(events), summary(events[0]), want)
+		}
+	})
+}
+
+func TestSessionsThatMadeRoomForARefusedSignInAreAnEvent(t *testing.T) {
+	var h *host
+	var end func() error
+	h = newHost(t, func(s *setup) {
+		s.MaxSessions = 1
+		s.Sessions = &sessions{Memory: s.store, create: func(auth.Session) error {
+			if end != nil {
+				return end()
+			}
+			return nil
+		}}
+	})
+	old := h.me(h.signedIn().access()).text("sid")
+	h.events.take()
+	end = func() error { // after the password was verified
+		return h.server.EndSessions(guard.NestedChange(t.Context()), identity.Revocation{Subject: alice, Spare: old})
+	}
+	h.want(h.signIn("alice", right), http.StatusBadRequest, "invalid_grant")
+	var made []string
+	for _, e := range h.events.take() {
+		if e.Denial == nil {
+			made = append(made, summary(e))
+		}
+	}
+	want := `authn_token_revoked by "user-1": target "user-1" session "" [evicted_sessions=[` + old + `] reason=max_sessions]`
+	if len(made) != 1 || made[0] != want {
+		t.Errorf("events %q, want %s", made, want)
 	}
 }

@@ -82,8 +82,8 @@ type Config struct {
 	LostAnswerGrace time.Duration
 
 	// MaxSessions is how many sessions a user can have. Beyond it, the oldest
-	// session ends: its refresh token is rejected, its access tokens expire.
-	// Default: 100. At most [MaxListed].
+	// session ends: its refresh token is rejected, its access tokens expire, and
+	// the event of the sign-in has its ID as evicted_sessions. Default: 100. At most [MaxListed].
 	MaxSessions int
 
 	// FastAPIStatusCodes answers a failed sign-in or refresh with 401 and

@@ -100,13 +100,13 @@ func (s *Server) admit(r *http.Request, e entry, in signIn) (result, error) {
 			return result{challenge: c}, err
 		}
 	}
-	out, issued, err := s.open(r.Context(), e, in)
+	out, issued, evicted, err := s.open(r.Context(), e, in)
 	if err != nil {
 		return result{}, err
 	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: in.login, Way: in.way, Changes: []slog.Attr{
-		audit.Names("factors", in.factors),
-	}})
+	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: in.login, Way: in.way, Changes: append(
+		[]slog.Attr{audit.Names("factors", in.factors)}, evictions(evicted)...),
+	})
 	return result{tokens: out}, nil
 }
 
@@ -154,11 +154,28 @@ func endOf(session string) time.Time {
 	return time.UnixMicro(micros)
 }
 
-// open opens a session, and deletes it if in was ended meanwhile.
-func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *identity.Principal, error) {
+// evictions are the changes of an event about the sessions that ended because the user
+// had more than Config.MaxSessions.
+func evictions(sessions []string) []slog.Attr {
+	if len(sessions) == 0 {
+		return nil
+	}
+	return []slog.Attr{slog.Any("evicted_sessions", sessions), slog.String("reason", "max_sessions")}
+}
+
+// evicted is the event of sessions that made room for a session which was refused in the
+// end.
+func (s *Server) evicted(p *identity.Principal, sessions []string) guard.Event {
+	return guard.Event{Name: guard.EventTokenRevoked, Principal: p, Target: p.Subject, Changes: evictions(sessions)}
+}
+
+// open opens a session, and deletes it if in was ended meanwhile. evicted are the
+// sessions that ended to make room for it. If open fails after that, it emits their
+// event.
+func (s *Server) open(ctx context.Context, e entry, in signIn) (_ *response, _ *identity.Principal, evicted []string, _ error) {
 	p, err := s.principal(ctx, in, newSession(in.until))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	absolute, idle := p.IssuedAt.Add(s.config.RefreshAbsolute), p.IssuedAt.Add(s.config.RefreshIdle)
 	if !in.until.IsZero() {
@@ -169,9 +186,9 @@ func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *iden
 	first := rand.Text()
 	out, issued, err := s.issue(ctx, in.user, p, p.Scopes, p.IssuedAt, refreshToken{first, p.IssuedAt, idle}, in.room)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	err = s.sessions.CreateRefresh(ctx, Session{
+	evicted, err = s.sessions.CreateRefresh(ctx, Session{
 		ID:      p.Session,
 		Subject: p.Subject,
 		Tenant:  p.Tenant,
@@ -180,16 +197,19 @@ func (s *Server) open(ctx context.Context, e entry, in signIn) (*response, *iden
 		Expires: absolute,
 	}, hashOf(first), idle, s.config.MaxSessions)
 	if err != nil {
-		return nil, nil, unavailable("opening a session", err)
+		return nil, nil, nil, unavailable("opening a session", err)
 	}
 	credentials := []*identity.Principal{issued}
 	if in.from != nil {
 		credentials = append(credentials, in.from)
 	}
 	if err := s.settle(ctx, e, credentials...); err != nil {
-		return nil, nil, s.discard(ctx, p.Session, s.refusedAtTheDoor(err, in.refused, in.login, issued))
+		if len(evicted) > 0 {
+			s.hooks.EmitContext(ctx, s.evicted(issued, evicted))
+		}
+		return nil, nil, nil, s.discard(ctx, p.Session, s.refusedAtTheDoor(err, in.refused, in.login, issued))
 	}
-	return out, issued, nil
+	return out, issued, evicted, nil
 }
 
 // refusedAtTheDoor returns the answer to an error of settle.

@@ -443,10 +443,10 @@ type sessions struct {
 	finish  func() (bool, error)
 }
 
-func (s *sessions) CreateRefresh(ctx context.Context, one auth.Session, first auth.TokenHash, idle time.Time, most int) error {
+func (s *sessions) CreateRefresh(ctx context.Context, one auth.Session, first auth.TokenHash, idle time.Time, most int) ([]string, error) {
 	if s.create != nil {
 		if err := s.create(one); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	return s.Memory.CreateRefresh(ctx, one, first, idle, most)

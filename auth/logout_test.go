@@ -404,7 +404,7 @@ func TestEndSessions(t *testing.T) {
 			old = h.refresh(old.refresh())
 			for i := range auth.MaxListed {
 				s := auth.Session{ID: strconv.Itoa(i), Subject: alice, Created: time.Now(), Expires: time.Now().Add(time.Hour)}
-				if err := h.store.CreateRefresh(ctx, s, auth.TokenHash{1}, time.Now().Add(time.Hour), auth.MaxListed); err != nil {
+				if _, err := h.store.CreateRefresh(ctx, s, auth.TokenHash{1}, time.Now().Add(time.Hour), auth.MaxListed); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -579,11 +579,15 @@ type lateSessions struct {
 	opened func(auth.Session)
 }
 
-func (s *lateSessions) CreateRefresh(ctx context.Context, one auth.Session, first auth.TokenHash, idle time.Time, most int) error {
+func (s *lateSessions) CreateRefresh(ctx context.Context, one auth.Session, first auth.TokenHash, idle time.Time, most int) (evicted []string, err error) {
 	if s.opened != nil {
 		s.opened(one)
 	}
-	return s.create(func() error { return s.Memory.CreateRefresh(ctx, one, first, idle, most) })
+	err = s.create(func() error {
+		evicted, err = s.Memory.CreateRefresh(ctx, one, first, idle, most)
+		return err
+	})
+	return evicted, err
 }
 
 var _ token.Revoker = (*revoker)(nil)

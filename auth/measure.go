@@ -22,11 +22,11 @@ type measuredSessions struct {
 	hooks guard.Hooks
 }
 
-func (s measuredSessions) CreateRefresh(ctx context.Context, session Session, first TokenHash, idle time.Time, most int) error {
+func (s measuredSessions) CreateRefresh(ctx context.Context, session Session, first TokenHash, idle time.Time, most int) ([]string, error) {
 	begun := s.hooks.Begin()
-	err := s.RefreshStore.CreateRefresh(ctx, session, first, idle, most)
+	evicted, err := s.RefreshStore.CreateRefresh(ctx, session, first, idle, most)
 	s.hooks.Measured(ctx, begun, "store", "auth.CreateRefresh", err)
-	return err
+	return evicted, err
 }
 
 func (s measuredSessions) RotateRefresh(ctx context.Context, r Rotation) (Rotated, error) {

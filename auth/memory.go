@@ -105,14 +105,14 @@ func (m *Memory) UpdatePasswordHash(_ context.Context, id, old, new string) erro
 }
 
 // CreateRefresh implements [RefreshStore].
-func (m *Memory) CreateRefresh(_ context.Context, s Session, first TokenHash, idle time.Time, most int) error {
+func (m *Memory) CreateRefresh(_ context.Context, s Session, first TokenHash, idle time.Time, most int) (evicted []string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if limit := m.room(); len(m.sessions) >= limit {
-		return ErrFull
+		return nil, ErrFull
 	}
 	if _, taken := m.sessions[s.ID]; taken {
-		return errors.New("auth: the session exists already")
+		return nil, errors.New("auth: the session exists already")
 	}
 	if m.sessions == nil {
 		m.sessions = make(map[string]*memorySession)
@@ -126,7 +126,7 @@ func (m *Memory) CreateRefresh(_ context.Context, s Session, first TokenHash, id
 	added := &memorySession{Session: s, current: first, rotated: s.Created, idle: idle}
 	m.sessions[s.ID], own[s.ID] = added, added
 	if len(own) <= most {
-		return nil
+		return nil, nil
 	}
 	all := m.alive(s.Subject)
 	for i, kept := 0, 1; i < len(all); i++ {
@@ -136,9 +136,10 @@ func (m *Memory) CreateRefresh(_ context.Context, s Session, first TokenHash, id
 			kept++
 		default:
 			m.drop(&all[i])
+			evicted = append(evicted, all[i].ID)
 		}
 	}
-	return nil
+	return evicted, nil
 }
 
 // drop forgets a session. The caller has the lock.

@@ -78,7 +78,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	ctx := context.Background()
 	open := func(m *auth.Memory, i int, idle time.Duration) error {
 		now := time.Now()
-		return m.CreateRefresh(ctx, auth.Session{ID: fmt.Sprint(i), Subject: fmt.Sprint(i), Created: now, Expires: now.Add(24 * time.Hour)}, auth.TokenHash{byte(i)}, now.Add(idle), auth.MaxListed)
+		_, err := m.CreateRefresh(ctx, auth.Session{ID: fmt.Sprint(i), Subject: fmt.Sprint(i), Created: now, Expires: now.Add(24 * time.Hour)}, auth.TokenHash{byte(i)}, now.Add(idle), auth.MaxListed)
+		return err
 	}
 	attempt := func(m *auth.Memory, i int) error {
 		_, err := m.AttemptChallenge(ctx, auth.TokenHash{byte(i), byte(i >> 8)}, 5, time.Now().Add(time.Minute))

@@ -76,9 +76,10 @@ var ErrFull = errors.New("auth: the session store is full")
 type RefreshStore interface {
 	// CreateRefresh begins the session s with the current token first, valid until
 	// idle. It returns an error if the ID exists. In the same step it ends the
-	// oldest other sessions of the subject, so that most are left, s included.
-	// Concurrent calls may exceed most until the next session begins.
-	CreateRefresh(ctx context.Context, s Session, first TokenHash, idle time.Time, most int) error
+	// oldest other sessions of the subject, so that most are left, s included, and
+	// returns their IDs in any order. Concurrent calls may exceed most until the
+	// next session begins.
+	CreateRefresh(ctx context.Context, s Session, first TokenHash, idle time.Time, most int) (evicted []string, err error)
 
 	// RotateRefresh decides on a rotation and carries it out in one atomic step: of
 	// concurrent calls with the same Old, one returns RefreshRotated.

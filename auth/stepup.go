@@ -71,7 +71,7 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string, roo
 		return result{}, invalidGrant(wrongCode, errors.New("wrong second factor"))
 	}
 	// The new session first: if that fails, the caller still has the old session.
-	out, issued, err := s.open(ctx, e, signIn{
+	out, issued, evicted, err := s.open(ctx, e, signIn{
 		user:     user,
 		client:   p.Client,
 		room:     room,
@@ -86,11 +86,14 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string, roo
 		return result{}, err
 	}
 	if err := s.endSessions(ctx, identity.Revocation{Session: p.Session}); err != nil {
+		if len(evicted) > 0 {
+			s.hooks.EmitContext(ctx, s.evicted(issued, evicted))
+		}
 		return result{}, s.discard(ctx, issued.Session, err)
 	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Changes: []slog.Attr{
+	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Changes: append([]slog.Attr{
 		audit.Names("factors", issued.Factors), slog.String("ended_session", p.Session),
-	}})
+	}, evictions(evicted)...)})
 	return result{tokens: out}, nil
 }
 

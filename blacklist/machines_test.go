@@ -41,7 +41,7 @@ type pausing struct {
 	before, after func()
 }
 
-func (s *pausing) CreateRefresh(ctx context.Context, one auth.Session, first auth.TokenHash, idle time.Time, most int) error {
+func (s *pausing) CreateRefresh(ctx context.Context, one auth.Session, first auth.TokenHash, idle time.Time, most int) ([]string, error) {
 	defer pause(s.after)
 	pause(s.before)
 	return s.Memory.CreateRefresh(ctx, one, first, idle, most)

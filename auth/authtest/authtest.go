@@ -144,6 +144,9 @@ func sameUser(got *auth.User, err error, want auth.User) error {
 // id returns the hash of a refresh token for the tests.
 func id(name string) auth.TokenHash { return sha256.Sum256([]byte(name)) }
 
+// second returns the error of a call with two results.
+func second(_ []string, err error) error { return err }
+
 // RunRefresh checks an [auth.RefreshStore]. open returns an empty store.
 func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 	ctx := context.Background()
@@ -155,11 +158,15 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 	}
 	create := func(s auth.RefreshStore, sessions ...auth.Session) error {
 		for _, one := range sessions {
-			if err := s.CreateRefresh(ctx, one, id("a"), now.Add(idle), auth.MaxListed); err != nil {
+			if _, err := s.CreateRefresh(ctx, one, id("a"), now.Add(idle), auth.MaxListed); err != nil {
 				return fmt.Errorf("CreateRefresh: %w", err)
 			}
 		}
 		return nil
+	}
+	begin := func(s auth.RefreshStore, one auth.Session, idle time.Time, most int) error {
+		_, err := s.CreateRefresh(ctx, one, id("a"), idle, most)
+		return err
 	}
 	rotate := func(s auth.RefreshStore, session, old, new string, after time.Duration) (auth.Rotated, error) {
 		return s.RotateRefresh(ctx, auth.Rotation{
@@ -356,9 +363,9 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 	}
 	run("of more sessions than most the oldest end", "a stolen password opens any number of sessions, and all of them have to be found and ended", func(s auth.RefreshStore) error {
 		err := errors.Join(
-			s.CreateRefresh(ctx, older(session("s4", "alice", ""), time.Minute), id("a"), now.Add(idle), 3),
-			s.CreateRefresh(ctx, older(session("s5", "bob", ""), time.Minute), id("a"), now.Add(idle), 2),
-			s.CreateRefresh(ctx, older(session("s6", "alice", ""), -time.Minute), id("a"), now.Add(idle), 3),
+			begin(s, older(session("s4", "alice", ""), time.Minute), now.Add(idle), 3),
+			begin(s, older(session("s5", "bob", ""), time.Minute), now.Add(idle), 2),
+			begin(s, older(session("s6", "alice", ""), -time.Minute), now.Add(idle), 3),
 		)
 		if err != nil {
 			return err
@@ -373,8 +380,29 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		}
 		return nil
 	})
+	run("the sessions that end are returned", "the event of the sign-in names them, and users look there for why they are signed out", func(s auth.RefreshStore) error {
+		for _, step := range []struct {
+			one  auth.Session
+			most int
+			want []string
+		}{
+			{older(session("s4", "alice", ""), -time.Second), 10, nil},
+			{older(session("s5", "alice", ""), -time.Minute), 4, nil},
+			{older(session("s6", "bob", ""), -time.Minute), 1, []string{"s3"}},
+			{older(session("s7", "alice", ""), -time.Hour), 3, []string{"s1", "s2"}},
+		} {
+			got, err := s.CreateRefresh(ctx, step.one, id("a"), now.Add(idle), step.most)
+			if err != nil {
+				return err
+			}
+			if slices.Sort(got); !slices.Equal(got, step.want) {
+				return fmt.Errorf("CreateRefresh of %s with most %d returned the sessions %q, want %q", step.one.ID, step.most, got, step.want)
+			}
+		}
+		return nil
+	})
 	run("the session that begins is never one of those that end", "clocks differ, and the user has received its tokens", func(s auth.RefreshStore) error {
-		if err := s.CreateRefresh(ctx, older(session("s4", "alice", ""), time.Hour), id("a"), now.Add(idle), 1); err != nil {
+		if err := begin(s, older(session("s4", "alice", ""), time.Hour), now.Add(idle), 1); err != nil {
 			return err
 		}
 		if err := expect(s, "s4", "a", "b", 0, auth.RefreshRotated); err != nil {
@@ -384,8 +412,8 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 	})
 	run("a session that has expired takes no place", "otherwise an expired session would evict a live one", func(s auth.RefreshStore) error {
 		err := errors.Join(
-			s.CreateRefresh(ctx, older(session("s4", "alice", ""), -time.Second), id("a"), now.Add(-time.Second), 10),
-			s.CreateRefresh(ctx, older(session("s5", "alice", ""), -time.Minute), id("a"), now.Add(idle), 3),
+			begin(s, older(session("s4", "alice", ""), -time.Second), now.Add(-time.Second), 10),
+			begin(s, older(session("s5", "alice", ""), -time.Minute), now.Add(idle), 3),
 		)
 		if err != nil {
 			return err
@@ -397,11 +425,11 @@ func RunRefresh(t *testing.T, open func(t *testing.T) auth.RefreshStore) {
 		errs := make([]error, 32)
 		for i := range errs {
 			all.Go(func() {
-				errs[i] = s.CreateRefresh(ctx, older(session(fmt.Sprint("p", i), "alice", ""), -time.Second), id("a"), now.Add(idle), 4)
+				errs[i] = begin(s, older(session(fmt.Sprint("p", i), "alice", ""), -time.Second), now.Add(idle), 4)
 			})
 		}
 		all.Wait()
-		errs = append(errs, s.CreateRefresh(ctx, older(session("last", "alice", ""), -time.Minute), id("a"), now.Add(idle), 4))
+		errs = append(errs, begin(s, older(session("last", "alice", ""), -time.Minute), now.Add(idle), 4))
 		if err := errors.Join(errs...); err != nil {
 			return err
 		}
@@ -457,7 +485,7 @@ func RunSessions(t *testing.T, open func(t *testing.T) SessionStore) {
 			s := open(t)
 			var err error
 			for _, one := range []auth.Session{middle, oldest, newest, other} {
-				err = errors.Join(err, s.CreateRefresh(ctx, one, id("a"), now.Add(time.Hour), auth.MaxListed))
+				err = errors.Join(err, second(s.CreateRefresh(ctx, one, id("a"), now.Add(time.Hour), auth.MaxListed)))
 			}
 			if err == nil {
 				err = check(s)
@@ -509,8 +537,8 @@ func RunSessions(t *testing.T, open func(t *testing.T) SessionStore) {
 		idle, over := session("s5", "alice", time.Hour), session("s6", "alice", time.Hour)
 		over.Expires = now.Add(-time.Second)
 		err := errors.Join(
-			s.CreateRefresh(ctx, idle, id("a"), now.Add(-time.Second), auth.MaxListed),
-			s.CreateRefresh(ctx, over, id("a"), now.Add(time.Hour), auth.MaxListed),
+			second(s.CreateRefresh(ctx, idle, id("a"), now.Add(-time.Second), auth.MaxListed)),
+			second(s.CreateRefresh(ctx, over, id("a"), now.Add(time.Hour), auth.MaxListed)),
 		)
 		if err != nil {
 			return err

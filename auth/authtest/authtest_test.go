@@ -35,6 +35,8 @@ var refreshDefects = []defect{
 	{"any number of sessions", "of more sessions than most the oldest end"},
 	{"the newest sessions end", "of more sessions than most the oldest end"},
 	{"the sessions of all subjects are counted", "of more sessions than most the oldest end"},
+	{"evicted sessions are not returned", "the sessions that end are returned"},
+	{"the session that begins is returned as evicted", "the sessions that end are returned"},
 	{"the session that begins may end", "the session that begins is never one of those that end"},
 	{"expired sessions are counted", "a session that has expired takes no place"},
 	{"any number of sessions that begin at once", "of 32 sessions that begin at once the next one leaves no more than most"},
@@ -201,24 +203,30 @@ type challenge struct {
 	finished bool
 }
 
-func (s *store) CreateRefresh(_ context.Context, one auth.Session, first auth.TokenHash, idle time.Time, most int) error {
+func (s *store) CreateRefresh(_ context.Context, one auth.Session, first auth.TokenHash, idle time.Time, most int) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.sessions[one.ID] != nil && s.broken != "a second session takes the place of the first" {
-		return errors.New("taken")
+		return nil, errors.New("taken")
 	}
 	if s.sessions == nil {
 		s.sessions = make(map[string]*session)
 	}
 	s.sessions[one.ID] = &session{Session: one, current: first, rotated: one.Created, idle: idle}
-	s.bound(one, most)
-	return nil
+	evicted := s.bound(one, most)
+	switch s.broken {
+	case "evicted sessions are not returned":
+		evicted = nil
+	case "the session that begins is returned as evicted":
+		evicted = append(evicted, one.ID)
+	}
+	return evicted, nil
 }
 
 // bound ends the oldest sessions of the subject of one. The caller has the lock.
-func (s *store) bound(one auth.Session, most int) {
+func (s *store) bound(one auth.Session, most int) (evicted []string) {
 	if s.broken == "any number of sessions" || s.broken == "any number of sessions that begin at once" && strings.HasPrefix(one.ID, "last") {
-		return
+		return nil
 	}
 	var all []*session
 	for _, other := range s.sessions {
@@ -240,7 +248,9 @@ func (s *store) bound(one auth.Session, most int) {
 	}
 	for _, other := range all[min(len(all), most-1):] {
 		delete(s.sessions, other.ID)
+		evicted = append(evicted, other.ID)
 	}
+	return evicted
 }
 
 func (s *store) RotateRefresh(ctx context.Context, r auth.Rotation) (auth.Rotated, error) {

@@ -72,31 +72,31 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // CreateRefresh implements [auth.RefreshStore].
-func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first auth.TokenHash, idle time.Time, most int) (err error) {
+func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first auth.TokenHash, idle time.Time, most int) (evicted []string, err error) {
 	defer func() { err = s.db.Wrap(err, "creating a session") }()
 	if session.ID == "" {
-		return errors.New("the session has no ID")
+		return nil, errors.New("the session has no ID")
 	}
 	if err := identity.CheckNames(session.ID, session.Subject, session.Tenant, session.Client); err != nil {
-		return err
+		return nil, err
 	}
 	times, err := redisdb.Micros(session.Created, session.Expires, idle)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	full := fmt.Sprintf("%016s", times[0]) + redisdb.Digest(session.ID) + redisdb.Digest(session.Subject) + redisdb.Digest(session.Tenant)
-	answer, err := redisdb.Word(s.run(ctx, createScript, s.session(session.ID), s.db.Tag(), full, redisdb.Flag(session.Tenant != ""),
+	list, err := redisdb.Words(s.run(ctx, createScript, s.session(session.ID), s.db.Tag(), full, redisdb.Flag(session.Tenant != ""),
 		session.ID, session.Subject, session.Tenant, session.Client, times[0], times[1], hex.EncodeToString(first[:]), times[2], strconv.Itoa(max(most, 1))))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	switch answer {
-	case "created":
-		return nil
-	case "exists":
-		return errors.New("the session exists already")
+	switch {
+	case len(list) > 0 && list[0] == "created":
+		return list[1:], nil
+	case len(list) == 1 && list[0] == "exists":
+		return nil, errors.New("the session exists already")
 	}
-	return fmt.Errorf("the reply is %.32q instead of created or exists", answer)
+	return nil, fmt.Errorf("the reply is %.32q instead of created or exists", list)
 }
 
 // RotateRefresh implements [auth.RefreshStore]. It is one script.

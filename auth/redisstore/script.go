@@ -32,13 +32,14 @@ end
 // ARGV[3] is 1 if it has a tenant, and the values from ARGV[4] on are id,
 // subject, tenant, client, created, expires, current, idle. It also forgets a
 // few sessions that have expired, so that no more of them stay than there are,
-// and ends the oldest sessions of the subject that are more than ARGV[12].
+// and ends the oldest sessions of the subject that are more than ARGV[12]. The answer is
+// a word, and the IDs of the sessions that it ended.
 const createScript = common + `
 local full, entry = ARGV[2], string.sub(ARGV[2], 1, 59)
 local time = redis.call('TIME')
 local now = int(time[1] * 1000 + math.floor(time[2] / 1000))
 for _, old in ipairs(redis.call('ZRANGEBYSCORE', base .. 'expiry', '-inf', now, 'LIMIT', 0, 16)) do drop(old) end
-if redis.call('EXISTS', KEYS[1]) == 1 then return 'exists' end
+if redis.call('EXISTS', KEYS[1]) == 1 then return {'exists'} end
 redis.call('HSET', KEYS[1], 'full', full, 'id', ARGV[4], 'subject', ARGV[5], 'tenant', ARGV[6], 'client', ARGV[7],
   'created', ARGV[8], 'expires', ARGV[9], 'current', ARGV[10], 'previous', '', 'rotated', ARGV[8], 'idle', ARGV[11])
 redis.call('ZADD', base .. 'all', 0, entry)
@@ -47,13 +48,13 @@ if ARGV[3] == '1' then redis.call('ZADD', base .. 'tenant:' .. string.sub(full, 
 redis.call('ZADD', base .. 'expiry', over(tonumber(ARGV[9])), full)
 redis.call('PEXPIREAT', KEYS[1], over(math.min(tonumber(ARGV[9]), tonumber(ARGV[11]))))
 local own = base .. 'subject:' .. string.sub(full, 60, 102)
-local most = tonumber(ARGV[12])
+local most, answer = tonumber(ARGV[12]), {'created'}
 if redis.call('ZCARD', own) > most then
   local kept, micros = 1, time[1] * 1000000 + time[2]
   for _, other in ipairs(redis.call('ZREVRANGEBYLEX', own, '+', '-', 'LIMIT', 0, most + 1000)) do
     if other ~= entry then
       local key = base .. 'session:' .. string.sub(other, 17)
-      local s = redis.call('HMGET', key, 'full', 'expires', 'idle')
+      local s = redis.call('HMGET', key, 'full', 'expires', 'idle', 'id')
       if not s[1] then
         redis.call('ZREM', own, other)
       elseif tonumber(s[2]) > micros and tonumber(s[3]) > micros then
@@ -62,12 +63,13 @@ if redis.call('ZCARD', own) > most then
         else
           redis.call('DEL', key)
           drop(s[1])
+          answer[#answer + 1] = s[4]
         end
       end
     end
   end
 end
-return 'created'
+return answer
 `
 
 // rotateScript rotates the session KEYS[1]. ARGV goes on with old, new, now,

@@ -141,12 +141,13 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // CreateRefresh implements [auth.RefreshStore].
-func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first auth.TokenHash, idle time.Time, most int) error {
+func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first auth.TokenHash, idle time.Time, most int) (evicted []string, err error) {
 	const doing = "creating a session"
 	if err := identity.CheckNames(session.ID, session.Subject, session.Tenant, session.Client); err != nil {
-		return s.db.Wrap(err, doing)
+		return nil, s.db.Wrap(err, doing)
 	}
-	return s.db.Tx(ctx, doing, func(tx sqldb.Tx) error {
+	err = s.db.Tx(ctx, doing, func(tx sqldb.Tx) error {
+		evicted = nil
 		_, err := tx.Exec(ctx, `INSERT INTO gatewright_sessions
 			(id, subject, tenant, client, created, expires, current_hash, rotated, idle)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
@@ -157,12 +158,21 @@ func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first a
 			return err
 		}
 		// Expired sessions are not counted.
-		_, err = tx.Exec(ctx, s.deleteInOrder(`id IN (
+		return tx.Query(ctx, s.deleteInOrder(`id IN (
 			SELECT id FROM gatewright_sessions WHERE subject = $1 AND id <> $2 AND idle > $3 AND expires > $3
-			ORDER BY created DESC, id LIMIT $4 OFFSET $5)`),
-			session.Subject, session.ID, time.Now().UnixMicro(), maxEvicted, max(most, 1)-1)
-		return err
+			ORDER BY created DESC, id LIMIT $4 OFFSET $5)`)+" RETURNING id",
+			[]any{session.Subject, session.ID, time.Now().UnixMicro(), maxEvicted, max(most, 1) - 1},
+			func(rows *sql.Rows) error {
+				var id string
+				err := rows.Scan(&id)
+				evicted = append(evicted, id)
+				return err
+			})
 	})
+	if err != nil {
+		return nil, err
+	}
+	return evicted, nil
 }
 
 // deleteInOrder returns the statement that deletes the sessions of a condition. In

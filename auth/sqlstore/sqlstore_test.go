@@ -44,7 +44,8 @@ func TestDatabaseDown(t *testing.T) {
 			call func() (any, error)
 		}{
 			{"CreateRefresh", func() (any, error) {
-				return nil, s.CreateRefresh(ctx, auth.Session{ID: "s"}, auth.TokenHash{}, time.Now(), auth.MaxListed)
+				evicted, err := s.CreateRefresh(ctx, auth.Session{ID: "s"}, auth.TokenHash{}, time.Now(), auth.MaxListed)
+				return or(evicted != nil), err
 			}},
 			{"RotateRefresh", func() (any, error) {
 				got, err := s.RotateRefresh(ctx, auth.Rotation{Session: "s"})
@@ -117,7 +118,7 @@ func TestIllFormedNamesNeverReachTheDatabase(t *testing.T) {
 		d := new(sqldbtest.DB)
 		s := open(t, d, sqlstore.PostgreSQL)
 		for _, session := range []auth.Session{{ID: bad}, {ID: "s", Subject: bad}, {ID: "s", Tenant: bad}, {ID: "s", Client: bad}} {
-			if err := s.CreateRefresh(ctx, session, auth.TokenHash{}, time.Now(), auth.MaxListed); err == nil {
+			if _, err := s.CreateRefresh(ctx, session, auth.TokenHash{}, time.Now(), auth.MaxListed); err == nil {
 				t.Errorf("CreateRefresh(%.20q): no error", session)
 			}
 		}

@@ -196,7 +196,7 @@ func TestSessionsInRedis(t *testing.T) {
 				tenant = "odd"
 			}
 			s := auth.Session{ID: fmt.Sprint(i), Subject: "alice", Tenant: tenant, Created: now.Add(time.Duration(i)), Expires: now.Add(time.Hour)}
-			if err := store.CreateRefresh(t.Context(), s, auth.TokenHash{1}, now.Add(time.Hour), 2*auth.MaxListed); err != nil {
+			if _, err := store.CreateRefresh(t.Context(), s, auth.TokenHash{1}, now.Add(time.Hour), 2*auth.MaxListed); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -227,7 +227,7 @@ func TestSessionsInRedis(t *testing.T) {
 		create := func(id string, expires time.Time) {
 			t.Helper()
 			s := auth.Session{ID: id, Subject: "alice", Tenant: "acme", Created: now.Add(-time.Hour), Expires: expires}
-			if err := store.CreateRefresh(t.Context(), s, auth.TokenHash{1}, expires, auth.MaxListed); err != nil {
+			if _, err := store.CreateRefresh(t.Context(), s, auth.TokenHash{1}, expires, auth.MaxListed); err != nil {
 				t.Fatal(err)
 			}
 		}

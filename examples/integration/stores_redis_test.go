@@ -163,7 +163,7 @@ func TestRightsOfARedisUser(t *testing.T) {
 			now := time.Now()
 			session := auth.Session{ID: "s" + prefix, Subject: "alice", Tenant: "t", Created: now, Expires: now.Add(time.Hour)}
 			return errors.Join(s.Ready(ctx),
-				s.CreateRefresh(ctx, session, auth.TokenHash{1}, now.Add(time.Hour), 100),
+				second(s.CreateRefresh(ctx, session, auth.TokenHash{1}, now.Add(time.Hour), 100)),
 				second(s.RotateRefresh(ctx, auth.Rotation{Session: session.ID, Old: auth.TokenHash{1}, New: auth.TokenHash{2}, Now: now, Idle: time.Hour})),
 				second(s.Sessions(ctx, "alice")),
 				second(s.AttemptChallenge(ctx, auth.TokenHash{3}, 5, now.Add(time.Hour))),

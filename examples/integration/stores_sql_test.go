@@ -142,7 +142,7 @@ func TestStoresSetTheirIsolation(t *testing.T) {
 			s := openSQLStores(t, openDatabase(t, "pgx", server.URL+"&default_transaction_isolation="+level), sessionstore.PostgreSQL)
 			now := time.Now()
 			session := auth.Session{ID: "s" + level, Subject: "alice", Created: now, Expires: now.Add(time.Hour)}
-			if err := s.sessions.CreateRefresh(ctx, session, auth.TokenHash{1}, now.Add(time.Hour), 100); err != nil {
+			if _, err := s.sessions.CreateRefresh(ctx, session, auth.TokenHash{1}, now.Add(time.Hour), 100); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.keys.WriteKeys(ctx, nil, &apikey.Record{ID: "k" + level, Owner: "alice", Hash: apikey.Hash("h" + level), Active: true, CreatedAt: now}); err != nil {
@@ -211,7 +211,7 @@ func TestIllFormedIdentifiersAreUnknownInPostgreSQL(t *testing.T) {
 			}
 		}
 		for what, err := range map[string]error{
-			"CreateRefresh": s.sessions.CreateRefresh(ctx, auth.Session{ID: "s", Client: bad, Created: time.Now(), Expires: time.Now()}, auth.TokenHash{}, time.Now(), 100),
+			"CreateRefresh": second(s.sessions.CreateRefresh(ctx, auth.Session{ID: "s", Client: bad, Created: time.Now(), Expires: time.Now()}, auth.TokenHash{}, time.Now(), 100)),
 			"WriteKeys":     s.keys.WriteKeys(ctx, nil, &apikey.Record{ID: "k", Owner: bad}),
 			"SaveTOTP":      second(s.factors.SaveTOTP(ctx, bad, totp.Record{})),
 		} {
