@@ -96,7 +96,23 @@ func TestSignInsAndStepUpsNameTheirFactors(t *testing.T) {
 	}
 	h.stepUp(a.access(), "code", code)
 	all := h.events.take()
-	if e := h.wantEvent(all, guard.EventLoginSuccess); len(all) != 1 || fmt.Sprint(e.Changes) != "[factors=[otp pwd] ended_session="+old+"]" {
+	if e := h.wantEvent(all, guard.EventLoginSuccess); len(all) != 1 || fmt.Sprint(e.Changes) != "[factors=[otp pwd] proven=[otp] ended_session="+old+"]" {
+		t.Errorf("%d events, %s", len(all), summary(e))
+	}
+}
+
+func TestEachStepOfASignInNamesTheFactorThatItProves(t *testing.T) {
+	h := newHost(t, withFactor(&factor{
+		verify: func(string, string) (string, error) { return "otp", nil },
+	}))
+	a := h.signIn("alice", right)
+	all := h.events.take()
+	if e := h.wantEvent(all, guard.EventTokenCreated); len(all) != 1 || fmt.Sprint(e.Changes) != "[factors=[pwd]]" {
+		t.Errorf("%d events, %s", len(all), summary(e))
+	}
+	h.want(h.answer(a.text("mfa_token"), code), http.StatusOK, "")
+	all = h.events.take()
+	if e := h.wantEvent(all, guard.EventLoginSuccess); len(all) != 1 || fmt.Sprint(e.Changes) != "[factors=[otp pwd] proven=[otp]]" {
 		t.Errorf("%d events, %s", len(all), summary(e))
 	}
 }
@@ -123,7 +139,7 @@ func TestSignInsNameTheSessionsThatTheyEvict(t *testing.T) {
 		// The session of a step-up begins before the old session ends.
 		h.stepUp(all[2].access(), "code", code)
 		events = h.events.take()
-		want := "[factors=[otp pwd] ended_session=" + ids[2] + " evicted_sessions=[" + ids[1] + "] reason=max_sessions]"
+		want := "[factors=[otp pwd] proven=[otp] ended_session=" + ids[2] + " evicted_sessions=[" + ids[1] + "] reason=max_sessions]"
 		if len(events) != 1 || fmt.Sprint(events[0].Changes) != want {
 			t.Errorf("%d events, %s, want %s", len(events), summary(events[0]), want)
 		}

@@ -72,6 +72,7 @@ type signIn struct {
 	room     int // see origin
 	scopes   identity.Set
 	factors  identity.Set
+	second   string    // of factors, what this request has proven; empty: all
 	authTime time.Time // when the first factor was proven
 	until    time.Time // when the session ends at the latest; zero: by Config
 	way      string    // the WayIn; empty for a password
@@ -105,9 +106,19 @@ func (s *Server) admit(r *http.Request, e entry, in signIn) (result, error) {
 		return result{}, err
 	}
 	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Login: in.login, Way: in.way, Changes: append(
-		[]slog.Attr{audit.Names("factors", in.factors)}, evictions(evicted)...),
+		in.proven(), evictions(evicted)...),
 	})
 	return result{tokens: out}, nil
+}
+
+// proven are the changes of an event about the factors of a sign-in: all, and those that
+// this request has proven, unless it has proven all.
+func (in signIn) proven() []slog.Attr {
+	changes := []slog.Attr{audit.Names("factors", in.factors)}
+	if in.second != "" {
+		changes = append(changes, slog.Any("proven", []string{in.second}))
+	}
+	return changes
 }
 
 // principal returns the caller that in becomes, dated by the Revoker.

@@ -49,7 +49,7 @@ func (s *Server) challenge(r *http.Request, e entry, in signIn) (*challenge, err
 	if err := s.settle(r.Context(), e, p); err != nil {
 		return nil, s.refusedAtTheDoor(err, in.refused, in.login, p)
 	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: p, Login: in.login, Way: in.way})
+	s.hooks.Emit(r, guard.Event{Name: guard.EventTokenCreated, Principal: p, Login: in.login, Way: in.way, Changes: in.proven()})
 	return &challenge{
 		Error:       codeMFARequired,
 		Description: "A second factor is required.",
@@ -107,6 +107,7 @@ func (s *Server) exchange(r *http.Request, f form, c origin) (result, error) {
 		way:      claims.Way,
 		scopes:   p.Scopes,
 		factors:  p.Factors.With(method),
+		second:   method,
 		authTime: p.AuthTime,
 		from:     p,
 		refused:  wrongCode,

@@ -9,7 +9,6 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
-	"github.com/gatewright/gatewright/internal/audit"
 )
 
 // StepUp returns the handler that verifies a second factor of a signed-in caller
@@ -71,17 +70,19 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string, roo
 		return result{}, invalidGrant(wrongCode, errors.New("wrong second factor"))
 	}
 	// The new session first: if that fails, the caller still has the old session.
-	out, issued, evicted, err := s.open(ctx, e, signIn{
+	in := signIn{
 		user:     user,
 		client:   p.Client,
 		room:     room,
 		scopes:   p.Scopes,
 		factors:  p.Factors.With(method),
+		second:   method,
 		authTime: e.began,
 		until:    endOf(p.Session),
 		from:     p,
 		refused:  wrongCode,
-	})
+	}
+	out, issued, evicted, err := s.open(ctx, e, in)
 	if err != nil {
 		return result{}, err
 	}
@@ -91,9 +92,9 @@ func (s *Server) stepUp(r *http.Request, p *identity.Principal, code string, roo
 		}
 		return result{}, s.discard(ctx, issued.Session, err)
 	}
-	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Changes: append([]slog.Attr{
-		audit.Names("factors", issued.Factors), slog.String("ended_session", p.Session),
-	}, evictions(evicted)...)})
+	s.hooks.Emit(r, guard.Event{Name: guard.EventLoginSuccess, Principal: issued, Changes: append(
+		append(in.proven(), slog.String("ended_session", p.Session)), evictions(evicted)...),
+	})
 	return result{tokens: out}, nil
 }
 

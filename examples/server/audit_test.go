@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -679,6 +680,58 @@ func TestUsersReadTheEventsOfTheirOwnAccountOnly(t *testing.T) {
 	key := withKey(s.key(t, alice.Access, `{"name":"reader","scopes":["read:items"]}`).Key)
 	s.do(t, "GET", "/users/me/audit", "", key).has(t, "own events with a key", 403, "forbidden")
 	s.do(t, "GET", "/audit/", "", key).has(t, "all events with a key", 403, "forbidden")
+}
+
+func TestTheAuditTrailAnswersWhichFactorWasUsedWhen(t *testing.T) {
+	s := openSiteAs(t, withOutbox())
+	s.register(t, map[string]string{"username": "ada", "password": testPassword}).is(t, 201)
+	all := s.rows(t)
+	start := all[len(all)-1].seq
+	alice := s.signInAlice(t)
+	// since returns the events since the last call, in short.
+	since := func(access string) string {
+		t.Helper()
+		var all []string
+		for _, e := range into[[]ownEvent](t, s.do(t, "GET", "/users/me/audit?order=seq&after="+strconv.FormatInt(start, 10), "", bearer(access)), 200) {
+			line := e.Name
+			for _, part := range append(slices.Clone(e.Factors), e.Factor, e.Passkey) {
+				if part != "" {
+					line += " " + part
+				}
+			}
+			all = append(all, line)
+			start = e.Seq
+		}
+		return strings.Join(all, ", ")
+	}
+	want := func(access, want string) {
+		t.Helper()
+		if got := since(access); got != want {
+			t.Errorf("the events are\n%s\nwant\n%s", got, want)
+		}
+	}
+	want(alice.Access, "authn_login_success pwd")
+
+	p, recovery := s.enrol(t, alice.Access)
+	want(alice.Access, "factor_begun totp, factor_confirmed totp")
+	alice = s.respond(t, s.challenged(t, "alice"), p.code(t)).tokens(t)
+	want(alice.Access, "authn_token_created pwd, factor_used totp, authn_login_success otp")
+	alice = s.respond(t, s.challenged(t, "alice"), recovery[0]).tokens(t)
+	want(alice.Access, "authn_token_created pwd, factor_recovery_used totp, authn_login_success otp")
+	alice = s.do(t, "POST", "/2fa/verify/", form("code", p.code(t)), bearer(alice.Access), formType).tokens(t)
+	want(alice.Access, "factor_used totp, authn_login_success otp")
+
+	b := s.browser()
+	b.signIn(t, "mod")
+	device, _ := b.addPasskey(t, "laptop")
+	assertion := func(path string, from *browser) string {
+		t.Helper()
+		return string(must(device.Get([]byte(from.do(t, "POST", path, "").body))))
+	}
+	mod := s.do(t, "POST", "/token/passkey", assertion("/passkeys/sign-in", b), jsonType).tokens(t)
+	want(mod.Access, "authn_login_success pwd, factor_confirmed passkey laptop, factor_used passkey laptop, authn_login_success mfa pop user")
+	mod = s.respond(t, s.challenged(t, "mod"), assertion("/passkeys/second-factor", b)).tokens(t)
+	want(mod.Access, "authn_token_created pwd, factor_used passkey laptop, authn_login_success pop")
 }
 
 // A name may be that of another user who was deleted.

@@ -201,6 +201,10 @@ type ownEvent struct {
 	UserAgent string    `json:"user_agent,omitempty"`
 	Key       string    `json:"key,omitempty"`     // of an event about an API key
 	Network   string    `json:"network,omitempty"` // from which an API key was used for the first time
+	Factors   []string  `json:"factors,omitempty"` // that were proven, of a sign-in or a step of it
+	Factor    string    `json:"factor,omitempty"`  // "totp" or "passkey", of an event about a factor
+	Passkey   string    `json:"passkey,omitempty"` // its name
+	Evicted   []string  `json:"evicted,omitempty"` // sessions that ended because there were too many
 }
 
 func shownToUser(id string) func(*auditRow) any {
@@ -208,8 +212,12 @@ func shownToUser(id string) func(*auditRow) any {
 		var line struct {
 			Outcome, Way, Session string
 			Principal             struct{ Session string }
-			Changes               struct{ Network string }
-			Request               struct {
+			Changes               struct {
+				Network, Factor, Name string
+				Factors, Proven       []string
+				Evicted               []string `json:"evicted_sessions"`
+			}
+			Request struct {
 				RemoteAddr string `json:"remote_addr"`
 				UserAgent  string `json:"user_agent"`
 			}
@@ -231,6 +239,13 @@ func shownToUser(id string) func(*auditRow) any {
 		if r.name == string(apikey.EventNewNetwork) {
 			e.Key, e.Network = r.target, line.Changes.Network
 		}
+		if e.Factors = line.Changes.Proven; e.Factors == nil {
+			e.Factors = line.Changes.Factors
+		}
+		if e.Factor = line.Changes.Factor; e.Factor == "passkey" {
+			e.Passkey = line.Changes.Name
+		}
+		e.Evicted = line.Changes.Evicted
 		return e
 	}
 }

@@ -309,8 +309,9 @@
     if (!r.ok) return;
     fill($("audit"), ...r.body.map((e) => {
       const { outcome, request } = e.event || e;
-      const network = e.network || (e.event && e.event.changes && e.event.changes.network);
-      return row(when(e.time), network ? e.name + " " + network : e.name, outcome || "–", e.by || e.subject || "nobody", e.address || (request && request.remote_addr) || "–");
+      const c = (e.event && e.event.changes) || e;
+      const details = [c.network, c.factor, e.passkey || (e.event && c.passkey && c.name), ...(c.proven || c.factors || [])].filter(Boolean);
+      return row(when(e.time), [e.name, ...details].join(" "), outcome || "–", e.by || e.subject || "nobody", e.address || (request && request.remote_addr) || "–");
     }));
   }
   on("audit-own", "click", () => audit());
