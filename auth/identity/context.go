@@ -5,20 +5,16 @@ import (
 	"sync/atomic"
 )
 
-// ContextKey is the key under which a context holds its *[Principal]. Use
-// [NewContext] and [FromContext]. The key is exported for other implementations of
-// [context.Context].
+// ContextKey is the key of the *[Principal] in a context, for other implementations
+// of [context.Context]. Otherwise use [NewContext] and [FromContext].
 type ContextKey struct{}
 
-// holderKey is where NewContext finds the Holder of an outer middleware.
 type holderKey struct{}
 
 // NewContext returns a context that carries p and reports p to the [Holder] of an
-// outer middleware, if there is one. If p is nil, the context is anonymous.
-//
-// If ctx already carries another caller, or the same caller with another credential,
-// the new context is [Ambiguous], and every guard answers 400. To replace the caller on
-// purpose, remove the first caller: NewContext(NewContext(ctx, nil), user).
+// outer middleware. If p is nil, the context is anonymous. If ctx carries another
+// caller or credential, the new context is [Ambiguous], and every guard answers 400.
+// To replace the caller, call NewContext(NewContext(ctx, nil), user).
 func NewContext(ctx context.Context, p *Principal) context.Context {
 	if p != nil {
 		if found, ok := FromContext(ctx); ok && !found.Same(p) || Ambiguous(ctx) {
@@ -29,15 +25,14 @@ func NewContext(ctx context.Context, p *Principal) context.Context {
 	return context.WithValue(ctx, ContextKey{}, p)
 }
 
-// FromContext returns the principal that ctx carries, and whether there is one.
-// Without one the request is anonymous or [Ambiguous].
+// FromContext returns the principal that ctx carries, or false if the request is
+// anonymous or [Ambiguous].
 func FromContext(ctx context.Context) (*Principal, bool) {
 	p, _ := ctx.Value(ContextKey{}).(*Principal)
 	return p, p != nil
 }
 
-// Ambiguous reports whether ctx was given two different callers. Refuse such a
-// request.
+// Ambiguous reports whether ctx was given two different callers.
 func Ambiguous(ctx context.Context) bool {
 	_, two := ctx.Value(ContextKey{}).(ambiguous)
 	return two
@@ -46,8 +41,7 @@ func Ambiguous(ctx context.Context) bool {
 // ambiguous stands in the place of the Principal.
 type ambiguous struct{}
 
-// A Holder lets a middleware that runs before authentication, like an access log,
-// read the caller afterwards.
+// A Holder lets an outer middleware, like an access log, read the caller afterwards.
 //
 //	ctx, holder := identity.WithHolder(r.Context())
 //	next.ServeHTTP(w, r.WithContext(ctx))
@@ -55,7 +49,7 @@ type ambiguous struct{}
 type Holder struct{ principal atomic.Pointer[Principal] }
 
 // WithHolder returns a context whose descendants report their principal to the
-// Holder. If ctx has a Holder already, WithHolder returns ctx and that Holder.
+// Holder. It returns an existing Holder of ctx.
 func WithHolder(ctx context.Context) (context.Context, *Holder) {
 	if h, ok := ctx.Value(holderKey{}).(*Holder); ok {
 		return ctx, h
@@ -64,8 +58,8 @@ func WithHolder(ctx context.Context) (context.Context, *Holder) {
 	return context.WithValue(ctx, holderKey{}, h), h
 }
 
-// Principal returns a copy of the caller at identification, or nil if the request is
-// anonymous. It is safe for concurrent use.
+// Principal returns a copy of the caller at identification, or nil for anonymous
+// requests. It is safe for concurrent use.
 func (h *Holder) Principal() *Principal {
 	seen := h.principal.Load()
 	if seen == nil {
@@ -75,8 +69,8 @@ func (h *Holder) Principal() *Principal {
 	return &own
 }
 
-// Tell reports p to the Holder of ctx, if there is one. [NewContext] calls it; other
-// implementations of [context.Context] that answer [ContextKey] must call it.
+// Tell reports p to the Holder of ctx, if any. [NewContext] calls it; other
+// implementations of [context.Context] with [ContextKey] must call it.
 func Tell(ctx context.Context, p *Principal) {
 	h, ok := ctx.Value(holderKey{}).(*Holder)
 	if !ok {

@@ -1,13 +1,9 @@
 // Package identity holds the caller of a request: the [Principal] that an
-// authenticator found, and its place in the request's context.
+// authenticator found. Handlers read it with [FromContext].
 //
-// Handlers read the Principal with [FromContext].
-//
-// # Identifying callers
-//
-// Package guard calls authenticators and puts the Principal into the context. For
-// sessions of its own, a host implements guard.Authenticator or calls [NewContext]
-// in a middleware. In both cases a request with credentials of two callers is refused.
+// Package guard calls authenticators and puts the Principal into the context. For its
+// own sessions, a host implements guard.Authenticator or calls [NewContext] in a
+// middleware:
 //
 //	func signedIn(next http.Handler) http.Handler {
 //		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -19,14 +15,12 @@
 //		})
 //	}
 //
-// # Testing
-//
-// Tests of handlers and of guards for roles, scopes, factors or tenant call NewContext.
-// It is not enough behind guard.Hooks.Accept, which checks the authenticator, and
-// behind Identify or a guard.Mux if the request also carries credentials.
+// Tests of handlers and guards call NewContext too. It is not enough behind
+// guard.Hooks.Accept, which checks the authenticator, or if the request also carries
+// credentials.
 //
 // # Security considerations
 //
 // This package does not verify identities: any middleware can put any Principal into
-// the context. Every guard refuses a context without a Principal.
+// the context. Every guard refuses a context without a Principal or with two.
 package identity

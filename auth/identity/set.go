@@ -7,20 +7,19 @@ import (
 	"strings"
 )
 
-// A Set is an immutable set of names: scopes, roles, factors. Names are compared
-// byte by byte. The zero Set is empty. It is safe for concurrent use.
+// A Set is an immutable set of names: scopes, roles, factors. Names are compared byte
+// by byte. The zero Set is empty. A Set is safe for concurrent use.
 type Set struct {
 	names []string // sorted, each once; never changed after NewSet
 }
 
-// NewSet returns the set of the given names. Empty names are omitted.
+// NewSet returns the set of the names. Empty names are omitted.
 func NewSet(names ...string) Set {
 	return setOf(slices.Clone(names))
 }
 
-// ParseSet returns the set of the names in s, separated by spaces, which is the
-// form of the OAuth "scope" parameter (RFC 6749 section 3.3). Other white space
-// is part of a name. Names are not checked.
+// ParseSet returns the set of the names in s, separated by spaces, as in the OAuth
+// parameter "scope" (RFC 6749 section 3.3). Other white space is part of a name.
 func ParseSet(s string) Set {
 	if s == "" {
 		return Set{}
@@ -40,8 +39,7 @@ func setOf(names []string) Set {
 	return Set{names}
 }
 
-// linear is the length up to which looking at each name in turn is faster than
-// halving: most sets of scopes are shorter.
+// linear is the length up to which a scan is faster than a binary search.
 const linear = 12
 
 // Has reports whether name is in the set.
@@ -74,15 +72,15 @@ func (s Set) Contains(t Set) bool { return s.HasAll(t.names...) }
 // Len returns the number of names.
 func (s Set) Len() int { return len(s.names) }
 
-// All yields the names in ascending order of their bytes.
+// All yields the names in ascending order.
 func (s Set) All() iter.Seq[string] { return slices.Values(s.names) }
 
-// With returns the union of s and the given names.
+// With returns the union of s and the names.
 func (s Set) With(names ...string) Set {
 	return setOf(slices.Concat(s.names, names))
 }
 
-// Equal reports whether s and t hold the same names.
+// Equal reports whether s and t have the same names.
 func (s Set) Equal(t Set) bool { return slices.Equal(s.names, t.names) }
 
 // String returns the names in ascending order, separated by spaces.
