@@ -11,104 +11,92 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// Config selects the security headers of responses. The zero Config is strict and
-// meant for APIs; [HTML] is a start for pages.
+// Config selects the security headers of responses. The zero Config is for APIs,
+// [HTML] for pages.
 type Config struct {
 	// CSP is the Content-Security-Policy. Default: nothing may be loaded, framed
-	// or submitted. [HTML] has a policy for pages.
+	// or submitted.
 	CSP *CSP
 
-	// CSPReportOnly is a second policy that browsers report on without enforcing
-	// it, for trials. Default: not sent.
+	// CSPReportOnly is a second policy, reported on but not enforced. If nil, it
+	// is not sent.
 	CSPReportOnly *CSP
 
-	// ReportingEndpoints receive reports. Default: no endpoints.
+	// ReportingEndpoints receive reports of browsers.
 	ReportingEndpoints []ReportingEndpoint
 
-	// HSTS is Strict-Transport-Security, sent over https only; see
-	// [guard.Scheme]. Default: two years, with subdomains.
+	// HSTS is Strict-Transport-Security, sent over https only. Default: two years,
+	// with subdomains.
 	HSTS HSTS
 
-	// Frame is X-Frame-Options, DENY or SAMEORIGIN, for browsers without
-	// frame-ancestors. Default: DENY.
+	// Frame is X-Frame-Options: DENY or SAMEORIGIN. Default: DENY.
 	Frame string
 
-	// Referrer is the Referrer-Policy. Only policies that send at most the origin
-	// to other origins are accepted. Default: no-referrer.
+	// Referrer is the Referrer-Policy, which may send at most the origin to other
+	// origins. Default: no-referrer.
 	Referrer string
 
 	// Opener is Cross-Origin-Opener-Policy: same-origin, same-origin-allow-popups
 	// or noopener-allow-popups. Default: same-origin.
 	Opener string
 
-	// Resource is Cross-Origin-Resource-Policy: same-origin, same-site, or
-	// cross-origin for resources that other sites may embed. Default:
-	// same-origin.
+	// Resource is Cross-Origin-Resource-Policy: same-origin, same-site or
+	// cross-origin. Default: same-origin.
 	Resource string
 
 	// Embedder is Cross-Origin-Embedder-Policy: require-corp or credentialless.
-	// Default: not sent, because it breaks pages that embed resources of other
-	// origins.
+	// Default: not sent, because it breaks pages with foreign resources.
 	Embedder string
 
-	// Permissions is the Permissions-Policy. Default: camera, microphone,
-	// geolocation, payment and other powerful features are denied to every page;
-	// passkeys are limited to pages of this origin.
+	// Permissions is the Permissions-Policy. Default: powerful features like
+	// camera are denied, passkeys limited to this origin.
 	Permissions []Permission
 
-	// Credentials are header names that mark a request as authenticated, in
-	// addition to Authorization, Cookie and X-Api-Key. The response to an
-	// authenticated request has Cache-Control: no-store.
+	// Credentials are headers that, like Authorization, Cookie and X-Api-Key, mark
+	// a request as authenticated. Its response is Cache-Control: no-store.
 	Credentials []string
 
-	// Enforce wraps the ResponseWriter and sets the headers when they are sent,
-	// whatever handlers did, exactly once each. Use it for httputil.ReverseProxy,
-	// whose backends add headers and which clears all headers after early hints,
-	// and for handlers that delete headers on errors, like http.Error and
-	// http.FileServer.
-	//
-	// With Enforce, a response that sets a cookie is no-store, and so is the
-	// response to an authenticated request unless its handler set private or
-	// no-store. Put public resources behind another Headers without Enforce.
-	// Default: headers are set before the handler runs, which may change them.
+	// Enforce sets the headers when they are sent, whatever handlers like
+	// httputil.ReverseProxy, http.Error and http.FileServer did. It wraps the
+	// ResponseWriter. Responses that set cookies or are for authenticated requests
+	// are no-store unless the handler set private. Default: headers are set before
+	// the handler, which may change them.
 	Enforce bool
 
-	// Remove are headers to delete from responses, like X-Powered-By of a
-	// backend. It requires Enforce.
+	// Remove are headers to delete from responses, like X-Powered-By. It requires
+	// Enforce.
 	Remove []string
 
-	// InsecureXSSFilter sends X-XSS-Protection: 1; mode=block instead of 0. In
-	// old browsers, an attacker can use the filter to disable chosen scripts of a
-	// page and to read its content.
+	// InsecureXSSFilter sends X-XSS-Protection: 1; mode=block instead of 0. An
+	// attacker can use the filter of old browsers to disable scripts and to read
+	// pages.
 	InsecureXSSFilter bool
 
-	// InsecureOmit are headers of this package that are not sent. An omitted
-	// header no longer prevents its attack: script injection, framing, MIME
-	// sniffing, leaked referrers or cached secrets.
+	// InsecureOmit are headers of this package that are not sent, and so no longer
+	// prevent script injection, framing, MIME sniffing, leaked referrers or cached
+	// secrets.
 	InsecureOmit []string
 }
 
 // HSTS is Strict-Transport-Security (RFC 6797).
 type HSTS struct {
-	// MaxAge is how long browsers insist on https, in whole seconds, at least a
-	// year. Default: two years.
+	// MaxAge is in whole seconds, a year to a hundred years. Default: two years.
 	MaxAge time.Duration
 
-	// Preload requests an entry in the list that browsers ship
-	// (https://hstspreload.org). Removal takes months. It requires a MaxAge of a
-	// year and subdomains.
+	// Preload requests an entry in the list of browsers (https://hstspreload.org),
+	// whose removal takes months. It requires a MaxAge of a year and subdomains.
 	Preload bool
 
 	// InsecureHostOnly omits includeSubDomains. An attacker in the network can
 	// then serve http://x.example.com and set cookies for example.com.
 	InsecureHostOnly bool
 
-	// InsecureShort permits a MaxAge below a year, for a first trial. Browsers
-	// that return later begin in clear text.
+	// InsecureShort permits a MaxAge below a year. Browsers that return later
+	// begin in clear text.
 	InsecureShort bool
 
-	// InsecureForget sends max-age=0: browsers forget HSTS for this host and
-	// begin in clear text.
+	// InsecureForget sends max-age=0: browsers forget HSTS and begin in clear
+	// text.
 	InsecureForget bool
 }
 
@@ -118,9 +106,8 @@ type Permission struct {
 	Allow   []string // "self" and origins; empty denies the feature
 }
 
-// HTML returns a Config for pages: scripts run with the nonce of the response
-// (see [Nonce]) or are loaded by a script with it, and all other resources come
-// from this origin.
+// HTML returns a Config for pages: scripts require the nonce of the response (see
+// [Nonce]) or a script with it, and other resources come from this origin.
 func HTML() Config {
 	return Config{
 		CSP: &CSP{
@@ -138,9 +125,8 @@ func HTML() Config {
 	}
 }
 
-// FastAPI returns a Config with the four headers of the FastAPI guide only,
-// including X-XSS-Protection: 1; mode=block and one year of HSTS without
-// subdomains. It is for comparison; the zero Config is safer.
+// FastAPI returns a Config with only the headers of the FastAPI guide, for comparison.
+// The zero Config is safer.
 func FastAPI() Config {
 	return Config{
 		HSTS:              HSTS{MaxAge: year, InsecureHostOnly: true},
@@ -170,7 +156,7 @@ const (
 
 const year = 365 * 24 * time.Hour
 
-// compile checks c and returns the Headers that it asks for.
+// compile checks c and returns its Headers.
 func (c Config) compile() (*Headers, error) {
 	p := mistakes.List{Package: "headers"}
 	if c.CSP == nil {
@@ -186,7 +172,7 @@ func (c Config) compile() (*Headers, error) {
 			p.Bad("Config.CSPReportOnly.Sandbox", only.Sandbox, "nil: browsers ignore it there")
 		}
 		if only.ReportTo == "" && len(only.ReportURI) == 0 {
-			p.Bad("Config.CSPReportOnly.ReportTo", "", "an endpoint, or ReportURI: nobody would read the reports")
+			p.Bad("Config.CSPReportOnly.ReportTo", "", "an endpoint, or ReportURI; otherwise the reports are lost")
 		}
 	}
 	reporting := endpoints(&p, c.ReportingEndpoints)
@@ -194,7 +180,7 @@ func (c Config) compile() (*Headers, error) {
 	frame := choice(&p, "Config.Frame", c.Frame, "DENY", "SAMEORIGIN")
 	framed := slices.ContainsFunc(c.CSP.FrameAncestors, func(s string) bool { return s != None })
 	if framed && frame == "DENY" && !slices.Contains(omit, hFrame) {
-		p.Bad("Config.Frame", frame, "SAMEORIGIN, or X-Frame-Options in InsecureOmit: CSP.FrameAncestors lets somebody frame")
+		p.Bad("Config.Frame", frame, "SAMEORIGIN, or X-Frame-Options in InsecureOmit: CSP.FrameAncestors allows framing")
 	}
 	referrer := choice(&p, "Config.Referrer", c.Referrer, "no-referrer", "same-origin", "strict-origin",
 		"strict-origin-when-cross-origin")
@@ -227,14 +213,14 @@ func (c Config) compile() (*Headers, error) {
 		remove:      names(&p, "Config.Remove", c.Remove),
 	}
 	if len(c.Remove) > 0 && !c.Enforce {
-		p.Bad("Config.Remove", strings.Join(c.Remove, ", "), "Config.Enforce with it: a handler sets them after this package has had its turn")
+		p.Bad("Config.Remove", strings.Join(c.Remove, ", "), "it with Config.Enforce; handlers set headers later")
 	}
 	for i, name := range h.remove {
 		if slices.Contains(managed, name) {
 			p.Bad(mistakes.At("Config.Remove", i), name, "a header that this package does not set, or InsecureOmit")
 		}
 		if name == "Content-Type" || name == "Content-Length" || name == "Location" || name == "Set-Cookie" || name == "Www-Authenticate" {
-			p.Bad(mistakes.At("Config.Remove", i), name, "a header that clients can do without")
+			p.Bad(mistakes.At("Config.Remove", i), name, "a header that clients do not need")
 		}
 	}
 	if err := p.Err(); err != nil {
@@ -305,10 +291,10 @@ func (c HSTS) compile(p *mistakes.List) string {
 		p.Bad("Config.HSTS.MaxAge", age, "no more than a hundred years")
 	}
 	if c.Preload && (age < year || age%time.Second != 0) {
-		p.Bad("Config.HSTS.Preload", true, "false with a MaxAge of less than 31536000 s: the list does not take the host")
+		p.Bad("Config.HSTS.Preload", true, "false with a MaxAge of less than 31536000 s; the list rejects the host")
 	}
 	if c.Preload && c.InsecureHostOnly {
-		p.Bad("Config.HSTS.Preload", true, "false with InsecureHostOnly: the list takes hosts with their subdomains")
+		p.Bad("Config.HSTS.Preload", true, "false with InsecureHostOnly; the list requires subdomains")
 	}
 	value := fmt.Sprintf("max-age=%d", age/time.Second)
 	if !c.InsecureHostOnly {
@@ -351,8 +337,7 @@ var powerful = [...]string{
 	"screen-wake-lock", "serial", "usb", "web-share", "xr-spatial-tracking",
 }
 
-// The features of WebAuthn are left to pages of this origin, as browsers do
-// without the header.
+// The features of WebAuthn stay allowed for this origin, as without the header.
 const passkeyCreate, passkeyGet = "publickey-credentials-create", "publickey-credentials-get"
 
 // permissions renders the Permissions-Policy header, a dictionary of RFC 9651.
@@ -373,7 +358,7 @@ func permissions(p *mistakes.List, all []Permission) string {
 		f := permission.Feature
 		ok := f != "" && 'a' <= f[0] && f[0] <= 'z' && f == strings.ToLower(f) && strings.Trim(f, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 		if !ok {
-			p.Bad(field+".Feature", f, "a feature in lower case such as camera")
+			p.Bad(field+".Feature", f, "a feature in lower case, for example camera")
 		}
 		if seen[f] {
 			p.Bad(field+".Feature", f, "each feature once")
@@ -386,7 +371,7 @@ func permissions(p *mistakes.List, all []Permission) string {
 				continue
 			}
 			if o, ok := parseOrigin(a); !ok || o.scheme != "https" {
-				p.Bad(mistakes.At(field+".Allow", j), a, `"self" without more quotation marks, or an origin as https://example.com`)
+				p.Bad(mistakes.At(field+".Allow", j), a, `"self" without more quotation marks, or an origin, for example https://example.com`)
 			}
 			allow = append(allow, fmt.Sprintf("%q", a))
 		}

@@ -20,49 +20,45 @@ type CORSConfig struct {
 	// Methods are the methods that pages may use. Default: GET, HEAD and POST.
 	Methods []string
 
-	// Headers are the request headers that pages may set, in addition to the
-	// safelisted ones. Default: Authorization and Content-Type.
+	// Headers are the request headers that pages may set beside the safelisted
+	// ones. Default: Authorization and Content-Type.
 	Headers []string
 
-	// Expose are response headers that pages may read, in addition to the
-	// safelisted ones.
+	// Expose are the response headers that pages may read beside the safelisted
+	// ones.
 	Expose []string
 
 	// Credentials lets pages send the user's cookies and read the response.
 	Credentials bool
 
-	// MaxAge is how long browsers cache the answer to a preflight request, in
-	// whole seconds, at most a day. A negative MaxAge disables the cache.
-	// Default: ten minutes.
+	// MaxAge is how long browsers cache preflight responses, in whole seconds, at
+	// most a day. If negative, they do not. Default: ten minutes.
 	MaxAge time.Duration
 
-	// Enforce wraps the ResponseWriter and sends the headers of this package
-	// whatever handlers add or remove. Use it for a backend with CORS headers of
-	// its own behind httputil.ReverseProxy. Default: headers are set before the
-	// handler runs.
+	// Enforce sends the headers of this package whatever handlers did, by wrapping
+	// the ResponseWriter. Default: headers are set before the handler.
 	Enforce bool
 
-	// Hooks.Observe receives an event with the reason when an origin, a method or
-	// a header is not allowed. The other hooks are not used.
+	// Hooks.Observe receives an event with the reason for each origin, method or
+	// header that is not allowed. Other hooks are not used.
 	Hooks guard.Hooks
 
-	// InsecureNull permits the origin "null". Every sandboxed frame and every
-	// local file has it, also a frame that an attacker makes.
+	// InsecureNull permits the origin "null" of sandboxed frames and local files,
+	// which an attacker can make.
 	InsecureNull bool
 
-	// InsecureHTTP permits http origins together with Credentials, except on this
-	// machine. An attacker in the network can then inject scripts into a
-	// permitted page and act for the user.
+	// InsecureHTTP permits http origins of other machines together with
+	// Credentials. An attacker in the network can then inject scripts and act for
+	// the user.
 	InsecureHTTP bool
 
 	// InsecureSharedDomains permits wildcards under domains with open
-	// registration, like "https://*.github.io". An attacker registers there.
+	// registration, like "https://*.github.io", where an attacker can register.
 	InsecureSharedDomains bool
 
-	// InsecureAnyExtension permits every browser extension of the given schemes,
-	// like "moz-extension", whose IDs differ by installation and cannot be
-	// listed. Every extension that a user has installed can then read responses.
-	// Default: extensions are listed by their origins.
+	// InsecureAnyExtension permits all extensions of schemes like "moz-extension",
+	// whose IDs differ by installation. Every installed extension can then read
+	// responses.
 	InsecureAnyExtension []string
 
 	// InsecureAnyHeader permits "*" in Headers: pages may set every request
@@ -71,7 +67,6 @@ type CORSConfig struct {
 }
 
 // CORS answers preflight requests and lets pages of other origins read responses.
-// It is safe for concurrent use.
 type CORS struct {
 	origins origins
 	enforce bool
@@ -81,12 +76,11 @@ type CORS struct {
 	hooks   guard.Hooks
 }
 
-// NewCORS returns middleware for the given origins. An origin is written as
-// browsers send it: "https://app.example.com", with a port unless it is the
-// default port. "https://*.example.com" matches all hosts under example.com, at
-// any depth, and not example.com itself. "http://localhost:*" matches every port
-// of this machine. "*" alone matches every origin and excludes Credentials. The
-// error lists all mistakes.
+// NewCORS returns middleware for origins as browsers send them:
+// "https://app.example.com", with a port only if it is not the default;
+// "https://*.example.com" for all hosts under example.com, at any depth;
+// "http://localhost:*" for every port of this machine; "*" for every origin, without
+// Credentials.
 func NewCORS(allowed []string, c CORSConfig) (*CORS, error) {
 	p := mistakes.List{Package: "headers"}
 	t := &CORS{enforce: c.Enforce, hooks: c.Hooks}
@@ -97,18 +91,18 @@ func NewCORS(allowed []string, c CORSConfig) (*CORS, error) {
 		switch {
 		case name == "*" && !c.Credentials:
 		case name == "*":
-			p.Bad(mistakes.At("CORSConfig.Expose", i), name, "names: with Credentials browsers do not take it for all")
+			p.Bad(mistakes.At("CORSConfig.Expose", i), name, "names; with Credentials browsers ignore the wildcard")
 		case !httpfield.IsToken(name):
 			p.Bad(mistakes.At("CORSConfig.Expose", i), name, "the name of a header")
 		case strings.EqualFold(name, "Set-Cookie") || strings.EqualFold(name, "Set-Cookie2"):
-			p.Bad(mistakes.At("CORSConfig.Expose", i), name, "another header: browsers show cookies to no page")
+			p.Bad(mistakes.At("CORSConfig.Expose", i), name, "another header; browsers hide cookies from pages")
 		}
 	}
 	switch {
 	case c.MaxAge == 0:
 		c.MaxAge = 10 * time.Minute
 	case c.MaxAge > 24*time.Hour:
-		p.Bad("CORSConfig.MaxAge", c.MaxAge, "at most 24h, which is as long as any browser remembers")
+		p.Bad("CORSConfig.MaxAge", c.MaxAge, "at most 24h")
 	case c.MaxAge > 0 && c.MaxAge%time.Second != 0:
 		p.Bad("CORSConfig.MaxAge", c.MaxAge, "whole seconds")
 	case c.MaxAge < 0:
@@ -164,19 +158,17 @@ var (
 	preflightHeaders = [...]string{hAllowOrigin, hAllowCreds, hAllowMethods, hAllowHeaders, hMaxAge}
 )
 
-// maxShared is room for Vary and for what an actual request needs; a preflight
-// that needs more gets it by itself.
+// maxShared is the room for Vary and the headers of an actual request; preflight
+// requests allocate more.
 const maxShared = 4
 
-// maxRequestHeaders bounds the Access-Control-Request-Headers that are read,
-// in bytes over all lines. The longest that a browser was seen to send is far
-// below.
+// maxRequestHeaders bounds the Access-Control-Request-Headers that are read, in bytes
+// over all lines. Browsers send far fewer.
 const maxRequestHeaders = 4096
 
-// Handler returns next with CORS headers on its responses. It answers preflight
-// requests; other OPTIONS requests reach next. A request of an origin that is not
-// allowed reaches next too, and its browser hides the response from the page.
-// [Isolate] refuses requests.
+// Handler adds CORS headers and answers preflight requests. Other requests reach next,
+// whatever their origin: the browser hides the response from the page. [Isolate]
+// refuses requests.
 func (t *CORS) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(t.serve(next), next)
@@ -207,8 +199,8 @@ func (t *CORS) serve(next http.Handler) http.Handler {
 	})
 }
 
-// decide sets the headers of the response to r. It returns false if a page of
-// another origin is refused.
+// decide sets the headers of the response to r. It returns false if a page of another
+// origin is refused.
 func (t *CORS) decide(h http.Header, r *http.Request, preflight bool) bool {
 	value, shared := varyActual, t.shared
 	if preflight {
@@ -216,13 +208,13 @@ func (t *CORS) decide(h http.Header, r *http.Request, preflight bool) bool {
 	}
 	vary := h[hVary]
 	if !hasOneOrigin(r) || preflight && !isBounded(r) {
-		// Clipped, so that nobody's array is written to.
+		// Clipped, so that append copies the array.
 		h[hVary] = append(vary[:len(vary):len(vary)], value)
 		return len(r.Header["Origin"]) == 0 || len(r.Header["Origin"]) == 1 && r.Header["Origin"][0] == ""
 	}
-	// The engine puts slices into h that all responses share, or that are
-	// the request's. Each is replaced by one of this response's own. What it
-	// appends to Vary comes into the first place of the array.
+	// The engine puts shared slices, or slices of the request, into h. Each is
+	// replaced by a slice of this response. The value that the engine appends
+	// to Vary becomes the first element of array.
 	array := make([]string, maxShared)
 	if vary == nil {
 		h[hVary] = array[:0:1]
@@ -246,7 +238,7 @@ func (t *CORS) decide(h http.Header, r *http.Request, preflight bool) bool {
 	return len(h[hAllowOrigin]) > 0
 }
 
-// why returns the reason for which r was refused.
+// why returns the reason for refusing r.
 func (t *CORS) why(r *http.Request, preflight bool) error {
 	origin, method := r.Header.Get("Origin"), r.Method
 	if preflight {
@@ -268,7 +260,7 @@ func (t *CORS) why(r *http.Request, preflight bool) error {
 		strings.Join(requested(r), ", "))
 }
 
-// requested returns the headers that the page wants to set.
+// requested returns the headers that the page would set.
 func requested(r *http.Request) []string {
 	var all []string
 	for _, line := range r.Header[hRequestHeader] {
@@ -281,7 +273,7 @@ func requested(r *http.Request) []string {
 	return all
 }
 
-// hint returns what is peculiar about an origin that is not allowed.
+// hint returns the likely mistake in an origin that is not allowed.
 func (t *CORS) hint(o string) string {
 	if o == "null" {
 		return ": sandboxed frames, local files and redirects across origins have it"
@@ -310,8 +302,7 @@ func (h headersOnly) Header() http.Header         { return h.header }
 func (h headersOnly) Write(p []byte) (int, error) { return len(p), nil }
 func (h headersOnly) WriteHeader(int)             {}
 
-// isPreflight reports whether r asks, for a page, whether another request may
-// be sent.
+// isPreflight reports whether r is a preflight request.
 func isPreflight(r *http.Request) bool {
 	if r.Method != http.MethodOptions || len(r.Header["Origin"]) == 0 {
 		return false
@@ -319,15 +310,15 @@ func isPreflight(r *http.Request) bool {
 	return r.Header["Origin"][0] != "" && r.Header.Get(hRequestMethod) != ""
 }
 
-// hasOneOrigin reports whether r has one Origin header that is not empty.
-// With two, this package and a cache or proxy could each believe another.
+// hasOneOrigin reports whether r has one Origin header that is not empty. Of two, this
+// package and a proxy could read different ones.
 func hasOneOrigin(r *http.Request) bool {
 	o := r.Header["Origin"]
 	return len(o) == 1 && o[0] != ""
 }
 
-// isBounded reports whether the preflight request r is as browsers send it:
-// the engine would answer two methods, of which it looked at one.
+// isBounded reports whether the preflight request r is of the form that browsers send.
+// The engine reads only one of two methods.
 func isBounded(r *http.Request) bool {
 	size := 0
 	for _, line := range r.Header[hRequestHeader] {
@@ -336,7 +327,7 @@ func isBounded(r *http.Request) bool {
 	return len(r.Header[hRequestMethod]) == 1 && size <= maxRequestHeaders
 }
 
-// enforceCORS puts h right, just before it is sent.
+// enforceCORS corrects h just before it is sent.
 func enforceCORS(h http.Header, decided map[string]string) {
 	for name, value := range decided {
 		if value == "" {
@@ -356,17 +347,17 @@ func enforceCORS(h http.Header, decided map[string]string) {
 	h[hVary] = append(vary[:len(vary):len(vary)], varyActual)
 }
 
-// origins are the origins that are allowed.
+// origins are the allowed origins.
 type origins struct {
 	any   bool
 	exact map[string]bool      // as browsers spell them
-	under map[string][]pattern // by what stands after "*."
+	under map[string][]pattern // by the name after "*."
 	ports map[string][]pattern // names of this machine that go with any port
 
 	extensions anyExtension
 }
 
-// A pattern is what goes with a name. In ports the port is not looked at.
+// A pattern is the scheme and port of a name. In ports the port is ignored.
 type pattern struct {
 	scheme string
 	port   uint16
@@ -399,7 +390,7 @@ func newOrigins(p *mistakes.List, allowed []string, c CORSConfig) origins {
 	a := origins{exact: make(map[string]bool), under: make(map[string][]pattern), ports: make(map[string][]pattern)}
 	a.extensions = newAnyExtension(p, "CORSConfig.InsecureAnyExtension", c.InsecureAnyExtension)
 	if len(allowed) == 0 && len(a.extensions) == 0 {
-		p.Bad("origins", "", `the origins whose pages may read responses; without any leave CORS out`)
+		p.Bad("origins", "", `the origins whose pages may read responses, or no CORS`)
 	}
 	for i, s := range allowed {
 		field := mistakes.At("origins", i)
@@ -410,15 +401,15 @@ func newOrigins(p *mistakes.List, allowed []string, c CORSConfig) origins {
 		switch s {
 		case "*":
 			if c.Credentials {
-				p.Bad(field, s, "origins by name: together with Credentials every page could act for the user")
+				p.Bad(field, s, "origins by name; with Credentials every page could act for the user")
 			}
 			if len(allowed) > 1 {
-				p.Bad(field, s, "the others without it, which it makes pointless")
+				p.Bad(field, s, "it alone, or the other origins without it")
 			}
 			a.any = true
 		case "null":
 			if !c.InsecureNull {
-				p.Bad(field, s, "an origin by name, or CORSConfig.InsecureNull: every sandboxed page has this one")
+				p.Bad(field, s, "an origin by name, or CORSConfig.InsecureNull; every sandboxed page has this origin")
 			}
 			a.exact[s] = true
 		default:
@@ -431,7 +422,7 @@ func newOrigins(p *mistakes.List, allowed []string, c CORSConfig) origins {
 func (a *origins) add(p *mistakes.List, field, s string, c CORSConfig) {
 	scheme, rest, found := strings.Cut(s, "://")
 	if !found || scheme == "" {
-		p.Bad(field, s, "an origin with its scheme, as https://example.com")
+		p.Bad(field, s, "an origin with its scheme, for example https://example.com")
 		return
 	}
 	name, wild := strings.CutPrefix(rest, "*.")
@@ -442,9 +433,9 @@ func (a *origins) add(p *mistakes.List, field, s string, c CORSConfig) {
 	case slices.Contains(extensions, scheme) && strings.Contains(rest, "*"):
 		want = "an extension by its ID, or CORSConfig.InsecureAnyExtension with " + scheme
 	case scheme == "*" || strings.Contains(name, "*"):
-		want = "a wildcard for whole labels at the front of the host, as https://*.example.com"
+		want = "a wildcard for whole labels at the front of the host, for example https://*.example.com"
 	case scheme == "file":
-		want = "another origin: that of a file is null"
+		want = "another origin; files have the origin null"
 	case !isASCII(s):
 		want = "the A-label (xn--…) of a name beyond ASCII"
 	case s != strings.ToLower(s) && web, scheme != strings.ToLower(scheme):
@@ -456,7 +447,7 @@ func (a *origins) add(p *mistakes.List, field, s string, c CORSConfig) {
 	case strings.Contains(rest, "@"):
 		want = "an origin without a user"
 	case !isScheme(scheme):
-		want = "a scheme such as https"
+		want = "a scheme, for example https"
 	}
 	if want != "" {
 		p.Bad(field, s, want)
@@ -465,23 +456,23 @@ func (a *origins) add(p *mistakes.List, field, s string, c CORSConfig) {
 	o, ok := parseOrigin(scheme + "://" + name)
 	switch {
 	case strings.HasSuffix(name, fmt.Sprint(":", defaultPort(scheme))) && web:
-		want = "the port left out, as browsers do when it is the scheme's own"
+		want = "no port, because it is the default of the scheme"
 	case !ok && !web:
-		want = "an origin as its pages send it: app://-, with what stands after :// in its own case"
+		want = "an origin as its pages send it, for example app://-"
 	case !ok:
-		want = "an origin as browsers spell it: https://example.com, with a port only where it is not the scheme's own"
+		want = "an origin as browsers send it: https://example.com, with a port only if it is not the default"
 	case o.dot:
 		want = "the host without the dot at its end"
 	case wild && (o.ip || !web):
 		want = "no wildcard with an address or with a scheme other than http and https"
 	case anyPort && (!isLoopback(o.name) || wild || o.port != 0):
-		want = "one port: any port is for localhost, 127.0.0.1 and [::1] only"
+		want = "one port; :* is for localhost, 127.0.0.1 and [::1] only"
 	case wild && strings.IndexByte(o.name, '.') < 0 && o.name != "localhost":
-		want = "a wildcard under a domain of your own: everybody can have a name under this one"
+		want = "a wildcard under your own domain; an attacker can register under this one"
 	case wild && isShared(o.name) && !c.InsecureSharedDomains:
-		want = "the origins themselves, or CORSConfig.InsecureSharedDomains: strangers have names there too"
+		want = "the origins themselves, or CORSConfig.InsecureSharedDomains; an attacker can register there"
 	case scheme == "http" && c.Credentials && !isLoopback(o.name) && !c.InsecureHTTP:
-		want = "https, or CORSConfig.InsecureHTTP: in the network anybody can write that page, and would act for the user"
+		want = "https, or CORSConfig.InsecureHTTP; an attacker in the network can change that page and act for the user"
 	}
 	switch {
 	case want != "":
@@ -508,9 +499,9 @@ func corsMethods(p *mistakes.List, all []string) []string {
 		case !httpfield.IsToken(m):
 			p.Bad(field, m, "a method")
 		case slices.Contains([]string{"CONNECT", "TRACE", "TRACK"}, strings.ToUpper(m)):
-			p.Bad(field, m, "another method: browsers send this one for no page")
+			p.Bad(field, m, "another method; browsers refuse to send this one")
 		case m != strings.ToUpper(m):
-			p.Bad(field, m, mistakes.Shown(strings.ToUpper(m))+": methods are compared byte by byte")
+			p.Bad(field, m, mistakes.Shown(strings.ToUpper(m))+"; methods are compared byte by byte")
 		case slices.Contains(all[:i], m):
 			p.Bad(field, m, "each method once")
 		}
@@ -532,12 +523,12 @@ func corsHeaders(p *mistakes.List, c CORSConfig) []string {
 				p.Bad(field, name, "headers by name, or CORSConfig.InsecureAnyHeader")
 			}
 			if len(c.Headers) > 1 {
-				p.Bad(field, name, "the others without it, which it makes pointless")
+				p.Bad(field, name, "it alone, or the other headers without it")
 			}
 		case !httpfield.IsToken(name):
 			p.Bad(field, name, "the name of a header")
 		case slices.Contains(forbidden, lower) || strings.HasPrefix(lower, "sec-") || strings.HasPrefix(lower, "proxy-"):
-			p.Bad(field, name, "another header: browsers let no page set this one")
+			p.Bad(field, name, "another header; browsers refuse to set this one")
 		case strings.HasPrefix(lower, "access-control-allow-") || lower == "access-control-expose-headers":
 			p.Bad(field, name, "a request header; this one belongs to responses")
 		case slices.ContainsFunc(c.Headers[:i], func(s string) bool { return strings.EqualFold(s, name) }):

@@ -10,78 +10,72 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// Keyword sources of a [CSP], with their quotation marks: without them a keyword
-// is the name of a host.
+// Keyword sources of a [CSP], with their quotation marks.
 const (
 	None           = "'none'"
 	Self           = "'self'"
 	StrictDynamic  = "'strict-dynamic'"
 	ReportSample   = "'report-sample'"
 	WasmUnsafeEval = "'wasm-unsafe-eval'"
-	UnsafeInline   = "'unsafe-inline'" // needs CSP.InsecureUnsafeInline
-	UnsafeHashes   = "'unsafe-hashes'" // needs CSP.InsecureUnsafeInline
-	UnsafeEval     = "'unsafe-eval'"   // needs CSP.InsecureUnsafeEval
+	UnsafeInline   = "'unsafe-inline'" // requires CSP.InsecureUnsafeInline
+	UnsafeHashes   = "'unsafe-hashes'" // requires CSP.InsecureUnsafeInline
+	UnsafeEval     = "'unsafe-eval'"   // requires CSP.InsecureUnsafeEval
 
-	// NonceSource stands for the nonce of the response. It is omitted until
-	// [Nonce] is called.
+	// NonceSource is the nonce of the response, omitted until [Nonce] is called.
 	NonceSource = "'nonce'"
 )
 
-// A CSP is a Content-Security-Policy (CSP Level 3). Empty fields are omitted.
-// Each element of a source list is one source: a keyword of this package, a hash,
-// a scheme like "data:", or a host like "https://cdn.example.com" or
-// "*.example.com".
+// A CSP is a Content-Security-Policy (CSP Level 3). Each element of a list is one
+// source: a keyword of this package, a hash, a scheme like "data:", or a host like
+// "https://cdn.example.com" or "*.example.com". Empty fields are omitted.
 type CSP struct {
-	// Fetch directives, which fall back to DefaultSrc. Without DefaultSrc, the
-	// fields ScriptSrc, ObjectSrc and BaseURI are required.
+	// Fetch directives fall back to DefaultSrc. Without it, ScriptSrc, ObjectSrc
+	// and BaseURI are required.
 	DefaultSrc, ScriptSrc, ScriptSrcElem, ScriptSrcAttr, StyleSrc, StyleSrcElem, StyleSrcAttr,
 	ImgSrc, FontSrc, ConnectSrc, MediaSrc, ObjectSrc, FrameSrc, ChildSrc, WorkerSrc, ManifestSrc []string
 
-	// Directives that do not fall back to DefaultSrc. An empty one allows every
-	// base, form target or framing page.
+	// An empty BaseURI, FormAction or FrameAncestors allows every base, form
+	// target or framing page.
 	BaseURI, FormAction, FrameAncestors []string
 
-	// Sandbox are the flags of the sandbox directive. A non-nil empty slice sends
-	// it without flags.
+	// Sandbox has the flags of the sandbox directive. If empty and not nil, the
+	// directive has no flags.
 	Sandbox []string
 
-	// TrustedTypes are the names of Trusted Types policies that scripts may
-	// create, "*" for any name. RequireTrustedTypes requires them for script
-	// sinks.
+	// TrustedTypes are the Trusted Types policies that scripts may create, or "*".
+	// RequireTrustedTypes requires them for script sinks.
 	TrustedTypes        []string
 	RequireTrustedTypes bool
 
-	// UpgradeInsecureRequests makes browsers load http resources by https. It is
-	// sent over https only.
+	// UpgradeInsecureRequests, sent over https only, makes browsers load http
+	// resources by https.
 	UpgradeInsecureRequests bool
 
-	// ReportTo is the name of one of Config.ReportingEndpoints. ReportURI is the
-	// older directive for the same purpose.
+	// ReportTo is the Name of one of Config.ReportingEndpoints. ReportURI is the
+	// older directive.
 	ReportTo  string
 	ReportURI []string
 
-	// InsecureUnsafeInline permits 'unsafe-inline' and 'unsafe-hashes'. An
-	// attacker who can inject markup then runs scripts, or reads the page by
-	// style sheets.
+	// InsecureUnsafeInline permits 'unsafe-inline' and 'unsafe-hashes'. Injected
+	// markup then runs scripts, or reads the page by style sheets.
 	InsecureUnsafeInline bool
 
-	// InsecureUnsafeEval permits 'unsafe-eval'. An attacker who controls a string
-	// that a script evaluates then runs scripts.
+	// InsecureUnsafeEval permits 'unsafe-eval'. A string that an attacker controls
+	// can then run as a script.
 	InsecureUnsafeEval bool
 
-	// InsecureAnySource permits sources from which any server can be used in the
-	// script, object, base, form and framing directives: every host, a scheme
-	// alone like "https:" or "data:", and wildcards like "*.com". An attacker who
-	// can inject a tag then loads scripts from a server of his own.
+	// InsecureAnySource permits every host, schemes like "https:" or "data:", and
+	// "*.com" for scripts, objects, bases, forms and framing. Injected markup can
+	// then load scripts from any server.
 	InsecureAnySource bool
 
-	// InsecureSharedDomains permits wildcards in these directives under domains
-	// where registration is open, like "https://*.github.io". An attacker
-	// registers there and serves scripts.
+	// InsecureSharedDomains permits wildcards under domains with open
+	// registration, like "https://*.github.io", where an attacker can serve
+	// scripts.
 	InsecureSharedDomains bool
 }
 
-// A directive is one of a policy's, as it was configured.
+// A directive is one directive of a policy, as configured.
 type directive struct {
 	field, name string
 	values      []string
@@ -124,13 +118,13 @@ func (c *CSP) directives() []directive {
 	}
 }
 
-// A policy is a CSP made ready for one scheme.
+// A policy is a CSP rendered for one scheme.
 type policy struct {
-	without string   // the header while nobody asked for the nonce
-	around  []string // what stands before, between and after the nonces; nil if there are none
+	without string   // the header without a nonce
+	around  []string // the parts before, between and after the nonces; nil without nonces
 }
 
-// with returns the header with the nonce in its places.
+// with returns the header with the nonce.
 func (p policy) with(nonce string) string {
 	return strings.Join(p.around, "'nonce-"+nonce+"'")
 }
@@ -142,9 +136,8 @@ func (c *CSP) compile(https bool) policy {
 		if len(d.values) == 0 && !d.empty {
 			continue
 		}
-		// Without its nonce an inline script must not fall back to
-		// 'unsafe-inline', which stands there for browsers that know no
-		// nonces.
+		// Without a nonce, an inline script must not fall back to
+		// 'unsafe-inline', which is for browsers that do not support nonces.
 		static := d.values
 		if slices.Contains(d.values, NonceSource) {
 			static = slices.DeleteFunc(slices.Clone(d.values), func(s string) bool {
@@ -189,14 +182,14 @@ type lint struct {
 	*CSP
 }
 
-// lintCSP notes the mistakes of c, which is the Config's field of that name.
+// lintCSP adds the mistakes of c, which is the named field of Config.
 func lintCSP(p *mistakes.List, field string, c *CSP, endpoints []ReportingEndpoint) {
 	l := lint{p, field, c}
 	if len(c.DefaultSrc) == 0 && len(c.ScriptSrc) == 0 {
-		l.Bad(field+".DefaultSrc", "", "a list such as 'self', or ScriptSrc: without either every script is allowed")
+		l.Bad(field+".DefaultSrc", "", "'self', or ScriptSrc; without both every script is allowed")
 	}
 	if len(c.DefaultSrc) == 0 && len(c.ObjectSrc) == 0 {
-		l.Bad(field+".ObjectSrc", "", "'none', or DefaultSrc: without either every plug-in is allowed")
+		l.Bad(field+".ObjectSrc", "", "'none', or DefaultSrc; without both every plug-in is allowed")
 	}
 	nonces := 0
 	for _, d := range c.directives() {
@@ -208,7 +201,7 @@ func lintCSP(p *mistakes.List, field string, c *CSP, endpoints []ReportingEndpoi
 		}
 	}
 	if len(c.BaseURI) == 0 && (nonces > 0 || len(c.DefaultSrc) == 0) {
-		l.Bad(field+".BaseURI", "", "'none' or 'self': a <base> that was written into the page would send scripts and links elsewhere")
+		l.Bad(field+".BaseURI", "", "'none' or 'self'; an injected <base> would redirect scripts and links")
 	}
 	if c.ReportTo != "" && !slices.ContainsFunc(endpoints, func(e ReportingEndpoint) bool { return e.Name == c.ReportTo }) {
 		l.Bad(field+".ReportTo", c.ReportTo, "the Name of one of Config.ReportingEndpoints")
@@ -219,7 +212,7 @@ func lintCSP(p *mistakes.List, field string, c *CSP, endpoints []ReportingEndpoi
 func (l lint) sources(d directive) {
 	field := l.field + "." + d.field
 	if len(d.values) > 1 && slices.Contains(d.values, None) {
-		l.Bad(field, strings.Join(d.values, " "), "'none' by itself, or the others without it")
+		l.Bad(field, strings.Join(d.values, " "), "'none' alone, or the other sources without it")
 	}
 	for i, s := range d.values {
 		if slices.Contains(d.values[:i], s) {
@@ -230,25 +223,24 @@ func (l lint) sources(d directive) {
 	}
 }
 
-// code checks a list that decides which code runs.
+// code checks a list for scripts or objects.
 func (l lint) code(d directive) {
 	l.sources(d)
 	field := l.field + "." + d.field
 	strict := slices.Contains(d.values, StrictDynamic)
 	trusted := slices.ContainsFunc(d.values, func(s string) bool { return s == NonceSource || isHashSource(s) && !strings.HasPrefix(s, "'eval-") })
 	if strict && !trusted {
-		l.Bad(field, strings.Join(d.values, " "), "NonceSource or a hash beside 'strict-dynamic', which trusts nothing else")
+		l.Bad(field, strings.Join(d.values, " "), "NonceSource or a hash with 'strict-dynamic', which ignores hosts")
 	}
-	// With 'strict-dynamic' browsers ignore hosts and schemes of scripts:
-	// there they are for those that do not know it. Of objects they do not.
+	// With 'strict-dynamic' browsers ignore hosts and schemes of scripts, but
+	// not of objects.
 	objects := d.field == "ObjectSrc" || d.field == "DefaultSrc" && len(l.ObjectSrc) == 0
 	if !strict || objects {
 		l.anywhere(d)
 	}
 }
 
-// places checks a list of pages, which may hold no nonces, hashes or keywords
-// for code.
+// places checks a list of pages, without nonces, hashes and keywords for code.
 func (l lint) places(d directive) {
 	l.sources(d)
 	l.anywhere(d)
@@ -259,7 +251,7 @@ func (l lint) places(d directive) {
 	}
 }
 
-// anywhere refuses sources that strangers can serve from.
+// anywhere refuses sources from which an attacker can serve.
 func (l lint) anywhere(d directive) {
 	if l.InsecureAnySource {
 		return
@@ -267,11 +259,11 @@ func (l lint) anywhere(d directive) {
 	for i, s := range d.values {
 		h, ok := parseHostSource(s)
 		switch field := mistakes.At(l.field+"."+d.field, i); {
-		case !ok: // a keyword, or noted already
+		case !ok: // a keyword, or added already
 		case h.isAnybodys():
-			l.Bad(field, s, "hosts by name, or "+l.field+".InsecureAnySource: everybody can serve from there")
+			l.Bad(field, s, "hosts by name, or "+l.field+".InsecureAnySource; an attacker can serve from there")
 		case h.wild && isShared(h.name) && !l.InsecureSharedDomains:
-			l.Bad(field, s, "hosts by name, or "+l.field+".InsecureSharedDomains: strangers have names there too")
+			l.Bad(field, s, "hosts by name, or "+l.field+".InsecureSharedDomains; an attacker can register there")
 		}
 	}
 }
@@ -287,10 +279,10 @@ func (l lint) source(field, s string) {
 		l.Bad(field, s, "one source in visible ASCII, without semicolon, comma or space; each source is an element of its own")
 		return
 	case isDirective(lower):
-		l.Bad(field, s, "a source; this is a directive, so a semicolon is missing where the list was copied from, and it is a field of its own")
+		l.Bad(field, s, "a source; this is a directive, which has its own field")
 		return
 	case isKeyword("'" + lower + "'"):
-		l.Bad(field, s, "'"+lower+"' in single quotation marks; without them it is the name of a host")
+		l.Bad(field, s, "'"+lower+"' in single quotation marks")
 		return
 	case strings.ContainsAny(s, "\"`"):
 		l.Bad(field, s, "single quotation marks")
@@ -298,7 +290,7 @@ func (l lint) source(field, s string) {
 	}
 	if s[0] != '\'' {
 		if _, ok := parseHostSource(s); !ok {
-			l.Bad(field, s, "a keyword in single quotation marks, a scheme as data:, or a host as https://cdn.example.com or *.example.com")
+			l.Bad(field, s, "a keyword in single quotation marks, a scheme (data:), or a host (https://cdn.example.com or *.example.com)")
 		}
 		return
 	}
@@ -312,7 +304,7 @@ func (l lint) source(field, s string) {
 			l.Bad(field, s, "code without eval, or "+l.field+".InsecureUnsafeEval")
 		}
 	case strings.HasPrefix(s, "'nonce-"):
-		l.Bad(field, s, "NonceSource: a nonce that stays the same is known to everybody who has seen the page")
+		l.Bad(field, s, "NonceSource; an attacker can read a constant nonce from the page")
 	case isHashSource(s):
 		if _, ok := canonicalHash(s); !ok {
 			l.Bad(field, s, "'sha256-…', 'sha384-…' or 'sha512-…' with the digest in base64")
@@ -325,7 +317,7 @@ func (l lint) source(field, s string) {
 func (l lint) flags(d directive) {
 	for i, s := range d.values {
 		if !slices.Contains(sandboxFlags, s) {
-			l.Bad(mistakes.At(l.field+".Sandbox", i), s, "a flag of the sandbox directive, such as allow-forms")
+			l.Bad(mistakes.At(l.field+".Sandbox", i), s, "a flag of the sandbox directive, for example allow-forms")
 		}
 	}
 }
@@ -382,17 +374,17 @@ type hash struct {
 	size   int // of the digest
 }
 
-// hashes are those of scripts and styles, of scripts by their URL and of strings
-// that are evaluated.
+// hashes are the hash-sources of scripts and styles, of script URLs and of evaluated
+// strings.
 var hashes = []hash{
 	{"'sha256-", 32}, {"'sha384-", 48}, {"'sha512-", 64},
 	{"'url-sha256-", 32}, {"'url-sha384-", 48}, {"'url-sha512-", 64},
 	{"'eval-sha256-", 32}, {"'eval-sha384-", 48}, {"'eval-sha512-", 64},
 }
 
-// canonicalHash returns a hash-source with its digest in the alphabet and with the
-// padding that all browsers compare, and whether the digest is as long as its
-// algorithm makes it. The grammar has the alphabet for URLs too.
+// canonicalHash returns a hash-source with its digest in the alphabet and padding that
+// all browsers compare, and whether the digest has the length of its algorithm. The
+// grammar also allows the URL alphabet.
 func canonicalHash(s string) (string, bool) {
 	for _, h := range hashes {
 		digest, ok := strings.CutPrefix(s, h.prefix)
@@ -412,15 +404,15 @@ func isHashSource(s string) bool {
 	return strings.HasPrefix(s, "'sha") || strings.HasPrefix(s, "'url-sha") || strings.HasPrefix(s, "'eval-sha")
 }
 
-// A hostSource is a scheme-source or a host-source. Port and path are left
-// out: who has the host has all of them.
+// A hostSource is a scheme-source or a host-source without port and path, which the
+// owner of the host controls.
 type hostSource struct {
 	name string // in lower case; "" for a scheme alone, "*" for every host
-	wild bool   // the name stood behind "*."
+	wild bool   // the name follows "*."
 }
 
-// isAnybodys reports whether everybody can serve from h: a name under a single
-// label is one that everybody can register.
+// isAnybodys reports whether an attacker can serve from h. Registration under a single
+// label is open.
 func (h hostSource) isAnybodys() bool {
 	return h.name == "" || h.name == "*" || h.wild && strings.IndexByte(h.name, '.') < 0 && h.name != "localhost"
 }
@@ -471,15 +463,14 @@ func isScheme(s string) bool {
 	return s != ""
 }
 
-// apiPolicy is what the zero Config sends: a response of an API loads nothing
-// and is shown nowhere.
+// apiPolicy is the default policy: the response of an API loads nothing and is not
+// framed.
 func apiPolicy() *CSP {
 	none := []string{None}
 	return &CSP{DefaultSrc: none, BaseURI: none, FormAction: none, FrameAncestors: none}
 }
 
-// A ReportingEndpoint receives reports of browsers
-// (https://www.w3.org/TR/reporting-1/).
+// A ReportingEndpoint receives reports (https://www.w3.org/TR/reporting-1/).
 type ReportingEndpoint struct {
 	Name string // as CSP.ReportTo has it
 	URL  string // https, or a path on this host
@@ -491,7 +482,7 @@ func endpoints(p *mistakes.List, all []ReportingEndpoint) string {
 	for i, e := range all {
 		field := mistakes.At("Config.ReportingEndpoints", i)
 		if !httpfield.IsToken(e.Name) || e.Name != strings.ToLower(e.Name) || !('a' <= e.Name[0] && e.Name[0] <= 'z') {
-			p.Bad(field+".Name", e.Name, "a lower-case word such as csp")
+			p.Bad(field+".Name", e.Name, "a lower-case word, for example csp")
 		}
 		path := strings.HasPrefix(e.URL, "/") && !strings.HasPrefix(e.URL, "//")
 		if !isPlain(e.URL) || strings.ContainsAny(e.URL, `"\`) || !strings.HasPrefix(e.URL, "https://") && !path {

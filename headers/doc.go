@@ -1,9 +1,7 @@
-// Package headers secures requests and responses of a server that browsers use:
-// security headers, trusted proxies and hosts, https, CORS, and isolation from other
-// sites.
-//
-// Each part is middleware of its own, and its zero configuration is strict. A server
-// behind one reverse proxy, with its pages on another host:
+// Package headers secures requests and responses of servers for browsers: security
+// headers, trusted proxies and hosts, https, CORS, and isolation from other sites. Each
+// part is middleware, safe for concurrent use. Its zero configuration is strict, and its
+// constructor lists all mistakes in one error:
 //
 //	proxies, err := headers.NewTrustedProxies([]string{"10.0.0.0/8"}, headers.ProxiesConfig{})
 //	security, err := headers.New(headers.Config{})
@@ -18,7 +16,7 @@
 //	h = proxies.Handler(h)
 //	h = recoverPanics(h) // the host's own
 //
-// Package headerstest audits the responses of the finished server.
+// Package headerstest audits the responses of a server.
 //
 // # Order
 //
@@ -26,30 +24,28 @@
 // [RedirectHTTPS], [CORS], limits by address, identification of callers, [Isolate] if
 // cookies are used, guards, handlers.
 //
-// Headers comes before every middleware that refuses requests, so that refusals have
-// the headers too. CORS comes before every middleware that needs credentials, because
-// preflight requests have no credentials. Isolate comes after CORS and trusts the same
-// origins.
+// Middleware that refuses requests comes after Headers, middleware that requires
+// credentials after CORS, because preflight requests have no credentials.
 //
 // # Security considerations
 //
-// The address, scheme and host of a request are as reliable as the list of proxies and
-// their configuration. A proxy that passes on the header of clients lets clients choose
-// them, and so does a way around the proxy.
+// The address, scheme and host of a request are as reliable as the list of proxies. A
+// proxy that passes on the client's header, or a way around the proxy, lets clients
+// choose them.
 //
-// CORS lets pages read responses; it does not refuse requests. A form on any page still
-// sends its request with the user's cookies: use [Isolate] and SameSite cookies.
+// CORS does not refuse requests: a form on any page still sends the user's cookies. Use
+// [Isolate] and SameSite cookies.
 //
-// A Content-Security-Policy limits injected markup; it does not replace escaping. HSTS
-// begins after the first visit unless the host is preloaded. Browsers ignore COOP and
-// HSTS over http, and send no Fetch Metadata there.
+// A Content-Security-Policy does not replace escaping. HSTS begins after the first visit
+// unless the host is preloaded. Over http, browsers ignore COOP and HSTS and send no
+// Fetch Metadata.
 //
-// Some content delivery networks obey CDN-Cache-Control or Surrogate-Control instead of
-// Cache-Control. This package does not change them; see Config.Remove.
+// Content delivery networks may obey CDN-Cache-Control or Surrogate-Control instead of
+// Cache-Control; see Config.Remove.
 //
-// The list of domains with open registration is short and is not the Public Suffix
-// List: wildcards under other public suffixes are accepted.
+// Wildcards are refused under common domains with open registration only, not under the
+// whole Public Suffix List.
 //
-// Responses that net/http writes itself (malformed requests, two Host headers,
-// OPTIONS *), and responses on hijacked connections, carry no headers of this package.
+// Responses of net/http itself (to malformed requests, two Host headers, OPTIONS *) and
+// on hijacked connections have no headers of this package.
 package headers

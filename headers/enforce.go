@@ -8,8 +8,8 @@ import (
 	"reflect"
 )
 
-// An enforcer is a ResponseWriter that calls fix once with the headers when
-// they are about to be sent, and before each informational response.
+// An enforcer is a ResponseWriter that calls fix with the headers when they are sent,
+// and before each informational response.
 type enforcer struct {
 	w    http.ResponseWriter
 	fix  func(http.Header)
@@ -20,7 +20,7 @@ func newEnforcer(w http.ResponseWriter, fix func(http.Header)) *enforcer {
 	return &enforcer{w: w, fix: fix}
 }
 
-// commit puts the headers right unless they have been sent.
+// commit calls fix unless the headers have been sent.
 func (e *enforcer) commit() {
 	if !e.done {
 		e.done = true
@@ -28,15 +28,14 @@ func (e *enforcer) commit() {
 	}
 }
 
-// Unwrap is for [http.ResponseController]: deadlines and full duplex do not
-// concern headers.
+// Unwrap is for [http.ResponseController].
 func (e *enforcer) Unwrap() http.ResponseWriter { return e.w }
 
 func (e *enforcer) Header() http.Header { return e.w.Header() }
 
 func (e *enforcer) WriteHeader(status int) {
 	if 100 <= status && status <= 199 && status != http.StatusSwitchingProtocols {
-		// Early hints carry the headers, and the response is still to come.
+		// Early hints carry the headers; the final response follows.
 		if !e.done {
 			e.fix(e.w.Header())
 		}
@@ -61,7 +60,7 @@ func (e *enforcer) WriteString(s string) (int, error) {
 	return e.w.Write([]byte(s))
 }
 
-// ReadFrom leaves the writer underneath its sendfile.
+// ReadFrom keeps the sendfile of the writer underneath.
 func (e *enforcer) ReadFrom(r io.Reader) (int64, error) {
 	e.commit()
 	if to, ok := e.w.(io.ReaderFrom); ok && isOwn[io.ReaderFrom](e.w) {
@@ -70,13 +69,12 @@ func (e *enforcer) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{e.w}, r)
 }
 
-// isOwn reports whether the methods of Faster, another way to call Write, are w's
-// own. Those that w has from a field that it embeds pass by the Write of w, which
-// may count, compress or hash. Where w has both, the answer is no, and Write is
-// called: that is right as well.
+// isOwn reports whether w itself has the methods of Faster, another way to call Write.
+// Methods of an embedded field bypass the Write of w, which may count, compress or
+// hash. If w has both, isOwn returns false and Write is called, which is right too.
 func isOwn[Faster any](w http.ResponseWriter) bool {
 	switch w.(type) {
-	case flusher, hijacker, both, *enforcer: // these do not have a Write of their own
+	case flusher, hijacker, both, *enforcer: // these have no Write of their own
 		return true
 	}
 	t := reflect.TypeOf(w)
@@ -101,7 +99,7 @@ func (e *enforcer) flush() error {
 }
 
 func (e *enforcer) hijack() (net.Conn, *bufio.ReadWriter, error) {
-	// Whoever gets the connection writes the headers, perhaps these.
+	// The caller writes the headers itself, perhaps these.
 	if !e.done {
 		e.fix(e.w.Header())
 	}
@@ -112,9 +110,8 @@ func (e *enforcer) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, buffer, err
 }
 
-// writer returns e with the methods that the writer underneath has, and no
-// others, for handlers ask for them with a type assertion. http.Pusher is left
-// to Unwrap: browsers have given it up.
+// writer returns e with exactly the optional methods of the writer underneath, for
+// type assertions of handlers. http.Pusher is left to Unwrap.
 func (e *enforcer) writer() http.ResponseWriter {
 	flushes, hijacks := can(e.w)
 	switch {
@@ -141,7 +138,7 @@ type both struct{ flusher }
 
 func (b both) Hijack() (net.Conn, *bufio.ReadWriter, error) { return b.hijack() }
 
-// can reports what w, or a writer within it, can do.
+// can reports the optional methods of w or of a writer within it.
 func can(w http.ResponseWriter) (flushes, hijacks bool) {
 	for w != nil {
 		switch w.(type) {

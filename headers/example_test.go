@@ -150,5 +150,5 @@ func ExampleIsolate_Check() {
 func ExampleNewCORS_incorrect() {
 	_, err := headers.NewCORS([]string{"*"}, headers.CORSConfig{Credentials: true})
 	fmt.Println(err)
-	// Output: headers: origins[0] is "*"; use origins by name: together with Credentials every page could act for the user
+	// Output: headers: origins[0] is "*"; use origins by name; with Credentials every page could act for the user
 }

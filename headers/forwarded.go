@@ -9,15 +9,14 @@ import (
 	"github.com/gatewright/gatewright/internal/httpfield"
 )
 
-// A hop is what one proxy wrote about the request that it received.
+// A hop is the information of one proxy about the request that it received.
 type hop struct {
 	client       netip.AddrPort
-	scheme, host string // empty: the proxy did not say
-	more         bool   // another proxy seems to stand in front of the last that counts
+	scheme, host string // empty if unknown
+	more         bool   // another proxy seems to precede the last counted one
 }
 
-// errForwarded are the ways in which a header of a trusted proxy cannot be
-// read. They do not repeat it: it may be long, and it is the log's to cut.
+// Errors of reading a header of a trusted proxy, without its value, which may be long.
 var (
 	errEmptyElement = errors.New("an element is empty")
 	errNoAddress    = errors.New("the client's address is withheld")
@@ -25,9 +24,9 @@ var (
 	errNoPort       = errors.New("the client's address is not followed by a port")
 )
 
-// fromRight calls yield with the elements of a list that is spread over lines,
-// last one first, until it returns false. No list is made of them: only the
-// last few of what may be thousands are wanted.
+// fromRight calls yield with the elements of a list over several lines, last one
+// first, until yield returns false. It makes no slice, because of thousands of
+// elements only the last few may be needed.
 func fromRight(lines []string, yield func(element string) bool) {
 	for i := len(lines) - 1; i >= 0; i-- {
 		rest := lines[i]
@@ -44,9 +43,8 @@ func fromRight(lines []string, yield func(element string) bool) {
 	}
 }
 
-// parseNode reads an address as proxies write it: with or without a port, IPv6
-// with or without brackets. An IPv4 address in IPv6 notation becomes IPv4, for
-// the two are the same client.
+// parseNode reads an address with or without a port, IPv6 with or without brackets. It
+// returns IPv4 for an IPv4 address in IPv6 notation.
 func parseNode(s string) (netip.AddrPort, error) {
 	switch {
 	case s == "":
@@ -80,8 +78,8 @@ func parseNode(s string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(a.Unmap(), n), nil
 }
 
-// parseNodeWithPort reads an address that is always followed by a port, an IPv6
-// address without brackets too.
+// parseNodeWithPort reads an address that is always followed by a port, also IPv6
+// without brackets.
 func parseNodeWithPort(s string) (netip.AddrPort, error) {
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 {
@@ -102,8 +100,8 @@ func parseNodeWithPort(s string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(a.Addr(), n), nil
 }
 
-// maxForwarded bounds what is read of a Forwarded header, which has to be read
-// from the left for its quotation marks.
+// maxForwarded bounds a Forwarded header in bytes. It is read from the left because of
+// its quotation marks.
 const maxForwarded = 4096
 
 // parseForwarded reads a Forwarded header (RFC 7239 section 4). Elements do
@@ -133,12 +131,12 @@ func parseForwarded(lines []string) ([]element, error) {
 	return all, nil
 }
 
-// An element holds the parameters of one hop that matter here, unquoted.
+// An element has the parameters of one hop, unquoted.
 type element struct{ node, proto, host string }
 
-// hop turns e into what it says about the client.
+// hop returns e as a hop.
 func (e element) hop() (hop, error) {
-	// Elsewhere IPv6 comes without brackets; here it must not.
+	// IPv6 requires brackets here (RFC 7239 section 6).
 	if strings.Count(e.node, ":") > 1 && e.node[0] != '[' {
 		return hop{}, errAddress
 	}
@@ -213,8 +211,8 @@ func (s *scanner) pair() (name, value string, err error) {
 	}
 	s.rest = s.rest[1:]
 	if s.rest == "" || s.rest[0] != '"' {
-		// Colons and brackets would have to be quoted, and often are not.
-		// They are let through: no other reading is possible.
+		// Colons and brackets require quotes, but are often unquoted. They
+		// are accepted, because the meaning is clear.
 		end := 0
 		for end < len(s.rest) && (httpfield.IsTokenByte(s.rest[end]) || strings.IndexByte(":[]", s.rest[end]) >= 0) {
 			end++

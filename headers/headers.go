@@ -12,7 +12,7 @@ import (
 	"github.com/gatewright/gatewright/internal/httpfield"
 )
 
-// Headers sets the security headers of responses. It is safe for concurrent use.
+// Headers sets the security headers of responses.
 type Headers struct {
 	plain, secure set // over http and over https
 	credentials   []string
@@ -22,13 +22,11 @@ type Headers struct {
 	enforce       bool
 }
 
-// New returns the Headers for c. The error lists all mistakes in c.
+// New returns the Headers for c.
 func New(c Config) (*Headers, error) { return c.compile() }
 
-// Handler returns next with the headers on every response, whatever its status.
-// They are set before next runs, so a handler may change them for its own
-// response; see Config.Enforce for the alternative. Put http.TimeoutHandler and
-// other middleware that writes responses inside of it.
+// Handler returns next with the headers, set before next runs; see Config.Enforce. Put
+// middleware that writes responses, like http.TimeoutHandler, inside of it.
 func (h *Headers) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -48,13 +46,13 @@ func (h *Headers) Handler(next http.Handler) http.Handler {
 			return
 		}
 		e := newEnforcer(w, func(header http.Header) { h.enforceOn(header, s, n, private) })
-		// Also when next panics, for whoever recovers answers with these.
+		// Also if next panics: the response of the recovering handler has these.
 		defer e.commit()
 		next.ServeHTTP(e.writer(), r)
 	}), next)
 }
 
-// authenticated reports whether the answer to r is for one caller only.
+// authenticated reports whether the response to r is for one caller only.
 func (h *Headers) authenticated(r *http.Request) bool {
 	if len(r.Header["Authorization"]) > 0 || len(r.Header["Cookie"]) > 0 || len(r.Header["X-Api-Key"]) > 0 {
 		return true
@@ -67,7 +65,7 @@ func (h *Headers) authenticated(r *http.Request) bool {
 	return false
 }
 
-// enforceOn puts header right, just before it is sent.
+// enforceOn corrects header just before it is sent.
 func (h *Headers) enforceOn(header http.Header, s *set, n *nonce, private bool) {
 	cache := header[hCache]
 	s.apply(header, false)
@@ -83,10 +81,10 @@ func (h *Headers) enforceOn(header http.Header, s *set, n *nonce, private bool) 
 	}
 	switch {
 	case (private || read || len(header["Set-Cookie"]) > 0) && !slices.ContainsFunc(cache, forOneOnly):
-		// Ours may be gone: a reverse proxy clears it after early hints.
+		// A reverse proxy clears the no-store of apply after early hints.
 		cache = []string{"no-store"}
 	case len(cache) > 1 && slices.ContainsFunc(cache, forbidsStoring):
-		// Ours and a backend's: together they mean no-store.
+		// One line of apply and one of a backend: together they mean no-store.
 		cache = []string{"no-store"}
 	case len(cache) > 1:
 		cache = []string{strings.Join(cache, ", ")}
@@ -105,9 +103,9 @@ func forOneOnly(cacheControl string) bool {
 	return hasDirective(cacheControl, "no-store") || hasDirective(cacheControl, "private")
 }
 
-// hasDirective reports whether a line of Cache-Control has the directive by
-// itself. With an argument it is another one: private="X-User" keeps one header
-// from shared caches, and lets them have the rest.
+// hasDirective reports whether a line of Cache-Control has the directive without an
+// argument. With one it differs: private="X-User" lets shared caches keep the response
+// without that header.
 func hasDirective(line, directive string) bool {
 	begin, quoted := 0, false
 	for i := 0; i <= len(line); i++ {
@@ -126,15 +124,14 @@ func hasDirective(line, directive string) bool {
 	return false
 }
 
-// A set is all headers for one scheme, made once.
+// A set has all headers for one scheme.
 type set struct {
 	names, values []string
 	csp, only     policy
 }
 
-// apply sets the headers. Each response gets an array of its own, cut so that
-// neither assigning to a value nor appending to it reaches another header or
-// another response.
+// apply sets the headers. Each response gets its own array, clipped so that neither
+// assigning nor appending to a value affects another header or response.
 func (s *set) apply(header http.Header, private bool) {
 	n := len(s.names)
 	own := make([]string, n+1)
@@ -159,7 +156,7 @@ func (s *set) applyNonce(header http.Header, value string) {
 
 type nonceKey struct{}
 
-// A nonce is made when somebody asks for it.
+// A nonce is made on the first read.
 type nonce struct {
 	set *set
 
@@ -176,7 +173,7 @@ func (n *nonce) read() string {
 	return n.value
 }
 
-// peek returns the nonce if somebody has asked for it.
+// peek returns the nonce if it was read.
 func (n *nonce) peek() (value string, read bool) {
 	if n == nil {
 		return "", false
@@ -186,13 +183,10 @@ func (n *nonce) peek() (value string, read bool) {
 	return n.value, n.value != ""
 }
 
-// Nonce returns the nonce of this response, for the nonce attribute of script and
-// style elements, and adds it to the Content-Security-Policy of w. It has at
-// least 128 bits and is the same for all calls in one request. The response
-// becomes no-store. Call Nonce before the first Write.
-//
-// Without a [Headers] around the handler, or without a [NonceSource] in its
-// policies, the nonce is empty and matches nothing.
+// Nonce returns the nonce of this response, for script and style elements, and adds it
+// to the Content-Security-Policy of w. It has at least 128 bits, is the same in the
+// whole request, and makes the response no-store. Call it before the first Write.
+// Without [Headers] and [NonceSource] it matches nothing.
 func Nonce(w http.ResponseWriter, r *http.Request) string {
 	n, ok := r.Context().Value(nonceKey{}).(*nonce)
 	if !ok {
@@ -204,18 +198,16 @@ func Nonce(w http.ResponseWriter, r *http.Request) string {
 	return value
 }
 
-// ClearSite makes the browser delete the cookies and the storage of this origin,
-// for sign-out. Browsers obey over https only. The cache is not cleared, because
-// this blocks Chromium for seconds.
+// ClearSite makes the browser delete the cookies and storage of this origin, over
+// https only. It keeps the cache, because clearing it blocks Chromium for seconds.
 func ClearSite(w http.ResponseWriter) {
 	w.Header()["Clear-Site-Data"] = []string{`"cookies", "storage"`}
 }
 
-// mustHandle panics if there is nothing behind a middleware, as
-// [http.ServeMux] does.
+// mustHandle panics if next is nil, like [http.ServeMux].
 func mustHandle(next http.Handler) {
 	f, ok := next.(http.HandlerFunc)
 	if next == nil || ok && f == nil {
-		panic("headers: no handler to stand before")
+		panic("headers: the next handler is nil")
 	}
 }

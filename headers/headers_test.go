@@ -993,7 +993,7 @@ func TestRefusalsGoThroughTheHooks(t *testing.T) {
 		{
 			"TrustedHosts", func(h guard.Hooks) http.Handler {
 				return must(headers.NewTrustedHosts([]string{"b.com"}, headers.HostsConfig{Hooks: h})).Handler(nothing)
-			}, get("http://a.com/"), 400, guard.EventInputFail, `the host "a.com" is not one of ours`,
+			}, get("http://a.com/"), 400, guard.EventInputFail, `the host "a.com" is not in the list`,
 		},
 		{
 			"RedirectHTTPS", func(h guard.Hooks) http.Handler {
@@ -1040,7 +1040,7 @@ func TestTheLedgerSeesThrough(t *testing.T) {
 
 func TestNoHandlerPanics(t *testing.T) {
 	defer func() {
-		if v := recover(); v != "headers: no handler to stand before" {
+		if v := recover(); v != "headers: the next handler is nil" {
 			t.Errorf("got %v", v)
 		}
 	}()

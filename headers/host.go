@@ -6,23 +6,21 @@ import (
 	"strings"
 )
 
-// A host is what stands in a Host header or in an origin.
+// A host is the value of a Host header or the host of an origin.
 type host struct {
-	name string // without port and trailing dot, in the case it came in; IPv6 in brackets, canonical
+	name string // without port and trailing dot, in its original case; IPv6 in brackets, canonical
 	port uint16 // zero: none
 	dot  bool   // the name ended in a dot
 	ip   bool   // the name is an address
 }
 
-// maxHost is the longest Host there can be: a name of 253 bytes, which are the
-// 255 of RFC 1035 section 2.3.4 on the wire, its dot, and a port.
+// maxHost is the length of the longest Host: a name of 253 bytes (255 on the wire, RFC
+// 1035 section 2.3.4), its dot, and a port.
 const maxHost = 253 + len(".") + len(":65535")
 
-// parseHost reads "name", "name:port", "192.0.2.1" or "[2001:db8::1]:port".
-// It is stricter than RFC 3986, whose reg-name holds nearly anything, and says
-// no to all that two parsers could read in two ways: userinfo, zones,
-// percent-encoding, an empty port, numbers that are no IPv4 address in its
-// usual form.
+// parseHost reads "name", "name:port", "192.0.2.1" or "[2001:db8::1]:port". It is
+// stricter than RFC 3986 and rejects hosts that two parsers could read differently:
+// userinfo, zones, percent-encoding, an empty port, unusual IPv4 notations.
 func parseHost(s string) (h host, ok bool) {
 	if len(s) == 0 || len(s) > maxHost {
 		return host{}, false
@@ -31,8 +29,8 @@ func parseHost(s string) (h host, ok bool) {
 		return parseIPv6(s)
 	}
 	end := len(s)
-	label := 0      // where the current label begins
-	number := false // whether it holds nothing but digits so far
+	label := 0      // start of the current label
+	number := false // whether it has only digits so far
 	for i := range len(s) {
 		c := s[i]
 		switch {
@@ -79,8 +77,8 @@ func parseHost(s string) (h host, ok bool) {
 		rest = rest[1:]
 	}
 	if number || isHex(h.name[label:]) {
-		// Whatever ends in a number is an IPv4 address to browsers, which
-		// also know 127.1 and 0x7f.1 (URL Standard, "ends in a number").
+		// To browsers, a host that ends in a number is an IPv4 address, also
+		// 127.1 and 0x7f.1 (URL Standard, "ends in a number").
 		addr, err := netip.ParseAddr(h.name)
 		if err != nil || !addr.Is4() || h.dot {
 			return host{}, false
@@ -91,7 +89,7 @@ func parseHost(s string) (h host, ok bool) {
 	return h, ok
 }
 
-// labelEnds reports whether s[from:to] is a label that may end there.
+// labelEnds reports whether s[from:to] is a valid label.
 func labelEnds(s string, from, to int) bool {
 	return to > from && to-from <= 63 && s[to-1] != '-'
 }
@@ -137,12 +135,12 @@ func parsePort(s string) (port uint16, ok bool) {
 	}
 	n, err := strconv.ParseUint(s[1:], 10, 16)
 	if err != nil {
-		return 0, false // and not the 65535 that strconv returns for more
+		return 0, false
 	}
 	return uint16(n), true
 }
 
-// lower returns s in ASCII lower case, and s itself if it is.
+// lower returns s in ASCII lower case.
 func lower(s string) string {
 	for i := range len(s) {
 		if 'A' <= s[i] && s[i] <= 'Z' {
@@ -152,8 +150,8 @@ func lower(s string) string {
 	return s
 }
 
-// suffixes calls match with what stands after each dot of the name, longest
-// first, until it says yes: "a.b.c" has "b.c" and "c".
+// suffixes calls match with the part after each dot of name, longest first, until
+// match returns true: "a.b.c" has "b.c" and "c".
 func suffixes(name string, match func(suffix string) bool) bool {
 	for {
 		i := strings.IndexByte(name, '.')
@@ -176,7 +174,7 @@ func isLoopback(name string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// isASCII tells a name with letters beyond ASCII from other mistakes.
+// isASCII reports whether s has only ASCII bytes.
 func isASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] > 127 {
@@ -186,9 +184,9 @@ func isASCII(s string) bool {
 	return true
 }
 
-// isShared reports whether strangers can have a name directly under suffix. It
-// knows the ones that hosts are likely to meet and is not the Public Suffix
-// List, which changes weekly and would be a dependency.
+// isShared reports whether registration directly under suffix is open. It has common
+// names only, not the Public Suffix List, which changes weekly and would be a
+// dependency.
 func isShared(suffix string) bool {
 	switch suffix {
 	case "github.io", "githubusercontent.com", "gitlab.io", "bitbucket.io", "codeberg.page", "github.dev", "gitpod.io",
@@ -213,7 +211,7 @@ func isShared(suffix string) bool {
 	return false
 }
 
-// isPlain reports whether all of s is visible ASCII, without space.
+// isPlain reports whether s is visible ASCII without spaces.
 func isPlain(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {

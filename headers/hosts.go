@@ -10,44 +10,41 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// HostsConfig relaxes [TrustedHosts]. The zero HostsConfig is strict.
+// HostsConfig configures [TrustedHosts].
 type HostsConfig struct {
-	// InsecureAnyHost permits "*" in the list: every well-formed host. An
-	// attacker can then make links that a handler builds from r.Host, in a
-	// password reset mail for example, point to another server.
+	// InsecureAnyHost permits "*": every well-formed host. An attacker can then
+	// direct links built from r.Host, for example in password reset mails, to
+	// another server.
 	InsecureAnyHost bool
 
 	// InsecureSharedDomains permits wildcards under domains with open
-	// registration, like "*.github.io". An attacker registers there.
+	// registration, like "*.github.io", where an attacker can register.
 	InsecureSharedDomains bool
 
-	// Hooks renders refusals and receives events; see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
-// TrustedHosts refuses requests for hosts that are not in its list. It is safe
-// for concurrent use.
+// TrustedHosts refuses requests for other hosts.
 type TrustedHosts struct {
 	exact map[string]ports // by name in lower case
-	under map[string]ports // by what stands after "*."
+	under map[string]ports // by the name after "*."
 	any   bool
 	hooks guard.Hooks
 }
 
-// ports are the ports that go with a name; nil means any.
+// ports are the ports of a name; nil means any.
 type ports []uint16
 
 func (p ports) has(port uint16) bool { return p == nil || slices.Contains(p, port) }
 
-// NewTrustedHosts returns middleware for the given hosts: names, addresses, or
-// "*.example.com" for all names under example.com at any depth, and not
-// example.com itself. An element with a port matches that port only. Names beyond
-// ASCII are written as A-labels ("xn--…"). The error lists all mistakes.
+// NewTrustedHosts returns middleware for hosts: names, addresses, or "*.example.com"
+// for all names under example.com, at any depth. An element with a port matches that
+// port only. Names beyond ASCII are A-labels ("xn--…").
 func NewTrustedHosts(hosts []string, c HostsConfig) (*TrustedHosts, error) {
 	p := mistakes.List{Package: "headers"}
 	t := &TrustedHosts{exact: make(map[string]ports), under: make(map[string]ports), hooks: c.Hooks}
 	if len(hosts) == 0 {
-		p.Bad("hosts", "", "the hosts of this server: without any all requests would be refused")
+		p.Bad("hosts", "", "the hosts of this server; otherwise all requests are refused")
 	}
 	seen := make(map[string]bool)
 	for i, s := range hosts {
@@ -67,19 +64,19 @@ func NewTrustedHosts(hosts []string, c HostsConfig) (*TrustedHosts, error) {
 		case strings.Contains(s, "://"):
 			p.Bad(field, s, "a host without a scheme")
 		case strings.Contains(name, "*"):
-			p.Bad(field, s, "a wildcard for whole labels at the front, as *.example.com")
+			p.Bad(field, s, "a wildcard for whole labels at the front, for example *.example.com")
 		case strings.Contains(s, "/"):
 			p.Bad(field, s, "a host without a path")
 		case !ok:
 			p.Bad(field, s, "a name, an address with IPv6 in brackets, or *.example.com, each with or without a port")
 		case h.dot:
-			p.Bad(field, s, "the name without the dot at its end, which requests may have")
+			p.Bad(field, s, "the name without the dot at its end")
 		case wild && h.ip:
 			p.Bad(field, s, "the address without a wildcard")
 		case wild && strings.IndexByte(h.name, '.') < 0 && h.name != "localhost":
-			p.Bad(field, s, "a wildcard under a domain of your own, as *.example.com: everybody can have a name under this one")
+			p.Bad(field, s, "a wildcard under your own domain, for example *.example.com; an attacker can register under this one")
 		case wild && isShared(lower(h.name)) && !c.InsecureSharedDomains:
-			p.Bad(field, s, "the names themselves, or HostsConfig.InsecureSharedDomains: strangers have names there too")
+			p.Bad(field, s, "the names themselves, or HostsConfig.InsecureSharedDomains; an attacker can register there")
 		case seen[lower(s)]:
 			p.Bad(field, s, "each host once")
 		}
@@ -103,8 +100,8 @@ func NewTrustedHosts(hosts []string, c HostsConfig) (*TrustedHosts, error) {
 	return t, nil
 }
 
-// Handler returns next for requests to trusted hosts and answers 400 to others.
-// Behind it r.Host is well-formed and in the list, so it can be used in links.
+// Handler returns next for trusted hosts and answers 400 to others. Behind it, links
+// can be built from r.Host.
 func (t *TrustedHosts) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -116,11 +113,10 @@ func (t *TrustedHosts) Handler(next http.Handler) http.Handler {
 	}), next)
 }
 
-// Check returns nil if r is for a trusted host, and otherwise a [guard.Denial]
-// with status 400.
+// Check returns nil for a trusted host, and otherwise a [guard.Denial] with status
+// 400.
 func (t *TrustedHosts) Check(r *http.Request) error {
-	// Nearly always it is a name of the list as it stands there, and so
-	// well-formed too, alone or with a port.
+	// The common case: a host as in the list, with or without a port.
 	if ports, ok := t.exact[r.Host]; ok && ports.has(0) {
 		return nil
 	}
@@ -147,10 +143,10 @@ func (t *TrustedHosts) Check(r *http.Request) error {
 	}) {
 		return nil
 	}
-	return refusedHost("not one of ours", r.Host)
+	return refusedHost("not in the list", r.Host)
 }
 
-// refusedHost says the same to the client whatever is wrong.
+// refusedHost returns the same response for every reason.
 func refusedHost(why, got string) error {
 	return guard.InvalidRequest("The host of this request is not served here.",
 		fmt.Errorf("headers: the host %.100q is %s", got, why))

@@ -12,40 +12,33 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// HTTPSConfig sets the target of redirects and relaxes [RedirectHTTPS]. The zero
-// HTTPSConfig is strict.
+// HTTPSConfig configures [RedirectHTTPS].
 type HTTPSConfig struct {
 	// Host is the host of redirects, with or without a port. Default: the host of
-	// the request without its port; put [TrustedHosts] in front.
+	// the request without its port; see [TrustedHosts].
 	Host string
 
 	// Port is the port of redirects to the request's own host. Default: 443.
 	Port int
 
-	// Credentials are further headers with secrets, in addition to Authorization,
+	// Credentials are headers with secrets, beside Authorization,
 	// Proxy-Authorization, Cookie and X-Api-Key.
 	Credentials []string
 
-	// InsecureExempt are paths that are served in clear text: "/healthz" is one
-	// path, "/.well-known/acme-challenge/" is everything under it. An attacker in
-	// the network reads and changes these requests.
+	// InsecureExempt are paths served in clear text; "/public/" is everything
+	// under it. An attacker in the network reads and changes these requests.
 	InsecureExempt []string
 
-	// InsecureRedirectCookies redirects a GET with cookies too, for sites whose
-	// scripts set cookies without Secure. A session cookie without Secure then
-	// travels in clear text, and an attacker in the network reads it. Default:
-	// the request is refused.
+	// InsecureRedirectCookies redirects a GET with cookies instead of refusing it.
+	// An attacker in the network then reads session cookies without Secure.
 	InsecureRedirectCookies bool
 
-	// Hooks renders refusals and receives events; see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
-// RedirectHTTPS redirects or refuses requests in clear text. It is safe for
-// concurrent use.
-//
-// It reports [guard.EventMisconfigured] when redirects look endless because a
-// proxy that is not trusted terminates TLS.
+// RedirectHTTPS redirects or refuses requests in clear text. It reports
+// [guard.EventMisconfigured] if redirects look endless, because a proxy that is not
+// trusted terminates TLS.
 type RedirectHTTPS struct {
 	loops       warning
 	redirects   redirects
@@ -55,7 +48,7 @@ type RedirectHTTPS struct {
 	hooks       guard.Hooks
 }
 
-// NewRedirectHTTPS returns the middleware. The error lists all mistakes in c.
+// NewRedirectHTTPS returns the middleware.
 func NewRedirectHTTPS(c HTTPSConfig) (*RedirectHTTPS, error) {
 	p := mistakes.List{Package: "headers"}
 	t := &RedirectHTTPS{
@@ -69,10 +62,10 @@ func NewRedirectHTTPS(c HTTPSConfig) (*RedirectHTTPS, error) {
 	}
 	if c.Host != "" {
 		if h, ok := parseHost(c.Host); !ok || h.dot {
-			p.Bad("HTTPSConfig.Host", c.Host, "a host without a scheme, in ASCII, such as www.example.com")
+			p.Bad("HTTPSConfig.Host", c.Host, "an ASCII host without a scheme, for example www.example.com")
 		}
 		if c.Port != 0 {
-			p.Bad("HTTPSConfig.Port", c.Port, "0 with Host, which has its own")
+			p.Bad("HTTPSConfig.Port", c.Port, "0 with Host, which has its own port")
 		}
 	}
 	if c.Port < 0 || c.Port > 65535 {
@@ -86,9 +79,8 @@ func NewRedirectHTTPS(c HTTPSConfig) (*RedirectHTTPS, error) {
 	return t, nil
 }
 
-// Handler returns next for requests over https. It answers 308 to a GET or HEAD
-// in clear text without secrets, and 403 to every other request, so that clients
-// notice that they send secrets in clear text (ASVS 5.0, 4.1.2).
+// Handler returns next for requests over https. It answers 308 to a GET or HEAD in
+// clear text without secrets, and 403 to other requests (ASVS 5.0, 4.1.2).
 func (t *RedirectHTTPS) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -99,8 +91,7 @@ func (t *RedirectHTTPS) Handler(next http.Handler) http.Handler {
 		case location != "":
 			h := w.Header()
 			h["Location"] = []string{location}
-			// Browsers remember the host with HSTS. A cache that kept
-			// this would answer for requests that have to be refused.
+			// A cached redirect would answer requests that must be refused.
 			h[hCache] = []string{"no-store"}
 			h["Content-Length"] = []string{"0"}
 			t.warn(r)
@@ -111,17 +102,17 @@ func (t *RedirectHTTPS) Handler(next http.Handler) http.Handler {
 	}), next)
 }
 
-// redirects counts redirects of one address, with none of another between.
+// redirects counts consecutive redirects of one address.
 type redirects struct {
 	mu   sync.Mutex
 	peer string // without its port
 	n    int
 }
 
-// manyInARow is how many redirects of one address look like a loop.
+// manyInARow is the number of consecutive redirects that look like a loop.
 const manyInARow = 20
 
-// many counts a redirect, and reports whether there were many in a row.
+// many counts a redirect and reports whether it looks like a loop.
 func (c *redirects) many(remoteAddr string) bool {
 	peer := remoteAddr[:max(strings.LastIndexByte(remoteAddr, ':'), 0)]
 	c.mu.Lock()
@@ -133,14 +124,14 @@ func (c *redirects) many(remoteAddr string) bool {
 	return c.n >= manyInARow
 }
 
-// warn reports that redirects of a proxy's requests may never end.
+// warn reports redirects that may be endless.
 func (t *RedirectHTTPS) warn(r *http.Request) {
 	why := ""
 	switch {
 	case saysHTTPS(r.Header):
-		why = "the request says that it came over https"
+		why = "a header of the request claims https"
 	case t.redirects.many(r.RemoteAddr):
-		why = fmt.Sprintf("so were the last %d requests or more of this peer", manyInARow)
+		why = fmt.Sprintf("this peer was redirected %d times or more in a row", manyInARow)
 	default:
 		return
 	}
@@ -151,8 +142,8 @@ func (t *RedirectHTTPS) warn(r *http.Request) {
 	}
 }
 
-// saysHTTPS reports whether a proxy that is not trusted wrote that its client used
-// https. TrustedProxies removes these headers, and has an event of its own.
+// saysHTTPS reports whether a proxy that is not trusted marked the request as https.
+// TrustedProxies removes these headers and has its own event.
 func saysHTTPS(header http.Header) bool {
 	for _, name := range [...]string{"X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "Forwarded", "Cloudfront-Forwarded-Proto"} {
 		for _, line := range header[name] {
@@ -186,10 +177,10 @@ func (t *RedirectHTTPS) Check(r *http.Request) (location string, err error) {
 		}
 		to = h.name + t.port
 	}
-	// Of the URL only path and query count: in an absolute-form target the
-	// client writes scheme and host as it likes.
+	// Only path and query: the client chooses scheme and host of an
+	// absolute-form target.
 	u := url.URL{Scheme: "https", Host: to, Path: r.URL.Path, RawPath: r.URL.RawPath}
-	// No fragment reaches a server, so this one was meant as part of it.
+	// Fragments are not sent to servers, so the # belongs to the query.
 	u.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "#", "%23")
 	if !strings.HasPrefix(u.Path, "/") {
 		u.Path, u.RawPath = "/", ""
@@ -201,11 +192,11 @@ func inTheClear(err error) error {
 	d := guard.NewDenial(http.StatusForbidden, "https_required",
 		"This is served over https only. What was sent in the clear should be replaced.",
 		fmt.Errorf("headers: not over https: %w", err))
-	d.Event = guard.EventInputFail // whoever it is, nobody was asked yet
+	d.Event = guard.EventInputFail // the caller is not identified yet
 	return d
 }
 
-// escapeNonASCII makes a query that a client did not escape fit for a header.
+// escapeNonASCII escapes a query for use in a header.
 func escapeNonASCII(s string) string {
 	if isPlain(s) {
 		return s

@@ -10,40 +10,34 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// IsolateConfig relaxes [Isolate]. The zero IsolateConfig is strict.
+// IsolateConfig configures [Isolate].
 type IsolateConfig struct {
-	// TrustedOrigins are origins whose pages may send any request, written as
-	// browsers send them. Include the origins that CORS allows with credentials.
+	// TrustedOrigins are origins whose pages may send any request. Include the
+	// origins of CORS with Credentials.
 	TrustedOrigins []string
 
-	// InsecureAnyExtension trusts every browser extension of the given schemes;
-	// see [CORSConfig]. Every extension that a user has installed can then send
-	// any request.
+	// InsecureAnyExtension trusts all extensions of schemes; see [CORSConfig].
+	// Every installed extension can then send any request.
 	InsecureAnyExtension []string
 
-	// InsecureSameSite lets pages of other hosts of the same site load resources
-	// with GET. An attacker who takes over a forgotten subdomain can then probe
-	// what the user may see.
+	// InsecureSameSite lets other hosts of the same site load resources with GET.
+	// An attacker with a forgotten subdomain can then probe the user's access.
 	InsecureSameSite bool
 
 	// InsecureExempt are paths that every site may load with GET, HEAD and
-	// OPTIONS: "/logo.png" is one path, "/public/" is everything under it. If the
-	// response depends on the caller, an attacker's page learns about its
-	// visitor.
+	// OPTIONS; "/public/" is everything under it. If a response depends on the
+	// caller, other sites learn about the caller.
 	InsecureExempt []string
 
-	// Hooks renders refusals and receives events; see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
 // Isolate refuses requests that pages of other sites make a browser send: forged
 // requests, by [http.CrossOriginProtection], and loading of resources, by Fetch
-// Metadata. Links to pages and clients that are not browsers pass. It is safe for
-// concurrent use.
+// Metadata. Links and clients that are not browsers pass.
 //
-// With the Referrer-Policy no-referrer, browsers send Origin: null with forms of
-// the same origin, and browsers without Fetch Metadata are then refused, as are
-// all over http. Pages with forms need another policy; see [HTML].
+// Pages with forms require a Referrer-Policy other than no-referrer, with which forms
+// have Origin: null and are refused over http and from old browsers; see [HTML].
 type Isolate struct {
 	protection *http.CrossOriginProtection
 	trusted    map[string]bool
@@ -53,7 +47,7 @@ type Isolate struct {
 	hooks      guard.Hooks
 }
 
-// NewIsolate returns the middleware. The error lists all mistakes in c.
+// NewIsolate returns the middleware.
 func NewIsolate(c IsolateConfig) (*Isolate, error) {
 	p := mistakes.List{Package: "headers"}
 	t := &Isolate{
@@ -67,7 +61,7 @@ func NewIsolate(c IsolateConfig) (*Isolate, error) {
 	for i, s := range c.TrustedOrigins {
 		field := mistakes.At("IsolateConfig.TrustedOrigins", i)
 		if o, ok := parseOrigin(s); !ok || o.dot {
-			p.Bad(field, s, "an origin by name, as browsers spell it: https://example.com")
+			p.Bad(field, s, "an origin by name, as browsers send it: https://example.com")
 			continue
 		}
 		if slices.Contains(c.TrustedOrigins[:i], s) {
@@ -75,7 +69,7 @@ func NewIsolate(c IsolateConfig) (*Isolate, error) {
 		}
 		t.trusted[s] = true
 		if err := t.protection.AddTrustedOrigin(s); err != nil {
-			p.Bad(field, s, "an origin that net/http takes as well: "+err.Error())
+			p.Bad(field, s, "an origin that net/http accepts: "+err.Error())
 		}
 	}
 	if err := p.Err(); err != nil {
@@ -89,7 +83,7 @@ func NewIsolate(c IsolateConfig) (*Isolate, error) {
 func (t *Isolate) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// A cache must not give another site what was for this one.
+		// A cache must not serve the response to another site.
 		vary := w.Header()[hVary]
 		w.Header()[hVary] = append(vary[:len(vary):len(vary)], "Sec-Fetch-Dest, Sec-Fetch-Mode, Sec-Fetch-Site")
 		if err := t.Check(r); err != nil {
@@ -100,8 +94,8 @@ func (t *Isolate) Handler(next http.Handler) http.Handler {
 	}), next)
 }
 
-// Check returns nil if r may pass, and otherwise a [guard.Denial] with status
-// 403. r.Host and [guard.Scheme] must be settled.
+// Check returns nil if r may pass, and otherwise a [guard.Denial] with status 403.
+// Call it behind [TrustedProxies].
 func (t *Isolate) Check(r *http.Request) error {
 	for _, name := range [...]string{"Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest"} {
 		if len(r.Header[name]) > 1 {
@@ -111,8 +105,8 @@ func (t *Isolate) Check(r *http.Request) error {
 	from := r.Header.Get("Origin")
 	o, ok := parseOrigin(from)
 	if from != "" && from != "null" && !ok {
-		// net/http compares the host of whatever url.Parse makes of it, and
-		// lets a user name pass (golang.org/issue/78563).
+		// net/http compares the host of url.Parse only, and accepts a user
+		// name (golang.org/issue/78563).
 		return crossOrigin(fmt.Errorf("headers: the origin %.100q is malformed", from))
 	}
 	site := r.Header.Get("Sec-Fetch-Site")
@@ -121,12 +115,12 @@ func (t *Isolate) Check(r *http.Request) error {
 		return t.load(r, from, site)
 	}
 	if ok && site == "" && o.scheme == "http" && guard.Scheme(r) == "https" && !t.trusted[from] {
-		// Without Fetch Metadata net/http compares hosts only, and in the
-		// clear anybody in the network can be this host.
+		// Without Fetch Metadata net/http compares hosts only. An attacker
+		// in the network can be this host in clear text.
 		return crossOrigin(errors.New("headers: a page in the clear sent this to https"))
 	}
 	if from == "null" && site == "" {
-		// To net/http it is the origin of a request without a host.
+		// net/http accepts it for a request without a host.
 		return crossOrigin(errors.New("headers: the origin is null"))
 	}
 	if t.extensions.has(from) {
@@ -138,8 +132,9 @@ func (t *Isolate) Check(r *http.Request) error {
 	return nil
 }
 
-// load decides on requests that change nothing but whose answer might tell
-// something, by a resource isolation policy (https://web.dev/articles/fetch-metadata).
+// load decides on requests that change nothing but whose response may leak
+// information, by a resource isolation policy
+// (https://web.dev/articles/fetch-metadata).
 func (t *Isolate) load(r *http.Request, from, site string) error {
 	mode := r.Header.Get("Sec-Fetch-Mode")
 	socket := mode == "websocket" || lower(r.Header.Get("Upgrade")) == "websocket"
@@ -147,9 +142,8 @@ func (t *Isolate) load(r *http.Request, from, site string) error {
 	case "same-origin", "none":
 		return nil
 	case "":
-		// Old browsers, clients that are none, and all over http. Only the
-		// handshake of a WebSocket is more than loading: pages of all
-		// origins may read what follows.
+		// Old browsers, other clients, and all requests over http. Pages of
+		// all origins can read a WebSocket, so its handshake is checked.
 		if socket && from != "" && !t.trusts(from) && !t.isOwn(r, from) {
 			return crossOrigin(fmt.Errorf("headers: a WebSocket from %.100q", from))
 		}
@@ -166,17 +160,17 @@ func (t *Isolate) load(r *http.Request, from, site string) error {
 		return nil
 	}
 	dest := r.Header.Get("Sec-Fetch-Dest")
-	// A link was followed. Frames are navigations too, and DENY anyway.
+	// A link was followed. X-Frame-Options prevents frames.
 	if mode == "navigate" && r.Method != http.MethodOptions && (dest == "document" || dest == "") {
 		return nil
 	}
 	return crossOrigin(fmt.Errorf("headers: %.20q as %.20q, mode %.20q", site, dest, mode))
 }
 
-// trusts reports whether the host has trusted the origin.
+// trusts reports whether the configuration trusts the origin.
 func (t *Isolate) trusts(from string) bool { return t.trusted[from] || t.extensions.has(from) }
 
-// isOwn reports whether the origin is that of the server itself.
+// isOwn reports whether from is the origin of the server.
 func (t *Isolate) isOwn(r *http.Request, from string) bool {
 	o, ok := parseOrigin(from)
 	h, valid := parseHost(r.Host)

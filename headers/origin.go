@@ -8,17 +8,16 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// An origin is the value of an Origin header that is not "null", in the one
-// spelling that browsers send (URL Standard, "serialization of an origin").
+// An origin is the value of an Origin header that is not "null", as browsers serialize
+// it (URL Standard, "serialization of an origin").
 type origin struct {
 	scheme string
 	host
 }
 
-// parseOrigin reads "https://example.com:8443" and nothing that a browser
-// would spell in another way: no upper case, no path, no userinfo, no port
-// that the scheme has anyway. The host of a scheme that is not of the web, such as
-// that of an app, may be any opaque host, in the case in which it comes.
+// parseOrigin reads "https://example.com:8443" in the spelling of browsers only: no
+// upper case, path, userinfo or default port. For other schemes than the ones of the
+// web, for example of an app, the host may be any opaque host in its original case.
 func parseOrigin(s string) (o origin, ok bool) {
 	if len(s) > maxOrigin {
 		return origin{}, false
@@ -43,15 +42,15 @@ func parseOrigin(s string) (o origin, ok bool) {
 	if o.port != 0 && o.port == defaultPort(scheme) {
 		return origin{}, false
 	}
-	// An address that browsers would write in another way.
+	// Browsers write this address differently.
 	if o.ip && !strings.HasPrefix(rest, o.name) {
 		return origin{}, false
 	}
 	return o, true
 }
 
-// isWeb reports whether the hosts of a scheme are domains and addresses (URL
-// Standard, "special scheme").
+// isWeb reports whether hosts of the scheme are domains and addresses (URL Standard,
+// "special scheme").
 func isWeb(scheme string) bool {
 	switch scheme {
 	case "https", "http", "wss", "ws", "ftp":
@@ -60,8 +59,8 @@ func isWeb(scheme string) bool {
 	return false
 }
 
-// parseOpaque reads the host of a scheme that is not of the web, with or without a
-// port (URL Standard, "opaque-host parser"): "-", ".", "localhost", a UUID.
+// parseOpaque reads the host of another scheme, with or without a port (URL Standard,
+// "opaque-host parser"): "-", ".", "localhost", a UUID.
 func parseOpaque(s string) (h host, ok bool) {
 	h.name = s
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
@@ -82,20 +81,20 @@ var extensions = []string{
 	"chrome-extension", "moz-extension", "safari-web-extension", "safari-extension", "ms-browser-extension", "extension",
 }
 
-// An anyExtension holds the schemes of which every extension is allowed.
+// An anyExtension has the schemes whose extensions are all allowed.
 type anyExtension []string
 
 func newAnyExtension(p *mistakes.List, field string, schemes []string) anyExtension {
 	for i, s := range schemes {
 		if !slices.Contains(extensions, s) {
-			p.Bad(mistakes.At(field, i), s, "the scheme of browser extensions, one of "+strings.Join(extensions, ", "))
+			p.Bad(mistakes.At(field, i), s, "a scheme of browser extensions: "+strings.Join(extensions, ", "))
 		}
 	}
 	return slices.Clone(schemes)
 }
 
-// has reports whether o is the origin of an extension of these schemes. Their IDs
-// are letters, digits and dashes.
+// has reports whether o is the origin of an extension of these schemes. IDs have
+// letters, digits and dashes.
 func (a anyExtension) has(o string) bool {
 	if len(a) == 0 {
 		return false

@@ -8,17 +8,17 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// exempt holds paths that a middleware leaves alone: "/healthz" is that path,
-// "/public/" everything under it.
+// exempt has paths that a middleware ignores: "/healthz" is one path, "/public/"
+// everything under it.
 type exempt []string
 
 func newExempt(p *mistakes.List, field string, paths []string) exempt {
 	for i, s := range paths {
 		switch {
 		case !strings.HasPrefix(s, "/") || !isPlain(s) || strings.ContainsAny(s, "%?#*{}"):
-			p.Bad(mistakes.At(field, i), s, `a path as "/healthz", or "/public/" for everything under it`)
+			p.Bad(mistakes.At(field, i), s, `a path, for example "/healthz", or "/public/" for everything under it`)
 		case s == "/":
-			p.Bad(mistakes.At(field, i), s, "some paths only: this is all of them")
+			p.Bad(mistakes.At(field, i), s, "other paths; this exempts all")
 		case !isClean(s):
 			p.Bad(mistakes.At(field, i), s, path.Clean(s))
 		}
@@ -26,8 +26,8 @@ func newExempt(p *mistakes.List, field string, paths []string) exempt {
 	return append(exempt(nil), paths...)
 }
 
-// has reports whether r is for one of the paths. A path that some router could
-// read in another way, with dots in it or with an escaped slash, is for none.
+// has reports whether r is for one of the paths. It returns false for paths that a
+// router could read differently, with dots or an escaped slash.
 func (e exempt) has(r *http.Request) bool {
 	if len(e) == 0 || r.URL.RawPath != "" || !isClean(r.URL.Path) {
 		return false

@@ -14,57 +14,49 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// Headers in which proxies send the client's address. Any other name is a
-// vendor's header with one address, like "Cf-Connecting-Ip".
+// Headers in which proxies send the client's address. Other names are vendors' headers
+// with one address, like "Cf-Connecting-Ip".
 const (
-	XForwarded = "X-Forwarded-For" // with X-Forwarded-Proto and, if asked for, X-Forwarded-Host
+	XForwarded = "X-Forwarded-For" // with X-Forwarded-Proto; see ProxiesConfig.Host
 	Forwarded  = "Forwarded"       // RFC 7239
 )
 
 // ProxiesConfig describes the proxies in front of the server.
 type ProxiesConfig struct {
 	// Header is the only header that is read: XForwarded, Forwarded or a vendor's
-	// header. The proxies must append to it or overwrite it, and
-	// X-Forwarded-Proto too. A proxy that passes on the client's header lets
-	// clients choose their address. Default: XForwarded.
+	// header. The proxies must overwrite it or append to it, and X-Forwarded-Proto
+	// too; otherwise clients choose their address. Default: XForwarded.
 	Header string
 
-	// Hops is the maximum number of trusted proxies that a request passes, 1 to
-	// 16. Each appends one address; the client is the last address that is not
-	// trusted. Default: 1.
+	// Hops is the maximum number of trusted proxies of a request, 1 to 16. The
+	// client is the last address that is not trusted. Default: 1.
 	Hops int
 
-	// Host takes the host from X-Forwarded-Host, or from the host parameter of
-	// Forwarded, if present. The outermost proxy must overwrite it; otherwise
-	// clients choose the host. Default: the Host header that the last proxy sent.
+	// Host takes the host from X-Forwarded-Host or Forwarded, if present. The
+	// outermost proxy must overwrite it; otherwise clients choose the host.
+	// Default: the Host header.
 	Host bool
 
 	// SchemeHeader is the header with the scheme, for a vendor's Header. Default:
 	// the scheme of the connection.
 	SchemeHeader string
 
-	// Port states that the address in a vendor's Header is always followed by a
-	// port, also after an IPv6 address without brackets: "2001:db8::9:4711" has
-	// port 4711. Default: true for CloudFront-Viewer-Address, false for other
-	// headers.
+	// Port states that the address in a vendor's Header always ends in a port,
+	// also IPv6 without brackets. Default: true for CloudFront-Viewer-Address
+	// only.
 	Port bool
 
-	// InsecureAnyPeer permits trusted prefixes that cover nearly all addresses,
-	// for platforms that do not publish their proxies' addresses. A client that
-	// reaches the server directly then chooses address, host and scheme.
+	// InsecureAnyPeer permits trusted prefixes that cover nearly all addresses. A
+	// client that reaches the server directly then chooses address, host and
+	// scheme.
 	InsecureAnyPeer bool
 
-	// Hooks renders refusals and receives events; see [guard.Hooks].
 	Hooks guard.Hooks
 }
 
-// TrustedProxies sets r.RemoteAddr, r.Host and [guard.Scheme] to the client's
-// address, host and scheme for everything behind it. It is safe for concurrent
-// use.
-//
-// It reports [guard.EventMisconfigured] when a peer that is not trusted sends the
-// headers of a proxy, and when another proxy seems to stand in front of the
-// counted ones.
+// TrustedProxies sets r.RemoteAddr, r.Host and [guard.Scheme] to the values of the
+// client. It reports [guard.EventMisconfigured] if an untrusted peer sends headers of
+// a proxy, or if there seem to be more proxies than Hops.
 type TrustedProxies struct {
 	untrusted, hops warning
 	config          ProxiesConfig
@@ -73,10 +65,9 @@ type TrustedProxies struct {
 	strip           map[string]bool
 }
 
-// NewTrustedProxies returns middleware that trusts the given peers. Each element
-// is an address, a prefix like "10.0.0.0/8", or "unix" for peers on a UNIX
-// socket. Without elements no peer is trusted and the headers are only removed,
-// which is right for a server without a proxy. The error lists all mistakes.
+// NewTrustedProxies returns middleware that trusts the given peers: addresses,
+// prefixes like "10.0.0.0/8", or "unix" for UNIX sockets. Without elements the headers
+// are only removed.
 func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, error) {
 	p := mistakes.List{Package: "headers"}
 	t := &TrustedProxies{strip: make(map[string]bool)}
@@ -92,10 +83,10 @@ func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, erro
 		}
 		widest := 7 // fc00::/7 is the widest private network of IPv6,
 		if prefix.Addr().Is4() {
-			widest = 8 // and 10.0.0.0/8 that of IPv4
+			widest = 8 // and 10.0.0.0/8 of IPv4
 		}
 		if prefix.Bits() < widest && !c.InsecureAnyPeer {
-			p.Bad(mistakes.At("trusted", i), s, "the prefixes of the proxies, or ProxiesConfig.InsecureAnyPeer: this one covers nearly everybody")
+			p.Bad(mistakes.At("trusted", i), s, "the prefixes of the proxies, or ProxiesConfig.InsecureAnyPeer; this one covers nearly all addresses")
 		}
 		if slices.Contains(t.trusted, prefix) {
 			p.Bad(mistakes.At("trusted", i), s, "each prefix once")
@@ -124,21 +115,21 @@ func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, erro
 		case slices.Contains([]string{"Host", "Authorization", "Cookie", "Origin", "Referer", "User-Agent", "Via"}, canonical):
 			p.Bad(field, *name, "a header that proxies write and clients do not")
 		case canonical == "X-Forwarded-Proto" && field == "ProxiesConfig.Header", canonical == "X-Forwarded-Host":
-			p.Bad(field, *name, "X-Forwarded-For, which brings the others along")
+			p.Bad(field, *name, "X-Forwarded-For, which includes it")
 		}
 		*name = canonical
 	}
 	if vendor := c.Header != XForwarded && c.Header != Forwarded; vendor {
 		if c.Hops != 1 {
-			p.Bad("ProxiesConfig.Hops", c.Hops, "1 with a vendor's Header, which holds one address")
+			p.Bad("ProxiesConfig.Hops", c.Hops, "1 with a vendor's Header, which has one address")
 		}
 		if c.Host {
-			p.Bad("ProxiesConfig.Host", true, "false with a vendor's Header, which holds an address only")
+			p.Bad("ProxiesConfig.Host", true, "false with a vendor's Header, which has an address only")
 		}
 	} else if c.Port {
 		p.Bad("ProxiesConfig.Port", true, "false with "+c.Header+", which has IPv6 addresses with a port in brackets")
 	} else if c.SchemeHeader != "" {
-		p.Bad("ProxiesConfig.SchemeHeader", c.SchemeHeader, "none beside "+c.Header+", which has its own")
+		p.Bad("ProxiesConfig.SchemeHeader", c.SchemeHeader, "no SchemeHeader with "+c.Header+", which has its own")
 	}
 	if err := p.Err(); err != nil {
 		return nil, err
@@ -149,8 +140,7 @@ func NewTrustedProxies(trusted []string, c ProxiesConfig) (*TrustedProxies, erro
 	return t, nil
 }
 
-// parsePrefix reads an address or a prefix. A mistake comes back as what
-// should stand there.
+// parsePrefix reads an address or a prefix, or returns what to use instead.
 func parsePrefix(s string) (prefix netip.Prefix, want string) {
 	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
 		addr = addr.Unmap()
@@ -159,7 +149,7 @@ func parsePrefix(s string) (prefix netip.Prefix, want string) {
 	prefix, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil:
-		return prefix, `an address, a prefix as 10.0.0.0/8, or "unix"`
+		return prefix, `an address, a prefix (10.0.0.0/8), or "unix"`
 	case prefix.Addr().Is4In6():
 		return prefix, "the prefix in IPv4 notation"
 	case prefix != prefix.Masked():
@@ -168,8 +158,8 @@ func parsePrefix(s string) (prefix netip.Prefix, want string) {
 	return prefix, ""
 }
 
-// Handler returns next for requests with settled address, host and scheme. It
-// answers 400 if the header of a trusted proxy cannot be read.
+// Handler returns next for requests settled by [TrustedProxies.Resolve]. It answers
+// 400 if the header of a trusted proxy cannot be read.
 func (t *TrustedProxies) Handler(next http.Handler) http.Handler {
 	mustHandle(next)
 	return guard.Describe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -183,23 +173,19 @@ func (t *TrustedProxies) Handler(next http.Handler) http.Handler {
 	}), next)
 }
 
-// Resolve returns r with RemoteAddr, Host and scheme settled, and without any
-// header that claims an address, host, scheme, path or method, the header that
-// was read included. Trailers with these names, and undeclared trailers, are
-// removed too. r itself is not changed; it is returned if there is nothing to
-// settle.
-//
-// If the peer is trusted and its header cannot be read, the error is a
-// [guard.Denial] with status 400. A missing header is not an error: the request
-// is the proxy's own, like a health check.
+// Resolve returns r, or a copy with settled RemoteAddr, Host and scheme, without
+// undeclared trailers and without headers and trailers that claim an address, host,
+// scheme, path or method. If the header of a trusted peer cannot be read, the error is
+// a [guard.Denial] with status 400. A missing header is no error, because proxies send
+// health checks.
 func (t *TrustedProxies) Resolve(r *http.Request) (*http.Request, error) {
 	settled, _, err := t.resolve(r)
 	return settled, err
 }
 
-// What Resolve found beside the request.
+// found is what resolve noticed beside the request.
 type found struct {
-	peer     string // the RemoteAddr that r came with
+	peer     string // the original RemoteAddr of r
 	ignored  string // a header of proxies that an untrusted peer sent
 	moreHops bool   // see hop.more
 }
@@ -218,8 +204,8 @@ func (t *TrustedProxies) resolve(r *http.Request) (*http.Request, found, error) 
 	if claims && !trusted {
 		f.ignored = t.byProxy(r.Header)
 	}
-	// A chunked body may have trailers that were not declared. They come to
-	// r alone, and not to a copy of it.
+	// net/http adds undeclared trailers of a chunked body to r only, not to a
+	// copy of r.
 	trailers := r.Trailer != nil || len(r.TransferEncoding) > 0
 	if !claims && !trailers && (h == hop{}) {
 		return r, f, err
@@ -257,7 +243,7 @@ func (t *TrustedProxies) resolve(r *http.Request) (*http.Request, found, error) 
 	return settled, f, err
 }
 
-// byProxy returns the name of a header that a proxy sends by default.
+// byProxy returns the name of a header that proxies send by default.
 func (t *TrustedProxies) byProxy(header http.Header) string {
 	for _, name := range [...]string{t.config.Header, t.config.SchemeHeader, "X-Forwarded-Proto", "X-Forwarded-For", "Forwarded"} {
 		if name != "" && len(header[name]) > 0 {
@@ -267,22 +253,22 @@ func (t *TrustedProxies) byProxy(header http.Header) string {
 	return ""
 }
 
-// warn reports what looks like a mistake in the configuration.
+// warn reports likely mistakes in the configuration.
 func (t *TrustedProxies) warn(r *http.Request, f found) {
 	switch {
 	case f.ignored != "" && t.untrusted.due():
 		t.config.Hooks.Emit(r, guard.Event{Name: guard.EventMisconfigured, Err: fmt.Errorf(
 			"headers: %s was ignored, because its sender %.64q is not a trusted proxy; if it is one of yours, list it in NewTrustedProxies, "+
-				"or every client has its address, and https is taken for http", f.ignored, f.peer)})
+				"otherwise every client has its address, and https counts as http", f.ignored, f.peer)})
 	case f.moreHops && t.hops.due():
 		t.config.Hooks.Emit(r, guard.Event{Name: guard.EventMisconfigured, Err: fmt.Errorf(
-			"headers: the client %.64q is itself a proxy or in a private network, and %s has more addresses; if another proxy stands in front, "+
-				"ProxiesConfig.Hops (now %d) is too low, and all clients have one address", r.RemoteAddr, t.config.Header, t.config.Hops)})
+			"headers: the client %.64q is a proxy or in a private network, and %s has more addresses; if there is another proxy, "+
+				"increase ProxiesConfig.Hops (now %d), or all clients have one address", r.RemoteAddr, t.config.Header, t.config.Hops)})
 	}
 }
 
-// isInside reports whether an address that was taken for the client's may be that
-// of another proxy.
+// isInside reports whether the address of a client may be the address of another
+// proxy.
 func (t *TrustedProxies) isInside(addr netip.Addr) bool {
 	return t.trusts(addr) || addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() || sharedSpace.Contains(addr)
 }
@@ -290,8 +276,8 @@ func (t *TrustedProxies) isInside(addr netip.Addr) bool {
 // sharedSpace is for carriers and clouds (RFC 6598).
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
-// A trailed is a body with trailers. net/http fills them in when it has read the
-// end of it, also some that were not declared.
+// A trailed is a body with trailers, which net/http adds at its end, also undeclared
+// ones.
 type trailed struct {
 	io.ReadCloser
 	all, kept http.Header
@@ -307,7 +293,7 @@ func (b *trailed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// settle reads what a trusted peer says of r.
+// settle reads the headers of r if its peer is trusted.
 func (t *TrustedProxies) settle(r *http.Request) (h hop, trusted bool, err error) {
 	if !t.trustsPeer(r.RemoteAddr) {
 		return hop{}, false, nil
@@ -353,9 +339,9 @@ func (t *TrustedProxies) trusts(addr netip.Addr) bool {
 	return false
 }
 
-// xForwarded reads the X-Forwarded headers. The proto list has, counted from
-// the right, one entry for each proxy that appends to it, or a single entry
-// where the outermost one overwrites it.
+// xForwarded reads the X-Forwarded headers. X-Forwarded-Proto has, from the right, an
+// entry for each proxy that appends, or one entry if the outermost proxy overwrites
+// it.
 func (t *TrustedProxies) xForwarded(header http.Header) (h hop, err error) {
 	taken := 0
 	fromRight(header[XForwarded], func(element string) bool {
@@ -452,8 +438,8 @@ func (t *TrustedProxies) vendor(header http.Header) (h hop, err error) {
 	return h, err
 }
 
-// parseScheme takes the schemes of WebSockets for what they run over, as some
-// proxies write them.
+// parseScheme returns http or https, also for the schemes of WebSockets, which some
+// proxies send.
 func parseScheme(s string) (string, error) {
 	switch lower(s) {
 	case "":
@@ -466,12 +452,11 @@ func parseScheme(s string) (string, error) {
 	return "", errors.New("the scheme is neither http nor https")
 }
 
-// strips reports whether name is a header that claims to know who sent a request,
-// to which host, by which scheme, for which path or with which method. Names that no
-// proxy writes are among them: programs were found to obey them.
+// strips reports whether the header name claims address, host, scheme, path or method
+// of a request. Some programs obey names that no proxy sends.
 func (t *TrustedProxies) strips(name string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
-		// A dash to a CGI program, and to servers that learned from one.
+		// CGI programs and some servers treat it like a dash.
 		name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 	}
 	if strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "X-Original-") || strings.HasPrefix(name, "X-Rewrite-") {

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// A warning is given at most once a minute, for clients can cause it.
+// A warning is emitted at most once a minute, because clients can cause it.
 type warning struct{ last atomic.Int64 }
 
-// due reports whether it may be given now.
+// due reports whether the warning may be emitted now.
 func (w *warning) due() bool {
 	now := time.Now().UnixNano()
 	last := w.last.Load()

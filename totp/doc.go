@@ -45,7 +45,8 @@
 //     factor; to prevent that, use grants and leave Config.VerifyPassword nil.
 //   - A session is not raised by a factor or recovery codes that were made in it.
 //   - Denial of service: an attacker with the password or a session can make the user
-//     wait, or lock the factor, until the password is changed and all sessions end.
+//     wait, or lock the factor until Unlock. To stop the attacker, change the password
+//     and end all sessions.
 //   - Reset and Unlock bypass the factor: restrict them to trained staff.
 //   - Secrets are sealed with AES-256-GCM for their user and purpose, and recovery codes
 //     (120 random bits) are hashed. Write access to the store can restore old records,

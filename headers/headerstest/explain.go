@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// A Verdict is the outcome of a request that a page of another origin makes.
+// A Verdict is the outcome of a request by a page of another origin.
 type Verdict struct {
 	// Preflight reports whether the browser sends a preflight request first.
 	Preflight bool
 
-	// Allowed reports whether the page can read the response. If a preflight
-	// request fails, the request itself is not sent.
+	// Allowed reports whether the page can read the response. The request is not
+	// sent if its preflight request fails.
 	Allowed bool
 
-	// Why is the header that decided, for developers.
+	// Why names the header that decided.
 	Why string
 }
 
@@ -33,13 +33,10 @@ func (v Verdict) String() string {
 	return what + ": " + v.Why
 }
 
-// Explain sends r to h as a browser does for a page, and returns what the page can
-// do, by the Fetch Standard: a preflight request if the method or a header of r
-// requires one, and r itself if that succeeds. Explain knows nothing of h but its
-// responses, so it works for every implementation of CORS.
-//
-// The Origin header of r is the origin of the page. Further headers of r are set by the
-// page's script. credentials is true for the script's credentials mode "include".
+// Explain sends r to h as a browser does for a page, by the Fetch Standard: first a
+// preflight request if the method or a header of r requires one. It works for every
+// implementation of CORS. The Origin of r is the page's, the other headers are set by
+// its script, and credentials is true for the credentials mode "include".
 func Explain(h http.Handler, r *http.Request, credentials bool) Verdict {
 	origin := r.Header.Get("Origin")
 	scheme := "http"
@@ -99,7 +96,7 @@ const (
 	hAllowHeaders     = "Access-Control-Allow-Headers"
 )
 
-// check is the CORS check. It returns what fails, "" if nothing does.
+// check is the CORS check. It returns what fails, or "".
 func check(answer http.Header, origin string, credentials bool) string {
 	allow := answer.Values(hAllowOrigin)
 	switch {
@@ -117,8 +114,8 @@ func check(answer http.Header, origin string, credentials bool) string {
 	return ""
 }
 
-// lists reports whether a list of the answer to a preflight request has the value.
-// Methods are compared byte by byte. The wildcard does not stand for Authorization.
+// lists reports whether a list of a preflight response has the value. Methods are
+// compared byte by byte. The wildcard does not include Authorization.
 func lists(answer http.Header, name, value string, credentials bool) bool {
 	for _, line := range answer.Values(name) {
 		for element := range strings.SplitSeq(line, ",") {
@@ -138,8 +135,8 @@ func isSafelisted(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodPost
 }
 
-// unsafeHeaders returns the headers for which a preflight request is needed, in
-// lower case and in order.
+// unsafeHeaders returns the headers that require a preflight request, in lower case
+// and in order.
 func unsafeHeaders(header http.Header) []string {
 	var names []string
 	for name, values := range header {

@@ -1,6 +1,5 @@
-// Package headerstest audits the security headers of a server from the outside
-// and reports each header that is missing, duplicate or weak. Run it from a test
-// with the handler that faces the network:
+// Package headerstest reports security headers that are missing, duplicate or weak in
+// the responses of a handler:
 //
 //	func TestHeaders(t *testing.T) {
 //		headerstest.Run(t, server, headerstest.Config{
@@ -12,21 +11,18 @@
 //		})
 //	}
 //
-// [Run] sends the given requests and some built-in ones: an unknown path, an
-// unknown method, an unknown origin. [RunChain] takes middleware without handlers
-// and tries every way in which net/http makes a response: redirects, 404 and 405
-// of a ServeMux, 413, 429, 500, a panic, a timeout, early hints, a stream.
-// Middleware that passes recovers panics and uses headers.Config.Enforce.
-// [Explain] reports what a page of another origin can do.
+// [Run] sends the given requests and some with unknown paths, methods and origins, once
+// with TLS and once without. [RunChain] tests middleware with every kind of response of
+// net/http: redirects, errors, a panic, a timeout, early hints, a stream. To pass, it
+// recovers panics and uses headers.Config.Enforce. [Explain] tests CORS.
 //
-// Each request of Run and RunChain is sent over a connection, once with TLS and
-// once without. Findings cite the OWASP Application Security Verification
-// Standard 5.0 and the OWASP Secure Headers Project.
+// Findings cite the OWASP Application Security Verification Standard 5.0 and the OWASP
+// Secure Headers Project.
 //
 // # Security considerations
 //
-// The audit reads headers only. It does not check that pages work with the
-// policy, nor what the hosts in the policy serve.
+// The audit reads headers only. It does not test that pages work with the policy, nor
+// what the hosts in the policy serve.
 package headerstest
 
 import (
@@ -46,24 +42,23 @@ import (
 	"time"
 )
 
-// Config selects what is tried.
+// Config selects the requests and rules.
 type Config struct {
-	// Host is the Host of requests without one of their own; httptest.NewRequest
-	// sets "example.com", which is replaced. Default: "example.com".
+	// Host is the Host of requests without one, or with the "example.com" of
+	// httptest.NewRequest. Default: "example.com".
 	Host string
 
-	// Requests are tried in addition to the built-in ones. Method, path, Host,
-	// headers and body are used.
+	// Requests are sent after the built-in ones, with their method, path, Host,
+	// headers and body.
 	Requests []*http.Request
 
 	// SkipBuiltIn omits the built-in requests.
 	SkipBuiltIn bool
 
-	// Origins are the origins that CORS allows. Every other origin must be
-	// refused.
+	// Origins are the origins that CORS allows. Other origins must be refused.
 	Origins []string
 
-	// Ignore are names of headers whose rules do not apply.
+	// Ignore are headers without rules.
 	Ignore []string
 }
 
@@ -79,8 +74,8 @@ const (
 type Finding struct {
 	Request string // "GET /x over https: 404"
 	Header  string // "X-Frame-Options"; empty if there was no response
-	Problem string // one of the constants above
-	Detail  string // the value and the expected one
+	Problem string // Missing, Duplicate, Weak or Leak
+	Detail  string // the value, and what to use
 	Cite    string // "ASVS 5.0 3.4.6"
 }
 
@@ -89,7 +84,7 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s: %s is %s: %s (%s)", f.Request, cmp.Or(f.Header, "the response"), f.Problem, f.Detail, f.Cite)
 }
 
-// With returns r with a header set, for tables of requests.
+// With returns r with a header set.
 func With(r *http.Request, name, value string) *http.Request {
 	r.Header.Set(name, value)
 	return r
@@ -114,8 +109,7 @@ func report(t testing.TB, findings []Finding) {
 	}
 }
 
-// Audit sends requests to h and returns what is wrong with the responses, in
-// the order of the requests.
+// Audit sends requests to h and returns the findings in the order of the requests.
 func Audit(h http.Handler, c Config) []Finding {
 	all := c.Requests
 	if !c.SkipBuiltIn {
@@ -124,15 +118,14 @@ func Audit(h http.Handler, c Config) []Finding {
 	return audit(h, c, all)
 }
 
-// AuditChain puts handlers behind wrap that make every kind of response, and
-// returns what is wrong with them. The requests of c are tried as well; what
-// they ask for is not there.
+// AuditChain wraps handlers with every kind of response and returns the findings. The
+// requests of c are sent too; their paths do not exist.
 func AuditChain(wrap func(http.Handler) http.Handler, c Config) []Finding {
 	handler, requests := everyResponse()
 	return audit(wrap(handler), c, slices.Concat(requests, builtIn(), c.Requests))
 }
 
-// builtIn are requests that make sense for every server.
+// builtIn returns requests for every server.
 func builtIn() []*http.Request {
 	nowhere := "/headerstest-no-such-path"
 	return []*http.Request{
@@ -158,15 +151,15 @@ func forHost(r *http.Request, host string) *http.Request {
 	return r
 }
 
-// strangers are origins that no server has a reason to know.
+// strangers are origins that no server allows.
 var strangers = [...]string{"https://headerstest.invalid", "null"}
 
-// audit sends each request over TLS and in the clear.
+// audit sends each request over TLS and in clear text.
 func audit(h http.Handler, c Config, requests []*http.Request) []Finding {
 	bodies := make([][]byte, len(requests))
 	for i, r := range requests {
 		if r.Body != nil {
-			bodies[i], _ = io.ReadAll(r.Body) // of a test: what can be read is sent
+			bodies[i], _ = io.ReadAll(r.Body) // the readable part is sent
 		}
 	}
 	var findings []Finding
@@ -191,7 +184,7 @@ func audit(h http.Handler, c Config, requests []*http.Request) []Finding {
 	return findings
 }
 
-// try sends one request and judges what comes back, early responses included.
+// try sends one request and returns the findings, also of early responses.
 func (c Config) try(client *http.Client, base string, secure bool, r *http.Request, body []byte) []Finding {
 	scheme := map[bool]string{true: "https", false: "http"}[secure]
 	name := fmt.Sprintf("%s %s over %s", r.Method, r.URL.RequestURI(), scheme)
@@ -231,10 +224,10 @@ func (c Config) try(client *http.Client, base string, secure bool, r *http.Reque
 	if err != nil {
 		return c.keep([]Finding{{
 			Request: name, Problem: Missing, Cite: "ASVS 5.0 16.5.4",
-			Detail: "the connection was closed without one; is a panic not recovered? " + err.Error(),
+			Detail: "the connection was closed without a response; recover panics: " + err.Error(),
 		}})
 	}
-	// A stream may have no end; its headers are all that matters.
+	// A stream may be endless; only its headers matter.
 	first, _ := io.ReadAll(io.LimitReader(got.Body, 1))
 	got.Body.Close()
 	seen := append(early, response{status: got.StatusCode, header: got.Header, body: len(first) > 0})
@@ -249,7 +242,7 @@ func (c Config) try(client *http.Client, base string, secure bool, r *http.Reque
 	return c.keep(findings)
 }
 
-// keep leaves out what Config.Ignore names.
+// keep removes the findings of Config.Ignore.
 func (c Config) keep(findings []Finding) []Finding {
 	return slices.DeleteFunc(findings, func(f Finding) bool {
 		return slices.ContainsFunc(c.Ignore, func(s string) bool { return strings.EqualFold(s, f.Header) })

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// everyResponse returns a handler that answers in every way there is, and the
-// requests that make it.
+// everyResponse returns a handler with every kind of response, and its requests.
 func everyResponse() (http.Handler, []*http.Request) {
 	mux := http.NewServeMux()
 	var requests []*http.Request

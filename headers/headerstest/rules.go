@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A response is what came back, and what it came back for.
+// A response is a response with its request.
 type response struct {
 	request *http.Request
 	secure  bool
@@ -17,11 +17,11 @@ type response struct {
 	body    bool // there is one
 }
 
-// oshp is cited where the ASVS has no number of its own.
+// oshp is cited for rules without an ASVS number.
 const oshp = "OWASP Secure Headers"
 
-// judge returns what is wrong with r. Early responses are judged for what is
-// there: what is missing may be in the final one.
+// judge returns the findings of r. In early responses headers may be missing, because
+// the final one can have them.
 func (r response) judge(c Config) []Finding {
 	j := &judge{response: r, config: c}
 	for _, rule := range rules {
@@ -29,7 +29,7 @@ func (r response) judge(c Config) []Finding {
 		values := r.header[http.CanonicalHeaderKey(rule.header)]
 		switch {
 		case rule.once && len(values) > 1:
-			j.find(Duplicate, fmt.Sprintf("there are %d values, %q, want one", len(values), values))
+			j.find(Duplicate, fmt.Sprintf("there are %d values, %q; send one", len(values), values))
 		case len(values) == 0 && rule.needed != nil:
 			if r.status >= 200 || r.status == http.StatusSwitchingProtocols {
 				rule.needed(j)
@@ -53,22 +53,22 @@ func (j *judge) find(problem, detail string) {
 	j.findings = append(j.findings, Finding{Header: j.header, Problem: problem, Detail: detail, Cite: j.cite})
 }
 
-func (j *judge) missing(want string) { j.find(Missing, "want "+want) }
+func (j *judge) missing(want string) { j.find(Missing, "use "+want) }
 
 func (j *judge) weak(value, want string) {
-	j.find(Weak, fmt.Sprintf("it is %.200q, want %s", value, want))
+	j.find(Weak, fmt.Sprintf("it is %.200q; use %s", value, want))
 }
 
 // A rule is about one header.
 type rule struct {
 	header, cite string
 	once         bool
-	needed       func(*judge)         // what to find if it is not there
-	value        func(*judge, string) // what to find in it
+	needed       func(*judge)         // adds the finding if it is missing
+	value        func(*judge, string) // adds findings in the value
 }
 
-// wanted is for headers that every response has.
-func wanted(want string) func(*judge) {
+// required is for headers of every response.
+func required(want string) func(*judge) {
 	return func(j *judge) { j.missing(want) }
 }
 
@@ -87,16 +87,16 @@ var rules = []rule{
 			j.missing("max-age of a year or more; includeSubDomains")
 		}
 	}, hsts},
-	{"Content-Security-Policy", "ASVS 5.0 3.4.3", true, wanted("a policy"), csp},
-	{"X-Content-Type-Options", "ASVS 5.0 3.4.4", true, wanted("nosniff"), oneOf("nosniff")},
-	{"Referrer-Policy", "ASVS 5.0 3.4.5", true, wanted("no-referrer"),
+	{"Content-Security-Policy", "ASVS 5.0 3.4.3", true, required("a policy"), csp},
+	{"X-Content-Type-Options", "ASVS 5.0 3.4.4", true, required("nosniff"), oneOf("nosniff")},
+	{"Referrer-Policy", "ASVS 5.0 3.4.5", true, required("no-referrer"),
 		oneOf("no-referrer", "same-origin", "strict-origin", "strict-origin-when-cross-origin")},
-	{"X-Frame-Options", oshp, true, wanted("DENY"), oneOf("deny", "sameorigin")},
+	{"X-Frame-Options", oshp, true, required("DENY"), oneOf("deny", "sameorigin")},
 	{"X-XSS-Protection", oshp, true, nil, oneOf("0")},
-	{"Cross-Origin-Opener-Policy", "ASVS 5.0 3.4.8", true, wanted("same-origin"),
+	{"Cross-Origin-Opener-Policy", "ASVS 5.0 3.4.8", true, required("same-origin"),
 		oneOf("same-origin", "same-origin-allow-popups", "noopener-allow-popups")},
-	{"Cross-Origin-Resource-Policy", "ASVS 5.0 3.5.8", true, wanted("same-origin"), oneOf("same-origin", "same-site", "cross-origin")},
-	{"Permissions-Policy", oshp, true, wanted("features denied, as camera=()"), nil},
+	{"Cross-Origin-Resource-Policy", "ASVS 5.0 3.5.8", true, required("same-origin"), oneOf("same-origin", "same-site", "cross-origin")},
+	{"Permissions-Policy", oshp, true, required("denied features, for example camera=()"), nil},
 	{"Cache-Control", "ASVS 5.0 14.3.2", true, func(j *judge) {
 		if j.private() {
 			j.missing("no-store on a response for one caller")
@@ -112,7 +112,7 @@ var rules = []rule{
 		}
 	}, func(j *judge, value string) {
 		if strings.HasPrefix(strings.ToLower(value), "text/") && !strings.Contains(strings.ToLower(value), "charset=") {
-			j.weak(value, "a charset with it")
+			j.weak(value, "it with a charset")
 		}
 	}},
 	{"Access-Control-Allow-Origin", "ASVS 5.0 3.4.2", true, nil, allowOrigin},
@@ -137,11 +137,11 @@ func (j *judge) private() bool {
 		len(j.response.header["Set-Cookie"]) > 0
 }
 
-func leak(j *judge, value string) { j.find(Leak, fmt.Sprintf("it is %.100q, want none", value)) }
+func leak(j *judge, value string) { j.find(Leak, fmt.Sprintf("it is %.100q; remove it", value)) }
 
 func version(j *judge, value string) {
 	if strings.ContainsAny(value, "0123456789") {
-		j.find(Leak, fmt.Sprintf("it is %.100q, want no version", value))
+		j.find(Leak, fmt.Sprintf("it is %.100q; remove the version", value))
 	}
 }
 
@@ -150,7 +150,7 @@ const year = 365 * 24 * 60 * 60
 func hsts(j *judge, value string) {
 	if !j.secure {
 		j.cite = "RFC 6797 7.2"
-		j.weak(value, "none over http")
+		j.weak(value, "it over https only")
 		return
 	}
 	age, subdomains, preload := -1, false, false
@@ -177,7 +177,7 @@ func hsts(j *judge, value string) {
 	}
 }
 
-// csp judges the policy that is enforced.
+// csp judges the enforced policy.
 func csp(j *judge, value string) {
 	policy := make(map[string][]string)
 	for part := range strings.SplitSeq(value, ";") {
@@ -186,7 +186,7 @@ func csp(j *judge, value string) {
 			continue
 		}
 		if _, twice := policy[words[0]]; twice {
-			j.weak(value, words[0]+" once: browsers ignore the second")
+			j.weak(value, words[0]+" once; browsers ignore the second")
 			continue
 		}
 		policy[words[0]] = words[1:]
@@ -233,7 +233,7 @@ func script(j *judge, value string, sources []string) {
 		j.weak(value, "nonces or hashes in place of 'unsafe-inline'")
 	}
 	if slices.Contains(sources, "'unsafe-eval'") {
-		j.weak(value, "no 'unsafe-eval'")
+		j.weak(value, "scripts without 'unsafe-eval'")
 	}
 	if wide(sources) && !strict {
 		j.weak(value, "hosts by name")
@@ -241,14 +241,13 @@ func script(j *judge, value string, sources []string) {
 	for _, s := range sources {
 		switch s {
 		case "self", "none", "unsafe-inline", "unsafe-eval", "strict-dynamic":
-			j.weak(value, "'"+s+"' in quotation marks: this is the name of a host")
+			j.weak(value, "'"+s+"' in quotation marks; this is the name of a host")
 		}
 	}
 }
 
-// wide reports whether everybody can serve from one of the sources: from every
-// host, whatever its scheme, port and path, a scheme alone, or a wildcard under
-// a single label.
+// wide reports whether an attacker can serve from one of the sources: every host, a
+// scheme alone, or a wildcard under a single label.
 func wide(sources []string) bool {
 	return slices.ContainsFunc(sources, func(s string) bool {
 		if strings.HasPrefix(s, "'") {
@@ -273,15 +272,15 @@ func allowOrigin(j *judge, value string) {
 	vary := strings.ToLower(strings.Join(j.response.header["Vary"], ","))
 	switch {
 	case value == "*" && credentials:
-		j.weak(value, "an origin by name with credentials; browsers refuse this")
+		j.weak(value, "an origin by name with credentials; browsers reject *")
 	case value == "*":
 		if !slices.Contains(j.config.Origins, "*") {
-			j.weak(value, "origins by name, or \"*\" in Config.Origins where everybody may read")
+			j.weak(value, "origins by name, or \"*\" in Config.Origins if every page may read")
 		}
 	case slices.Contains(strangers[:], value) && !slices.Contains(j.config.Origins, value):
-		j.weak(value, "no such header for an origin that nobody knows")
+		j.weak(value, "no such header for unknown origins")
 	case value == origin && !strings.Contains(vary, "origin") && !strings.Contains(vary, "*"):
-		j.weak(value, "Vary: Origin with it, or a cache gives it to other origins")
+		j.weak(value, "it with Vary: Origin; otherwise caches serve it to other origins")
 	case strings.ContainsAny(value, ", "):
 		j.weak(value, "one origin")
 	}
