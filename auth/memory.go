@@ -166,6 +166,19 @@ func (m *Memory) alive(subject string) []Session {
 	return all
 }
 
+// CountSessions implements [SessionCounter].
+func (m *Memory) CountSessions(context.Context) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, n := time.Now(), 0
+	for _, s := range m.sessions {
+		if now.Before(s.idle) && now.Before(s.Expires) {
+			n++
+		}
+	}
+	return n, nil
+}
+
 // room returns how many sessions, and how many challenges, there may be. It
 // drops what has expired, each time the number of entries has doubled, so that
 // an addition costs the same on average however many there are.

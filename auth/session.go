@@ -103,6 +103,17 @@ type SessionLister interface {
 	Sessions(ctx context.Context, subject string) ([]Session, error)
 }
 
+// A SessionCounter is a [RefreshStore] that counts its sessions, for a metric.
+// [Memory] and the stores of this module are SessionCounters.
+type SessionCounter interface {
+	// CountSessions returns how many sessions all subjects have together. It may
+	// include sessions that have expired, and stop at [MaxCounted].
+	CountSessions(ctx context.Context) (int, error)
+}
+
+// MaxCounted is how far a [SessionCounter] counts at least.
+const MaxCounted = 1_000_000
+
 // A ChallengeStore counts attempts at second-factor challenges. It is safe for
 // concurrent use. authtest.RunChallenges is the conformance suite.
 //

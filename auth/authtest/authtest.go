@@ -533,6 +533,25 @@ func RunSessions(t *testing.T, open func(t *testing.T) SessionStore) {
 		}
 		return expect(s, "alice", newest, oldest)
 	})
+	run("the sessions of all subjects are counted", "the count is a metric of how many are signed in", func(s SessionStore) error {
+		counter, ok := s.(auth.SessionCounter)
+		if !ok {
+			return nil
+		}
+		count := func(want int) error {
+			if n, err := counter.CountSessions(ctx); err != nil || n != want {
+				return fmt.Errorf("CountSessions = %d, %v; want %d", n, err, want)
+			}
+			return nil
+		}
+		if err := count(4); err != nil {
+			return err
+		}
+		if err := s.RevokeRefresh(ctx, identity.Revocation{Session: "s3"}); err != nil {
+			return err
+		}
+		return count(3)
+	})
 	run("a session that has expired is not listed", "it cannot be refreshed", func(s SessionStore) error {
 		idle, over := session("s5", "alice", time.Hour), session("s6", "alice", time.Hour)
 		over.Expires = now.Add(-time.Second)

@@ -75,6 +75,8 @@ var refreshDefects = []defect{
 
 var sessionDefects = []defect{
 	{"the oldest first", "the sessions of a subject are listed, the newest first"},
+	{"the sessions of one subject are counted", "the sessions of all subjects are counted"},
+	{"the count is stale", "the sessions of all subjects are counted"},
 	{"the tenant is forgotten", "the sessions of a subject are listed, the newest first"},
 	{"the sessions of everybody", "sessions of other subjects are not listed"},
 	{"subjects in any case", "sessions of other subjects are not listed"},
@@ -425,6 +427,18 @@ func (s *store) Sessions(_ context.Context, subject string) ([]auth.Session, err
 		return b.Created.Compare(a.Created)
 	})
 	return all, nil
+}
+
+func (s *store) CountSessions(context.Context) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.broken {
+	case "the sessions of one subject are counted":
+		return min(len(s.sessions), 3), nil
+	case "the count is stale":
+		return 4, nil
+	}
+	return len(s.sessions), nil
 }
 
 func (s *store) AttemptChallenge(_ context.Context, id auth.TokenHash, limit int, _ time.Time) (bool, error) {

@@ -46,6 +46,7 @@ var (
 	_ auth.RefreshStore   = (*Store)(nil)
 	_ auth.ChallengeStore = (*Store)(nil)
 	_ auth.SessionLister  = (*Store)(nil)
+	_ auth.SessionCounter = (*Store)(nil)
 )
 
 const batch = 500 // sessions that one script reads
@@ -238,6 +239,19 @@ func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session,
 		}
 		from = "(" + last
 	}
+}
+
+// CountSessions implements [auth.SessionCounter]. It includes sessions that were idle for
+// too long and have not reached their end, and deletes the index entries of at most a
+// thousand sessions that have.
+func (s *Store) CountSessions(ctx context.Context) (int, error) {
+	const doing = "counting sessions"
+	word, err := redisdb.Word(s.run(ctx, countScript, s.db.Tag()+"all", s.db.Tag()))
+	if err != nil {
+		return 0, s.db.Wrap(err, doing)
+	}
+	n, err := redisdb.Number(word)
+	return int(n), s.db.Wrap(err, doing)
 }
 
 // AttemptChallenge implements [auth.ChallengeStore].

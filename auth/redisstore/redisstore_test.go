@@ -51,6 +51,13 @@ func methods(s *redisstore.Store) map[string]func(context.Context) error {
 			}
 			return err
 		},
+		"CountSessions": func(ctx context.Context) error {
+			n, err := s.CountSessions(ctx)
+			if n > 0 {
+				return nil
+			}
+			return err
+		},
 		"AttemptChallenge": func(ctx context.Context) error {
 			ok, err := s.AttemptChallenge(ctx, auth.TokenHash{}, 1, now)
 			if ok {

@@ -72,6 +72,15 @@ end
 return answer
 `
 
+// countScript counts the sessions of the sorted set KEYS[1], and takes some out that have
+// expired.
+const countScript = common + `
+local time = redis.call('TIME')
+local now = int(time[1] * 1000 + math.floor(time[2] / 1000))
+for _, old in ipairs(redis.call('ZRANGEBYSCORE', base .. 'expiry', '-inf', now, 'LIMIT', 0, 1000)) do drop(old) end
+return int(redis.call('ZCARD', KEYS[1]))
+`
+
 // rotateScript rotates the session KEYS[1]. ARGV goes on with old, new, now,
 // the grace, and until when the new token is good if the session is. The answer
 // is the outcome, and the current token, since when it is that, and until when.

@@ -118,6 +118,7 @@ var (
 	_ auth.RefreshStore   = (*Store)(nil)
 	_ auth.ChallengeStore = (*Store)(nil)
 	_ auth.SessionLister  = (*Store)(nil)
+	_ auth.SessionCounter = (*Store)(nil)
 )
 
 // New returns a Store that uses the tables of [Schema] in db, which the host closes.
@@ -290,6 +291,14 @@ func (s *Store) Sessions(ctx context.Context, subject string) (all []auth.Sessio
 		return nil, err
 	}
 	return all, nil
+}
+
+// CountSessions implements [auth.SessionCounter]. It reads an index only: package auth
+// lets no session be idle beyond its end.
+func (s *Store) CountSessions(ctx context.Context) (n int, err error) {
+	_, err = s.db.Row(ctx, "counting sessions", `SELECT count(*) AS n FROM (SELECT 1 FROM gatewright_sessions WHERE idle > $1 LIMIT $2) s`,
+		[]any{time.Now().UnixMicro(), auth.MaxCounted}, &n)
+	return n, err
 }
 
 // AttemptChallenge implements [auth.ChallengeStore].

@@ -57,6 +57,7 @@ func TestDatabaseDown(t *testing.T) {
 			{"RevokeRefresh", func() (any, error) { return nil, s.RevokeRefresh(ctx, identity.Revocation{Session: "s"}) }},
 			{"Ready", func() (any, error) { return nil, s.Ready(ctx) }},
 			{"Sessions", func() (any, error) { all, err := s.Sessions(ctx, "u"); return or(all != nil), err }},
+			{"CountSessions", func() (any, error) { n, err := s.CountSessions(ctx); return or(n != 0), err }},
 			{"AttemptChallenge", func() (any, error) {
 				ok, err := s.AttemptChallenge(ctx, auth.TokenHash{}, 5, time.Now())
 				return or(ok), err
@@ -102,6 +103,7 @@ func TestParametersAreNumberedAsTheyOccur(t *testing.T) {
 		s.RotateRefresh(ctx, auth.Rotation{Session: "s", Now: now})
 		s.RevokeRefresh(ctx, identity.Revocation{Session: "s", Subject: "u", Tenant: "t", Before: now})
 		s.Sessions(ctx, "u")
+		s.CountSessions(ctx)
 		s.AttemptChallenge(ctx, auth.TokenHash{}, 5, now)
 		s.FinishChallenge(ctx, auth.TokenHash{})
 		s.DeleteExpired(ctx, now)

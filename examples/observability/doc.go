@@ -10,6 +10,10 @@
 package observability
 
 import (
+	"context"
+	"sync"
+	"time"
+
 	"github.com/gatewright/gatewright/auth/password"
 	"github.com/gatewright/gatewright/blacklist"
 	"github.com/gatewright/gatewright/ratelimit"
@@ -21,6 +25,42 @@ type Sources struct {
 	Hashing     *password.Budget
 	Limits      []*ratelimit.Memory
 
+	// Sessions counts the live sessions, at most once in [CountInterval]. It may be an
+	// auth.SessionCounter.
+	Sessions interface {
+		CountSessions(ctx context.Context) (int, error)
+	}
+
 	// Caches are a *token.Verifier and an *apikey.Authenticator, each with a name.
 	Caches map[string]interface{ CacheUse() (hits, misses uint64) }
+}
+
+// CountInterval is how long a count of sessions is used again, so that scrapes of any
+// rate cost the store little.
+const CountInterval = 15 * time.Second
+
+// countTimeout is how long the store may count.
+const countTimeout = 2 * time.Second
+
+// A sessionCount is the last count of the sessions.
+type sessionCount struct {
+	from Sources
+
+	mu  sync.Mutex
+	at  time.Time // when the store was asked
+	n   int
+	err error
+}
+
+// read returns the number of sessions, and false if the store does not count.
+func (c *sessionCount) read() (n int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.at.IsZero() || time.Since(c.at) >= CountInterval {
+		ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
+		defer cancel()
+		c.n, c.err = c.from.Sessions.CountSessions(ctx)
+		c.at = time.Now()
+	}
+	return c.n, c.err == nil
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,6 +34,17 @@ type cacheUse struct{ hits, misses uint64 }
 
 func (c cacheUse) CacheUse() (hits, misses uint64) { return c.hits, c.misses }
 
+// sessions counts how often it is asked.
+type sessions struct {
+	n, asked int
+	err      error
+}
+
+func (s *sessions) CountSessions(context.Context) (int, error) {
+	s.asked++
+	return s.n, s.err
+}
+
 func sources(t *testing.T) observability.Sources {
 	t.Helper()
 	replica, err := blacklist.NewReplica(new(blacklist.MemoryLog), blacklist.ReplicaConfig{})
@@ -46,7 +58,7 @@ func sources(t *testing.T) observability.Sources {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return observability.Sources{Revocations: replica, Hashing: budget, Limits: []*ratelimit.Memory{new(ratelimit.Memory)},
+	return observability.Sources{Revocations: replica, Sessions: &sessions{n: 7}, Hashing: budget, Limits: []*ratelimit.Memory{new(ratelimit.Memory)},
 		Caches: map[string]interface{ CacheUse() (hits, misses uint64) }{"tokens": cacheUse{3, 1}}}
 }
 
@@ -83,6 +95,7 @@ func TestPrometheusMetricsAreLintedAndOnTheDashboard(t *testing.T) {
 		`gatewright_operation_duration_seconds_count{name="address",operation="limit",outcome="succeeded"} 2`,
 		`gatewright_operation_duration_seconds_count{name="address",operation="limit",outcome="failed"} 1`,
 		`gatewright_operation_duration_seconds_count{name="caller",operation="guard",outcome="failed"} 2`,
+		`gatewright_sessions 7`,
 		`gatewright_events_total{event="excess_rate_limit_exceeded"} 1`,
 		`gatewright_revocations 0`, `gatewright_revocations_staleness_seconds `, `gatewright_hashes_waiting 0`, `gatewright_hashes_running 0`,
 		`gatewright_refusals_total{code="quota_exceeded",operation="limit"} 1`, `gatewright_refusals_total{code="unauthenticated",operation="guard"} 2`,
@@ -146,8 +159,53 @@ func TestOpenTelemetryRecordsDurationsAndGauges(t *testing.T) {
 		}
 	}
 	slices.Sort(names)
-	want := []string{"gatewright.cache.lookups", "gatewright.hashes.waiting", "gatewright.limit.table.load", "gatewright.operation.duration", "gatewright.revocations", "gatewright.revocations.staleness"}
+	want := []string{"gatewright.cache.lookups", "gatewright.hashes.waiting", "gatewright.limit.table.load", "gatewright.operation.duration", "gatewright.revocations", "gatewright.revocations.staleness", "gatewright.sessions"}
 	if !slices.Equal(names, want) || refused != 1 {
 		t.Errorf("the metrics are %v, want %v; %d refusals, want 1", names, want, refused)
 	}
+}
+
+func TestSessionsAreCountedOnceInFifteenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &sessions{n: 7}
+		registry := prometheus.NewRegistry()
+		metrics, err := observability.NewPrometheus(registry)
+		if err := errors.Join(err, metrics.Watch(observability.Sources{Sessions: store})); err != nil {
+			t.Fatal(err)
+		}
+		scrape := func() (value float64, found bool) {
+			t.Helper()
+			families, err := registry.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range families {
+				if f.GetName() == "gatewright_sessions" {
+					return f.Metric[0].GetGauge().GetValue(), true
+				}
+			}
+			return 0, false
+		}
+		for _, step := range []struct {
+			wait  time.Duration
+			n     int
+			err   error
+			want  float64
+			found bool
+			asked int
+		}{
+			{0, 7, nil, 7, true, 1},
+			{observability.CountInterval - 1, 8, nil, 7, true, 1},
+			{1, 8, nil, 8, true, 2},
+			{observability.CountInterval, 0, errors.New("down"), 0, false, 3},
+			{time.Second, 9, nil, 0, false, 3},
+			{observability.CountInterval, 9, nil, 9, true, 4},
+		} {
+			time.Sleep(step.wait)
+			store.n, store.err = step.n, step.err
+			if got, found := scrape(); got != step.want || found != step.found || store.asked != step.asked {
+				t.Errorf("%+v: got %v, %t after %d calls", step, got, found, store.asked)
+			}
+		}
+	})
 }

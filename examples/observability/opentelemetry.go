@@ -30,6 +30,17 @@ func NewOpenTelemetry(meter metric.Meter, from Sources) (func(context.Context, g
 	if hashing := from.Hashing; hashing != nil {
 		gauge("gatewright.hashes.waiting", "{hash}", "Calls that wait to hash a password.", func() float64 { _, n := hashing.Usage(); return float64(n) })
 	}
+	if from.Sessions != nil {
+		count := &sessionCount{from: from}
+		_, err := meter.Int64ObservableGauge("gatewright.sessions", metric.WithUnit("{session}"), metric.WithDescription("Live sessions in the store, the same on all nodes that share it."),
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				if n, ok := count.read(); ok {
+					o.Observe(int64(n))
+				}
+				return nil
+			}))
+		errs = append(errs, err)
+	}
 	if len(from.Limits) > 0 {
 		_, err := meter.Float64ObservableGauge("gatewright.limit.table.load", metric.WithUnit("1"), metric.WithDescription("Used part of the table of a limit."),
 			metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {

@@ -55,6 +55,9 @@ func (p *Prometheus) Watch(from Sources) error {
 			gauge("gatewright_hashes_running", "Passwords that are hashed now.", func() float64 { n, _ := hashing.Usage(); return float64(n) }),
 			gauge("gatewright_hashes_waiting", "Calls that wait to hash a password.", func() float64 { _, n := hashing.Usage(); return float64(n) }))
 	}
+	if from.Sessions != nil {
+		all = append(all, sessions{&sessionCount{from: from}})
+	}
 	if len(from.Limits) > 0 {
 		all = append(all, tables(from))
 	}
@@ -110,5 +113,19 @@ func (t tables) Collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstMetric(tableLoad, prometheus.GaugeValue, s.Load, s.Limit)
 			to <- prometheus.MustNewConstMetric(tableEvicted, prometheus.CounterValue, float64(s.Evicted), s.Limit)
 		}
+	}
+}
+
+// sessions collects the number of live sessions. There is no sample while the store does
+// not count.
+type sessions struct{ count *sessionCount }
+
+var liveSessions = prometheus.NewDesc("gatewright_sessions", "Live sessions in the store, the same on all nodes that share it.", nil, nil)
+
+func (sessions) Describe(to chan<- *prometheus.Desc) { to <- liveSessions }
+
+func (s sessions) Collect(to chan<- prometheus.Metric) {
+	if n, ok := s.count.read(); ok {
+		to <- prometheus.MustNewConstMetric(liveSessions, prometheus.GaugeValue, float64(n))
 	}
 }

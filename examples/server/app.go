@@ -216,9 +216,12 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 		return nil, err
 	}
 	if s.meter != nil {
-		err := s.meter.Watch(observability.Sources{Revocations: a.revoked, Hashing: s.meter.hashing,
-			Caches: map[string]interface{ CacheUse() (hits, misses uint64) }{"tokens": verifier, "keys": a.apiKeys}})
-		if err != nil {
+		from := observability.Sources{Revocations: a.revoked, Hashing: s.meter.hashing,
+			Caches: map[string]interface{ CacheUse() (hits, misses uint64) }{"tokens": verifier, "keys": a.apiKeys}}
+		if counter, ok := a.sessions.(auth.SessionCounter); ok {
+			from.Sessions = counter
+		}
+		if err := s.meter.Watch(from); err != nil {
 			return nil, err
 		}
 	}

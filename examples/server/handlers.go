@@ -74,7 +74,7 @@ func (a *app) register(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Before the look-up: names that are taken cost the same.
-	u.PasswordHash, err = a.passwords.Hash(password.WithClient(r.Context(), r.RemoteAddr), in.Password)
+	u.PasswordHash, err = a.hash(password.WithClient(r.Context(), r.RemoteAddr), in.Password)
 	if err == nil {
 		err = a.users.create(r.Context(), u)
 	}
@@ -88,6 +88,14 @@ func (a *app) register(w http.ResponseWriter, r *http.Request) {
 	a.hooks.Emit(r, guard.Event{Name: guard.EventUserCreated, Login: u.Username})
 	w.Header().Set("Location", "/users/"+u.Username)
 	writeJSON(w, http.StatusCreated, profileOf(u))
+}
+
+// hash returns the hash of a new password. It is measured, as verifications are.
+func (a *app) hash(ctx context.Context, wanted string) (string, error) {
+	begun := a.hooks.Begin()
+	encoded, err := a.passwords.Hash(ctx, wanted)
+	a.hooks.Measured(ctx, begun, "hash", "password.Hash", err)
+	return encoded, err
 }
 
 // service is the name of this one, which nobody should have for a password.

@@ -56,7 +56,7 @@ func (a *app) newPassword(w http.ResponseWriter, r *http.Request, p *identity.Pr
 	if err := a.prove(r, u, current); err != nil {
 		return err
 	}
-	hash, err := a.passwords.Hash(password.WithClient(r.Context(), r.RemoteAddr), wanted)
+	hash, err := a.hash(password.WithClient(r.Context(), r.RemoteAddr), wanted)
 	if err != nil {
 		return busy(err)
 	}
@@ -112,7 +112,13 @@ func (a *app) prove(r *http.Request, u *user, given string) (err error) {
 			settle(outcome)
 		}()
 	}
+	begun := a.hooks.Begin()
 	ok, _, err := a.passwords.Verify(password.WithClient(r.Context(), r.RemoteAddr), given, u.PasswordHash)
+	measured := err
+	if err == nil && !ok {
+		measured = identity.ErrNotProven
+	}
+	a.hooks.Measured(r.Context(), begun, "hash", "password.Verify", measured)
 	reason := errors.New("wrong current password")
 	switch {
 	case errors.Is(err, password.ErrMalformed), errors.Is(err, password.ErrUnsupported):

@@ -23,6 +23,8 @@ func TestMetricsOfAJourneyAreServedOnTheirOwnListenerOnly(t *testing.T) {
 	s.do(t, "POST", "/moderate/", "", bearer(alice.Access)).is(t, http.StatusForbidden)
 	s.do(t, "GET", "/users/me", "").is(t, http.StatusUnauthorized)
 	s.refresh(t, alice.Refresh)
+	s.register(t, map[string]string{"username": "erin", "password": testPassword}).is(t, http.StatusCreated)
+	s.do(t, "POST", "/users/me/password", `{"current_password":"wrong","new_password":"`+testPassword+`"}`, bearer(alice.Access), jsonType).is(t, http.StatusBadRequest)
 
 	resp := must(client.Get("http://" + how.meter.server.Addr + "/metrics"))
 	defer resp.Body.Close()
@@ -31,7 +33,9 @@ func TestMetricsOfAJourneyAreServedOnTheirOwnListenerOnly(t *testing.T) {
 		`{name="Bearer",operation="identify",outcome="succeeded"}`,
 		`{name="ApiKey",operation="identify",outcome="succeeded"}`,
 		`{name="caller",operation="guard",outcome="failed"}`,
-		`{name="password.Verify",operation="hash",outcome="succeeded"}`,
+		`{name="password.Verify",operation="hash",outcome="succeeded"} 1`, `{name="password.Verify",operation="hash",outcome="failed"} 1`,
+		`{name="password.Hash",operation="hash",outcome="succeeded"} 1`,
+		"\ngatewright_sessions 1\n",
 		`{name="auth.UserByLogin",operation="store",outcome="succeeded"}`,
 		`{name="auth.CreateRefresh",operation="store",outcome="succeeded"}`,
 		`{name="auth.RotateRefresh",operation="store",outcome="succeeded"}`,

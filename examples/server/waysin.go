@@ -213,7 +213,7 @@ func (a *app) acceptInvitation(ctx context.Context, t ticket.Ticket, fields map[
 		d, _ := errors.AsType[*guard.Denial](invalid(err))
 		return d
 	}
-	if u.PasswordHash, err = a.passwords.Hash(ctx, in.Password); err != nil {
+	if u.PasswordHash, err = a.hash(ctx, in.Password); err != nil {
 		return busy(err)
 	}
 	u.EmailVerified = true // the invitation went there
@@ -271,7 +271,7 @@ func (m mailedUsers) SetPassword(ctx context.Context, subject, oldHash, wanted s
 	if err != nil {
 		return err
 	}
-	hash, err := m.passwords.Hash(ctx, wanted)
+	hash, err := m.hash(ctx, wanted)
 	if err != nil {
 		return busy(err)
 	}
