@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
 // Claims returns the claims of the token that authenticated the request of ctx,
@@ -31,10 +32,10 @@ func ClaimsOf[T any](p *identity.Principal) (T, error) {
 	if p == nil || p.Claims == "" {
 		return into, errors.New("auth/token: the caller was not identified by a token")
 	}
-	if err := object(p.Claims, newMembers(), nil); err != nil {
+	if err := strictjson.NewNames().Object(p.Claims, nil); err != nil {
 		return into, fmt.Errorf("auth/token: claims: %w", err)
 	}
-	exact, err := value(strings.Trim(p.Claims, " \t\r\n")).appendExact(nil, reflect.TypeFor[T]())
+	exact, err := appendExact(value(strings.Trim(p.Claims, " \t\r\n")), nil, reflect.TypeFor[T]())
 	if err != nil {
 		return into, fmt.Errorf("auth/token: claims: %w", err)
 	}
@@ -50,7 +51,7 @@ func ClaimsOf[T any](p *identity.Principal) (T, error) {
 // into a field of t although the names differ in case, and without members that
 // have no field in t. It returns an error if a remaining name occurs twice, or
 // only in another case.
-func (v value) appendExact(out []byte, t reflect.Type) ([]byte, error) {
+func appendExact(v value, out []byte, t reflect.Type) ([]byte, error) {
 	for t.Kind() == reflect.Pointer && t.Elem() != t {
 		t = t.Elem()
 	}
@@ -66,8 +67,8 @@ func (v value) appendExact(out []byte, t reflect.Type) ([]byte, error) {
 		var others []string // names of no field
 		seen := make(map[string]bool)
 		out = append(out, '{')
-		err := v.each(func(quoted string, member value) (err error) {
-			name := unescape(quoted)
+		err := v.Members(func(quoted string, member value) (err error) {
+			name := strictjson.Unquote(quoted)
 			var inner reflect.Type
 			if fields != nil {
 				if inner = fields[name]; inner == nil {
@@ -84,7 +85,7 @@ func (v value) appendExact(out []byte, t reflect.Type) ([]byte, error) {
 				out = append(out, ',')
 			}
 			out = append(append(out, quoted...), ':')
-			out, err = member.appendExact(out, inner)
+			out, err = appendExact(member, out, inner)
 			return err
 		})
 		for _, name := range others {
@@ -98,19 +99,18 @@ func (v value) appendExact(out []byte, t reflect.Type) ([]byte, error) {
 	case isArray && !readsItself && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array):
 		first := true
 		out = append(out, '[')
-		r := reader{s: string(v)}
-		err := r.array(0, func(element value) (err error) {
+		err := v.Array(func(element value) (err error) {
 			if !first {
 				out = append(out, ',')
 			}
 			first = false
-			out, err = element.appendExact(out, t.Elem())
+			out, err = appendExact(element, out, t.Elem())
 			return err
 		})
 		return append(out, ']'), err
 	}
 	if isObject || isArray {
-		if err := v.distinct(); err != nil {
+		if err := distinct(v); err != nil {
 			return nil, err
 		}
 	}
@@ -118,21 +118,20 @@ func (v value) appendExact(out []byte, t reflect.Type) ([]byte, error) {
 }
 
 // distinct returns an error if an object in v has a name twice.
-func (v value) distinct() error {
+func distinct(v value) error {
 	switch {
 	case strings.HasPrefix(string(v), "{"):
 		seen := make(map[string]bool)
-		return v.each(func(quoted string, member value) error {
-			name := unescape(quoted)
+		return v.Members(func(quoted string, member value) error {
+			name := strictjson.Unquote(quoted)
 			if seen[name] {
 				return fmt.Errorf("%.100q occurs twice", name)
 			}
 			seen[name] = true
-			return member.distinct()
+			return distinct(member)
 		})
 	case strings.HasPrefix(string(v), "["):
-		r := reader{s: string(v)}
-		return r.array(0, value.distinct)
+		return v.Array(distinct)
 	}
 	return nil
 }

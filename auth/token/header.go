@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
 // maxHeader is the length of the longest header that is read, encoded. Any client
@@ -36,7 +38,7 @@ type headers struct {
 }
 
 // headerMembers are the members of a header that this package reads.
-var headerMembers = newMembers("alg", "typ", "kid", "crit", "b64", "zip", "enc", "cty", "jku", "jwk", "x5u", "x5c")
+var headerMembers = strictjson.NewNames("alg", "typ", "kid", "crit", "b64", "zip", "enc", "cty", "jku", "jwk", "x5u", "x5c")
 
 // keyHeaders are the members that carry a key or lead to one.
 var keyHeaders = []string{"jku", "jwk", "x5u", "x5c"}
@@ -66,27 +68,27 @@ func (v *Verifier) readHeader(encoded []byte) (*header, error) {
 		return nil, malformed("the header", v.base64Name())
 	}
 	h := new(header)
-	err = object(string(raw), v.headerNames, func(i int, val value) error {
-		name := v.headerNames.names[i]
+	err = v.headerNames.Object(string(raw), func(i int, val value) error {
+		name := v.headerNames.All()[i]
 		want, ok := "a string", true
 		switch {
 		case i == headerAlg:
 			var alg string
-			alg, ok = val.text()
+			alg, ok = text(val)
 			h.alg = Algorithm(alg)
 		case i == headerTyp:
-			h.typ, ok = val.text()
+			h.typ, ok = text(val)
 		case i == headerKid:
-			h.kid, ok = val.text()
+			h.kid, ok = text(val)
 		case name == v.config.Profile.AudienceHeader:
-			h.audience, ok = val.text()
+			h.audience, ok = text(val)
 		case name == v.config.Profile.ClientHeader:
-			h.client, ok = val.text()
-		case i >= len(headerMembers.names) && name == "iss":
-			h.issuer, ok = val.text()
-		case i >= len(headerMembers.names) && name == "exp":
+			h.client, ok = text(val)
+		case i >= len(headerMembers.All()) && name == "iss":
+			h.issuer, ok = text(val)
+		case i >= len(headerMembers.All()) && name == "exp":
 			want = "seconds since 1970"
-			h.expires, ok = val.date()
+			h.expires, ok = readDate(val)
 		case i <= headerCty:
 			// Extensions that must be understood are not (RFC 7515 section
 			// 4.1.11, RFC 7797 section 7); compression, encryption and
@@ -103,7 +105,7 @@ func (v *Verifier) readHeader(encoded []byte) (*header, error) {
 		return nil
 	})
 	switch {
-	case err == errJSON:
+	case err == strictjson.ErrSyntax, err == strictjson.ErrDuplicate:
 		return nil, malformed("the header", "one JSON object in UTF-8 that has each name once")
 	case err != nil:
 		return nil, err

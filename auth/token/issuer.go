@@ -282,17 +282,17 @@ func add(body []byte, extra any) ([]byte, error) {
 		return body, nil
 	}
 	taken := -1
-	err = object(string(more), ownPlan.known, func(i int, _ value) error {
+	err = ownPlan.known.Object(string(more), func(i int, _ value) error {
 		taken = i
 		return nil
 	})
 	if err == nil {
 		// Names that occur twice are a mistake of the host.
-		err = value(more).distinct()
+		err = distinct(value(more))
 	}
 	switch {
 	case taken >= 0:
-		return nil, fmt.Errorf("auth/token: the extra claims have %q, which this package writes", ownPlan.known.names[taken])
+		return nil, fmt.Errorf("auth/token: the extra claims have %q, which this package writes", ownPlan.known.All()[taken])
 	case err != nil:
 		return nil, fmt.Errorf("auth/token: the extra claims are not an object of plain, distinct names: %w", err)
 	case string(more) == "{}":

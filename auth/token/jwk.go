@@ -11,6 +11,8 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+
+	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
 // parseJWKS reads the JWK Set (RFC 7517 section 5) of another issuer. As section
@@ -24,13 +26,12 @@ func parseJWKS(s string, accepted []Algorithm, uses []string) (state *ringState,
 	var found []*key
 	published := make(map[string]bool) // material of private keys in the set
 	count, isSet := 0, false
-	err = object(s, setMembers, func(_ int, v value) error {
+	err = setMembers.Object(s, func(_ int, v value) error {
 		if v[0] != '[' {
-			return errJSON
+			return strictjson.ErrSyntax
 		}
 		isSet = true
-		r := reader{s: string(v)}
-		return r.array(0, func(element value) error {
+		return v.Array(func(element value) error {
 			if count++; count > maxRemoteKeys {
 				return fmt.Errorf("the JWK Set has more than %d keys", maxRemoteKeys)
 			}
@@ -71,8 +72,8 @@ func parseJWKS(s string, accepted []Algorithm, uses []string) (state *ringState,
 
 // setMembers and jwkMembers are the members of a JWK Set and a JWK that are read.
 var (
-	setMembers = newMembers("keys")
-	jwkMembers = newMembers(append([]string{"kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "issuer"}, privateNames...)...)
+	setMembers = strictjson.NewNames("keys")
+	jwkMembers = strictjson.NewNames(append([]string{"kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "issuer"}, privateNames...)...)
 )
 
 // privateNames are the members of private and secret keys: RFC 7518 sections
@@ -89,37 +90,37 @@ func parseJWK(s string, accepted []Algorithm, uses []string) (k *key, id string,
 	var kty, use, alg, crv, issuer, private string
 	var x, y, n, e []byte
 	verifies := true
-	err = object(s, jwkMembers, func(i int, v value) error {
-		name, ok := jwkMembers.names[i], true
-		if v.absent() {
+	err = jwkMembers.Object(s, func(i int, v value) error {
+		name, ok := jwkMembers.All()[i], true
+		if absent(v) {
 			return nil
 		}
 		switch name {
 		case "kty":
-			kty, ok = v.text()
+			kty, ok = text(v)
 		case "use":
-			use, ok = v.text()
+			use, ok = text(v)
 		case "alg":
-			alg, ok = v.text()
+			alg, ok = text(v)
 		case "kid":
-			id, ok = v.text()
+			id, ok = text(v)
 		case "crv":
-			crv, ok = v.text()
+			crv, ok = text(v)
 		case "issuer": // of Microsoft; elsewhere it may be anything
-			issuer, _ = v.text()
+			issuer, _ = text(v)
 		case "key_ops":
 			var few [4]string
 			var ops []string
-			ops, ok = v.texts(few[:0])
+			ops, ok = texts(v, few[:0])
 			verifies = slices.Contains(ops, "verify")
 		case "x":
-			x, ok = v.octets()
+			x, ok = octets(v)
 		case "y":
-			y, ok = v.octets()
+			y, ok = octets(v)
 		case "n":
-			n, ok = v.octets()
+			n, ok = octets(v)
 		case "e":
-			e, ok = v.octets()
+			e, ok = octets(v)
 		default:
 			if slices.Contains(privateNames, name) {
 				private = name
@@ -227,7 +228,7 @@ func fitting(kty, crv string, accepted []Algorithm) (fits []Algorithm) {
 var allAlgorithms = []Algorithm{RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA}
 
 // absent reports whether v is null, an empty string, or an empty array or object.
-func (v value) absent() bool {
+func absent(v value) bool {
 	switch v {
 	case "null", `""`, "[]", "{}":
 		return true
@@ -236,8 +237,8 @@ func (v value) absent() bool {
 }
 
 // octets returns the bytes of a base64url string, in its one spelling.
-func (v value) octets() ([]byte, bool) {
-	s, ok := v.text()
+func octets(v value) ([]byte, bool) {
+	s, ok := text(v)
 	if !ok {
 		return nil, false
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
 // claims is what the plan of a Verifier reads from the claims of one token.
@@ -19,7 +20,7 @@ type claims struct {
 	azp                                          string
 	scopes, roles, factors                       identity.Set
 	expires, notBefore, issued, authTime         time.Time
-	values                                       [maxNames]value // by plan.known
+	values                                       [strictjson.MaxNames]value // by plan.known
 }
 
 // at returns the value of a claim, "" if it is absent: not there, null, or an
@@ -33,7 +34,7 @@ func (c *claims) at(r ref) (value, error) {
 		if v == "" || v == "null" {
 			return "", nil
 		}
-		inner, err := v.member(name)
+		inner, err := name.Member(v, maxMembers)
 		if err != nil {
 			return "", malformed(Path(r.path[:i+1]).String(), fmt.Sprintf("an object of at most %d members, each name once", maxMembers))
 		}
@@ -45,23 +46,12 @@ func (c *claims) at(r ref) (value, error) {
 	return v, nil
 }
 
-// member returns the value of the only name of known in the object v, "" if it
-// is not there.
-func (v value) member(known *members) (inner value, err error) {
-	r := reader{s: string(v)}
-	err = r.object(0, maxMembers, known, func(_ int, found value) error {
-		inner = found
-		return nil
-	})
-	return inner, err
-}
-
 func (c *claims) text(r ref, into *string) error {
 	v, err := c.at(r)
 	if err != nil || v == "" {
 		return err
 	}
-	s, ok := v.text()
+	s, ok := text(v)
 	if !ok {
 		return malformedClaim(r.path, v, "a string without control characters")
 	}
@@ -74,7 +64,7 @@ func (c *claims) date(r ref, into *time.Time) error {
 	if err != nil || v == "" {
 		return err
 	}
-	t, ok := v.date()
+	t, ok := readDate(v)
 	if !ok {
 		return malformedClaim(r.path, v, "seconds since 1970")
 	}
@@ -89,7 +79,7 @@ func malformedClaim(path Path, v value, want string) error {
 // read fills c from payload. It rejects malformed claims that the plan reads. The
 // Verifier decides whether their values are acceptable.
 func (p *plan) read(payload, audience string, c *claims) error {
-	err := object(payload, p.known, func(i int, v value) error {
+	err := p.known.Object(payload, func(i int, v value) error {
 		c.values[i] = v
 		return nil
 	})
@@ -98,7 +88,7 @@ func (p *plan) read(payload, audience string, c *claims) error {
 	}
 	if v := c.values[p.issuer.top]; v != "" {
 		var ok bool
-		if c.issuer, ok = v.text(); !ok {
+		if c.issuer, ok = text(v); !ok {
 			return malformedClaim(p.issuer.path, v, "a string without control characters")
 		}
 	}
@@ -142,12 +132,12 @@ func (p *plan) readAudience(audience string, c *claims) error {
 		return err
 	}
 	c.audience = v
-	if one, ok := v.text(); ok {
+	if one, ok := text(v); ok {
 		c.audienceIsOurs = one == audience
 		return nil
 	}
 	var few [4]string
-	all, ok := v.texts(few[:0])
+	all, ok := texts(v, few[:0])
 	if !ok {
 		return malformedClaim(p.audience.path, v, "a string or an array of strings")
 	}
@@ -206,7 +196,7 @@ func (g *grant) read(c *claims) (_ identity.Set, present bool, err error) {
 	names, ok := few[:0], true
 	switch {
 	case g.spaced && v[0] == '"':
-		s, isText := v.text()
+		s, isText := text(v)
 		if !isText || !validScope(s) {
 			return identity.Set{}, false, malformedClaim(g.path, v, "scopes separated by single spaces (RFC 6749 section 3.3)")
 		}
@@ -215,17 +205,17 @@ func (g *grant) read(c *claims) (_ identity.Set, present bool, err error) {
 		}
 		names = strings.Split(s, " ")
 	case g.Keys:
-		names, ok = v.keys(names)
+		names, ok = keys(v, names)
 	case g.member != nil:
-		names, ok = v.memberTexts(names, g.member)
+		names, ok = memberTexts(v, names, g.member)
 	case v[0] == '"' && !g.spaced && !g.strict:
 		var one string
-		one, ok = v.text()
+		one, ok = text(v)
 		names = append(names, one)
 	case g.spaced && g.strict:
 		ok = false
 	default:
-		names, ok = v.texts(names)
+		names, ok = texts(v, names)
 	}
 	if !ok {
 		return identity.Set{}, false, malformedClaim(g.path, v, "strings")
@@ -252,11 +242,11 @@ func (g *grant) read(c *claims) (_ identity.Set, present bool, err error) {
 }
 
 // keys appends the names of an object's members to list.
-func (v value) keys(list []string) ([]string, bool) {
-	err := v.each(func(quoted string, _ value) error {
-		name, ok := value(quoted).text()
+func keys(v value, list []string) ([]string, bool) {
+	err := v.Members(func(quoted string, _ value) error {
+		name, ok := text(value(quoted))
 		if !ok || len(list) == maxMembers || slices.Contains(list, name) {
-			return errJSON
+			return strictjson.ErrSyntax
 		}
 		list = append(list, name)
 		return nil
@@ -265,19 +255,18 @@ func (v value) keys(list []string) ([]string, bool) {
 }
 
 // memberTexts appends the value of one member of each object of an array.
-func (v value) memberTexts(list []string, name *members) ([]string, bool) {
+func memberTexts(v value, list []string, name *strictjson.Names) ([]string, bool) {
 	if v[0] != '[' {
 		return nil, false
 	}
-	r := reader{s: string(v)}
-	err := r.array(0, func(element value) error {
-		inner, err := element.member(name)
+	err := v.Array(func(element value) error {
+		inner, err := name.Member(element, maxMembers)
 		if err != nil || inner == "" || inner == "null" {
 			return err
 		}
-		s, ok := inner.text()
+		s, ok := text(inner)
 		if !ok {
-			return errJSON
+			return strictjson.ErrSyntax
 		}
 		list = append(list, s)
 		return nil
@@ -311,7 +300,7 @@ func (c *condition) met(from *claims) (ok bool, got value, err error) {
 	for _, want := range c.Is {
 		switch want := want.(type) {
 		case string:
-			s, isText := v.text()
+			s, isText := text(v)
 			ok = isText && s == want
 		case bool:
 			ok = string(v) == strconv.FormatBool(want)

@@ -5,7 +5,10 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
 // A Path names a claim, and for nested claims the members on the way. Dots in
@@ -16,8 +19,9 @@ type Path []string
 func (p Path) String() string {
 	names := make([]string, len(p))
 	for i, name := range p {
-		if names[i] = name; !isPlain(name) || strings.ContainsAny(name, " >\"") {
-			names[i] = fmt.Sprintf("%q", name)
+		names[i] = name
+		if quoted := strconv.Quote(name); len(quoted) > len(name)+2 || strings.ContainsAny(name, " >") {
+			names[i] = quoted
 		}
 	}
 	return strings.Join(names, " > ")
@@ -210,7 +214,7 @@ const tenantPlaceholder = "{tenantid}"
 // A plan is what a Verifier reads from claims, as prepared from its config.
 type plan struct {
 	foreign bool // nothing is granted that the Profile does not name
-	known   *members
+	known   *strictjson.Names
 
 	issuer, expires, notBefore, issued, azp                     ref
 	subject                                                     []ref
@@ -227,14 +231,14 @@ type plan struct {
 // claim that is not read.
 type ref struct {
 	top  int
-	rest []*members
+	rest []*strictjson.Names
 	path Path
 }
 
 type grant struct {
 	ref
 	Grant
-	member *members
+	member *strictjson.Names
 	spaced bool // a string is a list
 	strict bool // of our own tokens: a string for scopes, an array for the others
 }
@@ -308,7 +312,7 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 			names = append(names, path[0])
 		}
 		for _, name := range path[1:] {
-			r.rest = append(r.rest, newMembers(name))
+			r.rest = append(r.rest, strictjson.NewNames(name))
 		}
 		return r
 	}
@@ -367,7 +371,7 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 			}
 			prepared := grant{ref: read(field, g.Claim), Grant: g, spaced: spaced, strict: !p.foreign}
 			if g.Member != "" {
-				prepared.member = newMembers(g.Member)
+				prepared.member = strictjson.NewNames(g.Member)
 			}
 			out = append(out, prepared)
 		}
@@ -407,11 +411,11 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 		}
 		p.events = read("", Path{"events"})
 	}
-	if len(names) > maxNames {
-		mistake("VerifierConfig.Profile reads %d claims; use at most %d", len(names), maxNames)
+	if len(names) > strictjson.MaxNames {
+		mistake("VerifierConfig.Profile reads %d claims; use at most %d", len(names), strictjson.MaxNames)
 		names = names[:0]
 	}
-	p.known = newMembers(names...)
+	p.known = strictjson.NewNames(names...)
 	p.checkIssuers(config, mistake)
 	for _, name := range f.IgnoreHeaders {
 		if !slices.Contains(keyHeaders, name) {
@@ -419,7 +423,7 @@ func newPlan(config *VerifierConfig, mistake func(format string, args ...any)) *
 		}
 	}
 	for _, name := range []string{f.AudienceHeader, f.ClientHeader} {
-		if slices.Contains(headerMembers.names, name) {
+		if slices.Contains(headerMembers.All(), name) {
 			mistake("VerifierConfig.Profile has the header member %q as audience or client, which has another meaning; use another one", name)
 		}
 	}

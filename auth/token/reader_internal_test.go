@@ -11,97 +11,23 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
 // known returns the known members of s, or the error.
 func known(s string, names ...string) (map[string]value, error) {
 	all := make(map[string]value)
-	read := newMembers(names...)
-	err := object(s, read, func(i int, v value) error {
-		all[read.names[i]] = v
+	read := strictjson.NewNames(names...)
+	err := read.Object(s, func(i int, v value) error {
+		all[read.All()[i]] = v
 		return nil
 	})
 	return all, err
 }
 
-// TestOnlyKnownNamesAreCompared: a name that is read must occur once and in one
-// spelling, and names that are not read may be anything.
-func TestOnlyKnownNamesAreCompared(t *testing.T) {
-	for _, c := range []struct {
-		json string
-		ok   bool
-	}{
-		{`{"kid":1}`, true}, {`{"Kid":1}`, false}, {`{"KID":1}`, false}, {"{\"\u212aid\":1}", false}, {`{"\u212aid":1}`, false}, {`{"sub":1}`, true}, {`{"ſub":1}`, false},
-		{`{"kid":1,"kid":1}`, false}, {`{"kid":1,"Kid":1}`, false}, {`{"\u006bid":1}`, false}, {`{"kid":1,"ki\u0064":1}`, false}, {`{"Role":1}`, true},
-		{`{"role":1}`, false}, {`{"Role":1,"role":1}`, false}, {`{"https://a.example/x":1,"https://a.example/x":2}`, false},
-		{`{"subx":1,"Xsub":2}`, true}, {`{"x":1,"X":2}`, true}, {`{"X":1}`, true}, {`{"x":1,"x":2}`, true}, {`{"email":1,"Email":2}`, true}, {`{"\u0065mail":1}`, true},
-		{`{"":1}`, true}, {`{"":1,"":2}`, true}, {`{"inner":{"KID":1,"kid":1,"kid":1}}`, true}, {`{"kid":{"kid":1,"KID":1}}`, true},
-	} {
-		if _, err := known(c.json, "kid", "sub", "Role", "https://a.example/x"); (err == nil) != c.ok {
-			t.Errorf("%s: %v, want ok %v", c.json, err, c.ok)
-		}
-	}
-}
-
-func TestNamesAreFoundByTheirHash(t *testing.T) {
-	var names []string
-	for i := range maxNames {
-		names = append(names, fmt.Sprintf("claim-%d", i))
-	}
-	read := newMembers(names...)
-	for i, name := range names {
-		if got := read.find(name); got != i {
-			t.Errorf("find(%q) = %d, want %d", name, got, i)
-		}
-		if got := read.find(name + "x"); got >= 0 {
-			t.Errorf("find of another name = %d", got)
-		}
-	}
-	if newMembers().find("") >= 0 || newMembers("").find("") != 0 {
-		t.Error("the empty name")
-	}
-}
-
-// TestReaderBounds: the cost of reading is bounded by the size of the input.
-func TestReaderBounds(t *testing.T) {
-	for name, s := range map[string]string{
-		"objects":  strings.Repeat(`{"a":`, 1e6),
-		"arrays":   `{"a":` + strings.Repeat(`[`, 1e6),
-		"both":     strings.Repeat(`{"a":[`, 1e6),
-		"too deep": `{"a":` + strings.Repeat(`[`, maxDepth) + strings.Repeat(`]`, maxDepth) + `}`,
-		"a string": `{"a":"` + strings.Repeat(`\`, 1e6),
-	} {
-		if _, err := known(s); err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-	for name, s := range map[string]string{
-		"many members": "{" + strings.Join(different(10_000), ",") + "}",
-		"deep":         `{"a":` + strings.Repeat(`[`, 5000) + strings.Repeat(`]`, 5000) + `}`,
-	} {
-		if _, err := known(s, "kid"); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	inner := newMembers("m1")
-	if _, err := value("{" + strings.Join(different(maxMembers), ",") + "}").member(inner); err != nil {
-		t.Errorf("%d members: %v", maxMembers, err)
-	}
-	if _, err := value("{" + strings.Join(different(maxMembers+1), ",") + "}").member(inner); err == nil {
-		t.Errorf("%d members are searched", maxMembers+1)
-	}
-}
-
-func different(n int) []string {
-	var all []string
-	for i := range n {
-		all = append(all, fmt.Sprintf(`"m%d":[]`, i))
-	}
-	return all
-}
-
 // registered are the claims that a Verifier of our own tokens reads.
-var registered = ownPlan.known.names
+var registered = ownPlan.known.All()
 
 // FuzzObject compares the reader with encoding/json: what the one takes the
 // other takes too, and sees the same in it.
@@ -151,25 +77,25 @@ func FuzzObject(f *testing.F) {
 
 // compare checks the accessors of v against encoding/json.
 func compare(t *testing.T, v value) {
-	var text string
-	isText := json.Unmarshal([]byte(v), &text) == nil && v[0] == '"'
-	if got, ok := v.text(); ok && (!isText || got != text) {
-		t.Errorf("text of %s is %q, want %q", v, got, text)
-	} else if !ok && isText && text != "" && plainText(text) {
+	var wantText string
+	isText := json.Unmarshal([]byte(v), &wantText) == nil && v[0] == '"'
+	if got, ok := text(v); ok && (!isText || got != wantText) {
+		t.Errorf("text of %s is %q, want %q", v, got, wantText)
+	} else if !ok && isText && wantText != "" && plainText(wantText) {
 		t.Errorf("text of %s is refused", v)
 	}
-	var texts []string
-	if got, ok := v.texts(nil); ok && (json.Unmarshal([]byte(v), &texts) != nil || len(got) != len(texts)) {
-		t.Errorf("texts of %s are %q, want %q", v, got, texts)
+	var wantTexts []string
+	if got, ok := texts(v, nil); ok && (json.Unmarshal([]byte(v), &wantTexts) != nil || len(got) != len(wantTexts)) {
+		t.Errorf("texts of %s are %q, want %q", v, got, wantTexts)
 	} else if ok {
 		for i := range got {
-			if got[i] != texts[i] {
-				t.Errorf("texts of %s are %q, want %q", v, got, texts)
+			if got[i] != wantTexts[i] {
+				t.Errorf("texts of %s are %q, want %q", v, got, wantTexts)
 			}
 		}
 	}
 	var number float64
-	if got, ok := v.date(); ok && !got.IsZero() {
+	if got, ok := readDate(v); ok && !got.IsZero() {
 		if err := json.Unmarshal([]byte(v), &number); err != nil || number < 0 || number >= maxDate+1 {
 			t.Errorf("date of %s is %v, and the number is %v (%v)", v, got, number, err)
 		}
@@ -220,12 +146,12 @@ func TestDatesAreNumbers(t *testing.T) {
 		"1.7e9": time.Unix(1700000000, 0), "17E8": time.Unix(1700000000, 0), "1.7000000005e9": time.Unix(1700000000, 0), "253402300799": time.Unix(maxDate, 0),
 		"253402300799.999": time.Unix(maxDate, 999e6), "0": {}, "0.0": {},
 	} {
-		if got, ok := s.date(); !ok || !got.Equal(want) {
+		if got, ok := readDate(s); !ok || !got.Equal(want) {
 			t.Errorf("date of %s = %v, %v; want %v", s, got, ok, want)
 		}
 	}
 	for _, s := range []value{"", "-1", "-0", "-0.0", "0.9", "1e-1", "0e0", "253402300800", "1e18", "1e12", "1e300", "1e400", `"1"`, "null", "true", "[]", "{}", "9223372036854775807", "99999999999999999999999", "18446744073709551617", "1000000000000"} {
-		if got, ok := s.date(); ok {
+		if got, ok := readDate(s); ok {
 			t.Errorf("date of %s = %v, want a refusal", s, got)
 		}
 	}
@@ -243,7 +169,7 @@ func FuzzDate(f *testing.F) {
 			return // Issue refuses these
 		}
 		written := numericDate(in)
-		got, ok := value(written).date()
+		got, ok := readDate(value(written))
 		if !ok || !got.Equal(in) {
 			t.Fatalf("%v is written %s and read %v, %v", in, written, got, ok)
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
 // RemoteConfig configures a [Remote].
@@ -384,15 +385,15 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("metadata: %w", err)
 	}
 	var issuer, where string
-	err = object(string(body), metadataMembers, func(i int, v value) (err error) {
+	err = metadataMembers.Object(string(body), func(i int, v value) (err error) {
 		ok := true
 		if i == 0 {
-			issuer, ok = v.text()
+			issuer, ok = text(v)
 		} else {
-			where, ok = v.text()
+			where, ok = text(v)
 		}
 		if !ok {
-			return fmt.Errorf("the value of %s is malformed", metadataMembers.names[i])
+			return fmt.Errorf("the value of %s is malformed", metadataMembers.All()[i])
 		}
 		return nil
 	})
@@ -414,7 +415,7 @@ func (r *Remote) locate(ctx context.Context) (string, error) {
 	return where, nil
 }
 
-var metadataMembers = newMembers("issuer", "jwks_uri")
+var metadataMembers = strictjson.NewNames("issuer", "jwks_uri")
 
 // download returns the body of a response with one of the media types.
 func (r *Remote) download(ctx context.Context, where string, types ...string) ([]byte, http.Header, error) {

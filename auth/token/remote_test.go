@@ -894,7 +894,7 @@ func TestPublishedKeysAreUsedOrLeftOut(t *testing.T) {
 		{"with oth that is empty", jwk(t, rs, "oth", `[]`), taken, "", rs, rs.kid},
 		{"with oth", jwk(t, rs, "oth", `[{"r":"AA","d":"AA","t":"AA"}]`), refused, `published with "oth"`, rs, rs.kid},
 		{"with k", jwk(t, es, "k", `"AQAB"`), refused, `published with "k"`, es, es.kid},
-		{"with D", jwk(t, es, "D", quoted(b64(x))), refused, "not JSON", es, es.kid},
+		{"with D", jwk(t, es, "D", quoted(b64(x))), refused, "second spelling", es, es.kid},
 		{"a secret", `{"kty":"oct","kid":"secret","alg":"HS256","k":"` + b64(random(32)) + `"}`, refused, `published with "k"`, es, "secret"},
 		{"private, for encryption", jwk(t, es, "use", `"enc"`, "d", `"AQAB"`), refused, `published with "d"`, es, es.kid},
 		{"no type", jwk(t, es, "kty", ""), refused, `no "kty"`, es, es.kid},
@@ -928,11 +928,11 @@ func TestPublishedKeysAreUsedOrLeftOut(t *testing.T) {
 		{"e of 2", jwk(t, rs, "e", `"Ag"`), refused, "exponent 2", rs, rs.kid},
 		{"e of 2^32-1", jwk(t, rs, "e", `"_____w"`), refused, "exponent", rs, rs.kid},
 		{"e of 2^64+1", jwk(t, rs, "e", `"AQAAAAAAAAAB"`), refused, "n or e", rs, rs.kid},
-		{"a string", `"key"`, refused, "not JSON", es, es.kid},
-		{"null", `null`, refused, "not JSON", es, es.kid},
-		{"an array", `[]`, refused, "not JSON", es, es.kid},
+		{"a string", `"key"`, refused, "malformed JSON", es, es.kid},
+		{"null", `null`, refused, "malformed JSON", es, es.kid},
+		{"an array", `[]`, refused, "malformed JSON", es, es.kid},
 		{"an empty object", `{}`, refused, `no "kty"`, es, es.kid},
-		{"a name in another case", strings.Replace(jwk(t, es), `"kty"`, `"Kty"`, 1), refused, "not JSON", es, es.kid},
+		{"a name in another case", strings.Replace(jwk(t, es), `"kty"`, `"Kty"`, 1), refused, "second spelling", es, es.kid},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -997,7 +997,7 @@ func TestKeysWithOneIDAreToldApartByAlgorithm(t *testing.T) {
 		"an Ed25519 key by both names":                {[]string{named(ed), named(ed, "alg", `"Ed25519"`)}, []*kit{ed}, nil},
 		"another one is malformed":                    {[]string{named(es), named(es2, "x", `"AA"`)}, []*kit{es}, []string{"1 and 32 bytes"}},
 		"another one is malformed and first":          {[]string{named(ed, "x", `7`), named(es)}, []*kit{es}, []string{"value of x"}},
-		"another one is no object":                    {[]string{`7`, `null`, `"x"`, `[]`, named(es)}, []*kit{es}, []string{"not JSON", "not JSON", "not JSON", "not JSON"}},
+		"another one is no object":                    {[]string{`7`, `null`, `"x"`, `[]`, named(es)}, []*kit{es}, []string{"malformed JSON", "malformed JSON", "malformed JSON", "malformed JSON"}},
 		"another one is private":                      {[]string{named(es), named(ed, "d", `"AA"`)}, []*kit{es}, []string{`published with "d"`}},
 		"its private half stands beside it":           {[]string{named(es), named(es, "d", `"AA"`)}, nil, []string{`published with "d"`, "private half"}},
 		"the same under another name and algorithm":   {[]string{named(rs), jwk(t, rs512, "kid", `"y"`, "d", `"AA"`)}, nil, []string{`published with "d"`, "private half"}},

@@ -49,7 +49,7 @@ func TestKeysAreFoundByDiscovery(t *testing.T) {
 		"but for a slash":           {metadata(issuer+"/", keys), "application/json", nil, "the issuer is"},
 		"in another case":           {metadata(strings.ToUpper(issuer), keys), "application/json", nil, "the issuer is"},
 		"without an issuer":         {`{"jwks_uri":"` + keys + `"}`, "application/json", nil, "the issuer is"},
-		"with two issuers":          {`{"issuer":"x",` + metadata(issuer, keys)[1:], "application/json", nil, "not JSON"},
+		"with two issuers":          {`{"issuer":"x",` + metadata(issuer, keys)[1:], "application/json", nil, "second spelling"},
 		"without keys":              {`{"issuer":"` + issuer + `"}`, "application/json", nil, "the jwks_uri is empty"},
 		"keys on another host":      {metadata(issuer, "https://keys.example.com/keys"), "application/json", nil, `on the host "keys.example.com"`},
 		"keys on a host by name":    {metadata(issuer, "https://keys.example.com/keys"), "application/json", func(c *token.RemoteConfig) { c.KeyHosts = []string{"keys.example.com"} }, ""},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
 // A Verifier verifies the tokens of one issuer. It is a [guard.Authenticator] for
@@ -20,7 +21,7 @@ import (
 type Verifier struct {
 	config      VerifierConfig
 	plan        *plan
-	headerNames *members
+	headerNames *strictjson.Names
 	keys        KeySource
 	cache       *cache
 	scratch     sync.Pool // of *scratch
@@ -40,13 +41,13 @@ func NewVerifier(keys KeySource, config VerifierConfig) (*Verifier, error) {
 	}
 	v := &Verifier{config: config, plan: plan, keys: keys, cache: newCache(config.CacheSize), headerNames: headerMembers}
 	if f := config.Profile; f.AudienceHeader != "" || f.ClientHeader != "" {
-		names := append([]string(nil), headerMembers.names...)
+		names := append([]string(nil), headerMembers.All()...)
 		for _, name := range []string{f.AudienceHeader, f.ClientHeader, "iss", "exp"} {
 			if name != "" {
 				names = append(names, name)
 			}
 		}
-		v.headerNames = newMembers(names...)
+		v.headerNames = strictjson.NewNames(names...)
 	}
 	v.headers.Store(new(headers))
 	v.scratch.New = func() any {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
+	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
 // Verifiers accepts the tokens of several issuers, each with its own [Verifier].
@@ -22,9 +23,9 @@ import (
 type Verifiers struct {
 	all      []*Verifier
 	byIssuer map[string]*verifierGroup
-	anyOf    []*verifierGroup // of issuers with InsecureAnyTenant
-	noIssuer *verifierGroup   // of tokens without "iss"
-	known    *members         // of the claims that choose
+	anyOf    []*verifierGroup  // of issuers with InsecureAnyTenant
+	noIssuer *verifierGroup    // of tokens without "iss"
+	known    *strictjson.Names // of the claims that choose
 }
 
 // A verifierGroup is the Verifiers of one issuer. If there are several, either
@@ -34,7 +35,7 @@ type verifierGroup struct {
 	byType    bool
 	claim     Path
 	top       int
-	rest      []*members
+	rest      []*strictjson.Names
 }
 
 // NewVerifiers returns a Verifiers. The error lists every mistake, such as two
@@ -101,7 +102,7 @@ func NewVerifiers(verifiers ...*Verifier) (*Verifiers, error) {
 				names = append(names, group.claim[0])
 			}
 			for _, name := range group.claim[1:] {
-				group.rest = append(group.rest, newMembers(name))
+				group.rest = append(group.rest, strictjson.NewNames(name))
 			}
 		}
 	}
@@ -112,13 +113,13 @@ func NewVerifiers(verifiers ...*Verifier) (*Verifiers, error) {
 			}
 		}
 	}
-	if len(names) > maxNames {
-		mistake("NewVerifiers would read %d claims to choose; use at most %d", len(names), maxNames)
+	if len(names) > strictjson.MaxNames {
+		mistake("NewVerifiers would read %d claims to choose; use at most %d", len(names), strictjson.MaxNames)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	v.known = newMembers(names...)
+	v.known = strictjson.NewNames(names...)
 	return v, nil
 }
 
@@ -251,16 +252,16 @@ func (v *Verifiers) choose(token string) (*Verifier, error) {
 	if s.part, err = appendEither(s.part[:0], s.token); err != nil {
 		return nil, malformed("the part of the claims", "base64url")
 	}
-	var values [maxNames]value
-	err = object(string(s.part), v.known, func(i int, val value) error {
+	var values [strictjson.MaxNames]value
+	err = v.known.Object(string(s.part), func(i int, val value) error {
 		values[i] = val
 		return nil
 	})
 	if err != nil {
 		return nil, asUnverified(malformed("the claims", "one JSON object in UTF-8 that has each name once"))
 	}
-	issuer, ok := values[0].text()
-	if !ok && !values[0].absent() && values[0] != "" {
+	issuer, ok := text(values[0])
+	if !ok && !absent(values[0]) && values[0] != "" {
 		return nil, asUnverified(malformedClaim(Path{"iss"}, values[0], "a string without control characters"))
 	}
 	group := v.byIssuer[issuer]
@@ -302,12 +303,12 @@ func (g *verifierGroup) choose(header string, values []value) (*Verifier, error)
 	if err != nil {
 		return nil, asUnverified(err)
 	}
-	text := string(got)
-	if s, ok := got.text(); ok {
-		text = "string " + s
+	spelled := string(got)
+	if s, ok := text(got); ok {
+		spelled = "string " + s
 	}
 	for _, v := range g.verifiers {
-		if slices.Contains(v.valuesOf(g.claim), text) {
+		if slices.Contains(v.valuesOf(g.claim), spelled) {
 			return v, nil
 		}
 	}
@@ -321,10 +322,10 @@ func typeOf(header string) (typ string, err error) {
 	if err != nil {
 		return "", malformed("the header", "base64url")
 	}
-	err = object(string(raw), headerMembers, func(i int, v value) error {
-		if ok := true; i == headerTyp && !v.absent() {
-			if typ, ok = v.text(); !ok {
-				return errJSON
+	err = headerMembers.Object(string(raw), func(i int, v value) error {
+		if ok := true; i == headerTyp && !absent(v) {
+			if typ, ok = text(v); !ok {
+				return strictjson.ErrSyntax
 			}
 		}
 		return nil

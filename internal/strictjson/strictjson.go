@@ -14,10 +14,16 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds how deeply objects and arrays are nested.
-const maxDepth = 16
+// How deeply objects and arrays are nested at most.
+const (
+	maxDepth      = 16    // for Object: in a body that a client of this server writes
+	maxOtherDepth = 10000 // for Names: in a token of another issuer, as in encoding/json
+)
 
-// Errors of [Object] and [Value.Array].
+// MaxNames is how many names [NewNames] takes.
+const MaxNames = 64
+
+// Errors of [Object], [Names.Object] and the methods of [Value].
 var (
 	ErrSyntax    = errors.New("malformed JSON")
 	ErrDuplicate = errors.New("a JSON member occurs twice, or in a second spelling")
@@ -26,20 +32,100 @@ var (
 // A Value is the JSON text of one value. It is syntactically valid.
 type Value string
 
+// Names are the names of the members that a caller reads from an object.
+type Names struct {
+	names []string
+	first [64]uint16 // by hash: one more than the index of a name, 0 for none
+	next  []uint16   // by index: the same, of another name with that hash
+	plain bool       // each name is lower-case ASCII
+}
+
+// NewNames returns Names of at most [MaxNames] names, for many objects.
+func NewNames(names ...string) *Names {
+	n := &Names{names: names, next: make([]uint16, len(names)), plain: true}
+	for i, name := range names {
+		h := hashOf(name)
+		n.next[i], n.first[h] = n.first[h], uint16(i+1)
+		n.plain = n.plain && isPlain(name)
+	}
+	return n
+}
+
+// All returns the names in the order of their indices. The caller does not change
+// them.
+func (names *Names) All() []string { return names.names }
+
+// hashOf returns one of 64 numbers, the same for equal names.
+func hashOf(name string) uint {
+	if name == "" {
+		return 0
+	}
+	return (uint(name[0])*2 + uint(name[len(name)-1]) + uint(len(name))) % 64
+}
+
+func isPlain(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c >= 0x80 || 'A' <= c && c <= 'Z' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// find returns the index of name, or -1.
+func (names *Names) find(name string) int {
+	for i := names.first[hashOf(name)]; i != 0; i = names.next[i-1] {
+		if names.names[i-1] == name {
+			return int(i) - 1
+		}
+	}
+	return -1
+}
+
+// alike reports whether a quoted name that find does not know is a second spelling
+// of one that it knows: in another case, or with escapes.
+func (names *Names) alike(quoted string) bool {
+	name := quoted[1 : len(quoted)-1]
+	if strings.IndexByte(name, '\\') >= 0 {
+		name = Unquote(quoted)
+	}
+	for _, known := range names.names {
+		if strings.EqualFold(name, known) {
+			return true
+		}
+	}
+	return false
+}
+
 // Object reads s, which must be one JSON object without anything after it. It
 // calls member for each member whose name is in known, in the order of s, and
 // returns the first error of member. A known name that occurs twice, or that
 // occurs with other case or with escapes, is [ErrDuplicate]. Other members are
-// checked for syntax and otherwise ignored. Known has at most 64 names.
+// checked for syntax and otherwise ignored. Known has at most [MaxNames] names.
 //
 // Values share memory with s.
 func Object(s string, known []string, member func(name string, v Value) error) error {
+	return NewNames(known...).read(s, maxDepth, func(i int, v Value) error { return member(known[i], v) })
+}
+
+// Object reads v as [Object] reads a string.
+func (v Value) Object(known []string, member func(name string, v Value) error) error {
+	return Object(string(v), known, member)
+}
+
+// Object is the function [Object] for prepared names: member receives the index of
+// the name. Other members may be nested more deeply.
+func (names *Names) Object(s string, member func(i int, v Value) error) error {
+	return names.read(s, maxOtherDepth, member)
+}
+
+func (names *Names) read(s string, deepest int, member func(i int, v Value) error) error {
 	if !utf8.ValidString(s) {
 		return ErrSyntax
 	}
-	r := reader{s: s}
+	r := reader{s: s, deepest: deepest}
 	r.space()
-	if err := r.object(0, known, member); err != nil {
+	if err := r.object(0, 0, names, member, nil); err != nil {
 		return err
 	}
 	r.space()
@@ -49,14 +135,27 @@ func Object(s string, known []string, member func(name string, v Value) error) e
 	return nil
 }
 
-// Object reads v as [Object] reads a string.
-func (v Value) Object(known []string, member func(name string, v Value) error) error {
-	return Object(string(v), known, member)
+// Member returns the value of the only name in names from v, which must be an object
+// of at most that many members, and "" if there is no such member.
+func (names *Names) Member(v Value, most int) (found Value, err error) {
+	r := reader{s: string(v), deepest: maxOtherDepth} // v was read before
+	err = r.object(0, most, names, func(_ int, v Value) error {
+		found = v
+		return nil
+	}, nil)
+	return found, err
+}
+
+// Members calls member for each member of v, which must be an object, with its name
+// as it is written, in quotation marks. Names may occur twice.
+func (v Value) Members(member func(quoted string, v Value) error) error {
+	r := reader{s: string(v), deepest: maxOtherDepth} // v was read before
+	return r.object(0, 0, nil, nil, member)
 }
 
 // Array calls element for each element of v, which must be an array.
 func (v Value) Array(element func(Value) error) error {
-	r := reader{s: string(v)}
+	r := reader{s: string(v), deepest: maxOtherDepth} // v was read before
 	return r.array(0, element)
 }
 
@@ -68,7 +167,7 @@ func (v Value) Text() (string, bool) {
 	if strings.IndexByte(string(v), '\\') < 0 {
 		return string(v[1 : len(v)-1]), true
 	}
-	return unescape(string(v)), true
+	return Unquote(string(v)), true
 }
 
 // Bool returns the value of a JSON boolean, and false if v is not a boolean.
@@ -77,40 +176,50 @@ func (v Value) Bool() (value, ok bool) { return v == "true", v == "true" || v ==
 // Null reports whether v is null.
 func (v Value) Null() bool { return v == "null" }
 
-func unescape(quoted string) (s string) {
+// Unquote returns the text of a JSON string, and "" for anything else.
+func Unquote(quoted string) (s string) {
 	if json.Unmarshal([]byte(quoted), &s) != nil {
-		return "" // the reader has checked the syntax
+		return ""
 	}
 	return s
 }
 
 // A reader is a position in s.
 type reader struct {
-	s string
-	i int
+	s       string
+	i       int
+	deepest int
 }
 
-func (r *reader) object(depth int, known []string, member func(string, Value) error) error {
-	if depth >= maxDepth || !r.take('{') {
+// object reads an object of at most that many members, or any number if most is 0.
+// It calls member for the members in known, and each, if there is one, for every
+// member.
+func (r *reader) object(depth, most int, known *Names, member func(i int, v Value) error, each func(quoted string, v Value) error) error {
+	if depth >= r.deepest || !r.take('{') {
 		return ErrSyntax
 	}
-	var seen uint64
+	var seen uint64 // a bit for each known name
 	r.space()
 	if r.take('}') {
 		return nil
 	}
-	for {
+	for n := 1; ; n++ {
 		r.space()
 		start := r.i
-		if !r.string() {
+		if most != 0 && n > most || !r.string() {
 			return ErrSyntax
 		}
-		index, exact := find(known, r.s[start:r.i])
-		if index >= 0 {
-			if !exact || seen&(1<<index) != 0 {
+		quoted := r.s[start:r.i]
+		found := -1
+		if known != nil {
+			if found = known.find(quoted[1 : len(quoted)-1]); found >= 0 {
+				if seen&(1<<found) != 0 {
+					return ErrDuplicate
+				}
+				seen |= 1 << found
+			} else if (!known.plain || !isPlain(quoted)) && known.alike(quoted) {
 				return ErrDuplicate
 			}
-			seen |= 1 << index
 		}
 		r.space()
 		if !r.take(':') {
@@ -121,8 +230,14 @@ func (r *reader) object(depth int, known []string, member func(string, Value) er
 		if err := r.skip(depth + 1); err != nil {
 			return err
 		}
-		if index >= 0 {
-			if err := member(known[index], Value(r.s[start:r.i])); err != nil {
+		value := Value(r.s[start:r.i])
+		if found >= 0 {
+			if err := member(found, value); err != nil {
+				return err
+			}
+		}
+		if each != nil {
+			if err := each(quoted, value); err != nil {
 				return err
 			}
 		}
@@ -137,29 +252,8 @@ func (r *reader) object(depth int, known []string, member func(string, Value) er
 	}
 }
 
-// find returns the index of the known name that quoted spells, or -1. exact
-// reports whether quoted spells it byte for byte.
-func find(known []string, quoted string) (index int, exact bool) {
-	name := quoted[1 : len(quoted)-1]
-	escaped, ascii := false, true
-	for i := range len(name) {
-		escaped = escaped || name[i] == '\\'
-		ascii = ascii && name[i] < utf8.RuneSelf
-	}
-	if escaped {
-		name, ascii = unescape(quoted), false
-	}
-	for i, k := range known {
-		// Only letters beyond ASCII fold to a name of another length.
-		if (len(name) == len(k) || !ascii) && strings.EqualFold(name, k) {
-			return i, name == k && !escaped
-		}
-	}
-	return -1, false
-}
-
 func (r *reader) array(depth int, element func(Value) error) error {
-	if depth >= maxDepth || !r.take('[') {
+	if depth >= r.deepest || !r.take('[') {
 		return ErrSyntax
 	}
 	r.space()
@@ -198,7 +292,7 @@ func (r *reader) skip(depth int) error {
 	case c == '"':
 		ok = r.string()
 	case c == '{':
-		return r.object(depth, nil, nil)
+		return r.object(depth, 0, nil, nil, nil)
 	case c == '[':
 		return r.array(depth, nil)
 	case c == '-' || '0' <= c && c <= '9':

@@ -91,6 +91,87 @@ func TestValues(t *testing.T) {
 	}
 }
 
+func ignore(string, strictjson.Value) error { return nil }
+
+func ignoreIndex(int, strictjson.Value) error { return nil }
+
+// TestOnlyKnownNamesAreCompared: a name that is read must occur once and in one
+// spelling, and names that are not read may be anything.
+func TestOnlyKnownNamesAreCompared(t *testing.T) {
+	for _, c := range []struct {
+		json string
+		ok   bool
+	}{
+		{`{"kid":1}`, true}, {`{"Kid":1}`, false}, {`{"KID":1}`, false}, {"{\"\u212aid\":1}", false}, {`{"\u212aid":1}`, false}, {`{"sub":1}`, true}, {`{"ſub":1}`, false},
+		{`{"kid":1,"kid":1}`, false}, {`{"kid":1,"Kid":1}`, false}, {`{"\u006bid":1}`, false}, {`{"kid":1,"ki\u0064":1}`, false}, {`{"Role":1}`, true},
+		{`{"role":1}`, false}, {`{"Role":1,"role":1}`, false}, {`{"https://a.example/x":1,"https://a.example/x":2}`, false},
+		{`{"subx":1,"Xsub":2}`, true}, {`{"x":1,"X":2}`, true}, {`{"X":1}`, true}, {`{"x":1,"x":2}`, true}, {`{"email":1,"Email":2}`, true}, {`{"\u0065mail":1}`, true},
+		{`{"":1}`, true}, {`{"":1,"":2}`, true}, {`{"inner":{"KID":1,"kid":1,"kid":1}}`, true}, {`{"kid":{"kid":1,"KID":1}}`, true},
+	} {
+		if err := strictjson.Object(c.json, []string{"kid", "sub", "Role", "https://a.example/x"}, ignore); (err == nil) != c.ok {
+			t.Errorf("%s: %v, want ok %v", c.json, err, c.ok)
+		}
+	}
+}
+
+// TestReaderBounds: the cost of reading is bounded by the size of the input.
+func TestReaderBounds(t *testing.T) {
+	for name, s := range map[string]string{
+		"objects":  strings.Repeat(`{"a":`, 1e6),
+		"arrays":   `{"a":` + strings.Repeat(`[`, 1e6),
+		"both":     strings.Repeat(`{"a":[`, 1e6),
+		"too deep": `{"a":` + strings.Repeat(`[`, 10_000) + strings.Repeat(`]`, 10_000) + `}`,
+		"a string": `{"a":"` + strings.Repeat(`\`, 1e6),
+	} {
+		if err := strictjson.NewNames().Object(s, ignoreIndex); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	for name, s := range map[string]string{
+		"many members": "{" + strings.Join(different(10_000), ",") + "}",
+		"deep":         `{"a":` + strings.Repeat(`[`, 5000) + strings.Repeat(`]`, 5000) + `}`,
+	} {
+		if err := strictjson.NewNames("kid").Object(s, ignoreIndex); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	const most = 256
+	inner := strictjson.NewNames("m1")
+	if _, err := inner.Member(strictjson.Value("{"+strings.Join(different(most), ",")+"}"), most); err != nil {
+		t.Errorf("%d members: %v", most, err)
+	}
+	if _, err := inner.Member(strictjson.Value("{"+strings.Join(different(most+1), ",")+"}"), most); err == nil {
+		t.Errorf("%d members are searched", most+1)
+	}
+}
+
+func different(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf(`"m%d":[]`, i))
+	}
+	return all
+}
+
+func TestNamesAreFoundByTheirIndex(t *testing.T) {
+	var names []string
+	for i := range strictjson.MaxNames {
+		names = append(names, fmt.Sprintf("claim-%d", i))
+	}
+	read := strictjson.NewNames(names...)
+	for i, name := range names {
+		got := -1
+		object := fmt.Sprintf(`{%q: 1, %q: 2}`, name+"x", name)
+		if err := read.Object(object, func(i int, _ strictjson.Value) error { got = i; return nil }); err != nil || got != i {
+			t.Errorf("%s has the index %d, want %d: %v", name, got, i, err)
+		}
+	}
+	found := false
+	if err := strictjson.NewNames("").Object(`{"":1}`, func(i int, _ strictjson.Value) error { found = i == 0; return nil }); err != nil || !found {
+		t.Errorf("the empty name is found: %v, %v", found, err)
+	}
+}
+
 // FuzzObject: what Object accepts encoding/json accepts too, with the same value
 // of each known member.
 func FuzzObject(f *testing.F) {
