@@ -194,7 +194,7 @@ type ownEvent struct {
 	Time      time.Time `json:"time"`
 	Name      string    `json:"name"`
 	Outcome   string    `json:"outcome"`
-	By        string    `json:"by"` // "you", "nobody": not signed in, "another": an administrator
+	By        string    `json:"by"` // "you", "nobody": not signed in, "another": an administrator, "program": the server itself
 	Way       string    `json:"way,omitempty"`
 	Session   string    `json:"session,omitempty"`
 	Address   string    `json:"address,omitempty"`
@@ -213,9 +213,9 @@ func shownToUser(id string) func(*auditRow) any {
 			Outcome, Way, Session string
 			Principal             struct{ Session string }
 			Changes               struct {
-				Network, Factor, Name string
-				Factors, Proven       []string
-				Evicted               []string `json:"evicted_sessions"`
+				Network, Factor, Name, Program string
+				Factors, Proven                []string
+				Evicted                        []string `json:"evicted_sessions"`
 			}
 			Request struct {
 				RemoteAddr string `json:"remote_addr"`
@@ -231,7 +231,9 @@ func shownToUser(id string) func(*auditRow) any {
 				e.Session = line.Principal.Session
 			}
 		case "":
-			e.By = "nobody"
+			if e.By = "nobody"; line.Changes.Program != "" {
+				e.By = "program"
+			}
 		default:
 			return e
 		}

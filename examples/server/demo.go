@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strconv"
 
 	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
@@ -100,13 +102,21 @@ func (a *app) demoUsers(ctx context.Context, keys *secrets) ([]demoUser, error) 
 	return left, nil
 }
 
-// makeAdministrator is -make-admin.
+// makeAdministrator is -make-admin. The change and its row of the audit trail, which is
+// chained with the secrets, are one transaction.
 func makeAdministrator(ctx context.Context, o options, w io.Writer) (err error) {
+	keys, err := readSecrets(o.secrets)
+	if err != nil {
+		return fmt.Errorf("-make-admin: -secrets %s: %w; the audit trail needs the secrets of the server", o.secrets, err)
+	}
 	db, err := o.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := keys.agree(ctx, db, o.secrets, o.db); err != nil {
+		return err
+	}
 	name, err := auth.CanonicalLogin(o.makeAdmin)
 	if err != nil {
 		return fmt.Errorf("-make-admin %q: this is no name that a user can have", o.makeAdmin)
@@ -119,13 +129,42 @@ func makeAdministrator(ctx context.Context, o options, w io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	roles := identity.NewSet(append(slices.Collect(u.Roles.All()), "admin")...)
-	done, err := changed(db.ExecContext(ctx, "UPDATE users SET roles = $2 WHERE id = $1 AND NOT disabled", u.ID, roles.String()))
+	trail, err := newTrail(db, keys, 0, nil)
 	if err != nil {
 		return err
 	}
-	if !done {
-		return fmt.Errorf("-make-admin %s: the account is disabled", name)
+	err = trail.exclusively(ctx, func(tx *sql.Tx) error {
+		if isPostgres(db) {
+			if _, err := tx.ExecContext(ctx, "SELECT 1 FROM users WHERE id = $1 FOR UPDATE", u.ID); err != nil {
+				return err
+			}
+		}
+		u, err := userByID(ctx, tx, u.ID)
+		if err != nil {
+			return err
+		}
+		if u.Disabled {
+			return fmt.Errorf("-make-admin %s: the account is disabled", name)
+		}
+		if u.Roles.Has("admin") {
+			return nil // no change, and no row
+		}
+		roles := u.Roles.With("admin")
+		if _, err := tx.ExecContext(ctx, "UPDATE users SET roles = $2 WHERE id = $1", u.ID, roles.String()); err != nil {
+			return err
+		}
+		end, err := trail.last(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return trail.insert(ctx, tx, &end, []auditRow{rowOf(ctx, guard.Event{
+			Name: guard.EventAuthzChange, Target: strconv.FormatInt(u.ID, 10), Changes: []slog.Attr{
+				slog.String("program", "-make-admin"), slog.String("roles_before", u.Roles.String()), slog.String("roles", roles.String()),
+			},
+		})})
+	})
+	if err != nil {
+		return err
 	}
 	_, err = fmt.Fprintf(w, "%s is an administrator. Tokens have the scopes of administrators from the next sign-in on.\n", name)
 	return err

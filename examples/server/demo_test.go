@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -122,12 +123,28 @@ func TestServerWithoutDemoUsersPrintsHowToBegin(t *testing.T) {
 	if err := run(t.Context(), []string{"-db", path, "-make-admin", strings.ToUpper(name)}, &out, &out); err != nil || !strings.Contains(out.String(), name+" is an administrator") {
 		t.Errorf("-make-admin: %v\n%s", err, out.String())
 	}
+	// Again changes nothing.
+	check(run(t.Context(), []string{"-db", path, "-make-admin", name}, &out, &out))
+	if _, err := refusedToStart(t, "-db", path, "-secrets", path+".other", "-make-admin", name); !strings.Contains(err.Error(), "-secrets "+path+".other") {
+		t.Errorf("-make-admin without secrets: %v", err)
+	}
 	if _, err := refusedToStart(t, "-db", path, "-make-admin", "nobody"); !strings.Contains(err.Error(), "-make-admin nobody") {
 		t.Errorf("-make-admin of nobody: %v", err)
 	}
 	p.stop()
 	check(p.stopped(t))
 	s := &site{db: openTestDatabase(t, path)}
+	// One row by the program, in an unbroken chain, although it was called while the
+	// server ran.
+	rows := must(rowsAfter(t.Context(), s.db, 0, 1000))
+	rows = slices.DeleteFunc(rows, func(r auditRow) bool { return r.name != "authz_change" })
+	if len(rows) != 1 || rows[0].subject != "" || rows[0].target != "1" || !strings.Contains(rows[0].event, `"changes":{"program":"-make-admin","roles_before":"user","roles":"admin user"}`) {
+		t.Errorf("the rows are %+v", rows)
+	}
+	var report record
+	if err := run(t.Context(), []string{"-db", path, "-verify-audit"}, &report, &report); err != nil {
+		t.Errorf("-verify-audit: %v\n%s", err, report.String())
+	}
 	if n := s.count(t, "SELECT count(*) FROM users WHERE username = ? AND roles LIKE '%admin%'", name); n != 1 || s.count(t, "SELECT count(*) FROM users") != 1 {
 		t.Error("the user is not an administrator, or there are others")
 	}

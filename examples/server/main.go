@@ -10,7 +10,8 @@
 // A new SQLite database gets demo users, with a password that is made up at the
 // first start and printed. They are never made again, and not at all with
 // -demo=false or, unless -demo is given, with PostgreSQL: there, register a user
-// and let -make-admin NAME give that user the role of administrator.
+// and let -make-admin NAME, with the -secrets of the server, give that user the role of
+// administrator.
 //
 // Servers on several machines share a PostgreSQL and, if there is one, a Redis,
 // and act as one: their tokens and keys, sessions, logouts, limits and one-time
