@@ -7,20 +7,19 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Breaker stops calls to a [Store] after three failures in a row, except one
-// every 250 ms, for which no request waits, until the Store answers. Limiters
-// share the Breaker of a Store with a method Breaker() *Breaker. The zero Breaker
-// is ready for use and safe for concurrent use.
+// A Breaker stops calls to a [Store] after three failures in a row, until a probe
+// every 250 ms succeeds. Limiters share the Breaker of a Store with a method Breaker()
+// *Breaker. The zero Breaker is ready for use.
 type Breaker struct {
 	mu       sync.Mutex
 	failures int
 	err      error         // of the last failure
-	probes   *rate.Limiter // set while the Store is not called
+	probes   *rate.Limiter // set while calls are stopped
 }
 
 const (
 	tolerated  = 3                      // failures in a row
-	probeEvery = 250 * time.Millisecond // while the store is not called
+	probeEvery = 250 * time.Millisecond // while calls are stopped
 )
 
 // A permission is the decision of a Breaker about a call.
@@ -32,7 +31,7 @@ const (
 	mayNotCall
 )
 
-// allow reports whether the store may be called, and otherwise why not.
+// allow reports whether the store may be called, or why not.
 func (b *Breaker) allow() (permission, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,7 +44,7 @@ func (b *Breaker) allow() (permission, error) {
 	return mayNotCall, b.err
 }
 
-// note records how a call went. It reports whether calls are stopped from now on.
+// note records the result of a call and reports whether calls are stopped.
 func (b *Breaker) note(err error) (stopped bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -57,7 +56,7 @@ func (b *Breaker) note(err error) (stopped bool) {
 	b.err = err
 	if b.failures >= tolerated && b.probes == nil {
 		b.probes = rate.NewLimiter(rate.Every(probeEvery), 1)
-		b.probes.Allow() // the first is due after a rest
+		b.probes.Allow() // the first probe is due after probeEvery
 	}
 	return b.probes != nil
 }

@@ -51,7 +51,7 @@ func ExampleParse() {
 	// minute 5 1m0s strict
 	// 5-minutes 10 5m0s strict
 	// hour 1000 1h0m0s strict
-	// ratelimit: limit is "5 per fortnight"; use a form such as "5/minute" or "10 per 5 minutes"
+	// ratelimit: limit is "5 per fortnight"; use the form "5/minute" or "10 per 5 minutes"
 }
 
 // Each route has a quota of its own for each address. Behind the mux, that is,

@@ -2,9 +2,8 @@ package ratelimit
 
 import "sync"
 
-// inFlight counts the requests in flight in this process, for Concurrent limits.
-// A key without a request in flight takes no memory. The zero inFlight is ready
-// for use.
+// inFlight counts the requests in flight in this process, for Concurrent limits. A key
+// without requests takes no memory. The zero inFlight is ready for use.
 type inFlight struct{ shards [64]inFlightShard }
 
 type inFlightShard struct {
@@ -21,8 +20,8 @@ type slotKey struct {
 
 func (f *inFlight) shard(k *Key) *inFlightShard { return &f.shards[k[0]%64] }
 
-// take takes a place for each charge of a Concurrent limit or none, reports
-// whether it did, and sets the states of those charges.
+// take takes a place for each charge of a Concurrent limit or for no charge, reports
+// which, and sets the states of these charges.
 func (f *inFlight) take(charges []Charge, states []State) bool {
 	for i := range charges {
 		if charges[i].Limit.Kind != Concurrent {

@@ -11,24 +11,24 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A KeyFunc chooses the quota of a request by adding fields to k, which it must
-// not keep: requests with the same fields share a quota. An error refuses the
-// request: a [guard.Denial] as it is, any other error with 503.
+// A KeyFunc adds fields to k, which it must not keep; requests with the same fields
+// share a quota. An error refuses the request: a [guard.Denial] as it is, any other
+// with 503.
 //
-// Normalise fields, which are compared byte for byte. Never add what a client may
-// choose freely, such as a header or the path: each new value has a new quota.
+// Normalise fields, and never add values that clients choose freely, like a header or
+// the path: each value has its own quota.
 type KeyFunc func(r *http.Request, k *KeyBuilder) error
 
-// A KeyBuilder collects the fields of a key. Different sequences of Add and
-// AddAddr make different keys.
+// A KeyBuilder collects the fields of a key; other sequences of Add and AddAddr make
+// other keys.
 type KeyBuilder struct {
 	b       []byte
-	network []byte // b with the /48 of an address of IPv6 in the place of its /64; empty without one
+	network []byte // b with the /48 of an IPv6 address instead of its /64; empty without one
 	unknown unknown
 }
 
-// A tag begins each part of a key and determines what follows. Tag and length determine
-// where a part ends, so a key can be read in one way only.
+// A tag begins each part of a key. Tag and length determine where a part ends, so a
+// key can be read in one way only.
 const (
 	tagLimiter byte = 1 + iota // the Config.Name of a Limiter
 	tagSignIn                  // the SignInConfig.Name of a SignIn
@@ -40,7 +40,7 @@ const (
 	tagFrame                   // the length of the parts before it that belong together
 )
 
-// unknown is a set of facts that a request lacks.
+// unknown is a set of missing facts about a request.
 type unknown uint8
 
 const (
@@ -57,9 +57,9 @@ func (k *KeyBuilder) Add(field string) {
 	}
 }
 
-// AddAddr appends an IPv4 address, also in IPv4-mapped form, or the /64 of an
-// IPv6 address. The first IPv6 address of a key also counts for its /48, against
-// [Config.NetworkFactor] times the quota. Invalid addresses count as one.
+// AddAddr appends an IPv4 address, also in IPv4-mapped form, or the /64 of an IPv6
+// address, the first of which also counts for its /48; see [Config.NetworkFactor].
+// Invalid addresses count as one.
 func (k *KeyBuilder) AddAddr(addr netip.Addr) {
 	addr = addr.Unmap()
 	switch {
@@ -97,17 +97,16 @@ func appendField(b []byte, tag byte, field string) []byte {
 
 // reset makes k ready for the next request.
 func (k *KeyBuilder) reset(tag byte, name string) {
-	const most = 4 << 10 // a header may be long; what it needed is not kept
+	const most = 4 << 10 // larger buffers, for example of a long header, are not kept
 	if cap(k.b) > most || cap(k.network) > most {
 		*k = KeyBuilder{}
 	}
 	k.b, k.network, k.unknown = appendField(k.b[:0], tag, name), k.network[:0], 0
 }
 
-// ByIP counts for the address in r.RemoteAddr. It ignores X-Forwarded-For, which
-// clients can set: behind a reverse proxy, a middleware that checks which proxies
-// to trust must set RemoteAddr. Requests without an address share one quota,
-// which [EventSharedQuota] reports.
+// ByIP counts for r.RemoteAddr. It ignores X-Forwarded-For, which clients can set:
+// behind a reverse proxy, middleware must set RemoteAddr. Requests without an address
+// share one quota.
 func ByIP(r *http.Request, k *KeyBuilder) error {
 	addr, ok := addrOf(r.RemoteAddr)
 	if !ok {
@@ -134,7 +133,7 @@ func addrOf(s string) (netip.Addr, bool) {
 	return addr, err == nil
 }
 
-// ByPrincipal counts for the caller: tenant, issuer and subject. It refuses
+// ByPrincipal counts for the tenant, issuer and subject of the caller, and refuses
 // anonymous requests with 401.
 func ByPrincipal(r *http.Request, k *KeyBuilder) error {
 	p, err := guard.Caller(r)
@@ -163,18 +162,17 @@ func addPrincipal(p *identity.Principal, k *KeyBuilder) {
 	k.Add(p.Subject)
 }
 
-// ByPerson counts for a user across kinds of credentials: callers of the named
-// issuers share a quota if they agree in tenant and subject, such as a session
-// and an API key:
+// ByPerson counts for a user across credentials: callers of the issuers share a quota by
+// tenant and subject:
 //
 //	ratelimit.ByPerson("https://api.example.com", "apikey:acme_live")
 //
-// Name only issuers whose subjects are users of the host: other issuers could
-// spend the quota of a user, so their callers count as with [ByPrincipal].
-// Anonymous requests are refused with 401. ByPerson panics without issuers.
+// Other callers count as with [ByPrincipal]. The issuers' subjects must be users of the
+// host; otherwise an issuer can spend the quota of a user. ByPerson refuses anonymous
+// requests with 401, and panics without issuers.
 func ByPerson(issuers ...string) KeyFunc {
 	if len(issuers) == 0 {
-		panic("ratelimit: ByPerson needs the issuers whose subjects are users of the host")
+		panic("ratelimit: ByPerson has no issuers; use the issuers whose subjects are users of the host")
 	}
 	issuers = slices.Clone(issuers)
 	return func(r *http.Request, k *KeyBuilder) error {
@@ -194,8 +192,8 @@ func ByPerson(issuers ...string) KeyFunc {
 	}
 }
 
-// ByTenant counts for the tenant of the caller, or for a caller without a tenant
-// alone. It refuses anonymous requests with 401.
+// ByTenant counts for the tenant of the caller, or as [ByPrincipal] without one. It
+// refuses anonymous requests with 401.
 func ByTenant(r *http.Request, k *KeyBuilder) error {
 	p, err := guard.Caller(r)
 	if err != nil {
@@ -208,13 +206,10 @@ func ByTenant(r *http.Request, k *KeyBuilder) error {
 	return nil
 }
 
-// ByRoute counts for the route that the request matched: the method and
-// r.Pattern, as http.ServeMux and chi set it, never the path. If the pattern has
-// no method, the method of the request counts, HEAD as GET, and all methods that
-// RFC 9110 and RFC 5789 do not define as one.
-//
-// In front of the mux all requests share one quota; behind an outer router whose
-// pattern ends in a wildcard, all its routes. [EventSharedQuota] reports both.
+// ByRoute counts for the method and r.Pattern of http.ServeMux or chi, never the path.
+// If the pattern has no method, the request's counts, with HEAD as GET, and all
+// methods outside RFC 9110 and RFC 5789 as one. In front of the mux all requests share
+// one quota, and so do routes behind one wildcard; see [EventSharedQuota].
 func ByRoute(r *http.Request, k *KeyBuilder) error {
 	method, pattern := r.Method, r.Pattern
 	if m, rest, ok := strings.Cut(pattern, " "); ok {
@@ -233,8 +228,8 @@ func ByRoute(r *http.Request, k *KeyBuilder) error {
 	return nil
 }
 
-// countedMethod returns one of a few names, so that a client cannot invent methods
-// to get more quotas.
+// countedMethod returns one of a few names, so that clients cannot get quotas by
+// inventing methods.
 func countedMethod(method string) string {
 	switch method {
 	case "", http.MethodGet, http.MethodHead:
@@ -259,9 +254,9 @@ func isWide(pattern string, r *http.Request) bool {
 	return false
 }
 
-// InsecureByHeader counts for the first value of a header. Unless a proxy that
-// every request passes sets the header, a client gets a new quota with each
-// value, and can spend the quota of another client.
+// InsecureByHeader counts for the first value of a header. Unless a proxy sets it on
+// every request, clients get a new quota with each value, and can spend the quota of
+// another client.
 func InsecureByHeader(name string) KeyFunc {
 	name = http.CanonicalHeaderKey(name)
 	return func(r *http.Request, k *KeyBuilder) error {
@@ -274,22 +269,22 @@ func InsecureByHeader(name string) KeyFunc {
 	}
 }
 
-// Join counts for the combination of keys: Join(ByRoute, ByIP) gives each address
-// a quota for each route. It panics without keys.
+// Join counts for the combination of keys: Join(ByRoute, ByIP) gives each address a
+// quota for each route. It panics without keys.
 func Join(keys ...KeyFunc) KeyFunc {
 	if len(keys) == 0 {
-		panic("ratelimit: Join needs keys")
+		panic("ratelimit: Join has no keys; use at least one")
 	}
 	for _, key := range keys {
 		if key == nil {
-			panic("ratelimit: Join has a key that is nil")
+			panic("ratelimit: a key of Join is nil; use a KeyFunc")
 		}
 	}
 	keys = append([]KeyFunc(nil), keys...)
 	return func(r *http.Request, k *KeyBuilder) error {
 		for _, key := range keys {
-			// Framed with its length, for a key may add as many fields as it
-			// likes.
+			// Framed with its length, because a key may add any number of
+			// fields.
 			begin, beginNetwork := len(k.b), len(k.network)
 			if err := key(r, k); err != nil {
 				return err

@@ -10,14 +10,12 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A KeyThrottle limits failed attempts with API keys by address. It implements
-// apikey.Throttle and is safe for concurrent use. Concurrent guesses are all
-// counted.
+// A KeyThrottle limits failed attempts with API keys by address, concurrent ones too.
+// It implements apikey.Throttle.
 type KeyThrottle struct{ limiter *Limiter }
 
-// NewKeyThrottle returns a KeyThrottle that lets an address fail as often as
-// limits allow. Cost, Refund, LimitsFor, Skip, Fields and InsecureShadow have no
-// effect.
+// NewKeyThrottle returns a KeyThrottle with limits on the failures of an address.
+// Cost, Refund, LimitsFor, Skip, Fields and InsecureShadow have no effect.
 func NewKeyThrottle(config Config, limits ...Limit) (*KeyThrottle, error) {
 	limiter, err := New(ByIP, config, limits...)
 	if err != nil {
@@ -26,8 +24,7 @@ func NewKeyThrottle(config Config, limits ...Limit) (*KeyThrottle, error) {
 	return &KeyThrottle{limiter}, nil
 }
 
-// ReserveAddr implements apikey.Throttle. Addresses are grouped as by
-// [KeyBuilder.AddAddr].
+// ReserveAddr implements apikey.Throttle; see [KeyBuilder.AddAddr].
 func (t *KeyThrottle) ReserveAddr(ctx context.Context, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
 	ip, _ := netip.ParseAddr(addr)
 	reservation, err := t.limiter.ReserveAddr(ctx, 1, ip)
@@ -38,7 +35,7 @@ func (t *KeyThrottle) ReserveAddr(ctx context.Context, addr string) (settle func
 		return nil, 0, err
 	}
 	return func(outcome guard.Outcome) {
-		// The client may be gone: it is given back all the same.
+		// Also if the client has hung up.
 		reservation.End(context.WithoutCancel(ctx), outcome != guard.Failed)
 	}, 0, nil
 }

@@ -12,18 +12,15 @@ import (
 type Kind uint8
 
 const (
-	// Strict admits at most Quota in any window of length Window, wherever it
-	// begins. Quotas above ten count in tenths of the window, which come back
-	// after 1.0 to 1.1 windows.
+	// Strict admits at most Quota in every window of length Window. Quotas above
+	// ten come back in tenths, after 1.0 to 1.1 windows.
 	Strict Kind = iota
 
-	// Smooth admits Quota per Window at an even rate and Burst at once, a token
-	// bucket. In any time t it admits at most Burst + Quota·t/Window, which in
-	// one window is more than Quota.
+	// Smooth is a token bucket: in any time t it admits at most Burst +
+	// Quota·t/Window, in one window more than Quota.
 	Smooth
 
-	// Concurrent admits Quota requests at a time in this process, whatever the
-	// Store.
+	// Concurrent admits Quota requests at a time in this process.
 	Concurrent
 )
 
@@ -40,19 +37,18 @@ func (k Kind) String() string {
 	return "Kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// A Down is what happens to a limit while a shared Store does not answer.
+// A Down is the behaviour of a limit while a shared Store does not answer.
 type Down uint8
 
 const (
-	// Local counts in this process. Each process admits the quota, divided by
-	// [Config.Nodes].
+	// Local counts in this process, with the quota divided by [Config.Nodes].
 	Local Down = iota
 
 	// Closed refuses with 503.
 	Closed
 
-	// InsecureOpen does not limit: a client that can make the Store fail has no
-	// limit.
+	// InsecureOpen does not limit: a client that can make the Store fail is not
+	// limited.
 	InsecureOpen
 )
 
@@ -69,46 +65,45 @@ func (d Down) String() string {
 	return "Down(" + strconv.Itoa(int(d)) + ")"
 }
 
-// MaxQuota is the largest Quota of a [Limit].
-const MaxQuota = 1_000_000_000
+// maxQuota is the largest Quota.
+const maxQuota = 1_000_000_000
 
-// Bounds of a Limit. With MaxQuota they keep every product of two numbers within 63
-// bits, and every number of a store within the 53 bits of a double.
+// Bounds of a Limit. With maxQuota they keep products of two numbers within 63 bits, and
+// numbers of a store within the 53 bits of a double.
 const (
 	minWindow = time.Millisecond
 	maxWindow = 366 * 24 * time.Hour
 	maxName   = 64 // bytes
 )
 
-// A Limit is how much may be spent in how much time. Limits that agree in Name,
-// Kind and Window count together for a key.
+// A Limit is an amount per time. Limits with the same Name, Kind and Window count
+// together for a key.
 type Limit struct {
-	// Name appears in response fields and logs: 1 to 64 bytes of printable ASCII,
-	// different for the limits of a request. Default: the window, "minute" or
-	// "10-seconds"; "in-flight" for Concurrent.
+	// Name is for response fields and logs: 1 to 64 bytes of printable ASCII,
+	// different for each limit of a request. Default: the window ("minute",
+	// "10-seconds") or "in-flight".
 	Name string
 
-	// Quota is how much may be spent per Window, 1 to [MaxQuota], for Smooth at
-	// most one per microsecond. Required.
+	// Quota is the amount per Window, 1 to 1,000,000,000, for Smooth at most one
+	// per microsecond. Required.
 	Quota int64
 
-	// Window is 1 millisecond to 366 days, in whole microseconds. Required,
-	// except for Concurrent: zero.
+	// Window is 1 millisecond to 366 days, in whole microseconds. Required, but
+	// zero for Concurrent.
 	Window time.Duration
 
-	// Kind is how the limit counts. Default: [Strict].
+	// Kind is Strict, Smooth or Concurrent. Default: [Strict].
 	Kind Kind
 
-	// Burst is how much may be spent at once, 1 to Quota. Only for Smooth.
-	// Default: a tenth of Quota, at least 1.
+	// Burst is the amount at once of a Smooth limit, 1 to Quota. Default: a tenth
+	// of Quota, at least 1.
 	Burst int64
 
-	// Down is what happens while a shared Store does not answer. Default:
-	// [Local].
+	// Down applies while a shared Store does not answer. Default: [Local].
 	Down Down
 }
 
-// InFlight returns a limit of n requests at a time in each process.
+// InFlight returns a limit of n concurrent requests in each process.
 func InFlight(n int64) Limit { return Limit{Quota: n, Kind: Concurrent} }
 
 // Max returns the largest cost that can ever be admitted.
@@ -130,8 +125,7 @@ func (l Limit) String() string {
 	return fmt.Sprintf("%d per %s", l.Quota, wordsOf(l.Window, " "))
 }
 
-// validate returns an error that lists every mistake in l, which has its
-// defaults.
+// validate returns all mistakes in l, which has its defaults.
 func (l Limit) validate() error {
 	var wrong []error
 	errorf := func(format string, args ...any) {
@@ -146,12 +140,12 @@ func (l Limit) validate() error {
 			break
 		}
 	}
-	if l.Quota < 1 || l.Quota > MaxQuota {
-		errorf("Quota is %d; set 1 to %d", l.Quota, MaxQuota)
+	if l.Quota < 1 || l.Quota > maxQuota {
+		errorf("Quota is %d; set 1 to %d", l.Quota, maxQuota)
 	}
 	switch {
 	case l.Kind == Concurrent && l.Window != 0:
-		errorf("Window is %v; leave it zero: a Concurrent limit has none", l.Window)
+		errorf("Window is %v; leave it zero for a Concurrent limit", l.Window)
 	case l.Kind != Concurrent && (l.Window < minWindow || l.Window > maxWindow || l.Window%time.Microsecond != 0):
 		errorf("Window is %v; set %v to %v in whole microseconds", l.Window, minWindow, maxWindow)
 	}
@@ -164,7 +158,7 @@ func (l Limit) validate() error {
 	case l.Kind == Smooth && (l.Burst < 1 || l.Burst > l.Quota):
 		errorf("Burst is %d; set 1 to the Quota, %d", l.Burst, l.Quota)
 	case l.Kind != Smooth && l.Burst != 0:
-		errorf("Burst is %d; leave it zero: only Smooth has a burst, and this limit is %v", l.Burst, l.Kind)
+		errorf("Burst is %d; leave it zero for a limit that is %v", l.Burst, l.Kind)
 	}
 	if l.Down > InsecureOpen {
 		errorf("Down is %d; set Local, Closed or InsecureOpen", l.Down)
@@ -181,14 +175,14 @@ func (l Limit) withDefaults() Limit {
 		l.Burst = max(1, l.Quota/10)
 	}
 	if l.Name == "" && l.Window > 0 {
-		// Not of the quota: a limit whose quota changes stays the same.
+		// Without the quota, so that a limit keeps its name when the quota changes.
 		l.Name = wordsOf(l.Window, "-")
 	}
 	return l
 }
 
-// words are the units of Parse, longest first. A month has 30 days and a year
-// 360, as in the Python package limits that slowapi uses.
+// words are the units of Parse, longest first, with the months and years of the Python
+// package limits.
 var words = [...]struct {
 	name, abbreviation string
 	is                 time.Duration
@@ -215,10 +209,10 @@ func wordsOf(d time.Duration, space string) string {
 	return d.String()
 }
 
-// Parse reads Strict limits as slowapi and Flask-Limiter write them: "5/minute",
-// "10 per 5 minutes", and several separated by ';', ',' or '|'. Units are second,
-// minute, hour, day, month (30 days) and year (360 days), singular, plural, or
-// abbreviated to s, sec, m, min, h, d, mo and y, in any case of letters.
+// Parse reads Strict limits of slowapi: "5/minute", "10 per 5 minutes", several
+// separated by ';', ',' or '|'. Units are second, minute, hour, day, month (30 days)
+// and year (360 days), singular, plural or as s, sec, m, min, h, d, mo and y, in any
+// case.
 func Parse(s string) ([]Limit, error) {
 	var limits []Limit
 	if len(s) > maxParse {
@@ -235,12 +229,12 @@ func Parse(s string) ([]Limit, error) {
 		limits = append(limits, l)
 	}
 	if len(limits) == 0 {
-		return nil, fmt.Errorf("ratelimit: limits are %q; use at least one such as \"5/minute\"", s)
+		return nil, fmt.Errorf("ratelimit: limits are %q; use at least one, for example \"5/minute\"", s)
 	}
 	return limits, nil
 }
 
-// MustParse is [Parse] for limits in source code: it panics on an error.
+// MustParse is [Parse] for constants: it panics on an error.
 func MustParse(s string) []Limit {
 	limits, err := Parse(s)
 	if err != nil {
@@ -253,7 +247,7 @@ const maxParse = 4096
 
 // parseOne reads count, "/" or "per", an optional multiple, and a unit.
 func parseOne(part string) (Limit, error) {
-	wrong := fmt.Errorf("ratelimit: limit is %q; use a form such as \"5/minute\" or \"10 per 5 minutes\"", part)
+	wrong := fmt.Errorf("ratelimit: limit is %q; use the form \"5/minute\" or \"10 per 5 minutes\"", part)
 	count, rest := number(strings.TrimSpace(part))
 	rest = strings.ToLower(strings.TrimSpace(rest))
 	after, ok := strings.CutPrefix(rest, "/")

@@ -16,7 +16,7 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A Limiter limits requests. It is safe for concurrent use.
+// A Limiter limits requests.
 type Limiter struct {
 	key    KeyFunc
 	config Config
@@ -26,11 +26,11 @@ type Limiter struct {
 	noted  [3]*rate.Sometimes
 }
 
-// New returns a Limiter that counts for key. The error lists every mistake.
+// New returns a Limiter that counts for key.
 func New(key KeyFunc, config Config, limits ...Limit) (*Limiter, error) {
 	mistakes := config.validate()
 	if key == nil {
-		mistakes = append(mistakes, errors.New("ratelimit: key is nil; use a KeyFunc such as ByIP"))
+		mistakes = append(mistakes, errors.New("ratelimit: key is nil; use a KeyFunc, for example ByIP"))
 	}
 	plan, err := NewPlan(limits...)
 	if err != nil {
@@ -60,12 +60,12 @@ type scratch struct {
 	slab  slab
 }
 
-// Handler returns next behind the limits. The place in a Concurrent limit is free
-// again when next returns or panics, also after a hijack. Give the limits of
-// several Limiters in a row different names.
+// Handler returns next behind the limits. A place in a Concurrent limit is free when
+// next returns or panics, also after a hijack. Limiters in a chain must have limits
+// with different names.
 func (l *Limiter) Handler(next http.Handler) http.Handler {
 	if next == nil {
-		panic("ratelimit: no handler to limit")
+		panic("ratelimit: the next handler is nil")
 	}
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { l.serve(w, r, next) })
 	return guard.Describe(h, next, l.requirement())
@@ -110,11 +110,11 @@ func (l *Limiter) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	}
 }
 
-// settles reports whether something is given back when a request has ended.
+// settles reports whether a charge is given back after a request.
 func (l *Limiter) settles(p *Plan) bool { return p.inUse || l.config.Refund != nil }
 
 func (l *Limiter) serveSettled(w http.ResponseWriter, r *http.Request, next http.Handler, admitted admission) {
-	// The handler may replace what r points to, but not this context.
+	// The handler may replace *r, but not this context.
 	ctx := r.Context()
 	if l.config.Refund == nil {
 		defer l.gate.settle(ctx, admitted, nil)
@@ -139,8 +139,8 @@ func (l *Limiter) observeShadow(r *http.Request, err error) {
 	l.config.Hooks.Emit(r, guard.Event{Name: guard.EventRateLimit, Denial: d})
 }
 
-// Check charges the limits for r. It returns nil, or the refusal that Handler
-// would write. A Concurrent limit is an error; see [Limiter.Reserve].
+// Check charges the limits for r and returns nil or the refusal of Handler. Concurrent
+// limits are an error; see [Limiter.Reserve].
 func (l *Limiter) Check(r *http.Request) error {
 	if l.plan.inUse {
 		return errors.New("ratelimit: Check cannot give back the place of a Concurrent limit; use Handler or Reserve")
@@ -159,11 +159,10 @@ func (l *Limiter) Check(r *http.Request) error {
 	return err
 }
 
-// Reserve charges the limits of New without an HTTP request, for example for a
-// WebSocket message. It counts together with a [KeyFunc] that adds the same
-// fields. It returns the refusal as a [guard.Denial], or a Reservation, which the
-// caller must end if a limit is Concurrent. Skip, LimitsFor, Cost and
-// InsecureShadow have no effect.
+// Reserve charges the limits of New without a request, for example for a WebSocket
+// message, together with a [KeyFunc] that adds the same fields. It returns the refusal
+// as a [guard.Denial], or a Reservation, which must be ended for Concurrent limits.
+// Skip, LimitsFor, Cost and InsecureShadow have no effect.
 func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
@@ -172,7 +171,7 @@ func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*R
 }
 
 // ReserveAddr is [Limiter.Reserve] for a key that begins with an address. Without
-// fields it counts together with [ByIP].
+// fields it counts with [ByIP].
 func (l *Limiter) ReserveAddr(ctx context.Context, cost int64, addr netip.Addr, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
@@ -181,7 +180,7 @@ func (l *Limiter) ReserveAddr(ctx context.Context, cost int64, addr netip.Addr, 
 	return l.reserve(ctx, s, cost, fields)
 }
 
-// reserve charges the limits of New for what s.key has, and fields.
+// reserve charges the limits of New for s.key and fields.
 func (l *Limiter) reserve(ctx context.Context, s *scratch, cost int64, fields []string) (*Reservation, error) {
 	for _, f := range fields {
 		s.key.Add(f)
@@ -198,7 +197,7 @@ func (l *Limiter) reserve(ctx context.Context, s *scratch, cost int64, fields []
 
 // A Reservation is a charge by [Limiter.Reserve].
 type Reservation struct {
-	// States has one State for each limit, in the order of New.
+	// States has the State of each limit of New.
 	States []State
 
 	gate     *gate
@@ -206,8 +205,8 @@ type Reservation struct {
 	ended    atomic.Bool
 }
 
-// End frees the places in Concurrent limits and, if refund is set, gives back the
-// rest. Only the first call has an effect.
+// End frees the places in Concurrent limits and, if refund is set, gives back other
+// charges. Later calls have no effect.
 func (r *Reservation) End(ctx context.Context, refund bool) {
 	if r.ended.CompareAndSwap(false, true) {
 		var which func(*Charge) bool
@@ -251,7 +250,7 @@ func (l *Limiter) chargeFor(r *http.Request, s *scratch) (admission, error) {
 	return l.charge(r.Context(), s, cost, false)
 }
 
-// charge charges s.plan for s.key, and leaves one state for each limit.
+// charge charges s.plan for s.key and sets one state for each limit.
 func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool) (admission, error) {
 	s.charges = s.charges[:0]
 	key := l.gate.hash.sum(s.key.b)
@@ -280,7 +279,7 @@ func (l *Limiter) charge(ctx context.Context, s *scratch, cost int64, keep bool)
 			c := s.charges[i]
 			c.Key = key
 			c.Limit.Name = s.plan.limits[i].network
-			c.Limit.Quota = min(c.Limit.Quota*l.config.NetworkFactor, MaxQuota)
+			c.Limit.Quota = min(c.Limit.Quota*l.config.NetworkFactor, maxQuota)
 			if c.Limit.Kind == Smooth {
 				c.Limit.Quota = min(c.Limit.Quota, int64(c.Limit.Window/time.Microsecond))
 				c.Limit.Burst = min(c.Limit.Burst*l.config.NetworkFactor, c.Limit.Quota)
@@ -327,8 +326,8 @@ func tighter(a, b *State) bool {
 	return a.Remaining < b.Remaining
 }
 
-// clientGone turns the cancellation of a request into a refusal, because it is no
-// failure of the server.
+// clientGone returns a refusal for the cancellation of a request, which is no failure
+// of the server.
 func clientGone(ctx context.Context, err error) error {
 	if !errors.Is(err, context.Canceled) || ctx.Err() == nil {
 		return err
@@ -336,7 +335,7 @@ func clientGone(ctx context.Context, err error) error {
 	return &guard.Denial{Status: 499, Code: guard.CodeClientGone, Detail: "The request was given up.", Err: err}
 }
 
-// refusal returns the 429 for states of which at least one is refused.
+// refusal returns the 429 for states with at least one refusal.
 func refusal(p *Plan, states []State) *guard.Denial {
 	d := &guard.Denial{
 		Status: http.StatusTooManyRequests,
@@ -358,13 +357,13 @@ func refusal(p *Plan, states []State) *guard.Denial {
 	return d
 }
 
-// jitter returns d and up to a tenth more, so that clients that were refused at once
-// do not come back at once.
+// jitter returns d and up to a tenth more, so that refused clients do not retry all at
+// once.
 func jitter(d time.Duration) time.Duration {
 	return d + rand.N(d/10+1)
 }
 
-// noteUnknown reports, now and then, that unrelated requests share a quota.
+// noteUnknown emits EventSharedQuota.
 func (l *Limiter) noteUnknown(r *http.Request, u unknown) {
 	for i, note := range [...]struct {
 		bit  unknown
@@ -393,8 +392,7 @@ var (
 	errNoRoute = errors.New("ratelimit: ByRoute runs in front of the mux, and all requests share one quota")
 )
 
-// Names of the fields in the form that net/http keeps them in: any other would
-// be converted, and allocated, at each response.
+// Names of the fields in canonical form, so that net/http does not convert them.
 const (
 	fieldRateLimit = "Ratelimit"
 	fieldPolicy    = "Ratelimit-Policy"
@@ -427,7 +425,7 @@ func (l *Limiter) writeFields(h http.Header, s *scratch) {
 	}
 }
 
-// addValue appends to a field, which may have values of an outer Limiter.
+// addValue appends to a field that may have values of an outer Limiter.
 func addValue(h http.Header, name string, value []string) {
 	if old := h[name]; len(old) > 0 {
 		value = append(old[:len(old):len(old)], value...)
@@ -435,8 +433,8 @@ func addValue(h http.Header, name string, value []string) {
 	h[name] = value
 }
 
-// writeLegacy describes the limit with the least remaining. It leaves the fields of
-// an outer Limiter alone if that has less remaining.
+// writeLegacy describes the limit with the least remaining, unless the fields of an
+// outer Limiter have less.
 func (l *Limiter) writeLegacy(h http.Header, s *scratch) {
 	least := -1
 	for i := range s.states {

@@ -12,22 +12,21 @@ import (
 
 type duration = time.Duration
 
-// Memory is a [Store] in the memory of this process. The zero value is ready for
-// use; set fields before first use. A Memory is safe for concurrent use and must
-// not be copied.
+// Memory is a [Store] in this process. The zero Memory is ready for use and safe for
+// concurrent use; it must not be copied.
 //
-// Each limit has a table of fixed size. A new key in a full table inherits what
-// evicted keys have spent: a flood of keys gets no client a new quota, but a new
-// key may be refused, with [ErrFull], for what others spent. With four places for
-// each live key, fewer than one new key in a thousand is refused.
+// Each limit has a table of fixed size. In a full table a new key inherits the charges
+// of evicted keys: a flood of keys gets no client a new quota, but new keys may be
+// refused with [ErrFull], with four places for each live key fewer than one in a
+// thousand.
 type Memory struct {
-	// Bytes is the size of the table of each limit. A key of a Strict limit takes
-	// 73 bytes, of a Smooth limit 18. Default: 16 MiB, 229,376 keys of a Strict
-	// limit, 917,504 of a Smooth limit.
+	// Bytes is the size of the table of each limit. Default: 16 MiB, for 229,376
+	// keys of a Strict limit (73 bytes each) or 917,504 of a Smooth limit (18
+	// bytes).
 	Bytes int
 
-	// MaxLimits bounds the tables: one for each limit, and one more for the /48
-	// of each limit by IPv6 address. More are an error. Default: 64.
+	// MaxLimits bounds the tables: one for each limit, and one for the /48 of each
+	// limit by IPv6 address. More are an error. Default: 64.
 	MaxLimits int
 
 	once     sync.Once
@@ -40,7 +39,7 @@ type Memory struct {
 
 var _ Store = (*Memory)(nil)
 
-// stripes is how many locks there are. The sets of all tables share them.
+// stripes is the number of locks, which the sets of all tables share.
 const stripes = 256
 
 type stripe struct {
@@ -75,17 +74,16 @@ func (m *Memory) Refund(_ context.Context, receipt Receipt) error {
 	return nil
 }
 
-// Stats describes how full the table of a limit is.
+// Stats has the figures of the table of a limit.
 type Stats struct {
-	Limit   string  // its name
-	Slots   int     // keys that the table has places for
-	Load    float64 // estimated part of the places whose keys have something spent
-	Evicted uint64  // keys that lost their place with something spent
+	Limit   string  // Limit.Name
+	Slots   int     // places for keys
+	Load    float64 // estimated fraction of places with live keys
+	Evicted uint64  // live keys that lost their place
 	Refused uint64  // charges refused with State.Full
 }
 
-// Stats returns one entry for each limit, cheaply. If Load exceeds a half, double
-// Bytes.
+// Stats returns one entry for each limit. If Load exceeds a half, double Bytes.
 func (m *Memory) Stats() []Stats {
 	now := m.now()
 	var all []Stats
@@ -101,7 +99,7 @@ func (m *Memory) Stats() []Stats {
 	return all
 }
 
-// load looks at 64 sets that are spread over the table.
+// load samples 64 sets of the table.
 func (m *Memory) load(t *table, now int64) float64 {
 	looked, taken := 0, 0
 	for i := range uint64(min(64, t.sets)) {
@@ -140,7 +138,7 @@ func (m *Memory) list() []*table {
 	return nil
 }
 
-// tableOf returns the table of a limit, which it makes at the first use.
+// tableOf returns the table of a limit, and makes it if needed.
 func (m *Memory) tableOf(l *Limit) (*table, error) {
 	for _, t := range m.list() {
 		if t.limit.same(l) {
@@ -160,8 +158,8 @@ func (m *Memory) tableOf(l *Limit) (*table, error) {
 		most = 64
 	}
 	if len(old) >= most {
-		return nil, fmt.Errorf("ratelimit: Memory has tables for %d limits and limit %q needs one more; raise Memory.MaxLimits"+
-			" or use limits that agree in Name, Kind and Window", most, l.Name)
+		return nil, fmt.Errorf("ratelimit: Memory has tables for %d limits and limit %q needs one more; increase Memory.MaxLimits"+
+			" or use limits with the same Name, Kind and Window", most, l.Name)
 	}
 	bytes := m.Bytes
 	if bytes <= 0 {
@@ -173,17 +171,17 @@ func (m *Memory) tableOf(l *Limit) (*table, error) {
 	return t, nil
 }
 
-// errNoTable cannot occur: each charge that was made has a table.
+// errNoTable cannot occur: each charge has a table.
 var errNoTable = errors.New("ratelimit: Memory has no table for a limit that was charged")
 
-// place is where a charge belongs.
+// place is the set of a charge in its table.
 type place struct {
 	table *table
 	set   uint64
 }
 
-// take is Take at a given time for validated charges. It reports whether they
-// were made.
+// take is Take at a given time for validated charges. It reports whether they were
+// made.
 func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error) {
 	if len(charges) == 1 {
 		c := &charges[0]
@@ -223,7 +221,7 @@ func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error)
 		ok = ok && !states[i].Refused
 	}
 	for i := 0; ok && i < len(places); i++ {
-		// Another charge of the same request may have taken its place meanwhile.
+		// Another charge of the request may have taken the place of this key.
 		p, c := places[i], &charges[i]
 		p.table.spend(p.set, p.table.find(p.set, &c.Key), c, now)
 	}
@@ -236,14 +234,14 @@ func (m *Memory) take(now int64, charges []Charge, states []State) (bool, error)
 			p.table.refused.Add(1)
 		}
 		if !states[i].Refused {
-			// It was counted as made, and was not.
+			// decide has subtracted the cost, but the charge was not made.
 			states[i].Remaining += charges[i].Cost
 		}
 	}
 	return false, nil
 }
 
-// giveBack is Refund at a given time, of charges made at another.
+// giveBack is Refund at now, of charges made at another time.
 func (m *Memory) giveBack(now, at int64, charges []Charge) {
 	for i := range charges {
 		c := &charges[i]
@@ -259,8 +257,7 @@ func (m *Memory) giveBack(now, at int64, charges []Charge) {
 	}
 }
 
-// lock takes the locks of places, in ascending order, so that no two callers
-// wait for each other.
+// lock takes the locks of places in ascending order, which prevents deadlocks.
 func (m *Memory) lock(places []place, locks *[MaxCharges]uint8) []uint8 {
 	for i, p := range places {
 		locks[i] = uint8(p.set % stripes)

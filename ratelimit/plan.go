@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Plan is a validated set of limits, for [Config.LimitsFor]. It is immutable.
+// A Plan is an immutable set of limits for [Config.LimitsFor].
 type Plan struct {
 	limits  []limit
 	policy  string // the value of RateLimit-Policy
@@ -27,8 +27,7 @@ type limit struct {
 	full      error
 }
 
-// NewPlan returns a Plan of limits with different names. The error lists every
-// mistake.
+// NewPlan returns a Plan of limits with different names.
 func NewPlan(limits ...Limit) (*Plan, error) {
 	var mistakes []error
 	if n := len(limits); n == 0 || n > MaxCharges/2 {
@@ -47,7 +46,7 @@ func NewPlan(limits ...Limit) (*Plan, error) {
 		}
 		for _, other := range p.limits {
 			if other.Name == l.Name {
-				mistakes = append(mistakes, fmt.Errorf("ratelimit: Limit.Name is %q of two limits, %v and %v; give them different names",
+				mistakes = append(mistakes, fmt.Errorf("ratelimit: Limit.Name is %q of two limits, %v and %v; use different names",
 					l.Name, other.Limit, l))
 			}
 		}
@@ -60,8 +59,7 @@ func NewPlan(limits ...Limit) (*Plan, error) {
 			policy.WriteString(`;qu="concurrent-requests"`)
 			p.inUse = true
 		case l.Window%time.Second == 0:
-			// A fraction of a second cannot be said, and no window is better
-			// than a wrong one.
+			// w is in whole seconds; no window is better than a wrong one.
 			policy.WriteString(";w=" + strconv.FormatInt(int64(l.Window/time.Second), 10))
 		}
 		p.closed = p.closed || l.Down == Closed
@@ -85,7 +83,7 @@ func NewPlan(limits ...Limit) (*Plan, error) {
 
 const networkSuffix = "/48"
 
-// sfString returns s, printable ASCII, as a String of RFC 9651 section 3.3.3.
+// sfString returns printable ASCII as a String of RFC 9651 section 3.3.3.
 func sfString(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
@@ -101,7 +99,7 @@ func (p *Plan) appendState(b []byte, i int, s *State) []byte {
 	return b
 }
 
-// next returns the time until more can be spent.
+// next returns the time until a further charge fits.
 func (s *State) next() time.Duration {
 	if s.Refused {
 		return s.RetryAfter

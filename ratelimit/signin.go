@@ -12,26 +12,23 @@ import (
 	"github.com/gatewright/gatewright/internal/seen"
 )
 
-// A SignIn limits attempts to sign in. It implements auth.Throttle and is safe
-// for concurrent use. Concurrent guesses are all counted.
+// A SignIn limits attempts to sign in, concurrent ones too. It implements
+// auth.Throttle.
 //
-// Four limits count failures: Pair, of one login from one address; Address, of
-// all logins from one address; Login, of one login from everywhere; Global, of
-// all attempts. InFlight and Attempts bound the passwords that are hashed for one
-// address.
-//
-// So that an attacker cannot lock users out, Login and Global do not count
-// attempts from an address from which the login has signed in before, and a
-// used-up Global only limits each other address to one attempt per Slow.
+// Pair, Address, Login and Global limit failures: of a login from an address, of an
+// address, of a login, and of all attempts. So that an attacker cannot lock users out,
+// Login and Global ignore addresses from which the login has signed in before, and a
+// used-up Global still admits one attempt per Slow from each other address. InFlight
+// and Attempts bound the passwords hashed for an address.
 type SignIn struct {
 	gate    *gate
 	config  SignInConfig
 	pair    Limit
 	address Limit
 	network Limit
-	// pair stops guesses at one password, address guesses at many users' passwords
-	// from one place, login guesses at one password from many places, and global
-	// guesses at many passwords from many places.
+	// pair limits guesses at one password, address at many passwords from one
+	// address, login at one password from many addresses, and global at many
+	// passwords from many addresses.
 	login      Limit
 	global     Limit
 	slow       Limit
@@ -41,39 +38,35 @@ type SignIn struct {
 	queues     waitQueues
 }
 
-// SignInConfig configures a [SignIn]. The zero SignInConfig is ready for use in
-// one process.
+// SignInConfig configures a [SignIn].
 type SignInConfig struct {
-	// Pair, Address, Login and Global are how many attempts may fail. All are
-	// Strict. Default: 5 per 15 minutes, 50 per 15 minutes, 100 per day (NIST SP
-	// 800-63B-4 section 3.2.2), 600 per minute.
+	// Pair, Address, Login and Global are Strict limits of failures. Default: 5
+	// per 15 minutes, 50 per 15 minutes, 100 per day (NIST SP 800-63B-4 section
+	// 3.2.2), 600 per minute.
 	Pair, Address, Login, Global Limit
 
-	// Attempts is how many attempts one address may make, failed or successful.
-	// Allow ten times Address or more, because an office behind a NAT is one
-	// address. Default: 20 times Address.
+	// Attempts limits all attempts from an address, which may be an office behind
+	// a NAT. Default: 20 times Address.
 	Attempts Limit
 
-	// InFlight is how many attempts from one address may be under way at once in
-	// this process. Up to 64 more wait for up to 5 seconds; further attempts are
-	// refused. Default: 16.
+	// InFlight is the number of concurrent attempts from an address in this
+	// process. Up to 64 more wait for up to 5 seconds; others are refused.
+	// Default: 16.
 	InFlight int
 
-	// Slow is the time between two attempts of an unknown address while Global is
-	// used up, more than Address.Window / Address.Quota. Default: 5 minutes.
+	// Slow is the time between attempts of an unknown address while Global is used
+	// up, more than Address.Window / Address.Quota. Default: 5 minutes.
 	Slow time.Duration
 
-	// Known reports whether login has signed in from addr before, for example
-	// from the host's sessions. Reserve returns its error. If nil, this process
-	// remembers 65,536 pairs for 30 days.
+	// Known reports whether login has signed in from addr before. If nil, this
+	// process remembers 65,536 pairs for 30 days.
 	Known func(ctx context.Context, login, addr string) (bool, error)
 
-	// NetworkFactor is how many times Address, Attempts and InFlight all
-	// addresses of an IPv6 /48 have. Default: 4.
+	// NetworkFactor multiplies Address, Attempts and InFlight for an IPv6 /48.
+	// Default: 4.
 	NetworkFactor int64
 
-	// See [Config]. While a shared Store does not answer, the limits count in
-	// this process.
+	// See [Config]. While a shared Store does not answer, this process counts.
 	Store   Store
 	Name    string
 	Secret  guard.Secret
@@ -81,12 +74,12 @@ type SignInConfig struct {
 	Local   *Memory
 	Nodes   int64
 
-	// Hooks.Observe receives events about the Store, and Hooks.Measure receives
-	// decisions; the caller of Reserve reports refusals.
+	// Hooks.Observe receives events about the Store, Hooks.Measure decisions. The
+	// caller of Reserve reports refusals.
 	Hooks guard.Hooks
 }
 
-// NewSignIn returns a SignIn. The error lists every mistake in config.
+// NewSignIn returns a SignIn.
 func NewSignIn(config SignInConfig) (*SignIn, error) {
 	common := Config{
 		Store: config.Store, Name: config.Name, Secret: config.Secret, Timeout: config.Timeout,
@@ -138,7 +131,7 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 	if len(mistakes) == 0 {
 		s.attempts = config.Attempts
 		if s.attempts.Quota == 0 {
-			s.attempts.Quota = min(20*s.address.Quota, MaxQuota)
+			s.attempts.Quota = min(20*s.address.Quota, maxQuota)
 		}
 		if s.attempts.Window == 0 {
 			s.attempts.Window = s.address.Window
@@ -151,7 +144,7 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 			err = fmt.Errorf("ratelimit: Limit.Kind is %v; set Strict", s.attempts.Kind)
 		}
 		if err == nil && s.attempts.Name == s.address.Name {
-			err = fmt.Errorf("ratelimit: Limit.Name is %q, which is that of Address; use another", s.attempts.Name)
+			err = fmt.Errorf("ratelimit: Limit.Name is %q, the name of Address; use another", s.attempts.Name)
 		}
 		if err != nil {
 			mistakes = append(mistakes, fmt.Errorf("ratelimit: SignInConfig.Attempts: %w", err))
@@ -166,7 +159,7 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 	}
 	ofNetwork := func(l Limit, name string) Limit {
 		l.Name = name
-		l.Quota = min(l.Quota*config.NetworkFactor, MaxQuota)
+		l.Quota = min(l.Quota*config.NetworkFactor, maxQuota)
 		return l
 	}
 	s.network = ofNetwork(s.address, "sign-in /48")
@@ -175,16 +168,14 @@ func NewSignIn(config SignInConfig) (*SignIn, error) {
 	return s, nil
 }
 
-// Reserve charges one attempt on login from addr, with or without a port. It
-// waits while InFlight attempts from the address are under way. A positive
-// retryAfter refuses the attempt. Otherwise the caller must call settle when the
-// attempt is over, or its place is never free again. An error means that the
-// limits could not be checked.
+// Reserve charges an attempt on login from addr, with or without a port, and waits
+// while InFlight attempts from the address run. A positive retryAfter refuses the
+// attempt; an error means that the limits could not be checked. Otherwise the caller
+// must call settle after the attempt, or its place is never free.
 //
-// After [guard.Failed] the charge stays; after [guard.Undecided] it is given
-// back; after [guard.Succeeded] all but Attempts is, and the address becomes
-// known for the login. Invalid addresses count as one. Pass login in the form
-// that the user store compares.
+// [guard.Undecided] gives the charge back, [guard.Succeeded] all but Attempts, and
+// makes the address known for the login. Invalid addresses count as one. Pass login as
+// the user store compares it.
 func (s *SignIn) Reserve(ctx context.Context, login, addr string) (settle func(guard.Outcome), retryAfter time.Duration, err error) {
 	begun := s.config.Hooks.Begin()
 	settle, retryAfter, err = s.reserve(ctx, login, addr)
@@ -254,7 +245,7 @@ func (s *SignIn) reserve(ctx context.Context, login, addr string) (settle func(g
 		if over.Swap(true) {
 			return
 		}
-		// A place in line is free before the store is called.
+		// The place is free before the store is called.
 		leave()
 		which := allCharges
 		switch outcome {
@@ -273,8 +264,8 @@ func (s *SignIn) reserve(ctx context.Context, login, addr string) (settle func(g
 	}, 0, nil
 }
 
-// enter waits for a place for one more attempt from an address. It reports
-// whether the place is free; then the caller calls leave once.
+// enter waits for a place for one attempt from an address, and reports whether it got
+// one. Then the caller must call leave once.
 func (s *SignIn) enter(ctx context.Context, addressKey *Key, address *KeyBuilder) (leave func(), turn bool, err error) {
 	if turn, err = s.queues.enter(ctx, addressKey, s.config.InFlight); !turn {
 		return nil, false, err
@@ -298,7 +289,7 @@ func (s *SignIn) ofFailures(c *Charge) bool {
 	return c.Limit.Name != s.attempts.Name && c.Limit.Name != s.attempts48.Name
 }
 
-// charge makes the charges, or returns how long to wait if one exceeds its limit.
+// charge makes the charges, or returns how long to wait.
 func (s *SignIn) charge(ctx context.Context, charges []Charge) (admission, time.Duration, error) {
 	states := make([]State, len(charges))
 	ok, admitted, err := s.gate.spend(ctx, charges, states, true)

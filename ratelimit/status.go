@@ -7,14 +7,13 @@ import (
 	"net/http"
 )
 
-// statusWriter remembers the status of the response.
+// statusWriter records the status of the response.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
 }
 
-// final returns the status after the handler has returned: net/http sends 200 if
-// the handler wrote nothing.
+// final returns the status after the handler: 200 if it wrote nothing.
 func (w *statusWriter) final() int {
 	if w.status == 0 {
 		return http.StatusOK
@@ -41,8 +40,7 @@ func (w *statusWriter) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(w.ResponseWriter, r)
 }
 
-// Flush and Hijack are for handlers that assert the interfaces instead of using a
-// http.ResponseController.
+// Flush and Hijack are for handlers without a http.ResponseController.
 func (w *statusWriter) Flush() {
 	w.wrote()
 	http.NewResponseController(w.ResponseWriter).Flush()

@@ -15,10 +15,9 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A Valve admits a number of requests per second to the process, from all clients
-// together. Further requests wait in a bounded queue, first come, first served.
-// In any time t at most Burst + rate·t requests enter. Requests that do not enter
-// use up no turn. It is safe for concurrent use.
+// A Valve limits the requests of all clients of the process: in any time t at most
+// Burst + rate·t enter. Further requests wait in a bounded queue, first come, first
+// served. Refused ones use up no turn.
 type Valve struct {
 	config ValveConfig
 	rate   float64
@@ -29,27 +28,25 @@ type Valve struct {
 	timer   *time.Timer   // runs turns when the first of the queue is due
 }
 
-// ValveConfig configures a [Valve]. The zero ValveConfig is ready for use.
+// ValveConfig configures a [Valve].
 type ValveConfig struct {
-	// Burst is how many requests may enter at once. Timers are late by about a
-	// millisecond: a Burst below the requests of that time costs some of the
-	// rate. Default: the requests of a tenth of a second, at least 1.
+	// Burst is the number of requests that may enter at once. Less than the
+	// requests of a millisecond cost some of the rate. Default: the requests of a
+	// tenth of a second, at least 1.
 	Burst int
 
-	// Queue is how many requests may wait, or -1 for none. Further requests are
+	// Queue is the number of requests that may wait, or -1 for none; others are
 	// refused with 503. Default: as many as enter in MaxWait, at most 10,000.
 	Queue int
 
-	// MaxWait bounds the wait of a request, at most 1 minute. A request that
-	// would wait longer is refused at once. Default: 1 second.
+	// MaxWait bounds the wait, at most 1 minute. Requests that would wait longer
+	// are refused at once. Default: 1 second.
 	MaxWait time.Duration
 
-	// Hooks formats refusals and receives events.
 	Hooks guard.Hooks
 }
 
-// NewValve returns a Valve that admits perSecond requests, more than 0 and at
-// most 10,000,000.
+// NewValve returns a Valve for perSecond requests, more than 0 and at most 10,000,000.
 func NewValve(perSecond float64, config ValveConfig) (*Valve, error) {
 	var mistakes []error
 	if !(perSecond > 0 && perSecond <= 1e7) {
@@ -82,7 +79,7 @@ func NewValve(perSecond float64, config ValveConfig) (*Valve, error) {
 // Handler returns next behind the valve.
 func (v *Valve) Handler(next http.Handler) http.Handler {
 	if next == nil {
-		panic("ratelimit: no handler behind the valve")
+		panic("ratelimit: the next handler is nil")
 	}
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := v.Wait(r.Context()); err != nil {
@@ -95,8 +92,8 @@ func (v *Valve) Handler(next http.Handler) http.Handler {
 	return guard.Describe(h, next, guard.Requirement{Kind: guard.KindLimit, Values: []string{what}})
 }
 
-// Wait returns nil when the request may enter, and a [guard.Denial] if the queue
-// is full, the wait would exceed MaxWait, or ctx ends.
+// Wait returns nil when the request may enter, or a [guard.Denial] if the queue is
+// full, the wait too long, or ctx ends.
 func (v *Valve) Wait(ctx context.Context) error {
 	begun := v.config.Hooks.Begin()
 	err := v.wait(ctx)
@@ -120,7 +117,7 @@ func (v *Valve) wait(ctx context.Context) error {
 		if v.leave(place) {
 			return clientGone(ctx, ctx.Err())
 		}
-		return nil // the turn came at the same moment, and cannot be given back
+		return nil // the turn came at the same time and cannot be given back
 	}
 }
 
@@ -131,12 +128,11 @@ func (v *Valve) Waiting() int {
 	return v.queue.Len()
 }
 
-// enter lets a request in, refuses it, or returns its place in the queue.
+// enter admits a request, refuses it, or returns its place in the queue.
 func (v *Valve) enter() (*list.Element, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	// The clock is read under the lock, so that it never goes back for the
-	// limiter.
+	// Read under the lock, so that time does not go back for the limiter.
 	now := time.Now()
 	v.admit(now) // earlier requests first, as many as the rate allows
 	if v.limiter.AllowN(now, 1) {
@@ -154,7 +150,7 @@ func (v *Valve) enter() (*list.Element, error) {
 	return place, nil
 }
 
-// leave gives up a place, and reports whether its turn had not come.
+// leave gives up a place and reports whether its turn had not come.
 func (v *Valve) leave(place *list.Element) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -189,10 +185,10 @@ func (v *Valve) admit(now time.Time) {
 	}
 }
 
-// arm sets the timer for the first of the queue. It may be set already, or have
-// run: turns is harmless when no request is due.
+// arm sets the timer for the first request of the queue. An extra run of turns is
+// harmless.
 func (v *Valve) arm(now time.Time) {
-	wait := v.until(now, 1) + 1 // rounded up, or it would be a little too early
+	wait := v.until(now, 1) + 1 // rounded up
 	if v.timer == nil {
 		v.timer = time.AfterFunc(wait, v.turns)
 	} else {
@@ -206,7 +202,7 @@ func (v *Valve) until(now time.Time, n int) time.Duration {
 	return time.Duration(min(max(seconds, 0), 86_400) * float64(time.Second))
 }
 
-var errOverloaded = errors.New("ratelimit: more requests wait at the valve than may")
+var errOverloaded = errors.New("ratelimit: the queue of the Valve is full")
 
 func overloaded(wait time.Duration) *guard.Denial {
 	return &guard.Denial{

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// waitQueues bounds the calls of one key that are under way at once. Further
-// calls of the key wait in a queue, first come, first served. A key without calls
-// takes no memory. The zero waitQueues is ready for use.
+// waitQueues bounds the concurrent calls of a key. Further calls wait in a queue,
+// first come, first served. A key without calls takes no memory. The zero waitQueues
+// is ready for use.
 type waitQueues struct {
 	mu    sync.Mutex
 	byKey map[Key]*waitQueue
@@ -25,9 +25,9 @@ const (
 	maxWait   = 5 * time.Second // for one turn
 )
 
-// enter waits until fewer than turns calls of the key are under way. It reports
-// whether that happened in time; the caller then calls leave. It returns an error
-// if ctx ends first.
+// enter waits until fewer than turns calls of the key run, and reports whether that
+// happened in time; then the caller must call leave. It returns an error if ctx ends
+// first.
 func (q *waitQueues) enter(ctx context.Context, key *Key, turns int) (bool, error) {
 	q.mu.Lock()
 	at := q.byKey[*key]

@@ -4,8 +4,8 @@
 //		ratelimittest.Run(t, func(t *testing.T) ratelimit.Store { return newStore(t) })
 //	}
 //
-// It cannot check that an unreachable Store returns an error in time, nor that
-// its clock does not jump.
+// It does not test that an unreachable Store returns an error in time, nor that its
+// clock does not jump.
 package ratelimittest
 
 import (
@@ -14,9 +14,9 @@ import (
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
-// Run checks each rule of [ratelimit.Store] in a subtest. Keys are random, so
-// open may return the same Store every time. Run waits about two seconds for
-// windows to pass, and needs a Store that answers within some 10 ms.
+// Run checks each rule of [ratelimit.Store] in a subtest. Keys are random, so open may
+// return the same Store every time. Run takes about two seconds, and requires a Store
+// that answers within some 10 ms.
 func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
