@@ -19,13 +19,10 @@ import (
 // scheme is the authentication scheme of RFC 6750.
 const scheme = "Bearer"
 
-// Authenticate extracts the token from the Authorization header (RFC 6750 section
-// 2.1) or VerifierConfig.Header, and verifies it. Without a token it returns
-// [guard.ErrNoCredentials].
-//
-// A second token in the query or in a form is answered 400. To find one,
-// Authenticate reads up to 64 KiB of a form that comes with a valid token, puts
-// it back, and verifies the token again.
+// Authenticate verifies the token in the Authorization header (RFC 6750 section 2.1)
+// or VerifierConfig.Header. Without a token it returns [guard.ErrNoCredentials]. A
+// second token in the query or a form is answered 400; to find one, Authenticate
+// reads up to 64 KiB of the form, puts it back, and verifies the token again.
 func (v *Verifier) Authenticate(r *http.Request) (*identity.Principal, error) {
 	return authenticate(v, v, r)
 }
@@ -35,8 +32,7 @@ type verifying interface {
 	verify(ctx context.Context, token string, p *identity.Principal) (*identity.Principal, error)
 }
 
-// authenticate is Authenticate for one Verifier or several. All have the Header
-// of first.
+// authenticate is Authenticate for one Verifier or several with the Header of first.
 func authenticate(v verifying, first *Verifier, r *http.Request) (*identity.Principal, error) {
 	header := first.config.Header
 	bearer := header == ""
@@ -85,10 +81,8 @@ func authenticate(v verifying, first *Verifier, r *http.Request) (*identity.Prin
 }
 
 // credentials returns the text after the scheme in an Authorization header, and
-// whether the scheme is Bearer, in any case (RFC 9110 section 11.1). A tab after
-// the scheme stays in the token, so that the token is rejected: a request that
-// another server would accept as one with a bearer token must not be anonymous
-// here.
+// whether the scheme is Bearer, in any case (RFC 9110 section 11.1). A tab after the
+// scheme stays in the token, so that the request is rejected and not anonymous.
 func credentials(line string) (token string, ours bool) {
 	if len(line) < len(scheme) || !strings.EqualFold(line[:len(scheme)], scheme) {
 		return "", false
@@ -105,11 +99,10 @@ func ambiguous() *guard.Denial {
 		errors.New("auth/token: access_token in the query or form beside the Authorization header"))
 }
 
-// InCookie returns an authenticator for tokens in the cookie with the given name,
-// such as the "__session" of Clerk. Two such cookies are answered 400, because a
-// page of a subdomain can set the second one, and a cross-origin request 403,
-// unless config states otherwise. The scopes in config are granted to tokens that
-// have none; config.Issuer is not used. The error lists every mistake.
+// InCookie returns an authenticator for tokens in a cookie, such as the "__session"
+// of Clerk. Two such cookies are answered 400, because a page of a subdomain can set
+// one, and cross-origin requests 403, unless config states otherwise. The scopes in
+// config are granted to tokens without scopes; config.Issuer is not used.
 func (v *Verifier) InCookie(name string, config guard.SessionConfig) (*guard.Sessions, error) {
 	if v == nil || v.keys == nil {
 		return nil, errors.New("auth/token: InCookie of a nil or zero Verifier; use NewVerifier")
@@ -117,7 +110,7 @@ func (v *Verifier) InCookie(name string, config guard.SessionConfig) (*guard.Ses
 	return inCookie(v, name, config)
 }
 
-// InCookie is [Verifier.InCookie] for the tokens of several issuers.
+// InCookie is [Verifier.InCookie] for several issuers.
 func (v *Verifiers) InCookie(name string, config guard.SessionConfig) (*guard.Sessions, error) {
 	if v == nil || len(v.all) == 0 {
 		return nil, errors.New("auth/token: InCookie of a nil or zero Verifiers; use NewVerifiers")
@@ -151,8 +144,7 @@ func inCookie(v verifying, name string, config guard.SessionConfig) (*guard.Sess
 	return sessions, nil
 }
 
-// Challenge returns the challenge for a bearer token, or for
-// VerifierConfig.Header.
+// Challenge returns the challenge for the scheme Bearer or VerifierConfig.Header.
 func (v *Verifier) Challenge() guard.Challenge {
 	scheme := scheme
 	if v.config.Header != "" {
@@ -171,8 +163,8 @@ const maxForm = 64 << 10
 // inQuery reports whether r carries an access token in its query.
 func inQuery(r *http.Request) bool { return r.URL != nil && hasParameter(r.URL.RawQuery) }
 
-// inForm reports whether r carries an access token in a form, and whether it
-// has read a body to find out.
+// inForm reports whether r carries an access token in a form, and whether it read a
+// body.
 func inForm(r *http.Request) (found, read bool) {
 	if r.PostForm.Has(parameter) {
 		return true, false // an outer handler has read the body

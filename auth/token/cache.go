@@ -10,17 +10,14 @@ import (
 )
 
 // A cache holds valid tokens, so that a repeated token costs a look-up and not a
-// signature verification. At each hit, good checks the time and the keys again,
-// and the caller calls the Revoker again.
-//
-// Only tokens with a valid signature are stored, so a client without valid tokens
-// cannot evict entries.
+// signature verification. At each hit, good checks time and keys again, and the
+// caller calls the Revoker. Clients without valid tokens cannot evict entries.
 type cache struct {
 	sets setcache.Table[cached]
 	use  setcache.Use
 }
 
-// A cached is one entry. It is never changed.
+// A cached is one immutable entry.
 type cached struct {
 	hash      uint64
 	token     string
@@ -30,9 +27,8 @@ type cached struct {
 	principal identity.Principal
 }
 
-// maxCached is the length of the longest token that is cached. Usual tokens have
-// 500 to 800 bytes. The bound keeps clients from choosing the memory of the
-// cache.
+// maxCached is the length of the longest token that is cached, so that clients do not
+// choose the memory of the cache. Usual tokens have 500 to 800 bytes.
 const maxCached = 2048
 
 // newCache returns a cache of at least size places, nil for none.
@@ -48,8 +44,8 @@ func (e *cached) good(state *ringState, now time.Time) bool {
 	return e.state == state && now.Before(e.principal.Expires) && !now.Before(e.from) && e.key.published(now)
 }
 
-// hashSeed keeps clients from choosing tokens of one set. It is the same for all
-// caches, so that Verifiers hashes a token once.
+// hashSeed keeps clients from choosing tokens of one set. All caches share it, so
+// that Verifiers hashes a token once.
 var hashSeed = maphash.MakeSeed()
 
 // hashToken returns the hash of a token that may be in a cache.
@@ -60,7 +56,7 @@ func hashToken(token string) uint64 {
 	return maphash.String(hashSeed, token)
 }
 
-// get returns the entry of token if it is still good, else nil.
+// get returns the entry of token if it is still good, otherwise nil.
 func (c *cache) get(token string, state *ringState, now time.Time) *cached {
 	return c.find(hashToken(token), token, state, now)
 }
@@ -80,8 +76,7 @@ func (c *cache) find(hash uint64, token string, state *ringState, now time.Time)
 	return nil
 }
 
-// put stores that token is valid from a moment on for p, and signed with a key of
-// state.
+// put stores that token is valid from a moment on for p, signed with a key of state.
 func (c *cache) put(token string, state *ringState, k *key, from, now time.Time, p *identity.Principal) {
 	if c == nil {
 		return

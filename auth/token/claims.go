@@ -13,10 +13,10 @@ import (
 	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
-// Claims returns the claims of the token that authenticated the request of ctx,
-// as a T: a struct whose json tags name the claims. Names match byte for byte, at
-// every depth. Claims returns an error if the caller presented no token, if a
-// claim of T occurs twice or only in another case, or if the claims do not fit T.
+// Claims returns the claims of the caller's token as a T: a struct whose json tags
+// name the claims, byte for byte at every depth. It returns an error without a token,
+// if a claim of T occurs twice or only in another case, or if the claims do not fit
+// T.
 func Claims[T any](ctx context.Context) (T, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok {
@@ -47,10 +47,9 @@ func ClaimsOf[T any](p *identity.Principal) (T, error) {
 	return into, nil
 }
 
-// appendExact appends v to out without the members that encoding/json would put
-// into a field of t although the names differ in case, and without members that
-// have no field in t. It returns an error if a remaining name occurs twice, or
-// only in another case.
+// appendExact appends v to out without members that have no field in t, or only one
+// whose name differs in case. It returns an error if a remaining name occurs twice,
+// or only in another case.
 func appendExact(v value, out []byte, t reflect.Type) ([]byte, error) {
 	for t.Kind() == reflect.Pointer && t.Elem() != t {
 		t = t.Elem()
@@ -91,7 +90,7 @@ func appendExact(v value, out []byte, t reflect.Type) ([]byte, error) {
 		for _, name := range others {
 			for field := range fields {
 				if !seen[field] && strings.EqualFold(name, field) {
-					return nil, fmt.Errorf("there is %.100q, and %q is wanted", name, field)
+					return nil, fmt.Errorf("the claim %.100q differs from %q in case", name, field)
 				}
 			}
 		}

@@ -16,11 +16,10 @@ const (
 	TypeRefresh = "rt+jwt" // refresh tokens of package auth
 )
 
-// A Revoker reports which credentials were revoked, such as a *blacklist.Replica.
-// It is safe for concurrent use.
+// A Revoker reports which credentials are revoked, for example a *blacklist.Replica.
+// It must be safe for concurrent use.
 type Revoker interface {
-	// Revoked reports whether the credential of p is revoked. An error is
-	// answered 503.
+	// Revoked reports whether the credential of p is revoked. Errors are answered 503.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
@@ -29,62 +28,58 @@ type VerifierConfig struct {
 	// Issuer is the exact "iss" of the tokens. Required.
 	Issuer string
 
-	// Audience is the exact identifier of this service in the "aud" of the
-	// tokens. Required.
+	// Audience is the exact identifier of this service in "aud". Required.
 	Audience string
 
 	// Type is the "typ" of the tokens. Default: [TypeAccess].
 	Type string
 
-	// Revoker is called for each token that is otherwise valid. Required, unless
-	// InsecureNoRevoker is set.
+	// Revoker is called for each otherwise valid token. Required without
+	// InsecureNoRevoker.
 	Revoker Revoker
 
-	// InsecureNoRevoker accepts tokens without a Revoker, for issuers that
-	// publish no revocations. A stolen access token is then valid until it
-	// expires.
+	// InsecureNoRevoker accepts tokens of issuers without revocations. Risk: a stolen
+	// access token is valid until it expires.
 	InsecureNoRevoker bool
 
-	// Foreign marks an issuer that belongs to another organization. Its tokens
-	// state only Subject, Client, Credential and Session, and what Profile names.
-	// A Profile implies Foreign.
+	// Foreign marks an issuer of another organization. Its tokens state only Subject,
+	// Client, Credential and Session, and what Profile names. A Profile implies
+	// Foreign.
 	Foreign bool
 
-	// Profile describes tokens that differ from RFC 9068, and what tokens of a
-	// Foreign issuer grant. The zero Profile grants nothing.
+	// Profile describes tokens that differ from RFC 9068. The zero Profile grants
+	// nothing to tokens of a Foreign issuer.
 	Profile Profile
 
-	// Header is the request header that carries the token, without a scheme, like
-	// "Cf-Access-Jwt-Assertion". A client can send any header. Default:
-	// Authorization with the scheme Bearer.
+	// Header is the request header with the token, for example
+	// "Cf-Access-Jwt-Assertion". A client can send any header. Default: Authorization
+	// with the scheme Bearer.
 	Header string
 
-	// Leeway is how far the issuer's clock may be ahead, for "nbf" and "iat", not
-	// "exp". At most 5 minutes. Default: 30 seconds.
+	// Leeway is how far the issuer's clock may be ahead ("nbf" and "iat", not "exp"),
+	// at most 5 minutes. Default: 30 seconds.
 	Leeway time.Duration
 
-	// MaxLifetime is the longest accepted time from "iat" to "exp". Default: 24
-	// hours.
+	// MaxLifetime is the longest time from "iat" to "exp". Default: 24 hours.
 	MaxLifetime time.Duration
 
-	// MaxSize is the maximum length of a token in bytes, 128 to 65,536, of which
-	// the header may have 1024. Default: 8192.
+	// MaxSize is the largest token in bytes, 128 to 65,536; headers have at most 1024.
+	// Default: 8192.
 	MaxSize int
 
-	// CacheSize is the number of valid tokens to cache, one to two kilobytes
-	// each, four at most. At most 1,048,576. Negative: no cache. Default: 4096.
+	// CacheSize is the number of cached valid tokens, of one to four kilobytes, at
+	// most 1,048,576. Negative: no cache. Default: 4096.
 	CacheSize int
 
-	// Realm and ResourceMetadata are parameters of the challenge (RFC 6750
-	// section 3, RFC 9728 section 5.1), one of which RFC 6750 requires.
+	// Realm and ResourceMetadata are parameters of the challenge (RFC 6750 section 3,
+	// RFC 9728 section 5.1), one of which RFC 6750 requires.
 	Realm, ResourceMetadata string
 }
 
-// maxCacheSize bounds what a mistyped VerifierConfig.CacheSize can do.
 const maxCacheSize = 1 << 20
 
-// withDefaults returns config with its defaults filled in and the plan of its
-// Profile. The error lists every mistake.
+// withDefaults returns config with its defaults and the plan of its Profile. The
+// error lists every mistake.
 func (config VerifierConfig) withDefaults(keys KeySource) (VerifierConfig, *plan, error) {
 	var errs []error
 	mistake := func(format string, args ...any) {

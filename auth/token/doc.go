@@ -1,4 +1,5 @@
-// Package token signs and verifies JSON Web Tokens.
+// Package token signs and verifies JSON Web Tokens of RFC 9068, and verifies others
+// that a [Profile] describes.
 //
 //	ring, err := token.NewKeyring(key) // of GenerateKey or ParsePrivateKey
 //	…
@@ -16,36 +17,33 @@
 //	mux.Handle("GET /reports/", hooks.Authenticated(reports))
 //
 // Package auth adds sign-in and refresh. A service that only accepts tokens has a
-// [Remote] or [KeySet] instead of a Keyring; [NewVerifiers] accepts several
-// issuers. Tokens follow RFC 9068, unless a [Profile] describes others.
+// [Remote] or [KeySet] instead of a Keyring; [NewVerifiers] accepts several issuers.
+// Errors of constructors list every mistake.
 //
 // # Order
 //
-// A [Verifier] checks the size, the envelope, the header, the key by ID and
-// algorithm, the type, the signature, the claims, issuer, audience, expiry,
-// not-before, issue time and lifetime, and the Revoker. It rejects a claim that
-// it reads if the claim occurs twice, in another case, or with control
-// characters. For a cached token it checks expiry, the keys, the Revoker and
+// A [Verifier] checks size, envelope, header, key by ID and algorithm, type,
+// signature, claims, issuer, audience, expiry, not-before, issue time, lifetime and
+// the Revoker. It rejects claims that it reads if they occur twice, in another case,
+// or with control characters. For cached tokens it checks expiry, keys, Revoker and
 // Hooks.Active again.
 //
 // # Security considerations
 //
-// A token is valid for each client that holds it. Use short lifetimes and TLS,
-// and never put tokens into URLs. A token states what was true when it was
-// issued; the Revoker and Hooks.Active check what is true now. If a signing key
-// is stolen, [Keyring.Replace] rejects its tokens at once, in each process that
-// calls it.
+// Use short lifetimes and TLS, and never put tokens into URLs: a token is valid for
+// each client that holds it. The Revoker and Hooks.Active check whether a token is
+// still true. If a signing key is stolen, [Keyring.Replace] rejects its tokens at
+// once, in each process that calls it.
 //
 // Identify callers by Issuer and Subject, never by Subject alone, and tokens by
-// Principal.Credential, never by their bytes: each ECDSA signature (r, s) has a
-// twin (r, n−s), which only keys of a Keyring without Key.ID and Key.AcceptHighS
-// reject.
+// Principal.Credential, never by their bytes: each ECDSA signature (r, s) has a twin
+// (r, n−s), which only keys of a Keyring without Key.ID and Key.AcceptHighS reject.
 //
 // An attacker that controls the URL of a Remote, its host or its certificates can
-// sign tokens of that issuer. An attacker that blocks the URL keeps withdrawn
-// keys valid for RemoteConfig.MaxStale. An attacker that presents the ID of the
-// issuer's next key in advance causes 401 instead of 503 for tokens of that key
-// until the next fetch, at most one Cooldown later.
+// sign tokens of that issuer. An attacker that blocks the URL keeps withdrawn keys
+// valid for RemoteConfig.MaxStale. An attacker that presents the ID of the issuer's
+// next key in advance causes 401 instead of 503 for its tokens, for at most one
+// Cooldown.
 //
-// A memory dump of a process contains the cached tokens, which are valid.
+// A memory dump of a process contains valid tokens from the cache.
 package token

@@ -10,13 +10,12 @@ import (
 	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
-// maxHeader is the length of the longest header that is read, encoded. Any client
-// can send one, and reading it is the only work that a client without a key can
-// cause beyond one verification. With a thumbprint as kid a header has some 130
-// bytes.
+// maxHeader is the length of the longest header that is read, encoded. Reading it is
+// the only work besides one verification that a client without a key can cause. A
+// header with a thumbprint has some 130 bytes.
 const maxHeader = 1024
 
-// maxHeaders bounds Verifier.headers. Headers beyond it are read each time.
+// maxHeaders bounds Verifier.headers. Further headers are read each time.
 const maxHeaders = 64
 
 // A decision is the result of reading the header of a token.
@@ -29,9 +28,9 @@ type decision struct {
 	expires                  time.Time
 }
 
-// headers are the decisions on headers of tokens with a valid signature, made
-// with the keys of one state. Issuers write few different headers, and clients
-// without a key can add none.
+// headers are the decisions on headers of tokens with a valid signature under the
+// keys of one state. Issuers write few different headers, and clients without a key
+// add none.
 type headers struct {
 	state     *ringState
 	decisions map[string]*decision
@@ -204,9 +203,8 @@ func (v *Verifier) wantTypes() string {
 	return strings.Join(types, " or ")
 }
 
-// isType reports whether typ is a media type: with or without "application/", in
-// any case (RFC 7515 section 4.1.9). The example of RFC 9068 has at+JWT where its
-// text has at+jwt.
+// isType reports whether typ is a media type: with or without "application/", in any
+// case (RFC 7515 section 4.1.9).
 func isType(typ, want string) bool {
 	const prefix = "application/"
 	if n := len(typ) - len(want); n == len(prefix) && strings.EqualFold(typ[:n], prefix) {

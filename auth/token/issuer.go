@@ -24,12 +24,11 @@ type IssuerConfig struct {
 	// Type is the "typ" of the tokens. Default: [TypeAccess].
 	Type string
 
-	// Lifetime is how long a token is valid, at least 1 second. Default: 15
-	// minutes.
+	// Lifetime is how long a token is valid, at least 1 second. Default: 15 minutes.
 	Lifetime time.Duration
 
-	// SignTimeout bounds each call of a key management system, of which at most
-	// 64 run at once. Default: 3 seconds.
+	// SignTimeout bounds each call of a key management system, of which at most 64 run
+	// at once. Default: 3 seconds.
 	SignTimeout time.Duration
 }
 
@@ -44,8 +43,8 @@ type Issuer struct {
 	signing chan struct{} // a place for each call of a remote Signer
 }
 
-// NewIssuer returns an Issuer that signs with the keys of the ring. The error
-// lists every mistake, such as a time at which no key may sign.
+// NewIssuer returns an Issuer that signs with the keys of the ring. A time at which
+// no key may sign is a mistake too.
 func NewIssuer(ring *Keyring, config IssuerConfig) (*Issuer, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("auth/token: "+format, args...)) }
@@ -120,14 +119,13 @@ type payload struct {
 }
 
 // Issue signs a token for p. p.Subject is required. Issue sets p.Issuer, and
-// p.Client, p.Credential, p.IssuedAt and p.Expires if they are empty. The issue
-// time has microseconds, so that revocations can separate two sign-ins within a
-// second.
+// p.Client, p.Credential, p.IssuedAt and p.Expires if they are empty. Issue times
+// have microseconds, so that revocations can separate two sign-ins within a second.
 //
-// The members of the JSON object of extra, unless it is nil, become claims, which
-// [Claims] reads. A member that this package writes is an error, as is a token
-// that a Verifier would reject as malformed. If the Signer fails, exceeds
-// IssuerConfig.SignTimeout or ctx, or returns a wrong signature, answer 503.
+// The members of the object extra, unless nil, become claims. Issue returns an error
+// for claims that this package writes, for tokens that a Verifier would reject as
+// malformed, and if the Signer fails, exceeds IssuerConfig.SignTimeout or ctx, or
+// returns a wrong signature; the last three are answered 503.
 func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (string, error) {
 	if p.Subject == "" {
 		return "", errors.New("auth/token: Issue needs a Principal with a Subject")
@@ -206,8 +204,8 @@ func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (s
 	return input + "." + encode(signature), nil
 }
 
-// sign signs with k. It does not wait longer than SignTimeout for a Signer that
-// is not in memory. A call that is given up keeps its place until it returns.
+// sign signs with k. It waits at most SignTimeout for a Signer that is not in memory;
+// an abandoned call keeps its place until it returns.
 func (i *Issuer) sign(ctx context.Context, k *key, input []byte) ([]byte, error) {
 	if !k.remote {
 		return k.sign(input)
@@ -248,8 +246,8 @@ func (i *Issuer) sign(ctx context.Context, k *key, input []byte) ([]byte, error)
 	}
 }
 
-// checkNames returns an error for text that json.Marshal would replace, which
-// could make two subjects equal, or that a verifier rejects.
+// checkNames returns an error for text that json.Marshal would replace, which could
+// make two subjects equal, or that a verifier rejects.
 func checkNames(p *identity.Principal) error {
 	for _, f := range [...]struct{ name, value string }{
 		{"Subject", p.Subject}, {"Client", p.Client}, {"Credential", p.Credential},

@@ -15,12 +15,11 @@ import (
 	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
-// parseJWKS reads the JWK Set (RFC 7517 section 5) of another issuer. As section
-// 5 requires, it leaves out unknown and invalid entries; refused names each
-// invalid entry with the reason. An invalid entry affects no other entry, with
-// two exceptions: a key whose private half is published is rejected in all
-// entries, and two different keys with one ID and one algorithm are both
-// rejected, because their order would choose between them.
+// parseJWKS reads the JWK Set (RFC 7517 section 5) of another issuer. It leaves out
+// unknown and invalid entries; refused names each invalid entry with the reason.
+// Invalid entries affect no others, except that a key with a published private half
+// is rejected in all entries, and two different keys with one ID and algorithm are
+// both rejected.
 func parseJWKS(s string, accepted []Algorithm, uses []string) (state *ringState, refused, err error) {
 	var errs []error
 	var found []*key
@@ -80,12 +79,10 @@ var (
 // 6.2.2, 6.3.2 and 6.4.1, RFC 8037 section 2.
 var privateNames = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
-// parseJWK reads one key. It returns a nil key if the key is not meant for
-// signatures with an accepted algorithm, and an error if the key is invalid. A
-// key beside an error is a key whose private half is published.
-//
-// An optional member that is null, an empty string or an empty array is absent,
-// because some libraries write all members that they know.
+// parseJWK reads one key. It returns a nil key if the key is not for signatures with
+// an accepted algorithm, and an error if it is invalid. A key beside an error has a
+// published private half. An optional member that is null or empty is absent, because
+// some libraries write all members that they have.
 func parseJWK(s string, accepted []Algorithm, uses []string) (k *key, id string, err error) {
 	var kty, use, alg, crv, issuer, private string
 	var x, y, n, e []byte
@@ -133,7 +130,7 @@ func parseJWK(s string, accepted []Algorithm, uses []string) (k *key, id string,
 	})
 	if private != "" {
 		// Every reader of the set can sign with it (RFC 7517 section 9.2).
-		leaked := fmt.Errorf("it is published with %q, so it is no secret any more", private)
+		leaked := fmt.Errorf("it is published with %q, so it is not secret", private)
 		if err == nil {
 			k, _ = publicJWK(kty, crv, x, y, n, e, fitting(kty, crv, allAlgorithms))
 		}

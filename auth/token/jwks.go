@@ -15,9 +15,8 @@ import (
 // longer before it signs; see publishLead.
 const jwksMaxAge = 5 * time.Minute
 
-// JWKSHandler returns a public handler that serves the JWK Set of the ring (RFC
-// 7517 section 5), without HS keys, usually at /.well-known/jwks.json. Clients
-// may cache it for five minutes.
+// JWKSHandler returns a public handler that serves the JWK Set of the ring (RFC 7517
+// section 5), without HS keys. Clients may cache it for five minutes.
 func (ring *Keyring) JWKSHandler() http.Handler {
 	cacheControl := fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds()))
 	return guard.Public("public keys")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -49,8 +49,8 @@ const (
 	ES512 Algorithm = "ES512"
 	EdDSA Algorithm = "EdDSA" // Ed25519 keys, with the name of RFC 8037
 
-	// Ed25519 is the name of EdDSA with an Ed25519 key in RFC 9864. Verifiers of
-	// this package accept either name; others may know only EdDSA.
+	// Ed25519 is the RFC 9864 name of EdDSA. This package accepts either name; other
+	// verifiers may accept only EdDSA.
 	Ed25519 Algorithm = "Ed25519"
 )
 
@@ -59,41 +59,37 @@ func (a Algorithm) same(b Algorithm) bool {
 	return a == b || suites[a].family == familyEdDSA && suites[b].family == familyEdDSA
 }
 
-// A Key signs or verifies tokens with one algorithm, which a token cannot change.
-// Exactly one of Secret, Signer and Public must be set.
+// A Key signs or verifies tokens with one algorithm, which a token cannot change. Set
+// exactly one of Secret, Signer and Public.
 type Key struct {
 	Algorithm Algorithm
 
-	// Secret is the key of an HS algorithm: at least as many random bytes as the
-	// hash has (RFC 7518 section 3.2), 32 for HS256.
+	// Secret is the key of an HS algorithm, at least as long as the hash (RFC 7518
+	// section 3.2), 32 random bytes for HS256.
 	Secret guard.Secret `json:"-"`
 
-	// Signer is a private key, or a key management system.
+	// Signer is a private key or a key management system.
 	Signer Signer `json:"-"`
 
-	// Public is a key that verifies and does not sign.
+	// Public is a key that only verifies.
 	Public crypto.PublicKey `json:"-"`
 
-	// ID is the "kid" that another issuer gives to the key of Public or Secret;
-	// with a Signer it is an error. Default: the thumbprint of the key (RFC
-	// 7638).
+	// ID is another issuer's "kid" for the key of Public or Secret, and an error with
+	// a Signer. Default: the thumbprint of the key (RFC 7638).
 	ID string
 
-	// AcceptHighS accepts both forms of an ECDSA signature, (r, s) and (r, n-s),
-	// for keys with which another program signs. An attacker gains a second
-	// string for a valid token, which defeats code that identifies tokens by
-	// their bytes. Keys with an ID and keys of a [Remote] always accept both. For
-	// other algorithms it is an error.
+	// AcceptHighS accepts both forms of an ECDSA signature, (r, s) and (r, n-s), as
+	// for keys with an ID and of a [Remote]. Risk: a second string for a valid token.
+	// For other algorithms it is an error.
 	AcceptHighS bool
 
-	// PublishFrom is when the key begins to verify, SignFrom when it begins to
-	// sign, and VerifyUntil when it is retired; it stops signing one token
-	// lifetime before. Default: from the start, and for ever.
+	// The key verifies from PublishFrom to VerifyUntil, and signs from SignFrom to one
+	// token lifetime before VerifyUntil. Default: no limit.
 	PublishFrom, SignFrom, VerifyUntil time.Time
 }
 
-// GenerateKey returns a new random key, of 2048 bits for RSA. After a restart its
-// tokens are invalid; to store a key, use [GeneratePrivateKey].
+// GenerateKey returns a new random key, of 2048 bits for RSA. To store a key, use
+// [GeneratePrivateKey].
 func GenerateKey(alg Algorithm) (Key, error) {
 	s, ok := suites[alg]
 	if !ok {
@@ -167,9 +163,9 @@ var suites = map[Algorithm]suite{
 	Ed25519: {family: familyEdDSA, method: jwt.SigningMethodEdDSA},
 }
 
-// halfOrders are the largest s of ECDSA signatures that the keys of a Keyring
-// make and accept: n/2, rounded down, for the order n of the curve. Of the two
-// signatures (r, s) and (r, n-s), exactly one has such an s.
+// halfOrders are the largest s of ECDSA signatures that keys of a Keyring make and
+// accept: n/2, rounded down, for the order n of the curve. Of (r, s) and (r, n-s),
+// exactly one has such an s.
 var halfOrders = func() map[elliptic.Curve][]byte {
 	half := make(map[elliptic.Curve][]byte)
 	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
@@ -179,8 +175,8 @@ var halfOrders = func() map[elliptic.Curve][]byte {
 	return half
 }()
 
-// exactSalt is the method with the one salt length that RFC 7518 section 3.5
-// allows; golang-jwt would take any.
+// exactSalt is the method with the only salt length of RFC 7518 section 3.5;
+// golang-jwt accepts any.
 func exactSalt(m *jwt.SigningMethodRSAPSS) jwt.SigningMethod {
 	return &jwt.SigningMethodRSAPSS{
 		SigningMethodRSA: m.SigningMethodRSA,
@@ -422,10 +418,8 @@ func (k *key) setPublic(public crypto.PublicKey, name string) error {
 	return nil
 }
 
-// smallOrder reports whether pub is a point of order 1, 2, 4 or 8, in any
-// encoding, such as a key of zeros. Signatures under such a key can be made
-// without a private key. A generator never returns one, but an unfilled key is
-// one.
+// smallOrder reports whether pub is a point of order 1, 2, 4 or 8, in any encoding,
+// for example an unfilled key of zeros. Such signatures need no private key.
 func smallOrder(pub ed25519.PublicKey) bool {
 	y := [ed25519.PublicKeySize]byte(pub)
 	y[31] &= 0x7f // the sign of x
@@ -503,9 +497,8 @@ func (k *key) sized(signature []byte, err error, size int) ([]byte, error) {
 	return signature, nil
 }
 
-// verify reports whether signature is this key's over input, which is also
-// given as a string. HMAC is computed here with a pooled state, which costs
-// half of setting one up; golang-jwt verifies the rest.
+// verify reports whether signature is this key's over input, which is also given as a
+// string. A pooled HMAC state costs half of a new one; golang-jwt verifies the rest.
 func (k *key) verify(input string, inputBytes, signature []byte) bool {
 	if k.suite.family != familyHMAC {
 		if k.maxS != nil && (len(signature) != 2*len(k.maxS) || bytes.Compare(signature[len(k.maxS):], k.maxS) > 0) {

@@ -141,7 +141,7 @@ func TestKeysOfOthersHaveTheirNames(t *testing.T) {
 		"a control character":       {[]token.Key{with(public(a), "x\n")}, "key 0: the ID is"},
 		"no UTF-8":                  {[]token.Key{with(public(a), "\xff")}, "key 0: the ID is"},
 		"too long":                  {[]token.Key{with(public(a), strings.Repeat("x", 257))}, "use up to 256 bytes"},
-		"two of one name":           {[]token.Key{with(public(a), "x"), with(public(b), "x")}, `key 1: another key has the ID "x" already`},
+		"two of one name":           {[]token.Key{with(public(a), "x"), with(public(b), "x")}, `key 1: another key has the ID "x"`},
 		"the thumbprint of another": {[]token.Key{with(public(a), thumbprint), b}, "key 1: another key has the ID"},
 		"one key under two names":   {[]token.Key{with(public(a), "x"), with(public(a), "y")}, "key 1: the same key material"},
 		"one key, with and without": {[]token.Key{a, with(public(a), "y")}, "key 1: the same key material"},

@@ -15,13 +15,12 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// publishLead is how long a key must be published before it signs: twice as long
-// as clients may cache the JWK Set, so that each client knows the key of each
-// token.
+// publishLead is how long a key is published before it signs: twice as long as
+// clients may cache the JWK Set.
 const publishLead = 2 * jwksMaxAge
 
-// clockMargin is how far the clocks of an issuer's processes may be apart. A
-// key signs no token that would expire within it of the key's retirement.
+// clockMargin is how far the clocks of an issuer's processes may differ. A key signs
+// no token that expires within it of the key's retirement.
 const clockMargin = time.Minute
 
 // A KeyState is the state of a key at one time.
@@ -53,7 +52,7 @@ func (s KeyState) String() string {
 	return fmt.Sprintf("KeyState(%d)", int(s))
 }
 
-// A KeyInfo describes a key of a ring without its material.
+// A KeyInfo describes a key without its material.
 type KeyInfo struct {
 	ID        string // RFC 7638 thumbprint, the "kid"
 	Algorithm Algorithm
@@ -61,20 +60,19 @@ type KeyInfo struct {
 }
 
 // A Keyring holds the keys of one issuer and rotates them by the clock: each key
-// verifies from its PublishFrom to its VerifyUntil, and the key with the latest
-// SignFrom that is not in the future signs; among equals, the first.
+// verifies from PublishFrom to VerifyUntil, and the key with the latest past SignFrom
+// signs; among equals, the first. A Keyring is safe for concurrent use.
 //
 //	token.NewKeyring(
 //		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(march), VerifyUntil: april1.Add(time.Hour)},
 //		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(april), PublishFrom: april1.Add(-24 * time.Hour), SignFrom: april1},
 //	)
 //
-// A key must be published for ten minutes before it signs, because clients may
-// cache the JWK Set for five. No token outlives the key that verifies it, even if
-// clocks differ by a minute. A Keyring is safe for concurrent use.
+// A key must be published for ten minutes before it signs, because clients may cache
+// the JWK Set for five. No token outlives its key, even if clocks differ by a minute.
 type Keyring struct {
 	// Hooks.Observe receives guard.EventKeysReplaced from [Keyring.Replace]. Set it
-	// before the ring is used. No other hook is called.
+	// before the ring is used.
 	Hooks guard.Hooks `json:"-"`
 
 	state    atomic.Pointer[ringState]
@@ -82,14 +80,13 @@ type Keyring struct {
 	lifetime atomic.Int64 // of the longest-lived tokens of its Issuers
 }
 
-// A ringState is the keys that a ring has at one time. It is never changed, so
-// decisions made with it hold for as long as the ring has it.
+// A ringState is the immutable set of keys of a ring at one time.
 type ringState struct {
 	keys []*key // by SignFrom, the latest first
 	byID map[string][]*key
 }
 
-// NewKeyring returns a ring of the given keys. The error lists every mistake.
+// NewKeyring returns a ring of the keys.
 func NewKeyring(keys ...Key) (*Keyring, error) {
 	state, err := newRingState(keys)
 	if err != nil {
@@ -107,10 +104,10 @@ func NewKeyring(keys ...Key) (*Keyring, error) {
 	return ring, nil
 }
 
-// Replace sets the keys of the ring, at once. A key that is left out no longer
-// verifies. Replace changes nothing and returns an error if a new key would sign
-// before it is published for ten minutes although a previous key could sign
-// meanwhile, or if at some time no key could sign before a later key begins.
+// Replace sets the keys of the ring at once; other keys no longer verify. It changes
+// nothing and returns an error if a new key would sign before it is published for ten
+// minutes although a previous key could sign meanwhile, or if no key could sign for
+// some time before a later key begins.
 func (ring *Keyring) Replace(keys ...Key) error {
 	state, err := newRingState(keys)
 	if err != nil {
@@ -165,7 +162,7 @@ func (ring *Keyring) replace(state *ringState) (*ringState, error) {
 			continue
 		}
 		if left && signs.Before(k.publishedSince.Add(publishLead)) {
-			errs = append(errs, fmt.Errorf("auth/token: the key %s would sign before it was published for %v and clients can know it; let its SignFrom be %v or later",
+			errs = append(errs, fmt.Errorf("auth/token: the key %s would sign before it is published for %v; set its SignFrom to %v or later",
 				k.id, publishLead, date(k.publishedSince.Add(publishLead))))
 		}
 	}
@@ -212,7 +209,7 @@ func newRingState(keys []Key) (*ringState, error) {
 			continue
 		}
 		if state.byID[k.id] != nil {
-			errs = append(errs, fmt.Errorf("auth/token: key %d: another key has the ID %q already, and a token's is to say which of them it is signed with", i, k.id))
+			errs = append(errs, fmt.Errorf("auth/token: key %d: another key has the ID %q; use one ID for each key", i, k.id))
 			continue
 		}
 		state.add(k)
@@ -289,8 +286,8 @@ func (s *ringState) lookup(id string, alg Algorithm, now time.Time) (_ *key, kno
 	return nil, known
 }
 
-// gap returns the first moment from now on at which no key may sign a token of
-// that lifetime although a later one will again; ok is false if there is none.
+// gap returns the first moment from now on at which no key may sign a token of that
+// lifetime although a later key will; ok is false without such a moment.
 func (s *ringState) gap(now time.Time, lifetime time.Duration) (at time.Time, ok bool) {
 	for at = now; ; {
 		k := s.signing(at, at.Add(lifetime))
@@ -306,7 +303,7 @@ func (s *ringState) gap(now time.Time, lifetime time.Duration) (at time.Time, ok
 }
 
 func gapError(at time.Time, lifetime time.Duration) error {
-	return fmt.Errorf("auth/token: at %v no key of the Keyring may sign a token that lives for %v; let the SignFrom of one be earlier, or the VerifyUntil of another later",
+	return fmt.Errorf("auth/token: at %v no key of the Keyring may sign a token that lives for %v; set an earlier SignFrom or a later VerifyUntil",
 		date(at), lifetime)
 }
 

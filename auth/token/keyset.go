@@ -8,16 +8,15 @@ import (
 	"time"
 )
 
-// A KeySet is the keys of a JWK Set from a file. It is a [KeySource] and safe for
-// concurrent use.
+// A KeySet has the keys of a JWK Set from a file. It is safe for concurrent use.
 type KeySet struct {
 	state      *ringState
 	algorithms []Algorithm
 }
 
-// ParseKeySet returns the keys of a JWK Set (RFC 7517 section 5) for the
-// algorithms, which may not be HS. Keys for other algorithms and uses are left
-// out. It is an error if no key remains, or if a key is malformed or private.
+// ParseKeySet returns the keys of a JWK Set (RFC 7517 section 5) for the algorithms,
+// which may not be HS. It leaves out keys for other algorithms and uses, and returns
+// an error if no key remains, or if a key is malformed or private.
 func ParseKeySet(jwks []byte, algorithms ...Algorithm) (*KeySet, error) {
 	if err := checkPublicAlgorithms("auth/token: ParseKeySet: Algorithms", algorithms); err != nil {
 		return nil, err
@@ -40,7 +39,7 @@ func ParseKeySet(jwks []byte, algorithms ...Algorithm) (*KeySet, error) {
 func checkPublicAlgorithms(where string, algorithms []Algorithm) error {
 	var errs []error
 	if len(algorithms) == 0 {
-		errs = append(errs, fmt.Errorf("%s is empty; list what the issuer signs with, such as ES256", where))
+		errs = append(errs, fmt.Errorf("%s is empty; list the algorithms of the issuer, for example ES256", where))
 	}
 	for _, alg := range algorithms {
 		switch s, ok := suites[alg]; {
@@ -75,11 +74,9 @@ func (s *KeySet) String() string {
 	return "token.KeySet(" + strings.Join(names, ", ") + ")"
 }
 
-// VerifySignature checks size, envelope, header and signature of a token as a
-// Verifier does, and returns its claims, for hosts with rules of their own. It
-// checks nothing else: an attacker can use any token that the issuer signed for
-// any purpose, so the caller must check type, issuer, audience and expiry. The
-// errors are those of Verifier.Verify.
+// VerifySignature checks size, envelope, header and signature of a token and returns
+// its claims, with errors as of Verifier.Verify. The caller must check type, issuer,
+// audience and expiry; otherwise an attacker can use any token of the issuer.
 func VerifySignature(keys KeySource, token string) (claims []byte, err error) {
 	if keys == nil || !keys.made() {
 		return nil, errors.New("auth/token: VerifySignature: the KeySource is nil or zero; use NewKeyring, NewRemote or ParseKeySet")

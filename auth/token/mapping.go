@@ -23,8 +23,7 @@ type claims struct {
 	values                                       [strictjson.MaxNames]value // by plan.known
 }
 
-// at returns the value of a claim, "" if it is absent: not there, null, or an
-// empty string.
+// at returns the value of a claim, "" if it is missing, null, or an empty string.
 func (c *claims) at(r ref) (value, error) {
 	if r.top < 0 {
 		return "", nil
@@ -76,8 +75,7 @@ func malformedClaim(path Path, v value, want string) error {
 	return &rejection{reason: ErrMalformed, member: path.String(), got: string(v), want: want, gotIsQuoted: true}
 }
 
-// read fills c from payload. It rejects malformed claims that the plan reads. The
-// Verifier decides whether their values are acceptable.
+// read fills c from payload and rejects malformed claims that the plan reads.
 func (p *plan) read(payload, audience string, c *claims) error {
 	err := p.known.Object(payload, func(i int, v value) error {
 		c.values[i] = v
@@ -316,8 +314,8 @@ func (c *condition) met(from *claims) (ok bool, got value, err error) {
 	return false, v, nil
 }
 
-// derivedID returns the ID of a token without one. signed is its header and
-// claims as they were signed, without the signature, of which there may be two.
+// derivedID returns the ID of a token without one, from its signed header and claims.
+// A token can have two signatures.
 func derivedID(signed string) string {
 	sum := sha256.Sum256([]byte(signed))
 	return "sha256-" + encode(sum[:])
@@ -376,7 +374,7 @@ func (p *plan) wantIssuers(configured string) string {
 			return quote(iss)
 		}
 	}
-	return fmt.Sprintf("one of %d, such as %s", len(p.issuers), quote(configured))
+	return fmt.Sprintf("one of %d, for example %s", len(p.issuers), quote(configured))
 }
 
 // checkConditions checks what must or must not be in the claims.

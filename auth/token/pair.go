@@ -9,10 +9,9 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// CheckIssuer returns every reason why v would not accept the tokens of i, or
-// would not detect that revoker ends them. v needs the Issuer, Audience, Type,
-// Keyring and Revoker of i, and a Leeway of at least twice
-// [identity.MaxClockSkew], by which tokens may be dated ahead.
+// CheckIssuer returns every reason why v would not accept the tokens of i, or not
+// detect that revoker ends them. v needs a Leeway of at least twice
+// [identity.MaxClockSkew], and the Issuer, Audience, Type, Keyring and Revoker of i.
 func (v *Verifier) CheckIssuer(i *Issuer, revoker Revoker) error {
 	var errs []error
 	mistake := func(format string, args ...any) {

@@ -12,10 +12,9 @@ import (
 	"fmt"
 )
 
-// ParsePrivateKey returns the one unencrypted key in a PEM file: PKCS #8, SEC 1
-// or PKCS #1. The curve gives the Algorithm, EdDSA for Ed25519; an RSA key gets
-// RS256, which the caller may change. The error for any other file quotes nothing
-// of it.
+// ParsePrivateKey returns the one unencrypted key in a PEM file: PKCS #8, SEC 1 or
+// PKCS #1. The Algorithm follows from the curve, EdDSA for Ed25519; RSA keys have
+// RS256, which the caller may change. Errors contain nothing of the file.
 func ParsePrivateKey(file []byte) (Key, error) {
 	block, rest := pem.Decode(file)
 	switch {
@@ -64,8 +63,8 @@ func ParsePrivateKey(file []byte) (Key, error) {
 	return k, nil
 }
 
-// GeneratePrivateKey returns a new random private key as a PEM file of PKCS #8,
-// for [ParsePrivateKey]. RSA keys have 2048 bits. Write it with file mode 0600.
+// GeneratePrivateKey returns a new random private key as a PKCS #8 PEM file for
+// [ParsePrivateKey], of 2048 bits for RSA. Write it with file mode 0600.
 func GeneratePrivateKey(alg Algorithm) ([]byte, error) {
 	private, err := generate(alg)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
-// A Path names a claim, and for nested claims the members on the way. Dots in
-// names are dots: Path{"kubernetes.io", "namespace"}.
+// A Path names a claim, by the members on the way to it. Dots in names are dots:
+// Path{"kubernetes.io", "namespace"}.
 type Path []string
 
 // String returns the names, quoted if need be, joined by " > ".
@@ -27,131 +27,119 @@ func (p Path) String() string {
 	return strings.Join(names, " > ")
 }
 
-// A Profile describes the tokens of an issuer that does not follow RFC 9068, and
-// what they grant: the Principal has the scopes, roles, factors, tenant and
-// authentication time that the Profile names, and no others. A claim that the
-// Profile does not name cannot make a token malformed. Each field states what an
-// attacker gains if it is set without need.
+// A Profile describes the tokens of an issuer that does not follow RFC 9068, and all
+// that they grant. Other claims cannot make a token malformed. Risk is what an
+// attacker gains if a field is set without need.
 //
-// With any type but [TypeAccess], a token with one of the claims nonce, at_hash,
-// c_hash and s_hash of ID tokens, unless IDTokens is set, or events of logout and
-// security event tokens is rejected.
+// With any type but [TypeAccess], tokens with a claim of ID tokens (nonce, at_hash,
+// c_hash or s_hash), unless IDTokens is set, or with events of logout and security
+// event tokens are rejected.
 type Profile struct {
-	// Types are the accepted values of the header member "typ". Default:
-	// VerifierConfig.Type. An attacker gains the use of other tokens under an
-	// added type, for example ID tokens under "JWT".
+	// Types are the accepted values of "typ". Default: VerifierConfig.Type. Risk:
+	// other tokens of that type, for example ID tokens under "JWT".
 	Types []string
 
-	// NoType also accepts tokens without "typ". An attacker gains the use of
-	// signed JWTs of unknown purpose.
+	// NoType also accepts tokens without "typ". Risk: signed JWTs of unknown purpose.
 	NoType bool
 
-	// IDTokens accepts ID tokens of OpenID Connect; Audience is then the ID of
-	// the client, and "azp" too if there are several audiences. An attacker gains
-	// the use of ID tokens that leaked from that client.
+	// IDTokens accepts ID tokens of OpenID Connect; Audience is then the ID of the
+	// client, and "azp" too if there are several audiences. Risk: leaked ID tokens of
+	// that client.
 	IDTokens bool
 
-	// NoKeyID accepts tokens without a key ID if the KeySource has exactly one
-	// key of the token's algorithm. An attacker gains nothing.
+	// NoKeyID accepts tokens without a key ID if exactly one key has their algorithm.
 	NoKeyID bool
 
-	// IgnoreHeaders are members of "jku", "x5u", "x5c" and "jwk" that do not make
-	// a token malformed. They are never used. An attacker gains nothing.
+	// IgnoreHeaders are members of "jku", "x5u", "x5c" and "jwk" that are ignored
+	// instead of making a token malformed.
 	IgnoreHeaders []string
 
-	// IssuerAliases are further values of "iss" for VerifierConfig.Issuer. An
+	// IssuerAliases are further values of "iss" for VerifierConfig.Issuer. Risk: an
 	// attacker that controls an alias controls the issuer.
 	IssuerAliases []string
 
-	// Tenants are the accepted tenants if VerifierConfig.Issuer has a path
-	// segment {tenantid}. "iss" must be the issuer with the tenant of
-	// TenantClaim, and is then the Principal's Issuer.
+	// Tenants are the accepted tenants if VerifierConfig.Issuer has a path segment
+	// {tenantid}. "iss" must be the issuer with the tenant of TenantClaim, and is the
+	// Principal's Issuer.
 	Tenants []string
 
-	// InsecureAnyTenant accepts each tenant that is a UUID, instead of Tenants.
-	// An attacker gains access by creating a tenant.
+	// InsecureAnyTenant accepts each tenant that is a UUID. Risk: access by creating a
+	// tenant.
 	InsecureAnyTenant bool
 
-	// KeyIssuers enforces the member "issuer" of keys in a JWK Set, which
-	// restricts a key to one issuer or form of issuers. Tenants and
+	// KeyIssuers enforces the member "issuer" of keys in a JWK Set. Tenants and
 	// InsecureAnyTenant imply it.
 	KeyIssuers bool
 
-	// NoIssuer accepts only tokens without "iss". SubjectPrefix is required. An
+	// NoIssuer accepts only tokens without "iss". SubjectPrefix is required. Risk: an
 	// attacker that controls a key controls all subjects with the prefix.
 	NoIssuer bool
 
-	// SubjectClaims are tried in order; the first that is not empty is the
-	// subject. Default: "sub". An attacker gains another user's account if users
-	// can choose a claim or its values are reused.
+	// SubjectClaims are tried in order; the first non-empty one is the subject.
+	// Default: "sub". Risk: another user's account, if users choose a claim or values
+	// are reused.
 	SubjectClaims []Path
 
-	// SubjectPrefix is what the subject must begin with. It ends in "/" or ":".
+	// SubjectPrefix is a required prefix of the subject. It ends in "/" or ":".
 	SubjectPrefix string
 
-	// AudienceClaim must be or contain VerifierConfig.Audience. Default: "aud".
-	// With a claim that names the client, an attacker gains the use of the
-	// client's tokens for other services.
+	// AudienceClaim must be or contain VerifierConfig.Audience. Default: "aud". Risk,
+	// if it names the client: the client's tokens for other services.
 	AudienceClaim Path
 
-	// ClientClaim is the client that the token was issued to. Default:
-	// "client_id".
+	// ClientClaim is the client of the token. Default: "client_id".
 	ClientClaim Path
 
-	// ClientOptional accepts tokens without a client. An attacker gains the use
-	// of tokens of issuers that mark ID tokens only by the missing client.
+	// ClientOptional accepts tokens without a client. Risk: ID tokens that only lack
+	// the client.
 	ClientOptional bool
 
-	// CredentialClaim is the ID by which the token can be revoked. Default:
-	// "jti".
+	// CredentialClaim is the ID by which the token can be revoked. Default: "jti".
 	CredentialClaim Path
 
-	// CredentialOptional derives the ID of a token without CredentialClaim from
-	// its header and claims. An attacker gains nothing, but revocations by an ID
-	// of the issuer do not find these tokens.
+	// CredentialOptional derives the ID of a token without CredentialClaim from its
+	// header and claims. Revocations by an ID of the issuer do not find it.
 	CredentialOptional bool
 
-	// SessionClaim is the sign-in session. Default: "sid". A token without it has
-	// no session.
+	// SessionClaim is the sign-in session, if any. Default: "sid".
 	SessionClaim Path
 
 	// IssuedAtOptional accepts tokens without "iat", which must expire within
-	// MaxLifetime from now; each revocation "before a time" revokes them. An
-	// attacker gains the use of tokens older than MaxLifetime.
+	// MaxLifetime; each revocation "before a time" revokes them. Risk: tokens older
+	// than MaxLifetime.
 	IssuedAtOptional bool
 
-	// TenantClaim is the tenant. If empty, the Principal has no tenant. An
-	// attacker gains another tenant's data if users can choose the claim.
+	// TenantClaim is the tenant. If empty, the Principal has no tenant. Risk: another
+	// tenant's data, if users choose the claim.
 	TenantClaim Path
 
-	// AuthTimeClaim is when the user was authenticated. If empty, no route with a
-	// maximum age accepts the Principal.
+	// AuthTimeClaim is when the user was authenticated. If empty, routes with a
+	// maximum age refuse the Principal.
 	AuthTimeClaim Path
 
-	// Scopes, Roles and Factors are what tokens grant. If two of Scopes are
-	// present in a token, they must grant the same.
+	// Scopes, Roles and Factors are what tokens grant. All Scopes that are present in
+	// a token must grant the same.
 	Scopes, Roles, Factors []Grant
 
 	// RequireGrant rejects tokens that grant no scope and no role.
 	RequireGrant bool
 
-	// Require are conditions that each token must meet, Refuse are conditions
-	// that no token may meet.
+	// Require are conditions that each token must meet, Refuse conditions that no
+	// token may meet.
 	Require, Refuse []Condition
 
-	// PaddedBase64 requires padding in the parts of the token. AudienceHeader and
-	// ClientHeader are header members that replace AudienceClaim and ClientClaim;
-	// then "iss" and "exp" of the header, if present, must equal the claims. They
-	// describe the tokens of AWS load balancers.
+	// PaddedBase64, AudienceHeader and ClientHeader are for AWS load balancers:
+	// padding in the parts of the token is required, and header members replace
+	// AudienceClaim and ClientClaim; "iss" and "exp" of the header must then equal the
+	// claims.
 	PaddedBase64                 bool
 	AudienceHeader, ClientHeader string
 }
 
-// A Grant is a claim whose values become scopes, roles or factors, as Names lists
-// them.
+// A Grant is a claim whose values become scopes, roles or factors.
 type Grant struct {
-	// Claim is an array of strings, or a string: one value, or scopes separated
-	// by spaces. An attacker gains roles if users can write the claim.
+	// Claim is an array of strings, or a string: one value, or scopes separated by
+	// spaces. Risk: any role, if users can write the claim.
 	Claim Path
 
 	// Member is the member with the value, if the claim is an array of objects.
@@ -160,13 +148,12 @@ type Grant struct {
 	// Keys takes the names of the members of an object as values.
 	Keys bool
 
-	// Names maps values of the claim to names of scopes, roles or factors here.
-	// Other values grant nothing. See [Same].
+	// Names maps values to names of scopes, roles or factors here; see [Same]. Other
+	// values grant nothing.
 	Names map[string]string
 
-	// InsecureAll grants each other value under its own name. An attacker that
-	// can assign a role at the issuer gains the role of that name here, for
-	// example "admin".
+	// InsecureAll grants each other value under its own name. Risk: an attacker that
+	// can assign a role at the issuer, for example "admin", gains it here.
 	InsecureAll bool
 }
 
@@ -183,13 +170,12 @@ func Same(names ...string) map[string]string {
 type Condition struct {
 	Claim Path
 
-	// Is are the accepted values: strings, booleans or integers; "true" is not
-	// true. If empty, the claim must be present and neither null nor an empty
-	// string.
+	// Is are the accepted values: strings, booleans or integers, compared with their
+	// type. If empty, the claim must be present and neither null nor an empty string.
 	Is []any
 }
 
-// String returns the condition for logs: "typ is one of [Bearer]".
+// String returns the condition for logs, for example "typ is one of [Bearer]".
 func (c Condition) String() string {
 	if len(c.Is) == 0 {
 		return fmt.Sprintf("%v is present", c.Claim)
@@ -248,8 +234,7 @@ type condition struct {
 	Condition
 }
 
-// clone returns a copy that shares no memory with f, so that the host may change
-// f.
+// clone returns a copy that shares no memory with f.
 func (f Profile) clone() Profile {
 	paths := func(all []Path) []Path {
 		all = slices.Clone(all)

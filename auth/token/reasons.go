@@ -6,9 +6,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Reasons why a token is rejected, for [errors.Is]. Each wraps ErrInvalid. The
-// text, for logs, has the value in the token and what was expected. The client
-// learns only that the token is invalid.
+// Reasons why a token is rejected, for [errors.Is]. Each wraps ErrInvalid. The text,
+// for logs, has the value and what was expected; clients do not receive it.
 var (
 	ErrInvalid   = guard.NewReason("auth/token: invalid token")
 	ErrMalformed = guard.NewReason("auth/token: malformed token", ErrInvalid)               // size, envelope, header or claims
@@ -25,8 +24,8 @@ var (
 	ErrRevoked   = guard.NewReason("auth/token: revoked", ErrInvalid)
 )
 
-// A rejection is a reason with the member that led to it. Its text is made only
-// if it is logged.
+// A rejection is a reason with the member that led to it. Its text is made when
+// needed.
 type rejection struct {
 	reason      error
 	member      string // such as "aud"
@@ -78,8 +77,8 @@ func quote(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
-// malformed returns the rejection of a token with an unreadable part, which is
-// not quoted.
+// malformed returns the rejection of a token with an unreadable part, which is not
+// quoted.
 func malformed(part, want string) error {
 	return &rejection{reason: ErrMalformed, member: part, want: want, unnamed: true}
 }

@@ -22,65 +22,61 @@ import (
 
 // RemoteConfig configures a [Remote].
 type RemoteConfig struct {
-	// URL is the "jwks_uri" of the issuer (RFC 8414 section 2): https, or http to
-	// this machine. Required, unless Issuer is set.
+	// URL is the "jwks_uri" of the issuer (RFC 8414 section 2): https, or http to this
+	// machine. Required, unless Issuer is set.
 	URL string
 
-	// Issuer is the issuer whose metadata has the URL and this exact "issuer". It
-	// is an error beside URL.
+	// Issuer is the issuer whose metadata has the URL and this exact "issuer", instead
+	// of URL.
 	Issuer string
 
-	// MetadataURL is where the metadata of Issuer is. Default:
+	// MetadataURL is the URL of the metadata. Default:
 	// /.well-known/openid-configuration below Issuer.
 	MetadataURL string
 
-	// KeyHosts are the hosts on which the URL in the metadata may be, beside the
-	// host of the metadata. An attacker that controls one of them can publish
-	// keys.
+	// KeyHosts are further hosts that the metadata may name. An attacker that controls
+	// one of them can publish keys.
 	KeyHosts []string
 
-	// Uses are the accepted values of "use" in keys that have it. An attacker
-	// gains the use of keys for other purposes. Default: "sig".
+	// Uses are the accepted values of "use" in keys. Default: "sig". Risk: keys for
+	// other purposes.
 	Uses []string
 
 	// Algorithms are the accepted algorithms of the keys, except HS algorithms.
 	// Required.
 	Algorithms []Algorithm
 
-	// Client makes the requests. Redirects to another scheme or host are
-	// rejected. Its Timeout bounds a fetch; default: 5 seconds. If nil, a client
-	// that keeps no connections open.
+	// Client makes the requests, without redirects to another scheme or host. Its
+	// Timeout bounds a fetch; default: 5 seconds. If nil, a client without idle
+	// connections.
 	Client *http.Client
 
-	// Refresh is the age at which keys are fetched again, in the background of a
-	// request. Until then a withdrawn key verifies. A shorter max-age of the
-	// response is obeyed, but not below Cooldown. Default: 5 minutes.
+	// Refresh is the age at which keys are fetched again, in the background; a
+	// withdrawn key verifies until then. A shorter max-age of the response counts, but
+	// not below Cooldown. Default: 5 minutes.
 	Refresh time.Duration
 
-	// Cooldown is the minimum time between two fetches, also after a failure. At
-	// least 1 second. Default: 30 seconds.
+	// Cooldown is the minimum time between two fetches, also after a failure, at least
+	// 1 second. Default: 30 seconds.
 	Cooldown time.Duration
 
 	// MaxStale is how long keys are used after the last successful fetch; then
 	// requests are answered 503. Default: 24 hours.
 	MaxStale time.Duration
 
-	// MaxSize is the maximum size of a response in bytes, 1 KiB to 16 MiB.
-	// Default: 256 KiB.
+	// MaxSize is the largest response in bytes, 1 KiB to 16 MiB. Default: 256 KiB.
 	MaxSize int
 
-	// OnError is called in the background, at most once after each fetch: if it
-	// failed, if keys of the set were rejected, and with the number of tokens
-	// with unknown key IDs that were answered 503, which then cause no events. It
-	// must return soon.
+	// OnError is called in the background after a fetch that failed or rejected keys,
+	// and with the number of tokens with unknown key IDs that were answered 503, which
+	// then cause no events. It must return soon.
 	OnError func(error)
 
-	// Measure receives the duration and the outcome of each fetch; see
-	// [guard.Hooks]. If nil, fetches are not measured.
+	// Measure receives the duration and outcome of each fetch; see [guard.Hooks].
 	Measure func(context.Context, guard.Measurement)
 
-	// InsecureHTTP allows http URLs to other machines. An attacker on the network
-	// can then sign tokens for each user of the issuer.
+	// InsecureHTTP allows http URLs to other machines. Risk: an attacker on the
+	// network can sign tokens for each user of the issuer.
 	InsecureHTTP bool
 }
 
@@ -90,16 +86,15 @@ const (
 	maxRedirects  = 3
 )
 
-// A Remote is a [KeySource] with the published keys of another issuer. It is safe
-// for concurrent use.
+// A Remote is a [KeySource] with the published keys of another issuer. It is safe for
+// concurrent use.
 //
-// No request waits for the network. A request that needs keys older than Refresh,
-// or an unknown key, begins a fetch in the background, at most one per Cooldown,
-// and is answered at once: 401 if a fetch that began after a token first named
-// the key succeeded without it, 503 with Retry-After if that is not known or the
-// keys are older than MaxStale. A token that no key would make valid is 401 and
-// causes no fetch. A successful fetch replaces all keys. Nothing in a token
-// chooses the URL of a request.
+// A request that needs keys older than Refresh, or an unknown key, begins a fetch in
+// the background, at most one per Cooldown, and does not wait for it. It is answered
+// 401 if a fetch that began after the key was first named succeeded without it, and
+// 503 with Retry-After if that is unknown or the keys are older than MaxStale. A
+// token that no key would make valid is 401 and causes no fetch. A successful fetch
+// replaces all keys. Nothing in a token chooses the URL of a request.
 type Remote struct {
 	config RemoteConfig
 	client *http.Client
@@ -113,7 +108,7 @@ type Remote struct {
 	missed  missedKeys
 }
 
-// A knowledge is the known keys of the issuer. It is never changed.
+// A knowledge is the immutable set of known keys of the issuer.
 type knowledge struct {
 	state *ringState // nil if nothing was ever fetched
 	print string     // of the keys in state, to tell whether others came
@@ -143,7 +138,7 @@ func (f *fetch) ended() bool {
 }
 
 // NewRemote returns a Remote without keys: call [Remote.Fetch] before the first
-// request arrives. The error lists every mistake.
+// request.
 func NewRemote(config RemoteConfig) (*Remote, error) {
 	var errs []error
 	mistake := func(format string, args ...any) {
@@ -258,9 +253,8 @@ func stayOnHost(next func(*http.Request, []*http.Request) error) func(*http.Requ
 	}
 }
 
-// Fetch fetches the keys, at most once per Cooldown, and waits for the result, at
-// most until ctx ends. After an error the Remote tries again when requests
-// arrive.
+// Fetch fetches the keys, at most once per Cooldown, and waits for the result until
+// ctx ends. After an error, requests cause further fetches.
 func (r *Remote) Fetch(ctx context.Context) error {
 	f := r.begin(time.Now())
 	select {
@@ -271,8 +265,8 @@ func (r *Remote) Fetch(ctx context.Context) error {
 	}
 }
 
-// begin returns the fetch that is under way or began less than a Cooldown ago, or
-// else begins one. It does not wait.
+// begin returns a fetch that is under way or began less than a Cooldown ago, or
+// begins one. It does not wait.
 func (r *Remote) begin(now time.Time) *fetch {
 	if f := r.last.Load(); f != nil && now.Sub(f.began) < r.config.Cooldown {
 		return f // what a flood of unknown keys comes to, without a lock
@@ -326,8 +320,8 @@ func (r *Remote) run(f *fetch) {
 	}
 }
 
-// get makes the request. If the set has no usable key, get returns its empty
-// state beside the error, because the earlier keys are withdrawn.
+// get makes the request. Without a usable key it returns the empty state beside the
+// error, because the earlier keys are withdrawn.
 func (r *Remote) get(ctx context.Context) (state *ringState, print string, refresh time.Duration, refused, err error) {
 	defer func() {
 		if failed := recover(); failed != nil {
@@ -531,10 +525,9 @@ func (r *Remote) accepts(alg Algorithm) bool {
 
 var errUnseen = errors.New("a token names a key that the last JWK Set did not have; it is fetched again")
 
-// missedKeys holds, for each unknown key ID, the number of fetches when it was
-// first looked for. Clients can send any ID, so the map is bounded: when it is
-// full it is cleared, and the IDs that come again wait for one more fetch. A new
-// key of the issuer is therefore never taken for one that does not exist.
+// missedKeys holds, for each unknown key ID, the number of fetches when it was first
+// looked for. The map is bounded, because clients can send any ID: a full map is
+// cleared, and IDs that come again wait for one more fetch.
 type missedKeys struct {
 	mu     sync.Mutex
 	number map[string]uint64
@@ -575,7 +568,7 @@ func (k *knowledge) orLate() error {
 	if k.err != nil {
 		return k.err
 	}
-	return errors.New("nobody needed them for a while, and they are being fetched")
+	return errors.New("they were not used for a while and are being fetched")
 }
 
 // unavailable returns a 503 with the time to retry: after the fetch that is under

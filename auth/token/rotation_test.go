@@ -289,18 +289,18 @@ func TestReplaceWithdrawsKeys(t *testing.T) {
 				}
 				refused("no keys", "at least one key")
 				refused("a key that is wrong", "key 1", old, token.Key{})
-				refused("a new key that signs at once", "would sign before it was published", old, next)
-				refused("a new key that signs too soon", "would sign before it was published", old, in(next, 10*time.Minute-1))
+				refused("a new key that signs at once", "would sign before it is published", old, next)
+				refused("a new key that signs too soon", "would sign before it is published", old, in(next, 10*time.Minute-1))
 				lies := in(next, time.Minute)
 				lies.PublishFrom = time.Now().Add(-time.Hour)
-				refused("a new key that says it was published before", "would sign before it was published", old, lies)
+				refused("a new key that says it was published before", "would sign before it is published", old, lies)
 				if err := ring.Replace(old, in(next, 10*time.Minute)); err != nil {
 					t.Fatal(err)
 				}
 				sameSet := in(next, 10*time.Minute)
 				time.Sleep(time.Minute)
-				refused("a key that signs earlier than announced", "would sign before it was published", old, next)
-				refused("a key that signs earlier than announced, by a little", "would sign before it was published", old, in(next, 9*time.Minute-1))
+				refused("a key that signs earlier than announced", "would sign before it is published", old, next)
+				refused("a key that signs earlier than announced, by a little", "would sign before it is published", old, in(next, 9*time.Minute-1))
 				if err := ring.Replace(old, sameSet); err != nil {
 					t.Errorf("the same keys again: %v", err)
 				}

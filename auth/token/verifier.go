@@ -15,9 +15,7 @@ import (
 )
 
 // A Verifier verifies the tokens of one issuer. It is a [guard.Authenticator] for
-// bearer tokens, and safe for concurrent use. A token of a [Keyring] has one
-// accepted spelling; an ECDSA token of another issuer, or of a key with
-// Key.AcceptHighS, has two.
+// bearer tokens, and safe for concurrent use.
 type Verifier struct {
 	config      VerifierConfig
 	plan        *plan
@@ -32,8 +30,8 @@ type Verifier struct {
 
 type scratch struct{ token, part, signature []byte }
 
-// NewVerifier returns a Verifier of tokens that are signed with the keys of a
-// [*Keyring], a [*Remote] or a [*KeySet]. The error lists every mistake.
+// NewVerifier returns a Verifier of tokens that are signed with keys of a [*Keyring],
+// a [*Remote] or a [*KeySet].
 func NewVerifier(keys KeySource, config VerifierConfig) (*Verifier, error) {
 	config, plan, err := config.withDefaults(keys)
 	if err != nil {
@@ -60,16 +58,14 @@ func NewVerifier(keys KeySource, config VerifierConfig) (*Verifier, error) {
 	return v, nil
 }
 
-// Verify returns the Principal of a token. The error wraps [ErrInvalid] if the
-// token is invalid, and is another error if the Revoker or the KeySource failed.
-// If the key is unknown, the unverified claims are read, but only to reject the
-// token.
+// Verify returns the Principal of a token. The error wraps [ErrInvalid] if the token
+// is invalid, and is another error if the Revoker or the KeySource failed. With an
+// unknown key, unverified claims are read, but only to reject the token.
 func (v *Verifier) Verify(ctx context.Context, token string) (*identity.Principal, error) {
 	return v.verify(ctx, token, nil)
 }
 
-// CacheUse returns how many tokens were found in the cache, and how many valid tokens were
-// not and cost the verification of a signature, for metrics. Both are zero without a cache.
+// CacheUse returns how many valid tokens the cache had and had not, for metrics.
 func (v *Verifier) CacheUse() (hits, misses uint64) {
 	if v.cache == nil {
 		return 0, 0
@@ -220,10 +216,9 @@ func (v *Verifier) verifySignature(token string) ([]byte, error) {
 	return []byte(payload), nil
 }
 
-// unknownKey returns the error for a token with an unknown key: a rejection if no
-// key would make the token valid or the KeySource certainly lacks the key,
-// errKeysChanged if state is no longer the state of the KeySource, else an error
-// that is answered 503.
+// unknownKey returns the error for a token with an unknown key: a rejection if no key
+// would make the token valid or the KeySource certainly lacks the key, errKeysChanged
+// if state is stale, otherwise an error that is answered 503.
 func (v *Verifier) unknownKey(kid, token string, state *ringState, now time.Time) error {
 	if v.keys.fetches() && !v.anyType {
 		if verdict := v.rejectUnverified(token, now); verdict != nil {
@@ -245,9 +240,8 @@ func (v *Verifier) unknownKey(kid, token string, state *ringState, now time.Time
 	}
 }
 
-// rejectUnverified returns why a token would be invalid under any key, nil if it
-// could be valid. The signature is not verified, so the content of the token is
-// used for nothing else.
+// rejectUnverified returns why a token would be invalid under any key, or nil. The
+// signature is not verified, so the content is used for nothing else.
 func (v *Verifier) rejectUnverified(token string, now time.Time) error {
 	header, body, _, err := v.parts(token)
 	if err != nil {
@@ -283,8 +277,7 @@ func asUnverified(err error) error {
 	return err
 }
 
-// remember stores the decision on a header in a copy of the map, which readers
-// share.
+// remember stores the decision on a header in a new copy of the shared map.
 func (v *Verifier) remember(header string, state *ringState, d *decision) {
 	v.headersMu.Lock()
 	defer v.headersMu.Unlock()

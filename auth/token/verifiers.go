@@ -14,12 +14,12 @@ import (
 	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
-// Verifiers accepts the tokens of several issuers, each with its own [Verifier].
-// It is a [guard.Authenticator], and safe for concurrent use.
+// Verifiers accepts the tokens of several issuers, each with its own [Verifier]. It
+// is a [guard.Authenticator], and safe for concurrent use.
 //
-// The claim "iss" chooses one Verifier, which alone decides; the unverified claim
-// is used for nothing else. Among Verifiers of one issuer, the type of the token
-// chooses, or one claim for which each has a Condition in Profile.Require.
+// The unverified claim "iss" only chooses one Verifier, which alone decides. Among
+// Verifiers of one issuer, the type of the token chooses, or one claim for which each
+// has a Condition in Profile.Require.
 type Verifiers struct {
 	all      []*Verifier
 	byIssuer map[string]*verifierGroup
@@ -38,9 +38,8 @@ type verifierGroup struct {
 	rest      []*strictjson.Names
 }
 
-// NewVerifiers returns a Verifiers. The error lists every mistake, such as two
-// Verifiers that one token could match, or that have different challenges or
-// headers.
+// NewVerifiers returns a Verifiers. Two Verifiers that one token could match, or with
+// different challenges or headers, are a mistake.
 func NewVerifiers(verifiers ...*Verifier) (*Verifiers, error) {
 	var errs []error
 	mistake := func(format string, args ...any) {
@@ -94,7 +93,7 @@ func NewVerifiers(verifiers ...*Verifier) (*Verifiers, error) {
 			}
 		}
 		if len(group.verifiers) > 1 && !group.tellApart() {
-			mistake("%d Verifiers accept the issuer %q, and one token could match two of them; give each a Condition in Profile.Require for one claim, or a type, that differs from the others'", len(group.verifiers), iss)
+			mistake("%d Verifiers accept the issuer %qand one token could match two; give each a Condition in Profile.Require for one claim, or a type, that differs from the others'", len(group.verifiers), iss)
 		}
 		if group.claim != nil {
 			if group.top = slices.Index(names, group.claim[0]); group.top < 0 {
@@ -199,7 +198,7 @@ func (g *verifierGroup) disjoint(values func(*Verifier) []string) bool {
 	return true
 }
 
-// Verify is [Verifier.Verify] of the Verifier of the token's issuer.
+// Verify is [Verifier.Verify] for several issuers.
 func (v *Verifiers) Verify(ctx context.Context, token string) (*identity.Principal, error) {
 	return v.verify(ctx, token, nil)
 }

@@ -1,5 +1,4 @@
-// Package issuers has the settings with which package token verifies the tokens
-// of common identity providers.
+// Package issuers has settings of package token for common identity providers.
 //
 //	preset := issuers.Keycloak("https://sso.example.com/realms/demo", "orders-api")
 //	preset.Verifier.Revoker = revoked // or InsecureNoRevoker
@@ -9,10 +8,9 @@
 //	}}
 //	verifier, keys, err := preset.NewVerifier()
 //
-// A [Preset] is plain data, which the host may change. It grants nothing: tokens
-// state the identity of the caller, and what the host adds to the Profile. The
-// settings are of 2026-12-01. Providers change their tokens: test with a token of
-// your tenant.
+// A [Preset] grants nothing: tokens state the identity of the caller, and what the
+// host adds to the Profile. The settings are of 2026-12-01. Providers change their
+// tokens: test with a token of your tenant.
 package issuers
 
 import (
@@ -22,14 +20,14 @@ import (
 	"github.com/gatewright/gatewright/auth/token"
 )
 
-// A Preset is the configuration of a Verifier and of its keys.
+// A Preset configures a Verifier and its keys. The host may change it.
 type Preset struct {
 	Keys     token.RemoteConfig
 	Verifier token.VerifierConfig
 }
 
-// NewVerifier returns the Verifier of the preset, and its keys. Call their Fetch
-// method before the first request.
+// NewVerifier returns the Verifier and its keys. Call their Fetch method before the
+// first request.
 func (p Preset) NewVerifier() (*token.Verifier, *token.Remote, error) {
 	keys, err := token.NewRemote(p.Keys)
 	if err != nil {
@@ -49,8 +47,7 @@ func preset(issuer, audience, keys string, profile token.Profile) Preset {
 	}
 }
 
-// is returns a condition. Without values no token meets it, and NewVerifier
-// reports it.
+// is returns a condition, which no token meets without values.
 func is(name string, values ...string) token.Condition {
 	c := token.Condition{Claim: token.Path{name}}
 	for _, v := range values {
@@ -65,10 +62,9 @@ func is(name string, values ...string) token.Condition {
 var jwtOnly = []string{"JWT"}
 
 // Keycloak accepts access tokens of a realm, such as
-// "https://sso.example.com/realms/demo". audience is the client ID of this
-// service, which an audience mapper must add to the tokens. Scopes are in the
-// claim "scope", roles in realm_access > roles and resource_access > CLIENT >
-// roles.
+// "https://sso.example.com/realms/demo". audience is the client ID of this service,
+// which an audience mapper must add. Scopes are in "scope", roles in realm_access >
+// roles and resource_access > CLIENT > roles.
 func Keycloak(realmURL, audience string) Preset {
 	// Source: Keycloak 26, JsonWebToken.java, AccessToken.java, upgrading guide of 25.0.
 	return preset(realmURL, audience, realmURL+"/protocol/openid-connect/certs", token.Profile{
@@ -78,10 +74,10 @@ func Keycloak(realmURL, audience string) Preset {
 	})
 }
 
-// Entra accepts version 2.0 access tokens of one tenant of Microsoft Entra ID for
-// the application with the ID app. The host must list Scopes of the claim "scp"
-// or Roles of the claim "roles": each application of the tenant can obtain a
-// token without either, which RequireGrant rejects.
+// Entra accepts version 2.0 access tokens of one tenant of Microsoft Entra ID for the
+// application with the ID app. List Scopes of the claim "scp" or Roles of the claim
+// "roles": RequireGrant rejects tokens without either, which each application of the
+// tenant can obtain.
 func Entra(tenant, app string) Preset {
 	// Source: Microsoft identity platform, access token claims reference, signing key rollover.
 	p := entra(app, tenant)
@@ -90,7 +86,7 @@ func Entra(tenant, app string) Preset {
 	return p
 }
 
-// EntraTenants accepts the tokens that [Entra] accepts, of each of the tenants.
+// EntraTenants accepts tokens as [Entra] does, of each of the tenants.
 func EntraTenants(app string, tenants ...string) Preset {
 	p := entra(app, "common")
 	p.Verifier.Issuer = "https://login.microsoftonline.com/{tenantid}/v2.0"
@@ -110,10 +106,10 @@ func entra(app, keysOf string) Preset {
 	})
 }
 
-// Auth0 accepts access tokens of the default profile for the API audience; domain
-// is the tenant domain or a custom domain. Scopes are in the claim "scope"; with
-// RBAC, "permissions" has the rights of the user. For the RFC 9068 profile, use a
-// Profile with Scopes and TenantClaim only.
+// Auth0 accepts access tokens of the default profile for the API audience; domain is
+// the tenant domain or a custom domain. Scopes are in "scope", the rights of the user
+// in "permissions". For the RFC 9068 profile, use a Profile with Scopes and
+// TenantClaim only.
 func Auth0(domain, audience string) Preset {
 	// Source: Auth0, access token profiles.
 	issuer := "https://" + domain + "/"
@@ -126,9 +122,8 @@ func Auth0(domain, audience string) Preset {
 }
 
 // Okta accepts access tokens of a custom authorization server, such as
-// "https://example.okta.com/oauth2/default". Scopes are in the claim "scp". The
-// subject is the login, which can be given to another user; the claim "uid" is
-// permanent.
+// "https://example.okta.com/oauth2/default". Scopes are in "scp". The subject is the
+// login, which can be given to another user; the claim "uid" is permanent.
 func Okta(issuer, audience string) Preset {
 	// Source: Okta developer documentation, OAuth claims, key rotation.
 	return preset(issuer, audience, issuer+"/v1/keys", token.Profile{
@@ -137,9 +132,8 @@ func Okta(issuer, audience string) Preset {
 	})
 }
 
-// CognitoAccess accepts access tokens of a user pool that were issued to the app
-// client. They have no audience: all services of the client accept them. Groups
-// are in the claim "cognito:groups".
+// CognitoAccess accepts access tokens of a user pool for the app client. They have no
+// audience: all services of the client accept them. Groups are in "cognito:groups".
 func CognitoAccess(region, pool, client string) Preset {
 	// Source: Amazon Cognito developer guide, aws-jwt-verify.
 	p := cognito(region, pool, client, "access")
@@ -164,9 +158,8 @@ func cognito(region, pool, client, use string) Preset {
 	})
 }
 
-// Google accepts ID tokens of Google accounts of the Workspace domain
-// hostedDomain for an OAuth client. The claim "hd" proves the domain; the e-mail
-// address does not.
+// Google accepts ID tokens of accounts of the Workspace domain hostedDomain for an
+// OAuth client. The claim "hd" proves the domain; the e-mail address does not.
 func Google(client, hostedDomain string) Preset {
 	// Source: Google, OpenID Connect, google-auth-library-nodejs.
 	p := google(client)
@@ -179,9 +172,8 @@ func Google(client, hostedDomain string) Preset {
 	return p
 }
 
-// GoogleServiceAccount accepts ID tokens of the service accounts with the given
-// numeric IDs. Each customer of Google Cloud can obtain a token with any
-// audience.
+// GoogleServiceAccount accepts ID tokens of the service accounts with these numeric
+// IDs. Each customer of Google Cloud can obtain a token with any audience.
 func GoogleServiceAccount(audience string, subjects ...string) Preset {
 	// Source: Google, service-to-service authentication.
 	p := google(audience)
@@ -201,8 +193,8 @@ func google(audience string) Preset {
 	return p
 }
 
-// Firebase accepts ID tokens of a Firebase project, also of anonymous sign-ins;
-// refuse them with a Condition on firebase > sign_in_provider.
+// Firebase accepts ID tokens of a project, also of anonymous sign-ins; refuse them
+// with a Condition on firebase > sign_in_provider.
 func Firebase(project string) Preset {
 	// Source: firebase-admin-go, token_verifier.go.
 	return preset("https://securetoken.google.com/"+project, project,
@@ -214,10 +206,10 @@ func Firebase(project string) Preset {
 		})
 }
 
-// GitHubActions accepts tokens of workflows in the repositories with the given
-// IDs, of the owner with the given ID. Each repository on GitHub can obtain a
-// token with any audience. A pull request's workflow is accepted too, unless a
-// Condition on "ref" or "environment" excludes it.
+// GitHubActions accepts tokens of workflows in the repositories with these IDs, of
+// the owner with the ID ownerID. Each repository on GitHub can obtain a token with
+// any audience. Workflows of pull requests are accepted too, unless a Condition on
+// "ref" or "environment" excludes them.
 func GitHubActions(audience, ownerID string, repositoryIDs ...string) Preset {
 	// Source: GitHub documentation, OpenID Connect reference.
 	const issuer = "https://token.actions.githubusercontent.com"
@@ -230,10 +222,9 @@ func GitHubActions(audience, ownerID string, repositoryIDs ...string) Preset {
 	return p
 }
 
-// Kubernetes accepts projected service account tokens of the given namespaces of
-// a cluster, which become the tenant. If the discovery endpoint needs
-// credentials, set Keys.Client. Tokens of deleted pods remain valid until they
-// expire.
+// Kubernetes accepts projected service account tokens of the namespaces of a cluster;
+// the namespace becomes the tenant. If the discovery endpoint needs credentials, set
+// Keys.Client. Tokens of deleted pods remain valid until they expire.
 func Kubernetes(issuer, audience string, namespaces ...string) Preset {
 	// Source: Kubernetes, pkg/serviceaccount/claims.go, KEP-4193.
 	namespace := is("", namespaces...)
@@ -250,10 +241,10 @@ func Kubernetes(issuer, audience string, namespaces ...string) Preset {
 	return p
 }
 
-// CloudflareAccess accepts the tokens that Cloudflare Access adds to requests for
-// the application with the audience tag. teamDomain is, for example,
-// "example.cloudflareaccess.com". Service tokens have the client ID as subject
-// and client.
+// CloudflareAccess accepts the tokens that Cloudflare Access adds to requests for the
+// application with the audience tag; teamDomain is, for example,
+// "example.cloudflareaccess.com". Service tokens have the client ID as subject and
+// client.
 func CloudflareAccess(teamDomain, audienceTag string) Preset {
 	// Source: Cloudflare One documentation, application token, validating JSON web tokens.
 	issuer := "https://" + teamDomain
@@ -271,8 +262,8 @@ func CloudflareAccess(teamDomain, audienceTag string) Preset {
 
 // GoogleIAP accepts the tokens that Google Identity-Aware Proxy adds to requests.
 // audience names the backend, such as "/projects/123/global/backendServices/456".
-// All customers of Google Cloud share the keys, so only the audience excludes
-// their tokens.
+// Only the audience excludes tokens of other customers of Google Cloud, which share
+// the keys.
 func GoogleIAP(audience string) Preset {
 	// Source: Google Cloud, securing your app with signed headers.
 	p := preset("https://cloud.google.com/iap", audience, "https://www.gstatic.com/iap/verify/public_key-jwk", token.Profile{
@@ -288,8 +279,7 @@ func GoogleIAP(audience string) Preset {
 }
 
 // Supabase accepts access tokens of a project, such as "https://abc.supabase.co",
-// that signs with ES256 or RS256. Users write the claim user_metadata: never
-// grant from it.
+// that signs with ES256 or RS256. Never grant from user_metadata, which users write.
 func Supabase(projectURL string) Preset {
 	// Source: Supabase, JWT claims reference, supabase/auth.
 	issuer := strings.TrimSuffix(projectURL, "/") + "/auth/v1"
