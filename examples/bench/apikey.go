@@ -124,7 +124,7 @@ func serveKey(b *testing.B, h http.Handler, key string, status int) {
 	recorder := httptest.NewRecorder()
 	h.ServeHTTP(recorder, r)
 	if recorder.Code != status {
-		b.Fatalf("status %d, want %d", recorder.Code, status)
+		fail(b, "status %d, want %d", recorder.Code, status)
 	}
 	b.ReportAllocs()
 	w := &sink{header: make(http.Header)}
@@ -138,7 +138,7 @@ func serveKey(b *testing.B, h http.Handler, key string, status int) {
 func authenticateKey(b *testing.B, authenticate func(*http.Request) (*identity.Principal, error), key string, good bool) {
 	r := withKey(key)
 	if _, err := authenticate(r); (err == nil) != good {
-		b.Fatalf("%v", err)
+		fail(b, "%v", err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -68,7 +68,7 @@ func newBearer(alg token.Algorithm) bearer {
 		public = key.Signer.Public()
 	}
 	ring := must(token.NewKeyring(key))
-	signed := must(must(token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: audience})).Issue(
+	signed := must(must(token.NewIssuer(ring, token.IssuerConfig{Issuer: issuer, Audience: audience, Lifetime: benchLifetime})).Issue(
 		context.Background(),
 		&identity.Principal{
 			Subject: "user-1234567890",
@@ -184,7 +184,7 @@ func answers(b *testing.B, h http.Handler, signed string, status int) *http.Requ
 	recorder := httptest.NewRecorder()
 	h.ServeHTTP(recorder, r)
 	if recorder.Code != status {
-		b.Fatalf("status %d, want %d", recorder.Code, status)
+		fail(b, "status %d, want %d", recorder.Code, status)
 	}
 	return r
 }

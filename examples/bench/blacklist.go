@@ -71,7 +71,7 @@ func blacklistJobs() []job {
 	} {
 		check := func(b *testing.B, revoked bool) {
 			if revoked != c.revoked {
-				b.Fatalf("revoked = %t, want %t", revoked, c.revoked)
+				fail(b, "revoked = %t, want %t", revoked, c.revoked)
 			}
 		}
 		all = append(all, job{"revocation, 1 M tokens, " + c.name, "map and RWMutex", map[string]func(*testing.B){
@@ -91,7 +91,7 @@ func blacklistJobs() []job {
 				for b.Loop() {
 					revoked, err := r.Revoked(context.Background(), &c.callers[i%len(c.callers)])
 					if err != nil {
-						b.Fatal(err)
+						fail(b, "%v", err)
 					}
 					check(b, revoked)
 					i++

@@ -87,6 +87,7 @@ func (s *stay) start(server func(testing.TB) *servers.Server) func(testing.TB) *
 	return func(tb testing.TB) *servers.Server {
 		started, why := once()
 		if why != "" {
+			reasons.LoadOrStore(tb, string(why))
 			tb.Skip(string(why))
 		}
 		return started

@@ -13,7 +13,8 @@
 // sign-ins instead.
 //
 // Jobs that need a redis-server or a PostgreSQL start their own, and are left out
-// where it is not installed.
+// where it is not installed. A job that fails is reported with its reason, and the
+// command then exits with status 2.
 //
 // Nanoseconds depend on the machine and on what else it does; the ratio to the
 // peer of the same run is what counts. It is a module of its own, so that the
@@ -21,11 +22,13 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"regexp"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -73,6 +76,7 @@ func main() {
 	defer servers.end()
 	servers.endOnInterrupt()
 	var all report
+	failed := false
 	// Each row as it is known: all of them take a while.
 	const line = "%-44s %-16s %8v %6v %8v %6v %5v  %s\n"
 	fmt.Printf(line, "job", "peer", "its ns", "allocs", "our ns", "allocs", "ratio", "to reach")
@@ -80,18 +84,13 @@ func main() {
 		if !wanted.MatchString(j.name) {
 			continue
 		}
-		// In turn, so that a machine that slows down slows both.
-		var peer, ours []testing.BenchmarkResult
-		for range *runs {
-			peer = append(peer, testing.Benchmark(j.run[j.peer]))
-			ours = append(ours, testing.Benchmark(j.run["gatewright"]))
-		}
-		p, o := median(peer), median(ours)
-		if p.N == 0 || o.N == 0 {
-			continue // and stderr has the reason
-		}
-		r := row{j, nanos(p), nanos(o), p.AllocsPerOp(), o.AllocsPerOp()}
+		r, err := j.measure(*runs)
 		all.rows = append(all.rows, r)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", j.name, err)
+			failed = failed || !errors.Is(err, errLeftOut)
+			continue
+		}
 		fmt.Printf(line, j.name, j.peer, int(r.theirs), r.theirAllocs, int(r.ours), r.allocs,
 			fmt.Sprintf("%.2f", r.ours/r.theirs), j.bound)
 	}
@@ -107,6 +106,54 @@ func main() {
 	if *folder != "" {
 		exitIf(all.write(*folder))
 	}
+	if failed {
+		exitIf(errors.New("jobs failed"))
+	}
+}
+
+// measure runs the job, and returns the row of the medians. If one of the runs fails or
+// is skipped, the row has the reason.
+func (j job) measure(runs int) (row, error) {
+	// In turn, so that a machine that slows down slows both.
+	results := make(map[string][]testing.BenchmarkResult)
+	for range runs {
+		for _, who := range []string{j.peer, "gatewright"} {
+			result, err := benchmark(j.run[who])
+			if err != nil {
+				err = fmt.Errorf("%s: %w", who, err)
+				return row{job: j, missing: err.Error()}, err
+			}
+			results[who] = append(results[who], result)
+		}
+	}
+	p, o := median(results[j.peer]), median(results["gatewright"])
+	return row{job: j, theirs: nanos(p), ours: nanos(o), theirAllocs: p.AllocsPerOp(), allocs: o.AllocsPerOp()}, nil
+}
+
+// benchmark is testing.Benchmark, which discards the reason of a failure.
+func benchmark(run func(*testing.B)) (testing.BenchmarkResult, error) {
+	var ran *testing.B
+	result := testing.Benchmark(func(b *testing.B) { ran = b; run(b) })
+	reason, _ := reasons.LoadAndDelete(ran)
+	switch {
+	case ran.Skipped():
+		return result, fmt.Errorf("%w: %v", errLeftOut, reason)
+	case ran.Failed() || result.N == 0:
+		return result, fmt.Errorf("failed: %v", reason)
+	}
+	return result, nil
+}
+
+var (
+	errLeftOut = errors.New("left out")
+	reasons    sync.Map // *testing.B to the reason why it failed or was skipped
+)
+
+// fail is b.Fatalf, and keeps the reason for benchmark.
+func fail(b *testing.B, format string, args ...any) {
+	b.Helper()
+	reasons.LoadOrStore(b, fmt.Sprintf(format, args...))
+	b.Fatalf(format, args...)
 }
 
 func exitIf(err error) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/casbin/casbin/v2"
@@ -119,7 +120,7 @@ func (c rbacPeers) decide(peer func() bool) map[string]func(*testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if !decide() {
-					b.Fatal("no, want yes")
+					fail(b, "no, want yes")
 				}
 			}
 		}
@@ -136,14 +137,18 @@ func (c rbacPeers) decideParallel() map[string]func(*testing.B) {
 		return func(b *testing.B) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 			b.ReportAllocs()
+			var wrong atomic.Bool
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					if !decide() {
-						b.Error("no, want yes")
+						wrong.Store(true)
 						return
 					}
 				}
 			})
+			if wrong.Load() {
+				fail(b, "no, want yes")
+			}
 		}
 	}
 	return map[string]func(*testing.B){
@@ -172,7 +177,7 @@ func (c rbacPeers) serve(permission string, status int) map[string]func(*testing
 				recorder := httptest.NewRecorder()
 				h.ServeHTTP(recorder, r)
 				if recorder.Code != status {
-					b.Fatalf("status %d, want %d", recorder.Code, status)
+					fail(b, "status %d, want %d", recorder.Code, status)
 				}
 				b.ReportAllocs()
 				w := &sink{header: make(http.Header)}

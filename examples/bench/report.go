@@ -16,6 +16,7 @@ type row struct {
 	job                 job
 	theirs, ours        float64 // ns
 	theirAllocs, allocs int64
+	missing             string // why there are no figures
 }
 
 // A report is all that a run measured.
@@ -48,6 +49,10 @@ func (p *report) markdown(w io.Writer) {
 	if len(p.rows) > 0 {
 		fmt.Fprintf(w, "\n| job | peer | its ns | allocs | our ns | allocs | ratio |\n|---|---|---:|---:|---:|---:|---:|\n")
 		for _, r := range p.rows {
+			if r.missing != "" {
+				fmt.Fprintf(w, "| %s | %s | %s | | | | |\n", r.job.name, r.job.peer, strings.ReplaceAll(strings.Join(strings.Fields(r.missing), " "), "|", "\\|"))
+				continue
+			}
 			fmt.Fprintf(w, "| %s | %s | %.0f | %d | %.0f | %d | %.2f |\n", r.job.name, r.job.peer, r.theirs, r.theirAllocs, r.ours, r.allocs, r.ours/r.theirs)
 		}
 	}

@@ -33,7 +33,7 @@ func scopesJobs() []job {
 			b.ReportAllocs()
 			for b.Loop() {
 				if m.Check(ctx, asked...) != nil {
-					b.Fatal("refused")
+					fail(b, "refused")
 				}
 			}
 		}
@@ -43,7 +43,7 @@ func scopesJobs() []job {
 			b.ReportAllocs()
 			for b.Loop() {
 				if !has(strings.Fields(claim)) {
-					b.Fatal("refused")
+					fail(b, "refused")
 				}
 			}
 		}

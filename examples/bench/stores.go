@@ -107,8 +107,7 @@ var failures sync.Map
 func decide(b *testing.B, n int, who string, d decider) {
 	ctx := b.Context()
 	if err := d(ctx, 0); err != nil { // from here on the scripts are known
-		fmt.Fprintf(os.Stderr, "%s: %v\n", who, err)
-		b.FailNow()
+		fail(b, "%v", err)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -134,11 +133,12 @@ func decide(b *testing.B, n int, who string, d decider) {
 	if failed.Load() == 0 {
 		return
 	}
-	if _, told := failures.LoadOrStore(who, true); !told {
-		fmt.Fprintf(os.Stderr, "%s: %d of %d decisions of %d goroutines failed: %s\n", who, failed.Load(), b.N, n, one.Load())
-	}
+	why := fmt.Sprintf("%d of %d decisions of %d goroutines failed: %s", failed.Load(), b.N, n, one.Load())
 	if who != "throttled" {
-		b.FailNow()
+		fail(b, "%s", why)
+	}
+	if _, told := failures.LoadOrStore(who, true); !told {
+		fmt.Fprintf(os.Stderr, "%s: %s\n", who, why)
 	}
 }
 
@@ -298,7 +298,7 @@ var replicaDecider = sync.OnceValue(func() decider {
 		panic(err)
 	}
 	for _, token := range tokens[:revokedTokens] {
-		what := identity.Revocation{Issuer: "https://auth.example.com", Credential: token, Expires: time.Now().Add(time.Hour)}
+		what := identity.Revocation{Issuer: "https://auth.example.com", Credential: token, Expires: time.Now().Add(benchLifetime)}
 		if err := r.Revoke(ctx, what); err != nil {
 			panic(err)
 		}

@@ -41,7 +41,7 @@ func totpJobs() []job {
 						Period: 30, Skew: 1, Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1,
 					})
 					if ok || err != nil {
-						b.Fatal(ok, err)
+						fail(b, "%t, %v", ok, err)
 					}
 				}
 			},
@@ -49,7 +49,7 @@ func totpJobs() []job {
 				b.ReportAllocs()
 				for b.Loop() {
 					if _, err := ours.Verify(ctx, "alice", wrong); !errors.Is(err, totp.ErrWrongCode) {
-						b.Fatal(err)
+						fail(b, "%v", err)
 					}
 				}
 			},
