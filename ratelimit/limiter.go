@@ -62,7 +62,7 @@ type scratch struct {
 
 // Handler returns next behind the limits. A place in a Concurrent limit is free when
 // next returns or panics, also after a hijack. Limiters in a chain must have limits
-// with different names.
+// with different names. The route ledger has Config.Name and the limits.
 func (l *Limiter) Handler(next http.Handler) http.Handler {
 	if next == nil {
 		panic("ratelimit: the next handler is nil")
@@ -73,6 +73,9 @@ func (l *Limiter) Handler(next http.Handler) http.Handler {
 
 func (l *Limiter) requirement() guard.Requirement {
 	q := guard.Requirement{Kind: guard.KindLimit}
+	if l.config.Name != "" {
+		q.Values = append(q.Values, l.config.Name)
+	}
 	for _, limit := range l.plan.limits {
 		q.Values = append(q.Values, limit.String())
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/gatewright/gatewright/auth/token"
 	"github.com/gatewright/gatewright/blacklist"
 	"github.com/gatewright/gatewright/examples/observability"
+	"github.com/gatewright/gatewright/ratelimit"
 	"github.com/gatewright/gatewright/rbac"
 	"github.com/gatewright/gatewright/scopes"
 	"github.com/gatewright/gatewright/totp"
@@ -140,9 +141,10 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	}
 
 	var errFront, errLimits, errRevoked error
-	a.front, errFront = newFront(s, a.hooks)
+	counts := new(ratelimit.Memory)
+	a.front, errFront = newFront(s, counts, a.hooks)
 	limitsKey, errKey := keys.derive("rate limits")
-	a.limits, errLimits = newLimits(s, limitsKey, a.hooks)
+	a.limits, errLimits = newLimits(s, counts, limitsKey, a.hooks)
 	var revocations blacklist.Log = new(blacklist.MemoryLog)
 	if s.revocations != nil {
 		revocations = s.revocations
@@ -216,7 +218,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 		return nil, err
 	}
 	if s.meter != nil {
-		from := observability.Sources{Revocations: a.revoked, Hashing: s.meter.hashing,
+		from := observability.Sources{Revocations: a.revoked, Hashing: s.meter.hashing, Limits: []*ratelimit.Memory{counts},
 			Caches: map[string]interface{ CacheUse() (hits, misses uint64) }{"tokens": verifier, "keys": a.apiKeys}}
 		if counter, ok := a.sessions.(auth.SessionCounter); ok {
 			from.Sessions = counter
@@ -352,9 +354,9 @@ func (a *app) routes(ring *token.Keyring) []route {
 	administrator := func(may rbac.Permission) guards {
 		return caller(a.direct.Handler, a.hooks.Require(a.adminScope, guard.Requirement{Kind: guard.KindCheck, Values: []string{"scope admin, if the caller is an administrator"}}), a.access.Require(may))
 	}
-	mailed := guards{a.limits.messages}
+	mailed, attempts := guards{a.limits.messages}, guards{a.limits.attempts}
 	return []route{
-		{"/token", nil, a.signIn.Token()},
+		{"/token", attempts, a.signIn.Token()},
 		{"/token/mfa", nil, a.signIn.MFA()},
 		{"/token/refresh", nil, a.signIn.Refresh()},
 		{"/revoke", nil, a.signIn.Revoke()},
@@ -373,15 +375,15 @@ func (a *app) routes(ring *token.Keyring) []route {
 		{"DELETE /users/{username}/2fa", append(administrator(writeUsers), a.scopes.Fresh(10*time.Minute, "mfa", "phr")), http.HandlerFunc(a.resetFactor)},
 
 		// The page keeps its tokens in cookies.
-		{"/session/token", nil, a.ways.cookies.Token()},
+		{"/session/token", attempts, a.ways.cookies.Token()},
 		{"/session/mfa", nil, a.ways.cookies.MFA()},
 		{"/session/refresh", nil, a.ways.cookies.Refresh()},
 		{"/session/logout", nil, a.ways.cookies.Logout()},
 		{"POST /session/step-up", inSession, a.ways.cookies.StepUp()},
 		{"GET /session/{$}", inSession, http.HandlerFunc(a.showSession)},
 
-		{"/token/passkey", nil, a.signIn.SignIn(a.signInByPasskey())},
-		{"/session/passkey", nil, a.ways.cookies.SignIn(a.signInByPasskey())},
+		{"/token/passkey", attempts, a.signIn.SignIn(a.signInByPasskey())},
+		{"/session/passkey", attempts, a.ways.cookies.SignIn(a.signInByPasskey())},
 		{"POST /passkeys/sign-in", nil, a.ways.passkeys.SignInOptions()},
 		{"POST /passkeys/second-factor", nil, a.ways.passkeys.SecondFactorOptions()},
 		{"POST /passkeys/step-up", inSession, a.ways.passkeys.StepUpOptions()},
@@ -392,8 +394,8 @@ func (a *app) routes(ring *token.Keyring) []route {
 		{"DELETE /passkeys/{id}", inSession, a.ways.passkeys.Remove()},
 
 		// Messages: each costs somebody's attention, so that few go out for one client.
-		{"/token/mail", nil, a.signIn.SignIn(a.signInByMail())},
-		{"/session/mail", nil, a.ways.cookies.SignIn(a.signInByMail())},
+		{"/token/mail", attempts, a.signIn.SignIn(a.signInByMail())},
+		{"/session/mail", attempts, a.ways.cookies.SignIn(a.signInByMail())},
 		{"POST /forgot/{$}", mailed, a.ways.tickets.Request(ticket.ResetPassword)},
 		{"POST /sign-in/link", mailed, a.ways.tickets.Request(ticket.SignInLink)},
 		{"POST /sign-in/code", mailed, a.ways.tickets.Request(ticket.SignInCode)},

@@ -42,7 +42,7 @@ type front struct {
 }
 
 // newFront makes it of what the command line says.
-func newFront(s settings, hooks guard.Hooks) (*front, error) {
+func newFront(s settings, memory *ratelimit.Memory, hooks guard.Hooks) (*front, error) {
 	var f front
 	var errs [10]error
 	f.proxies, errs[0] = headers.NewTrustedProxies(s.trustedProxies, headers.ProxiesConfig{Hops: s.hops, Hooks: hooks})
@@ -70,8 +70,8 @@ func newFront(s settings, hooks guard.Hooks) (*front, error) {
 	// request what the others have seen would carry the flood on to the store.
 	if !s.insecureNoLimits {
 		f.valve, errs[5] = ratelimit.NewValve(3000, ratelimit.ValveConfig{Hooks: hooks})
-		f.address, errs[6] = ratelimit.New(ratelimit.ByIP, ratelimit.Config{Name: "address", Fields: ratelimit.FieldsNone, NetworkFactor: 2, Hooks: hooks},
-			ratelimit.MustParse("1500/second;20000/minute")...)
+		f.address, errs[6] = ratelimit.New(ratelimit.ByIP, ratelimit.Config{Store: memory, Name: "address", Fields: ratelimit.FieldsNone, NetworkFactor: 2, Hooks: hooks},
+			named("address", "1500/second;20000/minute")...)
 	}
 	return &f, errors.Join(errs[:]...)
 }
@@ -80,11 +80,7 @@ func newFront(s settings, hooks guard.Hooks) (*front, error) {
 func (a *app) chain(next http.Handler) http.Handler {
 	f := a.front
 	next = a.announced(a.inTime(next))
-	if f.address != nil {
-		// The addresses first: what is refused there must not take a place
-		// of others at the valve.
-		next = f.address.Handler(f.valve.Handler(next))
-	}
+	next = f.limited(next)
 	if f.cors != nil {
 		next = f.cors.Handler(next)
 	}
@@ -106,6 +102,16 @@ func (a *app) chain(next http.Handler) http.Handler {
 		}
 	})
 	return a.accessLog(a.recoverPanics(noteProxies(f.proxies.Handler(next))))
+}
+
+// limited is next behind the limits of all routes.
+func (f *front) limited(next http.Handler) http.Handler {
+	if f.address == nil {
+		return next
+	}
+	// The addresses first: what is refused there must not take a place of others at
+	// the valve.
+	return f.address.Handler(f.valve.Handler(next))
 }
 
 // announced refuses a form that a signed-in client announces as larger than any
@@ -216,24 +222,43 @@ type limits struct {
 	register func(http.Handler) http.Handler // POST /users/
 	five     func(http.Handler) http.Handler // GET /limited/
 	messages func(http.Handler) http.Handler // routes that send a message, by client address
+	attempts func(http.Handler) http.Handler // names signIn in the ledger, and limits nothing itself
 	mail     *ratelimit.Limiter              // messages to one address; nil: none
 	signIn   *ratelimit.SignIn               // nil: none
 	keys     *ratelimit.KeyThrottle          // at API keys; nil: none
 }
 
+// named returns limits whose names begin with that of their limiter: metrics, and the
+// tables of a Memory, tell limits apart by name and window.
+func named(limiter, text string) []ratelimit.Limit {
+	all := ratelimit.MustParse(text)
+	for i := range all {
+		all[i].Name = limiter + "-" + all[i].Name
+	}
+	return all
+}
+
+// Limits of sign-ins: how many attempts may fail.
+var (
+	failuresOfPair    = ratelimit.Limit{Quota: 5, Window: 15 * time.Minute}
+	failuresOfAddress = ratelimit.Limit{Quota: 50, Window: 15 * time.Minute}
+	failuresOfLogin   = ratelimit.Limit{Quota: 100, Window: 24 * time.Hour}
+	failuresOfAll     = ratelimit.Limit{Quota: 600, Window: time.Minute}
+)
+
 // newLimits makes them. If the processes of the server share a store they count
-// together there, and each for itself while it does not answer.
-func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
+// together there, and each for itself, in memory, while it does not answer.
+func newLimits(s settings, memory *ratelimit.Memory, secret []byte, hooks guard.Hooks) (*limits, error) {
 	config := func(name string) ratelimit.Config {
-		c := ratelimit.Config{Timeout: s.limitTimeout, Hooks: hooks}
+		c := ratelimit.Config{Store: memory, Name: name, Timeout: s.limitTimeout, Hooks: hooks}
 		if s.limits != nil {
-			c.Store, c.Name, c.Secret = s.limits, name, guard.NewSecret(secret)
+			c.Store, c.Local, c.Secret = s.limits, memory, guard.NewSecret(secret)
 		}
 		return c
 	}
 	unlimited := func(next http.Handler) http.Handler { return next }
-	l := &limits{caller: unlimited, register: unlimited, messages: unlimited}
-	five, err := ratelimit.New(ratelimit.ByIP, config("five"), ratelimit.MustParse("5/minute")...)
+	l := &limits{caller: unlimited, register: unlimited, messages: unlimited, attempts: unlimited}
+	five, err := ratelimit.New(ratelimit.ByIP, config("five"), named("five", "5/minute")...)
 	if err != nil {
 		return nil, err
 	}
@@ -241,22 +266,27 @@ func newLimits(s settings, secret []byte, hooks guard.Hooks) (*limits, error) {
 	if s.insecureNoLimits {
 		return l, nil
 	}
-	caller, errCaller := ratelimit.New(ratelimit.ByCaller, config("caller"), ratelimit.MustParse("100/second;6000/minute")...)
+	caller, errCaller := ratelimit.New(ratelimit.ByCaller, config("caller"), named("caller", "100/second;6000/minute")...)
 	// Each registration costs a password hash.
-	register, errRegister := ratelimit.New(ratelimit.ByIP, config("register"), ratelimit.MustParse("20/hour")...)
-	keys, errKeys := ratelimit.NewKeyThrottle(config("keys"), ratelimit.MustParse("60/minute")...)
-	signInConfig := ratelimit.SignInConfig{Timeout: s.limitTimeout, Hooks: hooks}
-	if s.limits != nil {
-		signInConfig.Store, signInConfig.Name, signInConfig.Secret = s.limits, "sign-in", guard.NewSecret(secret)
-	}
-	signIn, errSignIn := ratelimit.NewSignIn(signInConfig)
-	messages, errMessages := ratelimit.New(ratelimit.ByIP, config("messages"), ratelimit.MustParse("30/hour")...)
-	mail, errMail := ratelimit.New(ratelimit.ByIP, config("mail"), ratelimit.MustParse("5 per 15 minutes;20/day")...)
+	register, errRegister := ratelimit.New(ratelimit.ByIP, config("register"), named("register", "20/hour")...)
+	keys, errKeys := ratelimit.NewKeyThrottle(config("keys"), named("keys", "60/minute")...)
+	common := config("sign-in")
+	signIn, errSignIn := ratelimit.NewSignIn(ratelimit.SignInConfig{
+		Pair: failuresOfPair, Address: failuresOfAddress, Login: failuresOfLogin, Global: failuresOfAll,
+		Store: common.Store, Local: common.Local, Name: common.Name, Secret: common.Secret, Timeout: common.Timeout, Hooks: hooks,
+	})
+	messages, errMessages := ratelimit.New(ratelimit.ByIP, config("messages"), named("messages", "30/hour")...)
+	mail, errMail := ratelimit.New(ratelimit.ByIP, config("mail"), named("mail", "5 per 15 minutes;20/day")...)
 	if err := errors.Join(errMessages, errMail, errCaller, errRegister, errSignIn, errKeys); err != nil {
 		return nil, err
 	}
 	l.messages, l.mail = messages.Handler, mail
 	l.caller, l.register, l.signIn, l.keys = caller.Handler, register.Handler, signIn, keys
+	l.attempts = func(next http.Handler) http.Handler {
+		return guard.Describe(next, next, guard.Requirement{Kind: guard.KindLimit, Values: []string{"failed " + common.Name,
+			failuresOfPair.String() + " of a login from an address,", failuresOfAddress.String() + " of an address,",
+			failuresOfLogin.String() + " of a login,", failuresOfAll.String() + " in all"}})
+	}
 	return l, nil
 }
 

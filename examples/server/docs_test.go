@@ -305,3 +305,38 @@ func TestAuthorizeOfTheDocsSignsIn(t *testing.T) {
 	s.do(t, "GET", "/items/", "", bearer(got.Access)).is(t, http.StatusOK)
 	s.do(t, "POST", "/items/", `{"name":"x"}`, bearer(got.Access), jsonType).is(t, http.StatusCreated)
 }
+
+func TestTheDocumentHasTheLimitsOfEachRouteWithTheirNames(t *testing.T) {
+	how := testSettings
+	how.insecureNoLimits = false
+	s := openSiteAs(t, how)
+	document := into[struct {
+		Paths map[string]map[string]struct {
+			Requirements []struct {
+				Kind   string
+				Values []string
+			} `json:"x-requirements"`
+			Responses map[string]any
+		}
+	}](t, s.do(t, "GET", "/openapi.json", ""), 200)
+	for _, tt := range []struct{ method, path, want string }{
+		{"get", "/users/me", "caller 100 per second 6000 per minute"},
+		{"post", "/token", "failed sign-in 5 per 15 minutes of a login from an address, 50 per 15 minutes of an address, 100 per day of a login, 600 per minute in all"},
+		{"post", "/session/passkey", "failed sign-in 5 per 15 minutes of a login from an address, 50 per 15 minutes of an address, 100 per day of a login, 600 per minute in all"},
+		{"post", "/users/", "register 20 per hour"},
+		{"post", "/forgot/", "messages 30 per hour"},
+		{"post", "/email/verify", "caller 100 per second 6000 per minute; messages 30 per hour"},
+		{"get", "/limited/", "five 5 per minute"},
+	} {
+		route := document.Paths[tt.path][tt.method]
+		var got []string
+		for _, q := range route.Requirements {
+			if q.Kind == "limit" {
+				got = append(got, strings.Join(q.Values, " "))
+			}
+		}
+		if strings.Join(got, "; ") != tt.want || route.Responses["429"] == nil {
+			t.Errorf("%s %s: limits %q, want %q; responses %v", tt.method, tt.path, got, tt.want, route.Responses)
+		}
+	}
+}

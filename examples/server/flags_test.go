@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatewright/gatewright/ratelimit"
 )
 
 func TestAddressThatCannotBeUsedIsNamed(t *testing.T) {
@@ -158,7 +160,7 @@ func TestHopsAreTheNumberOfProxies(t *testing.T) {
 	client := func(hops int) string {
 		s := testSettings
 		s.trustedProxies, s.hops = []string{"127.0.0.0/8", "10.0.0.0/8"}, hops
-		f := must(newFront(s, openSite(t).hooks))
+		f := must(newFront(s, new(ratelimit.Memory), openSite(t).hooks))
 		var addr string
 		r := must(http.NewRequest("GET", "/", nil))
 		r.RemoteAddr, r.Host = "127.0.0.1:1", "127.0.0.1"

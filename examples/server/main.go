@@ -131,6 +131,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/auth/password"
 )
 
@@ -351,6 +352,9 @@ func listRoutes(w io.Writer, log *slog.Logger) error {
 		fmt.Fprintln(w, route)
 	}
 	fmt.Fprintln(w)
+	for _, q := range guard.Requirements(app.front.limited(app.mux)) {
+		fmt.Fprintf(w, "every route\t%s\n", q)
+	}
 	for _, scope := range slices.Sorted(maps.Keys(impliedScopes)) {
 		fmt.Fprintf(w, "scope %s implies %s\n", scope, strings.Join(impliedScopes[scope], ", "))
 	}

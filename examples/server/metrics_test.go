@@ -47,6 +47,9 @@ func TestMetricsOfAJourneyAreServedOnTheirOwnListenerOnly(t *testing.T) {
 		`gatewright_events_total{event="authn_login_success"} 1`,
 		`gatewright_cache_lookups_total{cache="tokens",result="hit"}`, `gatewright_cache_lookups_total{cache="keys",result="miss"} 1`,
 		`gatewright_refusals_total{code="forbidden",operation="guard"} 1`,
+		`gatewright_limit_table_load_ratio{limit="address-second"}`, `gatewright_limit_table_load_ratio{limit="caller-minute"}`,
+		`gatewright_limit_table_load_ratio{limit="keys-minute"}`, `gatewright_limit_table_load_ratio{limit="sign-in Pair"}`,
+		`gatewright_limit_table_evictions_total{limit="register-hour"} 0`,
 		`gatewright_revocations_staleness_seconds`, `gatewright_hashes_waiting 0`, `go_goroutines`,
 	} {
 		if !strings.Contains(text, series) {
