@@ -22,7 +22,6 @@ type Config struct {
 	// is not sent.
 	CSPReportOnly *CSP
 
-	// ReportingEndpoints receive reports of browsers.
 	ReportingEndpoints []ReportingEndpoint
 
 	// HSTS is Strict-Transport-Security, sent over https only. Default: two years,
@@ -53,7 +52,7 @@ type Config struct {
 	Permissions []Permission
 
 	// Credentials are headers that, like Authorization, Cookie and X-Api-Key, mark
-	// a request as authenticated. Its response is Cache-Control: no-store.
+	// a request as authenticated. Its response is no-store.
 	Credentials []string
 
 	// Enforce sets the headers when they are sent, whatever handlers like
@@ -63,8 +62,7 @@ type Config struct {
 	// the handler, which may change them.
 	Enforce bool
 
-	// Remove are headers to delete from responses, like X-Powered-By. It requires
-	// Enforce.
+	// Remove are headers to delete, like X-Powered-By. It requires Enforce.
 	Remove []string
 
 	// InsecureXSSFilter sends X-XSS-Protection: 1; mode=block instead of 0. An
@@ -107,7 +105,7 @@ type Permission struct {
 }
 
 // HTML returns a Config for pages: scripts require the nonce of the response (see
-// [Nonce]) or a script with it, and other resources come from this origin.
+// [Nonce]) or a script with it; other resources come from this origin.
 func HTML() Config {
 	return Config{
 		CSP: &CSP{

@@ -15,17 +15,16 @@ import (
 	"github.com/gatewright/gatewright/internal/mistakes"
 )
 
-// CORSConfig selects what pages of the allowed origins may do.
+// CORSConfig configures [CORS].
 type CORSConfig struct {
 	// Methods are the methods that pages may use. Default: GET, HEAD and POST.
 	Methods []string
 
-	// Headers are the request headers that pages may set beside the safelisted
-	// ones. Default: Authorization and Content-Type.
+	// Headers are request headers that pages may set beside the safelisted ones.
+	// Default: Authorization and Content-Type.
 	Headers []string
 
-	// Expose are the response headers that pages may read beside the safelisted
-	// ones.
+	// Expose are response headers that pages may read beside the safelisted ones.
 	Expose []string
 
 	// Credentials lets pages send the user's cookies and read the response.
@@ -39,8 +38,8 @@ type CORSConfig struct {
 	// the ResponseWriter. Default: headers are set before the handler.
 	Enforce bool
 
-	// Hooks.Observe receives an event with the reason for each origin, method or
-	// header that is not allowed. Other hooks are not used.
+	// Hooks.Observe receives an event for each origin, method or header that is
+	// not allowed. Other hooks are not used.
 	Hooks guard.Hooks
 
 	// InsecureNull permits the origin "null" of sandboxed frames and local files,
@@ -66,7 +65,7 @@ type CORSConfig struct {
 	InsecureAnyHeader bool
 }
 
-// CORS answers preflight requests and lets pages of other origins read responses.
+// CORS lets pages of other origins read responses.
 type CORS struct {
 	origins origins
 	enforce bool

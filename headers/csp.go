@@ -25,8 +25,8 @@ const (
 	NonceSource = "'nonce'"
 )
 
-// A CSP is a Content-Security-Policy (CSP Level 3). Each element of a list is one
-// source: a keyword of this package, a hash, a scheme like "data:", or a host like
+// A CSP is a Content-Security-Policy (CSP Level 3). Each element of a list is a
+// keyword of this package, a hash, a scheme like "data:", or a host like
 // "https://cdn.example.com" or "*.example.com". Empty fields are omitted.
 type CSP struct {
 	// Fetch directives fall back to DefaultSrc. Without it, ScriptSrc, ObjectSrc
@@ -38,11 +38,10 @@ type CSP struct {
 	// target or framing page.
 	BaseURI, FormAction, FrameAncestors []string
 
-	// Sandbox has the flags of the sandbox directive. If empty and not nil, the
-	// directive has no flags.
+	// Sandbox has flags. If empty and not nil, the directive has no flags.
 	Sandbox []string
 
-	// TrustedTypes are the Trusted Types policies that scripts may create, or "*".
+	// TrustedTypes are the policies that scripts may create, or "*".
 	// RequireTrustedTypes requires them for script sinks.
 	TrustedTypes        []string
 	RequireTrustedTypes bool

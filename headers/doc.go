@@ -22,10 +22,8 @@
 //
 // From the outside: recovery of panics, [TrustedProxies], [Headers], [TrustedHosts],
 // [RedirectHTTPS], [CORS], limits by address, identification of callers, [Isolate] if
-// cookies are used, guards, handlers.
-//
-// Middleware that refuses requests comes after Headers, middleware that requires
-// credentials after CORS, because preflight requests have no credentials.
+// cookies are used, guards, handlers. CORS comes before middleware that requires
+// credentials, because preflight requests have no credentials.
 //
 // # Security considerations
 //

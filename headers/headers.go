@@ -184,9 +184,9 @@ func (n *nonce) peek() (value string, read bool) {
 }
 
 // Nonce returns the nonce of this response, for script and style elements, and adds it
-// to the Content-Security-Policy of w. It has at least 128 bits, is the same in the
-// whole request, and makes the response no-store. Call it before the first Write.
-// Without [Headers] and [NonceSource] it matches nothing.
+// to the Content-Security-Policy of w. It has at least 128 bits and makes the response
+// no-store. Call it before the first Write. Without [Headers] and [NonceSource] it
+// matches nothing.
 func Nonce(w http.ResponseWriter, r *http.Request) string {
 	n, ok := r.Context().Value(nonceKey{}).(*nonce)
 	if !ok {
@@ -199,8 +199,9 @@ func Nonce(w http.ResponseWriter, r *http.Request) string {
 }
 
 // ClearSite makes the browser delete the cookies and storage of this origin, over
-// https only. It keeps the cache, because clearing it blocks Chromium for seconds.
+// https only. It does not clear the cache.
 func ClearSite(w http.ResponseWriter) {
+	// Clearing the cache too blocks Chromium for seconds.
 	w.Header()["Clear-Site-Data"] = []string{`"cookies", "storage"`}
 }
 

@@ -37,8 +37,8 @@ type HTTPSConfig struct {
 }
 
 // RedirectHTTPS redirects or refuses requests in clear text. It reports
-// [guard.EventMisconfigured] if redirects look endless, because a proxy that is not
-// trusted terminates TLS.
+// [guard.EventMisconfigured] if redirects look endless, for example because of a proxy
+// that is not trusted.
 type RedirectHTTPS struct {
 	loops       warning
 	redirects   redirects

@@ -36,8 +36,8 @@ type IsolateConfig struct {
 // requests, by [http.CrossOriginProtection], and loading of resources, by Fetch
 // Metadata. Links and clients that are not browsers pass.
 //
-// Pages with forms require a Referrer-Policy other than no-referrer, with which forms
-// have Origin: null and are refused over http and from old browsers; see [HTML].
+// Forms require a Referrer-Policy other than no-referrer, with which they have Origin:
+// null and are refused over http and from old browsers; see [HTML].
 type Isolate struct {
 	protection *http.CrossOriginProtection
 	trusted    map[string]bool

@@ -21,7 +21,7 @@ const (
 	Forwarded  = "Forwarded"       // RFC 7239
 )
 
-// ProxiesConfig describes the proxies in front of the server.
+// ProxiesConfig configures [TrustedProxies].
 type ProxiesConfig struct {
 	// Header is the only header that is read: XForwarded, Forwarded or a vendor's
 	// header. The proxies must overwrite it or append to it, and X-Forwarded-Proto
@@ -41,8 +41,8 @@ type ProxiesConfig struct {
 	// the scheme of the connection.
 	SchemeHeader string
 
-	// Port states that the address in a vendor's Header always ends in a port,
-	// also IPv6 without brackets. Default: true for CloudFront-Viewer-Address
+	// Port states that the address in a vendor's Header always has a port, also
+	// after IPv6 without brackets. Default: true for CloudFront-Viewer-Address
 	// only.
 	Port bool
 
@@ -175,9 +175,8 @@ func (t *TrustedProxies) Handler(next http.Handler) http.Handler {
 
 // Resolve returns r, or a copy with settled RemoteAddr, Host and scheme, without
 // undeclared trailers and without headers and trailers that claim an address, host,
-// scheme, path or method. If the header of a trusted peer cannot be read, the error is
-// a [guard.Denial] with status 400. A missing header is no error, because proxies send
-// health checks.
+// scheme, path or method. If the header of a trusted peer cannot be read, it returns a
+// [guard.Denial] with status 400. A missing header is no error.
 func (t *TrustedProxies) Resolve(r *http.Request) (*http.Request, error) {
 	settled, _, err := t.resolve(r)
 	return settled, err

@@ -15,7 +15,7 @@ type Fields uint8
 const (
 	// FieldsDraft sends RateLimit and RateLimit-Policy of
 	// draft-ietf-httpapi-ratelimit-headers-10. For a Smooth limit, q and w are the
-	// rate, r is the amount that fits at once.
+	// rate, r is the amount at once.
 	FieldsDraft Fields = iota
 	// FieldsLegacy sends X-RateLimit-Limit, -Remaining and -Reset (in seconds) of
 	// the limit with the least remaining.
@@ -26,7 +26,7 @@ const (
 	FieldsNone
 )
 
-// Config configures a [Limiter]. The zero Config is ready for use in one process.
+// Config configures a [Limiter].
 type Config struct {
 	// Store counts the charges. It requires Name and, unless it is a *Memory,
 	// Secret. Default: a new [Memory].
@@ -53,10 +53,10 @@ type Config struct {
 	// is nil, the limits of New apply.
 	LimitsFor func(*http.Request) (*Plan, error)
 
-	// Skip reports whether a request is not limited. Clients must not control it.
+	// Skip exempts a request. Clients must not control it.
 	Skip func(*http.Request) bool
 
-	// NetworkFactor is the number of quotas of an IPv6 /48. Default: 16.
+	// NetworkFactor multiplies the quota for an IPv6 /48. Default: 16.
 	NetworkFactor int64
 
 	// Fields selects the response fields. Default: [FieldsDraft].
@@ -79,7 +79,7 @@ type Config struct {
 	Hooks guard.Hooks
 }
 
-// Events of this package. A refusal is [guard.EventRateLimit].
+// Events, beside [guard.EventRateLimit] for refusals.
 const (
 	// EventSharedQuota reports, once a minute for each reason, that unrelated
 	// requests share a quota: without an address or, with [ByRoute], without a

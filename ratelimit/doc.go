@@ -6,8 +6,8 @@
 //	mux.Handle("GET /limited/", limiter.Handler(limited))
 //
 // A [Valve] limits the process as a whole, a [SignIn] attempts to sign in, a
-// [KeyThrottle] guesses at API keys. All are safe for concurrent use, and their
-// constructors list all mistakes in one error.
+// [KeyThrottle] guesses at API keys. Except for KeyBuilder, types with methods are safe
+// for concurrent use. Constructors list all mistakes in one error.
 //
 // # Order
 //
@@ -35,6 +35,5 @@
 // A Memory is empty after a restart.
 //
 // A refused request is not charged, so a client that keeps trying is admitted as soon as
-// a client that waits. Its bytes have been received. A client that can cause a refunded
-// status is not limited; see [Config.Refund].
+// a client that waits. Its bytes have been received.
 package ratelimit

@@ -105,8 +105,8 @@ func (k *KeyBuilder) reset(tag byte, name string) {
 }
 
 // ByIP counts for r.RemoteAddr. It ignores X-Forwarded-For, which clients can set:
-// behind a reverse proxy, middleware must set RemoteAddr. Requests without an address
-// share one quota.
+// behind a reverse proxy, middleware that checks trusted proxies must set RemoteAddr.
+// Requests without an address share one quota.
 func ByIP(r *http.Request, k *KeyBuilder) error {
 	addr, ok := addrOf(r.RemoteAddr)
 	if !ok {
@@ -270,7 +270,7 @@ func InsecureByHeader(name string) KeyFunc {
 }
 
 // Join counts for the combination of keys: Join(ByRoute, ByIP) gives each address a
-// quota for each route. It panics without keys.
+// quota per route. It panics without keys.
 func Join(keys ...KeyFunc) KeyFunc {
 	if len(keys) == 0 {
 		panic("ratelimit: Join has no keys; use at least one")

@@ -14,8 +14,8 @@ import (
 // It implements apikey.Throttle.
 type KeyThrottle struct{ limiter *Limiter }
 
-// NewKeyThrottle returns a KeyThrottle with limits on the failures of an address.
-// Cost, Refund, LimitsFor, Skip, Fields and InsecureShadow have no effect.
+// NewKeyThrottle returns a KeyThrottle with limits for each address. Cost, Refund,
+// LimitsFor, Skip, Fields and InsecureShadow have no effect.
 func NewKeyThrottle(config Config, limits ...Limit) (*KeyThrottle, error) {
 	limiter, err := New(ByIP, config, limits...)
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// A Kind is how a [Limit] counts.
+// A Kind is how a [Limit] counts. Default: [Strict].
 type Kind uint8
 
 const (
-	// Strict admits at most Quota in every window of length Window. Quotas above
-	// ten come back in tenths, after 1.0 to 1.1 windows.
+	// Strict admits at most Quota in every window. Quotas above ten come back in
+	// tenths, after 1.0 to 1.1 windows.
 	Strict Kind = iota
 
 	// Smooth is a token bucket: in any time t it admits at most Burst +
@@ -37,7 +37,8 @@ func (k Kind) String() string {
 	return "Kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// A Down is the behaviour of a limit while a shared Store does not answer.
+// A Down is the behaviour of a limit while a shared Store does not answer. Default:
+// [Local].
 type Down uint8
 
 const (
@@ -92,14 +93,12 @@ type Limit struct {
 	// zero for Concurrent.
 	Window time.Duration
 
-	// Kind is Strict, Smooth or Concurrent. Default: [Strict].
 	Kind Kind
 
-	// Burst is the amount at once of a Smooth limit, 1 to Quota. Default: a tenth
+	// Burst is the amount at once, 1 to Quota, for Smooth only. Default: a tenth
 	// of Quota, at least 1.
 	Burst int64
 
-	// Down applies while a shared Store does not answer. Default: [Local].
 	Down Down
 }
 

@@ -173,8 +173,7 @@ func (l *Limiter) Reserve(ctx context.Context, cost int64, fields ...string) (*R
 	return l.reserve(ctx, s, cost, fields)
 }
 
-// ReserveAddr is [Limiter.Reserve] for a key that begins with an address. Without
-// fields it counts with [ByIP].
+// ReserveAddr is [Limiter.Reserve] for a key that begins with an address, like [ByIP].
 func (l *Limiter) ReserveAddr(ctx context.Context, cost int64, addr netip.Addr, fields ...string) (*Reservation, error) {
 	s := l.pool.Get().(*scratch)
 	defer l.pool.Put(s)
@@ -209,7 +208,7 @@ type Reservation struct {
 }
 
 // End frees the places in Concurrent limits and, if refund is set, gives back other
-// charges. Later calls have no effect.
+// charges. Only the first call counts.
 func (r *Reservation) End(ctx context.Context, refund bool) {
 	if r.ended.CompareAndSwap(false, true) {
 		var which func(*Charge) bool

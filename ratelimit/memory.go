@@ -12,8 +12,8 @@ import (
 
 type duration = time.Duration
 
-// Memory is a [Store] in this process. The zero Memory is ready for use and safe for
-// concurrent use; it must not be copied.
+// Memory is a [Store] in this process. The zero Memory is ready for use; set fields
+// before first use. It must not be copied.
 //
 // Each limit has a table of fixed size. In a full table a new key inherits the charges
 // of evicted keys: a flood of keys gets no client a new quota, but new keys may be
@@ -25,8 +25,8 @@ type Memory struct {
 	// bytes).
 	Bytes int
 
-	// MaxLimits bounds the tables: one for each limit, and one for the /48 of each
-	// limit by IPv6 address. More are an error. Default: 64.
+	// MaxLimits bounds the tables: one for each limit, and one for its /48 by IPv6
+	// address. More are an error. Default: 64.
 	MaxLimits int
 
 	once     sync.Once

@@ -41,8 +41,8 @@ type SignIn struct {
 // SignInConfig configures a [SignIn].
 type SignInConfig struct {
 	// Pair, Address, Login and Global are Strict limits of failures. Default: 5
-	// per 15 minutes, 50 per 15 minutes, 100 per day (NIST SP 800-63B-4 section
-	// 3.2.2), 600 per minute.
+	// and 50 per 15 minutes, 100 per day (NIST SP 800-63B-4 section 3.2.2), 600
+	// per minute.
 	Pair, Address, Login, Global Limit
 
 	// Attempts limits all attempts from an address, which may be an office behind
@@ -54,7 +54,7 @@ type SignInConfig struct {
 	// Default: 16.
 	InFlight int
 
-	// Slow is the time between attempts of an unknown address while Global is used
+	// Slow is the time between attempts of unknown addresses while Global is used
 	// up, more than Address.Window / Address.Quota. Default: 5 minutes.
 	Slow time.Duration
 

@@ -10,8 +10,7 @@ import (
 
 // A Store counts [Strict] and [Smooth] limits by its own clock. It is safe for
 // concurrent use. Amounts are whole numbers; times are in whole microseconds or finer,
-// rounded against the caller. Products of two numbers of a [Limit] fit into 63 bits.
-// ratelimittest.Run tests a Store.
+// rounded against the caller. ratelimittest.Run tests a Store.
 type Store interface {
 	// Take atomically makes all charges or none and returns their States. If one
 	// is Refused, nothing was charged and the Receipt is zero. Charges with the
@@ -23,18 +22,18 @@ type Store interface {
 	// does not keep charges.
 	Take(ctx context.Context, charges []Charge) ([]State, Receipt, error)
 
-	// Refund gives back the charges of receipt, at most once (see [Receipt.Use]),
-	// to the charged window or part of it, and at most the amount that is still
-	// spent. A zero Receipt has no effect. After an error the charges may have
-	// been given back.
+	// Refund gives back the charges of receipt once (see [Receipt.Use]), to the
+	// window or part of it that was charged, and at most what is still spent. A
+	// zero Receipt has no effect. After an error the charges may have been given
+	// back.
 	Refund(ctx context.Context, receipt Receipt) error
 }
 
-// A Key identifies a quota. It is a keyed hash: it reveals no address, and clients
-// cannot choose colliding keys.
+// A Key identifies a quota by a keyed hash: it reveals no address, and clients cannot
+// choose colliding keys.
 type Key [16]byte
 
-// A Charge is one amount of a request.
+// A Charge is an amount to charge.
 type Charge struct {
 	Key   Key
 	Limit Limit
@@ -46,18 +45,18 @@ type State struct {
 	// Refused reports whether the charge exceeds the limit.
 	Refused bool
 
-	// Full reports whether it was refused because the table of a [Memory] is full.
+	// Full reports whether the table of a [Memory] was full.
 	Full bool
 
 	// Remaining is the amount that fits at once.
 	Remaining int64
 
-	// RetryAfter, if Refused, is the time until the charge fits if the key is not
-	// charged.
+	// RetryAfter, if Refused, is the time until the charge fits without further
+	// charges.
 	RetryAfter time.Duration
 
-	// Reset is the time until Remaining grows if the key is not charged, or zero
-	// if nothing is spent.
+	// Reset is the time until Remaining grows without further charges, or zero if
+	// nothing is spent.
 	Reset time.Duration
 }
 

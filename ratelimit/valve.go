@@ -17,7 +17,7 @@ import (
 
 // A Valve limits the requests of all clients of the process: in any time t at most
 // Burst + rate·t enter. Further requests wait in a bounded queue, first come, first
-// served. Refused ones use up no turn.
+// served.
 type Valve struct {
 	config ValveConfig
 	rate   float64
@@ -30,12 +30,11 @@ type Valve struct {
 
 // ValveConfig configures a [Valve].
 type ValveConfig struct {
-	// Burst is the number of requests that may enter at once. Less than the
-	// requests of a millisecond cost some of the rate. Default: the requests of a
-	// tenth of a second, at least 1.
+	// Burst is the number of requests that may enter at once. Default: the
+	// requests of a tenth of a second, at least 1.
 	Burst int
 
-	// Queue is the number of requests that may wait, or -1 for none; others are
+	// Queue is the maximum number of waiting requests, or -1 for none; others are
 	// refused with 503. Default: as many as enter in MaxWait, at most 10,000.
 	Queue int
 
@@ -46,7 +45,7 @@ type ValveConfig struct {
 	Hooks guard.Hooks
 }
 
-// NewValve returns a Valve for perSecond requests, more than 0 and at most 10,000,000.
+// NewValve returns a Valve for perSecond requests, above 0 and at most 10,000,000.
 func NewValve(perSecond float64, config ValveConfig) (*Valve, error) {
 	var mistakes []error
 	if !(perSecond > 0 && perSecond <= 1e7) {
@@ -65,6 +64,8 @@ func NewValve(perSecond float64, config ValveConfig) (*Valve, error) {
 		return nil, err
 	}
 	if config.Burst == 0 {
+		// Timers are late by about a millisecond: less than the requests of
+		// that time would cost some of the rate.
 		config.Burst = max(1, int(perSecond/10))
 	}
 	if config.MaxWait == 0 {
@@ -121,7 +122,7 @@ func (v *Valve) wait(ctx context.Context) error {
 	}
 }
 
-// Waiting returns the number of requests in the queue, for metrics.
+// Waiting returns the number of waiting requests.
 func (v *Valve) Waiting() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()

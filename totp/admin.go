@@ -74,8 +74,8 @@ func (s *Service) Unlock(ctx context.Context, user string) error {
 }
 
 // Reset removes the factor of a user without a proof. Verify the user by other means
-// first, and refuse callers that reset their own factor. Config.End is called before
-// and after; if it fails, call Reset again.
+// first, and refuse callers that reset their own factor. It calls Config.End before
+// and after; if that fails, call Reset again.
 func (s *Service) Reset(ctx context.Context, user string) error {
 	if err := s.end(ctx, user, EventReset); err != nil {
 		return err

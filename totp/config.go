@@ -40,8 +40,8 @@ func (a Algorithm) String() string {
 
 // Config configures a [Service].
 type Config struct {
-	// Issuer is the application's name in authenticator apps: 1 to 64 bytes of
-	// UTF-8 without a colon.
+	// Issuer is the name of the application in authenticator apps: 1 to 64 bytes
+	// of UTF-8 without a colon. Required.
 	Issuer string
 
 	// Algorithm and Digits (6 or 8) apply to new enrolments. Default: SHA1 and
@@ -66,8 +66,8 @@ type Config struct {
 	// section 3.2.2). Default: 100.
 	MaxFailures int
 
-	// PendingFor is how long an enrolment can be confirmed, 1 minute to 1
-	// hour. Default: 10 minutes.
+	// PendingFor is how long an enrolment can be confirmed, 1 minute to 1 hour.
+	// Default: 10 minutes.
 	PendingFor time.Duration
 
 	// VerifyPassword verifies the caller's current password; see auth.Server.
@@ -82,8 +82,8 @@ type Config struct {
 	UseGrant func(ctx context.Context, p *identity.Principal, grant string) error
 
 	// Revoked reports whether the session of p has ended, from the log of
-	// revocations, not a replica. It is called after a change by p was saved;
-	// true or an error takes the change back. If nil, the change stays.
+	// revocations, not a replica. It is called after a change by p was saved; true
+	// or an error takes the change back. If nil, the change stays.
 	Revoked func(ctx context.Context, p *identity.Principal) (bool, error)
 
 	// End ends credentials, for example API keys, that were made under a
@@ -100,7 +100,7 @@ type Config struct {
 	QRSize int
 
 	// ACRValues is acr_values in the challenge of [Service.Handler] (RFC 9470
-	// section 3). Default: empty.
+	// section 3).
 	ACRValues []string
 
 	// User returns the caller's user name in the Store, or the refusal. It must
@@ -113,11 +113,9 @@ type Config struct {
 	// UTF-8 without a colon. An error is answered 503. Default: the Subject.
 	Account func(ctx context.Context, p *identity.Principal) (string, error)
 
-	// Notify, if not nil, is called after a change was saved, for a message to
-	// the user. It must not block.
+	// Notify, if not nil, is called after a change was saved. It must not block.
 	Notify func(ctx context.Context, c Change)
 
-	// Hooks renders refusals and receives events.
 	Hooks guard.Hooks
 }
 

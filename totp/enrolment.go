@@ -13,7 +13,7 @@ const redacted = "totp: secret not shown"
 // An Enrolment is a new secret, to be shown to the user once. Only URI, Secret, PNG and
 // SVG reveal it; fmt, slog and JSON do not.
 type Enrolment struct {
-	// Expires is when the enrolment can no longer be confirmed.
+	// Expires is when it can no longer be confirmed.
 	Expires time.Time
 
 	// A func, because fmt does not call Format for unexported fields of other
@@ -69,8 +69,8 @@ func (e Enrolment) URI() string { return e.show().uri }
 // Secret returns the secret in base32.
 func (e Enrolment) Secret() string { return e.show().secret }
 
-// PNG returns the QR code as a square of size pixels, 128 to 1024, or larger for two
-// pixels per module. It includes the white border of ISO 18004.
+// PNG returns the QR code as a square of size pixels, 128 to 1024, or more for two
+// pixels per module. It has the white border of ISO 18004.
 func (e Enrolment) PNG(size int) ([]byte, error) { return pngOf(e.show().uri, size) }
 
 // SVG returns the QR code as an SVG document without a fixed size.

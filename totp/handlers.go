@@ -17,7 +17,7 @@ import (
 // maxBody is the largest body that is read, in bytes.
 const maxBody = 4 << 10
 
-// SetupHandler begins an enrolment by POST /2fa/setup/ without a body. As Accept
+// SetupHandler calls [Service.Begin] for POST /2fa/setup/ without a body. As Accept
 // selects, the response is the QR code as image/png or image/svg+xml, or
 // application/json with uri, secret and expires_in (seconds).
 func (s *Service) SetupHandler() http.Handler {

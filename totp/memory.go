@@ -9,9 +9,9 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// Memory is a [Store] in memory, for tests. The zero Memory is ready for use. It is
-// safe for concurrent use and must not be copied after first use. It has at most
-// 100,000 records; SaveTOTP returns [ErrFull] for another one.
+// Memory is a [Store] in memory, for tests, with at most 100,000 records. The zero
+// Memory is ready for use. It is safe for concurrent use and must not be copied after
+// first use.
 type Memory struct {
 	mu      sync.RWMutex
 	records map[string]hidden.Value[Record]

@@ -42,10 +42,8 @@ const (
 )
 
 // NewKeyring returns a Keyring of secrets of at least 32 random bytes, each for up to
-// 2^32 enrolments. Its error lists all mistakes.
-//
-// To rotate, put a new secret last in every process, then first. Keep an old one until
-// all users have entered a code.
+// 2^32 enrolments. Its error lists all mistakes. To rotate, put a new secret last in
+// every process, then first. Keep an old one until all users have entered a code.
 func NewKeyring(secrets ...[]byte) (*Keyring, error) {
 	var errs []error
 	if len(secrets) == 0 {

@@ -12,9 +12,8 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Service sets up second factors and verifies their codes. It is safe for
-// concurrent use. Methods with a caller p refuse an AuthTime more than 30 seconds in
-// the future; see Config.User.
+// A Service sets up second factors and verifies their codes. It is safe for concurrent
+// use. Callers p with an AuthTime more than 30 seconds in the future are refused.
 type Service struct {
 	store  Store
 	sealer Sealer
@@ -217,8 +216,8 @@ func (s *Service) Disable(ctx context.Context, p *identity.Principal, proof Proo
 }
 
 // Verify uses up a code or a recovery code of the user. It returns [ErrWrongCode], a
-// [*ThrottledError], or an error of the store or the sealer. Of concurrent calls with
-// one code, one succeeds. To raise a session, call [Service.VerifyFactor].
+// [*ThrottledError], or an error of the store or the sealer. Concurrent calls cannot
+// use a code twice. [Service.VerifyFactor] raises a session.
 func (s *Service) Verify(ctx context.Context, user, code string) (Result, error) {
 	return s.verify(ctx, user, "", code)
 }
@@ -248,7 +247,8 @@ func (s *Service) verify(ctx context.Context, user, session, code string) (Resul
 	return result, nil
 }
 
-// Required reports whether the user has a factor. It implements auth.SecondFactor.
+// Required reports whether the user has a factor. With [Service.VerifyFactor] it
+// implements auth.SecondFactor.
 func (s *Service) Required(ctx context.Context, user string) (bool, error) {
 	r, err := s.load(ctx, user)
 	return len(r.Active) > 0, err

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A Record is the entry of one user in a [Store], without a secret in clear. Times are
-// in whole microseconds, or zero.
+// A Record is the entry of one user in a [Store]. Secrets are sealed. Times are in
+// whole microseconds, or zero.
 type Record struct {
 	// Version counts the changes of the record. If zero, there is no record.
 	Version int64
@@ -29,8 +29,7 @@ type Record struct {
 	Guesses  Guesses
 }
 
-// Format prints no secret and no hash. fmt does not call it for an unexported field of
-// another struct.
+// Format prints no secret and no hash, except for unexported fields of other structs.
 func (r Record) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "totp.Record(version %d, active %t, pending %t, %d recovery codes)",
 		r.Version, len(r.Active) > 0, len(r.Pending) > 0, len(r.Recovery))
@@ -53,8 +52,8 @@ type Guesses struct {
 type RecoveryHash [32]byte
 
 // A Store keeps a [Record] for each user. It is safe for concurrent use, also by
-// several processes. Its errors are answered 503. User names have 1 to 255 bytes of
-// UTF-8 without NUL and are compared byte for byte. totptest.Run tests a Store.
+// several processes. Errors are answered 503. User names have 1 to 255 bytes of UTF-8
+// without NUL and are compared byte for byte. totptest.Run tests a Store.
 type Store interface {
 	// LoadTOTP returns the record of the user, or the zero Record. The record
 	// shares no memory with the store, and includes each save that returned

@@ -13,22 +13,21 @@ import (
 	"github.com/gatewright/gatewright/ratelimit"
 )
 
-// A rule is one demand on a Store.
+// A rule is a requirement on a Store.
 type rule struct {
 	name   string       // of the subtest
-	reason string       // why there is this rule, printed when it is broken
-	demand func(*probe) // asks the Store; the probe notes what is wrong
+	reason string       // printed when the rule is broken
+	demand func(*probe) // calls the Store; the probe records mistakes
 }
 
-// check returns how s breaks the rule, or nil.
+// check returns how s breaks the rule.
 func (u rule) check(ctx context.Context, s ratelimit.Store) error {
 	p := &probe{ctx: ctx, store: s}
 	u.demand(p)
 	return errors.Join(p.broken...)
 }
 
-// A probe asks one Store and collects what is wrong with the answers. It may be
-// used by several goroutines at once.
+// A probe calls one Store and collects mistakes. It is safe for concurrent use.
 type probe struct {
 	ctx   context.Context
 	store ratelimit.Store
@@ -45,7 +44,7 @@ func (p *probe) errorf(format string, args ...any) {
 	}
 }
 
-// newKey returns a key that nobody else has.
+// newKey returns a random key.
 func newKey() (k ratelimit.Key) {
 	rand.Read(k[:])
 	return k
@@ -69,11 +68,11 @@ func each(quota int64) []ratelimit.Limit {
 	return []ratelimit.Limit{strict(quota, time.Hour), smooth(quota, quota, time.Hour)}
 }
 
-// take demands an answer, and states that fit it.
+// take demands that Take returns no error, and matching states.
 func (p *probe) take(charges ...ratelimit.Charge) (bool, []ratelimit.State, ratelimit.Receipt) {
 	states, receipt, err := p.store.Take(p.ctx, charges)
 	if err != nil {
-		p.errorf("Take = %v, want no error", err)
+		p.errorf("Take returned the error %v", err)
 		return false, make([]ratelimit.State, len(charges)), receipt
 	}
 	if len(states) != len(charges) {
@@ -96,31 +95,31 @@ func (p *probe) take(charges ...ratelimit.Charge) (bool, []ratelimit.State, rate
 	return ok, states, receipt
 }
 
-// admitted demands that the charges are made.
+// admitted demands that charges are made.
 func (p *probe) admitted(because string, charges ...ratelimit.Charge) ratelimit.Receipt {
 	ok, _, receipt := p.take(charges...)
 	if !ok {
-		p.errorf("refused, want admitted: %s", because)
+		p.errorf("refused instead of admitted: %s", because)
 	}
 	return receipt
 }
 
-// refused demands that they are not.
+// refused demands that charges are not made.
 func (p *probe) refused(because string, charges ...ratelimit.Charge) []ratelimit.State {
 	ok, states, _ := p.take(charges...)
 	if ok {
-		p.errorf("admitted, want refused: %s", because)
+		p.errorf("admitted instead of refused: %s", because)
 	}
 	return states
 }
 
 func (p *probe) refund(r ratelimit.Receipt) {
 	if err := p.store.Refund(p.ctx, r); err != nil {
-		p.errorf("Refund = %v, want no error", err)
+		p.errorf("Refund returned the error %v", err)
 	}
 }
 
-// race calls f of n goroutines at once.
+// race calls f in n concurrent goroutines.
 func race(n int, f func(i int)) {
 	var ready, done sync.WaitGroup
 	ready.Add(n)
@@ -134,13 +133,13 @@ func race(n int, f func(i int)) {
 	done.Wait()
 }
 
-// racers is how many goroutines ask at once.
+// racers is the number of concurrent goroutines.
 const racers = 1000
 
 var rules = []rule{
 	{
-		name:   "a thousand at once get exactly the quota",
-		reason: "what is read first and written then admits everybody who reads in between.",
+		name:   "a thousand concurrent requests get exactly the quota",
+		reason: "reading and then writing admits every request that reads in between.",
 		demand: func(p *probe) {
 			for _, quota := range []int64{7, 100} {
 				for _, l := range each(quota) {
@@ -152,15 +151,15 @@ var rules = []rule{
 						}
 					})
 					if in.Load() != quota {
-						p.errorf("%v: %d of %d at once were admitted, want %d", l, in.Load(), racers, quota)
+						p.errorf("%v: %d of %d concurrent charges were admitted instead of %d", l, in.Load(), racers, quota)
 					}
 				}
 			}
 		},
 	},
 	{
-		name:   "bills that cross each other neither wait for ever nor admit too many",
-		reason: "two requests that charge the same limits in opposite order are how a deadlock is made.",
+		name:   "charges in opposite order neither deadlock nor admit too many",
+		reason: "two requests that charge the same limits in opposite order can deadlock.",
 		demand: func(p *probe) {
 			a, b := newKey(), newKey()
 			var in atomic.Int64
@@ -174,13 +173,13 @@ var rules = []rule{
 				}
 			})
 			if in.Load() != 50 {
-				p.errorf("%d were admitted, want 50", in.Load())
+				p.errorf("%d were admitted instead of 50", in.Load())
 			}
 		},
 	},
 	{
 		name:   "no window has more than the quota",
-		reason: "a counter that begins anew with each minute admits twice the quota around its end.",
+		reason: "a counter that restarts every minute admits twice the quota around its end.",
 		demand: func(p *probe) {
 			for _, quota := range []int64{5, 40} {
 				l := strict(quota, 200*time.Millisecond)
@@ -195,7 +194,7 @@ var rules = []rule{
 					}
 				}
 				if int64(len(events)) <= quota {
-					p.errorf("%d were admitted in more than two windows, want more than %d: nothing comes back", len(events), quota)
+					p.errorf("%d were admitted in more than two windows, not more than %d: nothing comes back", len(events), quota)
 				}
 				for i := int(quota); i < len(events); i++ {
 					// The store decided between before and after.
@@ -209,7 +208,7 @@ var rules = []rule{
 	},
 	{
 		name:   "a smooth limit admits its burst and then its rate",
-		reason: "that is what it promises, and what a machine behind it was built for.",
+		reason: "servers behind the limit are built for its rate.",
 		demand: func(p *probe) {
 			l := smooth(100, 5, time.Second)
 			key := newKey()
@@ -223,21 +222,21 @@ var rules = []rule{
 			}
 			most := 5 + int(time.Since(begin).Milliseconds()/10) + 1
 			if in > most {
-				p.errorf("%d were admitted, want at most %d", in, most)
+				p.errorf("%d were admitted instead of at most %d", in, most)
 			}
 			if in < 10 {
-				p.errorf("%d were admitted in 300 ms, want more than the burst of 5: nothing comes back", in)
+				p.errorf("%d were admitted in 300 ms, not more than the burst of 5: nothing comes back", in)
 			}
 		},
 	},
 	{
 		name:   "after RetryAfter there is room",
-		reason: "clients wait as long as they are told, and are refused again if it was too short.",
+		reason: "clients wait for RetryAfter, and are refused again if it was too short.",
 		demand: func(p *probe) {
 			for _, l := range []ratelimit.Limit{strict(3, 100*time.Millisecond), strict(20, 100*time.Millisecond), smooth(50, 3, time.Second)} {
 				key := newKey()
 				var states []ratelimit.State
-				for ok := true; ok; { // the answer that refuses counts: a slow store has room again at the next
+				for ok := true; ok; { // checks the refusal itself: a slow store may admit the next charge
 					ok, states, _ = p.take(charge(key, l))
 				}
 				if wait := states[0].RetryAfter; wait <= 0 || wait > 111*time.Millisecond {
@@ -250,14 +249,14 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "what remains is told",
-		reason: "clients pace themselves by it.",
+		name:   "Remaining is exact",
+		reason: "clients adjust their rate to it.",
 		demand: func(p *probe) {
 			for _, l := range each(3) {
 				key := newKey()
 				for want := int64(2); want >= 0; want-- {
 					if _, states, _ := p.take(charge(key, l)); states[0].Remaining != want {
-						p.errorf("%v: %d remain, want %d", l, states[0].Remaining, want)
+						p.errorf("%v: %d remain instead of %d", l, states[0].Remaining, want)
 					}
 				}
 				if states := p.refused("it is used up", charge(key, l)); states[0].Remaining != 0 {
@@ -279,14 +278,14 @@ var rules = []rule{
 					bill := []ratelimit.Charge{charge(wide, l), charge(narrow, tight)}
 					roomy, full := i%2, 1-i%2
 					if roomy == 1 {
-						slices.Reverse(bill) // wherever the limit that refuses stands
+						slices.Reverse(bill) // in either order
 					}
 					states := p.refused("the tight limit is used up", bill...)
 					if states[roomy].Refused || !states[full].Refused {
-						p.errorf("refused by the roomy limit: %t, by the tight one: %t, want by the tight one", states[roomy].Refused, states[full].Refused)
+						p.errorf("refused by the roomy limit: %t, by the tight one: %t, instead of by the tight one", states[roomy].Refused, states[full].Refused)
 					}
 					if states[roomy].Remaining != 3 {
-						p.errorf("%v: %d remain after a refusal, want 3", l, states[roomy].Remaining)
+						p.errorf("%v: %d remain after a refusal instead of 3", l, states[roomy].Remaining)
 					}
 				}
 				for range 3 {
@@ -297,8 +296,8 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "keys and limits are apart",
-		reason: "one caller must not use up another's quota, nor the quota of a minute that of an hour.",
+		name:   "keys and limits are independent",
+		reason: "a caller must not use up the quota of another caller, nor a limit per minute the limit per hour.",
 		demand: func(p *probe) {
 			for _, l := range each(1) {
 				key := newKey()
@@ -340,14 +339,14 @@ var rules = []rule{
 	},
 	{
 		name:   "a cost that can never fit is an error",
-		reason: "there is no time to come back at, so it is no refusal; and it must not be charged in part.",
+		reason: "waiting does not help, so it is no refusal, and it must not be charged in part.",
 		demand: func(p *probe) {
 			for _, l := range each(5) {
 				key := newKey()
 				c := charge(key, l)
 				c.Cost = 6
 				if _, _, err := p.store.Take(p.ctx, []ratelimit.Charge{c}); !errors.Is(err, ratelimit.ErrCost) {
-					p.errorf("%v: Take of a cost of 6 = %v, want ErrCost", l, err)
+					p.errorf("%v: Take of a cost of 6 returned %v instead of ErrCost", l, err)
 				}
 				c.Cost = 5
 				p.admitted("what can never fit costs nothing", c)
@@ -356,7 +355,7 @@ var rules = []rule{
 	},
 	{
 		name:   "wrong charges are errors and cost nothing",
-		reason: "a cost below 1 gives back what others have spent.",
+		reason: "a cost below 1 gives back the charges of other requests.",
 		demand: func(p *probe) {
 			key := newKey()
 			good := charge(key, strict(1, time.Hour))
@@ -387,7 +386,7 @@ var rules = []rule{
 	},
 	{
 		name:   "a refund gives back what was charged",
-		reason: "sign-ins that succeed, and requests that failed for our own fault, are free.",
+		reason: "successful sign-ins, and requests that the server failed, are free.",
 		demand: func(p *probe) {
 			for _, l := range append(each(2), each(20)...) {
 				key := newKey()
@@ -413,7 +412,7 @@ var rules = []rule{
 	},
 	{
 		name:   "a refund happens once",
-		reason: "whoever can have one request refunded twice has a quota without end.",
+		reason: "a client that gets two refunds for a request has no limit.",
 		demand: func(p *probe) {
 			for _, l := range []ratelimit.Limit{strict(5, time.Hour), strict(50, time.Hour)} {
 				key := newKey()
@@ -430,7 +429,7 @@ var rules = []rule{
 	},
 	{
 		name:   "a refund after the window gives nothing back",
-		reason: "what has come back by itself is not there to be given back once more.",
+		reason: "expired charges must not be given back again.",
 		demand: func(p *probe) {
 			for _, l := range []ratelimit.Limit{strict(2, 50*time.Millisecond), strict(20, 50*time.Millisecond), smooth(40, 2, time.Second)} {
 				key := newKey()
@@ -450,7 +449,7 @@ var rules = []rule{
 	},
 	{
 		name:   "a refund of several limits is one refund",
-		reason: "a bill is made as a whole and undone as a whole.",
+		reason: "charges are made and given back as a whole.",
 		demand: func(p *probe) {
 			key := newKey()
 			bill := []ratelimit.Charge{charge(key, strict(1, time.Hour)), charge(key, strict(1, time.Minute))}
@@ -480,7 +479,7 @@ var rules = []rule{
 	},
 	{
 		name:   "a cancelled context charges nothing",
-		reason: "the client is gone, and its quota with it.",
+		reason: "the client is gone.",
 		demand: func(p *probe) {
 			ctx, cancel := context.WithCancel(p.ctx)
 			cancel()
@@ -497,7 +496,7 @@ var rules = []rule{
 	},
 	{
 		name:   "a quota may change while keys live",
-		reason: "a caller who changes plans takes along what is spent.",
+		reason: "a caller that changes plans keeps its charges.",
 		demand: func(p *probe) {
 			for _, tt := range [][2]int64{{5, 8}, {5, 50}, {50, 80}, {50, 100}} {
 				small, large := strict(tt[0], time.Hour), strict(tt[1], time.Hour)
@@ -524,8 +523,8 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "what the caller passed stays the caller's",
-		reason: "bills are built in memory that is used again for the next request.",
+		name:   "Take does not keep or change its charges",
+		reason: "charges are built in memory that the next request uses again.",
 		demand: func(p *probe) {
 			key := newKey()
 			bill := []ratelimit.Charge{charge(key, strict(1, time.Hour))}

@@ -187,7 +187,7 @@ func TestFaults(t *testing.T) {
 		plant faults
 		rule  string // a part of its name
 	}{
-		{"it decides and charges in two steps", faults{unlocked: true}, "a thousand at once"},
+		{"it decides and charges in two steps", faults{unlocked: true}, "a thousand concurrent"},
 		{"its windows are fixed", faults{fixedWindow: true}, "no window has more"},
 		{"it charges what it refuses", faults{chargesRefused: true}, "nothing is charged for a request that was refused"},
 		{"it charges in part", faults{chargesInPart: true}, "all or nothing"},
@@ -199,12 +199,12 @@ func TestFaults(t *testing.T) {
 		{"it ignores the context", faults{noCancel: true}, "a cancelled context"},
 		{"it refuses what can never fit like any other", faults{noErrCost: true}, "a cost that can never fit"},
 		{"it takes anything", faults{noValidate: true}, "wrong charges"},
-		{"it ignores the name", faults{byName: true}, "keys and limits are apart"},
+		{"it ignores the name", faults{byName: true}, "keys and limits are independent"},
 		{"it promises room too early", faults{waitsTooShort: true}, "after RetryAfter"},
 		{"it forgets with a new quota", faults{quotaKept: true}, "a quota may change"},
-		{"it changes what it was passed", faults{aliases: true}, "what the caller passed"},
+		{"it changes what it was passed", faults{aliases: true}, "does not keep or change its charges"},
 		{"nothing comes back", faults{neverRecovers: true}, "no window has more"},
-		{"it tells what remains wrong", faults{wrongRemaining: true}, "what remains is told"},
+		{"it tells what remains wrong", faults{wrongRemaining: true}, "Remaining is exact"},
 		{"smooth is strict", faults{smoothIsStrict: true}, "a smooth limit admits"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -18,26 +18,25 @@ import (
 	"github.com/gatewright/gatewright/totp"
 )
 
-// A rule is one demand on a store.
+// A rule is a requirement on a store.
 type rule struct {
 	name   string       // of the subtest
-	reason string       // why there is this rule, printed when it is broken
-	demand func(*probe) // asks the store; the probe notes what is wrong
+	reason string       // printed when the rule is broken
+	demand func(*probe) // calls the store; the probe records mistakes
 }
 
-// check returns how s breaks the rule, or nil.
+// check returns how s breaks the rule.
 func (u rule) check(ctx context.Context, s totp.Store) error {
 	p := &probe{ctx: ctx, store: s, mark: strings.ToLower(rand.Text())}
 	u.demand(p)
 	return errors.Join(p.broken...)
 }
 
-// A probe asks one store and collects what is wrong with the answers. It may be
-// used by several goroutines at once.
+// A probe calls one store and collects mistakes. It is safe for concurrent use.
 type probe struct {
 	ctx   context.Context
 	store totp.Store
-	mark  string // of names that nobody else has
+	mark  string // a random part of names
 
 	mu     sync.Mutex
 	broken []error
@@ -58,26 +57,26 @@ func (p *probe) load(user string) totp.Record {
 	return r
 }
 
-// save demands that the store answers, and that it saves or does not.
+// save demands that SaveTOTP returns want.
 func (p *probe) save(user string, r totp.Record, want bool, because string) {
 	saved, err := p.store.SaveTOTP(p.ctx, user, r)
 	if err != nil {
 		p.errorf("SaveTOTP(%q, version %d): %v", user, r.Version, err)
 	} else if saved != want {
-		p.errorf("SaveTOTP(%q, version %d) = %t, want %t: %s", user, r.Version, saved, want, because)
+		p.errorf("SaveTOTP(%q, version %d) returned %t instead of %t: %s", user, r.Version, saved, want, because)
 	}
 }
 
 // has demands that the record of user is want.
 func (p *probe) has(user string, want totp.Record, because string) {
 	if got := p.load(user); !equal(got, want) {
-		p.errorf("LoadTOTP(%q) =\n%+v, want\n%+v: %s", user, got, want, because)
+		p.errorf("LoadTOTP(%q) returned\n%+v instead of\n%+v: %s", user, got, want, because)
 	}
 }
 
 // full returns a record of the version with a value in each field.
 func full(version int64) totp.Record {
-	// In the middle of a millisecond, which is what must not get lost.
+	// With microseconds, which must not be lost.
 	moment := time.Date(2026, 3, 4, 5, 6, 7, 89_012_000, time.UTC)
 	return totp.Record{
 		Version:      version,
@@ -97,10 +96,10 @@ func equal(a, b totp.Record) bool {
 		a.Guesses.Retry.Equal(b.Guesses.Retry) && a.Guesses.Forgiven.Equal(b.Guesses.Forgiven)
 }
 
-// workers is how many goroutines contend.
+// workers is the number of goroutines that contend.
 const workers = 16
 
-// together calls f in as many goroutines as there are workers, at once.
+// together calls f concurrently for each worker.
 func together(f func(worker int)) {
 	var ready, done sync.WaitGroup
 	start := make(chan struct{})
@@ -120,15 +119,15 @@ func together(f func(worker int)) {
 var rules = []rule{
 	{
 		name:   "a user without a record has the zero record",
-		reason: "it is how everybody begins; an error would be answered 503, and sign-ins would be impossible.",
+		reason: "users begin without a record; an error would be answered 503, so they could not sign in.",
 		demand: func(p *probe) {
 			p.has(p.mark, totp.Record{}, "nothing was saved")
 			p.has(p.mark, totp.Record{}, "loading creates nothing")
 		},
 	},
 	{
-		name:   "what was saved is loaded, each field",
-		reason: "a step or a count that gets lost makes a used code good again, or lifts the limit on guesses.",
+		name:   "each field that was saved is loaded",
+		reason: "a lost step or count makes a used code acceptable again, or lifts the limit on guesses.",
 		demand: func(p *probe) {
 			p.save(p.mark, full(0), true, "there is no record yet")
 			p.has(p.mark, full(1), "it was saved")
@@ -146,7 +145,7 @@ var rules = []rule{
 	},
 	{
 		name:   "only the version that is stored is replaced",
-		reason: "whoever decided on an older record did not know what has been used up since.",
+		reason: "a decision on an older record misses codes that were used up since.",
 		demand: func(p *probe) {
 			for version := range int64(5) {
 				p.save(p.mark, full(version), true, "it is the version that is stored")
@@ -161,7 +160,7 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "users are told apart byte for byte",
+		name:   "user names are compared byte for byte",
 		reason: "a store that folds case, trims or cuts lets one user's code sign another one in.",
 		demand: func(p *probe) {
 			long := strings.Repeat("x", 254-len(p.mark))
@@ -171,16 +170,16 @@ var rules = []rule{
 				long + "1", long + "2", long,
 			}
 			for i, name := range names {
-				p.save(p.mark+name, totp.Record{Step: int64(i)}, true, "nobody has this name yet")
+				p.save(p.mark+name, totp.Record{Step: int64(i)}, true, "this user has no record yet")
 			}
 			for i, name := range names {
-				p.has(p.mark+name, totp.Record{Version: 1, Step: int64(i)}, "it is what was saved for this name")
+				p.has(p.mark+name, totp.Record{Version: 1, Step: int64(i)}, "it was saved for this name")
 			}
 		},
 	},
 	{
 		name:   "a record is the caller's own",
-		reason: "a service changes the record that it loaded before it knows whether it may.",
+		reason: "a service changes a loaded record before the change is allowed.",
 		demand: func(p *probe) {
 			r := full(0)
 			p.save(p.mark, r, true, "there is no record yet")
@@ -192,14 +191,14 @@ var rules = []rule{
 				r.Active[0], r.Pending[0], r.Recovery[0][0] = 'X', 'X', 'X'
 			}
 			scribble(r)
-			p.has(p.mark, full(1), "what was saved is changed afterwards by who saved it")
+			p.has(p.mark, full(1), "the saved record was changed by the caller afterwards")
 			scribble(p.load(p.mark))
-			p.has(p.mark, full(1), "what was loaded is changed by who loaded it")
+			p.has(p.mark, full(1), "the loaded record was changed by the caller")
 		},
 	},
 	{
-		name:   "of many saves on one version one is done",
-		reason: "it is what single use rests on: two that are both told to have saved have both used the same code.",
+		name:   "of concurrent saves on one version one succeeds",
+		reason: "otherwise two requests can use the same code.",
 		demand: func(p *probe) {
 			for version := range int64(20) {
 				var mu sync.Mutex
@@ -207,7 +206,7 @@ var rules = []rule{
 				together(func(worker int) {
 					saved, err := p.store.SaveTOTP(p.ctx, p.mark, totp.Record{Version: version, Step: int64(worker)})
 					if err != nil {
-						p.errorf("SaveTOTP at the same time as others: %v", err)
+						p.errorf("concurrent SaveTOTP: %v", err)
 					}
 					if saved {
 						mu.Lock()
@@ -216,29 +215,29 @@ var rules = []rule{
 					}
 				})
 				if len(won) != 1 {
-					p.errorf("of %d saves on version %d, %d were done, want 1", workers, version, len(won))
+					p.errorf("of %d saves on version %d, %d succeeded instead of 1", workers, version, len(won))
 					return
 				}
-				p.has(p.mark, totp.Record{Version: version + 1, Step: int64(won[0])}, "it is the one that was done")
+				p.has(p.mark, totp.Record{Version: version + 1, Step: int64(won[0])}, "it is the record that was saved")
 			}
 		},
 	},
 	{
-		name:   "counting with many at once loses nothing",
-		reason: "a wrong code that is not counted is a guess for nothing.",
+		name:   "concurrent counting loses no attempt",
+		reason: "an attacker gets a free guess for each wrong code that is not counted.",
 		demand: func(p *probe) {
 			const each = 10
 			together(func(int) {
 				for done := 0; done < each; {
 					r, err := p.store.LoadTOTP(p.ctx, p.mark)
 					if err != nil {
-						p.errorf("LoadTOTP at the same time as others: %v", err)
+						p.errorf("LoadTOTP of concurrent calls: %v", err)
 						return
 					}
 					r.Guesses.Failures++
 					saved, err := p.store.SaveTOTP(p.ctx, p.mark, r)
 					if err != nil {
-						p.errorf("SaveTOTP at the same time as others: %v", err)
+						p.errorf("SaveTOTP of concurrent calls: %v", err)
 						return
 					}
 					if saved {
@@ -248,12 +247,12 @@ var rules = []rule{
 			})
 			want := totp.Record{Version: workers * each}
 			want.Guesses.Failures = workers * each
-			p.has(p.mark, want, "so many counted, and each waited until theirs was saved")
+			p.has(p.mark, want, "each worker repeated its save until it succeeded")
 		},
 	},
 	{
-		name:   "a code is good once, however many ask",
-		reason: "RFC 6238 section 5.2: whoever looks over a shoulder must not get in with the same code.",
+		name:   "a code is accepted once by concurrent calls",
+		reason: "RFC 6238 section 5.2: an attacker who sees a code must not be able to use it again.",
 		demand: func(p *probe) {
 			s, secret, _ := p.enrol()
 			code, err := peer.GenerateCodeCustom(secret, time.Now().Add(30*time.Second), peer.ValidateOpts{Period: 30, Digits: otp.DigitsSix})
@@ -265,8 +264,8 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "a recovery code is good once, however many ask",
-		reason: "a list of ten that opens eleven doors is a list that somebody else can share.",
+		name:   "a recovery code is accepted once by concurrent calls",
+		reason: "a recovery code that is accepted twice can be replayed.",
 		demand: func(p *probe) {
 			s, _, recovery := p.enrol()
 			for i, code := range recovery {
@@ -279,8 +278,7 @@ var rules = []rule{
 	},
 }
 
-// enrol gives the probe's user a second factor, whose code of the present step
-// is used up.
+// enrol gives the probe's user a second factor whose current code is used up.
 func (p *probe) enrol() (s *totp.Service, secret string, recovery []string) {
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -312,8 +310,7 @@ func (p *probe) enrol() (s *totp.Service, secret string, recovery []string) {
 	return s, e.Secret(), codes.All()
 }
 
-// once demands that of many who give the code at once, and of those who give it
-// again, one gets in.
+// once demands that one of many concurrent and later calls accepts the code.
 func (p *probe) once(s *totp.Service, what, code string) {
 	if s == nil {
 		return
@@ -329,17 +326,17 @@ func (p *probe) once(s *totp.Service, what, code string) {
 			defer mu.Unlock()
 			good++
 		case !throttled && !errors.Is(err, totp.ErrWrongCode):
-			p.errorf("Verify of %s at the same time as others: %v", what, err)
+			p.errorf("concurrent Verify of %s: %v", what, err)
 		}
 	})
 	if good != 1 {
-		p.errorf("%d of %d got in with %s, want 1", good, workers, what)
+		p.errorf("%d of %d calls accepted %s instead of 1", good, workers, what)
 	}
 	if err := s.Unlock(p.ctx, p.mark); err != nil {
 		p.errorf("Unlock: %v", err)
 	}
 	if _, err := s.Verify(p.ctx, p.mark, code); !errors.Is(err, totp.ErrWrongCode) {
-		p.errorf("%s again = %v, want %v", what, err, totp.ErrWrongCode)
+		p.errorf("%s again returned %v instead of %v", what, err, totp.ErrWrongCode)
 	}
 	if err := s.Unlock(p.ctx, p.mark); err != nil {
 		p.errorf("Unlock: %v", err)

@@ -86,16 +86,16 @@ func TestBrokenStoresAreFound(t *testing.T) {
 				return m.LoadTOTP(ctx, user)
 			}}
 		}},
-		{"the step is forgotten", "what was saved is loaded", func() totp.Store { return losing(func(r *totp.Record) { r.Step = 0 }) }},
-		{"the step has 32 bits", "what was saved is loaded", func() totp.Store { return losing(func(r *totp.Record) { r.Step = int64(int32(r.Step)) }) }},
-		{"failures are forgotten", "what was saved is loaded", func() totp.Store { return losing(func(r *totp.Record) { r.Guesses.Failures = 0 }) }},
-		{"times have whole milliseconds", "what was saved is loaded", func() totp.Store {
+		{"the step is forgotten", "each field that was saved", func() totp.Store { return losing(func(r *totp.Record) { r.Step = 0 }) }},
+		{"the step has 32 bits", "each field that was saved", func() totp.Store { return losing(func(r *totp.Record) { r.Step = int64(int32(r.Step)) }) }},
+		{"failures are forgotten", "each field that was saved", func() totp.Store { return losing(func(r *totp.Record) { r.Guesses.Failures = 0 }) }},
+		{"times have whole milliseconds", "each field that was saved", func() totp.Store {
 			return losing(func(r *totp.Record) { r.Guesses.Retry = r.Guesses.Retry.Truncate(time.Millisecond) })
 		}},
-		{"one recovery code is kept", "what was saved is loaded", func() totp.Store {
+		{"one recovery code is kept", "each field that was saved", func() totp.Store {
 			return losing(func(r *totp.Record) { r.Recovery = r.Recovery[:min(1, len(r.Recovery))] })
 		}},
-		{"a factor cannot be removed", "what was saved is loaded", func() totp.Store {
+		{"a factor cannot be removed", "each field that was saved", func() totp.Store {
 			return &broken{save: func(m *totp.Memory, user string, r totp.Record) (bool, error) {
 				if old, _ := m.LoadTOTP(ctx, user); len(r.Active) == 0 {
 					r.Active = old.Active
@@ -118,14 +118,14 @@ func TestBrokenStoresAreFound(t *testing.T) {
 				return m.SaveTOTP(ctx, user, r)
 			}}
 		}},
-		{"names are folded", "told apart", func() totp.Store { return named(strings.ToLower) }},
-		{"names are trimmed", "told apart", func() totp.Store { return named(strings.TrimSpace) }},
-		{"names are cut", "told apart", func() totp.Store { return named(func(s string) string { return s[:min(len(s), 250)] }) }},
+		{"names are folded", "compared byte for byte", func() totp.Store { return named(strings.ToLower) }},
+		{"names are trimmed", "compared byte for byte", func() totp.Store { return named(strings.TrimSpace) }},
+		{"names are cut", "compared byte for byte", func() totp.Store { return named(func(s string) string { return s[:min(len(s), 250)] }) }},
 		{"records are shared", "the caller's own", func() totp.Store { return &shared{records: map[string]totp.Record{}} }},
-		{"asked first, saved then", "of many saves", func() totp.Store { return &broken{save: getThenSet} }},
+		{"asked first, saved then", "of concurrent saves", func() totp.Store { return &broken{save: getThenSet} }},
 		{"asked first, saved then, counted", "counting", func() totp.Store { return &broken{save: getThenSet} }},
-		{"asked first, saved then, with a code", "a code is good once", func() totp.Store { return &broken{save: getThenSet} }},
-		{"used recovery codes come back", "a recovery code is good once", func() totp.Store {
+		{"asked first, saved then, with a code", "a code is accepted once", func() totp.Store { return &broken{save: getThenSet} }},
+		{"used recovery codes come back", "a recovery code is accepted once", func() totp.Store {
 			var mu sync.Mutex
 			var first []totp.RecoveryHash
 			return losing(func(r *totp.Record) {
