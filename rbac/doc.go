@@ -36,8 +36,8 @@
 // Set Config.Roles. Without it, a role counts until the credential expires, and every
 // accepted issuer can make its users administrators.
 //
-// A token with one scope has all roles of its user. Guard routes for limited tokens
-// by package scopes too; see Config.Roles for API keys.
+// A token with one scope has all roles of its user: guard routes for limited tokens
+// by package scopes too. For API keys see Config.Roles.
 //
 // Roles that the policy does not have neither grant nor deny. A typo in a role that
 // only denies restores the permissions: disable accounts by [guard.Hooks.Active]

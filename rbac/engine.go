@@ -21,14 +21,14 @@ type Config struct {
 	// permissions.
 	Permissions *Registry
 
-	// Roles returns the current roles of p in p.Tenant, for example the
-	// method Roles of auth.Accounts. It is called once per request, and
-	// again for other Principals. For an API key with restricted roles, it
-	// must return only the roles in p.Roles that the owner still has.
+	// Roles returns the current roles of p in p.Tenant, for example the method Roles
+	// of auth.Accounts. It is called once per request, and again for other Principals.
+	// For an API key with restricted roles, return only the roles in p.Roles that the
+	// owner still has.
 	//
-	// Errors are answered 503, except [guard.ErrInactive] and a
-	// [*guard.Denial]. Roles must be safe for concurrent use. If nil,
-	// p.Roles count, which are as old as the credential.
+	// Errors are answered 503, except [guard.ErrInactive] and a [*guard.Denial]. Roles
+	// must be safe for concurrent use. If nil, p.Roles count, as old as the
+	// credential.
 	Roles func(ctx context.Context, p *identity.Principal) ([]string, error)
 
 	// Tenants refuses callers without a Principal.Tenant. Tenants of
@@ -76,8 +76,8 @@ func New(policy Policy, config Config) (*Engine, error) {
 
 // Reload replaces the policy for all later decisions; see [Listing.Diff] for a
 // preview. If the policy has mistakes, or lacks a role or permission that a guard
-// requires, Reload returns an error and the old policy stays in force. Otherwise
-// Hooks.Observe receives a [guard.EventAuthzChange] with the differences.
+// requires, Reload returns an error and changes nothing. Otherwise Hooks.Observe
+// receives a [guard.EventAuthzChange] with the differences.
 func (e *Engine) Reload(policy Policy) error {
 	c, err := compile(policy, e.config.Permissions.declared())
 	if err != nil {
@@ -189,9 +189,9 @@ func (e *Engine) Can(ctx context.Context, p *identity.Principal, permission Perm
 }
 
 // Check decides as [Engine.Require] does about the caller in ctx. It returns nil or a
-// [*guard.Denial]. It returns another error without permissions, if Config.Roles
-// fails, and if ctx has ended; [guard.Hooks.Refuse] answers it 503, unless its cause
-// is a Denial or [guard.ErrInactive], or the client has closed the request.
+// [*guard.Denial], and other errors without permissions, if Config.Roles fails, and
+// if ctx has ended. [guard.Hooks.Refuse] answers them 503, unless the cause is a
+// Denial or [guard.ErrInactive], or the client has closed the request.
 func (e *Engine) Check(ctx context.Context, permissions ...Permission) error {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)

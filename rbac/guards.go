@@ -30,7 +30,7 @@ func (e *Engine) RequireAny(permissions ...Permission) func(http.Handler) http.H
 
 // RequireRole returns a guard that passes callers with one of the roles, or with a
 // role that inherits one. It panics without roles, and if the policy lacks one; later
-// policies must have the roles too. Prefer [Engine.Require]: the policy then decides
+// policies need the roles too. Prefer [Engine.Require], and let the policy decide
 // about routes.
 func (e *Engine) RequireRole(roles ...string) func(http.Handler) http.Handler {
 	if len(roles) == 0 {

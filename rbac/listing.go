@@ -55,8 +55,8 @@ func (l *Listing) verdict(role, permission string) Verdict {
 	return Unallowed
 }
 
-// String returns a table with a line for each permission and a column for each role.
-// It marks grants with x and denials with !.
+// String returns a table of permissions and roles, with x for grants and ! for
+// denials.
 func (l *Listing) String() string {
 	roles, permissions := l.Roles(), l.Permissions()
 	width := 0
@@ -186,7 +186,7 @@ func (c Change) Gained() bool { return c.After.Verdict == Allowed }
 // declarations, which matter to owners.
 func (c Change) Lost() bool { return c.Before.Verdict == Allowed }
 
-// String returns one line, which begins with + for a gain, - for a loss, and !
+// String returns one line that begins with + for a gain, - for a loss, and !
 // otherwise.
 func (c Change) String() string {
 	sign := "!"
@@ -217,7 +217,7 @@ func (c Changes) String() string {
 
 // Diff returns the changes from l to after, ordered by role and permission. Without
 // changes, both policies decide alike about every permission. Diff does not compare
-// which roles exist or inherit each other, which matters to [Engine.RequireRole].
+// which roles exist or inherit each other, as [Engine.RequireRole] does.
 func (l *Listing) Diff(after *Listing) Changes {
 	var changes Changes
 	permissions := union(l.Permissions(), after.Permissions())

@@ -16,10 +16,10 @@ type Object struct {
 	// without a tenant only.
 	Tenant string
 
-	// Issuer and Owner are the Principal.Issuer and Principal.Subject of
-	// the owner; both must match. If several issuers use the host's user
-	// IDs as subjects, set Issuer to the caller's after checking that it is
-	// one of these. An empty Owner matches no caller.
+	// Issuer and Owner are the Principal.Issuer and Principal.Subject of the owner;
+	// both must match. If several issuers use the host's user IDs as subjects, set
+	// Issuer to the caller's after checking that it is one of these. An empty Owner
+	// matches no caller.
 	Issuer, Owner string
 
 	// Visible answers refused callers of the same tenant with 403, which
@@ -27,7 +27,7 @@ type Object struct {
 	Visible bool
 }
 
-// ErrNotFound is returned by the loader of [Engine.Owned] if the object does not
+// ErrNotFound is returned by the loader of [Engine.Owned] for objects that do not
 // exist. The 404 is the same as for hidden objects.
 var ErrNotFound = errors.New("rbac: no such object")
 
@@ -51,7 +51,7 @@ func (w Rows) Match(o Object) bool {
 
 // Rows returns the filter for the caller in ctx: with the permission, all objects of
 // the tenant, otherwise the caller's own. If a role denies the permission, it returns
-// a 403 [*guard.Denial]. It returns other errors as [Engine.Check] does.
+// a 403 [*guard.Denial]; see [Engine.Check] for other errors.
 func (e *Engine) Rows(ctx context.Context, permission Permission) (Rows, error) {
 	p, _ := identity.FromContext(ctx)
 	v, err := e.view(ctx, p)
@@ -68,8 +68,8 @@ func (e *Engine) Rows(ctx context.Context, permission Permission) (Rows, error) 
 	return Rows{Tenant: p.Tenant, All: allowed, Issuer: p.Issuer, Owner: p.Subject}, nil
 }
 
-// CheckObject decides as [Engine.Owned] does about a loaded object and returns errors
-// as [Engine.Check] does.
+// CheckObject decides as [Engine.Owned] does about a loaded object. See
+// [Engine.Check] for errors.
 func (e *Engine) CheckObject(ctx context.Context, permission Permission, o Object) error {
 	rows, err := e.Rows(ctx, permission)
 	if err != nil {

@@ -15,11 +15,10 @@ import (
 
 // Config configures a [Middleware]. The zero Config is ready for use.
 type Config struct {
-	// Implies maps a scope to the scopes that it includes, transitively:
-	// with "write": {"read"}, "write" passes where "read" is required. At
-	// most 100,000 pairs, indirect ones included. A cycle is an error,
-	// because it would be a privilege escalation. To rename a scope, set
-	// {"old": {"new"}} and require the new one.
+	// Implies maps a scope to the scopes that it includes, transitively: with "write":
+	// {"read"}, "write" passes where "read" is required. At most 100,000 pairs,
+	// indirect ones included. A cycle is an error, because it is a privilege
+	// escalation. To rename a scope, set {"old": {"new"}} and require the new one.
 	Implies map[string][]string
 
 	// FullIssuers are issuers of the host's own sessions, for example
@@ -35,14 +34,14 @@ type Config struct {
 	// minutes. It does not extend maxAge. Default: 30 seconds.
 	Leeway time.Duration
 
-	// Scheme is the scheme of challenges, for example "DPoP". Its
-	// authenticator supplies further parameters. API keys are challenged
-	// with "ApiKey" for missing scopes. Default: "Bearer".
+	// Scheme is the scheme of challenges, for example "DPoP". Its authenticator
+	// supplies further parameters. API keys that lack scopes are challenged with
+	// "ApiKey". Default: "Bearer".
 	Scheme string
 
-	// FastAPIStatusCodes answers missing scopes with 401 "Not enough
-	// permissions", as FastAPI's guide does, although a new token does not
-	// help. Default: 403 (RFC 6750 section 3.1).
+	// FastAPIStatusCodes answers missing scopes with 401 "Not enough permissions", as
+	// FastAPI's guide does, although a new token does not help. Default: 403 (RFC 6750
+	// section 3.1).
 	FastAPIStatusCodes bool
 
 	// Hooks renders refusals and receives events.

@@ -6,7 +6,7 @@ import (
 )
 
 // ContextKey is the key of the *[Principal] in a context, for other implementations
-// of [context.Context]. Otherwise use [NewContext] and [FromContext].
+// of [context.Context].
 type ContextKey struct{}
 
 type holderKey struct{}
@@ -58,8 +58,8 @@ func WithHolder(ctx context.Context) (context.Context, *Holder) {
 	return context.WithValue(ctx, holderKey{}, h), h
 }
 
-// Principal returns a copy of the caller at identification, or nil for anonymous
-// requests. It is safe for concurrent use.
+// Principal returns a copy of the caller at identification, or nil. It is safe for
+// concurrent use.
 func (h *Holder) Principal() *Principal {
 	seen := h.principal.Load()
 	if seen == nil {
@@ -69,8 +69,8 @@ func (h *Holder) Principal() *Principal {
 	return &own
 }
 
-// Tell reports p to the Holder of ctx, if any. [NewContext] calls it; other
-// implementations of [context.Context] with [ContextKey] must call it.
+// Tell reports p to the Holder of ctx. [NewContext] calls it; other implementations
+// of [context.Context] with [ContextKey] must call it.
 func Tell(ctx context.Context, p *Principal) {
 	h, ok := ctx.Value(holderKey{}).(*Holder)
 	if !ok {

@@ -10,8 +10,7 @@ import (
 const FirstParty = "first-party"
 
 // A Principal is the caller of a request and the rights of the presented credential.
-// It holds no secret. Handlers may change its fields, because each request has its
-// own.
+// It holds no secret. Each request has its own, which handlers may change.
 type Principal struct {
 	// Issuer is the authority for the Subject: the "iss" of a token, or "apikey:" and
 	// the prefix of an API key. Only Issuer and Subject together name the caller
@@ -25,7 +24,7 @@ type Principal struct {
 	// any.
 	Tenant string
 
-	// Session is the sign-in session of the token. It is empty for API keys.
+	// Session is the sign-in session of the token, empty for API keys.
 	Session string
 
 	// Credential is the ID of the token ("jti") or of the API key. It is not secret.
@@ -38,7 +37,7 @@ type Principal struct {
 	// Roles are the roles in the credential. They may be stale.
 	Roles Set
 
-	// Scopes limit what the credential may be used for.
+	// Scopes limit the use of the credential.
 	Scopes Set
 
 	// Factors are the methods of the sign-in, by their RFC 8176 names: "pwd", "otp".
@@ -80,13 +79,13 @@ func (p *Principal) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// Format writes the quoted subject and issuer under every verb.
+// Format writes subject and issuer under every verb.
 func (p Principal) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "principal(%q at %q)", p.Subject, p.Issuer)
 }
 
-// MaxClockSkew is how far the clocks of the machines of one service may differ.
-// Revocations of everything up to now reach that far beyond the present.
+// MaxClockSkew is how far the clocks of one service's machines may differ, by which
+// revocations of everything up to now reach into the future.
 const MaxClockSkew = 5 * time.Second
 
 // A Revocation invalidates the credentials that match all its non-empty fields.
@@ -105,7 +104,6 @@ type Revocation struct {
 	// excludes Credential and Session. Credentials without a session are not spared.
 	Spare string
 
-	// Expires is when every matching credential has expired, so that the revocation
-	// may be forgotten. If zero, never.
+	// Expires is when every matching credential has expired. If zero, never.
 	Expires time.Time
 }

@@ -22,8 +22,8 @@ type Proof struct {
 	// Time is when the factors were proven. If zero, the beginning of the request.
 	Time time.Time
 
-	// Until, if not zero, is when the session must end at the latest, for example by a
-	// SAML assertion.
+	// Until, if not zero, is when the session must end, for example by a SAML
+	// assertion.
 	Until time.Time
 }
 

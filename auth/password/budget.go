@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// BudgetConfig configures a [Budget]. The zero BudgetConfig is ready for use.
+// BudgetConfig configures a [Budget].
 type BudgetConfig struct {
 	// Memory is how many bytes argon2id and scrypt may use at once, at least 1 MiB.
 	// The process needs up to twice as much; set GOMEMLIMIT. Default: 256 MiB.
@@ -20,8 +20,7 @@ type BudgetConfig struct {
 	Concurrent int
 
 	// MaxWaiting is how many calls may wait, or negative for none. Beyond it, the
-	// newest call of the client with the most waiting calls gets [ErrBusy]. Default:
-	// 32.
+	// newest call of the client with the most calls gets [ErrBusy]. Default: 32.
 	MaxWaiting int
 
 	// MaxWait is how long a call waits before it gets [ErrBusy]. Default: 5 seconds.

@@ -9,10 +9,9 @@ import (
 
 // Calibrate returns the strongest parameters for [Config.Argon2id] with which one run
 // takes at most target on this machine, and budget.Concurrent runs at most
-// budget.Memory. The salt has 16 bytes and the tag 32. List the earlier parameters in
-// [Config.Imported].
+// budget.Memory. List the earlier parameters in [Config.Imported].
 //
-// Call it in a tool: it takes some 10 to 60 times the target. Defaults: target 250
+// It takes some 10 to 60 times the target, so call it in a tool. Defaults: target 250
 // ms, budget.Memory 256 MiB, budget.Concurrent 4. It returns an error if ctx ends, or
 // if 12 MiB and 3 passes exceed target or budget.
 func Calibrate(ctx context.Context, target time.Duration, budget BudgetConfig) (Argon2id, error) {

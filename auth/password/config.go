@@ -20,7 +20,7 @@ type Config struct {
 	// of each of [Bcrypt], [BcryptSHA256], [PBKDF2SHA256] and [Scrypt], with the
 	// highest stored cost. Of an [Argon2id], only Memory, Passes and Lanes count.
 	//
-	// Remove unused schemes: each slows every failure down, except that Bcrypt and
+	// Remove unused schemes: each slows failures down, except that Bcrypt and
 	// BcryptSHA256 share their work. Default: none.
 	Imported []Scheme
 
@@ -37,8 +37,8 @@ type Config struct {
 	// continuation, which the upgraded hash then requires.
 	InsecureTruncate72 bool
 
-	// InsecureArgon2id allows weaker parameters of new hashes, for tests. At 64 KiB
-	// and 1 pass, stolen hashes are guessed some 3000 times faster.
+	// InsecureArgon2id allows weaker parameters, for tests. At 64 KiB and 1 pass,
+	// stolen hashes are guessed some 3000 times faster.
 	InsecureArgon2id bool
 }
 
@@ -51,8 +51,8 @@ type Argon2id struct {
 	// Passes is the number of passes over the memory, 1 to 16. Default: 3.
 	Passes int
 
-	// Lanes is the number of parallel parts, 1 to 16. The hash depends on it, so it
-	// must not depend on the machine. Default: 4.
+	// Lanes is the number of parallel parts, 1 to 16. It must not depend on the
+	// machine. Default: 4.
 	Lanes int
 
 	// SaltLength is the length of the salt in bytes, 16 to 64, or from 8 with

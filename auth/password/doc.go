@@ -27,16 +27,15 @@
 // # Order
 //
 // Limit the size of requests and the number of attempts first. For disabled users,
-// call Verify with an empty hash; a check after the call could reveal that the
-// password was right.
+// call Verify with an empty hash; a later check could reveal that the password was
+// right.
 //
 // # Security considerations
 //
 // Every failed verification does the work of [Config.Argon2id] and of all schemes in
 // [Config.Imported], so that its time reveals neither which users exist nor whose
-// hash is old. Exceptions: unlisted parameters of argon2id and scrypt are padded with
-// an accuracy of some percent, and hashes stronger than configured or listed take
-// longer.
+// hash is old. Exceptions: the work for unlisted parameters of argon2id and scrypt
+// differs by some percent, and hashes stronger than configured or listed take longer.
 //
 // Stored parameters have bounds: 256 MiB (or the configured memory, if more), never
 // more than the budget; 16 passes and lanes; a bcrypt cost of 16; 10,000,000
@@ -46,9 +45,9 @@
 // Passwords are compared byte for byte, without Unicode normalisation. Passwords of
 // more than 72 bytes or with a NUL match no bcrypt hash (see
 // [Config.InsecureTruncate72]). PBKDF2 and scrypt hashes of a password of more than
-// 64 bytes also match its 32-byte SHA-256 digest (RFC 2104 section 2); passwords that
-// end in a NUL match no such hash.
+// 64 bytes also match its SHA-256 digest (RFC 2104 section 2); passwords that end in
+// a NUL match no such hash.
 //
-// This package does not limit guesses, has no pepper, and needs a list of breached
-// passwords from the host. Passwords are Go strings, so copies stay in memory.
+// This package does not limit guesses and has no pepper; lists of breached passwords
+// are the host's. Passwords are Go strings, so copies stay in memory.
 package password

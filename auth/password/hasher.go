@@ -17,8 +17,8 @@ var (
 	ErrTooLong = errors.New("password: the password is longer than Config.MaxLength")
 
 	// ErrMalformed means that a stored hash is damaged or its parameters are out of
-	// bounds, ErrUnsupported that its scheme is not verified; the text names the
-	// scheme and what to do. Answer as for a wrong password, and alert the host.
+	// bounds, ErrUnsupported that its scheme is not verified; the text states what to
+	// do. Answer as for a wrong password, and alert the host.
 	ErrMalformed   = errors.New("password: the stored hash is malformed")
 	ErrUnsupported = errors.New("password: the stored hash has a scheme that is not verified")
 
@@ -42,8 +42,7 @@ type Hasher struct {
 }
 
 // Hash returns a new hash of password as a PHC string. It returns [ErrEmpty],
-// [ErrTooLong], [ErrBusy], or the error of ctx if ctx ends while the call waits for
-// the [Budget].
+// [ErrTooLong], [ErrBusy], or the error of ctx if ctx ends before the work.
 func (h *Hasher) Hash(ctx context.Context, password string) (encoded string, err error) {
 	if password == "" {
 		return "", ErrEmpty
@@ -75,14 +74,14 @@ func (h *Hasher) hash(password string) string {
 // have no password, pass an empty encoded: Verify does the same work and returns
 // false. Empty passwords and passwords longer than [Config.MaxLength] match no hash.
 //
-// Upgraded is a new hash to store if encoded is still in its place. It is set if the
-// password matches and encoded is not argon2id, has parameters listed in
-// [Config.Imported], or is weaker than [Config.Argon2id], unless ctx has ended. If
-// storing fails, the sign-in succeeds nevertheless.
+// Upgraded is a new hash to store if encoded is still in its place; if that fails,
+// the sign-in succeeds nevertheless. It is set if the password matches and encoded is
+// not argon2id, has parameters listed in [Config.Imported], or is weaker than
+// [Config.Argon2id], unless ctx has ended.
 //
-// [ErrMalformed] and [ErrUnsupported] concern the stored hash and are returned after
-// the work of a wrong password, [ErrBusy] or the error of ctx before any work. A
-// verification that has begun is finished.
+// [ErrMalformed] and [ErrUnsupported] are returned after the work of a wrong
+// password, [ErrBusy] or the error of ctx before any work. A verification that has
+// begun is finished.
 func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok bool, upgraded string, err error) {
 	stored, problem := h.read(encoded)
 	// One permit for all runs, so that a call that has begun never waits again.

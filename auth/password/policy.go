@@ -23,9 +23,9 @@ var (
 // of breached passwords. NIST SP 800-63B-4 section 3.1.1.2 forbids required kinds of
 // characters and expiry.
 type PolicyConfig struct {
-	// MinLength is the least number of characters (code points), 8 to 64. Use less
-	// than 15 only if every account needs a second factor (NIST SP 800-63B-4 section
-	// 3.1.1.2). Default: 15.
+	// MinLength is the least number of characters (code points), 8 to 64, below 15
+	// only if every account needs a second factor (NIST SP 800-63B-4 section 3.1.1.2).
+	// Default: 15.
 	MinLength int
 
 	// MaxLength is the largest length in bytes, 64 to 65536, as [Config.MaxLength].
@@ -79,7 +79,7 @@ func NewPolicy(config PolicyConfig) (*Policy, error) {
 //   - repeats up to 4 characters, or is an excerpt of the digits, the alphabet or a
 //     walk over the keyboard, forwards or backwards.
 //
-// Passwords that are too long or not UTF-8 are not checked further.
+// If it is too long or not UTF-8, nothing else is checked.
 func (p *Policy) Check(password string, context ...string) error {
 	if len(password) > p.maxLength {
 		return &refusal{ErrTooLong, fmt.Sprintf("The password has %d bytes, and may have %d at most.", len(password), p.maxLength)}
@@ -208,8 +208,8 @@ type Blocklist struct {
 }
 
 // ReadBlocklist reads passwords, one a line, from at most 16 MiB with lines of at
-// most 4096 bytes that end in LF or CRLF. It skips a byte order mark, empty lines and
-// lines that are not UTF-8.
+// most 4096 bytes. It skips a byte order mark, empty lines and lines that are not
+// UTF-8.
 func ReadBlocklist(r io.Reader) (*Blocklist, error) {
 	limited := &io.LimitedReader{R: r, N: maxBlocklist + 1}
 	scanner := bufio.NewScanner(limited)

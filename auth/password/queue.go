@@ -8,8 +8,8 @@ import (
 
 // WithClient returns a context that names the client of a call of a [Hasher] by its
 // address, with or without a port. Clients take turns at the [Budget], so no client
-// delays another by more than one turn. IPv6 addresses of a /64 are one client, and
-// the clients of a /48 share the turns of one. Missing and invalid addresses are one
+// delays another by more than one turn. IPv6 addresses of a /64 are one client, the
+// clients of a /48 share the turns of one, and missing and invalid addresses are one
 // client.
 func WithClient(ctx context.Context, addr string) context.Context {
 	return context.WithValue(ctx, clientKey{}, clientOf(addr))

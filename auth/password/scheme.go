@@ -16,9 +16,9 @@ type Scheme interface {
 
 func (Argon2id) name() string { return "Argon2id" }
 
-// Bcrypt lists imported bcrypt hashes in [Config.Imported]. Its value is their
-// highest cost, 4 to 16. Hashes of a lower cost are padded to take as long; hashes of
-// a higher cost take longer.
+// Bcrypt lists imported bcrypt hashes. Its value is their highest cost, 4 to 16.
+// Hashes of a lower cost are padded to take as long; hashes of a higher cost take
+// longer.
 //
 //	$2b$12$…               also 2a and 2y
 //	bcrypt$$2b$12$…        Django
@@ -42,8 +42,8 @@ func (b Bcrypt) problems() []string {
 //	$bcrypt-sha256$2b,12$…                passlib before; also 2a
 //	$wp$2y$10$…                           WordPress since 6.8
 //
-// WordPress trims white space around a password; hashes of passwords typed with such
-// space are verified and not upgraded.
+// WordPress trims white space around passwords; hashes of passwords typed with such
+// space are not upgraded.
 type BcryptSHA256 int
 
 func (BcryptSHA256) name() string { return "BcryptSHA256" }

@@ -42,13 +42,13 @@ type VerifierConfig struct {
 	// access token is valid until it expires.
 	InsecureNoRevoker bool
 
-	// Foreign marks an issuer of another organization. Its tokens state only Subject,
-	// Client, Credential and Session, and what Profile names. A Profile implies
-	// Foreign.
+	// Foreign marks an issuer of another organization, whose tokens state only
+	// Subject, Client, Credential and Session, and what Profile names. A Profile
+	// implies Foreign.
 	Foreign bool
 
-	// Profile describes tokens that differ from RFC 9068. The zero Profile grants
-	// nothing to tokens of a Foreign issuer.
+	// Profile describes tokens that differ from RFC 9068 and what they grant. The zero
+	// Profile grants nothing to tokens of a Foreign issuer.
 	Profile Profile
 
 	// Header is the request header with the token, for example

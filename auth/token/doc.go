@@ -18,7 +18,8 @@
 //
 // Package auth adds sign-in and refresh. A service that only accepts tokens has a
 // [Remote] or [KeySet] instead of a Keyring; [NewVerifiers] accepts several issuers.
-// Errors of constructors list every mistake.
+// Errors of constructors list every mistake. "Risk" in the comment of a field is what
+// an attacker gains if the field is set without need.
 //
 // # Order
 //
@@ -30,14 +31,14 @@
 //
 // # Security considerations
 //
-// Use short lifetimes and TLS, and never put tokens into URLs: a token is valid for
-// each client that holds it. The Revoker and Hooks.Active check whether a token is
-// still true. If a signing key is stolen, [Keyring.Replace] rejects its tokens at
-// once, in each process that calls it.
+// A token is valid for each client that holds it: use short lifetimes and TLS, and
+// never put tokens into URLs. Roles and scopes may be stale; the Revoker and
+// Hooks.Active are current. If a signing key is stolen, [Keyring.Replace] rejects its
+// tokens at once, in each process that calls it.
 //
-// Identify callers by Issuer and Subject, never by Subject alone, and tokens by
-// Principal.Credential, never by their bytes: each ECDSA signature (r, s) has a twin
-// (r, n−s), which only keys of a Keyring without Key.ID and Key.AcceptHighS reject.
+// Identify callers by Issuer and Subject, and tokens by Principal.Credential, never
+// by their bytes: each ECDSA signature (r, s) has a twin (r, n−s), which only keys of
+// a Keyring without Key.ID and Key.AcceptHighS reject.
 //
 // An attacker that controls the URL of a Remote, its host or its certificates can
 // sign tokens of that issuer. An attacker that blocks the URL keeps withdrawn keys

@@ -83,8 +83,8 @@ type Key struct {
 	// For other algorithms it is an error.
 	AcceptHighS bool
 
-	// The key verifies from PublishFrom to VerifyUntil, and signs from SignFrom to one
-	// token lifetime before VerifyUntil. Default: no limit.
+	// PublishFrom and VerifyUntil limit when the key verifies. It signs from SignFrom
+	// to one token lifetime before VerifyUntil. Default: no limit.
 	PublishFrom, SignFrom, VerifyUntil time.Time
 }
 

@@ -59,9 +59,9 @@ type KeyInfo struct {
 	State     KeyState
 }
 
-// A Keyring holds the keys of one issuer and rotates them by the clock: each key
-// verifies from PublishFrom to VerifyUntil, and the key with the latest past SignFrom
-// signs; among equals, the first. A Keyring is safe for concurrent use.
+// A Keyring holds the keys of one issuer and rotates them by the clock: the key with
+// the latest past SignFrom signs; among equals, the first. A Keyring is safe for
+// concurrent use.
 //
 //	token.NewKeyring(
 //		token.Key{Algorithm: token.ES256, Signer: token.NewSigner(march), VerifyUntil: april1.Add(time.Hour)},

@@ -28,8 +28,7 @@ func (p Path) String() string {
 }
 
 // A Profile describes the tokens of an issuer that does not follow RFC 9068, and all
-// that they grant. Other claims cannot make a token malformed. Risk is what an
-// attacker gains if a field is set without need.
+// that they grant. Other claims cannot make a token malformed.
 //
 // With any type but [TypeAccess], tokens with a claim of ID tokens (nonce, at_hash,
 // c_hash or s_hash), unless IDTokens is set, or with events of logout and security
@@ -43,24 +42,23 @@ type Profile struct {
 	NoType bool
 
 	// IDTokens accepts ID tokens of OpenID Connect; Audience is then the ID of the
-	// client, and "azp" too if there are several audiences. Risk: leaked ID tokens of
-	// that client.
+	// client, as is "azp" with several audiences. Risk: leaked ID tokens of that
+	// client.
 	IDTokens bool
 
 	// NoKeyID accepts tokens without a key ID if exactly one key has their algorithm.
 	NoKeyID bool
 
-	// IgnoreHeaders are members of "jku", "x5u", "x5c" and "jwk" that are ignored
-	// instead of making a token malformed.
+	// IgnoreHeaders are ignored members: "jku", "x5u", "x5c" or "jwk".
 	IgnoreHeaders []string
 
-	// IssuerAliases are further values of "iss" for VerifierConfig.Issuer. Risk: an
-	// attacker that controls an alias controls the issuer.
+	// IssuerAliases are further values of "iss". Risk: an attacker that controls an
+	// alias controls the issuer.
 	IssuerAliases []string
 
 	// Tenants are the accepted tenants if VerifierConfig.Issuer has a path segment
-	// {tenantid}. "iss" must be the issuer with the tenant of TenantClaim, and is the
-	// Principal's Issuer.
+	// {tenantid}. "iss", and the Principal's Issuer, is then the issuer with the
+	// tenant of TenantClaim.
 	Tenants []string
 
 	// InsecureAnyTenant accepts each tenant that is a UUID. Risk: access by creating a
@@ -75,16 +73,15 @@ type Profile struct {
 	// attacker that controls a key controls all subjects with the prefix.
 	NoIssuer bool
 
-	// SubjectClaims are tried in order; the first non-empty one is the subject.
-	// Default: "sub". Risk: another user's account, if users choose a claim or values
-	// are reused.
+	// SubjectClaims are tried in order for a non-empty subject. Default: "sub". Risk:
+	// another user's account, if users choose a claim or values are reused.
 	SubjectClaims []Path
 
-	// SubjectPrefix is a required prefix of the subject. It ends in "/" or ":".
+	// SubjectPrefix is the prefix of all subjects. It ends in "/" or ":".
 	SubjectPrefix string
 
-	// AudienceClaim must be or contain VerifierConfig.Audience. Default: "aud". Risk,
-	// if it names the client: the client's tokens for other services.
+	// AudienceClaim is or contains VerifierConfig.Audience. Default: "aud". Risk, if
+	// it names the client: the client's tokens for other services.
 	AudienceClaim Path
 
 	// ClientClaim is the client of the token. Default: "client_id".
@@ -97,28 +94,28 @@ type Profile struct {
 	// CredentialClaim is the ID by which the token can be revoked. Default: "jti".
 	CredentialClaim Path
 
-	// CredentialOptional derives the ID of a token without CredentialClaim from its
-	// header and claims. Revocations by an ID of the issuer do not find it.
+	// CredentialOptional derives a missing ID from header and claims. Revocations by
+	// an ID of the issuer do not find the token.
 	CredentialOptional bool
 
 	// SessionClaim is the sign-in session, if any. Default: "sid".
 	SessionClaim Path
 
-	// IssuedAtOptional accepts tokens without "iat", which must expire within
-	// MaxLifetime; each revocation "before a time" revokes them. Risk: tokens older
-	// than MaxLifetime.
+	// IssuedAtOptional accepts tokens without "iat" that expire within MaxLifetime
+	// from now; each revocation "before a time" revokes them. Risk: tokens older than
+	// MaxLifetime.
 	IssuedAtOptional bool
 
-	// TenantClaim is the tenant. If empty, the Principal has no tenant. Risk: another
-	// tenant's data, if users choose the claim.
+	// TenantClaim is the tenant. Default: no tenant. Risk: another tenant's data, if
+	// users choose the claim.
 	TenantClaim Path
 
-	// AuthTimeClaim is when the user was authenticated. If empty, routes with a
-	// maximum age refuse the Principal.
+	// AuthTimeClaim is when the user was authenticated. Default: unknown, so that
+	// routes with a maximum age refuse the Principal.
 	AuthTimeClaim Path
 
-	// Scopes, Roles and Factors are what tokens grant. All Scopes that are present in
-	// a token must grant the same.
+	// Scopes, Roles and Factors are what tokens grant. Several Scopes in a token must
+	// be equal.
 	Scopes, Roles, Factors []Grant
 
 	// RequireGrant rejects tokens that grant no scope and no role.
@@ -128,10 +125,9 @@ type Profile struct {
 	// token may meet.
 	Require, Refuse []Condition
 
-	// PaddedBase64, AudienceHeader and ClientHeader are for AWS load balancers:
-	// padding in the parts of the token is required, and header members replace
-	// AudienceClaim and ClientClaim; "iss" and "exp" of the header must then equal the
-	// claims.
+	// PaddedBase64, AudienceHeader and ClientHeader are for AWS load balancers: the
+	// parts of tokens have padding, and header members replace AudienceClaim and
+	// ClientClaim; "iss" and "exp" of the header must then equal the claims.
 	PaddedBase64                 bool
 	AudienceHeader, ClientHeader string
 }
@@ -145,7 +141,7 @@ type Grant struct {
 	// Member is the member with the value, if the claim is an array of objects.
 	Member string
 
-	// Keys takes the names of the members of an object as values.
+	// Keys takes the names of an object's members as values.
 	Keys bool
 
 	// Names maps values to names of scopes, roles or factors here; see [Same]. Other
@@ -153,7 +149,7 @@ type Grant struct {
 	Names map[string]string
 
 	// InsecureAll grants each other value under its own name. Risk: an attacker that
-	// can assign a role at the issuer, for example "admin", gains it here.
+	// assigns a role at the issuer, for example "admin", gains it here.
 	InsecureAll bool
 }
 
@@ -170,8 +166,8 @@ func Same(names ...string) map[string]string {
 type Condition struct {
 	Claim Path
 
-	// Is are the accepted values: strings, booleans or integers, compared with their
-	// type. If empty, the claim must be present and neither null nor an empty string.
+	// Is are the accepted strings, booleans or integers, compared with their type. If
+	// empty, the claim must be present and neither null nor an empty string.
 	Is []any
 }
 

@@ -34,8 +34,8 @@ type RemoteConfig struct {
 	// /.well-known/openid-configuration below Issuer.
 	MetadataURL string
 
-	// KeyHosts are further hosts that the metadata may name. An attacker that controls
-	// one of them can publish keys.
+	// KeyHosts are further hosts that the metadata may name. Risk: an attacker that
+	// controls one can publish keys.
 	KeyHosts []string
 
 	// Uses are the accepted values of "use" in keys. Default: "sig". Risk: keys for
@@ -51,9 +51,9 @@ type RemoteConfig struct {
 	// connections.
 	Client *http.Client
 
-	// Refresh is the age at which keys are fetched again, in the background; a
-	// withdrawn key verifies until then. A shorter max-age of the response counts, but
-	// not below Cooldown. Default: 5 minutes.
+	// Refresh is the age at which keys are fetched again; a withdrawn key verifies
+	// until then. A shorter max-age of the response counts, down to Cooldown. Default:
+	// 5 minutes.
 	Refresh time.Duration
 
 	// Cooldown is the minimum time between two fetches, also after a failure, at least
@@ -68,8 +68,8 @@ type RemoteConfig struct {
 	MaxSize int
 
 	// OnError is called in the background after a fetch that failed or rejected keys,
-	// and with the number of tokens with unknown key IDs that were answered 503, which
-	// then cause no events. It must return soon.
+	// and with the number of tokens with unknown key IDs that were answered 503
+	// without an event. It must return soon.
 	OnError func(error)
 
 	// Measure receives the duration and outcome of each fetch; see [guard.Hooks].

@@ -52,6 +52,7 @@ func (s Signer) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]b
 	return s.reveal().Sign(rand, digest, opts)
 }
 
+// String returns "[redacted]".
 func (Signer) String() string { return "[redacted]" }
 
 // Format prints what String returns, whatever the verb.
