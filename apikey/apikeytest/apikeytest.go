@@ -18,10 +18,10 @@ import (
 )
 
 // Run checks each rule of [apikey.KeyStore], and of each optional interface that
-// the store implements, in a subtest. open returns a store with the given
-// records, with Version 1 and without LastUsedAt if it is a KeyWriter. IDs and
-// owners are random, so the store may have other records. The suite fills a
-// KeyBounder: use a small bound, at least four.
+// the store implements, in a subtest. open returns a store with the given records,
+// with Version 1 and without LastUsedAt for a KeyWriter. IDs and owners are random,
+// so the store may have other records. Run fills a KeyBounder: use a small bound,
+// at least four.
 func Run(t *testing.T, open func(t *testing.T, records ...apikey.Record) apikey.KeyStore) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
@@ -37,8 +37,7 @@ func Run(t *testing.T, open func(t *testing.T, records ...apikey.Record) apikey.
 	}
 }
 
-// Open adds the records to an empty [apikey.KeyWriter] and returns it, for the
-// open function of [Run].
+// Open adds the records to an empty [apikey.KeyWriter] and returns it, for [Run].
 func Open(t *testing.T, store apikey.KeyWriter, records ...apikey.Record) apikey.KeyStore {
 	t.Helper()
 	for i := range records {

@@ -5,17 +5,13 @@
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 //
-// A method that returned nil has committed. For SQLite in WAL mode, set
-// synchronous(full) if a revocation must survive a power cut. See package
-// [github.com/gatewright/gatewright/auth/sqlstore] for pools, pgbouncer and
-// roles.
+// See [github.com/gatewright/gatewright/auth/sqlstore] for databases.
 //
 // # Security considerations
 //
-// An attacker with read access to the table cannot make a key from its hash, nor
-// check a guess without the pepper. An attacker with write access can revive a
-// key, and give it any owner and any rights: grant the table to the application
-// alone.
+// An attacker with read access cannot make a key from its hash, nor check a guess
+// without the pepper. An attacker with write access can revive a key and give it
+// any owner and rights: grant access to the application alone.
 package sqlstore
 
 import (
@@ -39,7 +35,7 @@ import (
 // pkg begins each error.
 const pkg = "apikey/sqlstore"
 
-// A Dialect is the SQL of a database, the same type in all SQL stores.
+// A Dialect is an SQL dialect, the same type in all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -56,9 +52,8 @@ const ends = `(CASE WHEN revoked <> 0 THEN 0
 	WHEN expires <> 0 THEN expires
 	ELSE 9223372036854775807 END)`
 
-// Schema returns the statements that create the tables, to execute, by several
-// processes at once too, or to copy into a migration. It panics if the dialect is
-// unknown.
+// Schema returns the statements that create the tables if they do not exist.
+// Several processes may execute them at once. Schema panics if d is unknown.
 func Schema(d Dialect) string {
 	// Times are microseconds since 1970, which both databases compare alike;
 	// 0 is none. Sets and networks are JSON.
@@ -97,17 +92,16 @@ CREATE TABLE IF NOT EXISTS gatewright_api_key_networks (
 
 // Config configures a [Store].
 type Config struct {
-	// Dialect is the SQL of the database. Required.
-	Dialect Dialect
+	Dialect Dialect // required
 
-	// MaxPerOwner bounds the keys of an owner that have not ended: see
+	// MaxPerOwner bounds the keys of an owner that have not ended; see
 	// [apikey.KeyBounder]. All processes need the same value, at most
 	// [apikey.MaxListed]. Negative: unlimited. Default: 100.
 	MaxPerOwner int
 }
 
-// A Store implements [apikey.KeyStore] and all its optional interfaces. It is
-// safe for concurrent use, by several processes too.
+// A Store implements [apikey.KeyStore] and all its optional interfaces. It is safe
+// for concurrent use, also by several processes.
 type Store struct {
 	db          *sqldb.DB
 	maxPerOwner int // 0 for any number
@@ -122,8 +116,8 @@ var (
 	_ apikey.NetworkRecorder = (*Store)(nil)
 )
 
-// New returns a Store on db, whose tables exist: see [Schema]. It does not use
-// the database, and does not close it. The error lists every mistake.
+// New returns a Store on the tables of [Schema] in db, which the host closes. It
+// does not use db. The error lists all mistakes.
 func New(db *sql.DB, config Config) (*Store, error) {
 	shared, err := sqldb.New(pkg, db, config.Dialect)
 	if config.MaxPerOwner > apikey.MaxListed {
@@ -139,8 +133,8 @@ func New(db *sql.DB, config Config) (*Store, error) {
 	return &Store{shared, max(config.MaxPerOwner, 0)}, nil
 }
 
-// Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction.
+// Ready checks that the database accepts writes, without a visible change. Call it
+// at start and for readiness.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_api_keys (
 		id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires,
@@ -155,8 +149,7 @@ func (s *Store) KeysPerOwner() int { return s.maxPerOwner }
 const columns = `id, name, owner, tenant, environment, roles, scopes, active, created, not_before, expires, revoked,
 	successor, grace_until, networks, limits, hash, pepper, last_used, version`
 
-// KeyByID implements [apikey.KeyStore]. A standby or a read-only connection is an
-// error.
+// KeyByID implements [apikey.KeyStore].
 func (s *Store) KeyByID(ctx context.Context, id string) (*apikey.Record, error) {
 	if identity.CheckNames(id) != nil {
 		return nil, apikey.ErrNotFound
@@ -461,9 +454,8 @@ func (s *Store) RecordNetwork(ctx context.Context, id string, network netip.Pref
 	return networks, nil
 }
 
-// DeleteExpired deletes the keys that ended before a moment, and returns their
-// number. Choose a moment some months ago to keep a record of the keys of each
-// owner.
+// DeleteExpired deletes keys that ended before the time, and returns their number.
+// To keep a history of the keys of each owner, pass a time some months ago.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	err = s.db.Tx(ctx, "deleting ended keys", func(tx sqldb.Tx) error {
 		const ended = `revoked <> 0 AND revoked < $1 OR expires <> 0 AND expires < $1 OR grace_until <> 0 AND grace_until < $1`

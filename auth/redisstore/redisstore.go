@@ -19,27 +19,23 @@ const pkg = "auth/redisstore"
 
 // Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
-	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
-	// Stores with the same Prefix on one server are one Store.
-	// Default: "gatewright:auth".
+	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/". Stores
+	// with the same Prefix share their data. Default: "gatewright:auth".
 	Prefix string
 
-	// InsecureEviction accepts any maxmemory-policy, and a server that does not
-	// show it. If the server evicts, an attacker who can fill its memory signs
-	// users out and resets the attempts at a challenge.
-	// Default: any policy but noeviction is an error.
+	// InsecureEviction accepts a server that evicts keys or hides its
+	// maxmemory-policy: an attacker who fills its memory signs users out and resets
+	// the attempts at challenges.
 	InsecureEviction bool
 
-	// InsecureVolatile accepts a server without an append-only file, and one that
-	// does not show it. After a restart such a server may have an old snapshot:
-	// ended sessions are valid again, and refresh tokens that were replaced
-	// meanwhile end their sessions.
-	// Default: a server with appendonly no is an error.
+	// InsecureVolatile accepts a server without an append-only file, or that hides
+	// it: a restart can restore ended sessions, and end sessions with newer refresh
+	// tokens.
 	InsecureVolatile bool
 }
 
-// A Store is an [auth.RefreshStore] and [auth.ChallengeStore], and lists
-// sessions. It is safe for concurrent use, also by several processes.
+// A Store implements [auth.RefreshStore], [auth.ChallengeStore] and
+// [auth.SessionLister]. It is safe for concurrent use, also by several processes.
 type Store struct{ db *redisdb.DB }
 
 var (
@@ -51,9 +47,47 @@ var (
 
 const batch = 500 // sessions that one script reads
 
-// New returns a Store on the server where eval runs Lua scripts: see the documentation
-// of package auth/redisstore. It returns all mistakes in its arguments, joined, and
-// does not use the server.
+// New returns a Store that runs its scripts with eval. It does not use the server.
+// The error lists all mistakes.
+//
+// The eval returns an integer of the reply as int64, an array as []any, and a bulk
+// string as string or []byte. Each of args is a string. The eval is safe for
+// concurrent use, returns when ctx ends, and sends no command twice, except EVAL
+// after NOSCRIPT. With rueidis:
+//
+//	client, err := rueidis.NewClient(rueidis.ClientOption{
+//		InitAddress:  []string{"localhost:6379"},
+//		DisableRetry: true, DisableCache: true, ConnLifetime: 5 * time.Second,
+//	})
+//	…
+//	eval := func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
+//		words := make([]string, len(args))
+//		for i, a := range args {
+//			words[i] = a.(string)
+//		}
+//		return rueidis.NewLuaScript(script).Exec(ctx, client, keys, words).ToAny()
+//	}
+//
+// With redigo:
+//
+//	pool := &redis.Pool{
+//		MaxIdle: 16, MaxConnLifetime: 5 * time.Second,
+//		DialContext: func(ctx context.Context) (redis.Conn, error) {
+//			return redis.DialContext(ctx, "tcp", "localhost:6379")
+//		},
+//	}
+//	eval := func(ctx context.Context, script string, keys []string, args ...any) (any, error) {
+//		conn, err := pool.GetContext(ctx)
+//		if err != nil {
+//			return nil, err
+//		}
+//		defer conn.Close()
+//		words := []any{}
+//		for _, key := range keys {
+//			words = append(words, key)
+//		}
+//		return redis.NewScript(len(keys), script).DoContext(ctx, conn, append(words, args...)...)
+//	}
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:auth",
@@ -65,9 +99,9 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 // rights are the commands of the scripts.
 const rights = "+eval +evalsha +info +time +exists +set +hset +hsetnx +hmget +hincrby +del +pexpireat +zadd +zcard +zrem +zrangebylex +zrangebyscore +zrevrangebylex"
 
-// Ready sets and deletes a key, and returns an error if the server is a replica,
-// rejects writes, evicts, or has no append-only file (as Config requires). Call it at
-// start and for readiness. Until it succeeded once, other methods call it first.
+// Ready checks that the server is a primary that accepts writes and meets [Config].
+// Call it at start and for readiness. Until it succeeded once, other methods call
+// it first.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, redisdb.ReadyKey(s.db.Tag()+"all"))
 }
@@ -100,7 +134,7 @@ func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first a
 	return nil, fmt.Errorf("the reply is %.32q instead of created or exists", list)
 }
 
-// RotateRefresh implements [auth.RefreshStore]. It is one script.
+// RotateRefresh implements [auth.RefreshStore] with one script.
 func (s *Store) RotateRefresh(ctx context.Context, r auth.Rotation) (_ auth.Rotated, err error) {
 	defer func() { err = s.db.Wrap(err, "rotating a refresh token") }()
 	if identity.CheckNames(r.Session) != nil {
@@ -116,7 +150,7 @@ func (s *Store) RotateRefresh(ctx context.Context, r auth.Rotation) (_ auth.Rota
 		return auth.Rotated{}, err
 	}
 	if len(list) != 4 {
-		return auth.Rotated{}, fmt.Errorf("the answer has %d parts, want 4", len(list))
+		return auth.Rotated{}, fmt.Errorf("the reply has %d parts instead of 4", len(list))
 	}
 	var out auth.Rotated
 	switch list[0] {
@@ -129,11 +163,11 @@ func (s *Store) RotateRefresh(ctx context.Context, r auth.Rotation) (_ auth.Rota
 	case "replayed":
 		out.Outcome = auth.RefreshReplayed
 	default:
-		return auth.Rotated{}, errors.New("the answer is no outcome")
+		return auth.Rotated{}, fmt.Errorf("the reply is %.32q instead of an outcome", list[0])
 	}
 	current, err := hex.DecodeString(list[1])
 	if err != nil || len(current) != len(out.Current) {
-		return auth.Rotated{}, errors.New("the current hash is no hash")
+		return auth.Rotated{}, errors.New("the reply has a malformed hash")
 	}
 	copy(out.Current[:], current)
 	if out.At, err = redisdb.Instant(list[2]); err != nil {
@@ -143,14 +177,13 @@ func (s *Store) RotateRefresh(ctx context.Context, r auth.Rotation) (_ auth.Rota
 		return auth.Rotated{}, err
 	}
 	if out.Outcome == auth.RefreshRotated && out.Current != r.New {
-		return auth.Rotated{}, errors.New("the answer contradicts itself")
+		return auth.Rotated{}, errors.New("the reply has another hash than the new one")
 	}
 	return out, nil
 }
 
-// RevokeRefresh implements [auth.RefreshStore]: one script for a session, or for each
-// 500 sessions of a subject, of a tenant, or of all. What it ended before an
-// error stays ended.
+// RevokeRefresh implements [auth.RefreshStore] with one script for each 500
+// sessions. Sessions that it ended before an error stay ended.
 func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) (err error) {
 	defer func() { err = s.db.Wrap(err, "revoking sessions") }()
 	before := ""
@@ -185,20 +218,19 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) (e
 			return err
 		}
 		if len(list) != 2 || list[0] != "done" {
-			return errors.New("the answer is not that it is done")
+			return fmt.Errorf("the reply is %.32q instead of done and a position", list)
 		}
 		if list[1] == "" {
 			return nil
 		}
 		if from != "-" && "("+list[1] <= from {
-			return errors.New("the answer does not lead on")
+			return errors.New("the reply has an earlier position than the last one")
 		}
 		from = "(" + list[1]
 	}
 }
 
-// Sessions returns the sessions of a subject that can be refreshed now by the
-// server's clock, the newest first, at most [auth.MaxListed].
+// Sessions implements [auth.SessionLister], by the clock of the server.
 func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session, err error) {
 	defer func() { err = s.db.Wrap(err, "listing sessions") }()
 	if identity.CheckNames(subject) != nil {
@@ -212,13 +244,13 @@ func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session,
 			return nil, err
 		}
 		if len(list) == 0 || (len(list)-1)%fields != 0 || len(list) > 1+batch*fields {
-			return nil, fmt.Errorf("the answer has %d parts, want 1 and %d for each session", len(list), fields)
+			return nil, fmt.Errorf("the reply has %d parts instead of 1 and %d for each session", len(list), fields)
 		}
 		last := list[0]
 		for rest := list[1:]; len(rest) > 0; rest = rest[fields:] {
 			one := auth.Session{ID: rest[0], Subject: rest[1], Tenant: rest[2], Client: rest[3]}
 			if one.Subject != subject {
-				return nil, errors.New("the answer has a session of somebody else")
+				return nil, errors.New("the reply has a session of another subject")
 			}
 			if one.Created, err = redisdb.Instant(rest[4]); err != nil {
 				return nil, err
@@ -235,7 +267,7 @@ func (s *Store) Sessions(ctx context.Context, subject string) (_ []auth.Session,
 			return all, nil
 		}
 		if from != "+" && "("+last >= from {
-			return nil, errors.New("the answer does not lead on")
+			return nil, errors.New("the reply has an earlier position than the last one")
 		}
 		from = "(" + last
 	}

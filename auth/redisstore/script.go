@@ -1,15 +1,14 @@
 package redisstore
 
-// Every value is written as it was given, so that Lua formats no time of its
-// own: it would write one as 1.7e+15. Times are microseconds since 1970, below
-// 2^53, which the doubles of Lua hold exactly.
+// Lua would format a time as 1.7e+15, so scripts write values as they receive them.
+// Times are microseconds since 1970, below 2^53, which the doubles of Lua hold exactly.
 //
-// A session is a hash. What finds it are sorted sets whose scores are all 0, of
-// entries that sort by time of creation and begin with it:
+// A session is a hash. Sorted sets with score 0 are its indexes; their entries begin
+// with the time of creation:
 //
 //	all, subject, tenant   created (16 digits), hash of the ID (43 characters)
-//	expiry                 that, and the hashes of subject and tenant (43 each),
-//	                       by the millisecond in which the session has expired
+//	expiry                 the same, and the hashes of subject and tenant (43 each);
+//	                       the score is the millisecond after the expiry
 const common = `
 local base = ARGV[1]
 
@@ -18,7 +17,7 @@ local function int(x) return string.format('%.0f', x) end
 -- the millisecond in which a time in microseconds is over
 local function over(micros) return int(math.floor(micros / 1000) + 1) end
 
--- drop takes a session out of all that finds it
+-- drop removes a session from all indexes
 local function drop(full)
   local entry = string.sub(full, 1, 59)
   redis.call('ZREM', base .. 'all', entry)
@@ -30,10 +29,9 @@ end
 
 // createScript begins the session KEYS[1]. ARGV[2] is its entry in expiry,
 // ARGV[3] is 1 if it has a tenant, and the values from ARGV[4] on are id,
-// subject, tenant, client, created, expires, current, idle. It also forgets a
-// few sessions that have expired, so that no more of them stay than there are,
-// and ends the oldest sessions of the subject that are more than ARGV[12]. The answer is
-// a word, and the IDs of the sessions that it ended.
+// subject, tenant, client, created, expires, current, idle. It also removes up to 16
+// expired sessions from the indexes, and ends the oldest sessions of the subject beyond
+// ARGV[12]. The reply is a word, and the IDs of the sessions that it ended.
 const createScript = common + `
 local full, entry = ARGV[2], string.sub(ARGV[2], 1, 59)
 local time = redis.call('TIME')
@@ -82,8 +80,8 @@ return int(redis.call('ZCARD', KEYS[1]))
 `
 
 // rotateScript rotates the session KEYS[1]. ARGV goes on with old, new, now,
-// the grace, and until when the new token is good if the session is. The answer
-// is the outcome, and the current token, since when it is that, and until when.
+// the grace, and when the new token expires. The reply is the outcome, the current
+// token, when it was issued, and when it expires.
 const rotateScript = common + `
 local s = redis.call('HMGET', KEYS[1], 'full', 'expires', 'current', 'previous', 'rotated', 'idle')
 if not s[1] then return {'unknown', '', '0', '0'} end
@@ -105,10 +103,10 @@ drop(full)
 return {'reused', '', '0', '0'}
 `
 
-// revokeScript ends sessions: the one that is KEYS[1] if ARGV[2] is "one", or
-// else those of the sorted set KEYS[1] from ARGV[6] on, ARGV[7] at most. They
-// have the subject ARGV[3], the tenant ARGV[4], and were created before
-// ARGV[5], where these are not empty, and are not the session ARGV[8]. The answer is where to go on, or nothing.
+// revokeScript ends sessions: KEYS[1] if ARGV[2] is "one", otherwise at most ARGV[7]
+// sessions of the sorted set KEYS[1], from ARGV[6] on. They have the subject ARGV[3] and
+// the tenant ARGV[4], and were created before ARGV[5], if these are not empty. The
+// session ARGV[8] stays. The reply is the position to continue from, or nothing.
 const revokeScript = common + `
 local entries, last = {}, ''
 if ARGV[2] == 'one' then
@@ -136,8 +134,9 @@ return {'done', last}
 `
 
 // sessionsScript lists sessions of the sorted set KEYS[1], backwards from
-// ARGV[2], ARGV[3] at most. The answer is where to go on, or nothing, and id,
-// subject, tenant, client, created and expires of each that can be refreshed.
+// ARGV[2], ARGV[3] at most. The reply is the position to continue from, or nothing, and
+// id, subject, tenant, client, created and expires of each session that can be
+// refreshed.
 const sessionsScript = common + `
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -157,8 +156,8 @@ return answer
 `
 
 // attemptScript counts an attempt on the challenge KEYS[1], of ARGV[1] at most.
-// It is kept for a minute longer than ARGV[2], in milliseconds, and than now:
-// clocks differ, and a count that is gone begins anew.
+// The count is kept for a minute after ARGV[2], in milliseconds, and after now, because
+// clocks differ and a lost count restarts at zero.
 const attemptScript = `
 local s = redis.call('HMGET', KEYS[1], 'attempts', 'finished')
 if s[2] or (tonumber(s[1] or '0') >= tonumber(ARGV[1])) then return 0 end

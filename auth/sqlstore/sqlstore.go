@@ -3,22 +3,28 @@
 //
 //	db, err := sql.Open("sqlite", "file:app.db?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
 //	…
-//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration of yours
+//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration
 //	…
 //	sessions, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 //	…
 //	signIn, err := auth.New(users, tokens, auth.Config{Sessions: sessions, Challenges: sessions, …})
 //
-// Users stay in tables of the host. A method that returned nil has committed. For
-// SQLite in WAL mode, set synchronous(full) if a logout must survive a power cut.
-// Call [Store.DeleteExpired] every hour or so.
+// Users stay in tables of the host. Call [Store.DeleteExpired] every hour or so.
 //
-// # PostgreSQL
+// # Databases
 //
-// The store needs the primary. On a standby, and on a connection with
-// default_transaction_read_only, [Store.Ready] and every write return an error.
-// After a failover a pool keeps connections to the former primary, so configure
-// it to drop them at connect and at reuse. With pgx:
+// This section holds for all SQL stores of this module. A method that returned nil
+// has committed. For SQLite in WAL mode, set synchronous(full) if a write must
+// survive a power cut.
+//
+// PostgreSQL: a store needs the primary. On a standby, and on a connection with
+// default_transaction_read_only, Ready, writes and the reads that decide about access
+// return an error.
+// Transactions are read committed, whatever the server's default. The role needs
+// SELECT, INSERT, UPDATE and DELETE on the tables.
+//
+// After a failover a pool keeps connections to the former primary, so configure it
+// to drop them at connect and at reuse. With pgx:
 //
 //	config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 //	db := stdlib.OpenDB(*config, stdlib.OptionResetSession(func(ctx context.Context, c *pgx.Conn) error {
@@ -32,20 +38,17 @@
 //
 // With other drivers, set [sql.DB.SetConnMaxLifetime] to some seconds.
 //
-// Behind pgbouncer in transaction pooling, prepared statements get lost: add
-// default_query_exec_mode=exec to the URL of pgx, or set max_prepared_statements
-// in pgbouncer 1.21 or later. The role needs SELECT, INSERT, UPDATE and DELETE on
-// the tables. Several processes may execute [Schema] at the same time. The
-// isolation of transactions is read committed, whatever the server's default is.
+// Behind pgbouncer in transaction pooling, add default_query_exec_mode=exec to the
+// URL of pgx, or set max_prepared_statements in pgbouncer 1.21 or later.
 //
 // # Security considerations
 //
 // The tables hold SHA-256 hashes of the identifiers of refresh tokens. An attacker
-// who can read the tables cannot make a token from them. An attacker who can write
-// them can revive a session.
+// with read access cannot make a token. An attacker with write access can revive a
+// session.
 //
-// Times come from the processes: the clocks of several processes must agree to
-// within the grace of a rotation.
+// Times come from the processes, whose clocks must agree to within the grace of a
+// rotation.
 package sqlstore
 
 import (
@@ -65,8 +68,7 @@ import (
 // pkg begins each error.
 const pkg = "auth/sqlstore"
 
-// A Dialect is the SQL that a database understands. One value serves the SQL stores
-// of all packages.
+// A Dialect is an SQL dialect, the same type in all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -75,9 +77,8 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the tables, to execute or to copy into
-// a migration. Statements change nothing if the tables exist, and several processes
-// may execute them at once. Schema panics if the dialect is unknown.
+// Schema returns the statements that create the tables if they do not exist.
+// Several processes may execute them at once. Schema panics if d is unknown.
 func Schema(d Dialect) string {
 	// Times are microseconds since 1970, which both databases compare alike.
 	return sqldb.Schema(pkg, d, `CREATE TABLE IF NOT EXISTS gatewright_sessions (
@@ -106,12 +107,11 @@ CREATE INDEX IF NOT EXISTS gatewright_challenges_expires ON gatewright_challenge
 
 // Config configures a [Store].
 type Config struct {
-	// Dialect is the SQL that the database understands. Required.
-	Dialect Dialect
+	Dialect Dialect // required
 }
 
-// A Store is an [auth.RefreshStore] and [auth.ChallengeStore]. It is safe for
-// concurrent use, also by several processes.
+// A Store implements [auth.RefreshStore], [auth.ChallengeStore] and
+// [auth.SessionLister]. It is safe for concurrent use, also by several processes.
 type Store struct{ db *sqldb.DB }
 
 var (
@@ -121,15 +121,14 @@ var (
 	_ auth.SessionCounter = (*Store)(nil)
 )
 
-// New returns a Store that uses the tables of [Schema] in db, which the host closes.
-// It returns all mistakes in its arguments, joined, and does not use the database.
+// New returns a Store on the tables of [Schema] in db, which the host closes. It
+// does not use db. The error lists all mistakes.
 func New(db *sql.DB, config Config) (*Store, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db} })
 }
 
-// Ready proves that the database takes writes: it inserts and deletes a row of
-// each table, in one transaction that no other transaction sees. Call it when the
-// process starts and from the process's readiness endpoint.
+// Ready checks that the database accepts writes, without a visible change. Call it
+// at start and for readiness.
 func (s *Store) Ready(ctx context.Context) error {
 	key := rand.Text()
 	return errors.Join(
@@ -177,8 +176,8 @@ func (s *Store) CreateRefresh(ctx context.Context, session auth.Session, first a
 }
 
 // deleteInOrder returns the statement that deletes the sessions of a condition. In
-// PostgreSQL the rows are locked in the order of their IDs, so that two such
-// statements wait for each other and do not deadlock.
+// PostgreSQL it locks the rows in the order of their IDs, so that two statements do
+// not deadlock.
 func (s *Store) deleteInOrder(condition string) string {
 	if s.db.Dialect() != PostgreSQL {
 		return "DELETE FROM gatewright_sessions WHERE " + condition
@@ -186,18 +185,17 @@ func (s *Store) deleteInOrder(condition string) string {
 	return "DELETE FROM gatewright_sessions WHERE id IN (SELECT id FROM gatewright_sessions WHERE " + condition + " ORDER BY id FOR UPDATE)"
 }
 
-// maxEvicted is how many sessions one that begins ends at most: a host that
-// lowers the bound gets there step by step.
+// maxEvicted bounds the sessions that a new session ends, so that a lowered bound
+// takes effect in steps.
 const maxEvicted = 1000
 
-// RotateRefresh implements [auth.RefreshStore]. It is one transaction, which begins
-// with its only usual write: of several at once the first takes the row's
-// lock, and the others find the token replaced.
+// RotateRefresh implements [auth.RefreshStore] in one transaction.
 func (s *Store) RotateRefresh(ctx context.Context, r auth.Rotation) (out auth.Rotated, err error) {
 	if identity.CheckNames(r.Session) != nil {
 		return auth.Rotated{}, nil
 	}
 	err = s.db.Tx(ctx, "rotating a refresh token", func(tx sqldb.Tx) error {
+		// The update locks the row: concurrent rotations then find the token replaced.
 		now, idle := r.Now.UnixMicro(), r.Now.Add(r.Idle).UnixMicro()
 		updated, err := tx.Exec(ctx, `UPDATE gatewright_sessions
 			SET previous_hash = current_hash, current_hash = $1, rotated = $2,
@@ -269,8 +267,7 @@ func (s *Store) RevokeRefresh(ctx context.Context, which identity.Revocation) er
 	return err
 }
 
-// Sessions returns the sessions of a subject that can be refreshed now, the newest
-// first, at most [auth.MaxListed].
+// Sessions implements [auth.SessionLister], by the clock of the process.
 func (s *Store) Sessions(ctx context.Context, subject string) (all []auth.Session, err error) {
 	if identity.CheckNames(subject) != nil {
 		return nil, nil
@@ -322,8 +319,7 @@ func (s *Store) FinishChallenge(ctx context.Context, id auth.TokenHash) (bool, e
 }
 
 // DeleteExpired deletes sessions and challenges that had expired at before, and
-// returns how many. They are refused without it; it frees space, and the host
-// calls it now and then.
+// returns their number. It only frees space: expired rows are rejected anyway.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	moment := before.UnixMicro()
 	return s.db.DeleteExpired(ctx,

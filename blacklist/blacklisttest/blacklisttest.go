@@ -15,9 +15,9 @@ import (
 	"github.com/gatewright/gatewright/blacklist"
 )
 
-// Run checks each rule of [blacklist.Revoker] in a subtest. Issuers are random,
-// so open may return the same store every time. The clocks of the store and of
-// the test must agree to a few milliseconds. Run waits about half a second for
+// Run checks each rule of [blacklist.Revoker] in a subtest. Issuers are random, so
+// open may return the same store every time. The clocks of the store and of the
+// test must agree to a few milliseconds. Run waits about half a second for
 // revocations to expire.
 func Run(t *testing.T, open func(t *testing.T) blacklist.Revoker) {
 	for _, rule := range rules {

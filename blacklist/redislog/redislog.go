@@ -17,23 +17,21 @@ const pkg = "blacklist/redislog"
 // Config configures a [Log]. The zero Config is ready for use.
 type Config struct {
 	// Prefix begins both keys: 1 to 64 letters, digits and any of ":._-/". Logs
-	// with the same Prefix on one server are one Log. Default:
-	// "gatewright:blacklist".
+	// with the same Prefix share their data. Default: "gatewright:blacklist".
 	Prefix string
 
-	// InsecureEviction accepts any maxmemory-policy, and a server that does not
-	// show it. If the server evicts, an attacker that can fill its memory deletes
-	// logouts: processes that start later accept stolen tokens again.
+	// InsecureEviction accepts a server that evicts keys or hides its
+	// maxmemory-policy: an attacker who fills its memory deletes logouts, so that
+	// processes that start later accept stolen tokens.
 	InsecureEviction bool
 
-	// InsecureVolatile accepts a server without an append-only file, which
-	// forgets logouts when it ends: processes that start later accept stolen
-	// tokens again.
+	// InsecureVolatile accepts a server without an append-only file, or that hides
+	// it: a restart deletes logouts in the same way.
 	InsecureVolatile bool
 }
 
-// A Log is a [blacklist.Log] on a server. It is safe for concurrent use, by
-// several processes too.
+// A Log implements [blacklist.Log] and [blacklist.Clock]. It is safe for concurrent
+// use, also by several processes.
 type Log struct {
 	db                 *redisdb.DB
 	keys               []string
@@ -49,8 +47,9 @@ const (
 	entriesPerDelete = 1000
 )
 
-// New returns a Log on the server where eval runs Lua scripts; it does not use
-// the server. The error lists every mistake.
+// New returns a Log that runs its scripts with eval: see
+// [github.com/gatewright/gatewright/auth/redisstore]. It does not use the server.
+// The error lists all mistakes.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Log, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:blacklist",
@@ -65,7 +64,7 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 // rights are the commands of the scripts.
 const rights = "+eval +evalsha +info +time +exists +set +del +xadd +xrange +xdel +xinfo +zadd +zrangebyscore +zrem"
 
-// Ready proves that the server takes writes and keeps them.
+// Ready checks that the server is a primary that accepts writes and meets [Config].
 func (l *Log) Ready(ctx context.Context) error {
 	return l.db.Ready(ctx, redisdb.ReadyKey(l.keys[0]))
 }
@@ -182,8 +181,8 @@ func (l *Log) since(ctx context.Context, after uint64, most int) ([]blacklist.En
 	return entries, after, nil
 }
 
-// DeleteExpired deletes entries that expired before the moment, and returns their
-// number, also beside an error. Several processes may call it at the same time.
+// DeleteExpired deletes entries that expired before the time, and returns their
+// number, also with an error. Several processes may call it at once.
 func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	defer func() { err = l.db.Wrap(err, "deleting what has expired") }()
 	for {

@@ -9,7 +9,8 @@ import (
 
 var _ blacklist.Clock = (*Log)(nil)
 
-// Now implements [blacklist.Clock]. SQLite has the clock of this machine.
+// Now implements [blacklist.Clock]. With SQLite it returns the time of this
+// machine.
 func (l *Log) Now(ctx context.Context) (time.Time, error) {
 	if l.db.Dialect() != PostgreSQL {
 		return time.Now(), ctx.Err()

@@ -2,7 +2,7 @@ package sqllog
 
 import "github.com/gatewright/gatewright/internal/sqldb"
 
-// A Dialect is the SQL of a database, the same type in all SQL stores.
+// A Dialect is an SQL dialect, the same type in all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -11,9 +11,8 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the tables, to execute, by several
-// processes at once too, or to copy into a migration. It panics if the dialect is
-// unknown.
+// Schema returns the statements that create the tables if they do not exist.
+// Several processes may execute them at once. Schema panics if d is unknown.
 func Schema(d Dialect) string {
 	// Moments are microseconds since 1970, and 0 for none: an index on expires
 	// then needs no NULL. The second table has one row, which outlives the

@@ -18,12 +18,11 @@ const pkg = "blacklist/sqllog"
 
 // Config configures a [Log].
 type Config struct {
-	// Dialect is the SQL of the database. Required.
-	Dialect Dialect
+	Dialect Dialect // required
 }
 
-// A Log is a [blacklist.Log] in a database. It is safe for concurrent use, by
-// several processes too.
+// A Log implements [blacklist.Log] and [blacklist.Clock]. It is safe for concurrent
+// use, also by several processes.
 type Log struct {
 	db                     *sqldb.DB
 	number, since, expired string // statements
@@ -31,16 +30,16 @@ type Log struct {
 
 var _ blacklist.Log = (*Log)(nil)
 
-// New returns a Log on db, whose tables exist: see [Schema]. It does not use the
-// database, and does not close it. The error lists every mistake.
+// New returns a Log on the tables of [Schema] in db, which the host closes. It does
+// not use db. The error lists all mistakes.
 func New(db *sql.DB, config Config) (*Log, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Log {
 		return &Log{db, numberStatement(config.Dialect), sinceStatement(db), deleteStatement(config.Dialect)}
 	})
 }
 
-// Ready proves that the database takes writes: it inserts and deletes an entry,
-// in one transaction.
+// Ready checks that the database accepts writes, without a visible change. Call it
+// at start and for readiness.
 func (l *Log) Ready(ctx context.Context) error {
 	return l.db.Ready(ctx, `INSERT INTO gatewright_revocations (number, kind, id, spare, revoked_before, expires)
 		VALUES ($1, 0, '', '', 0, 0)`,
@@ -51,8 +50,8 @@ func (l *Log) Ready(ctx context.Context) error {
 // databases take, which is 32,766 of SQLite.
 const rowsPerInsert = 500
 
-// Append implements [blacklist.Log]. It records all entries or none; after an
-// error of the commit it is unknown which.
+// Append implements [blacklist.Log]. It records all entries or none; after an error
+// of the commit it is unknown which.
 func (l *Log) Append(ctx context.Context, entries ...blacklist.Entry) (last uint64, err error) {
 	const doing = "appending"
 	if err := ctx.Err(); err != nil {
@@ -119,8 +118,7 @@ func insert(ctx context.Context, tx sqldb.Tx, after int64, entries []blacklist.E
 	return err
 }
 
-// Since implements [blacklist.Log] with one statement, which sees the database
-// at one moment.
+// Since implements [blacklist.Log] in one statement.
 func (l *Log) Since(ctx context.Context, after uint64, most int) (entries []blacklist.Entry, position uint64, err error) {
 	const doing = "reading"
 	if most < 1 {
@@ -159,7 +157,7 @@ func (l *Log) Since(ctx context.Context, after uint64, most int) (entries []blac
 		return nil
 	})
 	if err == nil && !answered {
-		err = l.db.Wrap(errors.New("the answer has no row"), doing)
+		err = l.db.Wrap(errors.New("the result has no row"), doing)
 	}
 	if err == nil && int64(after) > end.Int64 {
 		err = l.db.Wrap(blacklist.ErrRewound, doing)
@@ -200,8 +198,8 @@ func (r *row) entry() (e blacklist.Entry, err error) {
 // Appends do not wait for long.
 const rowsPerDelete = 5000
 
-// DeleteExpired deletes entries that expired before the moment, in statements of
-// 5000 rows, and returns their number, also beside an error.
+// DeleteExpired deletes entries that expired before the time, in statements of 5000
+// rows, and returns their number, also with an error.
 func (l *Log) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	for {
 		n, err := l.db.Exec(ctx, "deleting what has expired", l.expired, sqldb.Micros(before), rowsPerDelete)

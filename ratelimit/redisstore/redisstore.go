@@ -21,24 +21,22 @@ const pkg = "ratelimit/redisstore"
 // Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
 	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/". Stores
-	// with the same Prefix on one server are one Store. Default:
-	// "gatewright:ratelimit".
+	// with the same Prefix share their data. Default: "gatewright:ratelimit".
 	Prefix string
 
-	// SpreadKeys lets a cluster count each [ratelimit.Key] on a node of its own.
-	// A Take of different keys is then an error, as is every request by IPv6
-	// address, which is charged by /64 and by /48. All processes of a Store need
-	// the same value.
+	// SpreadKeys lets a cluster count each [ratelimit.Key] on its own node. A Take
+	// with different keys then returns an error, as does every request by IPv6
+	// address, which has a key for /64 and one for /48. All processes need the same
+	// value.
 	SpreadKeys bool
 
-	// InsecureEviction accepts any maxmemory-policy, and a server that does not
-	// show it. If the server evicts, an attacker that can fill its memory gets a
-	// new quota. Default: only noeviction is accepted.
+	// InsecureEviction accepts a server that evicts keys or hides its
+	// maxmemory-policy: an attacker who fills its memory gets a new quota.
 	InsecureEviction bool
 }
 
-// A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
-// processes too.
+// A Store implements [ratelimit.Store]. It is safe for concurrent use, also by
+// several processes.
 type Store struct {
 	db      *redisdb.DB
 	spread  bool
@@ -50,8 +48,9 @@ func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
-// New returns a Store on the server where eval runs Lua scripts; it does not use
-// the server. The error lists every mistake.
+// New returns a Store that runs its scripts with eval: see
+// [github.com/gatewright/gatewright/auth/redisstore]. It does not use the server.
+// The error lists all mistakes.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:ratelimit",
@@ -63,8 +62,8 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 // rights are the commands of the scripts.
 const rights = "+eval +evalsha +info +time +get +set +setrange +del"
 
-// Ready proves that the server takes writes and keeps them. Until it has
-// succeeded once, Take checks first.
+// Ready checks that the server is a primary that accepts writes and meets [Config].
+// Call it at start and for readiness. Until it succeeded once, Take calls it first.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, redisdb.ReadyKey(s.key(&ratelimit.Charge{})))
 }
@@ -100,8 +99,8 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) ([]ratelim
 	return states, ratelimit.NewReceipt(time.Duration(moment)*time.Microsecond, charges), nil
 }
 
-// Refund implements [ratelimit.Store]. Charges that the store has lost are not
-// given back.
+// Refund implements [ratelimit.Store]. It does not return charges that the server
+// has lost.
 func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -224,7 +223,7 @@ func read(answer any, charges []ratelimit.Charge) (moment int64, states []rateli
 		}
 	}
 	if err == nil && moment == 0 && !refused {
-		err = errors.New("the reply contradicts itself")
+		err = errors.New("the reply has no charge and no refusal")
 	}
 	if err != nil {
 		return 0, nil, err

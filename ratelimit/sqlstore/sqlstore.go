@@ -1,34 +1,30 @@
-// Package sqlstore counts the limits of package ratelimit in PostgreSQL, for
-// several processes, or in SQLite for the processes of one machine, with any
-// database/sql driver.
+// Package sqlstore counts the limits of package ratelimit in PostgreSQL, or in
+// SQLite for the processes of one machine, with any database/sql driver.
 //
 //	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.PostgreSQL)) // or a migration
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL})
 //
-// All charges of a request are one transaction, by the clock of PostgreSQL, or of
-// the machine for SQLite. Requests for one key wait for each other. Call
-// [Store.DeleteExpired] every minute. See package
-// [github.com/gatewright/gatewright/auth/sqlstore] for pools, pgbouncer and
-// roles.
+// See [github.com/gatewright/gatewright/auth/sqlstore] for databases. The charges
+// of a request are one transaction, by the clock of PostgreSQL, or of the machine
+// for SQLite. Requests for one key wait for each other. Call [Store.DeleteExpired]
+// every minute.
 //
-// PostgreSQL: the table is UNLOGGED. A crash of the server empties it, which
-// resets all limits; to keep it, create the table without that word.
-//
-// SQLite: use a file of its own with journal_mode(wal), busy_timeout(1000),
-// synchronous(off) and [sql.DB.SetMaxOpenConns] of 1. A power cut may damage the
-// file.
+// In PostgreSQL the table is UNLOGGED: a crash of the server resets all limits. To
+// prevent it, create the table without that word. For SQLite use a file of its own
+// with journal_mode(wal), busy_timeout(1000), synchronous(off) and
+// [sql.DB.SetMaxOpenConns] of 1. A power cut may damage the file.
 //
 // # Security considerations
 //
 // If the clock is set back, charges are kept for one window (1.1 windows of a
-// Strict limit) from then on; if it is set forward, charges are forgotten earlier
-// by as much.
+// Strict limit) from then on; if it is set forward, charges are dropped earlier by
+// as much.
 //
-// An attacker with write access to the table can reset every limit. Its keys are
-// hashes and do not show addresses. Each limited request holds a connection for
-// two to four round trips: give the store a pool of its own, or refused requests
-// can use up the pool of the handlers.
+// An attacker with write access can reset every limit. Keys are hashes and do not
+// reveal addresses. Each limited request holds a connection for two to four round
+// trips: use a pool of its own, or refused requests can exhaust the pool of the
+// handlers.
 package sqlstore
 
 import (
@@ -52,7 +48,7 @@ import (
 // pkg begins each error.
 const pkg = "ratelimit/sqlstore"
 
-// A Dialect is the SQL of a database, the same type in all SQL stores.
+// A Dialect is an SQL dialect, the same type in all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -61,9 +57,8 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the table, to execute, by several
-// processes at once too, or to copy into a migration. It panics if the dialect is
-// unknown.
+// Schema returns the statements that create the table if it does not exist. Several
+// processes may execute them at once. Schema panics if d is unknown.
 func Schema(d Dialect) string {
 	// No index on expires: it would have to be written with every request,
 	// and is read once a minute. In PostgreSQL half of each page is left free,
@@ -82,12 +77,11 @@ func Schema(d Dialect) string {
 
 // Config configures a [Store].
 type Config struct {
-	// Dialect is the SQL of the database. Required.
-	Dialect Dialect
+	Dialect Dialect // required
 }
 
-// A Store is a [ratelimit.Store]. It is safe for concurrent use, by several
-// processes too.
+// A Store implements [ratelimit.Store]. It is safe for concurrent use, also by
+// several processes.
 type Store struct {
 	db      *sqldb.DB
 	breaker ratelimit.Breaker
@@ -98,14 +92,14 @@ func (s *Store) Breaker() *ratelimit.Breaker { return &s.breaker }
 
 var _ ratelimit.Store = (*Store)(nil)
 
-// New returns a Store on db, whose table exists: see [Schema]. It does not use
-// the database, and does not close it. The error lists every mistake.
+// New returns a Store on the table of [Schema] in db, which the host closes. It
+// does not use db. The error lists all mistakes.
 func New(db *sql.DB, config Config) (*Store, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db: db} })
 }
 
-// Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction.
+// Ready checks that the database accepts writes, without a visible change. Call it
+// at start and for readiness.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_limits (id, spent, expires) VALUES ($1, '', 0)`,
 		`DELETE FROM gatewright_limits WHERE id = $1`, []byte("ready "+rand.Text()))
@@ -145,8 +139,8 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) (states []
 	return states, ratelimit.NewReceipt(time.Duration(now)*time.Microsecond, charges), nil
 }
 
-// Refund implements [ratelimit.Store]. Charges that the store has lost are not given
-// back.
+// Refund implements [ratelimit.Store]. It does not return charges that the database
+// has lost.
 func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -164,9 +158,9 @@ func (s *Store) Refund(ctx context.Context, receipt ratelimit.Receipt) error {
 	return err
 }
 
-// DeleteExpired deletes up to a thousand rows that count no more at before, in
-// PostgreSQL also by the server's clock, and returns their number; call it again
-// if it was a thousand.
+// DeleteExpired deletes up to 1000 rows that count no more at before (in PostgreSQL
+// also by the server's clock), and returns their number. Call it again if it
+// returned 1000.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int64, error) {
 	expired := `expires <= $1`
 	if s.db.Dialect() == PostgreSQL {

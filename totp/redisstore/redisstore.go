@@ -20,33 +20,30 @@ const pkg = "totp/redisstore"
 
 // Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
-	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
-	// Stores with the same Prefix on one server are one Store.
-	// Default: "gatewright:totp".
+	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/". Stores
+	// with the same Prefix share their data. Default: "gatewright:totp".
 	Prefix string
 
-	// InsecureEviction accepts any maxmemory-policy, and a server that does not
-	// show it. If the server evicts, an attacker who can fill its memory removes
-	// second factors: then the password is enough.
-	// Default: any policy but noeviction is an error.
+	// InsecureEviction accepts a server that evicts keys or hides its
+	// maxmemory-policy: an attacker who fills its memory removes second factors, so
+	// that the password is enough.
 	InsecureEviction bool
 
-	// InsecureVolatile accepts a server without an append-only file, and one that
-	// does not show it. After a restart such a server has forgotten second factors,
-	// so that the password is enough, and which codes were used.
-	// Default: a server with appendonly no is an error.
+	// InsecureVolatile accepts a server without an append-only file, or that hides
+	// it: a restart removes second factors, so that the password is enough, and
+	// makes used codes valid again.
 	InsecureVolatile bool
 }
 
-// A Store is a [totp.Store]. It is safe for concurrent use, also by
-// several processes.
+// A Store implements [totp.Store]. It is safe for concurrent use, also by several
+// processes.
 type Store struct{ db *redisdb.DB }
 
 var _ totp.Store = (*Store)(nil)
 
-// New returns a Store on the server where eval runs Lua scripts: see the documentation
-// of package auth/redisstore. It returns all mistakes in its arguments, joined, and
-// does not use the server.
+// New returns a Store that runs its scripts with eval: see
+// [github.com/gatewright/gatewright/auth/redisstore]. It does not use the server.
+// The error lists all mistakes.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:totp",
@@ -58,15 +55,15 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 // rights are the commands of the scripts.
 const rights = "+eval +evalsha +info +exists +set +del +hset +hget +hmget +hdel"
 
-// Ready sets and deletes a key, and returns an error if the server is a replica,
-// rejects writes, evicts, or has no append-only file (as Config requires). Call it at
-// start and for readiness. Until it succeeded once, other methods call it first.
+// Ready checks that the server is a primary that accepts writes and meets [Config].
+// Call it at start and for readiness. Until it succeeded once, other methods call
+// it first.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, redisdb.ReadyKey(s.db.Prefix()))
 }
 
-// stored is a record as the server has it. The user is in it, so that a record
-// that was copied to another key is not taken for that user's.
+// stored is a record on the server. It contains the user, so that LoadTOTP rejects
+// a record that was copied to the key of another user.
 type stored struct {
 	User                          string
 	Active, Pending, Recovery     []byte
@@ -75,8 +72,7 @@ type stored struct {
 	PendingUntil, Retry, Forgiven int64 // microseconds since 1970, 0 is none
 }
 
-// LoadTOTP implements [totp.Store]. A replica is an error: it may lack a second
-// factor that was confirmed.
+// LoadTOTP implements [totp.Store].
 func (s *Store) LoadTOTP(ctx context.Context, user string) (_ totp.Record, err error) {
 	defer func() { err = s.db.Wrap(err, "loading a record") }()
 	if identity.CheckNames(user) != nil {
@@ -94,13 +90,13 @@ func (s *Store) LoadTOTP(ctx context.Context, user string) (_ totp.Record, err e
 	}
 	version, err := strconv.ParseInt(list[0], 10, 64)
 	if err != nil || version < 1 {
-		return totp.Record{}, errors.New("the stored version is no positive number")
+		return totp.Record{}, errors.New("the stored version is not a positive number")
 	}
 	var kept stored
 	decoder := json.NewDecoder(bytes.NewReader([]byte(list[1])))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&kept); err != nil || decoder.More() {
-		return totp.Record{}, errors.New("the stored record is damaged") // and says nothing of what is in it
+		return totp.Record{}, errors.New("the stored record is damaged") // without its content
 	}
 	if kept.User != user || len(kept.Recovery)%len(totp.RecoveryHash{}) != 0 {
 		return totp.Record{}, errors.New("the stored record is damaged, or of another user")
@@ -117,14 +113,14 @@ func (s *Store) LoadTOTP(ctx context.Context, user string) (_ totp.Record, err e
 	return r, nil
 }
 
-// SaveTOTP implements [totp.Store]. It is one script.
+// SaveTOTP implements [totp.Store] with one script.
 func (s *Store) SaveTOTP(ctx context.Context, user string, r totp.Record) (_ bool, err error) {
 	defer func() { err = s.db.Wrap(err, "saving a record") }()
 	if err := identity.CheckNames(user); err != nil {
 		return false, err
 	}
 	if r.Version == math.MaxInt64 {
-		return false, errors.New("the version is the last one")
+		return false, errors.New("the version is the greatest possible number")
 	}
 	kept := stored{
 		User: user, Active: r.Active, Pending: r.Pending, PendingUntil: micros(r.PendingUntil), Step: r.Step,

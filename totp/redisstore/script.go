@@ -1,10 +1,10 @@
 package redisstore
 
-// loadScript returns the version and the record of the user whose key is
-// KEYS[1], version 0 if there is none. Versions are compared as text: no number
-// of Lua is made of one. One without the other is a damaged record. HDEL deletes
-// nothing: it fails where writes do, on a replica for example, whose record may be
-// out of date.
+// loadScript returns the version and the record of the user with KEYS[1], and
+// version 0 if there is none. Versions are compared as text, because Lua numbers
+// are doubles. A version without a record, or a record without a version, is an
+// error. HDEL deletes nothing: it fails where writes fail, for example on a
+// replica, whose record may be out of date.
 const loadScript = `
 redis.call('HDEL', KEYS[1], '')
 local r = redis.call('HMGET', KEYS[1], 'version', 'record')
@@ -13,8 +13,8 @@ if not r[1] or not r[2] then error('a damaged record') end
 return r
 `
 
-// saveScript replaces the record if the version is ARGV[1], by version ARGV[2]
-// and record ARGV[3].
+// saveScript replaces the record of version ARGV[1] by version ARGV[2] and record
+// ARGV[3].
 const saveScript = `
 local version = redis.call('HGET', KEYS[1], 'version')
 if not version then

@@ -1,29 +1,21 @@
 // Package sqlstore keeps the second factors of package totp in SQLite or
 // PostgreSQL, with any database/sql driver.
 //
-//	db, err := sql.Open("sqlite", "file:app.db?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
-//	…
-//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration of yours
+//	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.SQLite)) // or a migration
 //	…
 //	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.SQLite})
 //	…
 //	factors, err := totp.New(store, keys, totp.Config{Issuer: "Example"})
 //
-// A row is one user. When the host deletes a user it may delete the row too,
-// unless the name can be given to another person later.
-//
-// # PostgreSQL
-//
-// The store needs the primary: see the section PostgreSQL of package
-// [github.com/gatewright/gatewright/auth/sqlstore] for pools that drop standbys
-// and read-only connections, for pgbouncer, and for the rights of the role.
+// See [github.com/gatewright/gatewright/auth/sqlstore] for databases. A user is one row. After the user is deleted, the row may be
+// deleted too, unless the name can be reused.
 //
 // # Security considerations
 //
-// Secrets are sealed and recovery codes are hashed: an attacker who can read the
-// table cannot make a code. An attacker who can write it can remove a factor, make
-// used codes valid again and reset the count of failures. A secret that is copied
-// to the row of another user cannot be opened.
+// Secrets are sealed and recovery codes are hashed: an attacker with read access
+// cannot make a code. An attacker with write access can remove a factor, make used
+// codes valid again and reset the count of failures. A secret that is copied to the
+// row of another user cannot be opened.
 package sqlstore
 
 import (
@@ -40,8 +32,7 @@ import (
 // pkg begins each error.
 const pkg = "totp/sqlstore"
 
-// A Dialect is the SQL that a database understands. One value serves the SQL stores
-// of all packages.
+// A Dialect is an SQL dialect, the same type in all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -50,9 +41,8 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the table, to execute or to copy into
-// a migration. Statements change nothing if the table exists, and several processes
-// may execute them at once. Schema panics if the dialect is unknown.
+// Schema returns the statements that create the table if it does not exist. Several
+// processes may execute them at once. Schema panics if d is unknown.
 func Schema(d Dialect) string {
 	// Times are microseconds since 1970, which both databases compare alike;
 	// 0 is none.
@@ -73,33 +63,30 @@ func Schema(d Dialect) string {
 
 // Config configures a [Store].
 type Config struct {
-	// Dialect is the SQL that the database understands. Required.
-	Dialect Dialect
+	Dialect Dialect // required
 }
 
-// A Store is a [totp.Store]. It is safe for concurrent use, also by
-// several processes.
+// A Store implements [totp.Store]. It is safe for concurrent use, also by several
+// processes.
 type Store struct{ db *sqldb.DB }
 
 var _ totp.Store = (*Store)(nil)
 
-// New returns a Store that uses the table of [Schema] in db, which the host closes.
-// It returns all mistakes in its arguments, joined, and does not use the database.
+// New returns a Store on the table of [Schema] in db, which the host closes. It
+// does not use db. The error lists all mistakes.
 func New(db *sql.DB, config Config) (*Store, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db} })
 }
 
-// Ready proves that the database takes writes: it inserts and deletes a row, in
-// one transaction that no other transaction sees. Call it when the process starts
-// and from the process's readiness endpoint.
+// Ready checks that the database accepts writes, without a visible change. Call it
+// at start and for readiness.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_totp
 		(user_id, version, pending_until, step, failures, retry, forgiven) VALUES ($1, 0, 0, 0, 0, 0, 0)`,
 		`DELETE FROM gatewright_totp WHERE user_id = $1`, "ready "+rand.Text())
 }
 
-// LoadTOTP implements [totp.Store]. A standby or a read-only connection is an
-// error: it may lack a second factor that was confirmed elsewhere.
+// LoadTOTP implements [totp.Store].
 func (s *Store) LoadTOTP(ctx context.Context, user string) (totp.Record, error) {
 	const doing = "loading a record"
 	if identity.CheckNames(user) != nil {
@@ -126,8 +113,7 @@ func (s *Store) LoadTOTP(ctx context.Context, user string) (totp.Record, error) 
 	return r, nil
 }
 
-// SaveTOTP implements [totp.Store]. It is one statement, whose condition the
-// database checks on the row that it has locked.
+// SaveTOTP implements [totp.Store] in one statement.
 func (s *Store) SaveTOTP(ctx context.Context, user string, r totp.Record) (bool, error) {
 	const doing = "saving a record"
 	if err := identity.CheckNames(user); err != nil {

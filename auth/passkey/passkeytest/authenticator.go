@@ -25,9 +25,8 @@ const (
 	BackedUp       = 1 << 4
 )
 
-// An Authenticator is a browser and an authenticator in software, for tests of
-// servers. Its fields may be changed between calls, to misbehave. It is not safe
-// for concurrent use.
+// An Authenticator is a software browser and authenticator for tests of servers.
+// Tests may change its fields between calls. It is not safe for concurrent use.
 type Authenticator struct {
 	Origin    string // of the page
 	Flags     byte   // of every response
@@ -44,8 +43,7 @@ type Authenticator struct {
 	Type string
 }
 
-// New returns an authenticator with an ES256 key, whose user is present and
-// verified.
+// New returns an authenticator with an ES256 key and a present, verified user.
 func New(origin string) *Authenticator {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -58,8 +56,8 @@ func New(origin string) *Authenticator {
 
 var encode = base64.RawURLEncoding.EncodeToString
 
-// Create answers PublicKeyCredentialCreationOptionsJSON with the JSON of the new
-// credential.
+// Create returns the JSON of a new credential for
+// PublicKeyCredentialCreationOptionsJSON.
 func (a *Authenticator) Create(options []byte) ([]byte, error) {
 	var o struct {
 		RP        struct{ ID string }
@@ -95,8 +93,7 @@ func (a *Authenticator) Create(options []byte) ([]byte, error) {
 	})
 }
 
-// Get answers PublicKeyCredentialRequestOptionsJSON with the JSON of an
-// assertion.
+// Get returns the JSON of an assertion for PublicKeyCredentialRequestOptionsJSON.
 func (a *Authenticator) Get(options []byte) ([]byte, error) {
 	var o struct{ RPID, Challenge string }
 	if err := json.Unmarshal(options, &o); err != nil || o.Challenge == "" {

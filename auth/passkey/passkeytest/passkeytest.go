@@ -1,5 +1,5 @@
-// Package passkeytest has the conformance suite of [passkey.Store] and an
-// authenticator in software.
+// Package passkeytest has a conformance suite for [passkey.Store] and a software
+// authenticator.
 //
 //	func TestPasskeys(t *testing.T) {
 //		passkeytest.Run(t, func(t *testing.T) passkey.Store { return newStore(t) })
@@ -20,9 +20,8 @@ import (
 	"github.com/gatewright/gatewright/auth/passkey"
 )
 
-// Run checks each rule of [passkey.Store] in a subtest of its own, on a store that
-// open returns for it. IDs and subjects are random, so open may return the same
-// store every time.
+// Run checks each rule of [passkey.Store] in a subtest. IDs and subjects are
+// random, so open may return the same store every time.
 func Run(t *testing.T, open func(t *testing.T) passkey.Store) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) { rule.check(&probe{T: t, ctx: t.Context(), store: open(t), subject: rand.Text()}) })

@@ -1,19 +1,15 @@
-// Package redisstore keeps passkeys in Redis, or in a server with its protocol. It
-// takes one function of the client that the host has; package
-// totp/redisstore shows the function for go-redis, rueidis and redigo.
+// Package redisstore keeps passkeys in Redis 5 or later, or a compatible server.
 //
 //	store, err := redisstore.New(eval, redisstore.Config{})
 //	…
-//	err = store.Ready(ctx) // rejects a server that forgets
-//	…
 //	passkeys, err := passkey.New(store, passkey.Config{…})
 //
-// Each method is one script. All keys are in one slot of a cluster and do not
-// expire. Redis 5 or later is needed.
+// See [github.com/gatewright/gatewright/auth/redisstore] for eval and servers. Keys
+// do not expire.
 //
 // # Security considerations
 //
-// A server that forgets passkeys locks users out. A Store therefore rejects a
+// If the server loses passkeys, users are locked out. Therefore the Store rejects a
 // server that evicts keys or has no append-only file.
 package redisstore
 
@@ -21,6 +17,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -34,30 +31,28 @@ const pkg = "auth/passkey/redisstore"
 
 // Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
-	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
-	// Stores with the same Prefix on one server are one Store.
-	// Default: "gatewright:passkeys".
+	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/". Stores
+	// with the same Prefix share their data. Default: "gatewright:passkeys".
 	Prefix string
 
-	// InsecureEviction accepts a server with any maxmemory-policy. If the
-	// server evicts, an attacker who fills its memory locks users out.
-	// Default: only noeviction is accepted.
+	// InsecureEviction accepts a server that evicts keys or hides its
+	// maxmemory-policy: an attacker who fills its memory locks users out.
 	InsecureEviction bool
 
-	// InsecureVolatile accepts a server without an append-only file, which
-	// forgets all passkeys when it ends. Default: such a server is rejected.
+	// InsecureVolatile accepts a server without an append-only file, or that hides
+	// it: a restart removes all passkeys.
 	InsecureVolatile bool
 }
 
-// A Store is a [passkey.Store]. It is safe for concurrent use, by several
-// processes too.
+// A Store implements [passkey.Store]. It is safe for concurrent use, also by
+// several processes.
 type Store struct{ db *redisdb.DB }
 
 var _ passkey.Store = (*Store)(nil)
 
-// New returns a Store on the server where eval runs Lua scripts: see the documentation
-// of package auth/redisstore. It returns all mistakes in its arguments, joined, and
-// does not use the server.
+// New returns a Store that runs its scripts with eval: see
+// [github.com/gatewright/gatewright/auth/redisstore]. It does not use the server.
+// The error lists all mistakes.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:passkeys",
@@ -66,14 +61,14 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 	}, func(db *redisdb.DB) *Store { return &Store{db} })
 }
 
-// Ready checks that the server takes writes and keeps them: it sets and deletes a
-// key. Call it when the process starts and from the readiness endpoint. Until it has
-// succeeded once, every other method runs the same check first.
+// Ready checks that the server is a primary that accepts writes and meets [Config].
+// Call it at start and for readiness. Until it succeeded once, other methods call
+// it first.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, redisdb.ReadyKey(s.db.Tag()))
 }
 
-// key returns the key of a passkey, and set that of a subject's passkeys.
+// key returns the key of a passkey, and set the key of the passkeys of a subject.
 func (s *Store) key(id []byte) string { return s.db.Tag() + "key:" + hex.EncodeToString(id) }
 
 func (s *Store) set(subject string) string {
@@ -110,8 +105,7 @@ func (s *Store) AddPasskey(ctx context.Context, p passkey.Passkey, max int) (err
 	return s.outcome(word, err, doing)
 }
 
-// zero returns the beginning of 1970 for the zero time, which stands for it on the
-// server.
+// zero returns 1970 for the zero time, which the server stores as 0.
 func zero(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Unix(0, 0)
@@ -135,7 +129,7 @@ func (s *Store) outcome(word string, err error, doing string) error {
 	case word == "last":
 		return passkey.ErrLast
 	}
-	return s.db.Wrap(errors.New("the reply is not one of this package's"), doing)
+	return s.db.Wrap(fmt.Errorf("the reply is %.32q instead of ok, exists, many, missing or last", word), doing)
 }
 
 // listScript returns the passkeys of the set KEYS[1]. ARGV[1] begins their keys.
@@ -150,7 +144,7 @@ end
 return all
 `
 
-// Passkeys implements [passkey.Store]. A replica is an error.
+// Passkeys implements [passkey.Store].
 func (s *Store) Passkeys(ctx context.Context, subject string) ([]passkey.Passkey, error) {
 	const doing = "listing passkeys"
 	all := []passkey.Passkey{}
@@ -202,7 +196,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
 return redis.call('HMGET', KEYS[1], ` + fields + `)
 `
 
-// PasskeyByID implements [passkey.Store]. A replica is an error.
+// PasskeyByID implements [passkey.Store].
 func (s *Store) PasskeyByID(ctx context.Context, id []byte) (passkey.Passkey, error) {
 	return s.one(ctx, "looking a passkey up", getScript, id)
 }

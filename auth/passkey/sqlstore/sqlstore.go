@@ -1,5 +1,5 @@
-// Package sqlstore keeps passkeys in an SQL database that the host opens with a
-// driver of its choice: SQLite or PostgreSQL.
+// Package sqlstore keeps passkeys in SQLite or PostgreSQL, with any database/sql
+// driver.
 //
 //	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.PostgreSQL)) // or a migration
 //	…
@@ -7,10 +7,12 @@
 //	…
 //	passkeys, err := passkey.New(store, passkey.Config{…})
 //
+// See [github.com/gatewright/gatewright/auth/sqlstore] for databases.
+//
 // # Security considerations
 //
-// The tables hold public keys. An attacker who can read them cannot sign in; an
-// attacker who can write them can add a passkey to any account.
+// The tables hold public keys. An attacker with read access cannot sign in. An
+// attacker with write access can add a passkey to any account.
 package sqlstore
 
 import (
@@ -27,7 +29,7 @@ import (
 // pkg begins each error.
 const pkg = "auth/passkey/sqlstore"
 
-// A Dialect is the SQL dialect of a database, the same type for all SQL stores.
+// A Dialect is an SQL dialect, the same type in all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -36,8 +38,8 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the tables, to execute or to copy into a
-// migration. Existing tables are not changed. Schema panics if the dialect is unknown.
+// Schema returns the statements that create the tables if they do not exist.
+// Several processes may execute them at once. Schema panics if d is unknown.
 func Schema(d Dialect) string {
 	// The second table counts the passkeys of each subject. Statements that add or
 	// remove a passkey lock its row first.
@@ -63,24 +65,23 @@ CREATE TABLE IF NOT EXISTS gatewright_passkey_counts (
 
 // Config configures a [Store].
 type Config struct {
-	// Dialect is the dialect of the database. Required.
-	Dialect Dialect
+	Dialect Dialect // required
 }
 
-// A Store is a [passkey.Store]. It is safe for concurrent use, by several
-// processes too.
+// A Store implements [passkey.Store]. It is safe for concurrent use, also by
+// several processes.
 type Store struct{ db *sqldb.DB }
 
 var _ passkey.Store = (*Store)(nil)
 
-// New returns a store on db, whose tables exist: see [Schema]. It does not use the
-// database. The host closes db.
+// New returns a Store on the tables of [Schema] in db, which the host closes. It
+// does not use db. The error lists all mistakes.
 func New(db *sql.DB, config Config) (*Store, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db} })
 }
 
-// Ready checks that the database takes writes: it inserts and deletes a row in one
-// transaction. Call it when the process starts and from the readiness endpoint.
+// Ready checks that the database accepts writes, without a visible change. Call it
+// at start and for readiness.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_passkey_counts (subject, passkeys) VALUES ($1, 0)`,
 		`DELETE FROM gatewright_passkey_counts WHERE subject = $1`, "ready "+rand.Text())
@@ -146,8 +147,7 @@ func (r *row) passkey() passkey.Passkey {
 	return p
 }
 
-// Passkeys implements [passkey.Store]. A standby or a read-only connection is an
-// error.
+// Passkeys implements [passkey.Store].
 func (s *Store) Passkeys(ctx context.Context, subject string) ([]passkey.Passkey, error) {
 	all := []passkey.Passkey{}
 	if identity.CheckNames(subject) != nil {
@@ -168,8 +168,7 @@ func (s *Store) Passkeys(ctx context.Context, subject string) ([]passkey.Passkey
 	return all, nil
 }
 
-// PasskeyByID implements [passkey.Store]. A standby or a read-only connection is
-// an error.
+// PasskeyByID implements [passkey.Store].
 func (s *Store) PasskeyByID(ctx context.Context, id []byte) (passkey.Passkey, error) {
 	var r row
 	found, err := s.db.Row(ctx, "looking a passkey up", `SELECT `+columns+` FROM gatewright_passkeys WHERE id = $1`, []any{id}, r.dest()...)

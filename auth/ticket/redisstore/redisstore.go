@@ -1,21 +1,17 @@
-// Package redisstore keeps tickets in Redis, or in a server with its protocol. It
-// takes one function of the client that the host has; package auth/redisstore shows
-// the function for go-redis, rueidis and redigo.
+// Package redisstore keeps tickets in Redis 5 or later, or a compatible server.
 //
 //	store, err := redisstore.New(eval, redisstore.Config{})
 //	…
-//	err = store.Ready(ctx)
-//	…
 //	tickets, err := ticket.New(store, users, ticket.Config{…})
 //
-// Each method is one script. All keys are in one slot of a cluster, and expire an
-// hour after their ticket. Redis 5 or later is needed.
+// See [github.com/gatewright/gatewright/auth/redisstore] for eval and servers. Keys
+// expire an hour after their ticket.
 //
 // # Security considerations
 //
-// A server that forgets tickets makes users request them again. A server that
-// forgets the count of wrong codes lets them be guessed; a Store therefore rejects
-// a server that evicts keys or has no append-only file.
+// If the server loses tickets, users must request new ones. If it loses the count
+// of wrong codes, codes can be guessed. Therefore the Store rejects a server that
+// evicts keys or has no append-only file.
 package redisstore
 
 import (
@@ -38,31 +34,29 @@ const pkg = "auth/ticket/redisstore"
 
 // Config configures a [Store]. The zero Config is ready for use.
 type Config struct {
-	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/".
-	// Stores with the same Prefix on one server are one Store.
-	// Default: "gatewright:tickets".
+	// Prefix begins every key: 1 to 64 letters, digits and any of ":._-/". Stores
+	// with the same Prefix share their data. Default: "gatewright:tickets".
 	Prefix string
 
-	// InsecureEviction accepts a server with any maxmemory-policy. If the
-	// server evicts, an attacker who fills its memory can guess codes without
-	// limit. Default: only noeviction is accepted.
+	// InsecureEviction accepts a server that evicts keys or hides its
+	// maxmemory-policy: an attacker who fills its memory can guess codes without
+	// limit.
 	InsecureEviction bool
 
-	// InsecureVolatile accepts a server without an append-only file, which
-	// forgets tickets and wrong codes when it ends. Default: such a server is
-	// rejected.
+	// InsecureVolatile accepts a server without an append-only file, or that hides
+	// it: a restart removes tickets and the count of wrong codes.
 	InsecureVolatile bool
 }
 
-// A Store is a [ticket.Store]. It is safe for concurrent use, by several processes
-// too.
+// A Store implements [ticket.Store]. It is safe for concurrent use, also by several
+// processes.
 type Store struct{ db *redisdb.DB }
 
 var _ ticket.Store = (*Store)(nil)
 
-// New returns a Store on the server where eval runs Lua scripts: see the documentation
-// of package auth/redisstore. It returns all mistakes in its arguments, joined, and
-// does not use the server.
+// New returns a Store that runs its scripts with eval: see
+// [github.com/gatewright/gatewright/auth/redisstore]. It does not use the server.
+// The error lists all mistakes.
 func New(eval func(ctx context.Context, script string, keys []string, args ...any) (any, error), config Config) (*Store, error) {
 	return redisdb.Open(pkg, eval, redisdb.Settings{
 		Prefix: config.Prefix, DefaultPrefix: "gatewright:tickets",
@@ -71,15 +65,14 @@ func New(eval func(ctx context.Context, script string, keys []string, args ...an
 	}, func(db *redisdb.DB) *Store { return &Store{db} })
 }
 
-// Ready checks that the server takes writes and keeps them: it sets and deletes a
-// key. Call it when the process starts and from the readiness endpoint. Until it has
-// succeeded once, every other method runs the same check first.
+// Ready checks that the server is a primary that accepts writes and meets [Config].
+// Call it at start and for readiness. Until it succeeded once, other methods call
+// it first.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, redisdb.ReadyKey(s.db.Tag()))
 }
 
-// name returns a name for strings, of a fixed length. Different sequences of
-// strings have different names.
+// name returns a digest of strings. Different sequences have different digests.
 func name(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
@@ -88,7 +81,7 @@ func name(parts ...string) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
-// lookup returns the part of a key by which a ticket is found.
+// lookup returns the part of a key that identifies a ticket.
 func lookup(key [32]byte, id string) string {
 	if id != "" {
 		return "code:" + name(id)
@@ -174,7 +167,7 @@ if not slot then return {} end
 return redis.call('HMGET', base .. 'ticket:' .. slot, 'key', 'id', 'browser', 'state', 'subject', 'tenant', 'email', 'data', 'created', 'expires')
 `
 
-// FindTicket implements [ticket.Store]. A replica is an error.
+// FindTicket implements [ticket.Store].
 func (s *Store) FindTicket(ctx context.Context, u ticket.Use) (ticket.Ticket, error) {
 	const doing = "looking a ticket up"
 	if identity.CheckNames(u.ID, string(u.Purpose)) != nil {

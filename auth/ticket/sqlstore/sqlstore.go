@@ -1,5 +1,5 @@
-// Package sqlstore keeps tickets in an SQL database that the host opens with a
-// driver of its choice: SQLite or PostgreSQL.
+// Package sqlstore keeps tickets in SQLite or PostgreSQL, with any database/sql
+// driver.
 //
 //	_, err = db.ExecContext(ctx, sqlstore.Schema(sqlstore.PostgreSQL)) // or a migration
 //	…
@@ -7,12 +7,12 @@
 //	…
 //	tickets, err := ticket.New(store, users, ticket.Config{…})
 //
-// Call [Store.DeleteExpired] now and then, once an hour for example.
+// Call [Store.DeleteExpired] every hour or so. See [github.com/gatewright/gatewright/auth/sqlstore] for databases.
 //
 // # Security considerations
 //
-// The tables hold hashes of secrets. An attacker who can read them can use no
-// ticket; codes are safe only as long as Config.Keys is not known as well.
+// The tables hold hashes of secrets. An attacker with read access cannot use a
+// ticket, but can guess codes if Config.Keys is known too.
 package sqlstore
 
 import (
@@ -33,7 +33,7 @@ import (
 // pkg begins each error.
 const pkg = "auth/ticket/sqlstore"
 
-// A Dialect is the SQL dialect of a database, the same type for all SQL stores.
+// A Dialect is an SQL dialect, the same type in all SQL stores.
 type Dialect = sqldb.Dialect
 
 // The dialects.
@@ -42,12 +42,11 @@ const (
 	PostgreSQL = sqldb.PostgreSQL // 13 or later
 )
 
-// Schema returns the statements that create the tables, to execute or to copy into a
-// migration. Existing tables are not changed. Schema panics if the dialect is unknown.
+// Schema returns the statements that create the tables if they do not exist.
+// Several processes may execute them at once. Schema panics if d is unknown.
 func Schema(d Dialect) string {
-	// slot is the address for tickets that are replaced by address, and empty
-	// for those that are replaced by subject. lookup is what a ticket is found
-	// by: "link" and the key, or "code" and the ID.
+	// slot is the address if a ticket replaces another one by address, and empty if it
+	// does so by subject. lookup is "link" and the key, or "code" and the ID.
 	return sqldb.Schema(pkg, d, `CREATE TABLE IF NOT EXISTS gatewright_tickets (
 	purpose TEXT   NOT NULL,
 	tenant  TEXT   NOT NULL,
@@ -79,24 +78,23 @@ CREATE INDEX IF NOT EXISTS gatewright_wrong_codes_subject ON gatewright_wrong_co
 
 // Config configures a [Store].
 type Config struct {
-	// Dialect is the dialect of the database. Required.
-	Dialect Dialect
+	Dialect Dialect // required
 }
 
-// A Store is a [ticket.Store]. It is safe for concurrent use, by several processes
-// too.
+// A Store implements [ticket.Store]. It is safe for concurrent use, also by several
+// processes.
 type Store struct{ db *sqldb.DB }
 
 var _ ticket.Store = (*Store)(nil)
 
-// New returns a store on db, whose tables exist: see [Schema]. It does not use the
-// database. The host closes db.
+// New returns a Store on the tables of [Schema] in db, which the host closes. It
+// does not use db. The error lists all mistakes.
 func New(db *sql.DB, config Config) (*Store, error) {
 	return sqldb.Open(pkg, db, config.Dialect, func(db *sqldb.DB) *Store { return &Store{db} })
 }
 
-// Ready checks that the database takes writes: it inserts and deletes a row in one
-// transaction. Call it when the process starts and from the readiness endpoint.
+// Ready checks that the database accepts writes, without a visible change. Call it
+// at start and for readiness.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.db.Ready(ctx, `INSERT INTO gatewright_wrong_codes (id, tenant, subject, at) VALUES ($1, '', '', 0)`,
 		`DELETE FROM gatewright_wrong_codes WHERE id = $1`, "ready "+rand.Text())
@@ -127,7 +125,7 @@ func (s *Store) IssueTicket(ctx context.Context, t ticket.Ticket) error {
 	return err
 }
 
-// lookup returns what a ticket is found by.
+// lookup returns the text that identifies a ticket.
 func lookup(key [32]byte, id string) string {
 	if id != "" {
 		return "code " + id
@@ -135,8 +133,7 @@ func lookup(key [32]byte, id string) string {
 	return fmt.Sprintf("link %x", key)
 }
 
-// FindTicket implements [ticket.Store]. A standby or a read-only connection is an
-// error.
+// FindTicket implements [ticket.Store].
 func (s *Store) FindTicket(ctx context.Context, u ticket.Use) (ticket.Ticket, error) {
 	const doing = "looking a ticket up"
 	if identity.CheckNames(u.ID, string(u.Purpose)) != nil {
@@ -253,9 +250,9 @@ func (s *Store) EndTickets(ctx context.Context, which ticket.Which) error {
 	return err
 }
 
-// DeleteExpired deletes the tickets that expired before the given time, and the
-// counts of wrong codes of 30 days before it, and returns how many. It does not change
-// what passes.
+// DeleteExpired deletes tickets that expired before the time, and counts of wrong
+// codes from 30 days before it. It returns their number, and does not change which
+// tickets pass.
 func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	return s.db.DeleteExpired(ctx,
 		sqldb.Deletion{Statement: `DELETE FROM gatewright_tickets WHERE expires < $1`, Before: sqldb.Micros(before)},

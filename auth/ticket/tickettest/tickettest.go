@@ -1,4 +1,4 @@
-// Package tickettest has the conformance suite of [ticket.Store].
+// Package tickettest has a conformance suite for [ticket.Store].
 //
 //	func TestTickets(t *testing.T) {
 //		tickettest.Run(t, func(t *testing.T) ticket.Store { return newStore(t) })
@@ -19,9 +19,8 @@ import (
 	"github.com/gatewright/gatewright/auth/ticket"
 )
 
-// Run checks each rule of [ticket.Store] in a subtest of its own, on a store that
-// open returns for it. Subjects and keys are random, so open may return the same
-// store every time.
+// Run checks each rule of [ticket.Store] in a subtest. Subjects and keys are
+// random, so open may return the same store every time.
 func Run(t *testing.T, open func(t *testing.T) ticket.Store) {
 	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
