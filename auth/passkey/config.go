@@ -17,91 +17,87 @@ import (
 
 // Config configures a [RelyingParty].
 type Config struct {
-	// RPID is the domain of the passkeys, such as "example.com" or "localhost":
-	// lower case, no port, no IP address. Passkeys stop working when it changes.
-	// Required.
+	// RPID is the domain of the passkeys, such as "example.com" or "localhost",
+	// without port. Passkeys stop working when it changes. Required.
 	RPID string
 
-	// Name is the name of the site that authenticators show. Required.
+	// Name is the name of the site in authenticators. Required.
 	Name string
 
-	// Origins are the origins of pages that may use the passkeys, compared
-	// byte for byte: "https://example.com", "http://localhost:8080", or
-	// "android:apk-key-hash:…" of an app. Origins outside the domain RPID also
-	// need [RelyingParty.RelatedOrigins]. Required.
+	// Origins are the origins of pages that may use the passkeys, compared byte for
+	// byte: "https://example.com", "http://localhost:8080", or
+	// "android:apk-key-hash:…" of an app. Origins outside RPID also need
+	// [RelyingParty.RelatedOrigins]. Required.
 	Origins []string
 
-	// TopOrigins are the origins of pages that may embed a page of Origins in
-	// a frame. Some browsers do not report the origin of the embedding page:
-	// their frames are then accepted, so set frame-ancestors too. Default: none.
+	// TopOrigins are the origins of pages that may embed a page of Origins.
+	// Browsers that do not report the embedding page are accepted, so set
+	// frame-ancestors too. Default: none.
 	TopOrigins []string
 
-	// Issuer is the issuer of the access tokens. Callers of other issuers are
-	// refused with 403. Required.
+	// Issuer is the issuer of the access tokens. Callers of other issuers get 403.
+	// Required.
 	Issuer string
 
-	// Keys are secrets of at least 32 random bytes, the same in all processes.
-	// The first makes challenges; challenges of the others still pass. Required.
+	// Keys are secrets of at least 32 random bytes, the same in all processes. The
+	// first makes challenges, all verify. Required.
 	Keys []guard.Secret
 
-	// Once records the use of a challenge in one atomic step and reports
-	// whether it is the first. With package auth:
+	// Once records the use of a challenge in one atomic step, and reports whether
+	// it is the first. Required. With package auth:
 	//
 	//	func(ctx context.Context, id [32]byte, expires time.Time) (bool, error) {
 	//		return sessions.AttemptChallenge(ctx, auth.TokenHash(id), 1, expires)
 	//	}
-	//
-	// Required.
 	Once func(ctx context.Context, id [32]byte, expires time.Time) (first bool, err error)
 
-	// User returns the names of a subject that authenticators show. Required.
+	// User returns the names of a subject for authenticators. Required.
 	User func(ctx context.Context, subject string) (User, error)
 
-	// Authorize verifies proof, from the body of [RelyingParty.RegisterOptions]
-	// or [RelyingParty.Remove]: the current password, or a code. It must limit
-	// wrong proofs, for which it returns [identity.ErrNotProven]. A
-	// *guard.Denial is answered as it is, and other errors with 503. Required.
+	// Authorize verifies a proof in [RelyingParty.RegisterOptions] and
+	// [RelyingParty.Remove]: the current password, or a code. It must limit wrong
+	// proofs, for which it returns [identity.ErrNotProven]. Errors are 503, except
+	// a *guard.Denial. Required.
 	Authorize func(ctx context.Context, p *identity.Principal, proof string) error
 
-	// SecondFactor reports whether the subject has a second factor other than
-	// a passkey. If nil, only passkeys are considered.
+	// SecondFactor reports whether the subject has a second factor other than a
+	// passkey. If nil, only passkeys count.
 	SecondFactor func(ctx context.Context, subject string) (bool, error)
 
-	// AnotherWayIn reports whether the subject can sign in without a passkey.
-	// If nil, the last passkey cannot be removed.
+	// AnotherWayIn reports whether the subject can sign in without a passkey. If
+	// nil, the last passkey cannot be removed.
 	AnotherWayIn func(ctx context.Context, subject string) (bool, error)
 
-	// Revoked reports whether the session of the caller was ended, by reading
-	// the log of revocations, not a replica. It is called before and after a
-	// passkey is added, and before one is removed. If it returns true or an
-	// error, the change is refused, and an added passkey is removed again. If nil, a passkey that is
-	// added while the session ends on another machine may stay.
+	// Revoked reports whether the caller's session has ended, from the log of
+	// revocations, not a replica. It is called before and after a passkey is added,
+	// and before one is removed. If it returns true or an error, the change is
+	// refused or undone. If nil, a passkey that is added while the session ends on
+	// another machine may stay.
 	Revoked func(ctx context.Context, p *identity.Principal) (bool, error)
 
-	// Fresh is the greatest age of a sign-in that may add or remove a passkey:
-	// 1 minute to 24 hours. Default: 10 minutes.
+	// Fresh is the maximum age of a sign-in that may add or remove a passkey: 1
+	// minute to 24 hours. Default: 10 minutes.
 	Fresh time.Duration
 
-	// Max is the number of passkeys that a subject may have, 1 to 100.
-	// Default: 20.
+	// Max is the maximum number of passkeys of a subject, 1 to 100. Default: 20.
 	Max int
 
-	// RefuseClones rejects an assertion whose signature counter did not grow,
-	// which locks out users of some authenticators that synchronize passkeys.
-	// Default: an event reports such an assertion.
+	// RefuseClones rejects an assertion whose signature counter did not grow, which
+	// locks out users of some synchronizing authenticators. Default: only an event
+	// reports it.
 	RefuseClones bool
 
-	// Notify is called after a passkey was added, renamed or removed, for a
-	// message to its user. It must not block. If nil, no messages are sent.
+	// Notify is called after a passkey was added, renamed or removed, to send a
+	// message to its user. It must not block.
 	Notify func(ctx context.Context, c Change)
 
 	// Hooks receives events and writes refusals.
 	Hooks guard.Hooks
 }
 
-// A User has the names that authenticators show for an account.
+// A User has the names of an account in authenticators.
 type User struct {
-	Name        string // a login or an e-mail address. Required
+	Name        string // a login or an e-mail address; required
 	DisplayName string // Default: Name
 }
 
@@ -111,7 +107,7 @@ type Change struct {
 	Passkey Passkey
 }
 
-// A ChangeKind names what happened to a passkey.
+// A ChangeKind is a kind of change of a passkey.
 type ChangeKind string
 
 // The kinds of changes.
@@ -121,8 +117,8 @@ const (
 	Removed ChangeKind = "removed"
 )
 
-// Names of the audit events of passkeys. The event has the caller as its Principal, the
-// owner of the passkey as its Target, and the changes factor and passkey, the ID.
+// Audit events of passkeys. Principal is the caller, Target is the owner of the passkey,
+// and Changes are factor and passkey, its ID.
 const (
 	EventAdded   guard.EventName = "factor_confirmed"
 	EventRenamed guard.EventName = "factor_renamed"
@@ -135,8 +131,8 @@ const (
 	maxName = 64
 )
 
-// New returns a relying party that keeps passkeys in store. Its error lists every
-// mistake in config.
+// New returns a RelyingParty that keeps passkeys in store. The error lists all
+// mistakes in config.
 func New(store Store, config Config) (*RelyingParty, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("passkey: "+format, args...)) }
@@ -163,7 +159,7 @@ func New(store Store, config Config) (*RelyingParty, error) {
 		own = own || belongsTo(o, config.RPID)
 	}
 	if len(config.Origins) > 0 && !own {
-		mistake("Config.Origins has no origin of the domain %q, so no passkey could be made", config.RPID)
+		mistake("Config.Origins has no origin of the domain %q, so browsers would refuse to make passkeys; add one", config.RPID)
 	}
 	for i, o := range config.TopOrigins {
 		if problem := originProblem(o); problem != "" {
@@ -235,7 +231,7 @@ func originProblem(origin string) string {
 }
 
 // belongsTo reports whether pages of origin may use the RP ID without related
-// origins. The hash of an app's key says nothing about a domain.
+// origins. An app has no domain.
 func belongsTo(origin, rpID string) bool {
 	u, err := url.Parse(origin)
 	if err != nil {

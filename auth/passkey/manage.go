@@ -50,12 +50,12 @@ type selection struct {
 }
 
 // RegisterOptions returns the handler that begins a registration. POST takes a JSON
-// object with the member proof, a string: the proof for Config.Authorize, or the JSON
-// of an assertion for [RelyingParty.StepUpOptions]. It answers 200 with
-// PublicKeyCredentialCreationOptionsJSON, whose challenge is valid for five minutes in
-// this session; 401 insufficient_user_authentication if the sign-in is older than
-// Config.Fresh or lacks the second factor; 400 invalid_proof; and 403 for callers
-// without a session.
+// object with the member proof, a string: the proof for Config.Authorize, or the
+// JSON of an assertion for [RelyingParty.StepUpOptions]. It answers 200 with
+// PublicKeyCredentialCreationOptionsJSON, whose challenge is valid for five minutes
+// in this session; 401 insufficient_user_authentication if the sign-in is older
+// than Config.Fresh or lacks the second factor; 400 invalid_proof; and 403 without
+// a session.
 func (rp *RelyingParty) RegisterOptions() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		proof, err := readMember(w, r, "proof")
@@ -104,7 +104,7 @@ func (rp *RelyingParty) RegisterOptions() http.Handler {
 
 // Register returns the handler that ends a registration. POST takes the JSON of
 // PublicKeyCredential.toJSON, with an optional member name of at most 64 bytes. It
-// answers 201 with the passkey as [RelyingParty.List] shows it, or 400.
+// answers 201 with the passkey as in [RelyingParty.List], or 400.
 func (rp *RelyingParty) Register() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		b, err := body.JSON(w, r, maxResponse)
@@ -144,9 +144,9 @@ func shown(p Passkey) entry {
 }
 
 // List returns the handler that lists the caller's passkeys. GET answers 200 with a
-// JSON object whose member passkeys is an array of objects with id (base64url), name,
-// created, used (null before the first use), backed_up, and sign_in, which is false
-// for a passkey that is only a second factor.
+// JSON object whose member passkeys is an array of objects with id (base64url),
+// name, created, used (or null), backed_up, and sign_in, which is false for a
+// passkey that is only a second factor.
 func (rp *RelyingParty) List() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		all, err := rp.store.Passkeys(r.Context(), p.Subject)
@@ -163,8 +163,8 @@ func (rp *RelyingParty) List() http.Handler {
 }
 
 // Rename returns the handler that renames the caller's passkey with the path value
-// "id". PATCH takes a JSON object with the member name, of 1 to 64 bytes. It answers
-// 204, or 404 if the caller has no such passkey.
+// "id". PATCH takes a JSON object with the member name, 1 to 64 bytes. It answers
+// 204 or 404.
 func (rp *RelyingParty) Rename() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		name, err := readMember(w, r, "name")
@@ -192,9 +192,9 @@ func (rp *RelyingParty) Rename() http.Handler {
 }
 
 // Remove returns the handler that removes the caller's passkey with the path value
-// "id". DELETE takes and refuses what [RelyingParty.RegisterOptions] does. It answers
-// 204, 404 if the caller has no such passkey, and 409 last_passkey if the caller could
-// not sign in without it.
+// "id". DELETE takes the proof of [RelyingParty.RegisterOptions] and refuses as it
+// does. It answers 204, 404, or 409 last_passkey if the caller could not sign in
+// without the passkey.
 func (rp *RelyingParty) Remove() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		proof, err := readMember(w, r, "proof")
@@ -217,7 +217,7 @@ func (rp *RelyingParty) Remove() http.Handler {
 		if rp.config.AnotherWayIn != nil {
 			another, err := rp.config.AnotherWayIn(ctx, p.Subject)
 			if err != nil {
-				return guard.CannotDecide("passkey: asking for another way to sign in", err)
+				return guard.CannotDecide("passkey: checking for another way to sign in", err)
 			}
 			keepLast = !another
 		}
@@ -233,9 +233,9 @@ func (rp *RelyingParty) Remove() http.Handler {
 	}, http.MethodDelete)
 }
 
-// RelatedOrigins returns the handler of GET /.well-known/webauthn on the domain RPID,
-// which lets pages of other domains in Config.Origins use the passkeys (WebAuthn section
-// 5.11). Browsers accept at least five such domains. It is public in the route ledger.
+// RelatedOrigins returns the public handler of GET /.well-known/webauthn on the
+// domain RPID, which lets pages of other domains in Config.Origins use the passkeys
+// (WebAuthn section 5.11). Browsers accept at least five such domains.
 func (rp *RelyingParty) RelatedOrigins() http.Handler {
 	origins := slices.DeleteFunc(slices.Clone(rp.config.Origins), func(o string) bool { return !strings.HasPrefix(o, "https://") })
 	return guard.Public("passkey related origins")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -247,8 +247,8 @@ func (rp *RelyingParty) RelatedOrigins() http.Handler {
 	}))
 }
 
-// authorize reports whether the caller may add or remove passkeys now. enrolled
-// says that the subject has a passkey.
+// authorize returns an error unless the caller may add or remove passkeys now.
+// enrolled reports whether the subject has a passkey.
 func (rp *RelyingParty) authorize(ctx context.Context, p *identity.Principal, proof string, enrolled bool) error {
 	// An AuthTime that is missing or in the future proves nothing.
 	if age := time.Since(p.AuthTime); p.AuthTime.IsZero() || age > rp.config.Fresh || age < -time.Second {
@@ -261,7 +261,7 @@ func (rp *RelyingParty) authorize(ctx context.Context, p *identity.Principal, pr
 	if !enrolled && rp.config.SecondFactor != nil {
 		required, err := rp.config.SecondFactor(ctx, p.Subject)
 		if err != nil {
-			return guard.CannotDecide("passkey: asking for a second factor", err)
+			return guard.CannotDecide("passkey: checking for a second factor", err)
 		}
 		enrolled = required
 	}
@@ -279,7 +279,7 @@ func (rp *RelyingParty) stepUp(description string, err error) error {
 	return guard.StepUp(guard.Challenge{ErrorDescription: description, MaxAge: rp.config.Fresh}, err)
 }
 
-// own returns the caller's passkey that the route names.
+// own returns the caller's passkey in the path.
 func (rp *RelyingParty) own(r *http.Request, p *identity.Principal) (Passkey, error) {
 	id, err := base64.RawURLEncoding.Strict().DecodeString(r.PathValue("id"))
 	if err != nil || len(id) < minID || len(id) > maxID {
@@ -290,7 +290,7 @@ func (rp *RelyingParty) own(r *http.Request, p *identity.Principal) (Passkey, er
 		return Passkey{}, notFoundOr("looking a passkey up", err)
 	}
 	if found.Subject != p.Subject {
-		return Passkey{}, guard.NotFound(errors.New("passkey: the passkey is another subject's"))
+		return Passkey{}, guard.NotFound(errors.New("passkey: the passkey belongs to another subject"))
 	}
 	return found, nil
 }
@@ -311,9 +311,9 @@ func (rp *RelyingParty) changed(r *http.Request, kind ChangeKind, p Passkey) {
 	}
 }
 
-// handler returns the handler of a caller's own passkeys.
+// handler returns a handler for a caller with a session.
 func (rp *RelyingParty) handler(serve func(http.ResponseWriter, *http.Request, *identity.Principal) error, methods ...string) http.Handler {
-	answer := func(w http.ResponseWriter, r *http.Request) error {
+	respond := func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Cache-Control", "no-store")
 		if err := only(w, r, methods...); err != nil {
 			return err
@@ -328,7 +328,7 @@ func (rp *RelyingParty) handler(serve func(http.ResponseWriter, *http.Request, *
 		return serve(w, r, p)
 	}
 	return rp.config.Hooks.Authenticated(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := answer(w, r); err != nil {
+		if err := respond(w, r); err != nil {
 			rp.config.Hooks.Refuse(w, r, err)
 		}
 	}))

@@ -7,8 +7,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// measuredStore passes the duration of each call to Hooks.Measure. What the store
-// answers, such as ErrNotFound, is a success of the call.
+// measuredStore passes the duration of each call to Hooks.Measure. Errors such as
+// ErrNotFound count as success.
 type measuredStore struct {
 	store Store
 	hooks guard.Hooks
@@ -56,10 +56,10 @@ func (s measuredStore) RemovePasskey(ctx context.Context, subject string, id []b
 	return err
 }
 
-// failure returns err, nil if it is an answer of the store.
+// failure returns err, or nil if it is an expected error of a store.
 func failure(err error) error {
-	for _, answer := range []error{ErrNotFound, ErrExists, ErrTooMany, ErrLast} {
-		if errors.Is(err, answer) {
+	for _, expected := range []error{ErrNotFound, ErrExists, ErrTooMany, ErrLast} {
+		if errors.Is(err, expected) {
 			return nil
 		}
 	}

@@ -8,12 +8,10 @@ import (
 	"sync"
 )
 
-// Memory is a [Store] for tests and trials; its content ends with the process. The
-// zero Memory is ready for use. It is safe for concurrent use and must not be copied
-// after first use.
+// Memory is a [Store] in memory, for tests. The zero Memory is ready for use. It is
+// safe for concurrent use and must not be copied after first use.
 type Memory struct {
-	// MaxPasskeys is the number of passkeys that are kept. Do not change it
-	// after first use. Default: 100,000.
+	// MaxPasskeys bounds the passkeys. Set it before first use. Default: 100,000.
 	MaxPasskeys int
 
 	mu        sync.RWMutex

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// recordPrefix begins each record. The format is that of c2sp.org/passkey-record:
-// a PHC string with the authenticator data of the registration, so that other
-// programs can read it.
+// recordPrefix begins each record, which has the format of c2sp.org/passkey-record:
+// a PHC string with the authenticator data of the registration, readable by other
+// programs.
 const recordPrefix = "$webauthn$v=1$"
 
 var errRecord = errors.New("passkey: malformed record")
@@ -23,8 +23,7 @@ func encodeRecord(authData []byte, transports []string) string {
 	return record + base64.RawStdEncoding.EncodeToString(authData)
 }
 
-// parseRecord returns what a record holds. Parameters that it does not know are
-// skipped.
+// parseRecord returns the content of a record. It skips unknown parameters.
 func parseRecord(record string) (d authData, transports []string, err error) {
 	rest, ok := strings.CutPrefix(record, recordPrefix)
 	if !ok {
@@ -55,8 +54,8 @@ func parseRecord(record string) (d authData, transports []string, err error) {
 	return d, transports, nil
 }
 
-// isTransport reports whether t may stand in a record: a short word, whether or
-// not it is one of those registered today (WebAuthn section 5.8.4).
+// isTransport reports whether t may occur in a record: a short word, registered
+// (WebAuthn section 5.8.4) or not.
 func isTransport(t string) bool {
 	for i := range len(t) {
 		c := t[i]

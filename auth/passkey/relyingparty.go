@@ -359,7 +359,7 @@ func moment() time.Time { return time.Now().Truncate(time.Microsecond) }
 
 // malformedAssertion and invalidRegistration are refusals with 400.
 func malformedAssertion(err error) error {
-	return guard.InvalidRequest("The passkey's answer is malformed.", fmt.Errorf("passkey: %w", err))
+	return guard.InvalidRequest("The passkey's response is malformed.", fmt.Errorf("passkey: %w", err))
 }
 
 func invalidRegistration(err error) error {

@@ -44,16 +44,16 @@ func describe(all []Passkey) []descriptor {
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// SignInOptions returns the handler of the options for signing in. POST answers 200
-// with PublicKeyCredentialRequestOptionsJSON, the same for every visitor except for the
-// challenge, which is valid for ten minutes. The handler stores nothing. It is public
-// in the route ledger.
+// SignInOptions returns the public handler of the options for sign-in. POST answers
+// 200 with PublicKeyCredentialRequestOptionsJSON, the same for every visitor except
+// for the challenge, which is valid for ten minutes. It stores nothing.
 func (rp *RelyingParty) SignInOptions() http.Handler {
 	return rp.options("passkey sign-in options", purposeSignIn, signInLifetime, "required")
 }
 
-// SecondFactorOptions returns the variant of [RelyingParty.SignInOptions] for a passkey
-// as the second factor after a password, before there is a session.
+// SecondFactorOptions is [RelyingParty.SignInOptions] for a passkey as second
+// factor after a password, before there is a session. The challenge is valid for
+// five minutes.
 func (rp *RelyingParty) SecondFactorOptions() http.Handler {
 	return rp.options("passkey second factor options", purposeSecondFactor, boundLifetime, "preferred")
 }
@@ -74,10 +74,10 @@ func (rp *RelyingParty) options(why string, purpose byte, lifetime time.Duration
 	}))
 }
 
-// StepUpOptions returns the handler of the options for a passkey in a session: for
-// step-up, and as proof for [RelyingParty.RegisterOptions] and [RelyingParty.Remove].
-// POST answers 200 with PublicKeyCredentialRequestOptionsJSON that lists the caller's
-// passkeys. Challenges are valid for five minutes in this session.
+// StepUpOptions returns the handler of the options for step-up, and for a proof in
+// [RelyingParty.RegisterOptions] and [RelyingParty.Remove]. POST answers 200 with
+// PublicKeyCredentialRequestOptionsJSON that lists the caller's passkeys.
+// Challenges are valid for five minutes in this session.
 func (rp *RelyingParty) StepUpOptions() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		all, err := rp.store.Passkeys(r.Context(), p.Subject)
@@ -95,14 +95,13 @@ func (rp *RelyingParty) StepUpOptions() http.Handler {
 	}, http.MethodPost)
 }
 
-// Prove verifies the assertion in the body of a sign-in request: the JSON of
+// Prove verifies the assertion in a sign-in request: the JSON of
 // PublicKeyCredential.toJSON, at most 16 KiB, for a challenge of
-// [RelyingParty.SignInOptions]. The factors of the proof are "pop", "user" and "mfa".
-// Prove is a WayIn.Prove of package auth.
+// [RelyingParty.SignInOptions]. The factors are "pop", "user" and "mfa". Prove is a
+// WayIn.Prove of package auth.
 //
-// It returns [identity.ErrNotProven] for a wrong assertion, whatever the reason, and a
-// *guard.Denial of status 400, 413 or 415 for a malformed one, or 503 if the store or
-// Config.Once fails.
+// It returns [identity.ErrNotProven] for a wrong assertion, and a *guard.Denial:
+// 400, 413 or 415 for a malformed one, 503 if the store or Config.Once fails.
 func (rp *RelyingParty) Prove(r *http.Request) (*identity.Proof, error) {
 	b, err := body.JSON(noResponse{}, r, maxResponse)
 	if err != nil {
@@ -118,15 +117,15 @@ func (rp *RelyingParty) Prove(r *http.Request) (*identity.Proof, error) {
 	}, nil
 }
 
-// noResponse stands for the ResponseWriter that Prove does not have.
+// noResponse replaces the ResponseWriter that Prove does not have.
 type noResponse struct{}
 
 func (noResponse) Header() http.Header         { return http.Header{} }
 func (noResponse) WriteHeader(int)             {}
 func (noResponse) Write(b []byte) (int, error) { return len(b), nil }
 
-// Required reports whether the subject has a passkey. A password alone then opens no
-// session.
+// Required reports whether the subject has a passkey, so that a password alone
+// opens no session.
 func (rp *RelyingParty) Required(ctx context.Context, subject string) (bool, error) {
 	all, err := rp.store.Passkeys(ctx, subject)
 	if err != nil {
@@ -136,10 +135,10 @@ func (rp *RelyingParty) Required(ctx context.Context, subject string) (bool, err
 }
 
 // VerifyFactor verifies code, the JSON of an assertion, as a second factor of
-// p.Subject. It returns "pop", or "" if the assertion is wrong. The challenge must
-// come from [RelyingParty.StepUpOptions] of the session p.Session, or from
+// p.Subject. It returns "pop", or "" for a wrong assertion. The challenge must come
+// from [RelyingParty.StepUpOptions] of the session p.Session, or from
 // [RelyingParty.SecondFactorOptions] if p.Session is empty. An error means that the
-// assertion was not judged.
+// assertion could not be verified.
 func (rp *RelyingParty) VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error) {
 	purpose, b := byte(purposeSecondFactor), binding{}
 	if p.Session != "" {

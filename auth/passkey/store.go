@@ -11,32 +11,27 @@ import (
 
 // A Passkey is a public key of a subject. It holds no secret.
 type Passkey struct {
-	// Record is the public key with the flags and transports of the
-	// registration, in the format of c2sp.org/passkey-record. It never changes.
+	// Record is the public key with the flags and transports of the registration
+	// (c2sp.org/passkey-record). It never changes.
 	Record string
 
-	// Subject is the ID of the user.
-	Subject string
+	Subject string // the ID of the user
 
 	// ID is the credential ID, 16 to 1023 bytes, unique in the store.
 	ID []byte
 
-	// Handle is the user handle, 64 random bytes.
-	Handle []byte
+	Handle []byte // the user handle, 64 random bytes
 
-	// Session is the session that registered the passkey. The passkey does not
-	// raise this session.
+	// Session is the session that registered the passkey, and that the passkey
+	// cannot step up.
 	Session string
 
-	// Name is chosen by the user, at most 64 bytes.
-	Name string
+	Name string // chosen by the user, at most 64 bytes
 
-	// SignCount is the highest signature counter seen. BackedUp is the backup
-	// state at the last use.
-	SignCount uint32
-	BackedUp  bool
+	SignCount uint32 // the highest signature counter
+	BackedUp  bool   // at the last use
 
-	Created, Used time.Time // kept to the microsecond; Used is zero before the first use
+	Created, Used time.Time // to the microsecond; Used is zero before the first use
 }
 
 // Format prints the subject, the ID and the name of p.
@@ -55,19 +50,19 @@ type Use struct {
 	At        time.Time
 }
 
-// Errors of a [Store]. Every other error is answered 503.
+// Errors of a [Store]. Other errors are answered 503.
 var (
 	ErrNotFound = errors.New("passkey: no such passkey")
 	ErrExists   = errors.New("passkey: the credential ID is registered already")
-	ErrTooMany  = errors.New("passkey: the subject has as many passkeys as are allowed")
+	ErrTooMany  = errors.New("passkey: the subject has the maximum number of passkeys")
 	ErrLast     = errors.New("passkey: the last passkey of the subject cannot be removed")
 )
 
-// A Store keeps passkeys. Each method is one atomic step, and safe for concurrent use
-// by several processes. passkeytest.Run is the conformance suite.
+// A Store keeps passkeys. Each method is one atomic step and safe for concurrent
+// use by several processes. Test it with passkeytest.Run.
 type Store interface {
-	// AddPasskey adds p. It returns ErrExists if any subject has a passkey
-	// with this ID, and ErrTooMany if the subject has max passkeys.
+	// AddPasskey adds p. It returns ErrExists if any passkey has this ID, and
+	// ErrTooMany if the subject has max passkeys.
 	AddPasskey(ctx context.Context, p Passkey, max int) error
 
 	// Passkeys returns the passkeys of a subject, the oldest first.
@@ -76,17 +71,16 @@ type Store interface {
 	// PasskeyByID returns the passkey with the ID, or ErrNotFound.
 	PasskeyByID(ctx context.Context, id []byte) (Passkey, error)
 
-	// UsePasskey records a use: the higher counter, the later time, and the
-	// backup state of the later use. It returns the passkey as it was before,
-	// or ErrNotFound.
+	// UsePasskey records a use: the higher counter, the later time, and the backup
+	// state of the later use. It returns the passkey before the use, or
+	// ErrNotFound.
 	UsePasskey(ctx context.Context, u Use) (previous Passkey, err error)
 
-	// RenamePasskey sets the name of the subject's passkey. It returns
-	// ErrNotFound if the subject has no passkey with this ID.
+	// RenamePasskey names the subject's passkey with the ID, or returns
+	// ErrNotFound.
 	RenamePasskey(ctx context.Context, subject string, id []byte, name string) error
 
-	// RemovePasskey removes the subject's passkey. It returns ErrNotFound if
-	// the subject has no passkey with this ID, and ErrLast if keepLast is set
-	// and it is the only one.
+	// RemovePasskey removes the subject's passkey with the ID, or returns
+	// ErrNotFound. It returns ErrLast if keepLast is set and it is the only one.
 	RemovePasskey(ctx context.Context, subject string, id []byte, keepLast bool) error
 }
