@@ -31,7 +31,7 @@ func (u User) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "user %q", u.Subject)
 // LogValue returns what Format prints.
 func (u User) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(u)) }
 
-// Errors of [Users]. Every other error is answered 503.
+// Errors of [Users]. Other errors are answered 503.
 var (
 	ErrNoUser  = errors.New("ticket: no such user")
 	ErrChanged = errors.New("ticket: the user has changed meanwhile")
@@ -40,20 +40,20 @@ var (
 
 // Users is the host's table of users. It is safe for concurrent use.
 type Users interface {
-	// UserByEmail returns the user with the address, or ErrNoUser. Tickets are
-	// sent to the Email of the User.
+	// UserByEmail returns the user with the address, or ErrNoUser. Tickets are sent
+	// to User.Email.
 	UserByEmail(ctx context.Context, email string) (*User, error)
 
 	// UserBySubject returns the user with the ID, or ErrNoUser.
 	UserBySubject(ctx context.Context, subject string) (*User, error)
 
-	// SetPassword hashes and stores a new password in one atomic step, if the
-	// stored hash is oldHash. Otherwise it returns ErrChanged.
+	// SetPassword hashes and stores a password in one atomic step, if the stored
+	// hash is oldHash. Otherwise it returns ErrChanged.
 	SetPassword(ctx context.Context, subject, oldHash, password string) error
 
 	// SetEmail stores the address as verified in one atomic step, if the stored
-	// address is old. Otherwise it returns ErrChanged, or ErrTaken if another
-	// user has the address.
+	// address is old. Otherwise it returns ErrChanged, or ErrTaken if another user
+	// has the address.
 	SetEmail(ctx context.Context, subject, old, email string) error
 }
 
@@ -67,11 +67,10 @@ type Message struct {
 	Link, Code guard.Secret
 	Expires    time.Time
 
-	// Notice is what happened. A message with a secret has none.
+	// Notice is the text of a notice. A message with a secret has none.
 	Notice string
 
-	// Data is the Data of the ticket.
-	Data []byte
+	Data []byte // of the ticket
 }
 
 // LogValue returns the purpose and the user.
@@ -82,40 +81,38 @@ func (m Message) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "message %s for %q", m.Purpose, m.Subject)
 }
 
-// Config configures a [Service]. Authorize and Accept may return a *guard.Denial, which
-// is the answer; other errors are answered 503.
+// Config configures a [Service]. Errors of Authorize and Accept are 503, except a
+// *guard.Denial.
 type Config struct {
-	// Base is the URL in front of the paths of links, for example
+	// Base is the URL in front of the paths of links, such as
 	// "https://example.com/account/". Required.
 	Base string
 
-	// Keys are secrets of at least 32 random bytes, the same in all processes.
-	// The first makes codes; codes of the others still pass. Required.
+	// Keys are secrets of at least 32 random bytes, the same in all processes. The
+	// first makes codes, all verify. Required.
 	Keys []guard.Secret
 
 	// Deliver sends a message, within 30 seconds. An event reports errors and
 	// panics. Required.
 	Deliver func(ctx context.Context, m Message) error
 
-	// Limit charges a message to key, a keyed hash of the address, and returns
-	// an error if the limit is exceeded. It is called for unknown addresses
-	// too, and again for the stored address if the request has another
-	// spelling. Recommended: 3 in 15 minutes and 10 in a day. Required.
+	// Limit charges a message to key, a keyed hash of the address, and returns an
+	// error if the limit is exceeded. It is also called for unknown addresses, and
+	// again for the stored address if its spelling differs. Recommended: 3 in 15
+	// minutes and 10 in a day. Required.
 	Limit func(ctx context.Context, key string) error
 
 	// CheckPassword returns an error, for the client, if a new password is too
 	// weak. Required.
 	CheckPassword func(password string) error
 
-	// EndSessions ends the sessions of a subject, and API keys if the host
-	// wants that, before and after the change of a password and the undoing of
-	// a change of address. With package auth:
+	// EndSessions ends the sessions of a subject, and API keys if the host decides
+	// so. It is called before and after a password is changed or a change of
+	// address is undone. Required. With package auth:
 	//
 	//	func(ctx context.Context, subject string) error {
 	//		return server.EndSessions(ctx, identity.Revocation{Subject: subject})
 	//	}
-	//
-	// Required.
 	EndSessions func(ctx context.Context, subject string) error
 
 	// Authorize verifies the proof for ChangeEmail: the current password, or a
@@ -123,14 +120,13 @@ type Config struct {
 	// ChangeEmail.
 	Authorize func(ctx context.Context, p *identity.Principal, proof string) error
 
-	// Claim removes the passkeys, second factors and API keys of a subject
-	// with an unverified address, and its password unless keepPassword is set:
-	// an attacker may have registered the address first. It is called before
-	// and after EndSessions. If nil, only VerifyEmail works for unverified
-	// addresses.
+	// Claim removes the passkeys, second factors and API keys of a subject with an
+	// unverified address, and its password unless keepPassword is set, because an
+	// attacker may have registered the address first. It is called before and after
+	// EndSessions. If nil, only VerifyEmail works for unverified addresses.
 	Claim func(ctx context.Context, subject string, keepPassword bool) error
 
-	// Accept makes the account of the invitation t, from fields of the form, if
+	// Accept creates the account of the invitation t, from fields of the form, if
 	// the inviter may still invite. Required for Invitation.
 	Accept func(ctx context.Context, t Ticket, fields map[string]string) error
 
@@ -142,22 +138,22 @@ type Config struct {
 	Issuer string
 
 	// InsecureAnyBrowser accepts a sign-in link in any browser. An attacker can
-	// sign a user in to the attacker's account, and a mail scanner that clicks
-	// is signed in.
+	// sign a user in to the attacker's account, and a mail scanner that clicks is
+	// signed in.
 	InsecureAnyBrowser bool
 
-	// TrustedOrigins are further origins with pages that may request sign-in
-	// links and codes, such as "https://app.example.com". Default: pages of the
-	// server and of the origin of Base.
+	// TrustedOrigins are further origins with pages that may request sign-in links
+	// and codes, such as "https://app.example.com". Default: the server and the
+	// origin of Base.
 	TrustedOrigins []string
 
-	// Lifetimes replaces lifetimes, 1 minute to 30 days. Default: 10 minutes
-	// for sign-in, 1 hour for ResetPassword and ChangeEmail, 24 hours for
-	// VerifyEmail, 7 days for Invitation and UndoEmail.
+	// Lifetimes replaces lifetimes, 1 minute to 30 days. Default: 10 minutes for
+	// sign-in, 1 hour for ResetPassword and ChangeEmail, 24 hours for VerifyEmail,
+	// 7 days for Invitation and UndoEmail.
 	Lifetimes map[Purpose]time.Duration
 
-	// Queue is the number of messages that may wait; requests beyond it are
-	// answered 503. Workers send them. Default: 256 and 2.
+	// Queue is the number of messages that may wait for Workers; further requests
+	// get 503. Default: 256 and 2.
 	Queue, Workers int
 
 	// Hooks receives events and writes refusals.
@@ -187,8 +183,8 @@ var lifetimes = map[Purpose]time.Duration{
 	Invitation:    7 * 24 * time.Hour,
 }
 
-// New returns a service that keeps tickets in store. Its error lists every mistake in
-// config.
+// New returns a Service that keeps tickets in store. The error lists all mistakes
+// in config.
 func New(store Store, users Users, config Config) (*Service, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ticket: "+format, args...)) }
@@ -196,7 +192,7 @@ func New(store Store, users Users, config Config) (*Service, error) {
 		mistake("the Store is nil; use sqlstore.New")
 	}
 	if users == nil {
-		mistake("the Users is nil; use the host's table of users")
+		mistake("Users is nil; use the host's table of users")
 	}
 	if u, err := url.Parse(config.Base); err != nil || u.Host == "" || !strings.HasSuffix(config.Base, "/") || u.RawQuery != "" || u.Fragment != "" ||
 		u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
@@ -260,8 +256,7 @@ func isLoopback(host string) bool {
 	return host == "localhost" || host == "127.0.0.1" || host == "::1" || strings.HasSuffix(host, ".localhost")
 }
 
-// invalidTicket is the refusal of a ticket that does not pass, the same for every
-// reason.
+// invalidTicket is the refusal of a ticket, the same for every reason.
 func invalidTicket(reason error) error {
 	d := guard.NewDenial(http.StatusBadRequest, "invalid_ticket", "The link or code is not valid, or not valid any more.", reason)
 	d.Event = guard.EventLoginFail

@@ -9,12 +9,10 @@ import (
 	"time"
 )
 
-// Memory is a [Store] for tests and trials; its content ends with the process. The
-// zero Memory is ready for use. It is safe for concurrent use and must not be copied
-// after first use.
+// Memory is a [Store] in memory, for tests. The zero Memory is ready for use. It is
+// safe for concurrent use and must not be copied after first use.
 type Memory struct {
-	// MaxTickets is the number of tickets that are kept. Do not change it after
-	// first use. Default: 100,000.
+	// MaxTickets bounds the tickets. Set it before first use. Default: 100,000.
 	MaxTickets int
 
 	mu      sync.Mutex
@@ -129,13 +127,13 @@ func (m *Memory) UseTicket(_ context.Context, u Use) (used bool, err error) {
 		return false, nil
 	}
 	if u.ID != "" {
-		who := account{k.Tenant, k.Subject}
-		if k.tries >= u.MaxTries || m.wrongSince(who, u.WrongSince) >= u.MaxWrong {
+		owner := account{k.Tenant, k.Subject}
+		if k.tries >= u.MaxTries || m.wrongSince(owner, u.WrongSince) >= u.MaxWrong {
 			return false, nil
 		}
 		k.tries++
 		if subtle.ConstantTimeCompare(k.Key[:], u.Key[:]) != 1 {
-			m.wrong[who] = append(m.wrong[who], u.Now)
+			m.wrong[owner] = append(m.wrong[owner], u.Now)
 			return false, nil
 		}
 	}
@@ -144,15 +142,15 @@ func (m *Memory) UseTicket(_ context.Context, u Use) (used bool, err error) {
 }
 
 // wrongSince counts wrong codes and forgets older ones.
-func (m *Memory) wrongSince(who account, since time.Time) int {
-	all := m.wrong[who]
+func (m *Memory) wrongSince(owner account, since time.Time) int {
+	all := m.wrong[owner]
 	for len(all) > 0 && all[0].Before(since) {
 		all = all[1:]
 	}
 	if len(all) == 0 {
-		delete(m.wrong, who)
+		delete(m.wrong, owner)
 	} else {
-		m.wrong[who] = all
+		m.wrong[owner] = all
 	}
 	return len(all)
 }

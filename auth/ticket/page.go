@@ -9,9 +9,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// script moves the secret from the fragment, which browsers send to no server,
-// into the form and out of the address bar. It does not submit the form: mail
-// scanners follow scripts.
+// script moves the secret from the fragment into the form and out of the address
+// bar. It does not submit the form, because mail scanners run scripts.
 const script = `const t=document.querySelector("input[name=token]");if(location.hash.length>1){t.value=location.hash.slice(1);history.replaceState(null,"",location.pathname)}`
 
 const style = `body{font:1rem system-ui;max-width:28rem;margin:4rem auto;padding:0 1rem;color-scheme:light dark}label,button{display:block;margin-top:1rem}input{width:100%;box-sizing:border-box;font:inherit;padding:.5rem}button{font:inherit;padding:.5rem 1rem}`
@@ -26,14 +25,14 @@ var texts = map[Purpose][2]string{
 	Invitation:    {"Accept the invitation", "Accept"},
 }
 
-// Page returns the handler of the page at Base + purpose that a link opens. GET answers
-// constant HTML: a form that POSTs the secret to the URL of the page when the user
-// clicks. The page loads nothing; its Content-Security-Policy replaces the host's. Page
-// panics for SignInCode.
+// Page returns the handler of the page at Base + purpose that a link opens. GET
+// answers constant HTML: a form that POSTs the secret to the URL of the page when
+// the user clicks. The page loads nothing and has its own Content-Security-Policy.
+// Page panics for SignInCode.
 func (s *Service) Page(p Purpose) http.Handler {
 	text, ok := texts[p]
 	if !ok {
-		panic("ticket: Page has no page for " + string(p))
+		panic("ticket: Page(" + string(p) + ") is not possible; use a purpose with a link")
 	}
 	form := []byte(pageOf(text[0], `<form method="post" action="`+string(p)+`"><label>Code from the link <input name="token" required autocomplete="off"></label>`+
 		fieldsOf(p, s.config.AcceptFields)+`<button>`+text[1]+`</button></form><script>`+script+`</script>`))

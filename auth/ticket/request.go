@@ -15,23 +15,25 @@ import (
 	"github.com/gatewright/gatewright/internal/unproven"
 )
 
-// CookieName is the name of the cookie of a browser.
+// CookieName is the name of the cookie that identifies a browser.
 const CookieName = "__Host-ticket"
 
-// Request returns the handler that sends a ticket. POST takes a form or a JSON object.
+// Request returns the handler that sends a ticket. POST takes a form or a JSON
+// object.
 //
-// For ResetPassword, SignInLink and SignInCode it is public, takes the field email, and
-// answers 202 for every well-formed address. For sign-in it binds the ticket to the
-// browser and answers 403 to a page of another origin; see Config.TrustedOrigins.
-// After 25 wrong codes in 30 days a link is sent, not a code.
+// For ResetPassword, SignInLink and SignInCode it is public, takes the field email,
+// and answers 202 for every well-formed address. For sign-in it binds the ticket to
+// the browser and answers 403 to a page of another origin; see
+// Config.TrustedOrigins. After 25 wrong codes in 30 days it sends a link instead of
+// a code.
 //
-// For VerifyEmail it demands a caller, whose stored address receives a link. For
-// ChangeEmail it demands a caller and takes the fields email, the new address, and
-// proof. The new address receives a link, the old one a notice and, after the change, a
-// link to undo it.
+// VerifyEmail and ChangeEmail require a caller. VerifyEmail sends a link to the
+// stored address. ChangeEmail takes the fields email, the new address, and proof.
+// It sends a link to the new address, and to the old one a notice and, after the
+// change, a link to undo it.
 //
-// It answers 400 for a malformed address or a wrong proof, and 503 if the queue is full.
-// It panics for the other purposes.
+// Request answers 400 for a malformed address or a wrong proof, and 503 if the
+// queue is full. It panics for the other purposes.
 func (s *Service) Request(p Purpose) http.Handler {
 	switch p {
 	case ResetPassword, SignInLink, SignInCode:

@@ -84,7 +84,7 @@ func (s *Service) enqueueOrRun(job func(context.Context)) {
 	}
 }
 
-// Close sends the messages in the queue and returns when they are sent or ctx ends.
+// Close sends the messages in the queue. It returns when they are sent or ctx ends.
 func (s *Service) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {
@@ -254,17 +254,15 @@ func (s *Service) notify(p Purpose, u *User, to, notice string) {
 type Order struct {
 	Purpose Purpose // ResetPassword or Invitation
 
-	// Subject is the user of a ResetPassword.
-	Subject string
+	Subject string // the user, for ResetPassword
 
-	// Email and Tenant are of an Invitation, Data is passed to Config.Accept.
-	Email, Tenant string
-	Data          []byte
+	Email, Tenant string // for Invitation
+	Data          []byte // for Config.Accept
 }
 
-// Issue sends a ticket that an administrator or another user ordered: a ResetPassword
-// to the stored address of the subject, or an Invitation. It returns after the delivery,
-// and never the secret.
+// Issue sends a ticket on behalf of an administrator or another user: a
+// ResetPassword to the stored address of the subject, or an Invitation. It returns
+// after the delivery, and never the secret.
 func (s *Service) Issue(ctx context.Context, o Order) error {
 	switch o.Purpose {
 	case ResetPassword:

@@ -27,28 +27,20 @@ const (
 type Ticket struct {
 	Purpose Purpose
 
-	// Key is the hash of the secret of a link, or the keyed hash of a code.
-	Key [32]byte
+	Key     [32]byte // hash of the secret of a link, or keyed hash of a code
+	ID      string   // of the ticket of a code; empty for links
+	Browser [32]byte // hash of the cookie or session that must use the ticket, or zero
 
-	// ID identifies the ticket of a code. It is empty for links.
-	ID string
-
-	// Browser is the hash of the cookie or session that must use the ticket, or
-	// zero.
-	Browser [32]byte
-
-	// State is a hash of the user's password hash, address, tenant and
-	// disabled flag. For UndoEmail it depends on whether the address was
-	// verified.
+	// State is a hash of the user's password hash, address, tenant and disabled
+	// flag; for UndoEmail also of whether the address was verified.
 	State [32]byte
 
-	// Subject and Tenant are the user's, Email is the address of the message.
-	Subject, Tenant, Email string
+	Subject, Tenant string
+	Email           string // where the message is sent
 
-	// Data belongs to the host, at most 1 KiB.
-	Data []byte
+	Data []byte // of the host, at most 1 KiB
 
-	Created, Expires time.Time // kept to the microsecond
+	Created, Expires time.Time // to the microsecond
 }
 
 // Format prints purpose, subject and expiry of t.
@@ -61,7 +53,7 @@ func (t Ticket) text() string {
 // LogValue returns what Format prints.
 func (t Ticket) LogValue() slog.Value { return slog.StringValue(t.text()) }
 
-// ErrNotFound is the error of [Store] for an unknown ticket. Every other error is
+// ErrNotFound is the error of a [Store] for an unknown ticket. Other errors are
 // answered 503.
 var ErrNotFound = errors.New("ticket: no such ticket")
 
@@ -73,14 +65,14 @@ type Use struct {
 	Browser [32]byte
 	Now     time.Time
 
-	// MaxTries limits the tries of a code, MaxWrong the wrong codes of the
+	// MaxTries bounds the tries of a code, and MaxWrong the wrong codes of the
 	// subject since WrongSince.
 	MaxTries, MaxWrong int
 	WrongSince         time.Time
 }
 
-// Which selects the tickets that match every field that is set, at least Subject or
-// Email.
+// Which selects the tickets that match every field that is set. Subject or Email is
+// required.
 type Which struct {
 	Subject, Tenant, Email string
 	Purpose                Purpose
@@ -88,17 +80,16 @@ type Which struct {
 	After                  time.Time // created after it
 }
 
-// A Store keeps tickets. Each method is one atomic step, and safe for concurrent use by
-// several processes. An empty Tenant is a tenant like any other. tickettest.Run is the
-// conformance suite.
+// A Store keeps tickets. Each method is one atomic step and safe for concurrent use
+// by several processes. An empty Tenant is a tenant like any other. Test it with
+// tickettest.Run.
 type Store interface {
-	// IssueTicket adds t and removes the ticket with the same Purpose, Subject
-	// and Tenant, and, if Subject is empty or Purpose is UndoEmail, the same
-	// Email.
+	// IssueTicket adds t and removes the ticket with the same Purpose, Subject and
+	// Tenant, and, if Subject is empty or Purpose is UndoEmail, the same Email.
 	IssueTicket(ctx context.Context, t Ticket) error
 
-	// FindTicket returns the ticket with the Purpose of u and its ID, or its
-	// Key if the ID is empty, that expires after Now. Otherwise it returns
+	// FindTicket returns the ticket with the Purpose of u, and its ID, or its Key
+	// if the ID is empty, if it expires after Now. Otherwise it returns
 	// ErrNotFound.
 	FindTicket(ctx context.Context, u Use) (Ticket, error)
 
@@ -107,15 +98,16 @@ type Store interface {
 	// A link passes if Purpose, Key and Browser are equal and Now is before
 	// Expires.
 	//
-	// A code is looked up by ID. If Browser is equal, Now is before Expires,
-	// and neither MaxTries nor MaxWrong is reached, UseTicket counts a try and
-	// compares Key, and counts a wrong code of the subject if Key is wrong.
+	// A code is looked up by ID. If Purpose and Browser are equal, Now is before
+	// Expires, and neither MaxTries nor MaxWrong is reached, UseTicket counts a
+	// try. It passes if Key is equal; otherwise it counts as a wrong code of the
+	// subject.
 	UseTicket(ctx context.Context, u Use) (used bool, err error)
 
 	// WrongCodes returns the number of wrong codes of the subject since then.
 	WrongCodes(ctx context.Context, subject, tenant string, since time.Time) (int, error)
 
-	// EndTickets removes the tickets that which selects, or returns an error if
+	// EndTickets removes the tickets that which selects. It returns an error if
 	// Subject and Email are both empty.
 	EndTickets(ctx context.Context, which Which) error
 }

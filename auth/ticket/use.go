@@ -14,15 +14,15 @@ import (
 	"github.com/gatewright/gatewright/internal/body"
 )
 
-// Use returns the handler that uses a link. POST takes a form or a JSON object with the
-// field token, the fragment of the link. It answers 204, or 303 to the page for a form,
-// and 400 invalid_ticket, whatever the reason.
+// Use returns the handler that uses a link. POST takes a form or a JSON object with
+// the field token, the fragment of the link. It answers 204, or 303 to the page for
+// a form, and 400 invalid_ticket for every reason.
 //
-// ResetPassword also takes the field password. The handler stores the password, ends
-// sessions and other tickets, and sends a notice; it opens no session. VerifyEmail and
-// ChangeEmail demand the caller whose session requested them. UndoEmail restores the old
-// address and ends sessions. Invitation calls Config.Accept. It panics for the sign-in
-// purposes.
+// ResetPassword also takes the field password. It stores the password, ends
+// sessions and other tickets, and sends a notice; it opens no session. VerifyEmail
+// and ChangeEmail require the session that requested them. UndoEmail restores the
+// old address and ends sessions. Invitation calls Config.Accept. Use panics for the
+// sign-in purposes.
 func (s *Service) Use(p Purpose) http.Handler {
 	public := func(use func(http.ResponseWriter, *http.Request) error) http.Handler {
 		return guard.Public("ticket " + string(p))(s.endpoint(use))
@@ -159,7 +159,7 @@ func (s *Service) useAddress(w http.ResponseWriter, r *http.Request, caller *ide
 		return err
 	}
 	if t.Subject != caller.Subject {
-		return invalidTicket(errors.New("ticket: the ticket is another subject's"))
+		return invalidTicket(errors.New("ticket: the ticket belongs to another subject"))
 	}
 	if err := s.setEmail(ctx, t.Subject, u.Email, t.Email); err != nil {
 		return err
@@ -356,12 +356,12 @@ func (s *Service) done(w http.ResponseWriter, r *http.Request, p Purpose) error 
 	return nil
 }
 
-// Prove verifies and uses the sign-in link or code of a request: a form or a JSON object
-// with the field token, the fragment of a link, or code. The factor of the proof is
+// Prove verifies and uses the sign-in link or code in a request: a form or a JSON
+// object with the field token, the fragment of a link, or code. The factor is
 // "email". Prove is a WayIn.Prove of package auth.
 //
-// It returns [identity.ErrNotProven] for a ticket that does not pass, whatever the
-// reason, a *guard.Denial for a malformed request, and another error if a store fails.
+// It returns [identity.ErrNotProven] for a ticket that does not pass, a
+// *guard.Denial for a malformed request, and another error if a store fails.
 func (s *Service) Prove(r *http.Request) (*identity.Proof, error) {
 	fields, err := body.Members(noResponse{}, r, maxBody, "token", "code", "scope", "client_id", "client_secret")
 	if err != nil {
