@@ -46,8 +46,8 @@ type Authenticator struct {
 
 var _ guard.Authenticator = (*Authenticator)(nil)
 
-// New returns an Authenticator of the keys in store. The error lists every
-// mistake in config.
+// New returns an Authenticator of the keys in store. The error lists all mistakes
+// in config.
 func New(store KeyStore, config Config) (*Authenticator, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("apikey: "+format, args...)) }
@@ -121,7 +121,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (*identity.Principal, erro
 	}
 	p := guard.NewPrincipal(r)
 	if err := a.verify(r.Context(), key, r.RemoteAddr, p); err != nil {
-		return nil, a.answer(err)
+		return nil, a.refusal(err)
 	}
 	return p, nil
 }
@@ -132,8 +132,8 @@ type malformed struct {
 	denial *guard.Denial
 }
 
-// answer makes a refusal of what verify returns.
-func (a *Authenticator) answer(err error) error {
+// refusal returns the refusal for an error of verify.
+func (a *Authenticator) refusal(err error) error {
 	for i := range a.malformed { // the usual ones of junk, and fast
 		if err == a.malformed[i].reason {
 			return a.malformed[i].denial
@@ -162,10 +162,9 @@ func (a *Authenticator) denial(err error) *guard.Denial {
 	return d
 }
 
-// Verify returns the Principal of a key, for callers without an http.Request.
-// remoteAddr may have a port. The error wraps [ErrInvalid] for a bad key, is a
-// *guard.Denial (429) from the Throttle, and is another error if Verify could not
-// decide.
+// Verify returns the Principal of a key, without an http.Request. remoteAddr may
+// have a port. The error wraps [ErrInvalid] for a bad key, and is a *guard.Denial
+// (429) from the Throttle, or another error if Verify could not decide.
 func (a *Authenticator) Verify(ctx context.Context, key, remoteAddr string) (*identity.Principal, error) {
 	p := new(identity.Principal)
 	if err := a.verify(ctx, key, remoteAddr, p); err != nil {
@@ -302,7 +301,7 @@ func (a *Authenticator) lookUp(ctx context.Context, s *sum, key string, parts pa
 	case err == nil:
 		outcome = guard.Succeeded
 	case !errors.Is(err, ErrInvalid):
-		outcome = guard.Undecided // a store that does not answer is no guess
+		outcome = guard.Undecided // an error of the store does not count as a guess
 	}
 	return e, err
 }
@@ -342,9 +341,9 @@ func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now ti
 	}, nil
 }
 
-// CacheUse returns how many good keys were found in the cache, and how many were not and
-// cost a query of the store, for metrics. Requests that wait for the same query count
-// once. Both are zero without a cache.
+// CacheUse returns how many good keys were found in the cache, and how many cost a
+// query, for metrics. Requests that wait for the same query count once. Both are
+// zero without a cache.
 func (a *Authenticator) CacheUse() (hits, misses uint64) { return a.cache.use.Counts() }
 
 // A query is one query of the store, for all requests that wait for it.
@@ -483,7 +482,7 @@ func (a *Authenticator) find(ctx context.Context, key string, parts parts) (*Rec
 	return &r, nil
 }
 
-// Evict drops a key from the cache. [Manager] calls Evict for its own changes.
+// Evict drops a key from the cache. A Manager does so for its own changes.
 func (a *Authenticator) Evict(id string) { a.cache.evict(id) }
 
 // recordKey is what [guard.Once] remembers the record of a request under.
@@ -492,8 +491,8 @@ type recordKey struct{ a *Authenticator }
 // ErrNoKey means that no key of this Authenticator identified the request.
 var ErrNoKey = errors.New("apikey: the request was not identified by a key")
 
-// Record returns the record of the key that identified the request of ctx, with
-// at most one query per request, or [ErrNoKey].
+// Record returns the record of the key that identified the request, with at most
+// one query per request, or [ErrNoKey].
 func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok || p.Issuer != a.issuer || p.Credential == "" || identity.CheckNames(p.Credential) != nil {
@@ -522,7 +521,7 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	return r.Clone(), nil
 }
 
-// Handler guards routes that accept only API keys. On a guard.Mux use
+// Handler is middleware for routes that accept only API keys. On a guard.Mux use
 // guard.Hooks.Accept instead.
 func (a *Authenticator) Handler(next http.Handler) http.Handler {
 	return a.config.Hooks.Identify(a)(demand(a.config.Hooks, a, a.issuer, a.config.FastAPIStatusCodes)(next))

@@ -30,64 +30,60 @@ type Config struct {
 	// Format is the spelling of the keys, from [NewFormat]. Required.
 	Format Format
 
-	// Peppers are the secrets of the keyed hashes. The first makes new hashes,
-	// all verify. To add one, append it in all processes, then move it to the
-	// front. Keys of a removed pepper are refused. Required.
+	// Peppers are the secrets of the keyed hashes. The first makes new hashes, all
+	// verify. To add one, append it in all processes, then move it to the front.
+	// Removing one refuses its keys. Required.
 	Peppers []Pepper
 
 	// Revoker is called on each use of a good key. If nil, other processes may
 	// accept a revoked key for up to CacheTTL.
 	Revoker Revoker
 
-	// OwnerRights returns the rights of p, the key's owner; the caller gets those
-	// that the key has too. It must not change p. guard.ErrInactive refuses the
-	// key (401), other errors are 503. If nil, a key keeps rights that its owner
-	// has lost.
+	// OwnerRights returns the rights of p, the key's owner, which limit the rights
+	// of the key. It must not change p. guard.ErrInactive refuses the key (401),
+	// other errors are 503. If nil, a key keeps rights that its owner has lost.
 	OwnerRights func(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error)
 
 	// Throttle limits attempts with keys that are not cached as good. A key that
-	// was good from the same address (for IPv6, the same /64) in the last 30 days
-	// is not charged; each process remembers 65,536 such pairs. If nil, each
-	// guess costs a query.
+	// was good from the same address (IPv6: the same /64) in the last 30 days is
+	// not charged; each process remembers 65,536 such pairs. If nil, each guess
+	// costs a query.
 	Throttle Throttle
 
-	// CacheTTL is how long the record of a good key is cached, and changes by
-	// other processes are not seen. At most 5 minutes. Negative: no cache.
-	// Default: 5 seconds.
+	// CacheTTL is how long a good key is cached, and changes by other processes are
+	// not seen. At most 5 minutes. Negative: no cache. Default: 5 seconds.
 	CacheTTL time.Duration
 
-	// MissTTL is how long a refused key is cached, also if it becomes good. At
-	// most 1 second. Negative: no cache. Default: 1 second.
+	// MissTTL is how long a refused key is cached, even if it becomes good. At most
+	// 1 second. Negative: no cache. Default: 1 second.
 	MissTTL time.Duration
 
-	// CacheSize is the number of good keys to cache, half a kilobyte each. A
-	// quarter as many refused keys are cached apart. At most 1,048,576. Default:
-	// 4096.
+	// CacheSize is the number of cached good keys, half a kilobyte each; a quarter
+	// as many refused keys are cached too. At most 1,048,576. Default: 4096.
 	CacheSize int
 
-	// StoreTimeout bounds a request's time in the Throttle and the store. At most
-	// 1 minute. Default: 2 seconds.
+	// StoreTimeout bounds a request's time in the Throttle and the store. At most 1
+	// minute. Default: 2 seconds.
 	StoreTimeout time.Duration
 
-	// UsageInterval is how often LastUsedAt is written if the store is a
-	// [UsageRecorder]. From 1 second to 24 hours. Negative: never. Default: 1
-	// minute.
+	// UsageInterval is how often LastUsedAt is written to a [UsageRecorder], 1
+	// second to 24 hours. Negative: never. Default: 1 minute.
 	UsageInterval time.Duration
 
-	// MaxPendingUses bounds the keys with an unwritten use. Uses of more keys are
-	// lost, which an event or Flush reports. At most 1,048,576. Default: 65,536.
+	// MaxPendingUses bounds the keys with an unwritten use. Further uses are lost,
+	// and reported by an event or Flush. At most 1,048,576. Default: 65,536.
 	MaxPendingUses int
 
 	// ReportNetworks emits [EventNewNetwork] at the first use of a key from a
 	// network: the /24 of an IPv4 address, the /48 of an IPv6 address. The store
-	// must be a [NetworkRecorder]; it is read once per key and network, and
+	// must be a [NetworkRecorder], which is read once per key and network, and
 	// written for each new one. Each process remembers 65,536 such pairs. If the
 	// store fails, the key is good and a later use is reported.
 	ReportNetworks bool
 
-	// LegacyHash hashes keys of an older scheme: 1 to 256 visible ASCII
-	// characters that do not begin with the prefix and an underscore. The store
-	// must be a [HashFinder], which junk reaches too.
+	// LegacyHash hashes keys of an older scheme: 1 to 256 visible ASCII characters
+	// that do not begin with the prefix and an underscore. The store must be a
+	// [HashFinder]. Junk reaches the store too.
 	LegacyHash func(key string) Hash
 
 	// Header names the header that carries keys. Default: X-API-Key.
@@ -97,9 +93,9 @@ type Config struct {
 	// "Authorization: Bearer". No other authenticator gets these credentials.
 	Bearer bool
 
-	// InsecureQueryParameter names a query parameter that may carry the key, and
-	// which inner handlers do not see. URLs leak through logs, browser histories,
-	// Referer headers and caches.
+	// InsecureQueryParameter names a query parameter that may carry the key. Inner
+	// handlers do not see it. URLs leak through logs, browser histories, Referer
+	// headers and caches.
 	InsecureQueryParameter string
 
 	// FastAPIStatusCodes answers bad keys with 403 "Invalid API key" and, in

@@ -14,39 +14,40 @@
 //	mux := guard.NewMux(hooks, bearer, keys)
 //	mux.Handle("GET /protected/", hooks.Accept(keys)(protected))
 //
-// Requests carry a key in X-API-Key, in "Authorization: ApiKey …", and with
-// Config.Bearer in "Authorization: Bearer …". Two keys are answered 400, no key
-// 401 with a challenge, a bad key 401 invalid_token with one body for all
-// reasons, a good key from outside its AllowedPrefixes 403, and a failing store
-// 503.
+// Requests carry a key in X-API-Key, in "Authorization: ApiKey …", or, with
+// Config.Bearer, in "Authorization: Bearer …". The response is 400 for two keys,
+// 401 with a challenge for none, 401 invalid_token for a bad key, with one body for
+// all reasons, 403 for a good key from outside its AllowedPrefixes, and 503 if the
+// store fails.
 //
 // # Order
 //
-// An Authenticator checks the spelling and checksum, then the cache of good keys.
-// For other keys it calls the Throttle, the cache of refused keys, and the store,
-// and compares in constant time, against a dummy if the key does not exist. On
-// each use it checks dates, networks, the Revoker and the owner's rights. The
-// middleware that sets r.RemoteAddr must come first: otherwise AllowedPrefixes
-// and the Throttle see the proxy.
+// An Authenticator checks spelling and checksum, then the cache of good keys. For
+// other keys it calls the Throttle, the cache of refused keys and the store, and
+// compares in constant time, against a dummy if the key does not exist. Each use
+// checks dates, networks, the Revoker and the owner's rights.
+//
+// Put the middleware that sets r.RemoteAddr first: otherwise AllowedPrefixes and
+// the Throttle see the proxy.
 //
 // # Keys of an older scheme
 //
 // Config.LegacyHash accepts keys that the application issued before. Add each by
-// WriteKeys as a Record with its Hash, an empty PepperID, and an ID that the host
-// chooses.
+// WriteKeys as a Record with its Hash, an empty PepperID, and an ID of the host's
+// choice.
 //
 // # Security considerations
 //
 // A program with a key acts as its owner, within the rights and networks of the
-// key. Send keys over TLS only. Give each program its own key, with few scopes
-// and an expiry. Logs of all request headers reveal keys.
+// key. Send keys over TLS only. Give each program its own key, with few scopes and
+// an expiry. Logs of request headers reveal keys.
 //
-// An attacker who reads the database cannot find out keys, except older keys that
-// were not random. An attacker who writes to it cannot make a key without the
-// pepper, but can give a key another owner or other rights, or undo its
+// An attacker with read access to the database cannot find out keys, except older
+// keys that were not random. An attacker with write access cannot make a key
+// without the pepper, but can change the owner or rights of a key, or undo its
 // revocation.
 //
-// Without a Throttle, well-formed guesses reach the store at the rate at which
-// they arrive. With a Throttle, an attacker behind a shared address can block
-// keys that were not good from that address in the last 30 days.
+// Without a Throttle, well-formed guesses reach the store unlimited. With a
+// Throttle, an attacker behind a shared address can block keys that were not good
+// from that address in the last 30 days.
 package apikey

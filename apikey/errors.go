@@ -8,8 +8,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Reasons for which a key is refused, for [errors.Is]. Each wraps ErrInvalid and
-// is answered 401 invalid_token, except ErrAddress: 403.
+// Reasons to refuse a key. Each wraps ErrInvalid and is answered 401 invalid_token,
+// except ErrAddress: 403.
 var (
 	ErrInvalid     = guard.NewReason("apikey: invalid")
 	ErrMalformed   = guard.NewReason("apikey: malformed", ErrInvalid)
@@ -26,22 +26,20 @@ var (
 	ErrAddress     = guard.NewReason("apikey: used from an address that is not allowed", ErrInvalid)
 )
 
-// How a key can be malformed. [Format.Parse] returns one of these, and never
-// builds an error: junk must be cheap to refuse.
+// Errors of [Format.Parse], made once because junk must be cheap to refuse.
 var (
 	errHead     = guard.NewReason("apikey: malformed: it does not begin with the prefix and an environment of the Format", ErrMalformed)
 	errLength   = guard.NewReason("apikey: malformed: too short or too long", ErrMalformed)
 	errChecksum = guard.NewReason("apikey: malformed: the checksum does not match, as in a mistyped key", ErrMalformed)
-	errSpelling = guard.NewReason("apikey: malformed: a character that no key has there", ErrMalformed)
+	errSpelling = guard.NewReason("apikey: malformed: an invalid character", ErrMalformed)
 )
 
-// A rejection is why one key was refused, with the values that did not fit, for
-// the log.
+// A rejection is a reason with the values that caused it, for the log.
 type rejection struct {
 	reason error
 	id     string
 	record *Record // nil if it is missing or its content does not matter
-	given  string  // the address or environment that did not fit, or the peppers of the ring
+	given  string  // the rejected address, the environments, or the peppers
 }
 
 func (r *rejection) Unwrap() error { return r.reason }

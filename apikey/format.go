@@ -10,13 +10,12 @@ import (
 	"strings"
 )
 
-// A Format is the spelling of an application's keys:
+// A Format is the spelling of an application's keys, one for each key:
 //
 //	acme_live_4kT9xQ2mWb7Z_<43 characters: 256 random bits><6 characters: CRC-32>
 //
 // The environment keeps test keys off the live service. The identifier may be
-// logged. A key has one spelling only. The checksum refuses junk without a query;
-// an attacker can compute it.
+// logged. The checksum refuses junk without a query; an attacker can compute it.
 type Format struct {
 	prefix string
 	heads  []head
@@ -39,9 +38,9 @@ const (
 	maxName   = 16 // of a prefix or an environment
 )
 
-// NewFormat returns the Format of keys with the prefix and one of the
-// environments, by default "live". A name is a lower-case letter and up to 15
-// lower-case letters and digits, and not "static".
+// NewFormat returns the Format of keys with the prefix and one of the environments.
+// Default: "live". A name is a lower-case letter and up to 15 lower-case letters
+// and digits, and not "static".
 func NewFormat(prefix string, environments ...string) (Format, error) {
 	var errs []error
 	switch {
@@ -90,7 +89,7 @@ func (f Format) beginnings() string {
 	return strings.Join(all, ", ")
 }
 
-// Environments returns the environments whose keys the Format accepts.
+// Environments returns the accepted environments.
 func (f Format) Environments() []string {
 	var all []string
 	for i := range f.heads {
@@ -99,8 +98,8 @@ func (f Format) Environments() []string {
 	return all
 }
 
-// Parse returns the public parts of a key, which need not exist. The error wraps
-// [ErrMalformed].
+// Parse returns the public parts of a key, which need not exist, or an error that
+// wraps [ErrMalformed].
 func (f Format) Parse(key string) (id, environment string, err error) {
 	for i := range f.heads {
 		h := &f.heads[i]
@@ -157,8 +156,8 @@ func checkBody(body string, crc uint32) error {
 	return nil
 }
 
-// Regexp returns an expression for secret scanners (RE2, PCRE and Go), which
-// matches every text with the shape of a key, in any surroundings.
+// Regexp returns an expression for secret scanners (RE2, PCRE and Go) that matches
+// every key-shaped text in any surroundings.
 func (f Format) Regexp() *regexp.Regexp {
 	if len(f.heads) == 0 {
 		return regexp.MustCompile(`[^\s\S]`) // matches nothing, as the format does

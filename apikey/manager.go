@@ -24,35 +24,33 @@ type Spec struct {
 	Owner string
 
 	// Name is the owner's name for the key, up to 128 bytes without control and
-	// format characters. Optional.
+	// format characters.
 	Name string
 
-	// Tenant is the organisation of the key. Optional.
-	Tenant string
+	Tenant string // the organisation of the key
 
 	// Environment is an environment of the Format. Default: the first.
 	Environment string
 
-	// Roles and Scopes limit what the key may do: up to 256 of each, of 1 to 128
-	// bytes of visible ASCII, in scopes without quotation mark and backslash.
+	// Roles and Scopes limit the rights of the key: up to 256 of each, of 1 to 128
+	// bytes of visible ASCII; scopes without quotation mark and backslash.
 	Roles, Scopes identity.Set
 
 	// NotBefore is when the key begins, ExpiresAt when it ends. Default: at once,
 	// never.
 	NotBefore, ExpiresAt time.Time
 
-	// AllowedPrefixes are up to 64 networks from which the key may be used. If
-	// empty, all addresses are allowed.
+	// AllowedPrefixes are up to 64 networks that may use the key. If empty, all
+	// may.
 	AllowedPrefixes []netip.Prefix
 
-	// Limits is for the host's rate limits. Optional.
-	Limits string
+	Limits string // for the host's rate limits
 }
 
 // ManagerConfig configures a [Manager].
 type ManagerConfig struct {
 	// Revoker spreads revocations, and reports whether the maker of a key was
-	// revoked meanwhile. Use the Revoker of auth.Config and Config. Required.
+	// revoked meanwhile. Use the same value as in auth.Config and Config. Required.
 	Revoker ManagerRevoker
 
 	// Hooks receives the events of created, revoked and switched keys. Target is
@@ -69,9 +67,9 @@ type ManagerRevoker interface {
 	RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error)
 }
 
-// A Manager issues, rotates and revokes keys. It does not authorize: check keys
-// that requests name by [Manager.Owned]. It is safe for concurrent use, by
-// several processes too.
+// A Manager issues, rotates and revokes keys. It does not authorize: check keys in
+// requests with [Manager.Owned]. It is safe for concurrent use, also by several
+// processes.
 type Manager struct {
 	keys   *Authenticator
 	store  KeyWriter
@@ -80,19 +78,18 @@ type Manager struct {
 
 // Errors of a [Manager], beside [ErrNotFound], [ErrConflict] and [ErrTooMany].
 var (
-	// ErrSpec means that a Spec has mistakes: answer 400 or 422.
+	// ErrSpec means that a Spec has mistakes (400 or 422).
 	ErrSpec = errors.New("apikey: the key cannot be made")
 
 	// ErrAlreadyRotated means that the key has a successor.
 	ErrAlreadyRotated = errors.New("apikey: the key was replaced already")
 
-	// ErrMakerRevoked means that the maker of the key was revoked before Issue or
-	// Rotate returned. The new key is revoked. It wraps [guard.ErrInactive]
-	// (401).
+	// ErrMakerRevoked means that the maker was revoked before Issue or Rotate
+	// returned. The new key is revoked. It wraps [guard.ErrInactive] (401).
 	ErrMakerRevoked = fmt.Errorf("apikey: the maker of the key was revoked: %w", guard.ErrInactive)
 
-	// ErrNotRotatable means that the key has ended, is switched off, or has an
-	// environment that is not in the Format.
+	// ErrNotRotatable means that the key has ended, is switched off, or is of an
+	// environment outside the Format.
 	ErrNotRotatable = errors.New("apikey: the key has ended and cannot be replaced")
 )
 
@@ -108,14 +105,13 @@ const (
 	// unused identifier.
 	attempts = 8
 
-	// revocationLife is how long a Revoker must remember: longer than any
-	// process remembers a record, and not much longer, since all that is
-	// revoked, sessions too, shares its room.
+	// revocationLife is the life of a revocation: longer than any process caches
+	// a record, but short, because a Revoker has limited room.
 	revocationLife = 2 * maxCacheTTL
 )
 
-// NewManager returns a Manager of the keys that the Authenticator accepts, in the
-// same store. The error lists every mistake.
+// NewManager returns a Manager of the keys of an Authenticator, in the same store.
+// The error lists all mistakes.
 func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Manager, error) {
 	var errs []error
 	if keys == nil {
@@ -133,13 +129,12 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 	return &Manager{keys: keys, store: store, config: config}, nil
 }
 
-// Issue makes a key for its maker by: the caller, or a Principal for an
-// operator's program. Show the Secret to the owner once.
+// Issue makes a key for its maker by: the caller, or a Principal for an operator's
+// program. Show the Secret to the owner once.
 //
 // If the Revoker fails, or reports by as revoked after the key is stored, Issue
-// revokes the key and returns an error. To end all credentials of a user, first
-// revoke the user, then the keys of [Manager.List]: no key made meanwhile is
-// left.
+// revokes the key and returns an error. To end all credentials of a user, revoke
+// the user first, then the keys of [Manager.List]: no key made meanwhile is left.
 //
 // The error is [ErrSpec], also for rights that Config.OwnerRights does not grant
 // the owner, [ErrTooMany], [ErrMakerRevoked], or another error of the store, the
@@ -287,7 +282,7 @@ func (m *Manager) check(spec *Spec, now time.Time) error {
 	}
 	if !spec.ExpiresAt.IsZero() {
 		if !spec.ExpiresAt.After(now) {
-			mistake("ExpiresAt is %v, which is over", spec.ExpiresAt.UTC().Format(time.RFC3339))
+			mistake("ExpiresAt is %v; use a later time than now", spec.ExpiresAt.UTC().Format(time.RFC3339))
 		}
 		if !spec.ExpiresAt.After(spec.NotBefore) {
 			mistake("ExpiresAt is %v; use a moment after NotBefore", spec.ExpiresAt.UTC().Format(time.RFC3339))
@@ -317,7 +312,7 @@ func (m *Manager) checkRights(ctx context.Context, spec *Spec) error {
 		Issuer: m.keys.issuer, Subject: spec.Owner, Tenant: spec.Tenant, Client: identity.FirstParty, Roles: spec.Roles, Scopes: spec.Scopes,
 	})
 	if errors.Is(err, guard.ErrInactive) {
-		return fmt.Errorf("%w: Spec.Owner is %.64q, who is not active in tenant %.64q", ErrSpec, spec.Owner, spec.Tenant)
+		return fmt.Errorf("%w: Spec.Owner is %.64q, which is not active in tenant %.64q", ErrSpec, spec.Owner, spec.Tenant)
 	}
 	if err != nil {
 		return guard.CannotDecide("apikey: loading the rights of a key's owner", err)
@@ -353,10 +348,10 @@ func printable(s string) bool {
 // and limits. It does not compare rights: check that by has all rights of the
 // record, or a narrow credential gets a broad key.
 //
-// Both keys are good for the overlap, up to 366 days; then the old key is
-// refused, by other processes within CacheTTL. If an attacker may have the old
-// key, call [Manager.Revoke] as well. The new key lasts as long as the old one
-// from CreatedAt to ExpiresAt; if CreatedAt is zero, both expire together.
+// Both keys are good for the overlap, up to 366 days; then the old key is refused,
+// by other processes within CacheTTL. If an attacker may have the old key, call
+// [Manager.Revoke] as well. The new key lasts as long as the old one from CreatedAt
+// to ExpiresAt; if CreatedAt is zero, both expire together.
 //
 // The errors are [ErrNotFound], [ErrAlreadyRotated], also after a concurrent
 // rotation, [ErrNotRotatable], [ErrMakerRevoked] (the old key stays replaced),
@@ -408,10 +403,10 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 }
 
 // Revoke ends a key for good, in the store and then through the Revoker: in this
-// process at once, in others when their Revoker has the revocation, and after
-// CacheTTL in any case. A successor stays good. After an error, call Revoke
-// again, on any Manager of the store; the event may have been emitted. For a
-// missing key the error is [ErrNotFound].
+// process at once, in others when their Revoker has the revocation, at the latest
+// after CacheTTL. A successor stays good. After an error, call Revoke again, on any
+// Manager of the store; the event may have been emitted. For a missing key the
+// error is [ErrNotFound].
 func (m *Manager) Revoke(ctx context.Context, id string) error {
 	changed := false
 	r, err := m.change(ctx, id, "revoking a key", func(r *Record) (*Record, error) {
@@ -472,8 +467,8 @@ func (m *Manager) List(ctx context.Context, owner string) ([]Record, error) {
 	return all, nil
 }
 
-// Owned returns the record of a key if owner owns it, and [ErrNotFound]
-// otherwise. Call it before changing a key that a request names.
+// Owned returns the record of a key of owner, or [ErrNotFound]. Call it before
+// changing a key named in a request.
 func (m *Manager) Owned(ctx context.Context, owner, id string) (Record, error) {
 	r, err := m.load(ctx, id)
 	if err != nil {

@@ -73,7 +73,7 @@ func TestIssueListsEveryMistake(t *testing.T) {
 		{"control characters", apikey.Spec{Owner: "a\x00", Name: "a\nb", Tenant: "\xff", Limits: "a\u2028b"},
 			[]string{"Spec.Owner is", "Spec.Name is", "Spec.Tenant is", "Spec.Limits is"}},
 		{"an unknown environment", apikey.Spec{Owner: "a", Environment: "test"}, []string{`Spec.Environment is "test"; use one of live`}},
-		{"ended", apikey.Spec{Owner: "a", ExpiresAt: now.Add(-time.Second)}, []string{"Spec.ExpiresAt is", "which is over"}},
+		{"ended", apikey.Spec{Owner: "a", ExpiresAt: now.Add(-time.Second)}, []string{"Spec.ExpiresAt is", "use a later time"}},
 		{"ends before it begins", apikey.Spec{Owner: "a", NotBefore: now.Add(2 * time.Hour), ExpiresAt: now.Add(time.Hour)}, []string{"use a moment after NotBefore"}},
 		{"writing that turns round", apikey.Spec{Owner: "a\u2066", Name: "key\u202egpj", Tenant: "a\u200bb", Limits: "\ufeff"},
 			[]string{"Spec.Owner is", "Spec.Name is", "Spec.Tenant is", "Spec.Limits is"}},

@@ -2,10 +2,11 @@ package apikey
 
 import "errors"
 
-// failure returns err, nil if it is an answer of the store, for Hooks.Measure.
+// failure returns err, or nil if it is an expected error of a store, for
+// Hooks.Measure.
 func failure(err error) error {
-	for _, answer := range [...]error{ErrNotFound, ErrConflict, ErrTooMany} {
-		if errors.Is(err, answer) {
+	for _, expected := range [...]error{ErrNotFound, ErrConflict, ErrTooMany} {
+		if errors.Is(err, expected) {
 			return nil
 		}
 	}

@@ -13,18 +13,16 @@ import (
 	"github.com/gatewright/gatewright/internal/hidden"
 )
 
-// ErrFull means that a [Memory] has no room for another key; it evicts none.
+// ErrFull means that a [Memory] has no room for another key. It evicts none.
 var ErrFull = errors.New("apikey: Memory is full of keys")
 
-// A Memory is a store in the memory of this process, for tests and examples. The
-// zero Memory is ready for use; set fields before first use. It is safe for
-// concurrent use and must not be copied.
+// A Memory is a store in memory, for tests. The zero Memory is ready for use; set
+// fields before first use. It is safe for concurrent use and must not be copied.
 type Memory struct {
-	// MaxKeys is the maximum number of records. Default, also for values below
-	// one: 100,000.
+	// MaxKeys bounds the records. Default, also for values below one: 100,000.
 	MaxKeys int
 
-	// MaxPerOwner bounds the keys of an owner: see [KeyBounder]. At most
+	// MaxPerOwner bounds the keys of an owner; see [KeyBounder]. At most
 	// [MaxListed]. Negative: unlimited. Default: 100.
 	MaxPerOwner int
 

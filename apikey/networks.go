@@ -13,9 +13,9 @@ import (
 	"github.com/gatewright/gatewright/internal/seen"
 )
 
-// EventNewNetwork reports that a key was used from a network for the first time;
-// see Config.ReportNetworks. Target is the ID of the key. Changes are the network
-// and how many networks the key has now: 1 for its first use.
+// EventNewNetwork reports the first use of a key from a network; see
+// Config.ReportNetworks. Target is the ID of the key. Changes are the network and
+// the number of networks of the key, 1 for its first use.
 const EventNewNetwork guard.EventName = "apikey_new_network"
 
 // networkPause is how long the store is not called after it failed.

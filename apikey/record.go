@@ -13,12 +13,10 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Record is a key as a store keeps it; see [Spec] for fields without a comment.
-// Times have microseconds; a zero time is not set.
+// A Record is a stored key; see [Spec] for fields without a comment. Times have
+// microseconds; a zero time is not set.
 type Record struct {
-	// ID is the public part of the key. For a key that [HashFinder] finds, the
-	// host chooses the ID.
-	ID string
+	ID string // the public part of the key; of an older scheme, the host's choice
 
 	Name string
 
@@ -30,37 +28,33 @@ type Record struct {
 
 	Roles, Scopes identity.Set
 
-	// Active is false while the key is switched off.
-	Active bool
+	Active bool // false while the key is switched off
 
 	CreatedAt time.Time
 
 	NotBefore, ExpiresAt time.Time
 
-	// RevokedAt is when the key was revoked. If set, even in the future, the key
-	// is refused.
+	// RevokedAt is when the key was revoked. If set, even in the future, the key is
+	// refused.
 	RevokedAt time.Time
 
-	// Successor is the ID of the key that replaced this one, which is good until
+	// Successor is the ID of the key that replaced this key, which is good until
 	// GraceUntil.
 	Successor  string
 	GraceUntil time.Time
 
 	AllowedPrefixes []netip.Prefix
 
-	// Limits is for the host's rate limits, such as "5/minute;1000/hour".
-	Limits string
+	Limits string // for the host, such as "5/minute;1000/hour"
 
-	// LastUsedAt is the last use that was written, to the second.
-	LastUsedAt time.Time
+	LastUsedAt time.Time // last written use, to the second
 
-	// Hash is the hash of the key under the [Pepper] with PepperID. If PepperID
-	// is empty, Hash was made by Config.LegacyHash.
+	// Hash is the hash of the key under the [Pepper] PepperID, or Config.LegacyHash
+	// if PepperID is empty.
 	Hash     Hash   `json:"-"`
 	PepperID string `json:"-"`
 
-	// Version counts the writes of [KeyWriter], from 1.
-	Version int64
+	Version int64 // counts the writes of [KeyWriter], from 1
 }
 
 // Format prints the ID, owner and name under every verb. fmt does not call it for
@@ -81,8 +75,8 @@ func (r *Record) Clone() Record {
 	return c
 }
 
-// End returns when the key ends by itself, at ExpiresAt or, after a rotation, at
-// GraceUntil; zero if never.
+// End returns when the key ends: ExpiresAt or, after a rotation, GraceUntil; zero
+// if never.
 func (r *Record) End() time.Time {
 	end := r.ExpiresAt
 	if r.rotated() && (end.IsZero() || r.GraceUntil.Before(end)) {

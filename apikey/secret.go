@@ -6,8 +6,8 @@ import (
 	"log/slog"
 )
 
-// A Secret holds an API key. Under every verb of fmt and in encoders, also within
-// other structs, it prints as its public part: acme_live_4kT9xQ2mWb7Z_[redacted].
+// A Secret holds an API key. In fmt and encoders, also within other structs, it
+// prints as its public part: acme_live_4kT9xQ2mWb7Z_[redacted].
 type Secret struct {
 	// A function, since fmt calls no methods of unexported fields of other
 	// structs, and follows a pointer there under the wrong verb.
@@ -23,7 +23,7 @@ const redacted = "[redacted]"
 // NewSecret returns a Secret with the given text, for [NewStatic].
 func NewSecret(plain string) Secret { return newSecret(plain, redacted) }
 
-// Plain returns the key, to be shown to its owner once and stored nowhere.
+// Plain returns the key. Show it to its owner once and do not store it.
 func (s Secret) Plain() string {
 	if s.reveal == nil {
 		return ""
@@ -47,6 +47,5 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String(
 // LogValue returns what String returns.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText returns String. A response that carries the key needs
-// [Secret.Plain].
+// MarshalText returns String. For a response with the key use [Secret.Plain].
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

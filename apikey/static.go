@@ -27,11 +27,11 @@ type StaticKey struct {
 	// Name is the Subject and the Credential of its Principal. Required.
 	Name string
 
-	// Key is random, 16 to 256 visible ASCII characters: `openssl rand -hex 32`.
-	// Required.
+	// Key is random, 16 to 256 visible ASCII characters, as from `openssl rand -hex
+	// 32`. Required.
 	Key Secret
 
-	// Roles and Scopes are the rights of its Principal. Optional.
+	// Roles and Scopes are the rights of its Principal.
 	Roles, Scopes identity.Set
 }
 
@@ -71,8 +71,8 @@ type staticKey struct {
 
 var _ guard.Authenticator = (*StaticAuthenticator)(nil)
 
-// NewStatic returns an authenticator of the given keys. The error lists every
-// mistake, such as an empty key.
+// NewStatic returns an authenticator of the given keys. The error lists all
+// mistakes, such as an empty key.
 func NewStatic(config StaticConfig, keys ...StaticKey) (*StaticAuthenticator, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("apikey: "+format, args...)) }
@@ -156,7 +156,8 @@ func (s *StaticAuthenticator) Authenticate(r *http.Request) (*identity.Principal
 	return nil, guard.InvalidToken(s.source.scheme, errNoStatic)
 }
 
-// Handler guards routes that accept only these keys; see [Authenticator.Handler].
+// Handler is middleware for routes that accept only these keys; see
+// [Authenticator.Handler].
 func (s *StaticAuthenticator) Handler(next http.Handler) http.Handler {
 	return s.config.Hooks.Identify(s)(demand(s.config.Hooks, s, "apikey:"+staticPrefix, s.config.FastAPIStatusCodes)(next))
 }

@@ -16,10 +16,10 @@ var (
 	ErrTooMany  = errors.New("apikey: the owner has as many keys as one may have")
 )
 
-// A KeyStore finds the records of keys, inactive and ended ones too. It is safe
+// A KeyStore finds the records of keys, also of inactive and ended ones. It is safe
 // for concurrent use. IDs are compared byte for byte. The error for a missing key
-// is [ErrNotFound]; any other error is answered 503. The returned record belongs
-// to the caller.
+// is [ErrNotFound]; other errors are answered 503. The returned record belongs to
+// the caller.
 //
 // A store may also be a [HashFinder], [KeyLister], [KeyWriter], [KeyBounder],
 // [UsageRecorder] and [NetworkRecorder]. Test it with apikeytest.Run.
@@ -28,7 +28,7 @@ type KeyStore interface {
 	KeyByID(ctx context.Context, id string) (*Record, error)
 }
 
-// A HashFinder finds keys of an older scheme by the hash of Config.LegacyHash.
+// A HashFinder finds keys of an older scheme by their Config.LegacyHash.
 type HashFinder interface {
 	// KeyByHash returns the record with this hash and without a PepperID.
 	KeyByHash(ctx context.Context, hash Hash) (*Record, error)
@@ -41,32 +41,31 @@ type KeyLister interface {
 	KeysByOwner(ctx context.Context, owner string) ([]Record, error)
 }
 
-// MaxListed is the maximum number of records that KeysByOwner returns.
+// MaxListed bounds the records that KeysByOwner returns.
 const MaxListed = 1000
 
 // A KeyWriter is a [KeyStore] that can be changed.
 type KeyWriter interface {
 	KeyStore
 
-	// WriteKeys replaces a record, adds a record, or does both in one atomic
-	// step. Either argument may be nil. WriteKeys neither changes nor keeps them.
+	// WriteKeys replaces a record, adds a record, or does both in one atomic step.
+	// Either argument may be nil. WriteKeys neither changes nor keeps them.
 	//
 	// update replaces the record with its ID and Version, except LastUsedAt, and
-	// increments Version. Otherwise the error is [ErrConflict], or [ErrNotFound]
-	// if the ID does not exist. created is stored with Version 1 and no
-	// LastUsedAt. The error is ErrConflict if its ID exists, and [ErrTooMany] at
-	// the bound of a [KeyBounder].
+	// increments Version. Otherwise the error is [ErrConflict], or [ErrNotFound] if
+	// the ID does not exist. created is stored with Version 1 and no LastUsedAt.
+	// The error is ErrConflict if its ID exists, and [ErrTooMany] at the bound of a
+	// [KeyBounder].
 	//
-	// After nil the write is as durable as the store; after these three errors
-	// nothing was written; after any other error the outcome is unknown.
+	// After nil the write is as durable as the store; after these errors nothing
+	// was written; after another error the outcome is unknown.
 	WriteKeys(ctx context.Context, update, created *Record) error
 }
 
 // A KeyBounder is a [KeyWriter] that bounds the keys of an owner that have not
-// ended. WriteKeys counts in the atomic step that adds the record, after the
-// update of the same call, so a key replaced without an overlap makes room for
-// its successor. Created records that have ended, and calls that only update, are
-// not refused.
+// ended. WriteKeys counts in the same atomic step, after the update: a key replaced
+// without an overlap makes room for its successor. Updates alone, and created
+// records that have ended, are not refused.
 type KeyBounder interface {
 	// KeysPerOwner returns the bound, or 0 if there is no bound.
 	KeysPerOwner() int
@@ -78,23 +77,22 @@ type Use struct {
 	At time.Time // in whole seconds
 }
 
-// A UsageRecorder keeps when keys were last used.
+// A UsageRecorder records when keys were last used.
 type UsageRecorder interface {
-	// RecordUse moves LastUsedAt of each key forward to At, never back, and
-	// changes nothing else, not even Version. Missing keys are skipped. Each key
-	// occurs once. uses belongs to the caller.
+	// RecordUse moves LastUsedAt of each key forward to At, never back, and changes
+	// nothing else, not even Version. It skips missing keys. Each key occurs once.
+	// uses belongs to the caller.
 	RecordUse(ctx context.Context, uses []Use) error
 }
 
-// A NetworkRecorder keeps from which networks keys were used.
+// A NetworkRecorder records the networks from which keys were used.
 type NetworkRecorder interface {
-	// RecordNetwork records network for a key. It returns 0 if network was
-	// recorded before or the key is missing, and then writes nothing. Otherwise it
-	// returns the number of networks of the key, this one included. Of concurrent
-	// calls for one network, by any process, one records it. More than
-	// [MaxNetworks] replace those with the oldest at.
+	// RecordNetwork records network for a key, and returns the number of networks
+	// of the key. It returns 0 and writes nothing if network was recorded before or
+	// the key is missing. Of concurrent calls for one network, by any process, one
+	// records it. Beyond [MaxNetworks], the network with the oldest at is replaced.
 	RecordNetwork(ctx context.Context, id string, network netip.Prefix, at time.Time) (networks int, err error)
 }
 
-// MaxNetworks is the maximum number of networks that are recorded for a key.
+// MaxNetworks bounds the recorded networks of a key.
 const MaxNetworks = 100
