@@ -11,8 +11,8 @@ import (
 )
 
 // DeleteExpired deletes entries that expired before the moment, and returns their
-// number. It does nothing unless half of the file has expired and the file has
-// 128 KiB or more. Append waits only while the files are exchanged.
+// number. It does nothing unless half of the file has expired and the file has 128
+// KiB or more. Append waits only while the files are exchanged.
 func (f *File) DeleteExpired(ctx context.Context, before time.Time) (deleted int64, err error) {
 	select {
 	case f.compacting <- struct{}{}:

@@ -1,6 +1,6 @@
 // Package blacklist records revocations, so that a logout takes effect before the
-// token expires. A [File] keeps revocations on the disk, and a [Replica] holds
-// them in memory, so that a check does no I/O:
+// token expires. A [File] keeps revocations on the disk, and a [Replica] holds them
+// in memory, so that a check does no I/O:
 //
 //	log, err := blacklist.OpenFile("/var/lib/app/revocations.log", blacklist.FileConfig{})
 //	…
@@ -13,8 +13,8 @@
 //	token.VerifierConfig{Revoker: revoked} // checks each token
 //	auth.Config{Revoker: revoked}          // checks, and revokes on logout
 //
-// Hosts without package auth revoke everything that a user was issued up to now
-// with [Replica.RevokeNow]:
+// Several machines share a [Log] of package sqllog or redislog. [Memory] is for
+// tests. Without package auth, revoke everything that a user was issued up to now:
 //
 //	_, err := revoked.RevokeNow(ctx, identity.Revocation{
 //		Issuer:  "https://accounts.example.com",
@@ -23,9 +23,8 @@
 //		Expires: time.Now().Add(longestTokenLife), // when the last token has expired
 //	})
 //
-// Several machines share a [Log] of package sqllog or redislog. [Memory] is for
-// tests. API keys have an issuer of their own: to end everything that a user has,
-// call [Replica.RevokeAll] with each issuer.
+// API keys have an issuer of their own: to end everything that a user has, call
+// [Replica.RevokeAll] with each issuer.
 //
 // # Order
 //
@@ -34,39 +33,39 @@
 //
 // # Outages
 //
-// A Replica that cannot read its log, also because the server is a standby or
-// read-only, refuses known revocations, accepts other callers until the last
+// If a Replica cannot read its log, also because the server is a standby or
+// read-only, it refuses known revocations, accepts other callers until the last
 // reading is ReplicaConfig.MaxStale old (5 seconds), and then returns errors. A
 // logout that cannot be recorded is an error at once. On other machines a
-// revocation counts after a Poll (250 ms), and never later than MaxStale.
+// revocation counts after a Poll (250 ms), at the latest after MaxStale.
 //
 // # Times of issue
 //
 // A credential issued at the moment of Before is not revoked. RevokeNow chooses a
-// Before later than every IssuedAt so far. Issue what follows with the date of
-// [Replica.IssueTime]; otherwise a sign-in right after it is refused, as is one
-// in the same second if issue times are coarser than microseconds. After a
-// sign-in is stored, call [Replica.RevokedSince] with the [Replica.Checkpoint] of
-// its beginning, so that a revocation at the same time ends it.
+// Before later than every IssuedAt so far. Issue later credentials with the date of
+// [Replica.IssueTime]; otherwise a sign-in right after RevokeNow is refused, as is
+// a sign-in in the same second if issue times are coarser than microseconds. After
+// a sign-in is stored, call [Replica.RevokedSince] with the [Replica.Checkpoint] of
+// its beginning, so that a concurrent revocation ends it.
 //
 // # Security considerations
 //
-// [Memory] and [MemoryLog] lose everything when the process ends: a stolen token
-// that was logged out is accepted again until it expires. Several processes do
-// not share them, nor a [File].
+// Memory and MemoryLog lose everything when the process ends: a stolen token that
+// was logged out is accepted again until it expires. Several processes share
+// neither them nor a File.
 //
-// An attacker with write access to a File can revoke any caller, and undo
-// logouts. An attacker with read access sees when revocations happened, and for
-// guessable identifiers, of which user. Keep the file in a folder of the
-// program's own. A restored backup lacks the logouts since.
+// An attacker with write access to a File can revoke any caller, and undo logouts.
+// An attacker with read access sees when revocations happened, and for guessable
+// identifiers, of which user. Keep the file in a folder of the program's own. A
+// restored backup lacks the logouts since.
 //
 // A revocation must not expire before the last credential that it matches,
-// including the clock leeway of the verifier; otherwise the credential is
-// accepted again. Clocks of the machines may differ by [identity.MaxClockSkew].
+// including the clock leeway of the verifier; otherwise the credential is accepted
+// again. Clocks of the machines may differ by identity.MaxClockSkew.
 //
 // An empty field of a revocation matches everything: with Before and an empty
 // Subject, a revocation of one user signs out all users.
 //
-// Services that verify tokens on their own, cached responses, and connections
-// accepted earlier (WebSocket, server-sent events) do not check revocations.
+// Services that verify tokens on their own, cached responses, and open connections
+// (WebSocket, server-sent events) do not check revocations.
 package blacklist

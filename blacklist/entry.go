@@ -13,8 +13,8 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An ID is half of a SHA-256 of the identifiers that a revocation names. An
-// attacker with read access to a [Log] can check guesses.
+// An ID is half of a SHA-256 of the identifiers in a revocation. An attacker with
+// read access to a [Log] can check guesses.
 type ID [16]byte
 
 // A Kind is the sum of the fields of a revocation that are not empty:
@@ -50,8 +50,8 @@ func (k Kind) String() string {
 	return strings.Join(names, "+")
 }
 
-// An Entry is a revocation as a [Log] stores it: of a fixed size, without the
-// identifiers. Moments are microseconds since 1970, rounded up.
+// An Entry is a revocation in a [Log]: of a fixed size, without the identifiers.
+// Moments are microseconds since 1970, rounded up.
 type Entry struct {
 	Kind Kind
 	ID   ID // of the issuer and the fields of Kind
@@ -59,8 +59,8 @@ type Entry struct {
 	// Spare is the ID of a session that the entry does not match. Zero: none.
 	Spare ID
 
-	// Before is the moment up to which issued credentials are revoked. Zero:
-	// whenever issued.
+	// Before is the moment up to which credentials are revoked. Zero: whenever
+	// issued.
 	Before int64
 
 	// Expires is when the entry may be deleted. Zero: never.
@@ -72,7 +72,7 @@ func NewEntry(r identity.Revocation) (Entry, error) {
 	return new(issuers).entry(r)
 }
 
-// Matches reports whether e revokes p, expired or not. Call it in
+// Matches reports whether e revokes p, expired or not. Use it in
 // ReplicaConfig.OnEntry to evict callers from caches.
 func (e Entry) Matches(p *identity.Principal) bool {
 	if p == nil || p.Issuer == "" || len(p.Issuer) > MaxLength || e.Validate() != nil || e.Kind&^fieldsOf(p) != 0 {
@@ -91,8 +91,8 @@ func (e Entry) Matches(p *identity.Principal) bool {
 // expired reports whether e has expired at a moment in microseconds since 1970.
 func (e Entry) expired(now int64) bool { return e.Expires != 0 && e.Expires <= now }
 
-// Validate returns all mistakes in e. A [Log] calls it in Append and Since. It
-// may reject entries of a newer version of this package.
+// Validate returns all mistakes in e. A [Log] calls it in Append and Since. It may
+// reject entries of a newer version of this package.
 func (e Entry) Validate() error {
 	var wrong []error
 	if e.Kind >= kinds {

@@ -170,7 +170,7 @@ func ExampleReplica_incorrect() {
 	_, err := revoked.Revoked(context.Background(), &identity.Principal{Issuer: "demo", Subject: "alice"})
 	fmt.Println(err)
 	// Output:
-	// blacklist: the log was not read lately enough to decide who is revoked: it was never read to its end; call Replica.Refresh, and keep Replica.Run running
+	// blacklist: the last reading of the log is too old to accept callers: it was never read to its end; call Replica.Refresh, and keep Replica.Run running
 }
 
 // Everything that somebody is signed in with, on every device, ends; whoever

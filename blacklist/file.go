@@ -13,24 +13,23 @@ import (
 
 // FileConfig configures a [File]. The zero FileConfig is ready for use.
 type FileConfig struct {
-	// InsecureSkipDamaged opens a damaged file without the damaged part. Each
-	// entry in that part was a logout: stolen tokens are accepted again until
-	// they expire.
+	// InsecureSkipDamaged opens a damaged file without the damaged part. Its
+	// logouts are lost: stolen tokens are accepted again until they expire.
 	InsecureSkipDamaged bool
 }
 
-// A File is a [Log] in a file of this machine, for one process. Append syncs
-// before it returns, so acknowledged entries survive a crash and, if the disk
-// keeps its promises, a power cut. File is safe for concurrent use.
+// A File is a [Log] in a file of this machine, for one process. Append syncs before
+// it returns, so acknowledged entries survive a crash and, if the disk keeps its
+// promises, a power cut. File is safe for concurrent use.
 //
 // An entry takes 32 or 64 bytes with a checksum, which detects accidents and not
 // forgeries. The file grows until half of it has expired, when DeleteExpired
 // replaces it. A file with the suffix ".lock" lets one process open the log, and
-// makes a lost file an error and not an empty log.
+// makes a lost file an error instead of an empty log.
 //
 // After a failed write, for example to a full disk, Append repairs the end of the
 // file, or returns an error. A disk that stalls delays Append. On systems without
-// flock OpenFile returns [errors.ErrUnsupported].
+// flock OpenFile returns errors.ErrUnsupported.
 type File struct {
 	path string
 	disk disk
@@ -83,12 +82,11 @@ type handle struct {
 	users int // guarded by File.mu; this File counts as one
 }
 
-// OpenFile opens the log at path, or creates an empty log in an existing folder
-// if there never was one. It reads the whole file, and removes the rest of a
-// write that a crash has interrupted before its acknowledgement. It returns
-// [ErrDamaged] if the file was changed after it was written: restore a backup, or
-// set FileConfig.InsecureSkipDamaged. Close the File after Run of its [Replica]
-// has returned.
+// OpenFile opens the log at path, or creates an empty log in an existing folder if
+// there never was one. It reads the whole file, and removes an unacknowledged write
+// that a crash interrupted. It returns [ErrDamaged] if the file was changed after
+// it was written: restore a backup, or set FileConfig.InsecureSkipDamaged. Close
+// the File after Run of its Replica has returned.
 func OpenFile(path string, config FileConfig) (*File, error) {
 	return openFile(osDisk{}, path, config)
 }
@@ -221,8 +219,8 @@ func (f *File) create(lock lockFile) (diskFile, error) {
 	return file, nil
 }
 
-// Append implements [Log]. The entries of one call are recorded all or not at
-// all, unless the machine stops in the middle.
+// Append implements [Log]. The entries of one call are recorded all or not at all,
+// unless the machine stops in the middle.
 func (f *File) Append(ctx context.Context, entries ...Entry) (uint64, error) {
 	if err := checkAll(ctx, entries); err != nil {
 		return 0, err
@@ -427,8 +425,8 @@ func (f *File) release(h *handle) {
 	}
 }
 
-// Close waits for the write in progress and closes the file. Entries that were
-// not acknowledged may be lost.
+// Close waits for the write in progress and closes the file. Unacknowledged entries
+// may be lost.
 func (f *File) Close() error {
 	f.compacting <- struct{}{}
 	defer func() { <-f.compacting }()

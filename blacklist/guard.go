@@ -14,15 +14,14 @@ import (
 
 // GuardConfig configures a [Guard]. The zero GuardConfig is ready for use.
 type GuardConfig struct {
-	// Optional lets requests without a caller pass, which are otherwise refused
-	// with 401.
+	// Optional accepts requests without a caller, which otherwise get 401.
 	Optional bool
 
 	// Scheme is the authentication scheme of the challenge. Default: "Bearer".
 	Scheme string
 
-	// Hooks.Deny writes refusals and Hooks.Observe receives events. Hooks.Active
-	// is not called.
+	// Hooks.Deny writes refusals and Hooks.Observe receives events. Hooks.Active is
+	// not called.
 	Hooks guard.Hooks
 }
 
@@ -30,7 +29,7 @@ type GuardConfig struct {
 var ErrRevoked = errors.New("blacklist: the credential was revoked")
 
 // A Guard refuses callers with revoked credentials, for hosts with their own
-// sign-in, and for routes that require [Replica.Direct]: authenticators of this
+// sign-in, and for routes that require [Replica.Direct]. Authenticators of this
 // module call a Revoker themselves. It is safe for concurrent use.
 type Guard struct {
 	revoker  revocationChecker
@@ -44,8 +43,8 @@ type revocationChecker interface {
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
-// NewGuard returns a Guard that calls revoker.Revoked. The error lists every
-// mistake.
+// NewGuard returns a Guard that calls revoker.Revoked. The error lists all
+// mistakes.
 func NewGuard(revoker interface {
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }, config GuardConfig) (*Guard, error) {
@@ -73,14 +72,14 @@ func NewGuard(revoker interface {
 	return &Guard{revoker, config.Optional, config.Scheme, config.Hooks, demands}, nil
 }
 
-// Handler returns middleware around next. It refuses a revoked caller with 401
-// invalid_token, and every caller with 503 while the revoker fails.
+// Handler is middleware that refuses a revoked caller with 401 invalid_token, and
+// every caller with 503 while the revoker fails.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return g.hooks.Require(func(r *http.Request) error { return g.Check(r.Context()) }, g.demands...)(next)
 }
 
-// Check decides about the caller in ctx as Handler does, for example of an open
-// WebSocket. It returns nil, a [*guard.Denial], or the error of ctx.
+// Check makes the decision of Handler about the caller in ctx, for example of an
+// open WebSocket. It returns nil, a *guard.Denial, or the error of ctx.
 func (g *Guard) Check(ctx context.Context) error {
 	if _, ok := identity.FromContext(ctx); !ok && g.optional && !identity.Ambiguous(ctx) {
 		return nil

@@ -15,15 +15,15 @@ import (
 
 // ErrFull is returned by [Memory], [MemoryLog] and [Replica] at MaxEntries, if no
 // entry has expired. Entries are never evicted.
-var ErrFull = errors.New("blacklist: there is no room for more revocations, and none has expired; MaxEntries says how many there may be")
+var ErrFull = errors.New("blacklist: MaxEntries is reached and no revocation has expired; raise MaxEntries")
 
-// Memory is a [Revoker] in the memory of this process. The zero value is ready
-// for use. It is safe for concurrent use, and must not be copied. If the wall
-// clock is set back, revocations last longer.
+// Memory is a [Revoker] in memory, for tests. The zero value is ready for use. It
+// is safe for concurrent use, and must not be copied. If the wall clock is set
+// back, revocations last longer.
 type Memory struct {
-	// MaxEntries bounds the revocations, of about 350 bytes each, and less than 4
-	// kB with strings of [MaxLength]. Set it before first use. Default, also for
-	// values below one: 1,000,000.
+	// MaxEntries bounds the revocations, of about 350 bytes each, at most 4 kB with
+	// strings of [MaxLength]. Set it before first use. Default, also for values
+	// below one: 1,000,000.
 	MaxEntries int
 
 	mu      sync.RWMutex
@@ -221,7 +221,7 @@ func (m *Memory) Revoked(_ context.Context, p *identity.Principal) (bool, error)
 	return false, nil
 }
 
-// Len returns the number of entries, expired ones included. Revocations of the
+// Len returns the number of entries, including expired ones. Revocations of the
 // same fields and values share an entry.
 func (m *Memory) Len() int {
 	m.mu.RLock()

@@ -24,46 +24,46 @@ type ReplicaConfig struct {
 	// lost message costs one Poll.
 	Wake <-chan struct{}
 
-	// MaxStale bounds the age of the last complete reading, after which callers
-	// that are not known to be revoked are refused with 503. It must be longer
-	// than Poll and ReadTimeout together. Default: 5 seconds.
+	// MaxStale bounds the age of the last complete reading. Beyond it, callers not
+	// known to be revoked get 503. It must exceed Poll and ReadTimeout together.
+	// Default: 5 seconds.
 	MaxStale time.Duration
 
-	// ReadTimeout bounds a [Log.Since], and WriteTimeout a [Log.Append].
-	// Defaults: 500 ms and 5 seconds.
+	// ReadTimeout bounds a [Log.Since], WriteTimeout a [Log.Append]. Default: 500
+	// ms and 5 seconds.
 	ReadTimeout, WriteTimeout time.Duration
 
-	// MaxEntries bounds the entries, of about 25 bytes each, or 60 with Before.
-	// At the bound, Revoke returns [ErrFull], and entries of other machines make
-	// this one stale. Default: 20,000,000.
+	// MaxEntries bounds the entries, of about 25 bytes each, or 60 with Before. At
+	// the bound, Revoke returns [ErrFull], and entries of other machines make this
+	// one stale. Default: 20,000,000.
 	MaxEntries int
 
 	// InsecureFailOpen accepts callers while the last reading is older than
-	// MaxStale, with an event at most once a second. An attacker that can cut
-	// this machine off from the log can use a token that was revoked elsewhere.
-	// Known revocations, [Replica.Direct], and the time before the first reading
-	// are not affected.
+	// MaxStale, with an event at most once a second. An attacker who can cut this
+	// machine off from the log can use a token that was revoked elsewhere. Known
+	// revocations, [Replica.Direct], and the time before the first reading are not
+	// affected.
 	InsecureFailOpen bool
 
-	// OnEntry is called with each entry that is recorded after the first reading,
-	// possibly more than once, to evict callers from caches by [Entry.Matches].
-	// Revoked already uses the entry. OnEntry must not block.
+	// OnEntry is called with each entry recorded after the first reading, possibly
+	// more than once, to evict callers from caches by [Entry.Matches]. Revoked
+	// already uses the entry. OnEntry must not block.
 	OnEntry func(Entry)
 
-	// Hooks.Observe receives guard.EventUnavailable when the log can no longer be
-	// read. No other hook is called.
+	// Hooks.Observe receives guard.EventUnavailable when the log becomes
+	// unreadable. No other hook is called.
 	Hooks guard.Hooks
 }
 
-// ErrStale is returned by [Replica.Revoked] if the log has not been read for
-// longer than MaxStale, or not at all.
-var ErrStale = errors.New("blacklist: the log was not read lately enough to decide who is revoked")
+// ErrStale is returned by [Replica.Revoked] if the log has not been read for longer
+// than MaxStale, or not at all.
+var ErrStale = errors.New("blacklist: the last reading of the log is too old to accept callers")
 
-// A Replica is a [Revoker] that holds all entries of a [Log] in memory, and
-// follows the log while [Replica.Run] runs. It is safe for concurrent use.
+// A Replica is a [Revoker] that holds all entries of a [Log] in memory, and follows
+// the log while [Replica.Run] runs. It is safe for concurrent use.
 //
 // Entries count until they expire by the clock of this machine, and are kept for
-// an hour longer, so that setting the clock back by up to an hour undoes no
+// another hour, so that setting the clock back by up to an hour undoes no
 // revocation. Staleness is measured with the monotonic clock.
 type Replica struct {
 	log    Log
@@ -98,8 +98,8 @@ const compactEvery = 10 * time.Minute
 // pageSize is how many entries are read in one call.
 const pageSize = 4096
 
-// NewReplica returns a Replica of the log, not read yet. The error lists every
-// mistake.
+// NewReplica returns a Replica of the log, not read yet. The error lists all
+// mistakes.
 func NewReplica(log Log, config ReplicaConfig) (*Replica, error) {
 	var errs []error
 	if log == nil {
@@ -149,8 +149,8 @@ func (r *Replica) Revoke(ctx context.Context, what identity.Revocation) error {
 	return r.RevokeAll(ctx, what)
 }
 
-// RevokeAll records several revocations in one step of the log. If one is
-// invalid, it records nothing.
+// RevokeAll records several revocations in one step of the log, or nothing if one
+// is invalid.
 func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) error {
 	now, caller := r.now(), ctx
 	entries := make([]Entry, 0, len(all))
@@ -222,9 +222,9 @@ func (r *Replica) Checkpoint(ctx context.Context) (uint64, error) {
 	return r.reached.Load(), nil
 }
 
-// RevokedSince implements [Revoker]. It reads the log to its end, unless p is
-// known to be revoked. It compares entries older than the last 4096 with a Before
-// by their Before alone.
+// RevokedSince implements [Revoker]. It reads the log to its end, unless p is known
+// to be revoked. Entries older than the last 4096 with a Before are compared by
+// Before alone.
 func (r *Replica) RevokedSince(ctx context.Context, p *identity.Principal, checkpoint uint64) (bool, error) {
 	revoked, err := r.Direct().Revoked(ctx, p)
 	if revoked || err != nil {
@@ -283,8 +283,8 @@ func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, err
 	return false, nil
 }
 
-// Staleness returns the age of the last complete reading of the log, the longest
-// duration if there was none.
+// Staleness returns the age of the last complete reading of the log, or the longest
+// duration.
 func (r *Replica) Staleness() time.Duration {
 	fresh := r.fresh.Load()
 	if fresh == unread {
@@ -293,9 +293,9 @@ func (r *Replica) Staleness() time.Duration {
 	return max(0, time.Since(r.start)-time.Duration(fresh))
 }
 
-// Ready returns nil if the log was read to its end not longer than MaxStale ago,
-// also with InsecureFailOpen. It does not wait. If the log is a [Clock], Ready
-// returns an error while the clocks differ by more than [identity.MaxClockSkew].
+// Ready returns nil if the log was read to its end at most MaxStale ago, also with
+// InsecureFailOpen. It does not wait. If the log is a [Clock], Ready returns an
+// error while the clocks differ by more than identity.MaxClockSkew.
 func (r *Replica) Ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -339,7 +339,7 @@ func (r *Replica) compareClocks(ctx context.Context) {
 	}
 }
 
-// Len returns the number of entries, expired ones included.
+// Len returns the number of entries, including expired ones.
 func (r *Replica) Len() int { return int(r.set.len()) }
 
 func (r *Replica) stale() error {
@@ -359,9 +359,9 @@ func (r *Replica) observe(err error) {
 	r.config.Hooks.EmitContext(context.Background(), guard.Event{Name: guard.EventUnavailable, Target: "log of revocations", Err: err})
 }
 
-// Run follows the log until ctx ends, and returns the error of ctx. It also
-// deletes expired entries, here and, every ten minutes, in the log. Call it once,
-// and close the log after it has returned.
+// Run follows the log until ctx ends, and returns the error of ctx. It also deletes
+// expired entries, here and, every ten minutes, in the log. Call it once, and close
+// the log after it has returned.
 func (r *Replica) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -431,8 +431,8 @@ type reading struct {
 	abandoned bool
 }
 
-// Refresh reads the new entries of the log, the first call all entries, and
-// returns when Revoked uses them. Concurrent calls share the next reading.
+// Refresh reads the new entries of the log, the first call all entries, and returns
+// when Revoked uses them. Concurrent calls share the next reading.
 func (r *Replica) Refresh(ctx context.Context) error {
 	for {
 		err, abandoned := r.refresh(ctx)
@@ -532,7 +532,7 @@ func (r *Replica) page(ctx context.Context) (int, error) {
 	return len(entries), nil
 }
 
-// Direct returns a Revoker for routes on which a revocation on another machine
+// Direct returns a [Revoker] for routes on which a revocation on another machine
 // must count at once: it reads the log before it reports that a caller is not
 // revoked. Concurrent calls share the next reading. If the log cannot be read, it
 // returns an error, whatever MaxStale and InsecureFailOpen are.
