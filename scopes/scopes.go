@@ -131,12 +131,17 @@ func (m *Middleware) refuse(p *identity.Principal, required, shown []string) err
 	if isKey(p) {
 		scheme = "ApiKey"
 	}
-	d := guard.InsufficientScope(scheme, identity.NewSet(shown...), fmt.Errorf("scopes: missing %s", strings.Join(missing, " ")))
+	d := guard.InsufficientScope(scheme, identity.NewSet(shown...), missingError(missing))
 	if m.config.FastAPIStatusCodes {
 		d.Status, d.Detail = http.StatusUnauthorized, "Not enough permissions"
 	}
 	return d
 }
+
+// A missingError is the scopes that a caller lacks.
+type missingError []string
+
+func (e missingError) Error() string { return "scopes: missing " + strings.Join(e, " ") }
 
 // isKey reports whether p is the caller of an API key, by the form of issuers that
 // identity.Principal documents.

@@ -69,6 +69,18 @@ func (r *rejection) Unwrap() error { return r.reason }
 // IsVerdict marks a rejection for guard.CannotDecide.
 func (r *rejection) IsVerdict() {}
 
+// A revocation is ErrRevoked with the token that is revoked.
+type revocation struct{ credential, session, subject string }
+
+func (r *revocation) Error() string {
+	return ErrRevoked.Error() + ": " + quote(r.credential) + " of session " + quote(r.session) + ", subject " + quote(r.subject)
+}
+
+func (r *revocation) Unwrap() error { return ErrRevoked }
+
+// IsVerdict marks a revocation for guard.CannotDecide.
+func (r *revocation) IsVerdict() {}
+
 // quote returns the beginning of s, escaped, for an error text.
 func quote(s string) string {
 	if len(s) > maxQuoted {

@@ -115,8 +115,7 @@ func (v *Verifier) notRevoked(ctx context.Context, p *identity.Principal) (*iden
 		return nil, guard.CannotDecide("auth/token: checking whether a token is revoked", err)
 	}
 	if revoked {
-		return nil, fmt.Errorf("%w: %.*q of session %.*q, subject %.*q", ErrRevoked,
-			maxQuoted, p.Credential, maxQuoted, p.Session, maxQuoted, p.Subject)
+		return nil, &revocation{p.Credential, p.Session, p.Subject}
 	}
 	return p, nil
 }
