@@ -186,11 +186,8 @@ func TestCheckpointsAreLoggedEveryIntervalAndAtStop(t *testing.T) {
 	how.auditInterval = 20 * time.Millisecond
 	s := openSiteAs(t, how)
 	s.signInAlice(t)
-	seen := func() int { return len(checkpointForm.FindAllString(s.log.String(), -1)) }
-	for deadline := time.Now().Add(20 * time.Second); seen() == 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("there is no checkpoint")
-		}
+	if !s.log.await(checkpointForm.MatchString) {
+		t.Fatal("there is no checkpoint")
 	}
 	path := fromTemplate(t)
 	p := start(t, "-db", path)
@@ -421,10 +418,8 @@ func TestDatabaseThatComesBackGetsTheEventsOfTheOutage(t *testing.T) {
 	// Nothing can be inserted.
 	s.db.Exec("ALTER TABLE audit_events RENAME TO audit_elsewhere")
 	s.busy(t)
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(s.log.String(), "the audit trail is not written"); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the failure is not logged")
-		}
+	if !s.log.await(func(text string) bool { return strings.Contains(text, "the audit trail is not written") }) {
+		t.Fatal("the failure is not logged")
 	}
 	s.db.Exec("ALTER TABLE audit_elsewhere RENAME TO audit_events")
 	if n := len(s.rows(t)); n < before+5 {

@@ -333,13 +333,18 @@ func (s *site) register(t *testing.T, v any) answer {
 
 // A record is a log or standard output that can be read while it is written.
 type record struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
+	mu      sync.Mutex
+	buffer  bytes.Buffer
+	written chan struct{} // closed at the next write; nil: nothing waits
 }
 
 func (r *record) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.written != nil {
+		close(r.written)
+		r.written = nil
+	}
 	return r.buffer.Write(p)
 }
 
@@ -347,4 +352,28 @@ func (r *record) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.buffer.String()
+}
+
+// await waits until what is written fulfils a condition, which it looks at after each
+// write, and returns false if it takes longer than half a minute.
+func (r *record) await(fulfils func(text string) bool) bool {
+	late := time.NewTimer(30 * time.Second)
+	defer late.Stop()
+	for {
+		r.mu.Lock()
+		text := r.buffer.String()
+		if r.written == nil {
+			r.written = make(chan struct{})
+		}
+		written := r.written
+		r.mu.Unlock()
+		if fulfils(text) {
+			return true
+		}
+		select {
+		case <-written:
+		case <-late.C:
+			return false
+		}
+	}
 }
