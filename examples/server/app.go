@@ -45,6 +45,8 @@ type settings struct {
 	mail             func(context.Context, letter) error // sends a message; nil: none is sent
 	hops             int                                 // how many trusted proxies a request passes; zero: one
 
+	blocklist *password.Blocklist // passwords that users may not choose; nil: none
+
 	meter *meter // nil: nothing is measured
 
 	longestRequest time.Duration // zero: the constant of this name
@@ -170,7 +172,7 @@ func newApp(db *sql.DB, keys *secrets, passwords *password.Hasher, s settings, l
 	if a.sessions = s.sessions; a.sessions == nil {
 		a.sessions, errSessions = sqlstore.New(db, sqlstore.Config{Dialect: dialect(db, sqlstore.SQLite, sqlstore.PostgreSQL)})
 	}
-	policy, errPolicy := password.NewPolicy(password.PolicyConfig{MinLength: minPassword})
+	policy, errPolicy := password.NewPolicy(password.PolicyConfig{MinLength: minPassword, Blocklist: s.blocklist})
 	if err := errors.Join(errMetadata, errVerifier, errTokens, errSessions, errPolicy); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatewright/gatewright/auth"
+	"github.com/gatewright/gatewright/auth/password"
 	"github.com/gatewright/gatewright/headers"
 )
 
@@ -56,6 +57,8 @@ type options struct {
 	auditRetention   time.Duration
 	smtp, mailFrom   string
 	metricsAddr      string                              // empty: no metrics
+	blockedFile      string                              // of -passwords-blocked; empty: none
+	blocklist        *password.Blocklist                 // what is in it
 	mail             func(context.Context, letter) error // nil: no mail server
 }
 
@@ -97,6 +100,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return func(s string) error { *to = append(*to, strings.Split(s, ",")...); return nil }
 	}
 	flags.StringVar(&o.smtp, "smtp", "", "`URL` of the mail server for messages to users, as smtp://mail.example.com:587; SMTP_USER and SMTP_PASSWORD sign in to it (default: on a developer's machine an outbox in the page, elsewhere none)")
+	flags.StringVar(&o.blockedFile, "passwords-blocked", "", "`file` of passwords that users may not choose, one a line, at most 16 MiB, in any case of letters; for new passwords, not at sign-in (default: none)")
 	flags.StringVar(&o.mailFrom, "mail-from", "", "`address` that messages come from, as noreply@example.com")
 	flags.Func("host", "`name` that requests may be for, beside those of -issuer and -addr; several with commas, or again", list(&o.hosts))
 	flags.Func("trusted-proxy", "`prefix` or address of reverse proxies that write X-Forwarded-For and X-Forwarded-Proto; several as above", list(&o.trustedProxies))
@@ -129,6 +133,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 			o.mail = m.send
 		}
 	}
+	if o.blockedFile != "" {
+		var err error
+		if o.blocklist, err = readBlocklist(o.blockedFile); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if o.auditRetention < 0 || o.auditRetention > 0 && o.auditRetention < time.Hour {
 		errs = append(errs, fmt.Errorf("-audit-retention %s: use an hour or more, or 0 to keep all rows", o.auditRetention))
 	}
@@ -139,6 +149,23 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		errs = append(errs, errors.New("-tls-cert and -tls-key go together"))
 	}
 	return o, errors.Join(errs...)
+}
+
+// readBlocklist reads the file of -passwords-blocked.
+func readBlocklist(path string) (*password.Blocklist, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("-passwords-blocked: %w", err)
+	}
+	defer file.Close()
+	list, err := password.ReadBlocklist(file)
+	if err != nil {
+		return nil, fmt.Errorf("-passwords-blocked %s: %w", path, err)
+	}
+	if list.Count(minPassword) == 0 {
+		return nil, fmt.Errorf("-passwords-blocked %s: the file has no password of %d characters or more; shorter ones are refused anyway", path, minPassword)
+	}
+	return list, nil
 }
 
 // withoutRest cuts off what is behind the scheme of a URL: there may be a

@@ -271,3 +271,34 @@ func TestAnnouncedBodyThatIsTooLargeIsRefusedAtOnce(t *testing.T) {
 		conn.Close()
 	}
 }
+
+func TestBlockedPasswordsAreAFileWithOneALine(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		check(os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	for _, tt := range []struct{ path, says string }{
+		{filepath.Join(dir, "missing"), "-passwords-blocked"},
+		{file("empty", "\n\n"), "no password of 15 characters"},
+		{file("short", "123456\nqwerty\n"), "no password of 15 characters"},
+		{file("line", strings.Repeat("a", 5000)), "-passwords-blocked " + filepath.Join(dir, "line")},
+		{file("large", strings.Repeat(strings.Repeat("a", 1023)+"\n", 16<<10+1)), "more than 16777216 bytes"},
+	} {
+		if _, err := parse([]string{"-passwords-blocked", tt.path}, io.Discard); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, want %q", tt.path, err, tt.says)
+		}
+	}
+	o := must(parse([]string{"-passwords-blocked", file("good", "\ufeffcorrect horse battery staple\r\nshort\n")}, io.Discard))
+	if n := o.blocklist.Count(0); n != 2 {
+		t.Errorf("%d passwords are read, want 2", n)
+	}
+	must(o.settle(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}))
+	for _, f := range o.features(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}, "http://localhost:8080/", true, true) {
+		if f.name == "blocked passwords" && f.state == on && strings.HasPrefix(f.how, "1 of 15 characters or more") {
+			return
+		}
+	}
+	t.Error("the summary does not name the blocked passwords")
+}

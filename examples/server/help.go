@@ -23,7 +23,7 @@ var flagGroups = []struct {
 	{"Where it listens", []string{"addr", "issuer", "host", "tls-cert", "tls-key", "open"}},
 	{"Behind proxies, and pages of other origins", []string{"trusted-proxy", "trusted-proxy-hops", "cors-origin"}},
 	{"Where data is kept", []string{"db", "secrets", "redis", "revocations", "sessions", "factors", "limit-timeout"}},
-	{"Users and messages", []string{"demo", "make-admin", "smtp", "mail-from"}},
+	{"Users and messages", []string{"demo", "make-admin", "passwords-blocked", "smtp", "mail-from"}},
 	{"Operation", []string{"routes", "metrics-addr", "audit-retention", "verify-audit", "checkpoint"}},
 	{"Recovery and load tests", []string{"replace-secrets", "insecure-skip-damaged", "insecure-no-limits"}},
 }
@@ -194,6 +194,9 @@ func (o *options) features(listening net.Addr, page string, demo, outbox bool) [
 	all := []feature{
 		{on, "sessions", in(o.sessions, "")}, {on, "second factors", in(o.factors, "")}, {on, "revocations", in(o.revocations, o.revocations)},
 		passkeys, mail, limits, https, proxies, cors, users,
+	}
+	if o.blocklist != nil {
+		all = append(all, feature{on, "blocked passwords", fmt.Sprintf("%d of %d characters or more, in %s", o.blocklist.Count(minPassword), minPassword, o.blockedFile)})
 	}
 	if o.skipDamaged {
 		all = append(all, feature{insecure, "-insecure-skip-damaged", "what a damaged part of the revocations ended is good again"})

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gatewright/gatewright/auth"
 	"github.com/gatewright/gatewright/auth/guard"
+	"github.com/gatewright/gatewright/auth/password"
 	"github.com/gatewright/gatewright/auth/token"
 	"github.com/gatewright/gatewright/blacklist"
 )
@@ -730,4 +731,30 @@ func TestPasswordChangeEndsThousandsOfSessionsAndTheirKeys(t *testing.T) {
 	}
 	s.do(t, "GET", "/protected/", "", withKey(key.Key)).has(t, "the key", 401, "invalid_token")
 	s.good(t, "the own session", alice)
+}
+
+func TestBlockedPasswordsAreRefusedWhereverOneIsChosen(t *testing.T) {
+	const blocked, why = "Correct Horse Battery STAPLE", "is on a list of passwords that are often used"
+	how := withOutbox()
+	how.blocklist = must(password.ReadBlocklist(strings.NewReader("correct horse battery staple\n")))
+	s := openSiteAs(t, how)
+	refused := func(what string, got answer, status int) {
+		t.Helper()
+		if got.status != status || !strings.Contains(got.body, why) || strings.Contains(strings.ToLower(got.body), "horse") {
+			t.Errorf("%s: %d %s, want %d and the reason", what, got.status, got.body, status)
+		}
+	}
+	refused("at sign-up", s.register(t, map[string]string{"username": "carol", "password": blocked}), 422)
+	alice := s.signInAlice(t)
+	body := `{"current_password":"` + s.keys.DemoPassword + `","new_password":"` + blocked + `"}`
+	refused("at a change", s.do(t, "POST", "/users/me/password", body, bearer(alice.Access), jsonType), 422)
+	s.do(t, "POST", "/forgot/", form("email", "alice@example.com"), formType).is(t, 202)
+	secret := secretOf(t, s.letters(t, "alice@example.com", "reset-password", 1)[0])
+	refused("at a reset", s.do(t, "POST", "/account/reset-password", form("token", secret, "password", blocked), formType), 400)
+	admin := s.signIn(t, "admin", s.keys.DemoPassword)
+	s.do(t, "POST", "/invitations/", `{"email":"dan@example.com"}`, bearer(admin.Access), jsonType)
+	secret = secretOf(t, s.letters(t, "dan@example.com", "invitation", 1)[0])
+	refused("at an invitation", s.do(t, "POST", "/account/invitation", form("token", secret, "username", "dan", "password", blocked), formType), 400)
+	// One that is not on the list is fine, with the same link.
+	s.do(t, "POST", "/account/invitation", form("token", secret, "username", "dan", "password", testPassword), formType).is(t, 303)
 }

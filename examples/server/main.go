@@ -43,6 +43,8 @@
 // /readyz is 503 when requests would be refused for what cannot be asked, and
 // tells of each store; "limits" is "local" where a process counts for itself.
 //
+// -passwords-blocked names a file of passwords that users may not choose, one a line.
+//
 // -metrics-addr 127.0.0.1:9090 serves /metrics for Prometheus on a second listener, which
 // only this machine reaches. examples/observability has a dashboard for it.
 //
@@ -240,6 +242,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		limitTimeout:     o.limitTimeout,
 		meter:            metrics,
 		auditRetention:   o.auditRetention,
+		blocklist:        o.blocklist,
 	}, log)
 	if err != nil {
 		return err
