@@ -35,5 +35,6 @@
 // A Memory is empty after a restart.
 //
 // A refused request is not charged, so a client that keeps trying is admitted as soon as
-// a client that waits. Its bytes have been received.
+// a client that waits. Its bytes have been received. A client that can cause a refunded
+// status is not limited; see [Config.Refund].
 package ratelimit

@@ -13,24 +13,24 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// A gate charges a store, or the memory of this process if the store does not
-// answer in time.
+// A gate charges a store, or the memory of this process if the store does not answer
+// in time.
 type gate struct {
-	store   Store   // nil: memory decides alone
+	store   Store   // nil if memory decides
 	memory  *Memory // or what is known here
 	hash    sipKey
 	timeout time.Duration
 	nodes   int64
 	hooks   guard.Hooks
-	calls   chan struct{} // one for each call of the store that has not come back
+	calls   chan struct{} // one for each running call of the store
 	breaker *Breaker
 	down    atomic.Bool // EventStoreDown was sent, and no EventStoreUp since
 	name    string      // of the limiter, for the events
 }
 
-// maxCalls bounds the calls that wait for the store at once, so that a store that
-// never answers does not collect goroutines. Further requests are decided as
-// after a timeout.
+// maxCalls bounds the concurrent calls of the store, so that a store that never
+// answers does not collect goroutines. Further requests are decided as after a
+// timeout.
 const maxCalls = 256
 
 func newGate(c *Config) *gate {
@@ -68,14 +68,13 @@ func newGate(c *Config) *gate {
 	return g
 }
 
-// An admission is what an admitted request was charged, to be given back later.
+// An admission has the charges of an admitted request, to be given back later.
 type admission struct {
 	concurrent    []Charge // of Concurrent limits, in this process
 	local, remote Receipt  // of all others
 }
 
-// A chargeSet is the memory for charging one request: charges, one state for
-// each, and room for the charges of Strict and Smooth limits.
+// A chargeSet is the memory for charging one request.
 type chargeSet struct {
 	charges        []Charge
 	states         []State
@@ -127,8 +126,8 @@ func (g *gate) take(ctx context.Context, w *chargeSet) (bool, admission, error) 
 	return ok, b, err
 }
 
-// spend is take for charges without Concurrent limits. It makes receipts if keep
-// is set.
+// spend is take for charges without Concurrent limits. It makes receipts if keep is
+// set.
 func (g *gate) spend(ctx context.Context, charges []Charge, states []State, keep bool) (bool, admission, error) {
 	if err := ctx.Err(); err != nil {
 		return false, admission{}, err
@@ -149,8 +148,8 @@ func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State,
 	if err != nil {
 		return false, admission{}, err
 	}
-	// A key that has no place here may have one in the store. What was spent here
-	// was spent there as well.
+	// A key without a place here may have one in the store, which has all charges
+	// of this process.
 	if refused && !slices.ContainsFunc(states, func(s State) bool { return s.Full }) {
 		return false, admission{}, nil
 	}
@@ -180,8 +179,8 @@ func (g *gate) takeShared(ctx context.Context, charges []Charge, states []State,
 	return !refused && err == nil, admission{local: local}, err
 }
 
-// takeLocal makes the charges that fall back to this process, each with a part of
-// its quota, and leaves the states of other charges unknown.
+// takeLocal makes the charges that fall back to this process, with a part of the
+// quota, and leaves other states unknown.
 func (g *gate) takeLocal(charges []Charge, states []State, nodes int64) (receipt Receipt, refused bool, err error) {
 	mine := make([]Charge, 0, len(charges))
 	for _, c := range charges {
@@ -223,14 +222,14 @@ func (g *gate) takeLocal(charges []Charge, states []State, nodes int64) (receipt
 const unknownRemaining = -1
 
 func (g *gate) giveBack(local Receipt) {
-	g.memory.Refund(context.Background(), local) // of a Memory: it cannot fail
+	g.memory.Refund(context.Background(), local) // a Memory does not fail
 }
 
 // everything chooses all charges.
 func allCharges(*Charge) bool { return true }
 
-// settle gives back the places in flight and, of the rest, the charges that which
-// reports; no charge if it is nil. It waits for the store no longer than a decision does.
+// settle gives back the places in flight and the charges for which which returns true;
+// no charge if which is nil. It waits for the store no longer than a decision does.
 func (g *gate) settle(ctx context.Context, b admission, which func(*Charge) bool) {
 	g.memory.inFlight.giveBack(b.concurrent)
 	if which == nil {
@@ -241,7 +240,7 @@ func (g *gate) settle(ctx context.Context, b admission, which func(*Charge) bool
 	if receipt.receipt == nil || len(receipt.charges) == 0 {
 		return
 	}
-	// The client may be gone: the refund is due all the same.
+	// Also if the client has hung up.
 	g.call(context.WithoutCancel(ctx), false, func(ctx context.Context) (func(), error) {
 		return nil, g.store.Refund(ctx, receipt)
 	})
@@ -269,8 +268,8 @@ func (g *gate) chargeStore(ctx context.Context, charges []Charge) (states []Stat
 			return nil, err
 		}
 		answered, charged = states, receipt
-		// A client that hung up got nothing. Otherwise the fallback has decided,
-		// and a second charge for one request is better than none.
+		// Only for a client that hung up. Otherwise the fallback has decided, and
+		// a second charge for a request is better than no charge.
 		return func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.timeout)
 			defer cancel()
@@ -291,14 +290,13 @@ const (
 	hungUp    // the client went away
 )
 
-// call runs f and waits for it at most for the timeout. f may ignore its
-// context: then it is left behind, and counted, until it returns. undo is called if
-// f succeeds after the client has gone away.
+// call runs f and waits for it until the timeout. If f ignores its context, it stays
+// counted until it returns. undo is called if f succeeds after the client has hung up.
 //
-// While the store is down, call returns errResting at once. If a probe is due, f
-// runs all the same, as far as probe allows it, and its result is for the breaker.
+// While the store is down, call returns errResting at once. If a probe is due, probe
+// runs f for the breaker.
 //
-// No lock is held here.
+// The caller holds no lock.
 func (g *gate) call(ctx context.Context, probe bool, f func(context.Context) (undo func(), err error)) error {
 	permission, reason := g.breaker.allow()
 	if permission != mayCall {
@@ -365,8 +363,8 @@ func (g *gate) probe(ctx context.Context, f func(context.Context) (undo func(), 
 	g.report(err)
 }
 
-// protect calls f and makes an error of a panic, which in a goroutine of our
-// own would end the process.
+// protect calls f and returns a panic as an error, because a panic in our goroutine
+// would end the process.
 func protect(ctx context.Context, f func(context.Context) (func(), error)) (undo func(), err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -376,9 +374,8 @@ func protect(ctx context.Context, f func(context.Context) (func(), error)) (undo
 	return f(ctx)
 }
 
-// report emits EventStoreDown or EventStoreUp if the state of the store has
-// changed for this limiter. The event has no Principal, because no caller caused
-// the change.
+// report emits EventStoreDown or EventStoreUp if the state of the store has changed
+// for this limiter. The event has no Principal, because no caller caused the change.
 func (g *gate) report(err error) {
 	if g.down.Load() == (err != nil) || g.down.Swap(err != nil) == (err != nil) {
 		return

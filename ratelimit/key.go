@@ -19,8 +19,8 @@ import (
 // the path: each value has its own quota.
 type KeyFunc func(r *http.Request, k *KeyBuilder) error
 
-// A KeyBuilder collects the fields of a key; other sequences of Add and AddAddr make
-// other keys.
+// A KeyBuilder collects the fields of a key. Different sequences of Add and AddAddr
+// make different keys.
 type KeyBuilder struct {
 	b       []byte
 	network []byte // b with the /48 of an IPv6 address instead of its /64; empty without one

@@ -12,8 +12,8 @@ import (
 type Kind uint8
 
 const (
-	// Strict admits at most Quota in every window. Quotas above ten come back in
-	// tenths, after 1.0 to 1.1 windows.
+	// Strict admits at most Quota in every window of length Window, wherever it
+	// begins. Quotas above ten come back in tenths, after 1.0 to 1.1 windows.
 	Strict Kind = iota
 
 	// Smooth is a token bucket: in any time t it admits at most Burst +

@@ -24,7 +24,7 @@ func newShape(window int64) shape {
 
 func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 
-// A ring is what one key has spent of a strict limit, in one of two modes.
+// A ring has the charges of one key for a strict limit, in one of two modes.
 //
 // Counting: w[i%11] is what was spent in sub-window i, for the eleven
 // sub-windows that end with epoch.
@@ -33,10 +33,9 @@ func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }
 // first. A ring that counts does so until it is empty: times that were lost
 // cannot come back.
 //
-// Of two rings one covers the other if it has, after any moment, at least as
-// much spent. All that is done to a ring keeps it covering what really happened:
-// where times are rounded they are rounded up, and where two are joined the
-// result covers both.
+// A ring covers another if, after any moment, it has at least as much spent. Every
+// operation keeps a ring covering the real charges: times are rounded up, and a join
+// covers both rings.
 type ring struct {
 	epoch int64
 	w     [parts + 1]uint32
@@ -53,7 +52,7 @@ func (r *ring) exact() bool { return r.meta&metaExact != 0 }
 func (r *ring) n() int      { return int(r.meta & metaCount) }
 func (r *ring) setN(n int)  { r.meta = r.meta&^metaCount | uint32(n) }
 
-// advance drops what left the window before now.
+// advance drops charges that left the window before now.
 func (r *ring) advance(s *shape, now int64) {
 	if r.exact() {
 		n := r.n()
@@ -158,9 +157,8 @@ func (r *ring) add(s *shape, now, cost, quota int64) {
 
 // count changes an exact ring to one that counts.
 func (r *ring) count(s *shape, now int64) {
-	// A tick was rounded up and may be a little ahead of now, which nothing
-	// that happened is: without the cut it could be put into a sub-window to
-	// come, and the oldest be dropped too early.
+	// A tick was rounded up and may be later than now. Without the cut it could
+	// fall into a future sub-window, and the oldest would be dropped too early.
 	c := ring{epoch: now / s.sub, meta: r.meta & metaEstablished}
 	for i := range r.n() {
 		sub := min(r.tick(i)*s.unit, now) / s.sub
@@ -171,10 +169,9 @@ func (r *ring) count(s *shape, now int64) {
 	*r = c
 }
 
-// take gives back up to cost units that were spent at a moment: the same units or
-// earlier ones, never later ones. So the ring still covers what happened,
-// whatever it was joined with. Units that have left the window are not given
-// back, because the units that are left belong to other charges.
+// take gives back up to cost units that were spent at a moment or earlier, never later
+// ones, so the ring still covers the real charges after any join. Units that have left
+// the window are not given back, because the remaining ones belong to other charges.
 func (r *ring) take(s *shape, at, now, cost int64) {
 	if at+s.window <= now {
 		return

@@ -8,22 +8,19 @@ import (
 
 // What the tables promise:
 //
-// A Memory has a fixed number of places, in sets of seven, and no flood of keys
-// makes it larger. A key that finds no place takes over another's, and what the
-// other had spent is not forgotten: each set keeps a ghost, which has spent at
-// any time at least as much as each key that lost its place there, and every
-// newcomer begins with what the ghost has spent. So the invariant is:
+// A Memory has a fixed number of places, in sets of seven. A key without a place evicts
+// another. Each set has a ghost, which has spent at any time at least as much as each
+// evicted key, and every new key begins with the charges of the ghost. The invariant is:
 //
-//	At any moment, what a key is held to have spent since any earlier
-//	moment is at least what it did spend.
+//	At any moment, the charges counted for a key since any earlier
+//	moment are at least its real charges.
 //
-// A ring of sub-windows is covered by the element-wise maximum of what the
-// ghost and the one key that leaves have in each; inheriting from the latter alone
-// would be too little. For quotas up to ten it is the later of the two i-th
-// newest times; for Smooth limits, the later arrival time.
+// The new ghost is the element-wise maximum of the sub-windows of the ghost and of the
+// evicted key; for quotas up to ten, the later of the two i-th newest times; for Smooth
+// limits, the later arrival time.
 //
-// Therefore new keys, and evicted keys that come back, may be refused for what other
-// keys have spent, once the live keys exceed the places. The table shows the fraction
+// Therefore new keys, and evicted keys that come back, may be refused for the charges of
+// other keys, once the live keys exceed the places. The table shows the fraction
 // of new keys refused, for a Strict quota of 10; a key is live while any of its charges
 // is within the window. TestPlotRefusedNewcomers draws it:
 //
@@ -46,38 +43,36 @@ import (
 //	   12 live keys |###################  |  |#################### |  |#################### |
 //	   20 live keys |#################### |  |#################### |  |#################### |
 //
-// The middle of each edge is where live keys per place, times what each spent, is
-// the quota; it is as steep as keys are spread evenly over the sets. A table with
-// four places for each live key refuses one newcomer in a thousand even if all the
-// others have used up what they have.
+// The middle of each edge is where live keys per place, times the charges of each, is
+// the quota. A table with four places for each live key refuses one new key in a thousand
+// even if all other keys have used up their quota.
 
-// A table is what all keys of one limit have spent, in a fixed number of sets of
-// seven places. The first half of a key chooses the set, the second half the
-// place in it.
+// A table has the charges of all keys of one limit, in a fixed number of sets of seven
+// places. The first half of a key selects the set, the second half the place.
 //
 // A table has no pointers, so the garbage collector does not scan it.
 type table struct {
-	limit    Limit // of which Quota and Burst may be others in each call
+	limit    Limit // Quota and Burst may differ in each call
 	shape    shape
 	rings    []ringSet    // Strict
 	arrivals []arrivalSet // Smooth
 	sets     uint64
 
-	evicted atomic.Uint64 // keys that lost their place with something spent
+	evicted atomic.Uint64 // live keys that lost their place
 	refused atomic.Uint64 // charges refused because of it
 }
 
 // ways is the number of places in a set.
 const ways = 7
 
-// A ringSet is 512 bytes: eight lines of the cache, one for each place, of which
-// a look-up touches one if the place that the key prefers was free when it came.
+// A ringSet is 512 bytes: eight cache lines, one for each place. A look-up touches one
+// line if the key has its preferred place.
 type ringSet struct {
 	places [ways]struct {
 		tag uint64 // 0: never used
 		ring
 	}
-	ghost ring // covers everything that lost its place here
+	ghost ring // covers all evicted keys of the set
 	_     uint64
 }
 
@@ -88,7 +83,7 @@ type arrivalSet struct {
 		tag   uint64 // 0: never used; the lowest bit: the key came back
 		value int64
 	}
-	ghost int64 // the latest of everything that lost its place here
+	ghost int64 // the latest of all evicted keys of the set
 	_     int64
 }
 

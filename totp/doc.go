@@ -38,8 +38,9 @@
 //
 //   - Guessing: wrong codes and proofs count per account, before they are compared.
 //     The waits grow from 1 second to 4 hours, and a right code does not shorten them.
-//     After 100 failures in a row the factor is locked. An attacker with the password
-//     guesses a code within a year with a probability of 0.66 %; see [Config.Risk].
+//     After 100 failures in a row the factor is locked until Unlock. An attacker with
+//     the password guesses a code within a year with a probability of 0.66 %; see
+//     [Config.Risk].
 //   - Phishing: an imitated page can relay a code. Passkeys prevent that.
 //   - A stolen session can only begin enrolments. With the password it can replace the
 //     factor; to prevent that, use grants and leave Config.VerifyPassword nil.
