@@ -45,13 +45,13 @@ type Engine struct {
 	own    *Registry // of the permissions that only the policy declares
 	policy atomic.Pointer[compiled]
 
-	mu     sync.Mutex // is held to replace the policy and to record what routes require
-	wanted wanted
+	mu       sync.Mutex // is held to replace the policy and to record what routes require
+	required required
 }
 
-// wanted has the roles and permissions that guards require. Without one of them, a
+// required has the roles and permissions that guards require. Without one of them, a
 // policy would refuse every request of a route.
-type wanted struct {
+type required struct {
 	roles       map[string]bool
 	permissions map[string]bool // that only the policy declares
 }
@@ -66,9 +66,9 @@ func New(policy Policy, config Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		config: config,
-		own:    new(Registry),
-		wanted: wanted{make(map[string]bool), make(map[string]bool)},
+		config:   config,
+		own:      new(Registry),
+		required: required{make(map[string]bool), make(map[string]bool)},
 	}
 	e.policy.Store(c)
 	return e, nil
@@ -97,7 +97,7 @@ func (e *Engine) Reload(policy Policy) error {
 func (e *Engine) replace(c *compiled) (before *compiled, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.wanted.missing(c); err != nil {
+	if err := e.required.missing(c); err != nil {
 		return nil, err
 	}
 	return e.policy.Swap(c), nil
@@ -139,7 +139,7 @@ func reloaded(before, after *compiled) guard.Event {
 	return e
 }
 
-func (w wanted) missing(c *compiled) error {
+func (w required) missing(c *compiled) error {
 	var mistakes []error
 	for _, name := range slices.Sorted(maps.Keys(w.roles)) {
 		if c.roles[name] == nil {
@@ -168,8 +168,8 @@ func (e *Engine) Permission(name string) (Permission, error) {
 	return Permission{e.own, name, byName}, nil
 }
 
-// knows reports whether p is a permission of this engine.
-func (e *Engine) knows(p Permission) bool {
+// declares reports whether p is a permission of this engine.
+func (e *Engine) declares(p Permission) bool {
 	return p.of != nil && (p.of == e.config.Permissions || p.of == e.own)
 }
 
@@ -177,14 +177,14 @@ func (e *Engine) knows(p Permission) bool {
 // errors it returns false.
 func (e *Engine) Can(ctx context.Context, p *identity.Principal, permission Permission) bool {
 	v, err := e.view(ctx, p)
-	if err != nil || !e.knows(permission) {
+	if err != nil || !e.declares(permission) {
 		return false
 	}
 	bit, ok := v.bit(permission)
 	if !ok {
 		return false
 	}
-	allowed, denied := v.asks(bit)
+	allowed, denied := v.decide(bit)
 	return allowed && !denied
 }
 
@@ -249,7 +249,7 @@ func (e *Engine) CheckRole(ctx context.Context, roles ...string) error {
 
 // check decides one permission.
 func (e *Engine) check(v view, p *identity.Principal, permission Permission) error {
-	switch allowed, denied, err := e.asks(v, p, permission); {
+	switch allowed, denied, err := e.decide(v, p, permission); {
 	case err != nil:
 		return err
 	case denied:
@@ -260,17 +260,17 @@ func (e *Engine) check(v view, p *identity.Principal, permission Permission) err
 	return nil
 }
 
-// asks calls view.asks for a permission of this engine that the policy declares. A
+// decide calls view.decide for a permission of this engine that the policy declares. A
 // policy cannot deny an undeclared permission, so owners are refused it too.
-func (e *Engine) asks(v view, p *identity.Principal, permission Permission) (allowed, denied bool, err error) {
-	if !e.knows(permission) {
+func (e *Engine) decide(v view, p *identity.Principal, permission Permission) (allowed, denied bool, err error) {
+	if !e.declares(permission) {
 		return false, false, v.refuse(p, "needs a permission that is not of this Engine:", permission.name)
 	}
 	bit, ok := v.bit(permission)
 	if !ok {
 		return false, false, v.refuse(p, "needs a permission that the policy does not declare:", permission.name)
 	}
-	allowed, denied = v.asks(bit)
+	allowed, denied = v.decide(bit)
 	return allowed, denied, nil
 }
 

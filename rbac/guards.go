@@ -12,7 +12,7 @@ import (
 // without permissions, and if one is not of this engine or not in the policy.
 func (e *Engine) Require(permissions ...Permission) func(http.Handler) http.Handler {
 	permissions = slices.Clone(permissions)
-	names := e.want("Require", permissions)
+	names := e.require("Require", permissions)
 	return e.config.Hooks.Require(func(r *http.Request) error {
 		return e.Check(r.Context(), permissions...)
 	}, guard.Requirement{Kind: guard.KindPermission, Values: names})
@@ -22,7 +22,7 @@ func (e *Engine) Require(permissions ...Permission) func(http.Handler) http.Hand
 // panics as [Engine.Require] does.
 func (e *Engine) RequireAny(permissions ...Permission) func(http.Handler) http.Handler {
 	permissions = slices.Clone(permissions)
-	names := e.want("RequireAny", permissions)
+	names := e.require("RequireAny", permissions)
 	return e.config.Hooks.Require(func(r *http.Request) error {
 		return e.CheckAny(r.Context(), permissions...)
 	}, guard.Requirement{Kind: guard.KindPermission, Values: names, Any: true})
@@ -45,16 +45,16 @@ func (e *Engine) RequireRole(roles ...string) func(http.Handler) http.Handler {
 		}
 	}
 	for _, name := range roles {
-		e.wanted.roles[name] = true
+		e.required.roles[name] = true
 	}
 	return e.config.Hooks.Require(func(r *http.Request) error {
 		return e.CheckRole(r.Context(), roles...)
 	}, guard.Requirement{Kind: guard.KindRole, Values: roles, Any: true})
 }
 
-// want records that a route requires the permissions and returns their names. It
+// require records that a route requires the permissions and returns their names. It
 // panics if the policy in force cannot grant them.
-func (e *Engine) want(guard string, permissions []Permission) []string {
+func (e *Engine) require(guard string, permissions []Permission) []string {
 	if len(permissions) == 0 {
 		panic(fmt.Sprintf("rbac: %s needs a permission", guard))
 	}
@@ -62,7 +62,7 @@ func (e *Engine) want(guard string, permissions []Permission) []string {
 	defer e.mu.Unlock()
 	c := e.policy.Load()
 	for _, p := range permissions {
-		if !e.knows(p) {
+		if !e.declares(p) {
 			panic(fmt.Sprintf("rbac: %s(%q): the permission is neither in Config.Permissions nor from Engine.Permission", guard, p.name))
 		}
 		if _, ok := c.bit(p); !ok {
@@ -71,7 +71,7 @@ func (e *Engine) want(guard string, permissions []Permission) []string {
 	}
 	for _, p := range permissions {
 		if p.bit == byName {
-			e.wanted.permissions[p.name] = true
+			e.required.permissions[p.name] = true
 		}
 	}
 	return Names(permissions...)

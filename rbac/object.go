@@ -58,7 +58,7 @@ func (e *Engine) Rows(ctx context.Context, permission Permission) (Rows, error) 
 	if err != nil {
 		return Rows{}, err
 	}
-	allowed, denied, err := e.asks(v, p, permission)
+	allowed, denied, err := e.decide(v, p, permission)
 	switch {
 	case err != nil:
 		return Rows{}, err
@@ -93,7 +93,7 @@ func (e *Engine) Owned(permission Permission, load func(*http.Request) (Object, 
 	if load == nil {
 		panic("rbac: Owned needs a loader")
 	}
-	names := e.want("Owned", []Permission{permission})
+	names := e.require("Owned", []Permission{permission})
 	return e.config.Hooks.Require(func(r *http.Request) error {
 		rows, err := e.Rows(r.Context(), permission)
 		if err != nil {

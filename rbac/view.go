@@ -16,9 +16,9 @@ type view struct {
 	roles *identity.Set
 }
 
-// asks returns whether one of the roles allows the permission at bit and
+// decide returns whether one of the roles allows the permission at bit and
 // whether one denies it.
-func (v view) asks(bit int) (allowed, denied bool) {
+func (v view) decide(bit int) (allowed, denied bool) {
 	for name := range v.roles.All() {
 		if r := v.index.find(name); r != nil {
 			allowed = allowed || r.may.has(bit)

@@ -48,9 +48,9 @@ func ParseClaims(claims string, names ...string) (identity.Set, error) {
 			name = plain
 		}
 		if !slices.Contains(names, name) {
-			for _, wanted := range names {
-				if strings.EqualFold(name, wanted) {
-					return fmt.Errorf("scopes: the claims have %q in another case", wanted)
+			for _, known := range names {
+				if strings.EqualFold(name, known) {
+					return fmt.Errorf("scopes: the claims have %q in another case", known)
 				}
 			}
 			return nil

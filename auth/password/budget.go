@@ -94,15 +94,15 @@ func (b *Budget) acquire(ctx context.Context, n int64) error {
 		return ErrBusy
 	}
 	// Without an address the prefixes are invalid, which is a client as well.
-	who, _ := ctx.Value(clientKey{}).(client)
-	w := &waiter{client: who, size: n, done: make(chan struct{})}
+	from, _ := ctx.Value(clientKey{}).(client)
+	w := &waiter{client: from, size: n, done: make(chan struct{})}
 	b.queue.push(w)
 	if b.queue.waiting > b.maxWaiting {
 		last := b.queue.longest(w)
 		b.queue.remove(last)
 		last.refused = true
 		close(last.done)
-		b.serve() // the one who left may have kept others waiting
+		b.serve() // the next waiters may fit now
 	}
 	b.mu.Unlock()
 

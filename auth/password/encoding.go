@@ -94,7 +94,7 @@ var spellings = [...]struct {
 // parse reads a stored hash. What it returns is within the bounds, with at
 // most maxMemory KiB. Nothing that it allocates depends on the parameters.
 //
-// A hash may have several spellings; [digest.String] writes one of them.
+// A hash may have several spellings, of which [digest.String] writes one.
 func parse(encoded string, maxMemory uint32) (digest, error) {
 	if len(encoded) > maxEncoded {
 		return digest{}, malformed("it has %d bytes; the maximum is %d", len(encoded), maxEncoded)
@@ -286,11 +286,9 @@ func (d digest) checkBcrypt() error {
 			}
 		}
 	}
-	// The last character of the tag has two unused bits. One with them set is
-	// never computed, so such a hash is damaged and no password would match it.
-	// The last character of the salt has four, and libraries have set those:
-	// passlib up to 1.5.2 did (its issue 25). They change nothing, so those
-	// users may come in.
+	// The last character of the tag has two unused bits, which are zero unless the
+	// hash is damaged. The last character of the salt has four, which passlib up to
+	// 1.5.2 has set (its issue 25), without an effect: such hashes are verified.
 	if strings.IndexByte(bcryptAlphabet, d.tag[bcryptTag-1])&3 != 0 {
 		return malformed("it is bcrypt and the unused bits of its tag are set")
 	}

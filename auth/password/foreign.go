@@ -333,7 +333,6 @@ func hexTag(s string) ([]byte, bool) {
 
 var errHexTag = malformed("its tag is not %d to %d bytes in hexadecimal", minTag, maxLongTag)
 
-// firstBlock cuts a tag of PBKDF2 to what its first block is. The blocks are
-// independent (RFC 8018 section 5.2), and 32 bytes are enough to tell one
-// password from another, so a longer tag costs no more than others do.
+// firstBlock cuts a tag of PBKDF2 to its first block. The blocks are independent (RFC
+// 8018 section 5.2), and 32 bytes distinguish passwords, so a longer tag costs no more.
 func firstBlock(tag []byte) []byte { return tag[:min(len(tag), 32)] }

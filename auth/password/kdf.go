@@ -34,7 +34,7 @@ import (
 //	Verify that is refused with ErrBusy          0.5 µs
 //	all that is not hashing                      0.8 µs
 //
-// Two at once share the processors: such a machine signs in 16 users a second.
+// Two at once share the processors: 16 sign-ins a second.
 //
 // With a budget of 192 MiB and GOMEMLIMIT=512MiB, 200 sign-ins at the same time made a
 // process of 391 MiB. Padding that is not exact: an argon2id hash of 19 MiB, 2 passes

@@ -121,7 +121,7 @@ func (r *refusal) Unwrap() error { return r.kind }
 func fold(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' {
-			return r - 'a' + 'A' // which is the same, and what most of them are
+			return r - 'a' + 'A' // the usual case, with the same result
 		}
 		least := r
 		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {

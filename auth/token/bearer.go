@@ -204,7 +204,7 @@ func hasParameter(encoded string) bool {
 		return false
 	}
 	// Not url.ParseQuery: it keeps everything, gives up on ten thousand
-	// parameters, and skips those with a semicolon, which others split at.
+	// parameters, and skips parameters with a semicolon, at which other parsers split.
 	for pair := range strings.FieldsFuncSeq(encoded, func(c rune) bool { return c == '&' || c == ';' }) {
 		name, _, _ := strings.Cut(pair, "=")
 		if name, err := url.QueryUnescape(name); err == nil && name == parameter {

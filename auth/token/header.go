@@ -23,7 +23,7 @@ type decision struct {
 	key     *key
 	generic bool // a type that tokens for other purposes have too
 
-	// With Profile.AudienceHeader and ClientHeader: what the header says.
+	// With Profile.AudienceHeader and ClientHeader: values of the header.
 	audience, client, issuer string
 	expires                  time.Time
 }

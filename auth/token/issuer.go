@@ -138,7 +138,7 @@ func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (s
 		p.Client = identity.FirstParty
 	}
 	if p.Credential == "" {
-		p.Credential = rand.Text() // 130 bits: RFC 6749 section 10.10 asks for 128
+		p.Credential = rand.Text() // 130 bits: RFC 6749 section 10.10 requires 128
 	}
 	if p.IssuedAt.IsZero() {
 		p.IssuedAt = time.Now()

@@ -111,7 +111,7 @@ type Remote struct {
 // A knowledge is the immutable set of known keys of the issuer.
 type knowledge struct {
 	state *ringState // nil if nothing was ever fetched
-	print string     // of the keys in state, to tell whether others came
+	print string     // of the keys in state, to detect changes
 	at    time.Time  // when the last fetch of state began
 	err   error      // of the last fetch
 
