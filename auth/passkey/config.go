@@ -17,29 +17,26 @@ import (
 
 // Config configures a [RelyingParty].
 type Config struct {
-	// RPID is the domain of the passkeys, such as "example.com" or "localhost",
-	// without port. Passkeys stop working when it changes. Required.
+	// RPID is the domain of the passkeys, such as "example.com", without port.
+	// Passkeys stop working when it changes. Required.
 	RPID string
 
 	// Name is the name of the site in authenticators. Required.
 	Name string
 
 	// Origins are the origins of pages that may use the passkeys, compared byte for
-	// byte: "https://example.com", "http://localhost:8080", or
-	// "android:apk-key-hash:…" of an app. Origins outside RPID also need
-	// [RelyingParty.RelatedOrigins]. Required.
+	// byte: "https://example.com" or "android:apk-key-hash:…" of an app. Origins
+	// outside RPID also need [RelyingParty.RelatedOrigins]. Required.
 	Origins []string
 
-	// TopOrigins are the origins of pages that may embed a page of Origins.
-	// Browsers that do not report the embedding page are accepted, so set
-	// frame-ancestors too. Default: none.
+	// TopOrigins are origins of pages that may embed a page of Origins. Some
+	// browsers do not report them: set frame-ancestors too.
 	TopOrigins []string
 
-	// Issuer is the issuer of the access tokens. Callers of other issuers get 403.
-	// Required.
+	// Issuer is the issuer of access tokens. Other callers get 403. Required.
 	Issuer string
 
-	// Keys are secrets of at least 32 random bytes, the same in all processes. The
+	// Keys are secrets of at least 32 random bytes, shared by all processes. The
 	// first makes challenges, all verify. Required.
 	Keys []guard.Secret
 
@@ -54,10 +51,9 @@ type Config struct {
 	// User returns the names of a subject for authenticators. Required.
 	User func(ctx context.Context, subject string) (User, error)
 
-	// Authorize verifies a proof in [RelyingParty.RegisterOptions] and
-	// [RelyingParty.Remove]: the current password, or a code. It must limit wrong
-	// proofs, for which it returns [identity.ErrNotProven]. Errors are 503, except
-	// a *guard.Denial. Required.
+	// Authorize verifies the proof for adding or removing a passkey: the current
+	// password, or a code. It must limit wrong proofs, for which it returns
+	// [identity.ErrNotProven]. Errors are 503, except a *guard.Denial. Required.
 	Authorize func(ctx context.Context, p *identity.Principal, proof string) error
 
 	// SecondFactor reports whether the subject has a second factor other than a
@@ -70,29 +66,27 @@ type Config struct {
 
 	// Revoked reports whether the caller's session has ended, from the log of
 	// revocations, not a replica. It is called before and after a passkey is added,
-	// and before one is removed. If it returns true or an error, the change is
-	// refused or undone. If nil, a passkey that is added while the session ends on
-	// another machine may stay.
+	// and before one is removed. If true or an error, the change is refused or
+	// undone. If nil, a passkey that is added while the session ends on another
+	// machine may stay.
 	Revoked func(ctx context.Context, p *identity.Principal) (bool, error)
 
-	// Fresh is the maximum age of a sign-in that may add or remove a passkey: 1
+	// Fresh is the maximum age of a sign-in that may add or remove a passkey, 1
 	// minute to 24 hours. Default: 10 minutes.
 	Fresh time.Duration
 
 	// Max is the maximum number of passkeys of a subject, 1 to 100. Default: 20.
 	Max int
 
-	// RefuseClones rejects an assertion whose signature counter did not grow, which
-	// locks out users of some synchronizing authenticators. Default: only an event
-	// reports it.
+	// RefuseClones rejects an assertion whose counter did not grow, which locks out
+	// users of some synchronizing authenticators. Default: only an event.
 	RefuseClones bool
 
-	// Notify is called after a passkey was added, renamed or removed, to send a
-	// message to its user. It must not block.
+	// Notify is called after each change, to send a message to the user. It must
+	// not block.
 	Notify func(ctx context.Context, c Change)
 
-	// Hooks receives events and writes refusals.
-	Hooks guard.Hooks
+	Hooks guard.Hooks // receives events and writes refusals
 }
 
 // A User has the names of an account in authenticators.
@@ -132,7 +126,7 @@ const (
 )
 
 // New returns a RelyingParty that keeps passkeys in store. The error lists all
-// mistakes in config.
+// mistakes.
 func New(store Store, config Config) (*RelyingParty, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("passkey: "+format, args...)) }

@@ -3,38 +3,32 @@
 //
 //	passkeys, err := passkey.New(store, passkey.Config{
 //		RPID: "example.com", Name: "Example", Origins: []string{"https://example.com"},
-//		Issuer: "https://example.com", // of the access tokens
-//		Keys:   []guard.Secret{guard.NewSecret(key)},
-//		Once:   once, User: names, Authorize: currentPassword,
+//		Issuer: "https://example.com", Keys: []guard.Secret{guard.NewSecret(key)},
+//		Once: once, User: names, Authorize: currentPassword,
 //	})
 //	mux.Handle("POST /passkeys/options", passkeys.RegisterOptions())
 //	mux.Handle("POST /passkeys/", passkeys.Register())
-//	mux.Handle("GET /passkeys/", passkeys.List())
-//	mux.Handle("PATCH /passkeys/{id}", passkeys.Rename())
 //	mux.Handle("DELETE /passkeys/{id}", passkeys.Remove())
 //	mux.Handle("POST /sign-in/passkey/options", passkeys.SignInOptions())
 //
-// In package auth, [RelyingParty.Prove] is a way in, and a RelyingParty is a
+// In package auth, [RelyingParty.Prove] is a WayIn.Prove, and a RelyingParty is a
 // SecondFactor.
 //
 // # In the page
 //
-//	const post = (url, body) => fetch(url, {method: "POST", headers: {"Content-Type": "application/json"}, body})
-//	const options = await (await post("/passkeys/options", JSON.stringify({proof: password}))).json()
-//	const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options)
-//	const created = await navigator.credentials.create({publicKey})
-//	await post("/passkeys/", JSON.stringify({...created.toJSON(), name: "My phone"}))
-//
-// Sign-in uses parseRequestOptionsFromJSON and navigator.credentials.get; with
-// mediation: "conditional" and an input with autocomplete="username webauthn", the
-// browser offers passkeys while the user types.
+// To register, pass the options through
+// PublicKeyCredential.parseCreationOptionsFromJSON to navigator.credentials.create,
+// and POST {...credential.toJSON(), name}. To sign in, use
+// parseRequestOptionsFromJSON and navigator.credentials.get. With mediation:
+// "conditional" and an input with autocomplete="username webauthn", the browser
+// offers passkeys while the user types.
 //
 // # Verification
 //
-// It follows sections 7.1 and 7.2, for ES256, Ed25519 and RS256 with 2048 to 4096
-// bits. Only canonical JSON, CBOR, base64url and COSE keys, and discoverable
-// credentials, are accepted. Attestation statements are ignored. A challenge passes
-// once, for its purpose and session, before it expires.
+// WebAuthn sections 7.1 and 7.2, with ES256, Ed25519 and RS256 of 2048 to 4096
+// bits. Only discoverable credentials and canonical JSON, CBOR, base64url and COSE
+// keys are accepted. Attestation statements are ignored. A challenge passes once,
+// for its purpose and session, before it expires.
 //
 // A passkey signs in alone if the authenticator verified the user, and either did
 // so at the registration or synchronizes the passkey. Other passkeys are second
@@ -47,7 +41,7 @@
 // Config.RefuseClones.
 //
 // Adding and removing passkeys requires a recent sign-in, the second factor and a
-// proof in the same request, so that a stolen access token is not enough.
+// proof: a stolen access token is not enough.
 //
 // A script on a page of Config.Origins can request assertions. Serve users' content
 // from other domains.

@@ -50,12 +50,11 @@ type selection struct {
 }
 
 // RegisterOptions returns the handler that begins a registration. POST takes a JSON
-// object with the member proof, a string: the proof for Config.Authorize, or the
-// JSON of an assertion for [RelyingParty.StepUpOptions]. It answers 200 with
-// PublicKeyCredentialCreationOptionsJSON, whose challenge is valid for five minutes
-// in this session; 401 insufficient_user_authentication if the sign-in is older
-// than Config.Fresh or lacks the second factor; 400 invalid_proof; and 403 without
-// a session.
+// object whose member proof is the proof for Config.Authorize, or the JSON of an
+// assertion for [RelyingParty.StepUpOptions]. It answers 200 with
+// PublicKeyCredentialCreationOptionsJSON, valid for five minutes in this session;
+// 400 invalid_proof; 401 insufficient_user_authentication if the sign-in is older
+// than Config.Fresh or lacks the second factor; or 403 without a session.
 func (rp *RelyingParty) RegisterOptions() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		proof, err := readMember(w, r, "proof")
@@ -103,8 +102,8 @@ func (rp *RelyingParty) RegisterOptions() http.Handler {
 }
 
 // Register returns the handler that ends a registration. POST takes the JSON of
-// PublicKeyCredential.toJSON, with an optional member name of at most 64 bytes. It
-// answers 201 with the passkey as in [RelyingParty.List], or 400.
+// PublicKeyCredential.toJSON, and optionally a name of at most 64 bytes. It answers
+// 201 with the passkey as in [RelyingParty.List], or 400.
 func (rp *RelyingParty) Register() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		b, err := body.JSON(w, r, maxResponse)
@@ -143,10 +142,9 @@ func shown(p Passkey) entry {
 	return e
 }
 
-// List returns the handler that lists the caller's passkeys. GET answers 200 with a
-// JSON object whose member passkeys is an array of objects with id (base64url),
-// name, created, used (or null), backed_up, and sign_in, which is false for a
-// passkey that is only a second factor.
+// List returns the handler that lists the caller's passkeys. GET answers
+// {"passkeys": […]}, objects with id (base64url), name, created, used (or null),
+// backed_up, and sign_in, which is false for a mere second factor.
 func (rp *RelyingParty) List() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		all, err := rp.store.Passkeys(r.Context(), p.Subject)
@@ -162,9 +160,8 @@ func (rp *RelyingParty) List() http.Handler {
 	}, http.MethodGet, http.MethodHead)
 }
 
-// Rename returns the handler that renames the caller's passkey with the path value
-// "id". PATCH takes a JSON object with the member name, 1 to 64 bytes. It answers
-// 204 or 404.
+// Rename returns the handler that renames the caller's passkey with path value
+// "id". PATCH takes {"name": …} of 1 to 64 bytes, and answers 204 or 404.
 func (rp *RelyingParty) Rename() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		name, err := readMember(w, r, "name")
@@ -191,10 +188,10 @@ func (rp *RelyingParty) Rename() http.Handler {
 	}, http.MethodPatch)
 }
 
-// Remove returns the handler that removes the caller's passkey with the path value
-// "id". DELETE takes the proof of [RelyingParty.RegisterOptions] and refuses as it
-// does. It answers 204, 404, or 409 last_passkey if the caller could not sign in
-// without the passkey.
+// Remove returns the handler that removes the caller's passkey with path value
+// "id". DELETE takes a proof and refuses like [RelyingParty.RegisterOptions]. It
+// answers 204, 404, or 409 last_passkey if the caller could not sign in without the
+// passkey.
 func (rp *RelyingParty) Remove() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		proof, err := readMember(w, r, "proof")
@@ -234,8 +231,8 @@ func (rp *RelyingParty) Remove() http.Handler {
 }
 
 // RelatedOrigins returns the public handler of GET /.well-known/webauthn on the
-// domain RPID, which lets pages of other domains in Config.Origins use the passkeys
-// (WebAuthn section 5.11). Browsers accept at least five such domains.
+// domain RPID, for other domains in Config.Origins (WebAuthn section 5.11).
+// Browsers accept at least five.
 func (rp *RelyingParty) RelatedOrigins() http.Handler {
 	origins := slices.DeleteFunc(slices.Clone(rp.config.Origins), func(o string) bool { return !strings.HasPrefix(o, "https://") })
 	return guard.Public("passkey related origins")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

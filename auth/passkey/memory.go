@@ -8,12 +8,10 @@ import (
 	"sync"
 )
 
-// Memory is a [Store] in memory, for tests. The zero Memory is ready for use. It is
-// safe for concurrent use and must not be copied after first use.
+// Memory is a [Store] of at most 100,000 passkeys in memory, for tests. The zero
+// Memory is ready for use. It is safe for concurrent use and must not be copied
+// after first use.
 type Memory struct {
-	// MaxPasskeys bounds the passkeys. Set it before first use. Default: 100,000.
-	MaxPasskeys int
-
 	mu        sync.RWMutex
 	byID      map[string]*Passkey
 	bySubject map[string][]*Passkey // the oldest first
@@ -21,22 +19,20 @@ type Memory struct {
 
 var _ Store = (*Memory)(nil)
 
-var errFull = errors.New("passkey: the store is full; raise MaxPasskeys")
+const maxPasskeys = 100_000
+
+var errFull = errors.New("passkey: Memory has 100,000 passkeys; use sqlstore.New")
 
 // AddPasskey implements [Store].
 func (m *Memory) AddPasskey(_ context.Context, p Passkey, max int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	limit := m.MaxPasskeys
-	if limit < 1 {
-		limit = 100_000
-	}
 	switch {
 	case m.byID[string(p.ID)] != nil:
 		return ErrExists
 	case len(m.bySubject[p.Subject]) >= max:
 		return ErrTooMany
-	case len(m.byID) >= limit:
+	case len(m.byID) >= maxPasskeys:
 		return errFull
 	}
 	if m.byID == nil {

@@ -2,6 +2,7 @@ package passkey_test
 
 import (
 	"errors"
+	"strconv"
 	"testing"
 
 	"github.com/gatewright/gatewright/auth/passkey"
@@ -13,11 +14,13 @@ func TestMemoryConforms(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	m := &passkey.Memory{MaxPasskeys: 1}
-	if err := m.AddPasskey(t.Context(), passkey.Passkey{Subject: "a", ID: []byte("1")}, 10); err != nil {
-		t.Fatal(err)
+	m := new(passkey.Memory)
+	for i := range 100_000 {
+		if err := m.AddPasskey(t.Context(), passkey.Passkey{Subject: strconv.Itoa(i), ID: []byte(strconv.Itoa(i))}, 10); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := m.AddPasskey(t.Context(), passkey.Passkey{Subject: "b", ID: []byte("2")}, 10); err == nil || errors.Is(err, passkey.ErrTooMany) {
+	if err := m.AddPasskey(t.Context(), passkey.Passkey{Subject: "b", ID: []byte("b")}, 10); err == nil || errors.Is(err, passkey.ErrTooMany) {
 		t.Error(err)
 	}
 }

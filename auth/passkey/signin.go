@@ -44,16 +44,16 @@ func describe(all []Passkey) []descriptor {
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// SignInOptions returns the public handler of the options for sign-in. POST answers
-// 200 with PublicKeyCredentialRequestOptionsJSON, the same for every visitor except
-// for the challenge, which is valid for ten minutes. It stores nothing.
+// SignInOptions returns the public handler of sign-in options. POST answers 200
+// with PublicKeyCredentialRequestOptionsJSON, valid for ten minutes and equal for
+// every visitor except for the challenge. It stores nothing.
 func (rp *RelyingParty) SignInOptions() http.Handler {
 	return rp.options("passkey sign-in options", purposeSignIn, signInLifetime, "required")
 }
 
 // SecondFactorOptions is [RelyingParty.SignInOptions] for a passkey as second
-// factor after a password, before there is a session. The challenge is valid for
-// five minutes.
+// factor after a password, before there is a session. Challenges are valid for five
+// minutes.
 func (rp *RelyingParty) SecondFactorOptions() http.Handler {
 	return rp.options("passkey second factor options", purposeSecondFactor, boundLifetime, "preferred")
 }
@@ -74,10 +74,9 @@ func (rp *RelyingParty) options(why string, purpose byte, lifetime time.Duration
 	}))
 }
 
-// StepUpOptions returns the handler of the options for step-up, and for a proof in
-// [RelyingParty.RegisterOptions] and [RelyingParty.Remove]. POST answers 200 with
-// PublicKeyCredentialRequestOptionsJSON that lists the caller's passkeys.
-// Challenges are valid for five minutes in this session.
+// StepUpOptions returns the handler of options for step-up and for proofs. POST
+// answers 200 with PublicKeyCredentialRequestOptionsJSON that lists the caller's
+// passkeys, valid for five minutes in this session.
 func (rp *RelyingParty) StepUpOptions() http.Handler {
 	return rp.handler(func(w http.ResponseWriter, r *http.Request, p *identity.Principal) error {
 		all, err := rp.store.Passkeys(r.Context(), p.Subject)
@@ -97,8 +96,7 @@ func (rp *RelyingParty) StepUpOptions() http.Handler {
 
 // Prove verifies the assertion in a sign-in request: the JSON of
 // PublicKeyCredential.toJSON, at most 16 KiB, for a challenge of
-// [RelyingParty.SignInOptions]. The factors are "pop", "user" and "mfa". Prove is a
-// WayIn.Prove of package auth.
+// [RelyingParty.SignInOptions]. The factors are "pop", "user" and "mfa".
 //
 // It returns [identity.ErrNotProven] for a wrong assertion, and a *guard.Denial:
 // 400, 413 or 415 for a malformed one, 503 if the store or Config.Once fails.
@@ -134,11 +132,11 @@ func (rp *RelyingParty) Required(ctx context.Context, subject string) (bool, err
 	return len(all) > 0, nil
 }
 
-// VerifyFactor verifies code, the JSON of an assertion, as a second factor of
+// VerifyFactor verifies code, the JSON of an assertion, as second factor of
 // p.Subject. It returns "pop", or "" for a wrong assertion. The challenge must come
-// from [RelyingParty.StepUpOptions] of the session p.Session, or from
-// [RelyingParty.SecondFactorOptions] if p.Session is empty. An error means that the
-// assertion could not be verified.
+// from [RelyingParty.StepUpOptions] of p.Session, or from
+// [RelyingParty.SecondFactorOptions] if p.Session is empty. An error means that
+// verification was not possible.
 func (rp *RelyingParty) VerifyFactor(ctx context.Context, p *identity.Principal, code string) (method string, err error) {
 	purpose, b := byte(purposeSecondFactor), binding{}
 	if p.Session != "" {

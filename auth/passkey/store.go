@@ -11,8 +11,8 @@ import (
 
 // A Passkey is a public key of a subject. It holds no secret.
 type Passkey struct {
-	// Record is the public key with the flags and transports of the registration
-	// (c2sp.org/passkey-record). It never changes.
+	// Record is the public key, flags and transports (c2sp.org/passkey-record). It
+	// never changes.
 	Record string
 
 	Subject string // the ID of the user
@@ -22,8 +22,7 @@ type Passkey struct {
 
 	Handle []byte // the user handle, 64 random bytes
 
-	// Session is the session that registered the passkey, and that the passkey
-	// cannot step up.
+	// Session registered the passkey, which cannot step it up.
 	Session string
 
 	Name string // chosen by the user, at most 64 bytes
@@ -58,11 +57,11 @@ var (
 	ErrLast     = errors.New("passkey: the last passkey of the subject cannot be removed")
 )
 
-// A Store keeps passkeys. Each method is one atomic step and safe for concurrent
-// use by several processes. Test it with passkeytest.Run.
+// A Store keeps passkeys. Methods are atomic and safe for concurrent use by several
+// processes. Test it with passkeytest.Run.
 type Store interface {
-	// AddPasskey adds p. It returns ErrExists if any passkey has this ID, and
-	// ErrTooMany if the subject has max passkeys.
+	// AddPasskey adds p. It returns ErrExists if the ID exists, and ErrTooMany if
+	// the subject has max passkeys.
 	AddPasskey(ctx context.Context, p Passkey, max int) error
 
 	// Passkeys returns the passkeys of a subject, the oldest first.
@@ -71,16 +70,14 @@ type Store interface {
 	// PasskeyByID returns the passkey with the ID, or ErrNotFound.
 	PasskeyByID(ctx context.Context, id []byte) (Passkey, error)
 
-	// UsePasskey records a use: the higher counter, the later time, and the backup
-	// state of the later use. It returns the passkey before the use, or
-	// ErrNotFound.
+	// UsePasskey records the higher counter, the later time, and the backup state
+	// of the later use. It returns the passkey before the use, or ErrNotFound.
 	UsePasskey(ctx context.Context, u Use) (previous Passkey, err error)
 
-	// RenamePasskey names the subject's passkey with the ID, or returns
-	// ErrNotFound.
+	// RenamePasskey names the subject's passkey, or returns ErrNotFound.
 	RenamePasskey(ctx context.Context, subject string, id []byte, name string) error
 
-	// RemovePasskey removes the subject's passkey with the ID, or returns
-	// ErrNotFound. It returns ErrLast if keepLast is set and it is the only one.
+	// RemovePasskey removes the subject's passkey. It returns ErrNotFound, or
+	// ErrLast if keepLast is set and it is the only one.
 	RemovePasskey(ctx context.Context, subject string, id []byte, keepLast bool) error
 }
