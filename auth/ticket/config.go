@@ -38,22 +38,22 @@ var (
 	ErrTaken   = errors.New("ticket: the address belongs to another user")
 )
 
-// Users is the host's table of users. It is safe for concurrent use.
+// Users is the host's user table. It is safe for concurrent use.
 type Users interface {
-	// UserByEmail returns the user with the address, or ErrNoUser. Tickets are sent
-	// to User.Email.
+	// UserByEmail returns the user with the address, or ErrNoUser. Tickets go to
+	// User.Email.
 	UserByEmail(ctx context.Context, email string) (*User, error)
 
 	// UserBySubject returns the user with the ID, or ErrNoUser.
 	UserBySubject(ctx context.Context, subject string) (*User, error)
 
-	// SetPassword hashes and stores a password in one atomic step, if the stored
-	// hash is oldHash. Otherwise it returns ErrChanged.
+	// SetPassword hashes and stores a password in one atomic step if the stored
+	// hash is oldHash, or returns ErrChanged.
 	SetPassword(ctx context.Context, subject, oldHash, password string) error
 
-	// SetEmail stores the address as verified in one atomic step, if the stored
-	// address is old. Otherwise it returns ErrChanged, or ErrTaken if another user
-	// has the address.
+	// SetEmail stores the address as verified in one atomic step if the stored
+	// address is old. It returns ErrChanged, or ErrTaken if another user has the
+	// address.
 	SetEmail(ctx context.Context, subject, old, email string) error
 }
 
@@ -63,12 +63,11 @@ type Message struct {
 	To              string
 	Subject, Tenant string // the user's
 
-	// Link or Code is the secret, valid until Expires. A notice has neither.
+	// Link or Code is the secret, valid until Expires. A notice has none.
 	Link, Code guard.Secret
 	Expires    time.Time
 
-	// Notice is the text of a notice. A message with a secret has none.
-	Notice string
+	Notice string // the text of a notice, otherwise empty
 
 	Data []byte // of the ticket
 }
@@ -84,11 +83,11 @@ func (m Message) Format(f fmt.State, _ rune) {
 // Config configures a [Service]. Errors of Authorize and Accept are 503, except a
 // *guard.Denial.
 type Config struct {
-	// Base is the URL in front of the paths of links, such as
+	// Base is the URL in front of link paths, such as
 	// "https://example.com/account/". Required.
 	Base string
 
-	// Keys are secrets of at least 32 random bytes, the same in all processes. The
+	// Keys are secrets of at least 32 random bytes, shared by all processes. The
 	// first makes codes, all verify. Required.
 	Keys []guard.Secret
 
@@ -97,54 +96,48 @@ type Config struct {
 	Deliver func(ctx context.Context, m Message) error
 
 	// Limit charges a message to key, a keyed hash of the address, and returns an
-	// error if the limit is exceeded. It is also called for unknown addresses, and
-	// again for the stored address if its spelling differs. Recommended: 3 in 15
-	// minutes and 10 in a day. Required.
+	// error at the limit. It is also called for unknown addresses, and again for
+	// the stored address if its spelling differs. Recommended: 3 in 15 minutes and
+	// 10 in a day. Required. With package ratelimit, call Limiter.Reserve.
 	Limit func(ctx context.Context, key string) error
 
-	// CheckPassword returns an error, for the client, if a new password is too
-	// weak. Required.
+	// CheckPassword returns an error, for the client, for a weak password.
+	// Required.
 	CheckPassword func(password string) error
 
 	// EndSessions ends the sessions of a subject, and API keys if the host decides
 	// so. It is called before and after a password is changed or a change of
-	// address is undone. Required. With package auth:
-	//
-	//	func(ctx context.Context, subject string) error {
-	//		return server.EndSessions(ctx, identity.Revocation{Subject: subject})
-	//	}
+	// address is undone. Required. With package auth, call Server.EndSessions.
 	EndSessions func(ctx context.Context, subject string) error
 
-	// Authorize verifies the proof for ChangeEmail: the current password, or a
-	// code. It returns [identity.ErrNotProven] for a wrong proof. Required for
-	// ChangeEmail.
+	// Authorize verifies the proof for ChangeEmail, the current password or a code,
+	// or returns [identity.ErrNotProven]. Required for ChangeEmail.
 	Authorize func(ctx context.Context, p *identity.Principal, proof string) error
 
-	// Claim removes the passkeys, second factors and API keys of a subject with an
+	// Claim removes passkeys, second factors and API keys of a subject with an
 	// unverified address, and its password unless keepPassword is set, because an
 	// attacker may have registered the address first. It is called before and after
 	// EndSessions. If nil, only VerifyEmail works for unverified addresses.
 	Claim func(ctx context.Context, subject string, keepPassword bool) error
 
-	// Accept creates the account of the invitation t, from fields of the form, if
-	// the inviter may still invite. Required for Invitation.
+	// Accept creates the account of the invitation t from form fields, if the
+	// inviter may still invite. Required for Invitation.
 	Accept func(ctx context.Context, t Ticket, fields map[string]string) error
 
-	// AcceptFields are the names of the fields. Default: "name", "password".
+	// AcceptFields are the field names. Default: "name", "password".
 	AcceptFields []string
 
-	// Issuer is the issuer of the access tokens. Required for VerifyEmail and
+	// Issuer is the issuer of access tokens. Required for VerifyEmail and
 	// ChangeEmail.
 	Issuer string
 
-	// InsecureAnyBrowser accepts a sign-in link in any browser. An attacker can
+	// InsecureAnyBrowser accepts a sign-in link in any browser: an attacker can
 	// sign a user in to the attacker's account, and a mail scanner that clicks is
 	// signed in.
 	InsecureAnyBrowser bool
 
-	// TrustedOrigins are further origins with pages that may request sign-in links
-	// and codes, such as "https://app.example.com". Default: the server and the
-	// origin of Base.
+	// TrustedOrigins are further origins whose pages may request sign-in links and
+	// codes. Default: the server and the origin of Base.
 	TrustedOrigins []string
 
 	// Lifetimes replaces lifetimes, 1 minute to 30 days. Default: 10 minutes for
@@ -156,8 +149,7 @@ type Config struct {
 	// get 503. Default: 256 and 2.
 	Queue, Workers int
 
-	// Hooks receives events and writes refusals.
-	Hooks guard.Hooks
+	Hooks guard.Hooks // receives events and writes refusals
 }
 
 const (
@@ -183,8 +175,7 @@ var lifetimes = map[Purpose]time.Duration{
 	Invitation:    7 * 24 * time.Hour,
 }
 
-// New returns a Service that keeps tickets in store. The error lists all mistakes
-// in config.
+// New returns a Service that keeps tickets in store. The error lists all mistakes.
 func New(store Store, users Users, config Config) (*Service, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ticket: "+format, args...)) }

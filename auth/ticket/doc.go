@@ -4,18 +4,14 @@
 //	tickets, err := ticket.New(store, users, ticket.Config{
 //		Base: "https://example.com/account/", Issuer: "https://example.com",
 //		Keys: []guard.Secret{guard.NewSecret(key)}, Deliver: sendMail,
-//		Limit: func(ctx context.Context, key string) error {
-//			_, err := perAddress.Reserve(ctx, 1, key)
-//			return err
-//		},
-//		CheckPassword: policy, EndSessions: endSessions,
+//		Limit: limitPerAddress, CheckPassword: policy, EndSessions: endSessions,
 //	})
 //	mux.Handle("POST /forgot", perClient.Handler(tickets.Request(ticket.ResetPassword)))
 //	mux.Handle("GET /account/reset-password", tickets.Page(ticket.ResetPassword))
 //	mux.Handle("POST /account/reset-password", tickets.Use(ticket.ResetPassword))
 //	defer tickets.Close(ctx)
 //
-// [Service.Prove] verifies a sign-in link or code; package auth opens the session.
+// [Service.Prove] is a WayIn.Prove of package auth, for sign-in links and codes.
 //
 // # Order
 //
@@ -30,8 +26,8 @@
 // session that did. A code passes in five tries; a user may have 25 wrong codes in
 // 30 days.
 //
-// A link has its secret in the fragment, and its page does nothing until the user
-// clicks. So mail scanners, previews and Referer headers neither use nor reveal it.
+// The secret of a link is in its fragment, and its page does nothing until the user
+// clicks: mail scanners, previews and Referer headers neither use nor reveal it.
 //
 // # Security considerations
 //

@@ -9,12 +9,10 @@ import (
 	"time"
 )
 
-// Memory is a [Store] in memory, for tests. The zero Memory is ready for use. It is
-// safe for concurrent use and must not be copied after first use.
+// Memory is a [Store] of at most 100,000 tickets in memory, for tests. The zero
+// Memory is ready for use. It is safe for concurrent use and must not be copied
+// after first use.
 type Memory struct {
-	// MaxTickets bounds the tickets. Set it before first use. Default: 100,000.
-	MaxTickets int
-
 	mu      sync.Mutex
 	tickets map[slot]*kept
 	byKey   map[[32]byte]*kept
@@ -39,7 +37,9 @@ type kept struct {
 
 var _ Store = (*Memory)(nil)
 
-var errFull = errors.New("ticket: the store is full; raise MaxTickets")
+const maxTickets = 100_000
+
+var errFull = errors.New("ticket: Memory has 100,000 tickets; use sqlstore.New")
 
 func slotOf(t Ticket) slot {
 	s := slot{purpose: t.Purpose, tenant: t.Tenant, subject: t.Subject}
@@ -61,17 +61,13 @@ func (m *Memory) IssueTicket(_ context.Context, t Ticket) error {
 	if old := m.tickets[k.slot]; old != nil {
 		m.remove(old)
 	}
-	limit := m.MaxTickets
-	if limit < 1 {
-		limit = 100_000
-	}
-	if len(m.tickets) >= limit {
+	if len(m.tickets) >= maxTickets {
 		for _, old := range m.tickets {
 			if !t.Created.Before(old.Expires) {
 				m.remove(old)
 			}
 		}
-		if len(m.tickets) >= limit {
+		if len(m.tickets) >= maxTickets {
 			return errFull
 		}
 	}

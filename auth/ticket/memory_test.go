@@ -1,7 +1,9 @@
 package ticket_test
 
 import (
+	"crypto/sha256"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -14,15 +16,18 @@ func TestMemoryConforms(t *testing.T) {
 }
 
 func TestMemoryIsBoundedAndForgetsExpiredTickets(t *testing.T) {
-	m := &ticket.Memory{MaxTickets: 2}
+	m := new(ticket.Memory)
 	now := time.Now()
 	issue := func(subject string, at time.Time) error {
-		return m.IssueTicket(t.Context(), ticket.Ticket{Purpose: ticket.ResetPassword, Key: [32]byte{subject[0]}, Subject: subject, Created: at, Expires: at.Add(time.Hour)})
+		return m.IssueTicket(t.Context(), ticket.Ticket{Purpose: ticket.ResetPassword, Key: sha256.Sum256([]byte(subject)), Subject: subject, Created: at, Expires: at.Add(time.Hour)})
 	}
-	for _, subject := range []string{"a", "b", "b"} {
-		if err := issue(subject, now); err != nil {
+	for i := range 100_000 {
+		if err := issue(strconv.Itoa(i), now); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := issue("1", now); err != nil { // replaces one
+		t.Fatal(err)
 	}
 	if err := issue("c", now.Add(time.Minute)); err == nil || errors.Is(err, ticket.ErrNotFound) {
 		t.Error(err)

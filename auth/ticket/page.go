@@ -26,9 +26,9 @@ var texts = map[Purpose][2]string{
 }
 
 // Page returns the handler of the page at Base + purpose that a link opens. GET
-// answers constant HTML: a form that POSTs the secret to the URL of the page when
-// the user clicks. The page loads nothing and has its own Content-Security-Policy.
-// Page panics for SignInCode.
+// answers constant HTML: a form that POSTs the secret to the same URL when the user
+// clicks. The page loads nothing and has its own Content-Security-Policy. Page
+// panics for SignInCode.
 func (s *Service) Page(p Purpose) http.Handler {
 	text, ok := texts[p]
 	if !ok {

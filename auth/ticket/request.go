@@ -23,17 +23,15 @@ const CookieName = "__Host-ticket"
 //
 // For ResetPassword, SignInLink and SignInCode it is public, takes the field email,
 // and answers 202 for every well-formed address. For sign-in it binds the ticket to
-// the browser and answers 403 to a page of another origin; see
-// Config.TrustedOrigins. After 25 wrong codes in 30 days it sends a link instead of
-// a code.
+// the browser and answers 403 to pages outside Config.TrustedOrigins. After 25
+// wrong codes in 30 days it sends a link instead of a code.
 //
 // VerifyEmail and ChangeEmail require a caller. VerifyEmail sends a link to the
-// stored address. ChangeEmail takes the fields email, the new address, and proof.
-// It sends a link to the new address, and to the old one a notice and, after the
-// change, a link to undo it.
+// stored address. ChangeEmail takes the fields email and proof, and sends a link to
+// the new address, and to the old one a notice and later a link to undo the change.
 //
-// Request answers 400 for a malformed address or a wrong proof, and 503 if the
-// queue is full. It panics for the other purposes.
+// It answers 400 for a malformed address or a wrong proof, and 503 if the queue is
+// full. It panics for other purposes.
 func (s *Service) Request(p Purpose) http.Handler {
 	switch p {
 	case ResetPassword, SignInLink, SignInCode:

@@ -84,7 +84,7 @@ func (s *Service) enqueueOrRun(job func(context.Context)) {
 	}
 }
 
-// Close sends the messages in the queue. It returns when they are sent or ctx ends.
+// Close sends the queued messages. It returns when they are sent or ctx ends.
 func (s *Service) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {
@@ -260,9 +260,9 @@ type Order struct {
 	Data          []byte // for Config.Accept
 }
 
-// Issue sends a ticket on behalf of an administrator or another user: a
-// ResetPassword to the stored address of the subject, or an Invitation. It returns
-// after the delivery, and never the secret.
+// Issue sends a ticket for an administrator or another user: a ResetPassword to the
+// stored address, or an Invitation. It returns after the delivery, and never the
+// secret.
 func (s *Service) Issue(ctx context.Context, o Order) error {
 	switch o.Purpose {
 	case ResetPassword:

@@ -80,34 +80,31 @@ type Which struct {
 	After                  time.Time // created after it
 }
 
-// A Store keeps tickets. Each method is one atomic step and safe for concurrent use
-// by several processes. An empty Tenant is a tenant like any other. Test it with
+// A Store keeps tickets. Methods are atomic and safe for concurrent use by several
+// processes. An empty Tenant is a tenant like any other. Test it with
 // tickettest.Run.
 type Store interface {
-	// IssueTicket adds t and removes the ticket with the same Purpose, Subject and
-	// Tenant, and, if Subject is empty or Purpose is UndoEmail, the same Email.
+	// IssueTicket adds t and removes the ticket with the same Purpose, Subject,
+	// Tenant, and, if Subject is empty or Purpose is UndoEmail, Email.
 	IssueTicket(ctx context.Context, t Ticket) error
 
-	// FindTicket returns the ticket with the Purpose of u, and its ID, or its Key
-	// if the ID is empty, if it expires after Now. Otherwise it returns
-	// ErrNotFound.
+	// FindTicket returns the ticket with the Purpose and ID of u, or with its Key
+	// if ID is empty, if it expires after Now. Otherwise it returns ErrNotFound.
 	FindTicket(ctx context.Context, u Use) (Ticket, error)
 
-	// UseTicket removes the ticket of u and reports whether it did.
-	//
-	// A link passes if Purpose, Key and Browser are equal and Now is before
-	// Expires.
+	// UseTicket removes the ticket of u and reports whether it did. A link passes
+	// if Purpose, Key and Browser are equal and Now is before Expires.
 	//
 	// A code is looked up by ID. If Purpose and Browser are equal, Now is before
 	// Expires, and neither MaxTries nor MaxWrong is reached, UseTicket counts a
-	// try. It passes if Key is equal; otherwise it counts as a wrong code of the
-	// subject.
+	// try. It passes if Key is equal; otherwise the subject has one more wrong
+	// code.
 	UseTicket(ctx context.Context, u Use) (used bool, err error)
 
-	// WrongCodes returns the number of wrong codes of the subject since then.
+	// WrongCodes returns the subject's number of wrong codes since then.
 	WrongCodes(ctx context.Context, subject, tenant string, since time.Time) (int, error)
 
-	// EndTickets removes the tickets that which selects. It returns an error if
-	// Subject and Email are both empty.
+	// EndTickets removes the tickets that which selects. Without Subject and Email
+	// it returns an error.
 	EndTickets(ctx context.Context, which Which) error
 }

@@ -21,8 +21,8 @@ import (
 // ResetPassword also takes the field password. It stores the password, ends
 // sessions and other tickets, and sends a notice; it opens no session. VerifyEmail
 // and ChangeEmail require the session that requested them. UndoEmail restores the
-// old address and ends sessions. Invitation calls Config.Accept. Use panics for the
-// sign-in purposes.
+// old address and ends sessions. Invitation calls Config.Accept. Use panics for
+// sign-in.
 func (s *Service) Use(p Purpose) http.Handler {
 	public := func(use func(http.ResponseWriter, *http.Request) error) http.Handler {
 		return guard.Public("ticket " + string(p))(s.endpoint(use))
@@ -358,7 +358,7 @@ func (s *Service) done(w http.ResponseWriter, r *http.Request, p Purpose) error 
 
 // Prove verifies and uses the sign-in link or code in a request: a form or a JSON
 // object with the field token, the fragment of a link, or code. The factor is
-// "email". Prove is a WayIn.Prove of package auth.
+// "email".
 //
 // It returns [identity.ErrNotProven] for a ticket that does not pass, a
 // *guard.Denial for a malformed request, and another error if a store fails.
