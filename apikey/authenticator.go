@@ -18,8 +18,8 @@ import (
 	"github.com/gatewright/gatewright/internal/seen"
 )
 
-// An Authenticator identifies callers by API keys. It implements
-// [guard.Authenticator] and is safe for concurrent use.
+// An Authenticator identifies callers by API keys. It is a guard.Authenticator and
+// safe for concurrent use.
 type Authenticator struct {
 	config    Config   // without Peppers
 	hashers   []hasher // the first makes new hashes
@@ -46,8 +46,7 @@ type Authenticator struct {
 
 var _ guard.Authenticator = (*Authenticator)(nil)
 
-// New returns an Authenticator of the keys in store. The error lists all mistakes
-// in config.
+// New returns an Authenticator of the keys in store. The error lists all mistakes.
 func New(store KeyStore, config Config) (*Authenticator, error) {
 	var errs []error
 	mistake := func(format string, args ...any) { errs = append(errs, fmt.Errorf("apikey: "+format, args...)) }
@@ -162,9 +161,9 @@ func (a *Authenticator) denial(err error) *guard.Denial {
 	return d
 }
 
-// Verify returns the Principal of a key, without an http.Request. remoteAddr may
-// have a port. The error wraps [ErrInvalid] for a bad key, and is a *guard.Denial
-// (429) from the Throttle, or another error if Verify could not decide.
+// Verify returns the Principal of a key. remoteAddr may have a port. The error
+// wraps [ErrInvalid] for a bad key, and is a *guard.Denial (429) from the Throttle,
+// or another error if Verify could not decide.
 func (a *Authenticator) Verify(ctx context.Context, key, remoteAddr string) (*identity.Principal, error) {
 	p := new(identity.Principal)
 	if err := a.verify(ctx, key, remoteAddr, p); err != nil {
@@ -341,9 +340,9 @@ func (a *Authenticator) reserve(ctx context.Context, s *sum, addr string, now ti
 	}, nil
 }
 
-// CacheUse returns how many good keys were found in the cache, and how many cost a
-// query, for metrics. Requests that wait for the same query count once. Both are
-// zero without a cache.
+// CacheUse counts good keys found in the cache, and good keys that cost a query,
+// for metrics. Requests that share a query count once. Both are zero without a
+// cache.
 func (a *Authenticator) CacheUse() (hits, misses uint64) { return a.cache.use.Counts() }
 
 // A query is one query of the store, for all requests that wait for it.
@@ -459,7 +458,7 @@ func (a *Authenticator) find(ctx context.Context, key string, parts parts) (*Rec
 	right := given.Equal(r.Hash)
 	state := r.state(time.Now())
 	another := !legacy && r.ID != parts.id || r.ID == "" || r.Owner == ""
-	elsewhere := !legacy && r.Environment != parts.environment || legacy && !slices.Contains(a.config.Format.Environments(), r.Environment)
+	elsewhere := !legacy && r.Environment != parts.environment || legacy && !slices.Contains(a.config.Format.names(), r.Environment)
 
 	switch {
 	case missing:
@@ -473,7 +472,7 @@ func (a *Authenticator) find(ctx context.Context, key string, parts parts) (*Rec
 	case another:
 		return nil, errors.New("apikey: the store of keys returned a record of another key, or without an ID or an owner")
 	case elsewhere && legacy:
-		return nil, &rejection{ErrEnvironment, r.ID, &r, "one of " + strings.Join(a.config.Format.Environments(), ", ")}
+		return nil, &rejection{ErrEnvironment, r.ID, &r, "one of " + strings.Join(a.config.Format.names(), ", ")}
 	case elsewhere:
 		return nil, &rejection{ErrEnvironment, r.ID, &r, strconv.Quote(parts.environment)}
 	case state != nil:
@@ -491,8 +490,8 @@ type recordKey struct{ a *Authenticator }
 // ErrNoKey means that no key of this Authenticator identified the request.
 var ErrNoKey = errors.New("apikey: the request was not identified by a key")
 
-// Record returns the record of the key that identified the request, with at most
-// one query per request, or [ErrNoKey].
+// Record returns the record of the key of the request, with at most one query per
+// request, or [ErrNoKey].
 func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 	p, ok := identity.FromContext(ctx)
 	if !ok || p.Issuer != a.issuer || p.Credential == "" || identity.CheckNames(p.Credential) != nil {
@@ -522,7 +521,7 @@ func (a *Authenticator) Record(ctx context.Context) (Record, error) {
 }
 
 // Handler is middleware for routes that accept only API keys. On a guard.Mux use
-// guard.Hooks.Accept instead.
+// guard.Hooks.Accept.
 func (a *Authenticator) Handler(next http.Handler) http.Handler {
 	return a.config.Hooks.Identify(a)(demand(a.config.Hooks, a, a.issuer, a.config.FastAPIStatusCodes)(next))
 }

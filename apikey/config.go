@@ -8,16 +8,16 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// A Revoker reports which credentials were revoked, such as a *blacklist.Replica.
-// It is safe for concurrent use.
+// A Revoker reports revoked credentials, such as a *blacklist.Replica. It is safe
+// for concurrent use.
 type Revoker interface {
 	// Revoked reports whether p's credential is revoked. An error is answered
 	// 503.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 }
 
-// A Throttle limits guesses at keys by address, such as a *ratelimit.KeyThrottle.
-// It is safe for concurrent use.
+// A Throttle limits guesses by address, such as a *ratelimit.KeyThrottle. It is
+// safe for concurrent use.
 type Throttle interface {
 	// ReserveAddr charges one attempt to an address without a port. A positive
 	// retryAfter refuses the attempt (429). Otherwise the caller calls settle
@@ -39,19 +39,18 @@ type Config struct {
 	// accept a revoked key for up to CacheTTL.
 	Revoker Revoker
 
-	// OwnerRights returns the rights of p, the key's owner, which limit the rights
-	// of the key. It must not change p. guard.ErrInactive refuses the key (401),
-	// other errors are 503. If nil, a key keeps rights that its owner has lost.
+	// OwnerRights returns the rights of p, the key's owner, which limit the key. It
+	// must not change p. guard.ErrInactive refuses the key (401), other errors are
+	// 503. If nil, a key keeps rights that its owner has lost.
 	OwnerRights func(ctx context.Context, p *identity.Principal) (roles, scopes identity.Set, err error)
 
-	// Throttle limits attempts with keys that are not cached as good. A key that
-	// was good from the same address (IPv6: the same /64) in the last 30 days is
-	// not charged; each process remembers 65,536 such pairs. If nil, each guess
-	// costs a query.
+	// Throttle limits attempts with keys not cached as good. A key that was good
+	// from the same address (IPv6: the same /64) in the last 30 days is not
+	// charged; each process remembers 65,536 such pairs. Default: no limit.
 	Throttle Throttle
 
-	// CacheTTL is how long a good key is cached, and changes by other processes are
-	// not seen. At most 5 minutes. Negative: no cache. Default: 5 seconds.
+	// CacheTTL is how long a good key is cached, without changes by other
+	// processes. At most 5 minutes. Negative: no cache. Default: 5 seconds.
 	CacheTTL time.Duration
 
 	// MissTTL is how long a refused key is cached, even if it becomes good. At most
@@ -62,39 +61,39 @@ type Config struct {
 	// as many refused keys are cached too. At most 1,048,576. Default: 4096.
 	CacheSize int
 
-	// StoreTimeout bounds a request's time in the Throttle and the store. At most 1
-	// minute. Default: 2 seconds.
+	// StoreTimeout bounds the time of a request in the Throttle and the store. At
+	// most 1 minute. Default: 2 seconds.
 	StoreTimeout time.Duration
 
-	// UsageInterval is how often LastUsedAt is written to a [UsageRecorder], 1
-	// second to 24 hours. Negative: never. Default: 1 minute.
+	// UsageInterval is how often uses are written to a [UsageRecorder], 1 second to
+	// 24 hours. Negative: never. Default: 1 minute.
 	UsageInterval time.Duration
 
-	// MaxPendingUses bounds the keys with an unwritten use. Further uses are lost,
-	// and reported by an event or Flush. At most 1,048,576. Default: 65,536.
+	// MaxPendingUses bounds the keys with an unwritten use. Further uses are lost;
+	// an event or Flush reports it. At most 1,048,576. Default: 65,536.
 	MaxPendingUses int
 
 	// ReportNetworks emits [EventNewNetwork] at the first use of a key from a
-	// network: the /24 of an IPv4 address, the /48 of an IPv6 address. The store
-	// must be a [NetworkRecorder], which is read once per key and network, and
-	// written for each new one. Each process remembers 65,536 such pairs. If the
-	// store fails, the key is good and a later use is reported.
+	// network: an IPv4 /24 or an IPv6 /48. The store must be a [NetworkRecorder];
+	// it is read once per key and network, and written for each new one. Each
+	// process remembers 65,536 such pairs. If the store fails, the key is good and
+	// a later use is reported.
 	ReportNetworks bool
 
 	// LegacyHash hashes keys of an older scheme: 1 to 256 visible ASCII characters
-	// that do not begin with the prefix and an underscore. The store must be a
+	// that do not begin with prefix and underscore. Add each by WriteKeys as a
+	// Record with its Hash, an ID, and no PepperID. The store must be a
 	// [HashFinder]. Junk reaches the store too.
 	LegacyHash func(key string) Hash
 
-	// Header names the header that carries keys. Default: X-API-Key.
-	Header string
+	Header string // with the key; default: X-API-Key
 
-	// Bearer also reads keys that begin with the prefix and an underscore from
+	// Bearer also reads keys that begin with prefix and underscore from
 	// "Authorization: Bearer". No other authenticator gets these credentials.
 	Bearer bool
 
-	// InsecureQueryParameter names a query parameter that may carry the key. Inner
-	// handlers do not see it. URLs leak through logs, browser histories, Referer
+	// InsecureQueryParameter names a query parameter that may carry the key, hidden
+	// from inner handlers. URLs leak through logs, browser histories, Referer
 	// headers and caches.
 	InsecureQueryParameter string
 
@@ -102,11 +101,9 @@ type Config struct {
 	// [Authenticator.Handler], missing keys with 403 "API key required".
 	FastAPIStatusCodes bool
 
-	// Realm is the realm of the challenge (RFC 9110 section 11.5).
-	Realm string
+	Realm string // of the challenge (RFC 9110 section 11.5)
 
-	// Hooks writes refusals and receives events.
-	Hooks guard.Hooks
+	Hooks guard.Hooks // writes refusals and receives events
 }
 
 // Bounds of the Config.

@@ -14,27 +14,20 @@
 //	mux := guard.NewMux(hooks, bearer, keys)
 //	mux.Handle("GET /protected/", hooks.Accept(keys)(protected))
 //
-// Requests carry a key in X-API-Key, in "Authorization: ApiKey …", or, with
-// Config.Bearer, in "Authorization: Bearer …". The response is 400 for two keys,
-// 401 with a challenge for none, 401 invalid_token for a bad key, with one body for
-// all reasons, 403 for a good key from outside its AllowedPrefixes, and 503 if the
-// store fails.
+// Keys arrive in X-API-Key, in "Authorization: ApiKey …", or, with Config.Bearer,
+// in "Authorization: Bearer …". The response is 400 for two keys, 401 with a
+// challenge for none, 401 invalid_token with one body for all bad keys, 403 for a
+// good key from outside its AllowedPrefixes, and 503 if the store fails.
 //
 // # Order
 //
 // An Authenticator checks spelling and checksum, then the cache of good keys. For
 // other keys it calls the Throttle, the cache of refused keys and the store, and
-// compares in constant time, against a dummy if the key does not exist. Each use
+// compares in constant time, against a dummy if there is no such key. Each use
 // checks dates, networks, the Revoker and the owner's rights.
 //
 // Put the middleware that sets r.RemoteAddr first: otherwise AllowedPrefixes and
 // the Throttle see the proxy.
-//
-// # Keys of an older scheme
-//
-// Config.LegacyHash accepts keys that the application issued before. Add each by
-// WriteKeys as a Record with its Hash, an empty PepperID, and an ID of the host's
-// choice.
 //
 // # Security considerations
 //
@@ -47,7 +40,7 @@
 // without the pepper, but can change the owner or rights of a key, or undo its
 // revocation.
 //
-// Without a Throttle, well-formed guesses reach the store unlimited. With a
-// Throttle, an attacker behind a shared address can block keys that were not good
-// from that address in the last 30 days.
+// Without a Throttle, guesses reach the store unlimited. With a Throttle, an
+// attacker behind a shared address can block keys that were not good from that
+// address in the last 30 days.
 package apikey

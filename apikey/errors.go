@@ -8,8 +8,8 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// Reasons to refuse a key. Each wraps ErrInvalid and is answered 401 invalid_token,
-// except ErrAddress: 403.
+// Reasons to refuse a key. Each wraps ErrInvalid and is answered 401, except
+// ErrAddress: 403.
 var (
 	ErrInvalid     = guard.NewReason("apikey: invalid")
 	ErrMalformed   = guard.NewReason("apikey: malformed", ErrInvalid)

@@ -38,8 +38,8 @@ const (
 	maxName   = 16 // of a prefix or an environment
 )
 
-// NewFormat returns the Format of keys with the prefix and one of the environments.
-// Default: "live". A name is a lower-case letter and up to 15 lower-case letters
+// NewFormat returns the Format of keys with the prefix and one of the environments,
+// by default "live". A name is a lower-case letter and up to 15 lower-case letters
 // and digits, and not "static".
 func NewFormat(prefix string, environments ...string) (Format, error) {
 	var errs []error
@@ -77,9 +77,6 @@ func isName(s string) bool {
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
-// Prefix returns the prefix.
-func (f Format) Prefix() string { return f.prefix }
-
 // beginnings returns what the keys begin with: "acme_live_, acme_test_".
 func (f Format) beginnings() string {
 	var all []string
@@ -89,8 +86,8 @@ func (f Format) beginnings() string {
 	return strings.Join(all, ", ")
 }
 
-// Environments returns the accepted environments.
-func (f Format) Environments() []string {
+// names returns the names of the environments.
+func (f Format) names() []string {
 	var all []string
 	for i := range f.heads {
 		all = append(all, f.heads[i].environment)
@@ -163,7 +160,7 @@ func (f Format) Regexp() *regexp.Regexp {
 		return regexp.MustCompile(`[^\s\S]`) // matches nothing, as the format does
 	}
 	return regexp.MustCompile(fmt.Sprintf(`%s_(?:%s)_[0-9A-Za-z]{%d}_[0-9A-Za-z]{%d}`,
-		f.prefix, strings.Join(f.Environments(), "|"), idWidth, secretWidth+crcWidth))
+		f.prefix, strings.Join(f.names(), "|"), idWidth, secretWidth+crcWidth))
 }
 
 // generate returns a new key of the environment, which the format has, and its

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -120,7 +121,7 @@ func open(t testing.TB, config apikey.Config) *room {
 func openOn(t testing.TB, store *counted, config apikey.Config) *room {
 	t.Helper()
 	r := &room{t: t, store: store, events: new(events), next: new(spy)}
-	if len(config.Format.Environments()) == 0 {
+	if reflect.ValueOf(config.Format).IsZero() {
 		config.Format = acme
 	}
 	if config.Peppers == nil {

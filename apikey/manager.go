@@ -29,15 +29,14 @@ type Spec struct {
 
 	Tenant string // the organisation of the key
 
-	// Environment is an environment of the Format. Default: the first.
+	// Environment is one of the Format. Default: the first.
 	Environment string
 
-	// Roles and Scopes limit the rights of the key: up to 256 of each, of 1 to 128
-	// bytes of visible ASCII; scopes without quotation mark and backslash.
+	// Roles and Scopes limit the key: up to 256 of each, of 1 to 128 bytes of
+	// visible ASCII; scopes without quotation mark and backslash.
 	Roles, Scopes identity.Set
 
-	// NotBefore is when the key begins, ExpiresAt when it ends. Default: at once,
-	// never.
+	// The key is good from NotBefore to ExpiresAt. Default: at once, without end.
 	NotBefore, ExpiresAt time.Time
 
 	// AllowedPrefixes are up to 64 networks that may use the key. If empty, all
@@ -50,11 +49,11 @@ type Spec struct {
 // ManagerConfig configures a [Manager].
 type ManagerConfig struct {
 	// Revoker spreads revocations, and reports whether the maker of a key was
-	// revoked meanwhile. Use the same value as in auth.Config and Config. Required.
+	// revoked meanwhile. Use the value in auth.Config and Config. Required.
 	Revoker ManagerRevoker
 
-	// Hooks receives the events of created, revoked and switched keys. Target is
-	// the ID of the key.
+	// Hooks receives events of created, revoked and switched keys. Target is the ID
+	// of the key.
 	Hooks guard.Hooks
 }
 
@@ -136,9 +135,8 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 // revokes the key and returns an error. To end all credentials of a user, revoke
 // the user first, then the keys of [Manager.List]: no key made meanwhile is left.
 //
-// The error is [ErrSpec], also for rights that Config.OwnerRights does not grant
-// the owner, [ErrTooMany], [ErrMakerRevoked], or another error of the store, the
-// Revoker or OwnerRights.
+// The error is [ErrSpec], also for rights that the owner lacks, [ErrTooMany],
+// [ErrMakerRevoked], or another error of the store, the Revoker or OwnerRights.
 func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) (Secret, Record, error) {
 	now := moment()
 	if spec.Environment == "" {
@@ -277,7 +275,7 @@ func (m *Manager) check(spec *Spec, now time.Time) error {
 			}
 		}
 	}
-	if all := m.keys.config.Format.Environments(); !slices.Contains(all, spec.Environment) {
+	if all := m.keys.config.Format.names(); !slices.Contains(all, spec.Environment) {
 		mistake("Environment is %q; use one of %s", spec.Environment, strings.Join(all, ", "))
 	}
 	if !spec.ExpiresAt.IsZero() {
@@ -349,7 +347,7 @@ func printable(s string) bool {
 // record, or a narrow credential gets a broad key.
 //
 // Both keys are good for the overlap, up to 366 days; then the old key is refused,
-// by other processes within CacheTTL. If an attacker may have the old key, call
+// by other processes within CacheTTL. If an attacker may have it, call
 // [Manager.Revoke] as well. The new key lasts as long as the old one from CreatedAt
 // to ExpiresAt; if CreatedAt is zero, both expire together.
 //
@@ -377,7 +375,7 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 		case state != nil && state != ErrTooEarly:
 			return nil, fmt.Errorf("%w: %w", ErrNotRotatable, state)
 		}
-		if !slices.Contains(m.keys.config.Format.Environments(), old.Environment) {
+		if !slices.Contains(m.keys.config.Format.names(), old.Environment) {
 			return nil, fmt.Errorf("%w: its environment %q is not one of the Format's", ErrNotRotatable, old.Environment)
 		}
 		successor = old.Clone()
@@ -405,8 +403,8 @@ func (m *Manager) Rotate(ctx context.Context, by *identity.Principal, id string,
 // Revoke ends a key for good, in the store and then through the Revoker: in this
 // process at once, in others when their Revoker has the revocation, at the latest
 // after CacheTTL. A successor stays good. After an error, call Revoke again, on any
-// Manager of the store; the event may have been emitted. For a missing key the
-// error is [ErrNotFound].
+// Manager of the store; the event may have been emitted. A missing key is
+// [ErrNotFound].
 func (m *Manager) Revoke(ctx context.Context, id string) error {
 	changed := false
 	r, err := m.change(ctx, id, "revoking a key", func(r *Record) (*Record, error) {
@@ -451,7 +449,7 @@ func (m *Manager) SetActive(ctx context.Context, id string, active bool) error {
 }
 
 // List returns the keys of an owner that have not ended, newest first, at most
-// [MaxListed], or errors.ErrUnsupported if the store is not a [KeyLister].
+// [MaxListed], or errors.ErrUnsupported if the store is no [KeyLister].
 func (m *Manager) List(ctx context.Context, owner string) ([]Record, error) {
 	lister, ok := m.store.(KeyLister)
 	if !ok {

@@ -14,14 +14,12 @@ import (
 )
 
 // ErrFull means that a [Memory] has no room for another key. It evicts none.
-var ErrFull = errors.New("apikey: Memory is full of keys")
+var ErrFull = errors.New("apikey: Memory has 100,000 keys; use sqlstore.New")
 
-// A Memory is a store in memory, for tests. The zero Memory is ready for use; set
-// fields before first use. It is safe for concurrent use and must not be copied.
+// A Memory is a store of at most 100,000 records in memory, for tests. The zero
+// Memory is ready for use; set MaxPerOwner before first use. It is safe for
+// concurrent use and must not be copied.
 type Memory struct {
-	// MaxKeys bounds the records. Default, also for values below one: 100,000.
-	MaxKeys int
-
 	// MaxPerOwner bounds the keys of an owner; see [KeyBounder]. At most
 	// [MaxListed]. Negative: unlimited. Default: 100.
 	MaxPerOwner int
@@ -113,7 +111,7 @@ func (m *Memory) WriteKeys(_ context.Context, update, created *Record) error {
 			return errors.New("apikey: Memory: the record has no ID")
 		case m.keys[created.ID].Reveal() != nil || m.taken(created):
 			return ErrConflict
-		case len(m.keys) >= m.maxKeys():
+		case len(m.keys) >= maxKeys:
 			return ErrFull
 		case m.crowded(update, created):
 			return ErrTooMany
@@ -193,12 +191,7 @@ func (m *Memory) KeysPerOwner() int {
 	return min(m.MaxPerOwner, MaxListed)
 }
 
-func (m *Memory) maxKeys() int {
-	if m.MaxKeys < 1 {
-		return 100_000
-	}
-	return m.MaxKeys
-}
+const maxKeys = 100_000 // of a Memory
 
 // RecordUse implements [UsageRecorder].
 func (m *Memory) RecordUse(_ context.Context, uses []Use) error {

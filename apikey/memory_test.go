@@ -3,6 +3,7 @@ package apikey_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -17,20 +18,25 @@ func TestMemoryIsAStore(t *testing.T) {
 }
 
 func TestMemoryIsFullRatherThanForgetful(t *testing.T) {
-	m := &apikey.Memory{MaxKeys: 2}
+	m := &apikey.Memory{MaxPerOwner: -1}
 	add := func(id string) error { return m.WriteKeys(t.Context(), nil, &apikey.Record{ID: id, PepperID: "1"}) }
-	if err := errors.Join(add("a"), add("b")); err != nil {
+	for i := range 99_999 {
+		if err := add(strconv.Itoa(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := add("a"); err != nil {
 		t.Fatal(err)
 	}
 	if err := add("c"); !errors.Is(err, apikey.ErrFull) {
-		t.Errorf("a third: %v", err)
+		t.Errorf("one more: %v", err)
 	}
 	a, err := m.KeyByID(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := m.WriteKeys(t.Context(), a, &apikey.Record{ID: "c"}); !errors.Is(err, apikey.ErrFull) {
-		t.Errorf("a third with an update: %v", err)
+		t.Errorf("one more with an update: %v", err)
 	}
 	if got, _ := m.KeyByID(t.Context(), "a"); got.Version != 1 {
 		t.Error("the update was made without the new record")

@@ -15,7 +15,7 @@ import (
 
 // EventNewNetwork reports the first use of a key from a network; see
 // Config.ReportNetworks. Target is the ID of the key. Changes are the network and
-// the number of networks of the key, 1 for its first use.
+// the number of networks of the key.
 const EventNewNetwork guard.EventName = "apikey_new_network"
 
 // networkPause is how long the store is not called after it failed.

@@ -13,8 +13,7 @@ import (
 // A Pepper is a secret kept apart from the database: records hold an HMAC-SHA-256
 // of the key under it.
 type Pepper struct {
-	// ID names the pepper in records, in up to 64 bytes. Never reuse it for
-	// another secret.
+	// ID names the pepper in records, in up to 64 bytes. Never reuse it.
 	ID string
 
 	// Secret is at least 32 random bytes.

@@ -14,7 +14,7 @@ import (
 )
 
 // A Record is a stored key; see [Spec] for fields without a comment. Times have
-// microseconds; a zero time is not set.
+// microseconds; zero is not set.
 type Record struct {
 	ID string // the public part of the key; of an older scheme, the host's choice
 
@@ -57,8 +57,8 @@ type Record struct {
 	Version int64 // counts the writes of [KeyWriter], from 1
 }
 
-// Format prints the ID, owner and name under every verb. fmt does not call it for
-// an unexported field of another struct.
+// Format prints the ID, owner and name. fmt does not call it for an unexported
+// field of another struct.
 func (r Record) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "API key "+strconv.Quote(r.ID)+" of "+strconv.Quote(r.Owner)+" ("+strconv.Quote(r.Name)+")")
 }
@@ -164,8 +164,8 @@ func (h Hash) Equal(other Hash) bool {
 // String returns the length of the hash.
 func (h Hash) String() string { return "[hash of " + strconv.Itoa(len(h)) + " bytes]" }
 
-// Format prints what String returns, whatever the verb.
+// Format prints String.
 func (h Hash) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
 
-// MarshalText returns what String returns.
+// MarshalText returns String.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }

@@ -41,10 +41,10 @@ func (s Secret) String() string {
 	return shown
 }
 
-// Format prints what String returns, whatever the verb.
+// Format prints String.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// LogValue returns what String returns.
+// LogValue returns String.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // MarshalText returns String. For a response with the key use [Secret.Plain].

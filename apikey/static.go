@@ -22,16 +22,15 @@ const minStatic = 16
 // errNoStatic does not include the key, which may be a misplaced secret.
 var errNoStatic = guard.NewReason("apikey: none of the static keys", ErrUnknown)
 
-// A StaticKey is a key in the configuration of the host.
+// A StaticKey is a configured key.
 type StaticKey struct {
-	// Name is the Subject and the Credential of its Principal. Required.
+	// Name is the Subject and Credential of its Principal. Required.
 	Name string
 
 	// Key is random, 16 to 256 visible ASCII characters, as from `openssl rand -hex
 	// 32`. Required.
 	Key Secret
 
-	// Roles and Scopes are the rights of its Principal.
 	Roles, Scopes identity.Set
 }
 
@@ -53,8 +52,8 @@ type StaticConfig struct {
 	Hooks              guard.Hooks
 }
 
-// A StaticAuthenticator accepts a few keys from the configuration, which end only
-// with a restart. The Issuer of its Principals is "apikey:static". It is safe for
+// A StaticAuthenticator accepts a few configured keys, which end only with a
+// restart. The Issuer of its Principals is "apikey:static". It is safe for
 // concurrent use.
 type StaticAuthenticator struct {
 	config StaticConfig

@@ -17,9 +17,8 @@ var (
 )
 
 // A KeyStore finds the records of keys, also of inactive and ended ones. It is safe
-// for concurrent use. IDs are compared byte for byte. The error for a missing key
-// is [ErrNotFound]; other errors are answered 503. The returned record belongs to
-// the caller.
+// for concurrent use. IDs are compared byte for byte. A missing key is
+// [ErrNotFound]; other errors are answered 503. The record belongs to the caller.
 //
 // A store may also be a [HashFinder], [KeyLister], [KeyWriter], [KeyBounder],
 // [UsageRecorder] and [NetworkRecorder]. Test it with apikeytest.Run.
@@ -28,27 +27,27 @@ type KeyStore interface {
 	KeyByID(ctx context.Context, id string) (*Record, error)
 }
 
-// A HashFinder finds keys of an older scheme by their Config.LegacyHash.
+// A HashFinder finds keys by their Config.LegacyHash.
 type HashFinder interface {
-	// KeyByHash returns the record with this hash and without a PepperID.
+	// KeyByHash returns the record with this hash and no PepperID.
 	KeyByHash(ctx context.Context, hash Hash) (*Record, error)
 }
 
 // A KeyLister lists the keys of an owner.
 type KeyLister interface {
-	// KeysByOwner returns the records of owner that have not ended, newest first,
-	// at most [MaxListed].
+	// KeysByOwner returns records that have not ended, newest first, at most
+	// [MaxListed].
 	KeysByOwner(ctx context.Context, owner string) ([]Record, error)
 }
 
-// MaxListed bounds the records that KeysByOwner returns.
+// MaxListed bounds the result of KeysByOwner.
 const MaxListed = 1000
 
 // A KeyWriter is a [KeyStore] that can be changed.
 type KeyWriter interface {
 	KeyStore
 
-	// WriteKeys replaces a record, adds a record, or does both in one atomic step.
+	// WriteKeys updates a record, adds a record, or does both in one atomic step.
 	// Either argument may be nil. WriteKeys neither changes nor keeps them.
 	//
 	// update replaces the record with its ID and Version, except LastUsedAt, and
@@ -67,7 +66,7 @@ type KeyWriter interface {
 // without an overlap makes room for its successor. Updates alone, and created
 // records that have ended, are not refused.
 type KeyBounder interface {
-	// KeysPerOwner returns the bound, or 0 if there is no bound.
+	// KeysPerOwner returns the bound, or 0 without one.
 	KeysPerOwner() int
 }
 

@@ -125,9 +125,9 @@ func (u *usage) write(ctx context.Context, now time.Time) error {
 	return err
 }
 
-// Flush writes pending uses. Call it after the server has shut down; before that,
-// requests write them every Config.UsageInterval. After a failed write the uses
-// stay pending. The error also reports uses lost because of Config.MaxPendingUses.
+// Flush writes pending uses. Call it after the server has shut down; until then,
+// requests write them. After a failed write they stay pending. The error also
+// reports uses lost because of Config.MaxPendingUses.
 func (a *Authenticator) Flush(ctx context.Context) error {
 	if a.usage.recorder == nil {
 		return nil
