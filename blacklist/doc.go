@@ -1,6 +1,6 @@
 // Package blacklist records revocations, so that a logout takes effect before the
-// token expires. A [File] keeps revocations on the disk, and a [Replica] holds them
-// in memory, so that a check does no I/O:
+// token expires. A [File] keeps them on the disk, and a [Replica] in memory, so
+// that a check does no I/O:
 //
 //	log, err := blacklist.OpenFile("/var/lib/app/revocations.log", blacklist.FileConfig{})
 //	…
@@ -13,8 +13,8 @@
 //	token.VerifierConfig{Revoker: revoked} // checks each token
 //	auth.Config{Revoker: revoked}          // checks, and revokes on logout
 //
-// Several machines share a [Log] of package sqllog or redislog. [Memory] is for
-// tests. Without package auth, revoke everything that a user was issued up to now:
+// Several machines share a [Log] of package sqllog or redislog. Without package
+// auth, revoke everything that a user was issued up to now:
 //
 //	_, err := revoked.RevokeNow(ctx, identity.Revocation{
 //		Issuer:  "https://accounts.example.com",
@@ -23,7 +23,7 @@
 //		Expires: time.Now().Add(longestTokenLife), // when the last token has expired
 //	})
 //
-// API keys have an issuer of their own: to end everything that a user has, call
+// API keys have another issuer: to end everything of a user, call
 // [Replica.RevokeAll] with each issuer.
 //
 // # Order
@@ -33,26 +33,26 @@
 //
 // # Outages
 //
-// If a Replica cannot read its log, also because the server is a standby or
-// read-only, it refuses known revocations, accepts other callers until the last
-// reading is ReplicaConfig.MaxStale old (5 seconds), and then returns errors. A
-// logout that cannot be recorded is an error at once. On other machines a
-// revocation counts after a Poll (250 ms), at the latest after MaxStale.
+// If a Replica cannot read its log, or the server is a standby or read-only, it
+// refuses known revocations, accepts other callers until the last reading is
+// ReplicaConfig.MaxStale old, and then returns errors. A logout that cannot be
+// recorded is an error at once. On other machines a revocation counts after a Poll,
+// at the latest after MaxStale.
 //
 // # Times of issue
 //
-// A credential issued at the moment of Before is not revoked. RevokeNow chooses a
-// Before later than every IssuedAt so far. Issue later credentials with the date of
-// [Replica.IssueTime]; otherwise a sign-in right after RevokeNow is refused, as is
-// a sign-in in the same second if issue times are coarser than microseconds. After
-// a sign-in is stored, call [Replica.RevokedSince] with the [Replica.Checkpoint] of
-// its beginning, so that a concurrent revocation ends it.
+// A credential issued at the moment of Before is not revoked. RevokeNow chooses a later
+// Before than every IssuedAt so far: issue the next credentials with the date of
+// [Replica.IssueTime], or a sign-in right after it is refused, as is one in the same
+// second if issue times are coarser than microseconds. After a sign-in is stored, call
+// [Replica.RevokedSince] with the [Replica.Checkpoint] of its beginning, so that a
+// concurrent revocation ends it.
 //
 // # Security considerations
 //
-// Memory and MemoryLog lose everything when the process ends: a stolen token that
-// was logged out is accepted again until it expires. Several processes share
-// neither them nor a File.
+// Memory and MemoryLog lose everything when the process ends: stolen tokens that
+// were logged out are accepted again. Several processes share neither them nor a
+// File.
 //
 // An attacker with write access to a File can revoke any caller, and undo logouts.
 // An attacker with read access sees when revocations happened, and for guessable
@@ -60,7 +60,7 @@
 // restored backup lacks the logouts since.
 //
 // A revocation must not expire before the last credential that it matches,
-// including the clock leeway of the verifier; otherwise the credential is accepted
+// including the verifier's clock leeway; otherwise the credential is accepted
 // again. Clocks of the machines may differ by identity.MaxClockSkew.
 //
 // An empty field of a revocation matches everything: with Before and an empty

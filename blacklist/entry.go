@@ -13,13 +13,11 @@ import (
 	"github.com/gatewright/gatewright/auth/identity"
 )
 
-// An ID is half of a SHA-256 of the identifiers in a revocation. An attacker with
-// read access to a [Log] can check guesses.
+// An ID is half of a SHA-256 of the identifiers in a revocation.
 type ID [16]byte
 
-// A Kind is the sum of the fields of a revocation that are not empty:
-// KindSubject|KindTenant is one user in one tenant. Zero is everything of the
-// issuer.
+// A Kind is the sum of the nonempty fields of a revocation: KindSubject|KindTenant
+// is one user in one tenant. Zero is everything of the issuer.
 type Kind uint8
 
 // The fields. Logs store their values.
@@ -50,21 +48,17 @@ func (k Kind) String() string {
 	return strings.Join(names, "+")
 }
 
-// An Entry is a revocation in a [Log]: of a fixed size, without the identifiers.
-// Moments are microseconds since 1970, rounded up.
+// An Entry is a revocation in a [Log], without the identifiers. Moments are
+// microseconds since 1970, rounded up.
 type Entry struct {
 	Kind Kind
 	ID   ID // of the issuer and the fields of Kind
 
-	// Spare is the ID of a session that the entry does not match. Zero: none.
-	Spare ID
+	Spare ID // of a session that the entry does not match; zero: none
 
-	// Before is the moment up to which credentials are revoked. Zero: whenever
-	// issued.
-	Before int64
+	Before int64 // until when credentials are revoked; zero: whenever issued
 
-	// Expires is when the entry may be deleted. Zero: never.
-	Expires int64
+	Expires int64 // when the entry may be deleted; zero: never
 }
 
 // NewEntry returns the entry of r, or the error of [Validate].
@@ -72,8 +66,7 @@ func NewEntry(r identity.Revocation) (Entry, error) {
 	return new(issuers).entry(r)
 }
 
-// Matches reports whether e revokes p, expired or not. Use it in
-// ReplicaConfig.OnEntry to evict callers from caches.
+// Matches reports whether e revokes p, expired or not, for ReplicaConfig.OnEntry.
 func (e Entry) Matches(p *identity.Principal) bool {
 	if p == nil || p.Issuer == "" || len(p.Issuer) > MaxLength || e.Validate() != nil || e.Kind&^fieldsOf(p) != 0 {
 		return false

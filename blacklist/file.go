@@ -23,13 +23,12 @@ type FileConfig struct {
 // promises, a power cut. File is safe for concurrent use.
 //
 // An entry takes 32 or 64 bytes with a checksum, which detects accidents and not
-// forgeries. The file grows until half of it has expired, when DeleteExpired
-// replaces it. A file with the suffix ".lock" lets one process open the log, and
-// makes a lost file an error instead of an empty log.
+// forgeries. DeleteExpired replaces the file when half of it has expired. A file
+// with the suffix ".lock" lets one process open the log, and makes a lost file an
+// error instead of an empty log.
 //
 // After a failed write, for example to a full disk, Append repairs the end of the
-// file, or returns an error. A disk that stalls delays Append. On systems without
-// flock OpenFile returns errors.ErrUnsupported.
+// file or returns an error. A disk that stalls delays Append.
 type File struct {
 	path string
 	disk disk
@@ -82,11 +81,12 @@ type handle struct {
 	users int // guarded by File.mu; this File counts as one
 }
 
-// OpenFile opens the log at path, or creates an empty log in an existing folder if
-// there never was one. It reads the whole file, and removes an unacknowledged write
-// that a crash interrupted. It returns [ErrDamaged] if the file was changed after
-// it was written: restore a backup, or set FileConfig.InsecureSkipDamaged. Close
-// the File after Run of its Replica has returned.
+// OpenFile opens the log at path, or creates one in an existing folder if there
+// never was one. It reads the whole file, and removes an unacknowledged write that
+// a crash interrupted. It returns [ErrDamaged] if the file was changed after it was
+// written (restore a backup, or set FileConfig.InsecureSkipDamaged), and
+// errors.ErrUnsupported on systems without flock. Close the File after Run of its
+// Replica has returned.
 func OpenFile(path string, config FileConfig) (*File, error) {
 	return openFile(osDisk{}, path, config)
 }
@@ -219,8 +219,8 @@ func (f *File) create(lock lockFile) (diskFile, error) {
 	return file, nil
 }
 
-// Append implements [Log]. The entries of one call are recorded all or not at all,
-// unless the machine stops in the middle.
+// Append implements [Log]. It records all entries or none, unless the machine stops
+// in the middle.
 func (f *File) Append(ctx context.Context, entries ...Entry) (uint64, error) {
 	if err := checkAll(ctx, entries); err != nil {
 		return 0, err
@@ -362,7 +362,7 @@ func (f *File) mend() error {
 	return nil
 }
 
-// Since implements [Log]. It returns entries that are on the disk.
+// Since implements [Log], with entries that are on the disk.
 func (f *File) Since(ctx context.Context, after uint64, max int) ([]Entry, uint64, error) {
 	if err := checkSince(ctx, max); err != nil {
 		return nil, 0, err

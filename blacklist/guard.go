@@ -14,23 +14,21 @@ import (
 
 // GuardConfig configures a [Guard]. The zero GuardConfig is ready for use.
 type GuardConfig struct {
-	// Optional accepts requests without a caller, which otherwise get 401.
-	Optional bool
+	Optional bool // accept requests without a caller, otherwise 401
 
-	// Scheme is the authentication scheme of the challenge. Default: "Bearer".
-	Scheme string
+	Scheme string // of the challenge; default: "Bearer"
 
-	// Hooks.Deny writes refusals and Hooks.Observe receives events. Hooks.Active is
-	// not called.
+	// Hooks.Deny writes refusals and Hooks.Observe receives events. No other hook
+	// is called.
 	Hooks guard.Hooks
 }
 
 // ErrRevoked is wrapped by the refusal of a revoked credential, for logs.
 var ErrRevoked = errors.New("blacklist: the credential was revoked")
 
-// A Guard refuses callers with revoked credentials, for hosts with their own
-// sign-in, and for routes that require [Replica.Direct]. Authenticators of this
-// module call a Revoker themselves. It is safe for concurrent use.
+// A Guard refuses revoked callers, for hosts with their own sign-in, and for routes
+// that require [Replica.Direct]. Authenticators of this module call a Revoker
+// themselves. It is safe for concurrent use.
 type Guard struct {
 	revoker  revocationChecker
 	optional bool
@@ -78,8 +76,8 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 	return g.hooks.Require(func(r *http.Request) error { return g.Check(r.Context()) }, g.demands...)(next)
 }
 
-// Check makes the decision of Handler about the caller in ctx, for example of an
-// open WebSocket. It returns nil, a *guard.Denial, or the error of ctx.
+// Check decides like Handler about the caller in ctx, for example of an open
+// WebSocket. It returns nil, a *guard.Denial, or the error of ctx.
 func (g *Guard) Check(ctx context.Context) error {
 	if _, ok := identity.FromContext(ctx); !ok && g.optional && !identity.Ambiguous(ctx) {
 		return nil

@@ -17,26 +17,25 @@ import (
 // and not after a failover that lost entries: a store that counts from its last
 // entry takes the time in microseconds if that is greater.
 type Log interface {
-	// Append records entries in their order, and returns the sequence number of the
-	// last. After nil, the entries are durable, and each Since that begins later
-	// returns them. After an error, any of the entries may be recorded; recording
-	// them again is harmless. Without entries it does nothing.
+	// Append records entries in order, and returns the sequence number of the last.
+	// After nil, the entries are durable, and each Since that begins later returns
+	// them. After an error, any of them may be recorded; recording them again is
+	// harmless. Without entries it does nothing.
 	Append(ctx context.Context, entries ...Entry) (last uint64, err error)
 
 	// Since returns at most max entries with sequence numbers greater than after,
-	// in their order, and the number of the last entry, or after without entries.
-	// If it returns fewer than max, the log has no more entries. Afterwards no
-	// entry with a number up to last may appear: databases that number rows before
-	// they commit them need a lock around Append.
+	// in order, and the number of the last, or after without entries. If it returns
+	// fewer than max, the log has no more entries. Afterwards no entry with a
+	// number up to last may appear: databases that number rows before they commit
+	// them need a lock around Append.
 	//
 	// Expired entries may be left out. If the log has not reached after, the error
 	// is [ErrRewound]. An unreadable entry is an error.
 	//
 	// A Log may have a method DeleteExpired(ctx, before) (deleted int64, err
 	// error), which [Replica.Run] calls every ten minutes. It deletes entries that
-	// expired before the moment. The numbers of the remaining entries do not become
-	// smaller, and a Since that continues from an earlier number returns all
-	// remaining entries behind it.
+	// expired before the moment. The numbers of the others do not become smaller,
+	// and a Since from an earlier number returns all of the others behind it.
 	Since(ctx context.Context, after uint64, max int) (entries []Entry, last uint64, err error)
 }
 
@@ -50,16 +49,16 @@ type Clock interface {
 	Now(ctx context.Context) (time.Time, error)
 }
 
-// ErrRewound is returned by [Log.Since] for a sequence number that the log has
-// never given. A [Replica] then reads the whole log, and keeps its entries.
+// ErrRewound is returned by [Log.Since] for a number that the log has never given.
+// A [Replica] then reads the whole log, and keeps its entries.
 var ErrRewound = errors.New("blacklist: the log has not come as far as the sequence number; it was replaced by an older one")
 
 // MemoryLog is a [Log] in memory, for tests. The zero value is ready for use. It is
 // safe for concurrent use, and must not be copied after first use.
 type MemoryLog struct {
-	// MaxEntries bounds the entries, of about 64 bytes each. At the bound, Append
+	// MaxEntries bounds the entries, of about 64 bytes each: at the bound, Append
 	// returns [ErrFull] unless entries have expired. Set it before first use.
-	// Default, also for values below one: 1,000,000.
+	// Default, also below one: 1,000,000.
 	MaxEntries int
 
 	mu      sync.RWMutex

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrFull is returned by [Memory], [MemoryLog] and [Replica] at MaxEntries, if no
-// entry has expired. Entries are never evicted.
+// entry has expired. They evict none.
 var ErrFull = errors.New("blacklist: MaxEntries is reached and no revocation has expired; raise MaxEntries")
 
 // Memory is a [Revoker] in memory, for tests. The zero value is ready for use. It
@@ -22,8 +22,8 @@ var ErrFull = errors.New("blacklist: MaxEntries is reached and no revocation has
 // back, revocations last longer.
 type Memory struct {
 	// MaxEntries bounds the revocations, of about 350 bytes each, at most 4 kB with
-	// strings of [MaxLength]. Set it before first use. Default, also for values
-	// below one: 1,000,000.
+	// strings of [MaxLength]. Set it before first use. Default, also below one:
+	// 1,000,000.
 	MaxEntries int
 
 	mu      sync.RWMutex
@@ -221,8 +221,8 @@ func (m *Memory) Revoked(_ context.Context, p *identity.Principal) (bool, error)
 	return false, nil
 }
 
-// Len returns the number of entries, including expired ones. Revocations of the
-// same fields and values share an entry.
+// Len returns the number of entries, including expired ones. Equal revocations
+// share an entry.
 func (m *Memory) Len() int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

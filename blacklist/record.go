@@ -43,8 +43,8 @@ const (
 	fileVersion = 1
 )
 
-// ErrDamaged is returned by [OpenFile] and [File.Since] for a file that was changed
-// after it was written.
+// ErrDamaged is returned by [OpenFile] and [File.Since] for a file changed after it
+// was written.
 var ErrDamaged = errors.New("blacklist: the file was damaged after it was written")
 
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }

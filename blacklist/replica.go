@@ -16,12 +16,10 @@ import (
 
 // ReplicaConfig configures a [Replica]. The zero ReplicaConfig is ready for use.
 type ReplicaConfig struct {
-	// Poll is the time between two readings of the log in [Replica.Run]. Default:
-	// 250 ms.
-	Poll time.Duration
+	Poll time.Duration // between two readings in [Replica.Run]; default: 250 ms
 
-	// Wake begins a reading at once, for example on a message of LISTEN/NOTIFY. A
-	// lost message costs one Poll.
+	// Wake begins a reading at once, for example for LISTEN/NOTIFY. A lost message
+	// costs one Poll.
 	Wake <-chan struct{}
 
 	// MaxStale bounds the age of the last complete reading. Beyond it, callers not
@@ -46,8 +44,8 @@ type ReplicaConfig struct {
 	InsecureFailOpen bool
 
 	// OnEntry is called with each entry recorded after the first reading, possibly
-	// more than once, to evict callers from caches by [Entry.Matches]. Revoked
-	// already uses the entry. OnEntry must not block.
+	// more than once, to evict callers from caches. Revoked already uses the entry.
+	// OnEntry must not block.
 	OnEntry func(Entry)
 
 	// Hooks.Observe receives guard.EventUnavailable when the log becomes
@@ -55,8 +53,8 @@ type ReplicaConfig struct {
 	Hooks guard.Hooks
 }
 
-// ErrStale is returned by [Replica.Revoked] if the log has not been read for longer
-// than MaxStale, or not at all.
+// ErrStale is returned by [Replica.Revoked] if the log was not read within
+// MaxStale.
 var ErrStale = errors.New("blacklist: the last reading of the log is too old to accept callers")
 
 // A Replica is a [Revoker] that holds all entries of a [Log] in memory, and follows
@@ -190,7 +188,7 @@ func (r *Replica) RevokeAll(ctx context.Context, all ...identity.Revocation) err
 	return nil
 }
 
-// RevokeNow implements [Revoker]. It reads the log before it appends to it.
+// RevokeNow implements [Revoker]. It reads the log, then appends to it.
 func (r *Replica) RevokeNow(ctx context.Context, what identity.Revocation) (time.Time, error) {
 	if err := checkNow(what); err != nil {
 		return time.Time{}, err
@@ -257,8 +255,8 @@ func (r *Replica) learn(e Entry, report bool) error {
 	return nil
 }
 
-// Revoked implements [Revoker]. It allocates nothing, does no I/O, takes no lock
-// and ignores the context.
+// Revoked implements [Revoker] without allocations, I/O or locks. It ignores the
+// context.
 func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, error) {
 	if err := checkPrincipal(p); err != nil {
 		return false, err
@@ -283,8 +281,7 @@ func (r *Replica) Revoked(ctx context.Context, p *identity.Principal) (bool, err
 	return false, nil
 }
 
-// Staleness returns the age of the last complete reading of the log, or the longest
-// duration.
+// Staleness returns the age of the last complete reading, or the longest duration.
 func (r *Replica) Staleness() time.Duration {
 	fresh := r.fresh.Load()
 	if fresh == unread {
@@ -360,8 +357,8 @@ func (r *Replica) observe(err error) {
 }
 
 // Run follows the log until ctx ends, and returns the error of ctx. It also deletes
-// expired entries, here and, every ten minutes, in the log. Call it once, and close
-// the log after it has returned.
+// expired entries, every ten minutes in the log. Call it once, and close the log
+// afterwards.
 func (r *Replica) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -534,8 +531,8 @@ func (r *Replica) page(ctx context.Context) (int, error) {
 
 // Direct returns a [Revoker] for routes on which a revocation on another machine
 // must count at once: it reads the log before it reports that a caller is not
-// revoked. Concurrent calls share the next reading. If the log cannot be read, it
-// returns an error, whatever MaxStale and InsecureFailOpen are.
+// revoked, and returns an error if it cannot, whatever MaxStale and
+// InsecureFailOpen are. Concurrent calls share the next reading.
 func (r *Replica) Direct() Revoker { return direct{r} }
 
 type direct struct{ *Replica }

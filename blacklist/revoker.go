@@ -12,40 +12,38 @@ import (
 // A Revoker records revocations and reports whether one matches a caller. It is
 // safe for concurrent use.
 //
-// A revocation matches a principal if each of its Issuer, Credential, Session,
-// Subject and Tenant that is not empty equals the principal's, byte for byte; its
-// Before is zero, or the principal's IssuedAt is zero or earlier, to the
-// millisecond or finer; its Spare is empty or differs from the principal's Session;
-// and its Expires is zero or in the future.
+// A revocation matches a principal if each nonempty Issuer, Credential, Session,
+// Subject and Tenant equals the principal's, byte for byte; its Before is zero, or
+// the principal's IssuedAt is zero or earlier, to the millisecond or finer; its
+// Spare is empty or differs from the principal's Session; and its Expires is zero
+// or in the future.
 //
 // An implementation may merge unexpired revocations with the same fields, values
-// and Spare into one with the latest Before and the latest Expires, where zero is
-// latest.
+// and Spare into one with the latest Before and Expires, where zero is latest.
 type Revoker interface {
 	// Revoke records r. After nil, the revocation is as durable as the store, and
-	// Revoked of the same value matches it. Values on other machines match it after
-	// a time that the implementation documents.
+	// Revoked of the same value matches it; on other machines after a time that the
+	// implementation documents.
 	//
-	// Recording a revocation twice, or one that has expired, does nothing. A
+	// A revocation that is recorded or has expired already changes nothing. A
 	// revocation that [Validate] rejects is an error. After another error r may be
 	// recorded; call Revoke again, and do not report a logout.
 	Revoke(ctx context.Context, r identity.Revocation) error
 
 	// Revoked reports whether a revocation matches p. It neither changes nor keeps
-	// p. If it cannot decide, because the store is down, ctx is cancelled, the data
-	// is too old, or p is nil or without Issuer, it returns an error.
+	// p. It returns an error if it cannot decide, because the store is down, ctx is
+	// cancelled, the data is too old, or p is nil or without Issuer.
 	Revoked(ctx context.Context, p *identity.Principal) (bool, error)
 
 	// RevokeNow revokes all credentials that match r and were issued up to now, if
 	// clocks differ by at most [identity.MaxClockSkew]. It records r with the
-	// Before that it returns: later than the present by MaxClockSkew, and later
-	// than every Before that IssueTime has returned. r has no Before, Credential or
-	// Session.
+	// Before that it returns: later than now by MaxClockSkew, and later than every
+	// Before that IssueTime has returned. r has no Before, Credential or Session.
 	RevokeNow(ctx context.Context, r identity.Revocation) (before time.Time, err error)
 
-	// IssueTime returns the IssuedAt of a credential that is issued to p now: the
-	// present, or the latest Before of the revocations that match p, if that is
-	// later by at most twice MaxClockSkew. It does not read the store.
+	// IssueTime returns the IssuedAt of a credential for p: now, or the latest
+	// Before of the revocations that match p, if that is later by at most twice
+	// MaxClockSkew. It does not read the store.
 	IssueTime(ctx context.Context, p *identity.Principal) (time.Time, error)
 
 	// Checkpoint reads the store and returns its position, for RevokedSince.
