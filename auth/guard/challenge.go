@@ -88,6 +88,15 @@ func (c Challenge) String() string {
 	return b.String()
 }
 
+// invalidToken returns the challenge of [InvalidToken].
+func invalidToken(scheme string) Challenge { return Challenge{Scheme: scheme, Error: CodeInvalidToken} }
+
+// isInvalidToken reports whether c is the challenge of [InvalidToken].
+func (c *Challenge) isInvalidToken() bool {
+	return c.Error == CodeInvalidToken && c.Realm == "" && c.Scope.Len() == 0 && c.ErrorDescription == "" && c.ErrorURI == "" &&
+		len(c.ACRValues) == 0 && c.MaxAge == 0 && c.ResourceMetadata == "" && len(c.Params) == 0
+}
+
 // on returns c with what it leaves open taken from base, the standing
 // challenge of the authenticator of the same scheme.
 func (c Challenge) on(base Challenge) Challenge {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gatewright/gatewright/auth/identity"
@@ -162,23 +163,31 @@ func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 			return
 		}
 	}
+	var room [4]string
 	v := verdict{
 		status:     d.Status,
-		challenges: challenges(r.Context(), d),
+		challenges: appendChallenges(r.Context(), room[:0], d),
 		retryAfter: d.retryAfter(),
 	}
-	v.apply(header)
+	if h.Deny == nil {
+		v.apply(header, "application/problem+json")
+	} else {
+		v.apply(header, "")
+	}
 	if d.Status == http.StatusRequestEntityTooLarge && r.ProtoMajor < 2 {
 		// Otherwise net/http waits for the rest of the body before it sends the response.
 		header["Connection"] = []string{"close"}
 	}
 	if h.Deny == nil {
-		header["Content-Type"] = []string{"application/problem+json"}
 		w.WriteHeader(d.Status)
-		w.Write(problem(d))
+		body := problems.Get().(*[]byte)
+		*body = appendProblem((*body)[:0], d)
+		w.Write(*body)
+		problems.Put(body)
 		return
 	}
-	body := &bodyWriter{ResponseWriter: w, verdict: v}
+	// A copy of the challenges, because the hook may keep its ResponseWriter.
+	body := &bodyWriter{ResponseWriter: w, verdict: verdict{v.status, slices.Clone(v.challenges), v.retryAfter}}
 	// A copy: a hook that translates Detail must not do so for everybody who
 	// is refused with the same Denial.
 	h.Deny(body, r, d.clone())
@@ -217,19 +226,30 @@ type verdict struct {
 	retryAfter int64
 }
 
-func (v verdict) apply(header http.Header) {
-	header["Cache-Control"] = []string{"no-store"}
-	if len(v.challenges) > 0 {
-		// A copy: whoever edits the header must not edit the verdict, which
-		// is applied a second time after Deny.
-		header["Www-Authenticate"] = slices.Clone(v.challenges)
+// apply sets the headers of v and, unless it is empty, the Content-Type. Each call
+// makes one array for all values. Its parts are clipped, so that appending to one
+// header does not change another, and nothing that edits a header edits v, which is
+// applied a second time after Deny.
+func (v verdict) apply(header http.Header, contentType string) {
+	n := len(v.challenges)
+	own := make([]string, n+3)
+	copy(own, v.challenges)
+	if n > 0 {
+		header["Www-Authenticate"] = own[:n:n]
 	} else {
 		delete(header, "Www-Authenticate")
 	}
+	own[n] = "no-store"
+	header["Cache-Control"] = own[n : n+1 : n+1]
 	if v.retryAfter > 0 {
-		header["Retry-After"] = []string{strconv.FormatInt(v.retryAfter, 10)}
+		own[n+1] = strconv.FormatInt(v.retryAfter, 10)
+		header["Retry-After"] = own[n+1 : n+2 : n+2]
 	} else {
 		delete(header, "Retry-After")
+	}
+	if contentType != "" {
+		own[n+2] = contentType
+		header["Content-Type"] = own[n+2 : n+3 : n+3]
 	}
 }
 
@@ -247,7 +267,7 @@ func (b *bodyWriter) WriteHeader(int) {
 		return
 	}
 	b.wrote = true
-	b.apply(b.Header())
+	b.apply(b.Header(), "")
 	b.ResponseWriter.WriteHeader(b.status)
 }
 
@@ -256,14 +276,16 @@ func (b *bodyWriter) Write(p []byte) (int, error) {
 	return b.ResponseWriter.Write(p)
 }
 
-// problem returns the default body. "type" is left out, which makes it
+// problems has buffers for bodies. [io.Writer] must not retain the bytes it is given.
+var problems = sync.Pool{New: func() any { return new([]byte) }}
+
+// appendProblem appends the default body. "type" is left out, which makes it
 // about:blank, and so title is the status in words (RFC 9457 section 4.2.1).
 //
 // It is written out by hand, since a refusal must not cost more than letting
 // the request through; strings that need an escape, which are rare, are
 // encoding/json's.
-func problem(d *Denial) []byte {
-	body := make([]byte, 0, 192)
+func appendProblem(body []byte, d *Denial) []byte {
 	body = append(body, '{')
 	if title := http.StatusText(d.Status); title != "" {
 		body = append(appendString(append(body, `"title":`...), title), ',')

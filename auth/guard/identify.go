@@ -137,6 +137,7 @@ type identifier struct {
 	authenticators []Authenticator
 	challenges     []Challenge // of the authenticators, in their order
 	lines          []string    // the same as they stand in the header
+	invalid        []string    // the lines that answer an invalid credential
 	claimers       []bearerClaimer
 }
 
@@ -157,6 +158,7 @@ func newIdentifier(h Hooks, authenticators []Authenticator) *identifier {
 		id.challenges = append(id.challenges, c)
 		c.ErrorURI = "" // like the Error it explains
 		id.lines = append(id.lines, c.String())
+		id.invalid = append(id.invalid, invalidToken(c.Scheme).on(id.challenges[i]).String())
 		if claimer, ok := a.(bearerClaimer); ok && !strings.EqualFold(c.Scheme, "Bearer") {
 			id.claimers = append(id.claimers, claimer)
 		}
@@ -197,41 +199,44 @@ func (id *identifier) mustNotJudgeAgain(inner []Authenticator) {
 }
 
 func (id *identifier) handler(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rc := &requestContext{Context: r.Context(), id: id}
-		r = r.WithContext(rc)
-		rc.source = sourceOf(r)
-		begun := id.hooks.Begin()
-		p, at, err := id.identify(r)
-		scheme := ""
-		if at >= 0 {
-			scheme = id.challenges[at].Scheme
-		}
-		id.hooks.Measured(rc, begun, "identify", scheme, err)
-		if err != nil {
-			id.hooks.Refuse(w, r, err)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { id.serve(w, r, next) })
+}
+
+func (id *identifier) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	rc := &requestContext{Context: r.Context(), id: id}
+	rc.request = *r.WithContext(rc)
+	r = &rc.request
+	rc.source = sourceOf(r)
+	begun := id.hooks.Begin()
+	p, at, err := id.identify(r)
+	scheme := ""
+	if at >= 0 {
+		scheme = id.challenges[at].Scheme
+	}
+	id.hooks.Measured(rc, begun, "identify", scheme, err)
+	if err != nil {
+		id.hooks.Refuse(w, r, err)
+		return
+	}
+	if p != nil {
+		if anotherCaller(rc.Context, p) {
+			id.hooks.Refuse(w, r, twoKinds(fmt.Errorf("guard: an outer middleware found another caller than the %s credentials name", scheme)))
 			return
 		}
-		if p != nil {
-			if anotherCaller(rc.Context, p) {
-				id.hooks.Refuse(w, r, twoKinds(fmt.Errorf("guard: an outer middleware found another caller than the %s credentials name", scheme)))
+		rc.by = id.authenticators[at]
+		rc.principal.Store(p)
+		identity.Tell(rc.Context, p)
+		if id.hooks.Active != nil {
+			begun := id.hooks.Begin()
+			err := id.hooks.Active(rc, p)
+			id.hooks.Measured(rc, begun, "active", "", err)
+			if err != nil {
+				id.hooks.Refuse(w, r, err)
 				return
 			}
-			rc.by = id.authenticators[at]
-			rc.principal.Store(p)
-			identity.Tell(rc.Context, p)
-			if id.hooks.Active != nil {
-				begun := id.hooks.Begin()
-				err := id.hooks.Active(rc, p)
-				id.hooks.Measured(rc, begun, "active", "", err)
-				if err != nil {
-					id.hooks.Refuse(w, r, err)
-					return
-				}
-			}
 		}
-		next.ServeHTTP(w, r)
-	})
+	}
+	next.ServeHTTP(w, r)
 }
 
 // anotherCaller reports whether ctx, that of an outer middleware, carries another
@@ -362,14 +367,11 @@ func twoKinds(err error) *Denial {
 	return InvalidRequest("The request carries more than one kind of credential.", err)
 }
 
-// challenges returns the WWW-Authenticate lines of a refusal.
-func challenges(ctx context.Context, d *Denial) []string {
-	if len(d.Challenges) == 0 && d.Status != http.StatusUnauthorized {
-		return nil
-	}
-	var lines []string
-	for _, c := range d.Challenges {
-		if line := completed(ctx, c).String(); line != "" {
+// appendChallenges appends the WWW-Authenticate lines of a refusal to lines, which is
+// empty.
+func appendChallenges(ctx context.Context, lines []string, d *Denial) []string {
+	for i := range d.Challenges {
+		if line := completed(ctx, &d.Challenges[i]); line != "" {
 			lines = append(lines, line)
 		}
 	}
@@ -384,21 +386,27 @@ func challenges(ctx context.Context, d *Denial) []string {
 		}
 	}
 	if len(lines) == 0 {
-		lines = []string{"Bearer"}
+		lines = append(lines, "Bearer")
 	}
 	return lines
 }
 
-// completed returns c with what the authenticator of its scheme adds.
-func completed(ctx context.Context, c Challenge) Challenge {
+// completed returns the line of c with the additions of the authenticator of its
+// scheme.
+func completed(ctx context.Context, c *Challenge) string {
 	for rc := range identifies(ctx) {
-		for _, base := range rc.id.challenges {
-			if strings.EqualFold(base.Scheme, c.Scheme) {
-				return c.on(base)
+		for i := range rc.id.challenges {
+			base := &rc.id.challenges[i]
+			switch {
+			case !strings.EqualFold(base.Scheme, c.Scheme):
+			case c.isInvalidToken() && c.Scheme == base.Scheme:
+				return rc.id.invalid[i]
+			default:
+				return c.on(*base).String()
 			}
 		}
 	}
-	return c
+	return c.String()
 }
 
 func mentions(challenges []Challenge, scheme string) bool {
@@ -410,12 +418,13 @@ func mentions(challenges []Challenge, scheme string) bool {
 	return false
 }
 
-// requestContext is what Identify puts around the request's context. It
-// answers two keys and holds the memo and the caller, so a request costs one
-// allocation for all four.
+// requestContext is the context that Identify puts around the request's context. It
+// also has the request with this context, the memo and the caller, so a request costs
+// one allocation for all of them.
 type requestContext struct {
 	context.Context
-	id *identifier
+	id      *identifier
+	request http.Request
 
 	// principal is nil while anonymous. It is atomic because authenticators
 	// are given this context before it is settled, and may leave goroutines

@@ -24,7 +24,7 @@ func FuzzProblem(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := string(problem(&Denial{Status: status, Code: code, Detail: detail})); got != string(want)+"\n" {
+		if got := string(appendProblem(nil, &Denial{Status: status, Code: code, Detail: detail})); got != string(want)+"\n" {
 			t.Errorf("got %s want %s", got, want)
 		}
 	})

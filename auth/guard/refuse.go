@@ -115,9 +115,19 @@ func Unauthenticated() *Denial {
 // malformed, forged, expired, revoked. scheme is the authentication scheme of the
 // challenge.
 func InvalidToken(scheme string, err error) *Denial {
-	d := NewDenial(http.StatusUnauthorized, CodeInvalidToken, "The credentials are not valid.", err)
-	d.Challenges = []Challenge{{Scheme: scheme, Error: CodeInvalidToken}}
+	d := challenged(invalidToken(scheme))
+	d.Status, d.Code, d.Detail, d.Err = http.StatusUnauthorized, CodeInvalidToken, "The credentials are not valid.", err
 	return d
+}
+
+// challenged returns a Denial with one challenge, in one allocation.
+func challenged(c Challenge) *Denial {
+	d := &struct {
+		Denial
+		challenges [1]Challenge
+	}{challenges: [1]Challenge{c}}
+	d.Challenges = d.challenges[:]
+	return &d.Denial
 }
 
 // StepUp returns a 401 for a sign-in that is too old or too weak for the route (RFC
@@ -127,8 +137,9 @@ func StepUp(c Challenge, err error) *Denial {
 	c.Scheme, c.Error = cmp.Or(c.Scheme, "Bearer"), CodeStepUp
 	// Copies: c stands for a route, and a hook may change what it is shown.
 	c.ACRValues, c.Params = slices.Clone(c.ACRValues), slices.Clone(c.Params)
-	d := NewDenial(http.StatusUnauthorized, CodeStepUp, "This needs a more recent or a stronger sign-in.", err)
-	d.Challenges, d.Event = []Challenge{c}, EventAuthzFail
+	d := challenged(c)
+	d.Status, d.Code, d.Detail, d.Err = http.StatusUnauthorized, CodeStepUp, "This needs a more recent or a stronger sign-in.", err
+	d.Event = EventAuthzFail
 	return d
 }
 
@@ -136,8 +147,8 @@ func StepUp(c Challenge, err error) *Denial {
 // section 3.1). The challenge has the scheme and lists the scope that the route
 // needs.
 func InsufficientScope(scheme string, scope identity.Set, err error) *Denial {
-	d := NewDenial(http.StatusForbidden, CodeInsufficientScope, "The token is not good for this.", err)
-	d.Challenges = []Challenge{{Scheme: scheme, Error: CodeInsufficientScope, Scope: scope}}
+	d := challenged(Challenge{Scheme: scheme, Error: CodeInsufficientScope, Scope: scope})
+	d.Status, d.Code, d.Detail, d.Err = http.StatusForbidden, CodeInsufficientScope, "The token is not good for this.", err
 	d.Event = EventAuthzFail
 	return d
 }

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -185,4 +187,46 @@ func TestARequestThatWasGivenUpRaisesNoAlarm(t *testing.T) {
 			t.Errorf("%s: %v, want %d", c.name, got, c.want)
 		}
 	}
+}
+
+// The values of a refusal's headers are parts of one array.
+func TestAppendingToAHeaderOfARefusalChangesNoOther(t *testing.T) {
+	var hooks guard.Hooks
+	d := guard.InvalidToken("Bearer", errors.New("forged"))
+	d.RetryAfter = time.Second
+	w := httptest.NewRecorder()
+	hooks.Refuse(w, httptest.NewRequest("GET", "/", nil), d)
+	want := w.Header().Clone()
+	if len(want) != 4 {
+		t.Fatalf("the headers are %v, want four", want)
+	}
+	for _, values := range w.Header() {
+		_ = append(values, "poison", "poison")
+	}
+	for name := range want {
+		if got := w.Header().Get(name); got != want.Get(name) {
+			t.Errorf("%s became %q, want %q", name, got, want.Get(name))
+		}
+	}
+}
+
+func TestConcurrentRefusalsHaveTheirOwnBodies(t *testing.T) {
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			detail := fmt.Sprint(i, strings.Repeat("x", 100*i))
+			for range 100 {
+				w := httptest.NewRecorder()
+				guard.Hooks{}.Refuse(w, httptest.NewRequest("GET", "/", nil), guard.NewDenial(400+i, "code", detail, nil))
+				var body struct {
+					Status int
+					Detail string
+				}
+				if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body.Status != 400+i || body.Detail != detail {
+					t.Errorf("the body is %s (%v), want status %d and detail %s", w.Body, err, 400+i, detail)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
