@@ -43,8 +43,7 @@ func isBounder(s apikey.KeyStore) bool {
 func isRecorder(s apikey.KeyStore) bool  { _, ok := s.(apikey.UsageRecorder); return ok }
 func isNetworked(s apikey.KeyStore) bool { _, ok := s.(apikey.NetworkRecorder); return ok }
 
-// A probe asks one store and collects what is wrong with the answers. It may be
-// used by several goroutines at once.
+// A probe checks one store and collects failures. It is safe for concurrent use.
 type probe struct {
 	ctx   context.Context
 	store apikey.KeyStore
@@ -153,7 +152,7 @@ func describe(r *apikey.Record) string {
 // writer returns the store of the rules for one.
 func (p *probe) writer() apikey.KeyWriter { return p.store.(apikey.KeyWriter) }
 
-// write demands an answer of WriteKeys.
+// write requires a result of WriteKeys.
 func (p *probe) write(update, created *apikey.Record, want error, because string) {
 	err := p.writer().WriteKeys(p.ctx, update, created)
 	if !errors.Is(err, want) {
@@ -253,7 +252,7 @@ func demandBound(p *probe) {
 	p.write(&named, nil, nil, "nothing is added")
 	living[0] = written(named, named.Version+1)
 
-	// A revocation makes room for one, whoever comes first.
+	// A revocation makes room for one key, in any order.
 	gone := living[1].Clone()
 	gone.RevokedAt = past
 	p.write(&gone, nil, nil, "it is an update")
@@ -292,8 +291,8 @@ func (p *probe) rush(what string, want, calls int, write func(i int) error) {
 
 var rules = []rule{
 	{
-		name:   "a record comes back whole",
-		reason: "each field decides who is let in, from where, until when and for what.",
+		name:   "a record is returned with all fields",
+		reason: "each field decides whether a caller is admitted, from where, until when and with which rights.",
 		demand: func(p *probe) {
 			for _, r := range p.given() {
 				p.stored(written(r, 1), "it was put in like this")
@@ -301,8 +300,8 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "a key that is not there is ErrNotFound",
-		reason: "any other error is answered 503, and no error at all would be taken for a broken store.",
+		name:   "a missing key is ErrNotFound",
+		reason: "any other error is answered 503, and nil without a record looks like a broken store.",
 		demand: func(p *probe) {
 			for _, id := range []string{
 				"", "none" + p.unique, p.full.ID + " ", " " + p.full.ID, p.full.ID[1:], p.full.ID[:len(p.full.ID)-1],
@@ -318,8 +317,8 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "a record is the caller's",
-		reason: "what one request does to its record must not widen the key of the next.",
+		name:   "a returned record belongs to the caller",
+		reason: "a change that one request makes to its record must not extend the key in the next request.",
 		demand: func(p *probe) {
 			r, err := p.store.KeyByID(p.ctx, p.full.ID)
 			if err != nil || r == nil {
@@ -344,7 +343,7 @@ var rules = []rule{
 	},
 	{
 		name:   "other keys are not found by their hash",
-		reason: "the hash of a new key is of another kind; who has read the database must not be able to pass it off.",
+		reason: "the hash of a new key is of another kind; an attacker with read access to the database must not be able to present it as a key.",
 		of:     isFinder,
 		demand: func(p *probe) {
 			for _, h := range []apikey.Hash{p.full.Hash, p.ended.Hash, "", "x", p.legacy.Hash[1:], p.legacy.Hash + "x",
@@ -357,7 +356,7 @@ var rules = []rule{
 	},
 	{
 		name:   "an owner's keys that have not ended are listed, the latest first",
-		reason: "people look for the key to revoke: ended ones must not push it out of the list, and nobody may see those of others.",
+		reason: "owners look for the key to revoke: ended keys must not push it out of the list, and the keys of other owners must stay hidden.",
 		of:     isLister,
 		demand: func(p *probe) {
 			lister := p.store.(apikey.KeyLister)
@@ -398,7 +397,7 @@ var rules = []rule{
 	},
 	{
 		name:   "an ID is taken once",
-		reason: "a second key with the ID of another would replace it, or take its place.",
+		reason: "a second key with the same ID would replace the first, or be found instead of it.",
 		of:     isWriter,
 		demand: func(p *probe) {
 			r := p.bare.Clone()
@@ -409,7 +408,7 @@ var rules = []rule{
 	},
 	{
 		name:   "an update replaces all fields",
-		reason: "a revocation is an update, and so is the end of a grace.",
+		reason: "revocations, and ends of an overlap, are updates.",
 		of:     isWriter,
 		demand: func(p *probe) {
 			changed := written(p.ended, 1)
@@ -423,8 +422,8 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "an update of what has changed is a conflict",
-		reason: "who has read an older record would undo what came between: a revocation.",
+		name:   "an update of an older version is ErrConflict",
+		reason: "a writer with an older record would undo changes since, such as a revocation.",
 		of:     isWriter,
 		demand: func(p *probe) {
 			revoked := written(p.full, 1)
@@ -439,8 +438,8 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "an update of what is not there is ErrNotFound",
-		reason: "it must not make a key, and trying again would not help.",
+		name:   "an update of a missing key is ErrNotFound",
+		reason: "an update must not create a key, and a retry does not help.",
 		of:     isWriter,
 		demand: func(p *probe) {
 			r := written(p.bare, 1)
@@ -453,7 +452,7 @@ var rules = []rule{
 	},
 	{
 		name:   "an update and a new record are one step",
-		reason: "a rotation that was stopped half-way would leave a key without an end, or end one without a successor.",
+		reason: "a rotation that stops half-way would leave a key without an end, or end a key without a successor.",
 		of:     isWriter,
 		demand: func(p *probe) {
 			old, next := written(p.bare, 1), p.bare.Clone()
@@ -508,8 +507,8 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "an owner has so many keys that have not ended, and no more",
-		reason: "who has a stolen session would make keys without end, all at once or by rotating with an overlap.",
+		name:   "an owner has at most KeysPerOwner keys that have not ended",
+		reason: "an attacker with a stolen session would create keys without limit, all at once or by rotations with an overlap.",
 		of:     isBounder,
 		demand: demandBound,
 	},
@@ -541,7 +540,7 @@ var rules = []rule{
 	},
 	{
 		name:   "a change leaves the last use as it is",
-		reason: "uses are written while keys are changed; the one who changes has an older time, or none.",
+		reason: "uses are written while keys are changed; the changed record has an older time, or none.",
 		of:     func(s apikey.KeyStore) bool { return isRecorder(s) && isWriter(s) },
 		demand: func(p *probe) {
 			used := p.full.CreatedAt.Truncate(time.Second)
@@ -558,13 +557,13 @@ var rules = []rule{
 	},
 	{
 		name:   "a network of a key is recorded once",
-		reason: "each recorded network is an event and a notice to the owner, and processes do not know of each other.",
+		reason: "each recorded network causes an event and a message to the owner, and processes do not share memory.",
 		of:     isNetworked,
 		demand: demandNetworks,
 	},
 	{
-		name:   "a key has so many networks, and no more",
-		reason: "a stolen key that changes its address would fill the store.",
+		name:   "a key has at most MaxNetworks networks",
+		reason: "a stolen key used from changing addresses would fill the store.",
 		of:     isNetworked,
 		demand: func(p *probe) {
 			for i := range apikey.MaxNetworks + 2 {
@@ -587,7 +586,7 @@ func network(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
 }
 
-// network demands an answer of RecordNetwork.
+// network requires a result of RecordNetwork.
 func (p *probe) network(id string, network netip.Prefix, at time.Time, want int, because string) {
 	got, err := p.store.(apikey.NetworkRecorder).RecordNetwork(p.ctx, id, network, at)
 	if err != nil || got != want {

@@ -92,8 +92,8 @@ func shorten(all []blacklist.Entry) []blacklist.Entry { return all[:min(len(all)
 
 var logRules = []logRule{
 	{
-		name:   "what is appended is read, as it was, in order",
-		reason: "an entry that comes back changed revokes somebody else.",
+		name:   "entries are read unchanged and in order",
+		reason: "a changed entry revokes another caller.",
 		check: func(ctx context.Context, log blacklist.Log) error {
 			start, err := end(ctx, log)
 			if err != nil {
@@ -139,7 +139,7 @@ var logRules = []logRule{
 	},
 	{
 		name:   "several entries are appended in their order",
-		reason: "the number that Append returns is that of the last of them.",
+		reason: "Append returns the number of the last entry.",
 		check: func(ctx context.Context, log blacklist.Log) error {
 			start, err := end(ctx, log)
 			if err != nil {
@@ -160,7 +160,7 @@ var logRules = []logRule{
 	},
 	{
 		name:   "pages of any size show everything once",
-		reason: "a node that was away reads on from where it was; what lies between two pages would be a logout that it never hears of.",
+		reason: "a node that was down continues from its position; an entry lost between two pages would be a logout that it never applies.",
 		check: func(ctx context.Context, log blacklist.Log) error {
 			start, err := end(ctx, log)
 			if err != nil {
@@ -186,8 +186,8 @@ var logRules = []logRule{
 		},
 	},
 	{
-		name:   "to append nothing does nothing",
-		reason: "it must not make a number that no entry has.",
+		name:   "an Append without entries does nothing",
+		reason: "an Append without entries must not use up a number.",
 		check: func(ctx context.Context, log blacklist.Log) error {
 			start, err := end(ctx, log)
 			if err != nil {
@@ -205,7 +205,7 @@ var logRules = []logRule{
 	},
 	{
 		name:   "a number that was never reached is ErrRewound",
-		reason: "after a restore from a backup new entries have numbers that a node thinks it has read: it would never hear of them.",
+		reason: "after a restore from a backup, new entries have numbers that a node has read already: it would never apply them.",
 		check: func(ctx context.Context, log blacklist.Log) error {
 			last, err := log.Append(ctx, randomEntries(1)...)
 			if err != nil {
@@ -219,8 +219,8 @@ var logRules = []logRule{
 		},
 	},
 	{
-		name:   "nonsense is an error",
-		reason: "an entry that names nothing would refuse everybody on every machine.",
+		name:   "an invalid entry is an error",
+		reason: "an entry without an identifier would refuse all callers on every machine.",
 		check: func(ctx context.Context, log blacklist.Log) error {
 			start, err := end(ctx, log)
 			if err != nil {
@@ -248,8 +248,8 @@ var logRules = []logRule{
 		},
 	},
 	{
-		name:   "a cancelled context gives an error or the truth",
-		reason: "an empty answer looks like a log with nothing new.",
+		name:   "a cancelled context causes an error or a correct result",
+		reason: "an empty result looks like a log with nothing new.",
 		check: func(ctx context.Context, log blacklist.Log) error {
 			start, err := end(ctx, log)
 			if err != nil {
@@ -273,8 +273,8 @@ var logRules = []logRule{
 		},
 	},
 	{
-		name:   "what a reader has passed stays passed, with many writers",
-		reason: "a number that becomes visible after a greater one is a logout that no node hears of: databases number rows before they commit them.",
+		name:   "no entry appears behind the position of a reader, with many writers",
+		reason: "if a number becomes visible after a greater one, nodes never apply that logout: databases number rows before they commit them.",
 		check: func(ctx context.Context, log blacklist.Log) error {
 			start, err := end(ctx, log)
 			if err != nil {
@@ -360,7 +360,7 @@ var logRules = []logRule{
 	},
 	{
 		name:   "compaction drops what has expired and nothing else",
-		reason: "an entry that goes too early is a logout that comes undone; a reader in the middle must miss none.",
+		reason: "an entry that is deleted too early undoes a logout; a concurrent reader must miss no entry.",
 		check: func(ctx context.Context, log blacklist.Log) error {
 			c, ok := log.(interface {
 				DeleteExpired(ctx context.Context, before time.Time) (int64, error)

@@ -104,28 +104,28 @@ func (s *simple) drop(before int64) {
 }
 
 var logFaults = []logFault{
-	{name: "drops Before", breaks: "what is appended is read, as it was, in order", stored: func(e blacklist.Entry) blacklist.Entry {
+	{name: "drops Before", breaks: "entries are read unchanged and in order", stored: func(e blacklist.Entry) blacklist.Entry {
 		if e.Kind != 0 {
 			e.Before = 0
 		}
 		return e
 	}},
-	{name: "drops Spare", breaks: "what is appended is read, as it was, in order", stored: func(e blacklist.Entry) blacklist.Entry {
+	{name: "drops Spare", breaks: "entries are read unchanged and in order", stored: func(e blacklist.Entry) blacklist.Entry {
 		e.Spare = blacklist.ID{}
 		return e
 	}},
-	{name: "cuts Expires to seconds", breaks: "what is appended is read, as it was, in order", stored: func(e blacklist.Entry) blacklist.Entry {
+	{name: "cuts Expires to seconds", breaks: "entries are read unchanged and in order", stored: func(e blacklist.Entry) blacklist.Entry {
 		e.Expires = e.Expires / 1e6 * 1e6
 		return e
 	}},
-	{name: "keeps IDs as text", breaks: "what is appended is read, as it was, in order", stored: func(e blacklist.Entry) blacklist.Entry {
+	{name: "keeps IDs as text", breaks: "entries are read unchanged and in order", stored: func(e blacklist.Entry) blacklist.Entry {
 		text := []rune(string(e.ID[:]))
 		e.ID = blacklist.ID{}
 		copy(e.ID[:], string(text))
 		return e
 	}},
 	{
-		name: "acknowledges and does nothing", breaks: "what is appended is read, as it was, in order",
+		name: "acknowledges and does nothing", breaks: "entries are read unchanged and in order",
 		append: func(s *simple, _ context.Context, _ []blacklist.Entry) (uint64, error) { return s.last + 1, nil },
 	},
 	{
@@ -177,7 +177,7 @@ var logFaults = []logFault{
 		},
 	},
 	{
-		name: "makes a number of nothing", breaks: "to append nothing does nothing",
+		name: "makes a number of nothing", breaks: "an Append without entries does nothing",
 		append: func(s *simple, ctx context.Context, entries []blacklist.Entry) (uint64, error) {
 			if len(entries) == 0 {
 				entries = []blacklist.Entry{{Kind: 1}}
@@ -196,7 +196,7 @@ var logFaults = []logFault{
 		},
 	},
 	{
-		name: "records nonsense", breaks: "nonsense is an error",
+		name: "records nonsense", breaks: "an invalid entry is an error",
 		append: func(s *simple, _ context.Context, entries []blacklist.Entry) (uint64, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -208,7 +208,7 @@ var logFaults = []logFault{
 		},
 	},
 	{
-		name: "is empty when cancelled", breaks: "a cancelled context gives an error or the truth",
+		name: "is empty when cancelled", breaks: "a cancelled context causes an error or a correct result",
 		since: func(s *simple, ctx context.Context, after uint64, max int) ([]blacklist.Entry, uint64, error) {
 			if ctx.Err() != nil {
 				return nil, after, nil
@@ -217,7 +217,7 @@ var logFaults = []logFault{
 		},
 	},
 	{
-		name: "skips what was cancelled", breaks: "a cancelled context gives an error or the truth",
+		name: "skips what was cancelled", breaks: "a cancelled context causes an error or a correct result",
 		append: func(s *simple, ctx context.Context, entries []blacklist.Entry) (uint64, error) {
 			if ctx.Err() != nil {
 				return s.last, nil
@@ -226,7 +226,7 @@ var logFaults = []logFault{
 		},
 	},
 	{
-		name: "numbers entries before it shows them", breaks: "what a reader has passed stays passed, with many writers",
+		name: "numbers entries before it shows them", breaks: "no entry appears behind the position of a reader, with many writers",
 		append: func(s *simple, ctx context.Context, entries []blacklist.Entry) (uint64, error) {
 			s.mu.Lock()
 			first := s.last + 1

@@ -33,12 +33,11 @@ func (u rule) check(ctx context.Context, r blacklist.Revoker) error {
 	return errors.Join(p.broken...)
 }
 
-// A probe asks one Revoker and collects what is wrong with the answers. It may
-// be used by several goroutines at once.
+// A probe checks one Revoker and collects failures. It is safe for concurrent use.
 type probe struct {
 	ctx     context.Context
 	revoker blacklist.Revoker
-	issuer  string    // nobody else's
+	issuer  string    // of this probe only
 	moment  time.Time // an hour ago, in the middle of a second
 
 	mu     sync.Mutex
@@ -91,7 +90,7 @@ func (p *probe) checkpoint() uint64 {
 	return checkpoint
 }
 
-// since demands an answer of RevokedSince.
+// since requires a result of RevokedSince.
 func (p *probe) since(who identity.Principal, checkpoint uint64, want bool, because string) {
 	who.Issuer = p.issuer
 	got, err := p.revoker.RevokedSince(p.ctx, &who, checkpoint)
@@ -102,13 +101,13 @@ func (p *probe) since(who identity.Principal, checkpoint uint64, want bool, beca
 	}
 }
 
-// refused demands that who is revoked.
-func (p *probe) refused(who identity.Principal, because string) { p.ask(who, true, because) }
+// refused requires that a principal is revoked.
+func (p *probe) refused(who identity.Principal, because string) { p.check(who, true, because) }
 
-// accepted demands that who is not revoked.
-func (p *probe) accepted(who identity.Principal, because string) { p.ask(who, false, because) }
+// accepted requires that a principal is not revoked.
+func (p *probe) accepted(who identity.Principal, because string) { p.check(who, false, because) }
 
-func (p *probe) ask(who identity.Principal, want bool, because string) {
+func (p *probe) check(who identity.Principal, want bool, because string) {
 	if who.Issuer == "" {
 		who.Issuer = p.issuer
 	}
@@ -120,8 +119,8 @@ func (p *probe) ask(who identity.Principal, want bool, because string) {
 	}
 }
 
-// somebody returns a principal with all fields, issued at the probe's moment.
-func (p *probe) somebody() identity.Principal {
+// principal returns a principal with all fields, issued at the probe's moment.
+func (p *probe) principal() identity.Principal {
 	return identity.Principal{
 		Issuer:     p.issuer,
 		Credential: "credential",
@@ -135,12 +134,12 @@ func (p *probe) somebody() identity.Principal {
 var rules = []rule{
 	{
 		name:   "each field revokes what it names",
-		reason: "a logout must end its own session, and nobody else's.",
+		reason: "a logout must end its own session and no other.",
 		demand: func(p *probe) {
 			for _, f := range fields {
 				var r identity.Revocation
 				*f.of(&r) = "revoked " + f.name
-				who := p.somebody()
+				who := p.principal()
 				*f.in(&who) = "revoked " + f.name
 				p.accepted(who, "nothing was revoked yet")
 				p.revoke(r)
@@ -149,12 +148,12 @@ var rules = []rule{
 				p.accepted(just(f, "another "+f.name), "another "+f.name+" was revoked")
 				p.accepted(just(f, ""), "it has no "+f.name)
 			}
-			p.accepted(p.somebody(), "none of its identifiers was revoked")
+			p.accepted(p.principal(), "none of its identifiers was revoked")
 		},
 	},
 	{
 		name:   "a value of one field is not a value of another",
-		reason: "identifiers of two kinds may be alike: a tenant and a user that are both called acme.",
+		reason: "identifiers of two kinds can be equal: a tenant and a user can both be called acme.",
 		demand: func(p *probe) {
 			for _, f := range fields {
 				var r identity.Revocation
@@ -170,25 +169,25 @@ var rules = []rule{
 	},
 	{
 		name:   "issuers are apart",
-		reason: "two issuers may give out the same token IDs and subjects; a Subject alone names nobody (OpenID Connect Core 1.0 section 5.7).",
+		reason: "two issuers may use the same token IDs and subjects; a Subject alone identifies no user (OpenID Connect Core 1.0 section 5.7).",
 		demand: func(p *probe) {
-			other := p.somebody()
+			other := p.principal()
 			other.Issuer += ".net"
 			p.revoke(identity.Revocation{Subject: other.Subject})
 			p.revoke(identity.Revocation{Credential: other.Credential})
 			p.revoke(identity.Revocation{Before: p.moment.Add(time.Hour)})
 			p.accepted(other, "another issuer's was revoked")
-			p.refused(p.somebody(), "it was revoked")
+			p.refused(p.principal(), "it was revoked")
 		},
 	},
 	{
 		name:   "all fields of a revocation must match",
-		reason: "two fields narrow a revocation down: one person in one tenant. Taken apart they would lock out the whole tenant.",
+		reason: "two fields select less than one: a user in a tenant. Matched separately, they would lock out the whole tenant.",
 		demand: func(p *probe) {
 			for set := 1; set < 1<<len(fields); set++ {
 				mark := fmt.Sprintf(" of set %04b", set)
 				var r identity.Revocation
-				who := p.somebody()
+				who := p.principal()
 				for i, f := range fields {
 					*f.in(&who) = f.name + mark
 					if set&(1<<i) != 0 {
@@ -212,7 +211,7 @@ var rules = []rule{
 	},
 	{
 		name:   "fields do not run into each other",
-		reason: "identifiers that are joined to one key let a user choose a name that revokes somebody else, or that is never found.",
+		reason: "if identifiers are joined to one key without lengths, a user can choose a name that revokes another user, or that never matches.",
 		demand: func(p *probe) {
 			for _, separator := range [...]string{"", ":", "|", "/", " ", "\n"} {
 				revoked := identity.Principal{Subject: "a" + separator, Tenant: "bc"}
@@ -232,7 +231,7 @@ var rules = []rule{
 	},
 	{
 		name:   "identifiers are compared byte for byte",
-		reason: "a store that folds case, trims or reads patterns ends the sessions of others; many databases compare text so by default.",
+		reason: "a store that folds case, trims or matches patterns ends the sessions of other users; many databases compare text like that by default.",
 		demand: func(p *probe) {
 			for _, pair := range [...][2]string{
 				{"Alice", "alice"},
@@ -254,7 +253,7 @@ var rules = []rule{
 	},
 	{
 		name:   "long identifiers are not cut",
-		reason: "a store that cuts what does not fit revokes everybody whose identifier begins alike, or nobody.",
+		reason: "a store that truncates identifiers revokes all users with the same prefix, or none.",
 		demand: func(p *probe) {
 			long := strings.Repeat("x", blacklist.MaxLength-1)
 			for _, f := range fields {
@@ -279,7 +278,7 @@ var rules = []rule{
 		name:   "Before spares what was issued at that moment or later",
 		reason: "a sign-in in the same second as a revoke-all must survive it, and a token stolen in that second must not.",
 		demand: func(p *probe) {
-			who := p.somebody()
+			who := p.principal()
 			p.revoke(identity.Revocation{Subject: who.Subject, Before: p.moment})
 			p.accepted(who, "it was issued at that moment, which is not before it")
 			who.IssuedAt = p.moment.Add(time.Millisecond)
@@ -294,7 +293,7 @@ var rules = []rule{
 	},
 	{
 		name:   "Spare leaves one session alone",
-		reason: "a change of the password ends all sessions but the one in which it was changed.",
+		reason: "a change of the password ends all sessions except the session that changed it.",
 		demand: func(p *probe) {
 			in := func(subject, session string, after time.Duration) identity.Principal {
 				return identity.Principal{Subject: subject, Session: session, IssuedAt: p.moment.Add(after)}
@@ -341,9 +340,9 @@ var rules = []rule{
 	},
 	{
 		name:   "Before alone means everything of the issuer",
-		reason: "it is what remains to do when a signing key was stolen.",
+		reason: "it is the remedy when a signing key was stolen.",
 		demand: func(p *probe) {
-			old, recent := p.somebody(), p.somebody()
+			old, recent := p.principal(), p.principal()
 			old.IssuedAt = p.moment.Add(-time.Second)
 			p.revoke(identity.Revocation{Before: p.moment})
 			p.refused(old, "all that its issuer issued before was revoked")
@@ -353,7 +352,7 @@ var rules = []rule{
 	},
 	{
 		name:   "moments do not depend on time zones",
-		reason: "a store that keeps the hands of the clock and drops the zone is hours off, in one of two directions.",
+		reason: "a store that drops the time zone is off by hours, in one of two directions.",
 		demand: func(p *probe) {
 			for _, hours := range [...]int{-12, 14} {
 				zone := time.FixedZone("", hours*60*60)
@@ -375,7 +374,7 @@ var rules = []rule{
 	},
 	{
 		name:   "dates far away are dates",
-		reason: "a date that overflows turns up in the past, and the revocation is gone.",
+		reason: "a date that overflows becomes a past date, and the revocation is lost.",
 		demand: func(p *probe) {
 			end := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 			p.revoke(identity.Revocation{Subject: "for long", Expires: end})
@@ -388,7 +387,7 @@ var rules = []rule{
 	},
 	{
 		name:   "revoking twice is no error",
-		reason: "whoever got an error does not know whether it was recorded, and must be able to try again.",
+		reason: "after an error the caller does not know whether the revocation was recorded, and must be able to retry.",
 		demand: func(p *probe) {
 			for _, r := range [...]identity.Revocation{
 				{Session: "session"},
@@ -405,7 +404,7 @@ var rules = []rule{
 	},
 	{
 		name:   "a revocation does not replace another",
-		reason: "what was revoked stays so: else a thief who can sign out undoes what an administrator revoked.",
+		reason: "a revocation must last: otherwise an attacker who can sign out undoes a revocation by an administrator.",
 		demand: func(p *probe) {
 			day := 24 * time.Hour
 			issued := func(subject string, at time.Time) identity.Principal {
@@ -447,7 +446,7 @@ var rules = []rule{
 	},
 	{
 		name:   "a revocation lasts until Expires and no longer",
-		reason: "ended early it revives stolen tokens; kept for ever it fills the store, and locks out who was to be locked out for an hour.",
+		reason: "a revocation that ends early revives stolen tokens; one that never ends fills the store, and locks users out for longer than intended.",
 		demand: func(p *probe) {
 			expires := time.Now().Add(300 * time.Millisecond)
 			revoke := func(subject string, before, expires time.Time) {
@@ -501,7 +500,7 @@ var rules = []rule{
 	},
 	{
 		name:   "RevokeNow ends what was issued so far, and a sign-in that follows survives",
-		reason: "whoever changes a password signs in again at once; a clock that is ahead must neither keep a stolen token alive nor end the new one.",
+		reason: "a user who changes a password signs in again at once; a clock that is ahead must neither keep a stolen token alive nor end the new one.",
 		demand: func(p *probe) {
 			for _, f := range fields {
 				if f.name != "Subject" && f.name != "Tenant" {
@@ -543,11 +542,11 @@ var rules = []rule{
 	},
 	{
 		name:   "RevokeNow spares a session",
-		reason: "the device on which a password was changed stays signed in, and the others do not.",
+		reason: "the device that changed a password stays signed in, and other devices do not.",
 		demand: func(p *probe) {
 			checkpoint := p.checkpoint()
 			p.revokeNow(identity.Revocation{Subject: "subject", Spare: "own"})
-			own, other := p.somebody(), p.somebody()
+			own, other := p.principal(), p.principal()
 			own.Session = "own"
 			p.accepted(own, "it is spared")
 			p.refused(other, "another session is spared")
@@ -557,9 +556,9 @@ var rules = []rule{
 	},
 	{
 		name:   "a revocation after the checkpoint counts whatever its time",
-		reason: "of two machines with different clocks one signs somebody in while the other ends the sessions: the order in the store decides.",
+		reason: "of two machines with different clocks, one may sign a user in while the other ends the sessions: the order in the store decides.",
 		demand: func(p *probe) {
-			who := p.somebody()
+			who := p.principal()
 			who.IssuedAt = time.Now()
 			earlier := p.checkpoint()
 			p.since(who, earlier, false, "nothing was revoked")
@@ -579,7 +578,7 @@ var rules = []rule{
 	},
 	{
 		name:   "RevokeNow refuses what has no time",
-		reason: "a session or a credential is revoked whenever it was issued, by Revoke.",
+		reason: "sessions and credentials are revoked by Revoke, whenever they were issued.",
 		demand: func(p *probe) {
 			for _, r := range []identity.Revocation{
 				{Issuer: p.issuer, Session: "session"},
@@ -591,12 +590,12 @@ var rules = []rule{
 					p.errorf("RevokeNow(%s) = nil, want an error", describe(r))
 				}
 			}
-			p.accepted(p.somebody(), "nothing was revoked")
+			p.accepted(p.principal(), "nothing was revoked")
 		},
 	},
 	{
 		name:   "a mistake is an error and revokes nothing",
-		reason: "a revocation that lost its subject on the way must neither pass for a logout nor lock everybody out.",
+		reason: "a revocation whose subject was lost must neither look like a logout nor lock all users out.",
 		demand: func(p *probe) {
 			for _, wrong := range [...]struct {
 				name string
@@ -618,12 +617,12 @@ var rules = []rule{
 					p.errorf("Revoke of a revocation with %s = nil, want an error", wrong.name)
 				}
 			}
-			p.accepted(p.somebody(), "only mistakes were recorded")
+			p.accepted(p.principal(), "only mistakes were recorded")
 			p.accepted(identity.Principal{}, "only mistakes were recorded")
 		},
 	},
 	{
-		name:   "nobody is an error",
+		name:   "a principal without Issuer is an error",
 		reason: "false would mean that the credential is good, although no revocation can ever match it.",
 		demand: func(p *probe) {
 			if _, err := p.revoker.Revoked(p.ctx, nil); err == nil {
@@ -635,13 +634,13 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "a cancelled context gives an error or the truth",
-		reason: "clients hang up at will: not to know must not look like not revoked, nor an unfinished logout like a finished one.",
+		name:   "a cancelled context causes an error or a correct result",
+		reason: "clients disconnect at any time: an undecided check must not look like a good credential, nor an unfinished logout like a finished one.",
 		demand: func(p *probe) {
 			p.revoke(identity.Revocation{Session: "revoked"})
 			cancelled, cancel := context.WithCancel(p.ctx)
 			cancel()
-			who := p.somebody()
+			who := p.principal()
 			who.Session = "revoked"
 			if revoked, err := p.revoker.Revoked(cancelled, &who); err == nil && !revoked {
 				p.errorf("with a cancelled context, Revoked of a revoked session = false without an error")
@@ -651,14 +650,14 @@ var rules = []rule{
 				who.Session = "hung up"
 				p.refused(who, "Revoke returned no error, if with a cancelled context")
 			}
-			p.accepted(p.somebody(), "another session was revoked")
+			p.accepted(p.principal(), "another session was revoked")
 		},
 	},
 	{
 		name:   "the principal is not changed",
-		reason: "the handler is given the same one afterwards.",
+		reason: "the handler receives the same principal afterwards.",
 		demand: func(p *probe) {
-			who := p.somebody()
+			who := p.principal()
 			who.Roles, who.Scopes = identity.NewSet("admin"), identity.NewSet("read")
 			before := who
 			p.revoke(identity.Revocation{Subject: who.Subject, Before: p.moment})
@@ -671,8 +670,8 @@ var rules = []rule{
 		},
 	},
 	{
-		name:   "many at once lose nothing",
-		reason: "requests come in parallel: a revocation that is read, changed and written back overwrites its neighbour's.",
+		name:   "concurrent revocations lose nothing",
+		reason: "requests are concurrent: a store that reads, changes and writes back loses revocations.",
 		demand: func(p *probe) {
 			const goroutines, each = 8, 20
 			var all sync.WaitGroup
@@ -711,7 +710,7 @@ var rules = []rule{
 	},
 }
 
-// ends demands that who is revoked until expires and then no more, with some
+// ends requires that a principal is revoked until expires and no longer, with some
 // patience for clocks that differ and for stores that count in seconds.
 func (p *probe) ends(who identity.Principal, expires time.Time) {
 	who.Issuer = p.issuer

@@ -551,7 +551,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "finds nobody good", breaks: "nobody is an error",
+		name: "finds nobody good", breaks: "a principal without Issuer is an error",
 		revoked: func(n *naive, ctx context.Context, p *identity.Principal) (bool, error) {
 			if p == nil {
 				return false, nil
@@ -560,7 +560,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "finds good who has no issuer", breaks: "nobody is an error",
+		name: "finds good who has no issuer", breaks: "a principal without Issuer is an error",
 		revoked: func(n *naive, ctx context.Context, p *identity.Principal) (bool, error) {
 			if p != nil && p.Issuer == "" {
 				return false, nil
@@ -569,7 +569,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "finds everybody good when cancelled", breaks: "a cancelled context gives an error or the truth",
+		name: "finds everybody good when cancelled", breaks: "a cancelled context causes an error or a correct result",
 		revoked: func(n *naive, ctx context.Context, p *identity.Principal) (bool, error) {
 			if ctx.Err() != nil {
 				return false, nil
@@ -578,7 +578,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "skips a cancelled logout", breaks: "a cancelled context gives an error or the truth",
+		name: "skips a cancelled logout", breaks: "a cancelled context causes an error or a correct result",
 		revoke: func(n *naive, ctx context.Context, r identity.Revocation) error {
 			if ctx.Err() != nil {
 				return nil
@@ -597,7 +597,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "gets, then sets", breaks: "many at once lose nothing",
+		name: "gets, then sets", breaks: "concurrent revocations lose nothing",
 		revoke: func(n *naive, ctx context.Context, r identity.Revocation) error {
 			if err := blacklist.Validate(r); err != nil {
 				return err
