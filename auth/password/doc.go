@@ -39,8 +39,9 @@
 //
 // Stored parameters have bounds: 256 MiB (or the configured memory, if more), never
 // more than the budget; 16 passes and lanes; a bcrypt cost of 16; 10,000,000
-// iterations of PBKDF2; N × R × P of 8,388,608 for scrypt. At these bounds a hash
-// takes seconds.
+// iterations of PBKDF2; N × R × P of 8,388,608 for scrypt. A stored hash can cost
+// seconds of a processor, but cannot exhaust memory. An attacker who can write the
+// table can sign in.
 //
 // Passwords are compared byte for byte, without Unicode normalisation. Passwords of
 // more than 72 bytes or with a NUL match no bcrypt hash (see
@@ -48,6 +49,7 @@
 // 64 bytes also match its SHA-256 digest (RFC 2104 section 2); passwords that end in
 // a NUL match no such hash.
 //
-// This package does not limit guesses and has no pepper; lists of breached passwords
-// are the host's. Passwords are Go strings, so copies stay in memory.
+// This package does not limit guesses, measure strength, or add a pepper; lists of
+// breached passwords are the host's. Passwords are Go strings, so copies stay in
+// memory.
 package password

@@ -101,8 +101,8 @@ func ambiguous() *guard.Denial {
 
 // InCookie returns an authenticator for tokens in a cookie, such as the "__session"
 // of Clerk. Two such cookies are answered 400, because a page of a subdomain can set
-// one, and cross-origin requests 403, unless config states otherwise. The scopes in
-// config are granted to tokens without scopes; config.Issuer is not used.
+// one, and cross-origin requests 403, unless config states otherwise. Tokens without
+// scopes have the scopes in config; config.Issuer is not used.
 func (v *Verifier) InCookie(name string, config guard.SessionConfig) (*guard.Sessions, error) {
 	if v == nil || v.keys == nil {
 		return nil, errors.New("auth/token: InCookie of a nil or zero Verifier; use NewVerifier")

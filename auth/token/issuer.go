@@ -122,10 +122,10 @@ type payload struct {
 // p.Client, p.Credential, p.IssuedAt and p.Expires if they are empty. Issue times
 // have microseconds, so that revocations can separate two sign-ins within a second.
 //
-// The members of the object extra, unless nil, become claims. Issue returns an error
-// for claims that this package writes, for tokens that a Verifier would reject as
-// malformed, and if the Signer fails, exceeds IssuerConfig.SignTimeout or ctx, or
-// returns a wrong signature; the last three are answered 503.
+// The members of the object extra, unless nil, become claims. Claims that this
+// package writes are an error, as are tokens that a Verifier would reject as
+// malformed. Issue also returns an error, which is answered 503, if the Signer fails,
+// exceeds IssuerConfig.SignTimeout or ctx, or returns a wrong signature.
 func (i *Issuer) Issue(ctx context.Context, p *identity.Principal, extra any) (string, error) {
 	if p.Subject == "" {
 		return "", errors.New("auth/token: Issue needs a Principal with a Subject")

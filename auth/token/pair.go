@@ -11,7 +11,7 @@ import (
 
 // CheckIssuer returns every reason why v would not accept the tokens of i, or not
 // detect that revoker ends them. v needs a Leeway of at least twice
-// [identity.MaxClockSkew], and the Issuer, Audience, Type, Keyring and Revoker of i.
+// [identity.MaxClockSkew].
 func (v *Verifier) CheckIssuer(i *Issuer, revoker Revoker) error {
 	var errs []error
 	mistake := func(format string, args ...any) {

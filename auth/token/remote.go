@@ -23,11 +23,11 @@ import (
 // RemoteConfig configures a [Remote].
 type RemoteConfig struct {
 	// URL is the "jwks_uri" of the issuer (RFC 8414 section 2): https, or http to this
-	// machine. Required, unless Issuer is set.
+	// machine.
 	URL string
 
-	// Issuer is the issuer whose metadata has the URL and this exact "issuer", instead
-	// of URL.
+	// Issuer is the issuer whose metadata has the URL and this exact "issuer". Set URL
+	// or Issuer.
 	Issuer string
 
 	// MetadataURL is the URL of the metadata. Default:
@@ -47,8 +47,7 @@ type RemoteConfig struct {
 	Algorithms []Algorithm
 
 	// Client makes the requests, without redirects to another scheme or host. Its
-	// Timeout bounds a fetch; default: 5 seconds. If nil, a client without idle
-	// connections.
+	// Timeout bounds a fetch. Default: a client with a Timeout of 5 seconds.
 	Client *http.Client
 
 	// Refresh is the age at which keys are fetched again; a withdrawn key verifies
@@ -76,7 +75,7 @@ type RemoteConfig struct {
 	Measure func(context.Context, guard.Measurement)
 
 	// InsecureHTTP allows http URLs to other machines. Risk: an attacker on the
-	// network can sign tokens for each user of the issuer.
+	// network signs tokens for each user of the issuer.
 	InsecureHTTP bool
 }
 

@@ -9,7 +9,8 @@ import (
 )
 
 // A Signer is a private key or a key management system, as a [crypto.Signer] that
-// prints as "[redacted]" under every verb of fmt and in every encoder.
+// prints as "[redacted]" under every verb of fmt and in every encoder, also in
+// unexported fields of other structs.
 type Signer struct {
 	reveal func() crypto.Signer // fmt prints the address of a func
 }

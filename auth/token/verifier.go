@@ -59,8 +59,8 @@ func NewVerifier(keys KeySource, config VerifierConfig) (*Verifier, error) {
 }
 
 // Verify returns the Principal of a token. The error wraps [ErrInvalid] if the token
-// is invalid, and is another error if the Revoker or the KeySource failed. With an
-// unknown key, unverified claims are read, but only to reject the token.
+// is invalid; other errors are of the Revoker or the KeySource. With an unknown key,
+// unverified claims are read, but only to reject the token.
 func (v *Verifier) Verify(ctx context.Context, token string) (*identity.Principal, error) {
 	return v.verify(ctx, token, nil)
 }

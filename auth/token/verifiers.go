@@ -14,8 +14,8 @@ import (
 	"github.com/gatewright/gatewright/internal/strictjson"
 )
 
-// Verifiers accepts the tokens of several issuers, each with its own [Verifier]. It
-// is a [guard.Authenticator], and safe for concurrent use.
+// Verifiers accepts the tokens of several issuers. It is a [guard.Authenticator], and
+// safe for concurrent use.
 //
 // The unverified claim "iss" only chooses one Verifier, which alone decides. Among
 // Verifiers of one issuer, the type of the token chooses, or one claim for which each
