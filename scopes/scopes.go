@@ -16,13 +16,14 @@ import (
 // and if one is malformed (RFC 6749 section 3.3).
 func (m *Middleware) Require(scopes ...string) func(http.Handler) http.Handler {
 	scopes = mustBeScopes("Require", scopes)
+	shown := identity.NewSet(scopes...)
 	return m.config.Hooks.Require(func(r *http.Request) error {
 		p, err := guard.Caller(r)
 		if err != nil {
 			return err
 		}
 		if !m.hasAll(p.Scopes, scopes) {
-			return m.refuse(p, scopes, scopes)
+			return m.refuse(p, scopes, shown)
 		}
 		return nil
 	}, guard.Requirement{Kind: guard.KindScope, Values: scopes})
@@ -33,13 +34,14 @@ func (m *Middleware) Require(scopes ...string) func(http.Handler) http.Handler {
 // [Middleware.Require] does.
 func (m *Middleware) RequireAny(scopes ...string) func(http.Handler) http.Handler {
 	scopes = mustBeScopes("RequireAny", scopes)
+	shown := identity.NewSet(scopes[0])
 	return m.config.Hooks.Require(func(r *http.Request) error {
 		p, err := guard.Caller(r)
 		if err != nil {
 			return err
 		}
 		if !m.hasAny(p.Scopes, scopes) {
-			return m.refuse(p, scopes, scopes[:1])
+			return m.refuse(p, scopes, shown)
 		}
 		return nil
 	}, guard.Requirement{Kind: guard.KindScope, Values: scopes, Any: true})
@@ -58,7 +60,7 @@ func (m *Middleware) Check(ctx context.Context, scopes ...string) error {
 		return errNone
 	}
 	if !m.hasAll(p.Scopes, scopes) {
-		return m.refuse(p, scopes, scopes)
+		return m.refuse(p, slices.Clone(scopes), identity.NewSet(scopes...))
 	}
 	return nil
 }
@@ -90,7 +92,7 @@ func (m *Middleware) CheckAny(ctx context.Context, scopes ...string) error {
 		return errNone
 	}
 	if !m.hasAny(p.Scopes, scopes) {
-		return m.refuse(p, scopes, scopes[:1])
+		return m.refuse(p, slices.Clone(scopes), identity.NewSet(scopes[0]))
 	}
 	return nil
 }
@@ -113,15 +115,11 @@ func mustBeScopes(method string, scopes []string) []string {
 
 // refuse returns the refusal of p, which lacks some of the required scopes, unless p
 // is of a full issuer. The response lists shown and does not depend on p. A malformed
-// scope is a mistake of the host, not a refusal.
-func (m *Middleware) refuse(p *identity.Principal, required, shown []string) error {
-	var missing []string
+// scope is a mistake of the host, not a refusal. The refusal keeps required.
+func (m *Middleware) refuse(p *identity.Principal, required []string, shown identity.Set) error {
 	for _, name := range required {
 		if !isToken(name) {
 			return fmt.Errorf("scopes: the scope %q is malformed; use %s", name, tokenGrammar)
-		}
-		if !m.implied.passes(p.Scopes, name) {
-			missing = append(missing, name)
 		}
 	}
 	if slices.Contains(m.config.FullIssuers, p.Issuer) {
@@ -131,17 +129,30 @@ func (m *Middleware) refuse(p *identity.Principal, required, shown []string) err
 	if isKey(p) {
 		scheme = "ApiKey"
 	}
-	d := guard.InsufficientScope(scheme, identity.NewSet(shown...), missingError(missing))
+	d := guard.InsufficientScope(scheme, shown, &missingError{m.implied, p.Scopes, required})
 	if m.config.FastAPIStatusCodes {
 		d.Status, d.Detail = http.StatusUnauthorized, "Not enough permissions"
 	}
 	return d
 }
 
-// A missingError is the scopes that a caller lacks.
-type missingError []string
+// A missingError is the reason for refusing a caller that lacks scopes. Its text is
+// made when needed.
+type missingError struct {
+	implied  hierarchy
+	granted  identity.Set
+	required []string
+}
 
-func (e missingError) Error() string { return "scopes: missing " + strings.Join(e, " ") }
+func (e *missingError) Error() string {
+	text := "scopes: missing"
+	for _, name := range e.required {
+		if !e.implied.passes(e.granted, name) {
+			text += " " + name
+		}
+	}
+	return text
+}
 
 // isKey reports whether p is the caller of an API key, by the form of issuers that
 // identity.Principal documents.

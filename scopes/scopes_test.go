@@ -442,3 +442,19 @@ func TestSessionsOfTheHostsOwnHaveEveryScopeByName(t *testing.T) {
 		}
 	}
 }
+
+func TestTheReasonOfARefusalDoesNotFollowTheSliceOfItsCaller(t *testing.T) {
+	m, err := scopes.New(scopes.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := identity.NewContext(t.Context(), &identity.Principal{Issuer: "i", Subject: "s", Scopes: identity.NewSet("read:items")})
+	for name, check := range map[string]func(context.Context, ...string) error{"Check": m.Check, "CheckAny": m.CheckAny} {
+		asked := []string{"write:items", "delete:items"}
+		d := guard.DenialOf(ctx, check(ctx, asked...))
+		asked[0], asked[1] = "read:items", "poison"
+		if got, want := d.Err.Error(), "scopes: missing write:items delete:items"; got != want {
+			t.Errorf("%s: the reason is %q, want %q", name, got, want)
+		}
+	}
+}
