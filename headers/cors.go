@@ -70,9 +70,12 @@ type CORS struct {
 	origins origins
 	enforce bool
 	methods []string
-	engine  *cors.Cors
-	shared  []string // headers of actual requests that the engine may set
+	engine  *cors.Cors // answers preflight requests
 	hooks   guard.Hooks
+
+	// Of actual requests.
+	credentials bool
+	expose      string
 }
 
 // NewCORS returns middleware for origins as browsers send them:
@@ -125,13 +128,12 @@ func NewCORS(allowed []string, c CORSConfig) (*CORS, error) {
 		}
 	}
 	t.engine = cors.New(options)
-	t.shared = []string{hAllowOrigin}
-	if c.Credentials {
-		t.shared = append(t.shared, hAllowCreds)
+	t.credentials = c.Credentials
+	exposed := make([]string, len(c.Expose))
+	for i, name := range c.Expose {
+		exposed[i] = http.CanonicalHeaderKey(name)
 	}
-	if len(c.Expose) > 0 {
-		t.shared = append(t.shared, hExpose)
-	}
+	t.expose = strings.Join(exposed, ", ")
 	return t, nil
 }
 
@@ -151,15 +153,14 @@ const (
 	varyPreflight = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 )
 
-// What the engine sets beside Vary.
+// What is set beside Vary.
 var (
 	actualHeaders    = [...]string{hAllowOrigin, hAllowCreds, hExpose}
 	preflightHeaders = [...]string{hAllowOrigin, hAllowCreds, hAllowMethods, hAllowHeaders, hMaxAge}
 )
 
-// maxShared is the room for Vary and the headers of an actual request; preflight
-// requests allocate more.
-const maxShared = 4
+// maxValues is the room for Vary and the other headers with one value.
+const maxValues = 1 + len(preflightHeaders)
 
 // maxRequestHeaders bounds the Access-Control-Request-Headers that are read, in bytes
 // over all lines. Browsers send far fewer.
@@ -201,28 +202,49 @@ func (t *CORS) serve(next http.Handler) http.Handler {
 // decide sets the headers of the response to r. It returns false if a page of another
 // origin is refused.
 func (t *CORS) decide(h http.Header, r *http.Request, preflight bool) bool {
-	value, shared := varyActual, t.shared
+	value := varyActual
 	if preflight {
-		value, shared = varyPreflight, preflightHeaders[:]
+		value = varyPreflight
 	}
 	vary := h[hVary]
-	if !hasOneOrigin(r) || preflight && !isBounded(r) {
+	if !hasOneOrigin(r) || !t.origins.has(r.Header["Origin"][0]) || preflight && !isBounded(r) {
 		// Clipped, so that append copies the array.
 		h[hVary] = append(vary[:len(vary):len(vary)], value)
 		return len(r.Header["Origin"]) == 0 || len(r.Header["Origin"]) == 1 && r.Header["Origin"][0] == ""
 	}
-	// The engine puts shared slices, or slices of the request, into h. Each is
-	// replaced by a slice of this response. The value that the engine appends
-	// to Vary becomes the first element of array.
-	array := make([]string, maxShared)
+	// All values are in one array of this response, clipped in the same way.
+	array := make([]string, maxValues)
 	if vary == nil {
 		h[hVary] = array[:0:1]
 	} else {
 		h[hVary] = vary[:len(vary):len(vary)]
 	}
+	if !preflight {
+		h[hVary] = append(h[hVary], value)
+		if !t.allows(r.Method) {
+			return false
+		}
+		array[1] = r.Header["Origin"][0]
+		if t.origins.any {
+			array[1] = "*"
+		}
+		h[hAllowOrigin] = array[1:2:2]
+		if t.credentials {
+			array[2] = "true"
+			h[hAllowCreds] = array[2:3:3]
+		}
+		if t.expose != "" {
+			array[3] = t.expose
+			h[hExpose] = array[3:4:4]
+		}
+		return true
+	}
+	// The engine puts shared slices, or slices of the request, into h. Each is
+	// replaced by a slice of this response. The value that the engine appends
+	// to Vary becomes the first element of array.
 	t.engine.HandlerFunc(headersOnly{h}, r)
 	free := 1
-	for _, name := range shared {
+	for _, name := range preflightHeaders {
 		values, ok := h[name]
 		switch {
 		case !ok:
@@ -251,12 +273,28 @@ func (t *CORS) why(r *http.Request, preflight bool) error {
 	case preflight && !isBounded(r):
 		return fmt.Errorf("headers: CORS: Access-Control-Request-Headers has more than %d bytes", maxRequestHeaders)
 	case !t.origins.has(origin):
-		return fmt.Errorf("headers: CORS: the origin %.100q is not allowed%s", origin, t.hint(origin))
-	case method != http.MethodOptions && !slices.Contains(t.methods, method):
+		return &originError{t, origin}
+	case !t.allows(method):
 		return fmt.Errorf("headers: CORS: the method %.30q is not one of %s", method, strings.Join(t.methods, ", "))
 	}
 	return fmt.Errorf("headers: CORS: a header of %.100q is not allowed, or they are not in lower case and in order, as browsers send them",
 		strings.Join(requested(r), ", "))
+}
+
+// allows reports whether pages may use the method. A request with OPTIONS that is no
+// preflight is always allowed.
+func (t *CORS) allows(method string) bool {
+	return method == http.MethodOptions || slices.Contains(t.methods, method)
+}
+
+// An originError is the reason for refusing an origin. Its text is made when needed.
+type originError struct {
+	cors   *CORS
+	origin string
+}
+
+func (e *originError) Error() string {
+	return fmt.Sprintf("headers: CORS: the origin %.100q is not allowed%s", e.origin, e.cors.hint(e.origin))
 }
 
 // requested returns the headers that the page would set.

@@ -10,10 +10,13 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/cors"
 
 	"github.com/gatewright/gatewright/auth/guard"
 	"github.com/gatewright/gatewright/headers"
@@ -438,5 +441,55 @@ func TestIsolateOrigins(t *testing.T) {
 			}
 			want(t, w.Header(), map[string]string{"Vary": "Sec-Fetch-Dest, Sec-Fetch-Mode, Sec-Fetch-Site"})
 		})
+	}
+}
+
+// This package answers actual requests itself, and preflight requests with rs/cors.
+func TestActualRequestsAreAnsweredAsByRsCors(t *testing.T) {
+	const origin = "https://app.example.com"
+	for _, c := range []headers.CORSConfig{
+		{},
+		{Credentials: true},
+		{Expose: []string{"x-total", "ETag"}},
+		{Credentials: true, Expose: []string{"X-Total"}, Methods: []string{"GET", "PUT"}},
+	} {
+		for _, allowed := range []string{origin, "*"} {
+			if allowed == "*" && c.Credentials {
+				continue
+			}
+			ours, err := headers.NewCORS([]string{allowed}, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			methods := c.Methods
+			if methods == nil {
+				methods = []string{"GET", "HEAD", "POST"}
+			}
+			theirs := cors.New(cors.Options{AllowedOrigins: []string{allowed}, AllowedMethods: methods,
+				ExposedHeaders: c.Expose, AllowCredentials: c.Credentials})
+			for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get", "\"", ""} {
+				for _, from := range []string{origin, "https://evil.example", origin + ".evil.example", origin + ":443", "null", "*", origin + ",x", "\x00"} {
+					r := httptest.NewRequest("GET", "https://api.example.com/", nil)
+					r.Method = method
+					r.Header.Set("Origin", from)
+					for _, before := range []http.Header{{}, {"Vary": {"Accept-Encoding"}}} {
+						got, want := httptest.NewRecorder(), httptest.NewRecorder()
+						maps.Copy(got.Header(), before.Clone())
+						maps.Copy(want.Header(), before.Clone())
+						ours.Handler(nothing).ServeHTTP(got, r)
+						theirs.Handler(nothing).ServeHTTP(want, r)
+						if !reflect.DeepEqual(got.Header(), want.Header()) {
+							t.Errorf("%+v, %s: %q from %q is answered %v, by rs/cors %v", c, allowed, method, from, got.Header(), want.Header())
+						}
+						for _, values := range got.Header() {
+							_ = append(values, "poison")
+						}
+						if !reflect.DeepEqual(got.Header(), want.Header()) {
+							t.Errorf("appending to a header changed another: %v", got.Header())
+						}
+					}
+				}
+			}
+		}
 	}
 }

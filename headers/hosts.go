@@ -148,6 +148,12 @@ func (t *TrustedHosts) Check(r *http.Request) error {
 
 // refusedHost returns the same response for every reason.
 func refusedHost(why, got string) error {
-	return guard.InvalidRequest("The host of this request is not served here.",
-		fmt.Errorf("headers: the host %.100q is %s", got, why))
+	return guard.InvalidRequest("The host of this request is not served here.", &hostError{got, why})
+}
+
+// A hostError is the reason for refusing a host. Its text is made when needed.
+type hostError struct{ host, why string }
+
+func (e *hostError) Error() string {
+	return fmt.Sprintf("headers: the host %.100q is %s", e.host, e.why)
 }
