@@ -41,9 +41,18 @@ const grantRole = "grant:"
 // newPolicy is the policy of the file, with a role for each permission that a
 // user may have alone.
 func newPolicy() (rbac.Policy, error) {
-	policy, err := rbac.ParsePolicy(policyFile)
+	policy, err := policyOf(policyFile)
 	if err != nil {
 		return rbac.Policy{}, fmt.Errorf("policy.json: %w", err)
+	}
+	return policy, nil
+}
+
+// policyOf is newPolicy for another text.
+func policyOf(text []byte) (rbac.Policy, error) {
+	policy, err := rbac.ParsePolicy(text)
+	if err != nil {
+		return rbac.Policy{}, err
 	}
 	for _, name := range grantable() {
 		policy.Roles[grantRole+name] = rbac.Role{Allow: []string{name}}

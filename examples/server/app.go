@@ -430,6 +430,7 @@ func (a *app) routes(ring *token.Keyring) []route {
 		{"POST /users/{username}/enable", administrator(writeUsers), http.HandlerFunc(a.enableUser)},
 		{"GET /admin/users", administrator(writeUsers), http.HandlerFunc(a.listUsers)},
 		{"GET /admin/policy", administrator(writeUsers), http.HandlerFunc(a.showPolicy)},
+		{"POST /admin/policy/diff", administrator(writeUsers), http.HandlerFunc(a.comparePolicies)},
 		{"GET /audit/{$}", administrator(readAudit), http.HandlerFunc(a.listAudit)},
 		{"GET /users/me/audit", inSession, http.HandlerFunc(a.listOwnAudit)},
 		{"POST /moderate/{$}", caller(a.access.Require(moderateContent)), http.HandlerFunc(a.moderate)},

@@ -100,6 +100,7 @@
 //	POST   /invitations/                email; permission write:users, as is the next
 //	POST   /users/{username}/reset-password
 //	GET    /admin/users, /admin/policy  permission write:users
+//	POST   /admin/policy/diff           before, after: the text of two policies; what roles gain and lose
 //	GET    /audit/                      permission read:audit; event, subject, since, until, after, before,
 //	                                    order, limit and format (json or jsonl) in the query
 //	GET    /users/me/audit              the events of one's own account; the same, without subject

@@ -467,6 +467,66 @@ func TestAdministratorSeesUsersAndThePolicy(t *testing.T) {
 	}
 }
 
+func TestAdministratorComparesPolicies(t *testing.T) {
+	s := openSite(t)
+	alice, admin := bearer(s.signInAlice(t).Access), bearer(s.signIn(t, "admin", s.keys.DemoPassword).Access)
+	compare := func(before, after string) answer {
+		t.Helper()
+		body := map[string]string{"after": after}
+		if before != "" {
+			body["before"] = before
+		}
+		return s.do(t, "POST", "/admin/policy/diff", string(must(json.Marshal(body))), admin, jsonType)
+	}
+	in := s.do(t, "GET", "/admin/policy", "", admin).body
+	const other = `{"roles": {
+		"user": {"allow": ["read:users"]},
+		"moderator": {"inherits": ["user"], "allow": ["moderate:content"], "deny": ["delete:users"]},
+		"admin": {"inherits": ["user"], "allow": ["*:users", "delete:items", "read:audit", "moderate:content"]},
+		"auditor": {"allow": ["read:audit"]}
+	}}`
+	short := func(a answer) string {
+		t.Helper()
+		var all []string
+		for _, c := range into[[]policyChange](t, a, 200) {
+			if c.Before == "" || c.After == "" || c.Role == "auditor" && c.Before != "there is no such role" && c.After != "there is no such role" {
+				t.Errorf("there is no reason: %+v", c)
+			}
+			all = append(all, c.Role+" "+c.Change+" "+c.Permission)
+		}
+		return strings.Join(all, ", ")
+	}
+	const want = "admin gains moderate:content, auditor gains read:audit, moderator loses delete:items, moderator differs delete:users"
+	if got := short(compare("", other)); got != want {
+		t.Errorf("the changes are %s, want %s", got, want)
+	}
+	if got := short(compare(string(policyFile), string(policyFile))) + short(compare("", string(policyFile))); got != "" {
+		t.Errorf("the policy differs from itself: %s", got)
+	}
+	if got := short(compare(other, string(policyFile))); got != "admin loses moderate:content, auditor loses read:audit, moderator gains delete:items, moderator differs delete:users" {
+		t.Errorf("the other way round: %s", got)
+	}
+	for text, says := range map[string]string{
+		"":                                       "after",
+		"{":                                      "after: the JSON of the policy",
+		`{"roles":{"x":{"allow":["fly:away"]}}}`: "fly:away",
+		`{"roles":{"x":{"inherits":["y"]}}}`:     "y",
+		strings.Repeat(" ", maxBody):             "",
+	} {
+		got := compare("", text)
+		if status := 422; len(text) < maxBody && got.status != status || len(text) >= maxBody && got.status != 413 || !strings.Contains(got.body, says) {
+			t.Errorf("%.40q: %d %s", text, got.status, got.body)
+		}
+	}
+	if got := compare("{", string(policyFile)); got.status != 422 || !strings.Contains(got.body, "efore: the JSON") {
+		t.Errorf("before: %d %s", got.status, got.body)
+	}
+	s.do(t, "POST", "/admin/policy/diff", `{"after":"{}"}`, alice, jsonType).has(t, "as a user", 403, "forbidden")
+	if after := s.do(t, "GET", "/admin/policy", "", admin).body; after != in {
+		t.Error("a comparison changed the policy")
+	}
+}
+
 func TestPageAndItsFiles(t *testing.T) {
 	s := openSite(t)
 	page := s.do(t, "GET", "/", "")

@@ -147,7 +147,7 @@
   addEventListener("pageshow", (e) => { if (e.persisted) { me = null; show(false); enter(); } });
   document.addEventListener("visibilitychange", () => { if (!document.hidden && me) session(); });
 
-  const dynamic = ["claims", "sessions", "answer", "qr", "recovery", "passkeys", "key", "keys", "audit", "comments", "users", "policy", "letters", "name", "address", "codes-state"];
+  const dynamic = ["claims", "sessions", "answer", "qr", "recovery", "passkeys", "key", "keys", "audit", "comments", "users", "policy", "diff", "diff-summary", "letters", "name", "address", "codes-state"];
   function show(inside) {
     if (!inside) for (const id of dynamic) $(id).replaceChildren();
     for (const f of document.querySelectorAll("#in form,#out form")) f.reset();
@@ -158,6 +158,7 @@
     $("f-second").hidden = true;
     $("f-password").hidden = false;
     $("f-confirm").hidden = true;
+    $("diff-region").hidden = true;
     $("outbox").hidden = document.body.dataset.outbox !== "true";
     $("title").textContent = inside ? "Hello, " + me.username : "Try the library";
     const parts = inside ? [...document.querySelectorAll("#in > section")] : [...document.querySelectorAll("#out > section")];
@@ -356,6 +357,24 @@
       el("tbody", {}, ...names.map((n) => el("tr", {}, el("th", { scope: "row", textContent: n }), ...roles.map((role) => { const r = find(role, n); return el("td", {}, el("span", { className: r.allowed ? "good" : "soft", textContent: r.allowed ? "yes" : "no" }), el("div", { className: "soft", textContent: r.why })); })))));
   }
   on("f-invite", "submit", async (e, f) => { const r = await act("POST", "/invitations/", json(f), "Invited."); if (r.ok) { e.target.reset(); setTimeout(letters, 400); } });
+
+  function differences(changes) {
+    const of = (what) => changes.filter((c) => c.change === what).length;
+    $("diff-summary").textContent = changes.length ? "Gained: " + of("gains") + ", lost: " + of("loses") + ", otherwise different: " + of("differs") + "." : "The policies grant the same.";
+    $("diff-region").hidden = !changes.length;
+    fill($("diff"), ...changes.map((c) => row(c.role, el("span", { className: { gains: "good", loses: "badly" }[c.change] || "", textContent: c.change }), c.permission, c.before, c.after)));
+  }
+  on("f-diff", "submit", async (e, f) => {
+    fill($("diff")); $("diff-summary").textContent = ""; $("diff-region").hidden = true;
+    const r = await act("POST", "/admin/policy/diff", json(f.before ? { before: f.before, after: f.after } : { after: f.after }), "The policies are compared.");
+    if (r.ok) differences(r.body);
+  });
+  for (const name of ["before", "after"]) {
+    on("diff-" + name, "change", async (e) => {
+      const file = e.target.files[0];
+      if (file) $("f-diff").elements[name].value = await file.text();
+    });
+  }
 
   // ---- the outbox ----
   async function letters() {
