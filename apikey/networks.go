@@ -46,6 +46,11 @@ func (n *networks) note(ctx context.Context, e *entry, p *identity.Principal, re
 	if last := e.network.Load(); last != nil && *last == network {
 		return
 	}
+	n.first(ctx, e, p, network, now)
+}
+
+// first is note for another network than that of the last use.
+func (n *networks) first(ctx context.Context, e *entry, p *identity.Principal, network netip.Prefix, now time.Time) {
 	id := e.record.ID
 	full := sha256.Sum256([]byte(network.String() + " " + id))
 	pair := seen.Pair(full[:len(seen.Pair{})])

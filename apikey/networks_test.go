@@ -251,3 +251,22 @@ func TestTheOldestNetworkMakesRoom(t *testing.T) {
 		t.Error("another network than the oldest made room")
 	}
 }
+
+func TestAKnownNetworkCostsNoAllocation(t *testing.T) {
+	store := new(networkStore)
+	key, _ := keyIn(t, store)
+	plain := must(apikey.New(store, apikey.Config{Format: acme, Peppers: []apikey.Pepper{pepper1}, CacheTTL: 5 * time.Minute, UsageInterval: -1}))
+	reporting := must(apikey.New(store, apikey.Config{Format: acme, Peppers: []apikey.Pepper{pepper1}, CacheTTL: 5 * time.Minute, UsageInterval: -1, ReportNetworks: true}))
+	allocations := func(a *apikey.Authenticator, addr string) float64 {
+		use(t, a, key, addr)
+		return testing.AllocsPerRun(100, func() { use(t, a, key, addr) })
+	}
+	for _, addr := range []string{"192.0.2.1:4711", "[2001:db8::1]:4711"} {
+		if got, want := allocations(reporting, addr), allocations(plain, addr); got != want {
+			t.Errorf("%s: %v allocations, want %v", addr, got, want)
+		}
+	}
+	if n := store.calls.Load(); n != 2 {
+		t.Errorf("the store was called %d times, want once per network", n)
+	}
+}
