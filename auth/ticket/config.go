@@ -136,8 +136,8 @@ type Config struct {
 	// signed in.
 	InsecureAnyBrowser bool
 
-	// TrustedOrigins are further origins whose pages may request sign-in links and
-	// codes. Default: the server and the origin of Base.
+	// TrustedOrigins are origins whose pages may request sign-in links and codes,
+	// beside the server and the origin of Base.
 	TrustedOrigins []string
 
 	// Lifetimes replaces lifetimes, 1 minute to 30 days. Default: 10 minutes for

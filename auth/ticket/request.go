@@ -23,12 +23,13 @@ const CookieName = "__Host-ticket"
 //
 // For ResetPassword, SignInLink and SignInCode it is public, takes the field email,
 // and answers 202 for every well-formed address. For sign-in it binds the ticket to
-// the browser and answers 403 to pages outside Config.TrustedOrigins. After 25
-// wrong codes in 30 days it sends a link instead of a code.
+// the browser and answers 403 to pages of other origins; see Config.TrustedOrigins.
+// After 25 wrong codes in 30 days it sends a link instead of a code.
 //
 // VerifyEmail and ChangeEmail require a caller. VerifyEmail sends a link to the
-// stored address. ChangeEmail takes the fields email and proof, and sends a link to
-// the new address, and to the old one a notice and later a link to undo the change.
+// stored address. ChangeEmail takes the fields email and proof. It sends a link to
+// the new address, and to the old address a notice and, after the change, a link to
+// undo it.
 //
 // It answers 400 for a malformed address or a wrong proof, and 503 if the queue is
 // full. It panics for other purposes.

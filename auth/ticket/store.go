@@ -32,7 +32,7 @@ type Ticket struct {
 	Browser [32]byte // hash of the cookie or session that must use the ticket, or zero
 
 	// State is a hash of the user's password hash, address, tenant and disabled
-	// flag; for UndoEmail also of whether the address was verified.
+	// flag. For UndoEmail it records whether the address was verified.
 	State [32]byte
 
 	Subject, Tenant string

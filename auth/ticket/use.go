@@ -268,9 +268,9 @@ func (s *Service) useInvitation(w http.ResponseWriter, r *http.Request) error {
 	return s.done(w, r, Invitation)
 }
 
-// take uses up the link with the secret, and returns its ticket and its user, who
-// is nil for an invitation. The user is looked up first, so that a table that is
-// down does not use up the ticket.
+// take uses up the link with the secret, and returns its ticket and its user, nil for
+// an invitation. It looks the user up first, so that a failing table does not use up
+// the ticket.
 func (s *Service) take(ctx context.Context, u Use, secret string) (Ticket, *User, error) {
 	if !isSecret(secret) {
 		return Ticket{}, nil, invalidTicket(errors.New("ticket: malformed token"))
@@ -312,7 +312,7 @@ func (s *Service) takeTicket(ctx context.Context, u Use) (Ticket, *User, error) 
 	return t, user, nil
 }
 
-// userOf returns the user of a ticket, who is nil for an invitation, or why the
+// userOf returns the user of a ticket, nil for an invitation, or the reason why the
 // ticket does not pass for its user. It looks a user up for decoys too.
 func (s *Service) userOf(ctx context.Context, t Ticket) (u *User, invalid, err error) {
 	switch {
