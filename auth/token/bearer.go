@@ -99,7 +99,7 @@ func ambiguous() *guard.Denial {
 		errors.New("auth/token: access_token in the query or form beside the Authorization header"))
 }
 
-// InCookie returns an authenticator for tokens in a cookie, such as the "__session"
+// InCookie returns an authenticator for tokens in a cookie, for example "__session"
 // of Clerk. Two such cookies are answered 400, because a page of a subdomain can set
 // one, and cross-origin requests 403, unless config states otherwise. Tokens without
 // scopes have the scopes in config; config.Issuer is not used.

@@ -61,7 +61,7 @@ func is(name string, values ...string) token.Condition {
 
 var jwtOnly = []string{"JWT"}
 
-// Keycloak accepts access tokens of a realm, such as
+// Keycloak accepts access tokens of a realm, for example
 // "https://sso.example.com/realms/demo". audience is the client ID of this service,
 // which an audience mapper must add. Scopes are in "scope", roles in realm_access >
 // roles and resource_access > CLIENT > roles.
@@ -121,7 +121,7 @@ func Auth0(domain, audience string) Preset {
 	})
 }
 
-// Okta accepts access tokens of a custom authorization server, such as
+// Okta accepts access tokens of a custom authorization server, for example
 // "https://example.okta.com/oauth2/default". Scopes are in "scp". The subject is the
 // login, which can be given to another user; the claim "uid" is permanent.
 func Okta(issuer, audience string) Preset {
@@ -261,7 +261,7 @@ func CloudflareAccess(teamDomain, audienceTag string) Preset {
 }
 
 // GoogleIAP accepts the tokens that Google Identity-Aware Proxy adds to requests.
-// audience names the backend, such as "/projects/123/global/backendServices/456".
+// audience names the backend, for example "/projects/123/global/backendServices/456".
 // Only the audience excludes tokens of other customers of Google Cloud, which share
 // the keys.
 func GoogleIAP(audience string) Preset {
@@ -278,7 +278,7 @@ func GoogleIAP(audience string) Preset {
 	return p
 }
 
-// Supabase accepts access tokens of a project, such as "https://abc.supabase.co",
+// Supabase accepts access tokens of a project, for example "https://abc.supabase.co",
 // that signs with ES256 or RS256. Never grant from user_metadata, which users write.
 func Supabase(projectURL string) Preset {
 	// Source: Supabase, JWT claims reference, supabase/auth.
