@@ -259,14 +259,27 @@ func (b *tab) press(selector string) {
 	b.run(chromedp.ScrollIntoView(selector, chromedp.ByQuery), chromedp.Click(selector, chromedp.ByQuery))
 }
 
-// pressText clicks the button with the text within an element.
+// pressText clicks the button with the text within an element. The page may replace the
+// button before the click arrives, by a list that it loads again; then the next one is
+// clicked.
 func (b *tab) pressText(within, text string) {
 	b.t.Helper()
 	find := fmt.Sprintf("[...document.querySelectorAll(%q)].find(e=>e.textContent.trim()===%q&&!e.disabled)", within+" button", text)
-	b.wait(find)
-	b.eval(find + ".setAttribute('data-press','')")
-	b.run(chromedp.ScrollIntoView("[data-press]", chromedp.ByQuery), chromedp.Click("[data-press]", chromedp.ByQuery))
-	b.eval("document.querySelectorAll('[data-press]').forEach(e=>e.removeAttribute('data-press'))")
+	for {
+		b.wait(find)
+		b.eval("(e=>e&&e.setAttribute('data-press',''))(" + find + ")")
+		ctx, stop := context.WithTimeout(b.ctx, 5*time.Second)
+		err := chromedp.Run(ctx, chromedp.ScrollIntoView("[data-press]", chromedp.ByQuery), chromedp.Click("[data-press]", chromedp.ByQuery))
+		stop()
+		gone := b.eval("!document.querySelector('[data-press]')") == true
+		b.eval("document.querySelectorAll('[data-press]').forEach(e=>e.removeAttribute('data-press'))")
+		if err == nil {
+			return
+		}
+		if !gone {
+			b.t.Fatalf("%s in %s: %v; the page says %q", text, within, err, b.text("#status"))
+		}
+	}
 }
 
 // write types into a field, and replaces what was there.
@@ -339,6 +352,20 @@ func (b *tab) shoot(name string, width, height int64, dark bool) {
 		b.t.Fatal(err)
 	}
 	b.run(emulation.SetEmulatedMedia(), chromedp.EmulateViewport(1280, 1000))
+}
+
+// shootHere is shoot of what is in view.
+func (b *tab) shootHere(name string) {
+	b.t.Helper()
+	folder := os.Getenv("GATEWRIGHT_SCREENSHOTS")
+	if folder == "" {
+		return
+	}
+	var picture []byte
+	b.run(chromedp.CaptureScreenshot(&picture))
+	if err := os.WriteFile(filepath.Join(folder, name+".png"), picture, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // oneTimeCode returns the code of RFC 6238 for a secret at a time.

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 func TestSignInTryTheRoutesAndSignOut(t *testing.T) {
@@ -77,6 +79,54 @@ func TestAuditTrailShowsOnesOwnAccountAndAllToAdministrators(t *testing.T) {
 	b.inside("admin")
 	b.press("#audit-all")
 	b.wait("[...document.querySelectorAll('#audit tr')].some(r=>r.textContent.includes('authn_login_fail'))")
+	b.fine()
+}
+
+func TestAdministratorComparesPoliciesByKeyboard(t *testing.T) {
+	s := startServer(t)
+	b := newBrowser(t).open(s.local + "/")
+	b.signIn("admin", s.password)
+	b.inside("admin")
+	focused := func() string {
+		id, _ := b.eval("document.activeElement.name||document.activeElement.id||document.activeElement.textContent").(string)
+		return id
+	}
+	b.run(chromedp.Focus("#f-diff [name=after]", chromedp.ByQuery), input.InsertText(`{"roles":{"user":{"allow":["read:users","moderate:content"]},"admin":{"allow":["*:users"]}}}`))
+	for _, want := range []string{"diff-after", "before", "diff-before", "Compare"} {
+		b.run(chromedp.KeyEvent(kb.Tab))
+		if got := focused(); got != want {
+			t.Fatalf("the tabulator leads to %q, want %q", got, want)
+		}
+	}
+	b.run(chromedp.KeyEvent(kb.Enter))
+	b.says("The policies are compared.")
+	row := func(role, change, permission string) {
+		t.Helper()
+		b.wait(fmt.Sprintf("[...document.querySelectorAll('#diff tr')].some(r=>[...r.cells].slice(0,3).map(c=>c.textContent).join(' ')===%q)", role+" "+change+" "+permission))
+	}
+	row("user", "gains", "moderate:content")
+	row("admin", "loses", "read:audit")
+	row("moderator", "loses", "delete:items")
+	if got := b.text("#diff-summary"); !strings.HasPrefix(got, "Gained: 1, lost: ") {
+		t.Errorf("the summary is %q", got)
+	}
+	if missing := b.eval("[...document.querySelectorAll('#f-diff textarea,#f-diff input')].filter(e=>!e.labels.length).length"); missing != 0.0 {
+		t.Errorf("%v fields have no label", missing)
+	}
+	b.eval("document.querySelector('#h-diff').scrollIntoView()")
+	b.shootHere("policies")
+	// The page says why a text is no policy.
+	b.write("#f-diff [name=after]", "{")
+	b.press("#f-diff button")
+	b.says("422")
+	if b.eval("document.querySelector('#diff-region').hidden") != true {
+		t.Error("the table of before is still shown")
+	}
+	b.press("#logout")
+	b.says("Signed out.")
+	if got := b.eval("document.querySelector('#f-diff [name=after]').value"); got != "" {
+		t.Errorf("after the sign-out the page has the policy %q", got)
+	}
 	b.fine()
 }
 
