@@ -48,8 +48,12 @@ func (s Set) Has(name string) bool {
 		_, found := slices.BinarySearch(s.names, name)
 		return found
 	}
+	if name == "" {
+		return false
+	}
 	for _, n := range s.names {
-		if n == name {
+		// The comparison of two bytes saves most calls for names of one length.
+		if len(n) == len(name) && n[0] == name[0] && n == name {
 			return true
 		}
 	}
