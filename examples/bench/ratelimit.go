@@ -126,6 +126,7 @@ func limited(b *testing.B, h http.Handler, n int) {
 func limitedParallel(b *testing.B, h http.Handler) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = "192.0.2.1:1"
