@@ -125,6 +125,7 @@ func limited(b *testing.B, h http.Handler, n int) {
 
 func limitedParallel(b *testing.B, h http.Handler) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	h.ServeHTTP(&sink{header: make(http.Header)}, httptest.NewRequest("GET", "/", nil)) // makes tables
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
