@@ -135,8 +135,12 @@ func NewManager(keys *Authenticator, store KeyWriter, config ManagerConfig) (*Ma
 // revokes the key and returns an error. To end all credentials of a user, revoke
 // the user first, then the keys of [Manager.List]: no key made meanwhile is left.
 //
-// The error is [ErrSpec], also for rights that the owner lacks, [ErrTooMany],
-// [ErrMakerRevoked], or another error of the store, the Revoker or OwnerRights.
+// Without Config.OwnerRights, a key has any rights that spec names. If they come
+// from a request, the host first compares them with the rights of by.
+//
+// The error is [ErrSpec], also for rights that the owner lacks (answer 400),
+// [ErrTooMany] (409), [ErrMakerRevoked], or another error of the store, the Revoker
+// or OwnerRights (503).
 func (m *Manager) Issue(ctx context.Context, by *identity.Principal, spec Spec) (Secret, Record, error) {
 	now := moment()
 	if spec.Environment == "" {

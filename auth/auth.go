@@ -54,7 +54,8 @@ type Config struct {
 	// require it. If nil, users need no second factor.
 	SecondFactor SecondFactor
 
-	// Challenges counts attempts at a second factor. Required with SecondFactor.
+	// Challenges counts attempts. Required with SecondFactor, and by
+	// [Server.VerifyPassword], [Server.Grant] and [Server.UseGrant].
 	Challenges ChallengeStore
 
 	// Clients holds the host's registered applications. Clients authenticate as in

@@ -13,8 +13,8 @@ import (
 )
 
 // Hooks sets how refusals look, receives events and checks that accounts are
-// active. A host makes one and passes it to every package. The zero Hooks is ready
-// for use.
+// active. A host makes one and passes it to every package, which copies it: set all
+// fields first. The zero Hooks is ready for use.
 type Hooks struct {
 	// Deny writes the body of a refusal and its Content-Type, after Status,
 	// WWW-Authenticate, Retry-After and Cache-Control were set. It must not send
@@ -155,7 +155,7 @@ func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	for _, name := range ofTheBody {
 		delete(header, name)
 	}
-	if d.Status == http.StatusUnauthorized && h.SignIn != nil && navigates(r) {
+	if d.Status == http.StatusUnauthorized && h.SignIn != nil && navigates(r) && !isWrongKind(r, d) {
 		if page := h.SignIn(r, d.clone()); page != "" {
 			header["Cache-Control"] = []string{"no-store"}
 			header["Location"] = []string{page}
@@ -194,6 +194,13 @@ func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if !body.wrote {
 		body.WriteHeader(d.Status)
 	}
+}
+
+// isWrongKind reports whether Accept refuses a caller that is signed in: to sign in
+// again would not help.
+func isWrongKind(r *http.Request, d *Denial) bool {
+	_, err := Caller(r)
+	return d.only && err == nil
 }
 
 // ofTheBody are the headers that a handler may have set for the body that will

@@ -310,8 +310,9 @@ func (u *indecision) retryAfter() time.Duration {
 var errClientGone = errors.New("guard: the client went away")
 
 // DenialOf returns the Denial with which [Hooks.Refuse] answers err, for other
-// protocols than HTTP. ctx is the context of the request. A nil err is a 503 as
-// well.
+// protocols than HTTP: a Denial in err, 413 for [*http.MaxBytesError], 401 for
+// [ErrInactive], 400 invalid_proof for [identity.ErrNotProven], and 503 for every
+// other error and for nil. ctx is the context of the request.
 func DenialOf(ctx context.Context, err error) *Denial {
 	d, ok := errors.AsType[*Denial](err)
 	if !ok || d == nil {
@@ -338,6 +339,9 @@ func denialOf(ctx context.Context, err error) *Denial {
 	}
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return TooLarge(tooLarge)
+	}
+	if errors.Is(err, identity.ErrNotProven) {
+		return NewDenial(http.StatusBadRequest, "invalid_proof", "The proof is missing or wrong.", err)
 	}
 	if errors.Is(err, ErrInactive) {
 		// Challenged in the scheme of what the caller presented.

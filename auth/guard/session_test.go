@@ -3,7 +3,9 @@ package guard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -363,5 +365,41 @@ func TestALedgerRefusesUnguardedRoutesOfAnotherRouter(t *testing.T) {
 	}
 	if routes := ledger.Routes(); len(routes) != 4 || routes[0].Pattern != "/sub/* > GET /y" || routes[2].Pattern != "GET /b" || len(routes[2].Schemes) != 1 {
 		t.Errorf("routes %v", routes)
+	}
+}
+
+func TestSignedInBrowsersAreNotRedirectedByAccept(t *testing.T) {
+	lookup := func(*http.Request) (*identity.Principal, error) { return &identity.Principal{Subject: "ada"}, nil }
+	person, err := guard.NewSessions(lookup, guard.SessionConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := guard.NewSessions(func(*http.Request) (*identity.Principal, error) { return nil, nil }, guard.SessionConfig{Issuer: "program"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hooks := guard.Hooks{SignIn: guard.SignInPage("/login")}
+	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for name, tt := range map[string]struct {
+		by     guard.Authenticator
+		status int
+	}{"signed in by another kind": {person, http.StatusUnauthorized}, "anonymous": {program, http.StatusSeeOther}} {
+		r := httptest.NewRequest("GET", "https://example.com/export", nil)
+		r.Header.Set("Accept", "text/html")
+		w := httptest.NewRecorder()
+		hooks.Identify(tt.by)(hooks.Accept(program)(ok)).ServeHTTP(w, r)
+		if w.Code != tt.status {
+			t.Errorf("%s: status %d, want %d", name, w.Code, tt.status)
+		}
+	}
+}
+
+func TestWhatIsNotProvenIsABadRequest(t *testing.T) {
+	err := fmt.Errorf("wrong password: %w", identity.ErrNotProven)
+	if d := guard.DenialOf(t.Context(), err); d.Status != http.StatusBadRequest || d.Code != "invalid_proof" {
+		t.Errorf("%v is %d %s", err, d.Status, d.Code)
+	}
+	if d := guard.DenialOf(t.Context(), guard.CannotDecide("loading a user", err)); d.Status != http.StatusServiceUnavailable {
+		t.Errorf("the store's own %v is %d", err, d.Status)
 	}
 }

@@ -77,6 +77,9 @@ func main() {
 		if errors.Is(err, apikey.ErrSpec) {
 			err = guard.InvalidRequest("The key cannot be made with this name and scope.", err)
 		}
+		if errors.Is(err, apikey.ErrTooMany) {
+			err = guard.NewDenial(http.StatusConflict, "too_many_keys", "There are too many keys. Revoke one.", err)
+		}
 		if err != nil {
 			hooks.Refuse(w, r, err)
 			return

@@ -68,6 +68,7 @@ func newServer(callers *guard.Sessions, issuer string) (*guard.Mux, error) {
 
 func main() {
 	manager := scs.New()
+	manager.Cookie.Name, manager.Cookie.Secure = "__Host-session", true
 	callers, err := byScs(manager)
 	demo.Check(err)
 	mux, err := newServer(callers, "session")
