@@ -20,7 +20,8 @@ import (
 // A Spec describes a new key.
 type Spec struct {
 	// Owner is the Subject of the key's Principals: the caller's, never a value
-	// from the request. Required.
+	// from the request. If callers come from several issuers, put the issuer into
+	// it. Required.
 	Owner string
 
 	// Name is the owner's name for the key, up to 128 bytes without control and

@@ -211,7 +211,8 @@ func wordsOf(d time.Duration, space string) string {
 // Parse reads Strict limits of slowapi: "5/minute", "10 per 5 minutes", several
 // separated by ';', ',' or '|'. Units are second, minute, hour, day, month (30 days)
 // and year (360 days), singular, plural or as s, sec, m, min, h, d, mo and y, in any
-// case.
+// case. A Limit is named by its window; if a route has several Limiters, set other
+// names.
 func Parse(s string) ([]Limit, error) {
 	var limits []Limit
 	if len(s) > maxParse {

@@ -23,7 +23,8 @@ type Config struct {
 
 	// FullIssuers are issuers of the host's own sessions, for example
 	// "session" of guard.NewSessions, whose callers have every scope. List
-	// no issuer of tokens.
+	// no issuer of tokens. The API keys that such a caller makes are still
+	// limited by apikey.Config.OwnerRights.
 	FullIssuers []string
 
 	// ACR defines authentication contexts for [Middleware.Fresh] by the

@@ -100,7 +100,7 @@ func passes(w http.ResponseWriter, r *http.Request, next http.Handler) {
 //	err := chi.Walk(router, ledger.Add)
 //	err = errors.Join(err, ledger.Err()) // refuse to start
 //
-// chi.Walk omits the middlewares of a Group around a Route or a Mount;
+// Before chi 5.3, chi.Walk omits the middlewares of a Group around a Route or a Mount;
 // examples/routers/chi has a walk with them.
 type Ledger struct {
 	routes []Route

@@ -56,8 +56,8 @@ type Sessions struct {
 //
 // lookup returns nil without an error if there is no session, and [ErrInactive] for
 // one that is no longer valid. Other errors are answered 503. Cross-origin requests
-// with a session that could change something are answered 403. The error of
-// NewSessions lists all mistakes.
+// with a session that could change something are answered 403; for the sign-in form,
+// use headers.Isolate. The error of NewSessions lists all mistakes.
 func NewSessions(lookup func(*http.Request) (*identity.Principal, error), config SessionConfig) (*Sessions, error) {
 	var errs []error
 	if lookup == nil {

@@ -6,6 +6,12 @@
 // See [github.com/gatewright/gatewright/auth/redisstore] for eval and servers.
 // Close the client after Run of the Replica has returned.
 //
+// The rights of an ACL user:
+//
+//	ACL SETUSER app on >password ~{gatewright:blacklist}:* ~gatewright:blacklist:*
+//		+eval +evalsha +info +time +exists +set +del +xadd +xrange +xdel
+//		+xinfo +zadd +zrangebyscore +zrem
+//
 // # Durability
 //
 // With appendfsync always, an acknowledged Append survives a power cut. Append

@@ -84,7 +84,7 @@ func main() {
 
 	// A user who is disabled is refused at the next request.
 	accounts := must(auth.NewAccounts(table.load, func(u *auth.User) auth.User { return *u }, auth.AccountsConfig{Issuers: []string{self}, Hooks: hooks}))
-	hooks.Active = accounts.Active
+	hooks.Active = accounts.Active // before NewMux, which copies hooks
 
 	mux := guard.NewMux(hooks, verifier)
 	mux.Handle("/token", signIn.Token())

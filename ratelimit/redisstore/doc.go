@@ -8,6 +8,11 @@
 // scripts to hash it once. Keys expire when they count no more. In a cluster one
 // node counts all keys unless [Config.SpreadKeys] is set.
 //
+// The rights of an ACL user:
+//
+//	ACL SETUSER app on >password ~{gatewright:ratelimit}:* ~gatewright:ratelimit:*
+//		+eval +evalsha +info +time +get +set +setrange +del
+//
 // # Security considerations
 //
 // If the server loses counts, for example in a failover, a limit that falls back to

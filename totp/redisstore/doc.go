@@ -8,6 +8,11 @@
 // See [github.com/gatewright/gatewright/auth/redisstore] for eval and servers. A
 // user is one key, which does not expire.
 //
+// The rights of an ACL user:
+//
+//	ACL SETUSER app on >password ~{gatewright:totp}:* ~gatewright:totp:*
+//		+eval +evalsha +info +exists +set +del +hset +hget +hmget +hdel
+//
 // # Security considerations
 //
 // If the server loses a factor, sign-in does not require it. Therefore the Store

@@ -10,9 +10,9 @@ import (
 	"github.com/gatewright/gatewright/auth/guard"
 )
 
-// walk adds every route of r to the ledger. chi.Walk(r, ledger.Add) does the same, but
-// leaves out the middlewares of a Group around a Route or a Mount, so routes that such
-// a Group guards would be refused.
+// walk adds every route of r to the ledger, as chi.Walk(r, ledger.Add) does. Before chi
+// 5.3, chi.Walk leaves out the middlewares of a Group around a Route or a Mount, so
+// routes that such a Group guards would be refused.
 func walk(ledger *guard.Ledger, r chi.Routes, prefix string, outer ...func(http.Handler) http.Handler) {
 	outer = slices.Concat(outer, r.Middlewares())
 	for _, route := range r.Routes() {
