@@ -13,8 +13,8 @@ import (
 
 // StepUp returns the handler that verifies a second factor of a signed-in caller
 // (RFC 9470). It reads code from a form or a JSON object of at most 8 KiB and
-// answers with new tokens for the scopes of the caller's token, whose factors
-// include the new one and whose time of authentication is now. A wrong code is 400
+// answers with new tokens for the scopes of the caller's token. The new tokens have
+// the added factor, and the time of authentication is now. A wrong code is 400
 // invalid_grant. A session has five attempts in ten minutes; more are answered 429.
 //
 // The new session ends no later than an [identity.Proof.Until] of the caller's. The

@@ -34,8 +34,8 @@ type Log interface {
 	//
 	// A Log may have a method DeleteExpired(ctx, before) (deleted int64, err
 	// error), which [Replica.Run] calls every ten minutes. It deletes entries that
-	// expired before the moment. The numbers of the others do not become smaller,
-	// and a Since from an earlier number returns all of the others behind it.
+	// expired before the moment. The remaining entries keep their order, their
+	// numbers do not decrease, and Since returns all that follow its number.
 	Since(ctx context.Context, after uint64, max int) (entries []Entry, last uint64, err error)
 }
 

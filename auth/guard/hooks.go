@@ -199,8 +199,11 @@ func (h Hooks) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 // isWrongKind reports whether Accept refuses a caller that is signed in: to sign in
 // again would not help.
 func isWrongKind(r *http.Request, d *Denial) bool {
+	if !d.only {
+		return false
+	}
 	_, err := Caller(r)
-	return d.only && err == nil
+	return err == nil
 }
 
 // ofTheBody are the headers that a handler may have set for the body that will

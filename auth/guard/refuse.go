@@ -341,7 +341,9 @@ func denialOf(ctx context.Context, err error) *Denial {
 		return TooLarge(tooLarge)
 	}
 	if errors.Is(err, identity.ErrNotProven) {
-		return NewDenial(http.StatusBadRequest, "invalid_proof", "The proof is missing or wrong.", err)
+		d := NewDenial(http.StatusBadRequest, "invalid_proof", "The proof is missing or wrong.", err)
+		d.Event = EventLoginFail
+		return d
 	}
 	if errors.Is(err, ErrInactive) {
 		// Challenged in the scheme of what the caller presented.

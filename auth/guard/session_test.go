@@ -396,8 +396,8 @@ func TestSignedInBrowsersAreNotRedirectedByAccept(t *testing.T) {
 
 func TestWhatIsNotProvenIsABadRequest(t *testing.T) {
 	err := fmt.Errorf("wrong password: %w", identity.ErrNotProven)
-	if d := guard.DenialOf(t.Context(), err); d.Status != http.StatusBadRequest || d.Code != "invalid_proof" {
-		t.Errorf("%v is %d %s", err, d.Status, d.Code)
+	if d := guard.DenialOf(t.Context(), err); d.Status != http.StatusBadRequest || d.Code != "invalid_proof" || d.Event != guard.EventLoginFail {
+		t.Errorf("%v is %d %s, event %s", err, d.Status, d.Code, d.Event)
 	}
 	if d := guard.DenialOf(t.Context(), guard.CannotDecide("loading a user", err)); d.Status != http.StatusServiceUnavailable {
 		t.Errorf("the store's own %v is %d", err, d.Status)
